@@ -1,0 +1,32 @@
+"""The device side of mggr-tf: find eyes, redirect them, put them back.
+
+Needs numpy, OpenCV and one TFLite interpreter, never TensorFlow.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mggr_edge.version import __version__
+
+if TYPE_CHECKING:
+    from mggr_edge.angles import Gaze
+    from mggr_edge.bundle import Bundle
+    from mggr_edge.errors import MggrError
+    from mggr_edge.redirector import Redirector
+
+_PUBLIC = {
+    "Bundle": "mggr_edge.bundle",
+    "Gaze": "mggr_edge.angles",
+    "MggrError": "mggr_edge.errors",
+    "Redirector": "mggr_edge.redirector",
+}
+
+__all__ = ["Bundle", "Gaze", "MggrError", "Redirector", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # On use, so that `mggr-edge --help` and `doctor` answer without OpenCV.
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mggr_edge' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -1,0 +1,247 @@
+"""The bundle: the one thing that travels from training to a device.
+
+A folder, or a zip of it, with `contract.json`, the models it names, and
+`SHA256SUMS` over every file. Bytes are read once, checked, and those same bytes
+are run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge import network_io
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.contract import Contract, contract_from_json
+from mggr_edge.errors import BundleError
+from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
+from mggr_edge.interpreters import Runner, TFLiteRunner
+
+CONTRACT_FILE = "contract.json"
+SUMS_FILE = "SHA256SUMS"
+
+_FRONTAL = Gaze(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class EyeRedirection:
+    """What the network says about one patch, in the patch's own orientation.
+
+    Attributes:
+        source: the gaze that was redirected, given or estimated.
+        flow: [H, W, 2] float32, backward (dx, dy) in patch pixels.
+        residual: [H, W, 3] float32, to be added to the warped image in [-1, 1].
+        redirected: [H, W, 3] uint8 RGB.
+    """
+
+    source: Gaze
+    flow: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    redirected: NDArray[np.uint8]
+
+
+class Bundle:
+    """Models and their contract, checked and ready to run.
+
+    Args:
+        contract: the conventions, and what the models promise.
+        load: builds the runner of a model by its name, on first use.
+    """
+
+    def __init__(self, contract: Contract, load: Callable[[str], Runner]) -> None:
+        self.contract = contract
+        self._load = load
+        self._runners: dict[str, Runner] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Opens a bundle folder or zip and verifies every checksum.
+
+        Raises:
+            BundleError: missing, damaged, tampered, of another schema, or with
+                models whose tensors are not those of the contract.
+        """
+        files = read_bundle_files(Path(path))
+        contract = contract_from_json(files[CONTRACT_FILE].decode("utf-8"))
+        for artifact in (*contract.models.values(), *contract.references.values()):
+            if artifact.file not in files:
+                raise BundleError(f"{path}: the contract names {artifact.file}, which is missing")
+            if hashlib.sha256(files[artifact.file]).hexdigest() != artifact.sha256:
+                raise BundleError(f"{path}: {artifact.file} is not the file that was exported")
+
+        def load(name: str) -> Runner:
+            artifact = contract.models[name]
+            runner = TFLiteRunner(files[artifact.file])
+            runner.check_fits(artifact)
+            return runner
+
+        return cls(contract, load)
+
+    def model(self, name: str) -> Runner:
+        """The model of that name, loaded on first use.
+
+        Raises:
+            BundleError: the bundle has none of that name, or it does not fit.
+        """
+        if name not in self._runners:
+            if name not in self.contract.models:
+                held = ", ".join(sorted(self.contract.models))
+                raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
+            self._runners[name] = self._load(name)
+        return self._runners[name]
+
+    def estimate_gaze(
+        self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze | None = None
+    ) -> Gaze:
+        """Estimates where an eye looks.
+
+        Args:
+            patch: [H, W, 3] uint8 RGB eye crop.
+            side: the subject's own side.
+            head_pose: None stands for frontal.
+        """
+        image, mirror = self._canonical(patch, side)
+        head = mirrored_if(head_pose or _FRONTAL, mirror=mirror)
+        conventions = self.contract.conventions
+        outputs = self.model("estimator")(
+            network_io.estimator_inputs(
+                image[None], head_deg=head.array()[None], conventions=conventions
+            )
+        )
+        gaze = Gaze.from_array(network_io.gaze_from_network(outputs["gaze"], conventions)[0])
+        return mirrored_if(gaze, mirror=mirror)
+
+    def redirect_crop(
+        self,
+        patch: NDArray[np.uint8],
+        *,
+        side: Side,
+        target: Gaze,
+        source: Gaze | None = None,
+        head_pose: Gaze | None = None,
+    ) -> EyeRedirection:
+        """Redirects one eye patch and returns the flow and residual that do it.
+
+        Args:
+            patch: [H, W, 3] uint8 RGB eye crop.
+            side: the subject's own side.
+            target: where the eye shall look.
+            source: where it looks; None has it estimated.
+            head_pose: None stands for frontal.
+
+        Raises:
+            ValueError: the patch has another shape or dtype.
+        """
+        head_pose = head_pose or _FRONTAL
+        if source is None:
+            source = self.estimate_gaze(patch, side=side, head_pose=head_pose)
+        image, mirror = self._canonical(patch, side)
+        outputs = self.model("redirector")(
+            network_io.redirector_inputs(
+                image[None],
+                source_deg=mirrored_if(source, mirror=mirror).array()[None],
+                target_deg=mirrored_if(target, mirror=mirror).array()[None],
+                head_deg=mirrored_if(head_pose, mirror=mirror).array()[None],
+                conventions=self.contract.conventions,
+            )
+        )
+        flow, residual = outputs["flow"][0], outputs["residual"][0]
+        redirected = network_io.image_from_network(outputs["redirected"][0])
+        if mirror:
+            flow, residual = mirror_flow(flow), mirror_image(residual)
+            redirected = mirror_image(redirected)
+        return EyeRedirection(source, flow, residual, redirected)
+
+    def redirect_eye(
+        self,
+        patch: NDArray[np.uint8],
+        *,
+        side: Side,
+        target: Gaze,
+        source: Gaze | None = None,
+        head_pose: Gaze | None = None,
+    ) -> NDArray[np.uint8]:
+        """Makes one eye patch look at `target`; arguments as in `redirect_crop`.
+
+        Returns:
+            [H, W, 3] uint8 RGB.
+        """
+        return self.redirect_crop(
+            patch, side=side, target=target, source=source, head_pose=head_pose
+        ).redirected
+
+    def _canonical(self, patch: NDArray[np.uint8], side: Side) -> tuple[NDArray[np.uint8], bool]:
+        size = self.contract.conventions.patch_size
+        if patch.shape != (size, size, 3) or patch.dtype != np.uint8:
+            raise ValueError(
+                f"an eye patch is uint8 [{size}, {size}, 3], got {patch.dtype} {list(patch.shape)}"
+            )
+        if side not in ("left", "right"):
+            raise ValueError(f"side is 'left' or 'right', got {side!r}")
+        mirror = needs_mirror(side, self.contract.conventions.canonical_side)
+        return (mirror_image(patch) if mirror else patch), mirror
+
+
+def read_bundle_files(path: Path) -> dict[str, bytes]:
+    """Reads every file of a bundle and holds it against `SHA256SUMS`.
+
+    Returns:
+        posix path inside the bundle -> bytes, without `SHA256SUMS` itself.
+
+    Raises:
+        BundleError: no bundle there, or a file that is missing, changed or too many.
+    """
+    files = _read_zip(path) if path.is_file() else _read_folder(path)
+    if SUMS_FILE not in files or CONTRACT_FILE not in files:
+        raise BundleError(f"{path} is not a bundle: it has no {CONTRACT_FILE} with {SUMS_FILE}")
+    sums = _parse_sums(path, files.pop(SUMS_FILE))
+    for name in sorted(sums.keys() | files.keys()):
+        if name not in files:
+            raise BundleError(f"{path}: {name} is missing; copy the bundle again")
+        if name not in sums:
+            raise BundleError(f"{path}: {name} is not listed in {SUMS_FILE}; remove it")
+        if hashlib.sha256(files[name]).hexdigest() != sums[name]:
+            raise BundleError(f"{path}: {name} does not match its checksum; copy the bundle again")
+    return files
+
+
+def checksum_lines(files: Mapping[str, bytes]) -> str:
+    """The text of `SHA256SUMS`, readable by `sha256sum --check`."""
+    return "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files))
+
+
+def _parse_sums(path: Path, content: bytes) -> dict[str, str]:
+    sums = {}
+    try:
+        for line in content.decode("utf-8").removesuffix("\n").split("\n"):
+            digest, name = line.split("  ", 1)
+            sums[name] = digest
+    except ValueError as error:
+        raise BundleError(f"{path}: {SUMS_FILE} is damaged; copy the bundle again") from error
+    return sums
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    if not path.is_dir():
+        raise BundleError(f"{path} does not exist; a bundle is a folder or a zip of it")
+    return {
+        file.relative_to(path).as_posix(): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            return {name: archive.read(name) for name in names}
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+        raise BundleError(f"{path} is not a bundle: {error}") from error

@@ -1,0 +1,152 @@
+"""The contract: what a bundle says about its models and about every pixel.
+
+What training did to a pixel and what the device must do are one document,
+`contract.json`, written at export and read on the device. Nothing of it is
+retyped on the device side.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mggr_edge.angles import Side
+from mggr_edge.errors import BundleError, ConfigError
+from mggr_edge.eyecrop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
+from mggr_edge.gazemap import DEFAULT_EDGE_PX, DEFAULT_K
+from mggr_edge.strict import plain, read
+
+SCHEMA = 1
+"""Raised whenever a reader of the former number would misread the bundle."""
+
+Format = Literal["tflite", "keras-weights"]
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """The numbers that training and device must share.
+
+    Attributes:
+        crop_factor: side of the eye's square in enclosing-circle radii.
+        patch_size: side of the patch in pixels.
+        gazemap_k: eyeball diameter as a share of the gazemap's height.
+        gazemap_edge_px: width of the gazemap's soft edges.
+        canonical_side: the one eye the networks know; the other is mirrored.
+        delta_scale_deg: (pitch, yaw) that a `delta` of 1 stands for.
+        head_pose_scale_deg: head angle that a `head_pose` of 1 stands for.
+        gaze_scale_deg: (pitch, yaw) that 1 at the estimator's output stands for.
+        pitch_positive, yaw_positive, angle_unit, flow, image: the signs and
+            units in words, for readers; they have one value each.
+    """
+
+    crop_factor: float = DEFAULT_CROP_FACTOR
+    patch_size: int = DEFAULT_SIZE_PX
+    gazemap_k: float = DEFAULT_K
+    gazemap_edge_px: float = DEFAULT_EDGE_PX
+    canonical_side: Side = "right"
+    delta_scale_deg: tuple[float, float] = (10.0, 15.0)
+    head_pose_scale_deg: float = 30.0
+    gaze_scale_deg: tuple[float, float] = (10.0, 15.0)
+    pitch_positive: Literal["up"] = "up"
+    yaw_positive: Literal["image right"] = "image right"
+    angle_unit: Literal["degree"] = "degree"
+    flow: Literal["backward (dx, dy) in patch pixels"] = "backward (dx, dy) in patch pixels"
+    image: Literal["RGB in [-1, 1]"] = "RGB in [-1, 1]"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output; `scale` and `zero_point` only where it is quantised."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    range: tuple[float, float] | None = None
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file of the bundle that can be run (or, for `keras-weights`, rebuilt)."""
+
+    file: str
+    format: Format
+    precision: Literal["float32", "float16", "int8"]
+    sha256: str
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    licence: str = "Apache-2.0"
+    build: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the weights come from, and what that allows."""
+
+    data: str
+    licence: str
+    subjects: tuple[str, ...] = ()
+    stages: dict[str, int] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What one output of an artifact differs by from its Keras source.
+
+    Attributes:
+        output: name of the tensor.
+        pairs: how many inputs were compared.
+        data: which inputs (synthetic with a seed, or a folder's name).
+        max_abs, mean_abs: differences in the tensor's own unit.
+        psnr_db: of the tensor against Keras over its range; null when equal.
+    """
+
+    output: str
+    pairs: int
+    data: str
+    max_abs: float
+    mean_abs: float
+    psnr_db: float | None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything a device must know; see the module's docstring."""
+
+    models: dict[str, Artifact]
+    training: Training
+    conventions: Conventions = field(default_factory=Conventions)
+    references: dict[str, Artifact] = field(default_factory=dict)
+    parity: dict[str, tuple[Parity, ...]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+def contract_to_json(contract: Contract) -> str:
+    """The contract as it stands in `contract.json`; equal contracts give equal text."""
+    return json.dumps(plain(contract), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def contract_from_json(text: str) -> Contract:
+    """Reads `contract.json`.
+
+    Raises:
+        BundleError: not JSON, another schema number, or keys and types that do not fit.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"contract.json is not JSON: {error}") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise BundleError(
+            f"contract.json has schema {schema!r}, this version reads {SCHEMA}; "
+            "export the bundle again with this version, or update mggr-tf"
+        )
+    try:
+        return read(Contract, data)
+    except ConfigError as error:
+        raise BundleError(f"contract.json: {error}") from error

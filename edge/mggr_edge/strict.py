@@ -1,0 +1,143 @@
+"""Frozen dataclasses from plain data, strictly.
+
+Configs and contracts are read by the same rules: every key must be known,
+every key without a default must be there, every value must have its declared
+type (a whole number may stand for a float), and each complaint names the path
+(`losses[0]: unknown key 'w'`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from mggr_edge.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read(kind: type[T], data: object, *, path: str = "") -> T:
+    """Builds `kind`, a frozen dataclass, from mappings, lists and scalars.
+
+    Understood field types: str, int, float, bool, Any, None, Literal, nested
+    dataclasses, `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]` and unions.
+
+    Args:
+        kind: the dataclass to build.
+        data: what a JSON or YAML reader returned.
+        path: where `data` stands in its file, for messages.
+
+    Raises:
+        ConfigError: a key or value that does not fit; the message names its path.
+    """
+    return typing.cast(T, _read(kind, data, path))
+
+
+def plain(value: object) -> Any:
+    """The inverse of `read`: dataclasses and tuples become dicts and lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def _read(kind: Any, data: object, path: str) -> Any:
+    if kind is Any:
+        return data
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(typing.cast(type, kind), data, path)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _read_union(arguments, data, path)
+    if origin is typing.Literal:
+        if data not in arguments:
+            raise _misfit(path, f"one of {', '.join(map(repr, arguments))}", data)
+        return data
+    if origin is tuple:
+        return _read_tuple(arguments, data, path)
+    if origin is dict:
+        if not isinstance(data, Mapping):
+            raise _misfit(path, "a mapping", data)
+        return {str(k): _read(arguments[1], v, _join(path, str(k))) for k, v in data.items()}
+    return _read_scalar(kind, data, path)
+
+
+def _read_dataclass(kind: type, data: object, path: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise _misfit(path, f"a mapping with the keys of {kind.__name__}", data)
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in data:
+        if key not in fields:
+            known = ", ".join(fields)
+            raise ConfigError(f"{path or 'top level'}: unknown key {key!r}; known keys: {known}")
+    values = {}
+    for name, field in fields.items():
+        if name in data:
+            values[name] = _read(hints[name], data[name], _join(path, name))
+        elif (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        ):
+            raise ConfigError(f"{path or 'top level'}: key {name!r} is missing")
+    try:
+        return kind(**values)
+    except ValueError as error:  # a range that __post_init__ checks
+        raise ConfigError(f"{path or 'top level'}: {error}") from error
+
+
+def _read_tuple(arguments: tuple[Any, ...], data: object, path: str) -> tuple[Any, ...]:
+    if not isinstance(data, (list, tuple)):
+        raise _misfit(path, "a list", data)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_read(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
+    if len(data) != len(arguments):
+        raise _misfit(path, f"a list of {len(arguments)}", data)
+    pairs = enumerate(zip(arguments, data, strict=True))
+    return tuple(_read(kind, item, f"{path}[{i}]") for i, (kind, item) in pairs)
+
+
+def _read_union(arguments: tuple[Any, ...], data: object, path: str) -> Any:
+    if data is None and type(None) in arguments:
+        return None
+    others = [kind for kind in arguments if kind is not type(None)]
+    if len(others) == 1:
+        return _read(others[0], data, path)
+    for kind in others:
+        try:
+            return _read(kind, data, path)
+        except ConfigError:
+            continue
+    raise _misfit(path, " or ".join(_name(kind) for kind in others), data)
+
+
+def _read_scalar(kind: Any, data: object, path: str) -> Any:
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if isinstance(data, bool) and kind is not bool:
+        raise _misfit(path, _name(kind), data)
+    if kind is type(None):
+        if data is not None:
+            raise _misfit(path, "null", data)
+        return None
+    if not isinstance(data, kind):
+        raise _misfit(path, _name(kind), data)
+    return data
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind))
+
+
+def _misfit(path: str, expected: str, got: object) -> ConfigError:
+    shown = repr(got) if len(repr(got)) < 60 else type(got).__name__
+    return ConfigError(f"{path or 'top level'}: expected {expected}, got {shown}")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,3 @@
+"""The one place that knows the version of mggr-tf."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Freezes, quantises, converts, verifies and bundles what was trained."""

@@ -1,0 +1,5 @@
+"""Training, evaluation and models of mggr-tf."""
+
+from mggr_edge.version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,1 @@
+"""Labelled eye patches: reading, drawing, checking and pairing them."""

@@ -1,0 +1,53 @@
+"""Changes that a pair of pictures undergoes together, as pure functions of a seed.
+
+Both pictures of a pair see the same light and the same shift, so that what
+separates them is the gaze alone.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mggr_tf.data.augment_config import Augmentation
+
+
+def augment_pair(
+    source: tf.Tensor, target: tf.Tensor, *, seed: tf.Tensor, how: Augmentation
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Changes both pictures in one and the same way.
+
+    Args:
+        source, target: [B, H, W, 3] uint8.
+        seed: [2] integers.
+
+    Returns:
+        both as [B, H, W, 3] float32 in [-1, 1].
+    """
+    batch, height, width = source.shape[0], source.shape[1], source.shape[2]
+    seeds = tf.random.experimental.stateless_split(seed, 4)
+    gain = 1 + how.contrast * _signed([batch, 1, 1, 1], seeds[0])
+    tint = 1 + how.colour * _signed([batch, 1, 1, 3], seeds[1])
+    light = how.brightness * _signed([batch, 1, 1, 1], seeds[2])
+    both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
+    if how.shift_px:
+        both = _shift(both, seeds[3], how.shift_px, (height, width))
+    middle = tf.reduce_mean(both[..., :3], [1, 2, 3], keepdims=True)
+
+    def relight(image: tf.Tensor) -> tf.Tensor:
+        contrasted = (image - middle) * gain + middle + light
+        return tf.clip_by_value((contrasted + 1) * tint - 1, -1, 1)
+
+    return relight(both[..., :3]), relight(both[..., 3:])
+
+
+def _shift(images: tf.Tensor, seed: tf.Tensor, limit: int, size: tuple[int, int]) -> tf.Tensor:
+    """One whole-pixel shift for each picture of the batch, borders repeated."""
+    batch = images.shape[0]
+    offsets = tf.random.stateless_uniform([batch, 2], seed, -limit, limit + 1, tf.int32)
+    rows = tf.clip_by_value(tf.range(size[0])[None] + offsets[:, :1], 0, size[0] - 1)
+    columns = tf.clip_by_value(tf.range(size[1])[None] + offsets[:, 1:], 0, size[1] - 1)
+    return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def _signed(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)

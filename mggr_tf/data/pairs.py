@@ -1,0 +1,133 @@
+"""Pairs of patches, drawn inside the TensorFlow graph.
+
+A pair is two patches of one subject, side and head pose. Every batch is a pure
+function of (seed, step): a resumed run sees what the unbroken one would have
+seen, and no Python generator stands between memory and the step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from mggr_edge.contract import Conventions
+from mggr_edge.errors import DataError
+from mggr_tf.data.augment import augment_pair
+from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.models.gazemap import Gazemap
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Which patches may be paired.
+
+    Attributes:
+        members: [G, M] int32, indices of each group's patches, padded by repetition.
+        counts: [G] int32, how many of them are real; at least 2.
+    """
+
+    members: NDArray[np.int32]
+    counts: NDArray[np.int32]
+
+
+def pair_table(samples: EyeSamples) -> PairTable:
+    """Groups of at least two patches.
+
+    Raises:
+        DataError: no group has two.
+    """
+    groups = [np.flatnonzero(samples.group == g) for g in np.unique(samples.group)]
+    groups = [g for g in groups if len(g) >= 2]
+    if not groups:
+        raise DataError(
+            f"{samples.source}: no two patches share subject, side and head pose; "
+            "training needs pairs"
+        )
+    width = max(len(g) for g in groups)
+    members = np.stack([np.resize(g, width) for g in groups]).astype(np.int32)
+    return PairTable(members, np.asarray([len(g) for g in groups], np.int32))
+
+
+def all_pairs(samples: EyeSamples, *, limit: int, seed: int) -> NDArray[np.int64]:
+    """Ordered pairs for evaluation: every one, or a seeded choice of `limit`.
+
+    Returns:
+        [P, 2] indices, (source, target).
+    """
+    table = pair_table(samples)
+    pairs = [
+        np.stack(np.meshgrid(row[:n], row[:n], indexing="ij"), -1).reshape(-1, 2)
+        for row, n in zip(table.members, table.counts, strict=True)
+    ]
+    stacked = np.concatenate(pairs).astype(np.int64)
+    stacked = stacked[stacked[:, 0] != stacked[:, 1]]
+    if len(stacked) > limit:
+        chosen = np.random.default_rng(seed).choice(len(stacked), limit, replace=False)
+        stacked = stacked[np.sort(chosen)]
+    return stacked
+
+
+def pair_dataset(
+    samples: EyeSamples,
+    *,
+    batch: int,
+    seed: int,
+    steps: tuple[int, int],
+    augmentation: Augmentation,
+    conventions: Conventions,
+) -> tf.data.Dataset:
+    """Batches for steps [first, last).
+
+    Each element is a dict of float32 tensors: eye and target [B, H, W, 3] in
+    [-1, 1], gazemap [B, H, W, 2], delta and head_pose [B, 2], source_gaze and
+    target_gaze [B, 2] in degrees.
+    """
+    table = pair_table(samples)
+    images = tf.constant(samples.images)
+    gaze, head = tf.constant(samples.gaze_deg), tf.constant(samples.head_deg)
+    members, counts = tf.constant(table.members), tf.constant(table.counts)
+    gazemap = Gazemap(
+        size_px=conventions.patch_size,
+        k=conventions.gazemap_k,
+        edge_px=conventions.gazemap_edge_px,
+    )
+
+    def draw(step: tf.Tensor) -> dict[str, tf.Tensor]:
+        seeds = tf.random.experimental.stateless_split([seed, step], 4)
+        group = _uniform(batch, seeds[0], tf.shape(counts)[0])
+        first = _uniform(batch, seeds[1], tf.gather(counts, group))
+        # Another member: a step of 1 .. n-1 round the circle never lands on itself.
+        stride = 1 + _uniform(batch, seeds[2], tf.gather(counts, group) - 1)
+        second = (first + stride) % tf.gather(counts, group)
+        source = tf.gather_nd(members, tf.stack([group, first], 1))
+        target = tf.gather_nd(members, tf.stack([group, second], 1))
+        eye, real = augment_pair(
+            tf.gather(images, source), tf.gather(images, target), seed=seeds[3], how=augmentation
+        )
+        source_deg, target_deg = tf.gather(gaze, source), tf.gather(gaze, target)
+        return {
+            "eye": eye,
+            "target": real,
+            "gazemap": gazemap(target_deg),
+            "delta": (target_deg - source_deg) / tf.constant(conventions.delta_scale_deg),
+            "head_pose": tf.gather(head, source) / conventions.head_pose_scale_deg,
+            "source_gaze": source_deg,
+            "target_gaze": target_deg,
+        }
+
+    return (
+        tf.data.Dataset.range(steps[0], steps[1])
+        .map(draw, num_parallel_calls=1, deterministic=True)
+        .prefetch(2)
+    )
+
+
+def _uniform(batch: int, seed: tf.Tensor, below: tf.Tensor) -> tf.Tensor:
+    """[B] int32 in [0, below)."""
+    unit = tf.random.stateless_uniform([batch], seed)
+    scaled = tf.cast(unit * tf.cast(below, tf.float32), tf.int32)
+    return tf.minimum(scaled, below - 1)

@@ -1,0 +1,130 @@
+"""Labelled eye patches in memory, whatever they were read from.
+
+All patches are of the canonical side (others are mirrored on the way in, with
+their yaws negated), so everything behind this file knows one kind of eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Side
+from mggr_edge.contract import Conventions
+from mggr_edge.errors import DataError
+from mggr_edge.eyecrop import mirror_image
+
+
+@dataclass(frozen=True)
+class EyeSamples:
+    """Labelled eye patches.
+
+    Attributes:
+        images: [N, H, W, 3] uint8 RGB, canonical side.
+        gaze_deg: [N, 2] float32, (pitch, yaw), as seen in the (mirrored) patch.
+        head_deg: [N, 2] float32, (pitch, yaw), likewise.
+        subject: [N] names.
+        group: [N] int32; pairs are two patches of one group: one subject, side and head pose.
+        source: where they come from, for the record.
+        licence: what may be done with what is trained on them.
+    """
+
+    images: NDArray[np.uint8]
+    gaze_deg: NDArray[np.float32]
+    head_deg: NDArray[np.float32]
+    subject: NDArray[np.str_]
+    group: NDArray[np.int32]
+    source: str
+    licence: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Names of all subjects, sorted."""
+        return tuple(sorted({str(name) for name in self.subject}))
+
+    def of_subjects(self, wanted: Iterable[str]) -> EyeSamples:
+        """Only these subjects' patches.
+
+        Raises:
+            DataError: a subject has no patch.
+        """
+        names = set(wanted)
+        missing = sorted(names - set(self.subjects))
+        if missing:
+            raise DataError(f"{self.source} has no subject {', '.join(missing)}")
+        return self._take(np.isin(self.subject, sorted(names)))
+
+    def _take(self, keep: NDArray[np.bool_]) -> EyeSamples:
+        return replace(
+            self,
+            images=self.images[keep],
+            gaze_deg=self.gaze_deg[keep],
+            head_deg=self.head_deg[keep],
+            subject=self.subject[keep],
+            group=self.group[keep],
+        )
+
+
+def make_samples(
+    images: NDArray[np.uint8],
+    *,
+    gaze_deg: NDArray[np.float32],
+    head_deg: NDArray[np.float32],
+    sides: Sequence[Side],
+    subjects: Sequence[str],
+    source: str,
+    licence: str,
+    conventions: Conventions | None = None,
+) -> EyeSamples:
+    """Brings patches as photographed to the canonical side and groups them.
+
+    Args:
+        images: [N, H, W, 3] uint8 RGB, nothing mirrored.
+        gaze_deg, head_deg: [N, 2] degrees, (pitch, yaw).
+        sides: N times the subject's own side.
+        subjects: N names.
+    """
+    canonical = (conventions or Conventions()).canonical_side
+    mirrored = np.asarray([side != canonical for side in sides], bool)
+    images = images.copy()
+    images[mirrored] = mirror_image(images[mirrored])
+    turn = np.where(mirrored[:, None], [1.0, -1.0], [1.0, 1.0]).astype(np.float32)
+    head = (head_deg * turn).astype(np.float32)
+    keys = [
+        (name, side, round(float(p), 2), round(float(y), 2))
+        for name, side, (p, y) in zip(subjects, sides, head, strict=True)
+    ]
+    number = {key: index for index, key in enumerate(sorted(set(keys)))}
+    return EyeSamples(
+        images=images,
+        gaze_deg=(gaze_deg * turn).astype(np.float32),
+        head_deg=head,
+        subject=np.asarray(subjects, dtype=np.str_),
+        group=np.asarray([number[key] for key in keys], np.int32),
+        source=source,
+        licence=licence,
+    )
+
+
+def parse_subjects(text: str) -> tuple[str, ...]:
+    """Reads `0001-0032` or `0003,0007,0010-0012`.
+
+    Raises:
+        DataError: not of that form.
+    """
+    names: list[str] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise DataError(f"subjects: expected 0001-0032 or 0003,0007, got {text!r}")
+        end = int(last) if dash else int(first)
+        if end < int(first):
+            raise DataError(f"subjects: {part.strip()!r} runs backwards")
+        names += [f"{number:0{len(first)}d}" for number in range(int(first), end + 1)]
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,21 @@
+"""Losses as data: a name, a function; weights come from the config.
+
+Every function returns one value per example, to be minimised, so that a step
+can average over the global batch of a distribution strategy.
+"""
+
+from mggr_tf.losses.adversary import discriminator_loss
+from mggr_tf.losses.redirection import (
+    LOSSES,
+    NEEDS_DISCRIMINATOR,
+    NEEDS_FEATURES,
+    LossContext,
+)
+
+__all__ = [
+    "LOSSES",
+    "NEEDS_DISCRIMINATOR",
+    "NEEDS_FEATURES",
+    "LossContext",
+    "discriminator_loss",
+]

@@ -1,0 +1,108 @@
+"""The generator's losses (arXiv 2004.03064, sections 3.2 and 3.3).
+
+References:
+    [1] Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer,
+        ECCV 2016, eq. 2.
+    [2] Lim, Ye, Geometric GAN, 2017 (hinge loss).
+    [3] Wang et al., Image Quality Assessment, IEEE TIP 2004 (SSIM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """What a loss may look at.
+
+    Attributes:
+        picture: [B, H, W, 3], the picture that the loss is put on.
+        target: [B, H, W, 3], the real picture of the target gaze.
+        flow: [B, H, W, 2], pixels.
+        target_gaze: [B, 2], network units.
+        features: the frozen estimator's feature maps and `gaze` of the picture.
+        target_features: the same of the target.
+        verdict: the discriminator's `realness` and `gaze` of the picture; empty
+            in stages that have no discriminator.
+    """
+
+    picture: tf.Tensor
+    target: tf.Tensor
+    flow: tf.Tensor
+    target_gaze: tf.Tensor
+    features: Mapping[str, tf.Tensor]
+    target_features: Mapping[str, tf.Tensor]
+    verdict: Mapping[str, tf.Tensor]
+
+
+def l1(context: LossContext) -> tf.Tensor:
+    """Mean absolute difference in the [-1, 1] range, [B]."""
+    return _mean(tf.abs(context.picture - context.target))
+
+
+def ssim(context: LossContext) -> tf.Tensor:
+    """1 - SSIM [3] over 7 x 7 windows, [B]."""
+    score = tf.image.ssim(
+        (context.picture + 1) / 2, (context.target + 1) / 2, max_val=1.0, filter_size=7
+    )
+    return 1.0 - score
+
+
+def perceptual(context: LossContext) -> tf.Tensor:
+    """Mean squared difference of the estimator's feature maps [1], averaged over levels, [B].
+
+    Each level is divided by the target features' own mean square, so that none
+    of them decides by its scale.
+    """
+    levels = []
+    for name, real in context.target_features.items():
+        if name != "gaze":
+            size = tf.reduce_mean(tf.square(real)) + 1e-6
+            levels.append(_mean(tf.square(context.features[name] - real)) / size)
+    return tf.add_n(levels) / len(levels)
+
+
+def gaze(context: LossContext) -> tf.Tensor:
+    """Squared error of the estimator's angles on the picture, network units, [B]."""
+    return tf.reduce_mean(tf.square(context.features["gaze"] - context.target_gaze), -1)
+
+
+def flow_smoothness(context: LossContext) -> tf.Tensor:
+    """Mean absolute difference between neighbouring flow vectors, pixels, [B]."""
+    flow = context.flow
+    across = _mean(tf.abs(flow[:, :, 1:] - flow[:, :, :-1]))
+    down = _mean(tf.abs(flow[:, 1:] - flow[:, :-1]))
+    return across + down
+
+
+def adversarial(context: LossContext) -> tf.Tensor:
+    """Generator's side of the hinge loss [2]: minus the score, [B]."""
+    return -_mean(context.verdict["realness"])
+
+
+def discriminator_gaze(context: LossContext) -> tf.Tensor:
+    """Squared error of the discriminator's gaze head on the picture, network units, [B]."""
+    return tf.reduce_mean(tf.square(context.verdict["gaze"] - context.target_gaze), -1)
+
+
+NEEDS_FEATURES = frozenset({"perceptual", "gaze"})
+NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
+
+LOSSES: dict[str, Callable[[LossContext], tf.Tensor]] = {
+    "l1": l1,
+    "ssim": ssim,
+    "perceptual": perceptual,
+    "gaze": gaze,
+    "flow_smoothness": flow_smoothness,
+    "adversarial": adversarial,
+    "discriminator_gaze": discriminator_gaze,
+}
+
+
+def _mean(value: tf.Tensor) -> tf.Tensor:
+    """Mean over everything but the batch, [B]."""
+    return tf.reduce_mean(value, axis=list(range(1, len(value.shape))))

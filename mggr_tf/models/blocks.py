@@ -1,0 +1,153 @@
+"""Building blocks that several networks share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from mggr_tf.models.size import BranchSize
+
+keras = tf.keras
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class Modulation(keras.layers.Layer):
+    """Scales and shifts channels by a condition: `x (1 + A c) + B c` (FiLM [1]).
+
+    A and B start at zero. A condition that training never varied (a head pitch
+    that is 0 in all of a data set) therefore keeps no random influence on what
+    a device later computes.
+
+    Inputs:
+        features: [B, H, W, C] float32.
+        condition: [B, K] float32.
+
+    Returns:
+        [B, H, W, C] float32.
+
+    References:
+        [1] Perez et al., FiLM, AAAI 2018.
+    """
+
+    def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
+        """Makes the two linear maps."""
+        channels = int(input_shape[0][-1])
+        self._scale = keras.layers.Dense(channels, kernel_initializer="zeros", name="scale")
+        self._shift = keras.layers.Dense(channels, kernel_initializer="zeros", name="shift")
+        self._scale.build(input_shape[1])
+        self._shift.build(input_shape[1])
+        self._shape = (-1, 1, 1, channels)
+        super().build(input_shape)
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Modulates; see the class."""
+        features, condition = inputs
+        scale = tf.reshape(self._scale(condition), self._shape)  # [B, 1, 1, C]
+        shift = tf.reshape(self._shift(condition), self._shape)
+        return features * (1.0 + scale) + shift
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class DepthToSpace(keras.layers.Layer):
+    """Spreads channels over a grid twice as fine (sub-pixel convolution, Shi et al. 2016).
+
+    Inputs:
+        [B, H, W, 4 C] float32.
+
+    Returns:
+        [B, 2 H, 2 W, C] float32.
+    """
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Rearranges; see the class."""
+        return tf.nn.depth_to_space(features, 2)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class AddAndClip(keras.layers.Layer):
+    """The picture: coarse plus residual, clipped to [-1, 1].
+
+    Inputs:
+        coarse, residual: [B, H, W, 3] float32.
+
+    Returns:
+        [B, H, W, 3] float32 in [-1, 1].
+    """
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Adds and clips; see the class."""
+        coarse, residual = inputs
+        return tf.clip_by_value(coarse + residual, -1.0, 1.0)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class Scale(keras.layers.Layer):
+    """Multiplies by a fixed number, to bring a head's output to its unit.
+
+    Args:
+        factor: the number.
+    """
+
+    def __init__(self, factor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = float(factor)
+
+    def call(self, value: tf.Tensor) -> tf.Tensor:
+        """Multiplies; see the class."""
+        return value * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for Keras' own serialisation."""
+        return {**super().get_config(), "factor": self.factor}
+
+
+def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> keras.layers.Layer:
+    """A convolution as all branches use it: same padding, He initialisation for ReLU."""
+    return keras.layers.Conv2D(
+        width,
+        size,
+        strides=stride,
+        padding="same",
+        kernel_initializer="he_normal",
+        name=name,
+    )
+
+
+def encoder_decoder(
+    features: tf.Tensor, condition: tf.Tensor, *, size: BranchSize
+) -> tf.Tensor:
+    """Encoder, residual blocks and decoder with skips, on Keras symbolic tensors.
+
+    Args:
+        features: [B, H, W, C].
+        condition: [B, K]; it modulates every encoder level and residual block.
+        size: the capacity.
+
+    Returns:
+        [B, H / stem_stride, W / stem_stride, size.decoder[-1]].
+    """
+    skips = []
+    for level, width in enumerate(size.widths):
+        stride = 2 if level else size.stem_stride
+        features = convolution(width, stride=stride, name=f"encode{level}")(features)
+        features = Modulation(name=f"encode{level}_condition")([features, condition])
+        features = keras.layers.ReLU(name=f"encode{level}_relu")(features)
+        skips.append(features)
+    for block in range(size.blocks):
+        features = _residual_block(features, condition, name=f"block{block}")
+    for level, (width, skip) in enumerate(zip(size.decoder, reversed(skips[:-1]), strict=True)):
+        features = keras.layers.UpSampling2D(name=f"decode{level}_up")(features)
+        features = keras.layers.Concatenate(name=f"decode{level}_skip")([features, skip])
+        features = convolution(width, name=f"decode{level}")(features)
+        features = keras.layers.ReLU(name=f"decode{level}_relu")(features)
+    return features
+
+
+def _residual_block(features: tf.Tensor, condition: tf.Tensor, *, name: str) -> tf.Tensor:
+    width = features.shape[-1]
+    inner = convolution(width, name=f"{name}_a")(features)
+    inner = Modulation(name=f"{name}_condition")([inner, condition])
+    inner = keras.layers.ReLU(name=f"{name}_relu")(inner)
+    inner = convolution(width, name=f"{name}_b")(inner)
+    return keras.layers.Add(name=f"{name}_add")([features, inner])

@@ -1,0 +1,78 @@
+"""Gaze estimators: the one that trains and travels, and the one that judges.
+
+The estimator tells the device where an eye looks, and its features and angles
+are losses. The judge has another architecture, another seed and is never a
+loss; scores come from it alone.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mggr_tf.models.blocks import convolution
+
+keras = tf.keras
+
+FEATURES = ("features0", "features1", "features2")
+"""Names of the estimator's layers that perceptual losses compare."""
+
+
+def build_estimator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:
+    """Strided convolutions with batch normalisation, then a regression.
+
+    Args:
+        widths: channels of each level; every level after the first halves the size.
+
+    Returns:
+        model of eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]; output gaze
+        [B, 2] in network units, (pitch, yaw).
+    """
+    eye = keras.Input((size_px, size_px, 3), name="eye")
+    head_pose = keras.Input((2,), name="head_pose")
+    features = eye
+    for level, width in enumerate(widths):
+        features = convolution(width, stride=2 if level else 1, name=f"conv{level}")(features)
+        features = keras.layers.BatchNormalization(name=f"norm{level}")(features)
+        features = keras.layers.ReLU(name=f"features{level}")(features)
+    flat = keras.layers.Flatten(name="flatten")(features)
+    flat = keras.layers.Dropout(0.3, name="dropout")(flat)
+    hidden = keras.layers.Dense(64, activation="relu", name="hidden")(flat)
+    return _regression({"eye": eye, "head_pose": head_pose}, hidden, name="estimator")
+
+
+def build_judge(width: int, *, size_px: int) -> keras.Model:
+    """Large kernels, ELU and residual stages: nothing in common with the estimator.
+
+    Args:
+        width: channels of the first level; every later one has twice as many.
+
+    Returns:
+        model with the estimator's inputs and output.
+    """
+    eye = keras.Input((size_px, size_px, 3), name="eye")
+    head_pose = keras.Input((2,), name="head_pose")
+    features = convolution(width, size=7, stride=2, name="stem")(eye)
+    features = keras.layers.Activation("elu", name="stem_elu")(features)
+    for level in range(3):
+        channels = width * 2**level
+        inner = keras.layers.LayerNormalization(name=f"norm{level}")(features)
+        inner = convolution(channels, size=5, name=f"inner{level}")(inner)
+        inner = keras.layers.Activation("elu", name=f"inner{level}_elu")(inner)
+        inner = convolution(features.shape[-1], name=f"outer{level}")(inner)
+        features = keras.layers.Add(name=f"add{level}")([features, inner])
+        features = convolution(2 * channels, stride=2, name=f"down{level}")(features)
+        features = keras.layers.Activation("elu", name=f"down{level}_elu")(features)
+    flat = keras.layers.Flatten(name="flatten")(features)
+    flat = keras.layers.Dropout(0.5, name="dropout")(flat)
+    hidden = keras.layers.Dense(48, activation="elu", name="hidden")(flat)
+    return _regression({"eye": eye, "head_pose": head_pose}, hidden, name="judge")
+
+
+def _regression(inputs: dict[str, tf.Tensor], hidden: tf.Tensor, *, name: str) -> keras.Model:
+    # Zeros: a head angle that training never varied keeps no influence (see Modulation).
+    head = keras.layers.Dense(
+        hidden.shape[-1], use_bias=False, kernel_initializer="zeros", name="head_pose_dense"
+    )(inputs["head_pose"])
+    joined = keras.layers.Add(name="joined")([hidden, head])
+    joined = keras.layers.Dense(32, activation="relu", name="mixed")(joined)
+    return keras.Model(inputs, keras.layers.Dense(2, name="gaze")(joined), name=name)

@@ -1,0 +1,42 @@
+"""MGGR's redirector: both branches and what joins them.
+
+    flow       = coarse branch(eye, gazemap, delta, head_pose)
+    coarse     = eye warped by flow
+    residual   = fine branch(eye, coarse, gazemap, delta, head_pose)
+    redirected = clip(coarse + residual, -1, 1)
+
+References:
+    [1] MultiModal-Guided Gaze Redirection with Coarse-to-Fine Learning, arXiv 2004.03064.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from mggr_tf.models.blocks import AddAndClip
+from mggr_tf.models.inputs import redirector_inputs
+from mggr_tf.models.warp import BackwardWarp
+
+keras = tf.keras
+
+OUTPUTS = ("flow", "coarse", "residual", "redirected")
+
+
+def build_redirector(
+    coarse_branch: keras.Model, fine_branch: keras.Model, *, size_px: int
+) -> keras.Model:
+    """Joins two branches, which it shares, into the model that is exported.
+
+    Returns:
+        model of eye, gazemap, delta, head_pose; outputs a dict of the `OUTPUTS`.
+    """
+    inputs = redirector_inputs(size_px)
+    flow = coarse_branch(inputs)
+    coarse = BackwardWarp(name="warp")([inputs["eye"], flow])
+    residual = fine_branch({**inputs, "coarse": coarse})
+    redirected = AddAndClip(name="redirected")([coarse, residual])
+    return keras.Model(
+        inputs,
+        {"flow": flow, "coarse": coarse, "residual": residual, "redirected": redirected},
+        name="redirector",
+    )

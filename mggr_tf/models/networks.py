@@ -1,0 +1,106 @@
+"""All networks of one config, and their weights in files."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from mggr_edge.errors import RunError
+from mggr_tf.config import Config
+from mggr_tf.models.coarse import build_coarse
+from mggr_tf.models.discriminator import build_discriminator
+from mggr_tf.models.estimator import FEATURES, build_estimator, build_judge
+from mggr_tf.models.fine import build_fine
+from mggr_tf.models.mggr import build_redirector
+
+keras = tf.keras
+
+
+@dataclass(frozen=True)
+class Redirection:
+    """The two branches and the model that joins them (they share weights)."""
+
+    coarse: keras.Model
+    fine: keras.Model
+    joined: keras.Model
+
+    @classmethod
+    def build(cls, config: Config) -> Redirection:
+        """Fresh branches."""
+        size = config.conventions.patch_size
+        coarse = build_coarse(config.models.coarse, size_px=size)
+        fine = build_fine(config.models.fine, size_px=size)
+        return cls(coarse, fine, build_redirector(coarse, fine, size_px=size))
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks of one run, each built on first use.
+
+    Attributes:
+        config: what they are built from.
+    """
+
+    config: Config
+    _size: int = field(init=False, default=64)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_size", self.config.conventions.patch_size)
+
+    @cached_property
+    def estimator(self) -> keras.Model:
+        """Gaze estimator; a loss, and on the device."""
+        return build_estimator(self.config.models.estimator, size_px=self._size)
+
+    @cached_property
+    def judge(self) -> keras.Model:
+        """The estimator that only scores."""
+        return build_judge(self.config.models.judge, size_px=self._size)
+
+    @cached_property
+    def redirection(self) -> Redirection:
+        """The branches that are trained."""
+        return Redirection.build(self.config)
+
+    @cached_property
+    def averaged(self) -> Redirection:
+        """Their moving averages: what is shown, scored and exported."""
+        return Redirection.build(self.config)
+
+    @cached_property
+    def discriminator(self) -> keras.Model:
+        """The adversary."""
+        return build_discriminator(self.config.models.discriminator, size_px=self._size)
+
+    @cached_property
+    def estimator_features(self) -> keras.Model:
+        """The estimator with its inner layers laid open: feature maps and `gaze`."""
+        layers = {name: self.estimator.get_layer(name).output for name in FEATURES}
+        return keras.Model(self.estimator.inputs, {**layers, "gaze": self.estimator.output})
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Writes a model's weights, in order, as one `.npz`."""
+    np.savez(path, **{f"{i:03d}": value for i, value in enumerate(model.get_weights())})
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Reads what `save_weights` wrote for a model of the same config.
+
+    Raises:
+        RunError: the file is missing, damaged or of another model.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            values = [stored[name] for name in sorted(stored.files)]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: weights cannot be read: {error}") from error
+    expected = [tuple(w.shape) for w in model.weights]
+    if [value.shape for value in values] != expected:
+        raise RunError(f"{path}: these weights belong to a model of another size than the config")
+    model.set_weights(values)

@@ -1,0 +1,33 @@
+"""Capacity of a branch, apart from its layers, so that configs load without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BranchSize:
+    """Capacity of an encoder-decoder branch.
+
+    Attributes:
+        widths: channels of each encoder level; every level after the first halves the size.
+        blocks: residual blocks at the lowest level.
+        decoder: channels of each decoder level, from low to high.
+        stem_stride: 1, or 2 to let the first level halve the size too.
+    """
+
+    widths: tuple[int, ...]
+    blocks: int
+    decoder: tuple[int, ...]
+    stem_stride: int = 2
+
+    def __post_init__(self) -> None:
+        if len(self.decoder) != len(self.widths) - 1:
+            raise ValueError(
+                f"decoder must have one level less than widths, got {len(self.decoder)} "
+                f"for {len(self.widths)}"
+            )
+        if self.stem_stride not in (1, 2):
+            raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+        if min(*self.widths, *self.decoder) < 1 or self.blocks < 0:
+            raise ValueError("widths and decoder must be positive, blocks not negative")

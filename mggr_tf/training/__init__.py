@@ -1,0 +1,1 @@
+"""Training: `step` does no I/O, `run_folder` alone writes, `stages` joins them."""

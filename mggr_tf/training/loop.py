@@ -1,0 +1,152 @@
+"""The loop around a step: batches, checkpoints, logs. Resumes where it stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from mggr_edge.errors import RunError
+from mggr_tf.training.step import Metrics, Step
+
+_LOG_EVERY = 25
+_CHECKPOINT_SECONDS = 60.0
+_TIMED_STEPS = 12
+
+Log = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop tells the outside.
+
+    Attributes:
+        advance: n more steps are done.
+        log: metrics, averaged since the last call.
+        saved: a checkpoint at this step is on disk.
+        sheet: time for a sample sheet at this step.
+        sheet_steps: the steps after which `sheet` is called.
+    """
+
+    advance: Callable[[int], None]
+    log: Log
+    saved: Callable[[int], None]
+    sheet: Callable[[int], None]
+    sheet_steps: frozenset[int]
+
+
+class Loop:
+    """Runs a step over batches under a distribution strategy.
+
+    Args:
+        step: what to run.
+        strategy: how it is spread over devices.
+        batches: gives the batches of steps [first, last), one iterator.
+        folder: where checkpoints go.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        strategy: tf.distribute.Strategy,
+        batches: Callable[[int, int], Iterator[dict[str, tf.Tensor]]],
+        folder: str,
+    ) -> None:
+        self._strategy = strategy
+        self._batches = batches
+        self._at = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        state = step.state()
+        self._variables = [v for thing in state.values() for v in thing.variables]
+        self._checkpoint = tf.train.Checkpoint(step=self._at, **state)
+        self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=2)
+
+        @tf.function
+        def run(batch: dict[str, tf.Tensor]) -> Metrics:
+            parts = strategy.run(step, args=(batch,))
+            return {
+                name: strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+                for name, value in parts.items()
+            }
+
+        self._run = run
+
+    def restore(self) -> int:
+        """Loads the newest checkpoint, if there is one; returns the step it was made at.
+
+        Raises:
+            RunError: the checkpoint cannot be read, or belongs to other networks.
+        """
+        newest = self._manager.latest_checkpoint
+        if newest is None:
+            return 0
+        try:
+            self._checkpoint.restore(newest).assert_existing_objects_matched()
+        except (ValueError, AssertionError, tf.errors.OpError) as error:
+            raise RunError(f"{newest}: the checkpoint cannot be restored: {error}") from error
+        return int(self._at)
+
+    def seconds_per_step(self) -> float:
+        """Times a few steps after tracing, then puts every variable back."""
+        before = [(v, tf.identity(v)) for v in self._variables]
+        batches = self._batches(0, 2 + _TIMED_STEPS)
+        for _ in range(2):
+            self._run(next(batches))
+        started = time.perf_counter()
+        for _ in range(_TIMED_STEPS):
+            metrics = self._run(next(batches))
+        float(metrics["loss"])
+        seconds = (time.perf_counter() - started) / _TIMED_STEPS
+        for variable, value in before:
+            variable.assign(value)
+        return seconds
+
+    def train(self, total: int, hooks: Hooks) -> None:
+        """Trains from where it stands to step `total`.
+
+        Ctrl-C saves a checkpoint before it goes on its way.
+
+        Raises:
+            RunError: the loss is no longer a number; nothing after the last
+                checkpoint is kept.
+        """
+        saved_at = time.perf_counter()
+        sums: dict[str, float] = {}
+        count = 0
+        first = int(self._at)
+        try:
+            for batch in self._batches(first, total):
+                metrics = self._run(batch)
+                done = int(self._at.assign_add(1))
+                count += 1
+                values = {name: float(value) for name, value in metrics.items()}
+                _check_finite(values, done)
+                sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
+                hooks.advance(1)
+                if done % _LOG_EVERY == 0 or done == total:
+                    hooks.log(done, {name: value / count for name, value in sums.items()})
+                    sums, count = {}, 0
+                if done in hooks.sheet_steps:
+                    hooks.sheet(done)
+                if done == total or time.perf_counter() - saved_at > _CHECKPOINT_SECONDS:
+                    self._save(hooks)
+                    saved_at = time.perf_counter()
+        except KeyboardInterrupt:
+            self._save(hooks)
+            raise
+
+    def _save(self, hooks: Hooks) -> None:
+        done = int(self._at)
+        self._manager.save(checkpoint_number=done)
+        hooks.saved(done)
+
+
+def _check_finite(values: dict[str, float], step: int) -> None:
+    bad = [name for name, value in values.items() if not abs(value) < float("inf")]
+    if bad:
+        raise RunError(
+            f"step {step}: {', '.join(bad)} is no longer a number; lower the stage's "
+            "learning_rate and go on with --resume"
+        )

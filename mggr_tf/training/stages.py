@@ -1,0 +1,266 @@
+"""Trains the stages of a run in the paper's order, inside a run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.progress import Progress
+from mggr_tf.config import REQUIRED, Stage
+from mggr_tf.data.pairs import all_pairs, pair_dataset
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.redirect_pairs import pair_inputs
+from mggr_tf.models.networks import Networks, load_weights, save_weights
+from mggr_tf.training.loop import Hooks, Loop
+from mggr_tf.training.run_folder import WEIGHTS_OF_STAGE, RunFolder, StageRecord
+from mggr_tf.training.sheets import sheet, write_png
+from mggr_tf.training.step import EstimatorStep, RedirectionStep, Step
+
+Say = Callable[[str], None]
+
+_SHEETS_A_STAGE = 5
+_SHEET_PAIRS = 8
+_RESERVE = 0.97
+"""Part of a time budget that goes into steps; the rest is sheets and checkpoints."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train; both None means the config's steps.
+
+    Attributes:
+        steps: for each stage that is trained.
+        minutes: for all of them together, shared as the config says.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+
+
+def stages_to_train(run: RunFolder, stage: Stage) -> tuple[Stage, ...]:
+    """The stage and those before it that the run lacks, in order."""
+    return tuple(s for s in (*REQUIRED[stage], stage) if not run.is_complete(s))
+
+
+def train_stages(
+    run: RunFolder,
+    stage: Stage,
+    *,
+    samples: EyeSamples,
+    held_out: EyeSamples | None,
+    budget: Budget,
+    progress: Progress,
+    say: Say,
+) -> None:
+    """Trains a stage, and first those that it needs and the run lacks.
+
+    Args:
+        run: where everything goes; stages in progress are resumed.
+        stage: the last one to train.
+        samples: to train on.
+        held_out: for sample sheets; None shows training eyes.
+        budget: how long.
+        progress: shows how far it is.
+        say: tells the user what was chosen.
+    """
+    strategy = local_strategy()
+    todo = stages_to_train(run, stage)
+    if not todo:
+        say(f"{run.path}: stage {stage} is complete; nothing to do")
+        return
+    if len(todo) > 1:
+        say(f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order")
+    shares = {s: run.config.stage(s).share for s in todo}
+    with strategy.scope():
+        tf.keras.utils.set_random_seed(run.config.seed)
+        networks = Networks(run.config)
+        _load_what_is_there(run, networks)
+    for name in todo:
+        part = shares[name] / sum(shares.values())
+        minutes = None if budget.minutes is None else budget.minutes * part
+        trainer = _StageTrainer(run, name, networks, strategy=strategy, samples=samples)
+        trainer.train(Budget(budget.steps, minutes), held_out or samples, progress, say)
+
+
+def local_strategy() -> tf.distribute.Strategy:
+    """All local GPUs together, or the one device there is."""
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+class _StageTrainer:
+    """One stage of one run."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        stage: Stage,
+        networks: Networks,
+        *,
+        strategy: tf.distribute.Strategy,
+        samples: EyeSamples,
+    ) -> None:
+        self._run, self._stage, self._networks = run, stage, networks
+        self._strategy, self._samples = strategy, samples
+        self._config = run.config.stage(stage)
+        with strategy.scope():
+            self._total = tf.Variable(1, dtype=tf.int64, trainable=False, name="total_steps")
+            self._loop = Loop(
+                self._make_step(),
+                strategy=strategy,
+                batches=self._batches,
+                folder=str(run.checkpoint_folder(stage)),
+            )
+
+    def train(
+        self, budget: Budget, shown: EyeSamples, progress: Progress, say: Say
+    ) -> None:
+        run, stage = self._run, self._stage
+        started = time.perf_counter()
+        done = self._loop.restore()
+        record = run.record.stages.get(stage)
+        if record is None or done == 0:
+            record = StageRecord(steps=self._steps(budget, started), minutes=budget.minutes)
+        self._total.assign(record.steps)
+        run.update_stage(stage, record)
+        say(_announcement(stage, record, done))
+        before = record.seconds
+
+        def saved(step: int) -> None:
+            spent = before + time.perf_counter() - started
+            run.update_stage(stage, replace(record, done=step, seconds=round(spent, 1)))
+
+        with progress(stage, record.steps) as advance, self._writer() as log:
+            advance(done)
+            hooks = Hooks(
+                advance=advance,
+                log=log,
+                saved=saved,
+                sheet=lambda step: self._sheet(step, shown),
+                sheet_steps=_sheet_steps(record.steps, stage),
+            )
+            self._loop.train(record.steps, hooks)
+        self._keep_weights()
+        run.update_stage(stage, replace(run.record.stages[stage], complete=True))
+
+    def _make_step(self) -> Step:
+        conventions = self._run.config.conventions
+        common: dict[str, Any] = {
+            "total": self._total,
+            "replicas": self._strategy.num_replicas_in_sync,
+        }
+        if self._stage in ("estimator", "judge"):
+            model = getattr(self._networks, self._stage)
+            return EstimatorStep(
+                model, self._config, gaze_scale_deg=conventions.gaze_scale_deg, **common
+            )
+        return RedirectionStep(
+            self._networks,
+            self._stage,
+            self._config,
+            moving_average=self._run.config.moving_average,
+            **common,
+        )
+
+    def _batches(self, first: int, last: int) -> Iterator[dict[str, tf.Tensor]]:
+        """Global batches of steps [first, last): pure functions of (seed, step, replica)."""
+        replicas = self._strategy.num_replicas_in_sync
+
+        def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return pair_dataset(
+                self._samples,
+                batch=context.get_per_replica_batch_size(self._config.batch),
+                seed=_stage_seed(self._run.config.seed, self._stage),
+                steps=(first * replicas, last * replicas),
+                augmentation=self._config.augmentation,
+                conventions=self._run.config.conventions,
+            )
+
+        return iter(self._strategy.distribute_datasets_from_function(dataset))
+
+    def _steps(self, budget: Budget, started: float) -> int:
+        if budget.minutes is None:
+            return budget.steps or self._config.steps
+        each = self._loop.seconds_per_step()
+        left = 60 * budget.minutes - (time.perf_counter() - started)
+        return max(1, int(_RESERVE * left / each))
+
+    def _writer(self) -> Any:
+        return _MetricsWriter(self._run, self._stage)
+
+    def _sheet(self, step: int, shown: EyeSamples) -> None:
+        pairs = all_pairs(shown, limit=_SHEET_PAIRS, seed=self._run.config.seed)
+        inputs = pair_inputs(shown, pairs, self._run.config.conventions)
+        made = {k: np.asarray(v) for k, v in self._networks.averaged.joined(inputs).items()}
+        picture = sheet(
+            source=inputs["eye"],
+            coarse=made["coarse"],
+            residual=made["residual"],
+            redirected=made["redirected"],
+            target=shown.images[pairs[:, 1]].astype(np.float32) / 127.5 - 1,
+        )
+        write_png(self._run.sheet_file(self._stage, step), picture)
+
+    def _keep_weights(self) -> None:
+        for name in WEIGHTS_OF_STAGE[self._stage]:
+            owner = self._networks.averaged if name in ("coarse", "fine") else self._networks
+            with atomic_file(self._run.weights_file(name), force=True) as temporary:
+                save_weights(getattr(owner, name), temporary)
+            if name in ("coarse", "fine"):
+                # The next stage starts from what this one is judged by.
+                trained = getattr(self._networks.redirection, name)
+                trained.set_weights(getattr(owner, name).get_weights())
+
+
+class _MetricsWriter:
+    """CSV and TensorBoard, one call."""
+
+    def __init__(self, run: RunFolder, stage: Stage) -> None:
+        self._run, self._stage = run, stage
+        self._events = tf.summary.create_file_writer(str(run.log_folder(stage)))
+
+    def __enter__(self) -> Callable[[int, dict[str, float]], None]:
+        return self._log
+
+    def __exit__(self, *_: object) -> None:
+        self._events.close()
+
+    def _log(self, step: int, metrics: dict[str, float]) -> None:
+        self._run.log(self._stage, step, metrics)
+        with self._events.as_default(step=step):
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value)
+
+
+def _load_what_is_there(run: RunFolder, networks: Networks) -> None:
+    if run.has_weights("estimator"):
+        load_weights(networks.estimator, run.weights_file("estimator"))
+    for name in ("coarse", "fine"):
+        trained = getattr(networks.redirection, name)
+        if run.has_weights(name):
+            load_weights(trained, run.weights_file(name))
+        getattr(networks.averaged, name).set_weights(trained.get_weights())
+
+
+def _announcement(stage: Stage, record: StageRecord, done: int) -> str:
+    budget = "" if record.minutes is None else f" ({record.minutes:.1f} minutes)"
+    resumed = f", from step {done}" if done else ""
+    return f"{stage}: {record.steps} steps{budget}{resumed}"
+
+
+def _sheet_steps(total: int, stage: Stage) -> frozenset[int]:
+    if stage in ("estimator", "judge"):
+        return frozenset()
+    return frozenset(max(1, round(total * i / _SHEETS_A_STAGE)) for i in range(1, 6))
+
+
+def _stage_seed(seed: int, stage: Stage) -> int:
+    """Stages of one run see different batches."""
+    return seed * 101 + list(WEIGHTS_OF_STAGE).index(stage)
