@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,12 @@ from importlib import metadata
 from pathlib import Path
 
 import yaml
-
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
 from mggr_edge.version import __version__
-from mggr_tf.config import Config, Stage, config_from_plain, config_to_plain
+
+from mggr_tf.config import REQUIRED, Config, Stage, config_from_plain, config_to_plain
 
 SCHEMA = 1
 DEFAULT_ROOT = Path("runs")
@@ -143,11 +144,30 @@ class RunFolder:
             data = json.loads(file.read_text(encoding="utf-8"))
             schema = data.get("schema")
             if schema != SCHEMA:
-                raise RunError(f"{path}: the run has schema {schema!r}, this version reads {SCHEMA}")
+                raise RunError(
+                    f"{path}: the run has schema {schema!r}, this version reads {SCHEMA}"
+                )
             config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
             return cls(path, config_from_plain(config), read(RunRecord, data))
         except (OSError, ValueError, AttributeError, yaml.YAMLError, ConfigError) as error:
             raise RunError(f"{path}: the run is damaged: {error}") from error
+
+    def adopt(self, donor: RunFolder, *, stage: str) -> None:
+        """Starts from another run's weights: what `stage` needs counts as trained.
+
+        Raises:
+            RunError: the donor has no weights that could be taken.
+        """
+        names = [n for n in ("estimator", "coarse", "fine") if donor.has_weights(n)]
+        if not names:
+            raise RunError(f"{donor.path} has no weights to start from")
+        for name in names:
+            with atomic_file(self.weights_file(name), force=True) as temporary:
+                shutil.copyfile(donor.weights_file(name), temporary)
+        for earlier in REQUIRED[stage]:  # type: ignore[index]  # checked by the command line
+            if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
+                steps = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
+                self.update_stage(earlier, steps)
 
     def is_complete(self, stage: Stage) -> bool:
         """Whether the stage was trained to its end."""

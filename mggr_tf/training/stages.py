@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
 from mggr_edge.atomic import atomic_file
 from mggr_edge.progress import Progress
+
 from mggr_tf.config import REQUIRED, Stage
 from mggr_tf.data.pairs import all_pairs, pair_dataset
 from mggr_tf.data.schema import EyeSamples
@@ -119,9 +119,7 @@ class _StageTrainer:
                 folder=str(run.checkpoint_folder(stage)),
             )
 
-    def train(
-        self, budget: Budget, shown: EyeSamples, progress: Progress, say: Say
-    ) -> None:
+    def train(self, budget: Budget, shown: EyeSamples, progress: Progress, say: Say) -> None:
         run, stage = self._run, self._stage
         started = time.perf_counter()
         done = self._loop.restore()

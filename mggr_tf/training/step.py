@@ -133,9 +133,7 @@ class RedirectionStep:
         with tf.GradientTape() as tape:
             pictures = self._redirect(batch)
             terms = self._terms(pictures, batch)
-            loss = tf.add_n(
-                [config.weight * terms[_label(config)] for config in self._losses]
-            )
+            loss = tf.add_n([config.weight * terms[_label(config)] for config in self._losses])
         _apply(self._optimizer, tape, loss, self._trained)
         metrics = {"loss": loss, **terms}
         if self._adversary:
@@ -208,9 +206,7 @@ class RedirectionStep:
             real, fake = ({name: half[i] for name, half in halves.items()} for i in (0, 1))
             losses = discriminator_loss(real, fake, real_gaze=gaze)
             loss = tf.reduce_mean(losses) / self._replicas
-        _apply(
-            self._discriminator_optimizer, tape, loss, discriminator.trainable_variables
-        )
+        _apply(self._discriminator_optimizer, tape, loss, discriminator.trainable_variables)
         return loss
 
     def _average(self) -> None:

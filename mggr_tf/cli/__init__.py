@@ -1,0 +1,43 @@
+"""The `mggr-tf` command. Subcommands are entry points, loaded on use."""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+
+import click
+from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.version import __version__
+
+ENTRY_POINTS = "mggr_tf.commands"
+
+# TensorFlow's C++ start-up chatter is not for users; what fails still raises in Python.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+class _LazyCommands(MggrGroup):
+    """Finds subcommands by entry point, so that upper storeys can add theirs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({point.name for point in metadata.entry_points(group=ENTRY_POINTS)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for point in metadata.entry_points(group=ENTRY_POINTS):
+            if point.name == cmd_name:
+                command: click.Command = point.load()
+                return command
+        return None
+
+
+@click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mggr-tf")
+def main() -> None:
+    """Gaze redirection: train MGGR, measure it, and carry it to a small device.
+
+    \b
+    Start here:
+      mggr-tf quickstart                  the whole way in a few minutes
+      mggr-tf train --stage joint         train, on synthetic eyes by default
+      mggr-tf export --int8               bundle the newest run for a device
+      mggr-edge run clip.mp4 --model runs/.../bundle-int8
+    """

@@ -1,0 +1,68 @@
+"""`mggr-tf redirect`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from mggr_edge.errors import UsageError
+from mggr_tf.cli.options import check_is_free, force_option, say
+
+
+@click.command()
+@click.argument("pictures", metavar="IMAGE_OR_DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--model", required=True, type=click.Path(path_type=Path), help="A run or a bundle."
+)
+@click.option("--pitch", required=True, type=float, help="Degrees, + looks up in the image.")
+@click.option("--yaw", required=True, type=float, help="Degrees, + looks to the image's right.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to be made.")
+@click.option(
+    "--side",
+    type=click.Choice(["left", "right"]),
+    help="Which of the subject's eyes patches show, where their names do not say.",
+)
+@force_option
+def redirect(
+    pictures: Path,
+    model: Path,
+    pitch: float,
+    yaw: float,
+    out: Path,
+    side: str | None,
+    force: bool,
+) -> None:
+    """Make the eyes of eye patches or whole photographs look somewhere else.
+
+    \b
+    Examples:
+      mggr-tf redirect photo.jpg --model runs/mggr-edge --pitch 0 --yaw 0 --out met/
+      mggr-tf redirect patches/ --model bundle --pitch -5 --yaw 10 --out looking-right/
+
+    A picture of 64 x 64 pixels is an eye patch; in all others faces are looked for.
+    """
+    check_is_free(out, force=force)
+    from mggr_edge.angles import Gaze
+    from mggr_edge.progress import progress
+    from mggr_tf.redirecting import redirect_files
+    from mggr_tf.serving import open_model
+
+    if max(abs(pitch), abs(yaw)) > 60:
+        raise UsageError(f"a target lies within 60 degrees, got pitch {pitch:g}, yaw {yaw:g}")
+    done = redirect_files(
+        pictures,
+        out,
+        bundle=open_model(model),
+        target=Gaze(pitch, yaw),
+        side=side,  # type: ignore[arg-type]  # click has checked the choice
+        force=force,
+        progress=progress,
+    )
+    say(f"{done.patches} patches, {done.photos} photographs, {done.eyes} eyes redirected")
+    for file in done.untouched:
+        say(f"{file}: no eye was redirected; the picture is unchanged")
+    for reason, count in Counter(done.left_alone).items():
+        say(f"{count} eyes left alone or held back: {reason}")
+    click.echo(out)

@@ -1,0 +1,173 @@
+"""`mggr-tf train`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from mggr_edge.errors import MggrError, UsageError
+
+from mggr_tf.cli.options import check_is_free, force_option, one_budget, say, subjects_option
+
+if TYPE_CHECKING:
+    from mggr_tf.config import Config
+    from mggr_tf.training.run_folder import DataRecord, RunFolder
+
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--stage",
+    type=click.Choice(["estimator", "judge", "coarse", "fine", "joint"]),
+    default="joint",
+    show_default=True,
+    help="Last stage to train; stages that it needs and the run lacks come first.",
+)
+@click.option(
+    "--data",
+    default="synthetic",
+    show_default=True,
+    help="A folder of patches in the Columbia naming, or `synthetic`.",
+)
+@click.option(
+    "--config",
+    "config_name",
+    default="mggr-edge",
+    show_default=True,
+    help="A packaged config or a .yaml file.",
+)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the config.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; default under runs/.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget, all stages.")
+@click.option("--steps", type=click.IntRange(min=1), help="Budget of each stage.")
+@subjects_option
+@click.option(
+    "--from",
+    "from_run",
+    type=click.Path(path_type=Path),
+    help="Start from another run's weights (fine-tuning).",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run named by --out.")
+@force_option
+def train(
+    stage: str,
+    data: str,
+    config_name: str,
+    changes: tuple[str, ...],
+    out: Path | None,
+    minutes: float | None,
+    steps: int | None,
+    subjects: tuple[str, ...] | None,
+    from_run: Path | None,
+    resume: bool,
+    force: bool,
+) -> None:
+    """Train the stages of a run, the estimator first, then coarse, then jointly.
+
+    \b
+    Examples:
+      mggr-tf train --stage joint
+      mggr-tf train --stage joint --data patches/ --minutes 25 --out runs/real
+      mggr-tf train --stage judge --data patches/ --subjects 0001-0032 --out runs/judge
+      mggr-tf train --stage joint --out runs/real --resume
+      mggr-tf train --stage joint --set stages.joint.batch=32 --set seed=2
+
+    Ctrl-C keeps what was trained; --resume goes on from there.
+    """
+    one_budget(steps, minutes)
+    from mggr_edge.progress import progress
+
+    from mggr_tf.config import load_config
+    from mggr_tf.data.source import open_split
+    from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name
+    from mggr_tf.training.stages import Budget, train_stages
+
+    if resume:
+        run, data, subjects = _resumed(out, data, subjects, changes)
+        config = run.config
+    else:
+        config = load_config(config_name, changes=changes)
+        if out is None:
+            out = free_name(DEFAULT_ROOT, config.name)
+        check_is_free(out, force=force)
+    say(f"data: {data}; config: {config.name}; run: {out}")
+    split = open_split(data, config=config, subjects=subjects, progress=progress, say=say)
+    say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
+    if not resume:
+        assert out is not None
+        run = _created(out, config, _record(split), from_run=from_run, stage=stage)
+    try:
+        train_stages(
+            run,
+            stage,  # type: ignore[arg-type]  # click has checked the choice
+            samples=split.train,
+            held_out=split.held_out,
+            budget=Budget(steps=steps, minutes=minutes),
+            progress=progress,
+            say=say,
+        )
+    except KeyboardInterrupt:
+        again = f"mggr-tf train --stage {stage} --out {run.path} --resume"
+        say(f"\ninterrupted; what was trained is kept. Go on with: {again}")
+        raise SystemExit(_INTERRUPTED) from None
+    say(f"{run.path}: stage {stage} is complete")
+    click.echo(run.path)
+
+
+def _resumed(
+    out: Path | None, data: str, subjects: tuple[str, ...] | None, changes: tuple[str, ...]
+) -> tuple[RunFolder, str, tuple[str, ...] | None]:
+    from mggr_tf.training.run_folder import RunFolder
+
+    if out is None:
+        raise UsageError("--resume needs --out RUN, the run to go on with")
+    if changes:
+        raise UsageError("--set would change a run that is being resumed; make a new one --from it")
+    run = RunFolder.open(out)
+    known = run.record.data
+    if data not in ("synthetic", known.source) and str(Path(data).resolve()) != known.source:
+        raise UsageError(f"{out} was trained on {known.source}, not on {data}; make a new run")
+    if subjects is not None and set(subjects) != set(known.subjects):
+        raise UsageError(f"{out} was trained on other subjects; make a new run")
+    # Exactly the recorded subjects again, whatever the folder has gained since;
+    # without held-out ones they were named on the command line.
+    return run, known.source, None if known.held_out else known.subjects
+
+
+def _created(
+    out: Path, config: Config, record: DataRecord, *, from_run: Path | None, stage: str
+) -> RunFolder:
+    from mggr_tf.training.run_folder import RunFolder
+
+    donor = RunFolder.open(from_run) if from_run is not None else None
+    if donor is not None and donor.config.models != config.models:
+        raise UsageError(f"{donor.path} has networks of another size than config {config.name}")
+    if out.exists():
+        if not (out / "run.json").is_file():
+            raise UsageError(f"{out} is no run; --force replaces runs only")
+        shutil.rmtree(out)
+    try:
+        run = RunFolder.create(out, config, record)
+        if donor is not None:
+            run.adopt(donor, stage=stage)
+    except MggrError:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return run
+
+
+def _record(split: object) -> DataRecord:
+    from mggr_tf.data.source import Split
+    from mggr_tf.training.run_folder import DataRecord
+
+    assert isinstance(split, Split)
+    return DataRecord(
+        source=split.source,
+        subjects=split.train.subjects,
+        held_out=split.held_out.subjects if split.held_out is not None else (),
+        patches=len(split.train),
+        licence=split.train.licence,
+    )

@@ -1,0 +1,101 @@
+"""Scores a run with the judge of another (or the same) run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mggr_edge.errors import RunError, UsageError
+from mggr_edge.progress import Progress
+
+from mggr_tf.data.source import open_samples
+from mggr_tf.evaluation.protocol import Scores, evaluate_pairs, refuse_seen_subjects
+from mggr_tf.models.networks import Networks, load_weights
+from mggr_tf.training.run_folder import RunFolder
+
+_SEED = 20200403
+"""Of the choice of pairs: one protocol for every run that is compared."""
+
+
+def score_run(
+    run_path: Path,
+    judge_path: Path,
+    *,
+    data: str,
+    subjects: tuple[str, ...] | None,
+    limit: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> tuple[Scores, dict[str, Any]]:
+    """Scores a run.
+
+    Returns:
+        the scores, and what they were measured with, for the record.
+
+    Raises:
+        RunError: the run has no redirector, or the judge's run no judge.
+        UsageError: nothing was left that both never saw, or named subjects were seen.
+    """
+    run, judge_run = RunFolder.open(run_path), RunFolder.open(judge_path)
+    if not judge_run.has_weights("judge"):
+        raise RunError(f"{judge_path} has no judge; run: mggr-tf train --stage judge")
+    networks = load_redirector(run)
+    trained = {"the run": run.record.data.subjects, "the judge": judge_run.record.data.subjects}
+    if subjects is not None:
+        refuse_seen_subjects(subjects, trained)
+    samples = open_samples(data, config=run.config, subjects=subjects, progress=progress, say=say)
+    if subjects is None:
+        unseen = set(samples.subjects) - set().union(*trained.values())
+        if not unseen:
+            raise UsageError(f"{data} has no subject that both the run and the judge never saw")
+        samples = samples.of_subjects(unseen)
+    judge_networks = Networks(judge_run.config)
+    load_weights(judge_networks.judge, judge_run.weights_file("judge"))
+
+    def redirect(inputs: Any) -> dict[str, Any]:
+        made = networks.averaged.joined(dict(inputs), training=False)
+        return {name: np.asarray(value) for name, value in made.items()}
+
+    with progress("evaluating", limit) as advance:
+        scores = evaluate_pairs(
+            samples,
+            redirect=redirect,
+            judge=lambda inputs: np.asarray(judge_networks.judge(dict(inputs), training=False)),
+            conventions=run.config.conventions,
+            limit=limit,
+            seed=_SEED,
+            advance=advance,
+        )
+    about = {
+        "run": str(run_path),
+        "judge": str(judge_path),
+        "data": data,
+        "config": run.config.name,
+        "stages": {name: stage.done for name, stage in run.record.stages.items()},
+        "versions": run.record.versions,
+    }
+    return scores, about
+
+
+def load_redirector(run: RunFolder) -> Networks:
+    """A run's networks with the weights that it shows, scores and exports.
+
+    A run that was never trained past its coarse stage has an untrained fine
+    branch, whose residual is zero.
+
+    Raises:
+        RunError: the run has not even a coarse branch.
+    """
+    if not run.can_redirect():
+        raise RunError(
+            f"{run.path} holds no trained redirector; run: "
+            f"mggr-tf train --stage joint --out {run.path} --resume"
+        )
+    networks = Networks(run.config)
+    load_weights(networks.estimator, run.weights_file("estimator"))
+    load_weights(networks.averaged.coarse, run.weights_file("coarse"))
+    if run.has_weights("fine"):
+        load_weights(networks.averaged.fine, run.weights_file("fine"))
+    return networks

@@ -1,0 +1,124 @@
+"""Redirects picture files: eye patches and whole photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.atomic import atomic_folder
+from mggr_edge.bundle import Bundle
+from mggr_edge.errors import DataError, StreamError, UsageError
+from mggr_edge.progress import Progress
+from mggr_edge.redirector import Redirector
+from mggr_edge.streams.paths import PICTURE_SUFFIXES, pictures_in
+from mggr_edge.streams.pictures import read_picture, write_picture
+from mggr_tf.data.columbia import PatchName, parse_name
+
+
+@dataclass(frozen=True)
+class Redirected:
+    """What was done to a set of pictures."""
+
+    patches: int
+    photos: int
+    eyes: int
+    untouched: tuple[Path, ...]
+    left_alone: tuple[str, ...]
+
+
+def redirect_files(
+    source: Path,
+    out: Path,
+    *,
+    bundle: Bundle,
+    target: Gaze,
+    side: Side | None,
+    force: bool,
+    progress: Progress,
+) -> Redirected:
+    """Redirects a picture, or all pictures of a folder, into a new folder, names kept.
+
+    A picture of the network's own size is an eye patch; everything else is a
+    photograph in which eyes are looked for. A patch in the Columbia naming
+    brings its labels (its new gaze is `target`, whatever its name still says).
+
+    Args:
+        source: a picture or a folder.
+        out: a folder to be made.
+        bundle: what redirects.
+        target: where the eyes shall look.
+        side: whose side patches without a telling name show.
+
+    Raises:
+        StreamError: no picture there, or one that cannot be read.
+        UsageError: a patch whose side nobody said.
+        OutputExistsError: `out` exists and `force` is false.
+    """
+    pictures = _pictures(source)
+    redirector = Redirector(bundle, target=target)
+    size = bundle.contract.conventions.patch_size
+    patches = photos = eyes = 0
+    untouched: list[Path] = []
+    reasons: list[str] = []
+    with atomic_folder(out, force=force) as temporary:
+        with progress("redirecting", len(pictures)) as advance:
+            for file in pictures:
+                picture = read_picture(file)
+                if picture.rgb.shape[:2] == (size, size):
+                    rgb = _redirect_patch(picture.rgb, file, bundle, target, side)
+                    patches, eyes = patches + 1, eyes + 1
+                else:
+                    redirector.reset()
+                    result = redirector.process(picture.rgb)
+                    rgb, photos = result.frame, photos + 1
+                    seen = [eye for face in result.faces for eye in face.eyes]
+                    eyes += sum(eye.strength > 0 for eye in seen)
+                    reasons += [eye.reason for eye in seen if eye.reason is not None]
+                    if not any(eye.strength > 0 for eye in seen):
+                        untouched.append(file)
+                write_picture(temporary / file.name, replace(picture, rgb=rgb))
+                advance(1)
+    return Redirected(patches, photos, eyes, tuple(untouched), tuple(reasons))
+
+
+def _pictures(source: Path) -> list[Path]:
+    if source.is_dir():
+        found, ignored = pictures_in(source)
+        if not found:
+            raise StreamError(f"{source} holds no pictures, only {ignored} other entries")
+        return found
+    if not source.exists():
+        raise StreamError(f"{source} does not exist; name a picture or a folder of pictures")
+    if source.suffix.lower() not in PICTURE_SUFFIXES:
+        known = ", ".join(PICTURE_SUFFIXES)
+        raise StreamError(f"{source} is no picture ({known}); videos are for `mggr-edge run`")
+    return [source]
+
+
+def _redirect_patch(
+    patch: NDArray[np.uint8], file: Path, bundle: Bundle, target: Gaze, side: Side | None
+) -> NDArray[np.uint8]:
+    name = _labels(file)
+    if name is not None:
+        return bundle.redirect_eye(
+            patch, side=name.side, source=name.gaze, target=target, head_pose=name.head
+        )
+    if side is None:
+        raise UsageError(
+            f"{file.name} is an eye patch, and its name does not say which eye it shows: "
+            "pass --side left or --side right (the subject's own)"
+        )
+    return bundle.redirect_eye(patch, side=side, target=target)
+
+
+def _labels(file: Path) -> PatchName | None:
+    try:
+        return parse_name(file.name)
+    except DataError:
+        return None
+
+

@@ -1,0 +1,60 @@
+"""A run behind the device's own `Bundle`, so that both redirect by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.bundle import Bundle
+from mggr_edge.contract import Artifact, Contract, Training
+from mggr_edge.interpreters import Runner, TFLiteRunner
+from mggr_edge.landmark_models import find_landmark_models
+from mggr_tf.config import config_to_plain
+from mggr_tf.evaluation.score_run import load_redirector
+from mggr_tf.training.run_folder import RunFolder
+
+
+def open_model(path: Path) -> Bundle:
+    """Opens a run or a bundle for redirecting.
+
+    Raises:
+        RunError: a run that holds no trained redirector.
+        BundleError: neither a run nor a whole bundle.
+    """
+    return bundle_of_run(RunFolder.open(path)) if (path / "run.json").is_file() else Bundle.open(path)
+
+
+def bundle_of_run(run: RunFolder) -> Bundle:
+    """A run's Keras models and this machine's landmark models as a bundle in memory."""
+    networks = load_redirector(run)
+
+    def redirector(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        made = networks.averaged.joined(dict(inputs), training=False)
+        return {name: np.asarray(value) for name, value in made.items()}
+
+    def estimator(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        return {"gaze": np.asarray(networks.estimator(dict(inputs), training=False))}
+
+    def load(name: str) -> Runner:
+        if name in keras_models:
+            return keras_models[name]
+        return TFLiteRunner(find_landmark_models()[name].read_bytes())
+
+    keras_models: dict[str, Runner] = {"redirector": redirector, "estimator": estimator}
+    names = (*keras_models, "face_detector", "face_mesh", "iris")
+    record = run.record
+    contract = Contract(
+        models={name: Artifact(name, "keras-weights", "float32", "") for name in names},
+        training=Training(
+            data=record.data.source,
+            licence=record.data.licence,
+            subjects=record.data.subjects,
+            stages={name: stage.done for name, stage in record.stages.items()},
+            config=config_to_plain(run.config),
+        ),
+        conventions=run.config.conventions,
+    )
+    return Bundle(contract, load)
