@@ -22,11 +22,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.errors import DataError
 from mggr_edge.eyecrop import DEFAULT_SIZE_PX
+from numpy.typing import NDArray
+
 from mggr_tf.data.schema import EyeSamples, make_samples
 
 SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}
@@ -136,9 +136,7 @@ def scan(folder: Path, *, subjects: Iterable[str] | None = None) -> Scan:
         raise DataError(f"{folder} holds no eye patch (*.jpg){whose}")
     stacked = np.stack(images) if images else np.zeros((0, 64, 64, 3), np.uint8)
     synthetic = (folder / SYNTHETIC_MARK).is_file()
-    return Scan(
-        tuple(names), stacked, tuple(bad), SYNTHETIC_LICENCE if synthetic else LICENCE
-    )
+    return Scan(tuple(names), stacked, tuple(bad), SYNTHETIC_LICENCE if synthetic else LICENCE)
 
 
 def samples_of(scanned: Scan, *, source: str) -> EyeSamples:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import warnings
 
 with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message=r"\s*TensorFlow Addons \(TFA\) has ended", category=UserWarning)
+    warnings.filterwarnings(
+        "ignore", message=r"\s*TensorFlow Addons \(TFA\) has ended", category=UserWarning
+    )
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     from tensorflow_addons.image import dense_image_warp
 

@@ -102,6 +102,49 @@ class Scale(keras.layers.Layer):
         return {**super().get_config(), "factor": self.factor}
 
 
+@keras.utils.register_keras_serializable("mggr_tf")
+class ResumableDropout(keras.layers.Layer):
+    """Dropout whose masks are a pure function of (seed, number of the call).
+
+    Keras' own draws from a generator that no checkpoint holds, so that a resumed
+    run differs from an unbroken one. Here the count of training calls is a
+    weight.
+
+    Args:
+        rate: part of the values that is dropped in training.
+        seed: of the masks.
+    """
+
+    def __init__(self, rate: float, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate, self.seed = float(rate), int(seed)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Makes the counter."""
+        self._calls = self.add_weight(
+            name="calls",
+            shape=(),
+            dtype=tf.int64,
+            initializer="zeros",
+            trainable=False,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        super().build(input_shape)
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Drops in training; otherwise passes through."""
+        if not training:
+            return features
+        seed = tf.stack([tf.constant(self.seed, tf.int64), self._calls])
+        dropped = tf.nn.experimental.stateless_dropout(features, self.rate, seed=seed)
+        self._calls.assign_add(1)
+        return dropped
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for Keras' own serialisation."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
 def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> keras.layers.Layer:
     """A convolution as all branches use it: same padding, He initialisation for ReLU."""
     return keras.layers.Conv2D(
@@ -114,9 +157,7 @@ def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> ker
     )
 
 
-def encoder_decoder(
-    features: tf.Tensor, condition: tf.Tensor, *, size: BranchSize
-) -> tf.Tensor:
+def encoder_decoder(features: tf.Tensor, condition: tf.Tensor, *, size: BranchSize) -> tf.Tensor:
     """Encoder, residual blocks and decoder with skips, on Keras symbolic tensors.
 
     Args:

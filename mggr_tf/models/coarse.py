@@ -2,8 +2,8 @@
 
 Reads the eye and the target's gazemap as one picture of five channels, is told
 the angle difference and the head pose by modulation, and predicts where each
-output pixel must be read from. The flow head starts at zero: an untrained
-branch is the identity.
+output pixel must be read from. The flow head starts at (a thousandth of a pixel
+from) zero flow: an untrained branch is the identity.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ keras = tf.keras
 _FLOW_UNIT_PX = 4.0
 """Flows are a few pixels; in this unit the head's weights stay near one."""
 
+_FIRST_FLOW_PX = 1e-3
+"""Not exactly zero: at whole pixels dense_image_warp passes no gradient to the flow."""
+
 
 def build_coarse(size: BranchSize, *, size_px: int) -> keras.Model:
     """Builds the branch.
@@ -30,7 +33,12 @@ def build_coarse(size: BranchSize, *, size_px: int) -> keras.Model:
     guided = keras.layers.Concatenate(name="guided_eye")([inputs["eye"], inputs["gazemap"]])
     features = encoder_decoder(guided, condition_of(inputs), size=size)
     flow = keras.layers.Conv2D(
-        2, 3, padding="same", kernel_initializer="zeros", name="flow_head"
+        2,
+        3,
+        padding="same",
+        kernel_initializer="zeros",
+        bias_initializer=keras.initializers.Constant(_FIRST_FLOW_PX / _FLOW_UNIT_PX),
+        name="flow_head",
     )(features)
     flow = Scale(_FLOW_UNIT_PX, name="flow_px")(flow)
     if size.stem_stride == 2:

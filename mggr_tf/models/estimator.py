@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from mggr_tf.models.blocks import convolution
+from mggr_tf.models.blocks import ResumableDropout, convolution
 
 keras = tf.keras
 
@@ -35,7 +35,7 @@ def build_estimator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:
         features = keras.layers.BatchNormalization(name=f"norm{level}")(features)
         features = keras.layers.ReLU(name=f"features{level}")(features)
     flat = keras.layers.Flatten(name="flatten")(features)
-    flat = keras.layers.Dropout(0.3, name="dropout")(flat)
+    flat = ResumableDropout(0.3, seed=11, name="dropout")(flat)
     hidden = keras.layers.Dense(64, activation="relu", name="hidden")(flat)
     return _regression({"eye": eye, "head_pose": head_pose}, hidden, name="estimator")
 
@@ -63,7 +63,7 @@ def build_judge(width: int, *, size_px: int) -> keras.Model:
         features = convolution(2 * channels, stride=2, name=f"down{level}")(features)
         features = keras.layers.Activation("elu", name=f"down{level}_elu")(features)
     flat = keras.layers.Flatten(name="flatten")(features)
-    flat = keras.layers.Dropout(0.5, name="dropout")(flat)
+    flat = ResumableDropout(0.5, seed=23, name="dropout")(flat)
     hidden = keras.layers.Dense(48, activation="elu", name="hidden")(flat)
     return _regression({"eye": eye, "head_pose": head_pose}, hidden, name="judge")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-
 from mggr_edge.gazemap import DEFAULT_EDGE_PX, DEFAULT_K
 
 _IRIS_PLANE = float(np.cos(np.radians(30.0)))

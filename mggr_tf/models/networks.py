@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-
 from mggr_edge.errors import RunError
+
 from mggr_tf.config import Config
 from mggr_tf.models.coarse import build_coarse
 from mggr_tf.models.discriminator import build_discriminator
@@ -42,46 +43,54 @@ class Redirection:
 class Networks:
     """The networks of one run, each built on first use.
 
+    Each network's first weights depend on the config's seed and on nothing
+    else, whatever was built before it.
+
     Attributes:
         config: what they are built from.
     """
 
     config: Config
-    _size: int = field(init=False, default=64)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_size", self.config.conventions.patch_size)
 
     @cached_property
     def estimator(self) -> keras.Model:
         """Gaze estimator; a loss, and on the device."""
-        return build_estimator(self.config.models.estimator, size_px=self._size)
+        size = self._seeded(0)
+        return build_estimator(self.config.models.estimator, size_px=size)
 
     @cached_property
     def judge(self) -> keras.Model:
         """The estimator that only scores."""
-        return build_judge(self.config.models.judge, size_px=self._size)
+        size = self._seeded(1)
+        return build_judge(self.config.models.judge, size_px=size)
 
     @cached_property
     def redirection(self) -> Redirection:
         """The branches that are trained."""
+        self._seeded(3)
         return Redirection.build(self.config)
 
     @cached_property
     def averaged(self) -> Redirection:
         """Their moving averages: what is shown, scored and exported."""
+        self._seeded(3)
         return Redirection.build(self.config)
 
     @cached_property
     def discriminator(self) -> keras.Model:
         """The adversary."""
-        return build_discriminator(self.config.models.discriminator, size_px=self._size)
+        size = self._seeded(2)
+        return build_discriminator(self.config.models.discriminator, size_px=size)
 
     @cached_property
     def estimator_features(self) -> keras.Model:
         """The estimator with its inner layers laid open: feature maps and `gaze`."""
         layers = {name: self.estimator.get_layer(name).output for name in FEATURES}
         return keras.Model(self.estimator.inputs, {**layers, "gaze": self.estimator.output})
+
+    def _seeded(self, offset: int) -> int:
+        keras.utils.set_random_seed(1000 * self.config.seed + offset)
+        return self.config.conventions.patch_size
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
@@ -96,9 +105,10 @@ def load_weights(model: keras.Model, path: Path) -> None:
         RunError: the file is missing, damaged or of another model.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # From memory: numpy leaves a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             values = [stored[name] for name in sorted(stored.files)]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: weights cannot be read: {error}") from error
     expected = [tuple(w.shape) for w in model.weights]
     if [value.shape for value in values] != expected:

@@ -78,7 +78,6 @@ def train_stages(
         say(f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order")
     shares = {s: run.config.stage(s).share for s in todo}
     with strategy.scope():
-        tf.keras.utils.set_random_seed(run.config.seed)
         networks = Networks(run.config)
         _load_what_is_there(run, networks)
     for name in todo:

@@ -1,0 +1,134 @@
+"""Outputs that appear whole or not at all.
+
+Everything is written under a temporary name beside its target and renamed at
+the end. What fails, or is interrupted with Ctrl-C, leaves nothing behind; what
+is killed outright leaves a file or folder with `.partial-` in its name.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mggr_edge.errors import OutputExistsError, UsageError
+
+
+@contextmanager
+def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Gives a temporary path to write a file to; it becomes `path` on success.
+
+    The temporary name keeps the suffix, by which many writers choose a format,
+    and carries nobody's tight permissions, as `mkstemp` would.
+
+    Args:
+        path: the target; its folder must exist.
+        force: an existing file may be replaced.
+
+    Raises:
+        OutputExistsError: the target exists and `force` is false; also when it
+            came into being meanwhile.
+        UsageError: the target is a folder, or its own folder does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_file(Path(folder) / "note.txt") as temporary:
+        ...         _ = temporary.write_text("all of it")
+        ...     (Path(folder) / "note.txt").read_text()
+        'all of it'
+    """
+    target = Path(path)
+    _check_file(target, force=force)
+    temporary = _temporary_name(target)
+    try:
+        yield temporary
+        _sync(temporary)
+        _check_file(target, force=force)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Gives a temporary, empty folder to fill; it becomes `path` on success.
+
+    With `force` an existing folder is moved aside, the new one moved in, and
+    only then the old one deleted: at every moment one of them is whole.
+
+    Args:
+        path: the target; the folder around it must exist.
+        force: an existing folder may be replaced, with all that is in it.
+
+    Raises:
+        OutputExistsError: the target exists and `force` is false; also when it
+            came into being meanwhile.
+        UsageError: the target is a file, or the folder around it does not exist.
+    """
+    target = Path(path)
+    _check_folder(target, force=force)
+    temporary = _temporary_name(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        _check_folder(target, force=force)
+        _move_in(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_in(temporary: Path, target: Path) -> None:
+    if not os.path.lexists(target):
+        temporary.rename(target)
+        return
+    aside = _temporary_name(target)
+    target.rename(aside)
+    try:
+        temporary.rename(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+    if aside.is_symlink():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside)
+
+
+def _check_file(target: Path, *, force: bool) -> None:
+    _check_place(target)
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; a file is to be written: name one")
+    if os.path.lexists(target) and not force:
+        raise OutputExistsError(target)
+
+
+def _check_folder(target: Path, *, force: bool) -> None:
+    _check_place(target)
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file; a folder is to be written: name another")
+    if os.path.lexists(target) and not force:
+        raise OutputExistsError(target)
+
+
+def _check_place(target: Path) -> None:
+    if not target.name:
+        raise UsageError(f"{str(target)!r} cannot be written to; name a file or folder in it")
+    if not target.parent.is_dir():
+        raise UsageError(f"{target} cannot be written: the folder {target.parent} does not exist")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{target} cannot be written: no permission in {target.parent}")
+
+
+def _temporary_name(target: Path) -> Path:
+    # Beside the target, because a rename is atomic only within one file system.
+    return target.with_name(f"{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
+
+
+def _sync(file: Path) -> None:
+    """Makes the content durable before the name is: else a power cut leaves an empty file."""
+    with open(file, "rb") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,97 @@
+"""The command line `mggr-edge`: parse, call one function, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from mggr_edge.cli_errors import USER_ERROR, MggrGroup, echo_error
+from mggr_edge.version import __version__
+
+# Nothing heavier up here: `--help` shall answer at once, and `doctor` on a bare machine.
+
+
+@click.group(cls=MggrGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mggr-edge")
+def main() -> None:
+    """Redirects gaze on a device: eyes in pictures and videos look where you want.
+
+    \b
+    Examples:
+      mggr-edge doctor
+      mggr-edge run me.jpg --model bundle
+    """
+
+
+@main.command()
+@click.argument("input_", metavar="INPUT")
+@click.argument("output", metavar="[OUTPUT]", required=False)
+@click.option(
+    "--model",
+    metavar="BUNDLE",
+    required=True,
+    help="Folder or zip that `mggr-tf export` wrote.",
+)
+@click.option(
+    "--target",
+    metavar="camera|PITCH,YAW",
+    default="camera",
+    show_default=True,
+    help="Where the eyes shall look: into the lens, or so many degrees up and to the right "
+    "as the picture is seen. Write --target=-5,10 for a negative pitch.",
+)
+@click.option("--force", is_flag=True, help="Replace OUTPUT if it exists.")
+def run(input_: str, output: str | None, model: str, target: str, force: bool) -> None:
+    """Redirects the eyes of INPUT and writes a file of the same kind.
+
+    INPUT is a picture (JPEG, PNG, WebP, BMP), a folder of pictures or a video
+    file. OUTPUT is of the same kind; without it the result is put beside the
+    input, as INPUT-redirected.
+
+    Videos become H.264; sound, timing and metadata are kept, and a comment says
+    that the gaze was redirected. Where no eye was redirected, the output is a
+    copy of the input. If single pictures of a folder fail, the others are
+    written, every failure is named, and the exit code is 2.
+
+    \b
+    Examples:
+      mggr-edge run me.jpg --model bundle
+      mggr-edge run call.mp4 call-contact.mp4 --model bundle --target camera
+      mggr-edge run photos/ redirected/ --model bundle --target=-5,10 --force
+    """
+    from mggr_edge.bundle import Bundle
+    from mggr_edge.progress import progress
+    from mggr_edge.redirector import Redirector
+    from mggr_edge.run import run as run_file
+    from mggr_edge.target import parse_target
+
+    redirector = Redirector(Bundle.open(model), target=parse_target(target))
+    summary = run_file(input_, output, process=redirector.process, force=force, progress=progress)
+    click.echo(summary.in_words())
+    for failure in summary.failures:
+        echo_error(failure.message)
+    if summary.failures:
+        sys.exit(USER_ERROR)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def doctor(as_json: bool) -> None:
+    """Tells what this machine has, and what to do about what is missing.
+
+    Exits with 0 when `mggr-edge run` can work on pictures and videos, with 1
+    when something that it needs is missing. Cameras and landmark models are
+    reported, and not needed for that: a bundle brings its own models.
+
+    \b
+    Examples:
+      mggr-edge doctor
+      mggr-edge doctor --json | python -m json.tool
+    """
+    from mggr_edge.doctor import examine, is_able, report
+
+    checks = examine()
+    click.echo(json.dumps([c.as_json() for c in checks], indent=2) if as_json else report(checks))
+    sys.exit(0 if is_able(checks) else 1)

@@ -1,0 +1,244 @@
+"""Frame in, frame out: finds eyes, decides, redirects, puts them back.
+
+No I/O and no clock: the caller says what time a frame is of. Both eyes of a
+face share one source gaze, the mean of what is estimated for each: they look at
+the same point, the mean errs less (4.3 degrees against 5.4 for one eye, 589
+pairs of eyes of people that the estimator had not seen), and a wrong one turns
+both eyes alike instead of crossing them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.bundle import Bundle
+from mggr_edge.compose import Region, compose_eye, put_eye
+from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.faces import Face, FaceFinder
+from mggr_edge.gating import Gate, Limits, Reason, gate
+from mggr_edge.iris import Eye
+from mggr_edge.target import CAMERA
+from mggr_edge.tracks import FaceTracks, Track
+
+
+@dataclass(frozen=True)
+class EyeResult:
+    """What was done to one eye.
+
+    Attributes:
+        side: the subject's own side.
+        outline: [16, 2] float32 frame pixels, corners and lids.
+        gaze_before: the gaze that was redirected; None where the eye was not
+            even looked at.
+        gaze_target: where it was to look.
+        strength: in [0, 1], how far that was carried out.
+        reason: why not fully; None exactly when `strength` is 1.
+        region: the rectangle with `mask`; None where nothing was changed.
+        mask: [h, w] float32 in [0, 1], what of the region may have changed.
+    """
+
+    side: Side
+    outline: NDArray[np.float32]
+    gaze_before: Gaze | None
+    gaze_target: Gaze
+    strength: float
+    reason: Reason | None
+    region: Region | None = None
+    mask: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """One face of a frame.
+
+    Attributes:
+        identity: the same for the same face in following frames.
+        landmarks: [468, 3] float32, as found: frame pixels, depth in the same unit.
+        head_pose: relative to the camera, steadied over time.
+        eyes: the subject's right eye, then the left.
+    """
+
+    identity: int
+    landmarks: NDArray[np.float32]
+    head_pose: Gaze
+    eyes: tuple[EyeResult, EyeResult]
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """A redirected frame.
+
+    Attributes:
+        frame: [H, W, 3] uint8 RGB, a new array.
+        faces: empty when none was found; the frame is then a plain copy.
+    """
+
+    frame: NDArray[np.uint8]
+    faces: tuple[FaceResult, ...]
+
+    def mask(self) -> NDArray[np.bool_]:
+        """[H, W], True where pixels may have changed; all others are bit-identical."""
+        mask = np.zeros(self.frame.shape[:2], np.bool_)
+        for face in self.faces:
+            for eye in face.eyes:
+                if eye.region is not None and eye.mask is not None:
+                    mask[eye.region.slices] |= eye.mask > 0
+        return mask
+
+
+class Redirector:
+    """Makes the eyes of a frame look at a target.
+
+    Args:
+        bundle: the networks, the landmark models and their conventions.
+        target: where eyes shall look; may be set anew between frames.
+        limits: what is left alone; None for the default limits.
+        max_faces: faces per frame, the most confident ones.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        target: Gaze = CAMERA,
+        limits: Limits | None = None,
+        max_faces: int = 4,
+    ) -> None:
+        self.target = target
+        self._bundle = bundle
+        self._limits = limits or Limits()
+        self._max_faces = max_faces
+        self._finder = FaceFinder(
+            detector=bundle.model("face_detector"),
+            mesh=bundle.model("face_mesh"),
+            iris=bundle.model("iris"),
+        )
+        self._tracks = FaceTracks()
+
+    def reset(self) -> None:
+        """Forgets all faces: call it before another video."""
+        self._tracks = FaceTracks()
+
+    def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
+        """Redirects all eyes of a frame; the input is never changed.
+
+        Args:
+            frame: [H, W, 3] uint8 RGB.
+            time_s: the frame's time in its video, going forward; geometry and gaze
+                are then steadied over time. None for a picture on its own: nothing
+                is remembered or steadied, and faces are numbered from 0.
+
+        Raises:
+            ValueError: another shape or dtype, or time that does not go forward.
+        """
+        if (
+            not isinstance(frame, np.ndarray)
+            or frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape[2] != 3
+            or frame.size == 0
+        ):
+            got = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(np.shape(frame))}"
+            raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
+        frame = np.ascontiguousarray(frame)
+        found = self._finder.find(frame, max_faces=self._max_faces)
+        if time_s is None:
+            tracks = FaceTracks().follow(found, 0.0)
+        else:
+            tracks = self._tracks.follow(found, time_s)
+        out = frame.copy()
+        faces = tuple(
+            self._redirect_face(frame, out, face, track)
+            for face, track in zip(found, tracks, strict=True)
+        )
+        return FrameResult(out, faces)
+
+    def _redirect_face(
+        self, frame: NDArray[np.uint8], out: NDArray[np.uint8], found: Face, track: Track
+    ) -> FaceResult:
+        """Redirects the eyes of one face from `frame` into `out`."""
+        face = track.face
+        crops = tuple(self._crop(eye) for eye in face.eyes)
+        patches = tuple(crop_patch(frame, crop) for crop in crops)
+        gaze = self._gaze(track, patches, self._gates(found, face.head_pose))
+        shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
+        gates = self._gates(found, face.head_pose, shift_deg=shift_deg)
+        results = []
+        for eye, crop, patch, unsteady in zip(face.eyes, crops, patches, gates, strict=True):
+            verdict = track.ease(eye.side, unsteady)
+            result = EyeResult(
+                side=eye.side,
+                outline=eye.outline,
+                gaze_before=gaze,
+                gaze_target=self.target,
+                strength=verdict.strength,
+                reason=verdict.reason,
+            )
+            if gaze is not None and verdict.strength > 0:
+                redirection = self._bundle.redirect_crop(
+                    patch,
+                    side=eye.side,
+                    source=gaze,
+                    target=self.target,
+                    head_pose=face.head_pose,
+                )
+                composed = compose_eye(
+                    frame,
+                    crop=crop,
+                    opening=eye.outline,
+                    flow=redirection.flow,
+                    residual=redirection.residual,
+                    strength=verdict.strength,
+                )
+                put_eye(out, composed)
+                result = replace(result, region=composed.region, mask=composed.mask)
+            results.append(result)
+        return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
+
+    def _gates(self, face: Face, head_pose: Gaze, *, shift_deg: float = 0.0) -> tuple[Gate, Gate]:
+        """Verdicts on both eyes. Lids as found: a blink is over before a filter has seen it."""
+        right, left = face.eyes
+        return self._gate(right, left, head_pose, shift_deg), self._gate(
+            left, right, head_pose, shift_deg
+        )
+
+    def _gate(self, eye: Eye, other: Eye, head_pose: Gaze, shift_deg: float) -> Gate:
+        relative_width = eye.width_px / max(other.width_px, 1e-6)
+        # The far eye of a turned head is not seen well enough to speak for the near one.
+        seen_both = 1.0 / max(relative_width, 1e-6) >= self._limits.relative_width[1]
+        return gate(
+            openness=min(eye.openness, other.openness) if seen_both else eye.openness,
+            width_px=eye.width_px,
+            relative_width=relative_width,
+            head_pose=head_pose,
+            shift_deg=shift_deg,
+            limits=self._limits,
+        )
+
+    def _crop(self, eye: Eye) -> EyeCrop:
+        conventions = self._bundle.contract.conventions
+        return crop_of_eye(
+            eye.crop_outline,
+            corners=eye.crop_corners,
+            crop_factor=conventions.crop_factor,
+            size_px=conventions.patch_size,
+        )
+
+    def _gaze(
+        self, track: Track, patches: tuple[NDArray[np.uint8], ...], gates: tuple[Gate, ...]
+    ) -> Gaze | None:
+        """The face's gaze, from the eyes that can be seen well; None if neither can."""
+        weights = [verdict.strength for verdict in gates]
+        if sum(weights) == 0:
+            return None
+        estimates = [
+            self._bundle.estimate_gaze(patch, side=eye.side, head_pose=track.face.head_pose).array()
+            for patch, eye, weight in zip(patches, track.face.eyes, weights, strict=True)
+            if weight > 0
+        ]
+        used = [weight for weight in weights if weight > 0]
+        return track.steady_gaze(Gaze.from_array(np.average(estimates, axis=0, weights=used)))

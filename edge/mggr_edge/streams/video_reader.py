@@ -1,0 +1,246 @@
+"""Video files: every frame upright as RGB with its time, every sound packet as it is.
+
+Damage is an error and never concealed: FFmpeg repeats what it has of a broken
+frame and ends a truncated file as if that were its end, so packets and frames
+that it marks as corrupt, and files that end before their header says so, are
+refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError
+from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
+from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
+from mggr_edge.streams.pyav import import_pyav, stream_errors
+
+_INDEXED_FORMATS = ("mp4", "matroska")
+"""Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
+
+_DURATION_TOLERANCE_S = 0.5
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A decoded frame.
+
+    Attributes:
+        rgb: [H, W, 3] uint8, upright.
+        pts: presentation time in ticks of the video's time base; strictly rising.
+        duration: in ticks; None where the file does not say.
+        time_s: `pts` in seconds.
+    """
+
+    rgb: NDArray[np.uint8]
+    pts: int
+    duration: int | None
+    time_s: float
+
+
+@dataclass(frozen=True)
+class AudioPacket:
+    """A piece of encoded sound, to be passed on as it is.
+
+    Attributes:
+        packet: PyAV's; `packet.stream` tells which track.
+    """
+
+    packet: Any
+
+
+@dataclass(frozen=True)
+class VideoLayout:
+    """What a writer must know to write the same video again.
+
+    Attributes:
+        size: (height, width) upright.
+        time_base: seconds per tick.
+        rate: frames per second, on average.
+        pixel_aspect: width of a pixel by its height, upright; None when not said.
+        colour: how its YUV is meant.
+        audio: PyAV's sound streams.
+        metadata: of the file.
+        left_out: kinds of other streams, which are not passed on.
+        frames: how many there should be; None when nobody knows.
+    """
+
+    size: tuple[int, int]
+    time_base: Fraction
+    rate: Fraction
+    pixel_aspect: Fraction | None
+    colour: VideoColour
+    audio: tuple[Any, ...]
+    metadata: dict[str, str]
+    left_out: tuple[str, ...]
+    frames: int | None
+
+
+@dataclass(frozen=True)
+class Video:
+    """An opened video.
+
+    Attributes:
+        layout: its form.
+        items: frames and sound in file order; to be read once, while the video is open.
+    """
+
+    layout: VideoLayout
+    items: Iterator[TimedFrame | AudioPacket]
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Video]:
+    """Opens a video file.
+
+    Raises:
+        MissingPackageError: PyAV is not installed.
+        StreamError: no video, or a damaged one; also while its items are read.
+    """
+    av = import_pyav()
+    with stream_errors(path, "read"):
+        container = av.open(str(path), metadata_errors="replace")
+    with container:
+        stream = container.streams.best("video")
+        if stream is None or stream.codec_context is None:
+            raise StreamError(f"{path} holds no video that can be decoded")
+        stream.thread_type = "AUTO"
+        decoder = _Decoder(path, container, stream)
+        items = decoder.items()
+        waiting = []  # sound before the first picture
+        for item in items:
+            waiting.append(item)
+            if isinstance(item, TimedFrame):
+                break
+        else:
+            raise StreamError(f"{path} holds no frame that can be decoded")
+        yield Video(decoder.layout(item), chain(waiting, items))
+
+
+class _Decoder:
+    def __init__(self, path: Path, container: Any, stream: Any) -> None:
+        self._path, self._container, self._stream = path, container, stream
+        self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self._time_base = stream.time_base or 1 / self._rate
+        self._orientation: int | None = None
+        self._colour: VideoColour | None = None
+        self._converter: ColourConverter | None = None
+        self._size: tuple[int, int] | None = None
+        self._durations: dict[int, int] = {}
+        self._last_pts: int | None = None
+        self._count = 0
+        self._end_s = 0.0
+
+    def items(self) -> Iterator[TimedFrame | AudioPacket]:
+        with stream_errors(self._path, "read"):
+            for packet in self._container.demux():
+                if packet.is_corrupt:
+                    raise StreamError(f"{self._path} is cut short or damaged {self._where()}")
+                self._note_end(packet)
+                if packet.stream.type == "audio" and packet.size:
+                    yield AudioPacket(packet)
+                elif packet.stream.index == self._stream.index:
+                    yield from self._frames(packet)
+        self._check_whole()
+
+    def layout(self, first: TimedFrame) -> VideoLayout:
+        assert self._orientation is not None
+        assert self._colour is not None
+        streams = self._container.streams
+        aspect = self._stream.sample_aspect_ratio
+        if aspect and self._orientation >= 5:
+            aspect = 1 / aspect
+        return VideoLayout(
+            size=(first.rgb.shape[0], first.rgb.shape[1]),
+            time_base=self._time_base,
+            rate=self._rate,
+            pixel_aspect=aspect or None,
+            colour=self._colour,
+            audio=tuple(streams.audio),
+            metadata=dict(self._container.metadata),
+            left_out=tuple(
+                s.type for s in streams if s.index != self._stream.index and s.type != "audio"
+            ),
+            frames=self._expected_frames(),
+        )
+
+    def _frames(self, packet: Any) -> Iterator[TimedFrame]:
+        if packet.pts is not None and packet.duration:
+            self._durations[packet.pts] = packet.duration
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
+            duration = self._durations.pop(frame.pts, None)
+            rgb = self._upright_rgb(frame)
+            pts = self._rising(frame.pts)
+            self._count += 1
+            yield TimedFrame(rgb, pts, duration, float(pts * self._time_base))
+
+    def _upright_rgb(self, frame: Any) -> NDArray[np.uint8]:
+        if self._orientation is None or self._converter is None:
+            self._orientation = _orientation(self._path, frame)
+            self._colour = colour_of(frame, self._stream.codec_context)
+            self._converter = ColourConverter(self._colour)
+        size = (frame.height, frame.width)
+        if self._size not in (None, size):
+            raise StreamError(
+                f"{self._path} changes its size from {self._size} to {size} (height, width) "
+                f"{self._where()}; cut it there into two files"
+            )
+        self._size = size
+        return upright(self._converter.rgb_from_frame(frame), self._orientation)
+
+    def _rising(self, pts: int | None) -> int:
+        """Gives every frame a time of its own: without one, or with a repeated one, the next."""
+        if pts is None:
+            step = max(1, round(1 / (self._rate * self._time_base)))
+            pts = 0 if self._last_pts is None else self._last_pts + step
+        elif self._last_pts is not None:
+            pts = max(pts, self._last_pts + 1)
+        self._last_pts = pts
+        return pts
+
+    def _note_end(self, packet: Any) -> None:
+        if packet.pts is not None:
+            end = (packet.pts + (packet.duration or 0)) * packet.time_base
+            self._end_s = max(self._end_s, float(end))
+
+    def _check_whole(self) -> None:
+        duration, start = self._container.duration, self._container.start_time or 0
+        if not duration or not any(n in self._container.format.name for n in _INDEXED_FORMATS):
+            return
+        promised_s = (start + duration) / 1e6
+        if self._end_s < promised_s - _DURATION_TOLERANCE_S:
+            raise StreamError(
+                f"{self._path} is cut short: it ends at {self._end_s:.1f} s "
+                f"of {promised_s:.1f} s; copy it again from its source"
+            )
+
+    def _expected_frames(self) -> int | None:
+        if self._stream.frames:
+            return int(self._stream.frames)
+        duration = self._container.duration
+        return max(1, round(duration / 1e6 * float(self._rate))) if duration else None
+
+    def _where(self) -> str:
+        seconds = 0.0 if self._last_pts is None else float(self._last_pts * self._time_base)
+        return f"after {seconds:.1f} s (frame {self._count})"
+
+
+def _orientation(path: Path, frame: Any) -> int:
+    matrix = frame.side_data.get(import_pyav().sidedata.sidedata.Type.DISPLAYMATRIX)
+    if matrix is None:
+        return UPRIGHT
+    try:
+        return orientation_of_display_matrix(np.frombuffer(bytes(matrix), np.int32))
+    except ValueError as error:
+        raise StreamError(f"{path} is to be shown at an angle that is no quarter turn") from error

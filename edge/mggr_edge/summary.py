@@ -1,0 +1,153 @@
+"""What a run did, counted while it goes and said in words at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.streams.paths import Kind
+
+
+class ProcessedEye(Protocol):
+    """What was done to one eye.
+
+    Attributes:
+        strength: 0 for left alone, up to 1 for fully redirected.
+        reason: why it was left alone or weakened; None or empty when it was not.
+    """
+
+    @property
+    def strength(self) -> float: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+class ProcessedFace(Protocol):
+    """A face and its eyes."""
+
+    @property
+    def eyes(self) -> Sequence[ProcessedEye]: ...
+
+
+class ProcessedFrame(Protocol):
+    """A frame after the redirector: same shape, RGB uint8."""
+
+    @property
+    def frame(self) -> NDArray[np.uint8]: ...
+    @property
+    def faces(self) -> Sequence[ProcessedFace]: ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that could not be processed, while others could."""
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        kind: of the input and of the output.
+        output: what was written.
+        frames: frames of a video, or pictures.
+        frames_with_faces: those in which a face was found.
+        eyes_redirected: eyes of all frames whose strength was above zero.
+        reasons: reason for leaving an eye alone -> eyes of all frames.
+        is_copy: no pixel was changed, so the output is the input, byte for byte.
+        ignored: entries of a folder that are no pictures.
+        failures: pictures of a folder that could not be processed.
+        notes: whatever else differs from the input.
+    """
+
+    kind: Kind
+    output: Path
+    frames: int
+    frames_with_faces: int
+    eyes_redirected: int
+    reasons: Mapping[str, int]
+    is_copy: bool = False
+    ignored: int = 0
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """The summary as one line for people."""
+        noun = "frame" if self.kind == "video" else "picture"
+        parts = [f"wrote {self.output}: {_count(self.frames, noun)}"]
+        if self.frames_with_faces == 0:
+            parts.append("no face was found")
+        else:
+            parts.append(f"a face in {self.frames_with_faces}")
+            parts.append(f"{_count(self.eyes_redirected, 'eye')} redirected")
+        if self.reasons:
+            ranked = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+            parts.append("left alone: " + ", ".join(f"{n} ({reason})" for reason, n in ranked))
+        if self.is_copy:
+            parts.append("no pixel was changed, so it is a copy of the input")
+        if self.ignored:
+            parts.append(f"{_count(self.ignored, 'other entry', 'other entries')} ignored")
+        if self.failures:
+            parts.append(f"{_count(len(self.failures), 'picture')} failed")
+        return "; ".join((*parts, *self.notes))
+
+
+@dataclass
+class Tally:
+    """Counts frames while a run goes on."""
+
+    frames: int = 0
+    frames_with_faces: int = 0
+    eyes_redirected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    has_changes: bool = False
+
+    def add(self, before: NDArray[np.uint8], result: ProcessedFrame) -> None:
+        """Counts one frame.
+
+        Args:
+            before: [H, W, 3] uint8, as it was read.
+            result: what the redirector made of it.
+        """
+        self.frames += 1
+        self.frames_with_faces += bool(result.faces)
+        for eye in (eye for face in result.faces for eye in face.eyes):
+            if eye.strength > 0:
+                self.eyes_redirected += 1
+            else:
+                self.reasons[eye.reason or "no reason given"] += 1
+        # Compared until the first change only: a millisecond per 720p frame.
+        self.has_changes = self.has_changes or not np.array_equal(before, result.frame)
+
+    def merge(self, other: Tally) -> None:
+        """Adds the counts of another tally."""
+        self.frames += other.frames
+        self.frames_with_faces += other.frames_with_faces
+        self.eyes_redirected += other.eyes_redirected
+        self.reasons += other.reasons
+        self.has_changes = self.has_changes or other.has_changes
+
+    def summary(self, kind: Kind, output: Path, **rest: object) -> RunSummary:
+        """The counts as a summary; `rest` are its other fields."""
+        return RunSummary(
+            kind=kind,
+            output=output,
+            frames=self.frames,
+            frames_with_faces=self.frames_with_faces,
+            eyes_redirected=self.eyes_redirected,
+            reasons=dict(self.reasons),
+            **rest,  # type: ignore[arg-type]
+        )
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

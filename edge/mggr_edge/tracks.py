@@ -1,0 +1,148 @@
+"""Which face of this frame is which of the last, and its steadied geometry.
+
+Faces are matched by where their eyes are. A face that was away for longer than
+`MAX_GAP_S` comes back as a new one, unsmoothed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.faces import Face
+from mggr_edge.gating import Gate
+from mggr_edge.smoothing import OneEuro, OneEuroFilter
+
+OUTLINE = OneEuro(min_cutoff_hz=1.0, beta=12.0)
+"""Speed in eye widths per second. A quick filter: a crop that trails by three hundredths
+of the eye's width already shows the network another gaze."""
+
+ANGLES = OneEuro(min_cutoff_hz=1.0, beta=0.05)
+"""Speed in degrees per second, for head and gaze."""
+
+RISE_PER_S = 4.0
+"""Strength comes back within a quarter of a second, and goes at once: a lid that
+hovers at the limit would else make the iris jump to and fro."""
+
+MAX_GAP_S = 0.5
+_REACH = 0.75
+"""A face moves by less than this share of the distance between its eyes per frame."""
+
+
+@dataclass
+class Track:
+    """One face over time.
+
+    Attributes:
+        identity: counts up, never given twice.
+        face: as of its last frame, steadied.
+        time_s: of that frame.
+    """
+
+    identity: int
+    face: Face
+    time_s: float
+    _outlines: tuple[OneEuroFilter, OneEuroFilter] = field(
+        default_factory=lambda: (OneEuroFilter(OUTLINE), OneEuroFilter(OUTLINE))
+    )
+    _head: OneEuroFilter = field(default_factory=lambda: OneEuroFilter(ANGLES))
+    _gaze: OneEuroFilter = field(default_factory=lambda: OneEuroFilter(ANGLES))
+    _strengths: dict[Side, float] = field(default_factory=dict)
+    _step_s: float = 0.0
+
+    def follow(self, face: Face, time_s: float) -> None:
+        """Takes the face as found in a new frame."""
+        right, left = (
+            replace(eye, outline=steady(eye.outline, time_s, unit=eye.width_px).astype(np.float32))
+            for eye, steady in zip(face.eyes, self._outlines, strict=True)
+        )
+        head = Gaze.from_array(self._head(face.head_pose.array(), time_s))
+        self.face = replace(face, head_pose=head, eyes=(right, left))
+        self._step_s = time_s - self.time_s
+        self.time_s = time_s
+
+    def steady_gaze(self, gaze: Gaze) -> Gaze:
+        """Takes the gaze as estimated in the frame that was followed last."""
+        return Gaze.from_array(self._gaze(gaze.array(), self.time_s))
+
+    def ease(self, side: Side, verdict: Gate) -> Gate:
+        """Holds back an eye that was gated a moment ago; call once per eye and frame."""
+        allowed = self._strengths.get(side, 1.0) + RISE_PER_S * self._step_s
+        if verdict.strength > allowed:
+            verdict = Gate(allowed, "easing in")
+        self._strengths[side] = verdict.strength
+        return verdict
+
+
+class FaceTracks:
+    """All faces of one video."""
+
+    def __init__(self) -> None:
+        self._tracks: list[Track] = []
+        self._next_identity = 0
+        self._time_s: float | None = None
+
+    def follow(self, faces: tuple[Face, ...], time_s: float) -> tuple[Track, ...]:
+        """Matches the faces of a new frame.
+
+        Args:
+            faces: as found.
+            time_s: later than at the call before.
+
+        Returns:
+            Their tracks, in the order of `faces`.
+
+        Raises:
+            ValueError: time does not go forward.
+        """
+        if self._time_s is not None and time_s <= self._time_s:
+            raise ValueError(
+                f"time_s must go forward: {time_s} after {self._time_s}; "
+                "call reset() before another video"
+            )
+        self._time_s = time_s
+        self._tracks = [t for t in self._tracks if time_s - t.time_s <= MAX_GAP_S]
+        found = tuple(
+            track if track is not None else self._begin(face, time_s)
+            for face, track in zip(faces, self._match(faces), strict=True)
+        )
+        for face, track in zip(faces, found, strict=True):
+            track.follow(face, time_s)
+        return found
+
+    def _begin(self, face: Face, time_s: float) -> Track:
+        track = Track(self._next_identity, face, time_s)
+        self._next_identity += 1
+        self._tracks.append(track)
+        return track
+
+    def _match(self, faces: tuple[Face, ...]) -> list[Track | None]:
+        """The nearest pairs first, each face and each track once."""
+        pairs = sorted(
+            (float(np.linalg.norm(_centre(face) - _centre(track.face))) / _between_eyes(face), i, j)
+            for i, face in enumerate(faces)
+            for j, track in enumerate(self._tracks)
+        )
+        matched: list[Track | None] = [None] * len(faces)
+        taken = set()
+        for distance, i, j in pairs:
+            if distance < _REACH and matched[i] is None and j not in taken:
+                matched[i] = self._tracks[j]
+                taken.add(j)
+        return matched
+
+
+def _eye_centres(face: Face) -> NDArray[np.float32]:
+    return np.stack([eye.outline.mean(axis=0) for eye in face.eyes])
+
+
+def _centre(face: Face) -> NDArray[np.float32]:
+    return _eye_centres(face).mean(axis=0)
+
+
+def _between_eyes(face: Face) -> float:
+    right, left = _eye_centres(face)
+    return max(float(np.linalg.norm(left - right)), 1e-6)

@@ -1,0 +1,52 @@
+"""A Keras model as one function of fixed shapes, ready for a converter.
+
+The batch is 1 and every input and output has its name: what a device sees is
+one eye, and converters turn unknown sizes into arithmetic on shapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+keras = tf.keras
+
+SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """A concrete function and what keeps its variables alive.
+
+    Attributes:
+        function: of keyword arguments named as the model's inputs; returns a dict.
+        owner: holds the variables; converters ask for it.
+    """
+
+    function: Any
+    owner: tf.Module
+
+
+def freeze(model: keras.Model) -> FrozenModel:
+    """Traces a model in inference mode with a batch of one.
+
+    Args:
+        model: of a dict of named inputs; its output is one tensor or a dict.
+    """
+    inputs = {tensor.name: tensor for tensor in model.inputs}
+    specs = {
+        name: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=name)
+        for name, tensor in inputs.items()
+    }
+
+    @tf.function(autograph=False)
+    def serve(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        made = model(tensors, training=False)
+        named = made if isinstance(made, dict) else {model.output_names[0]: made}
+        return {name: tf.identity(value, name=name) for name, value in named.items()}
+
+    owner = tf.Module()
+    owner.model = model
+    return FrozenModel(serve.get_concrete_function(**specs), owner)

@@ -1,0 +1,71 @@
+"""The Keras models that travel: of a run, or rebuilt from a bundle's reference weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import tensorflow as tf
+from mggr_edge.contract import Contract
+from mggr_edge.errors import BundleError, ConfigError, RunError
+from mggr_tf.config import config_from_plain
+from mggr_tf.evaluation.score_run import load_redirector
+from mggr_tf.models.networks import Networks, load_weights
+from mggr_tf.training.run_folder import RunFolder
+from numpy.typing import NDArray
+
+keras = tf.keras
+
+
+def models_of_run(run: RunFolder) -> dict[str, keras.Model]:
+    """The models that a bundle of this run holds, by the names that they have there.
+
+    Raises:
+        RunError: the run holds no trained redirector.
+    """
+    return _travelling(load_redirector(run))
+
+
+def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str, keras.Model]:
+    """The same models, rebuilt from a bundle alone.
+
+    Args:
+        contract: of the bundle; its training config says what to build.
+        files: the bundle's files by their names.
+
+    Raises:
+        BundleError: no reference weights, or weights that do not fit the config.
+    """
+    if not contract.references:
+        raise BundleError("the bundle has no reference weights; export it again to verify it")
+    try:
+        models = _travelling(Networks(config_from_plain(contract.training.config)))
+        with TemporaryDirectory() as folder:
+            for name, reference in contract.references.items():
+                if name not in models:
+                    raise BundleError(f"the bundle has a reference for an unknown model {name!r}")
+                weights = Path(folder) / f"{name}.npz"
+                weights.write_bytes(files[reference.file])
+                load_weights(models[name], weights)
+    except (ConfigError, RunError) as error:
+        raise BundleError(f"the bundle's reference cannot be rebuilt: {error}") from error
+    return {name: models[name] for name in contract.references}
+
+
+def outputs_of(
+    model: keras.Model, inputs: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """What Keras itself computes, every output by its name.
+
+    Args:
+        inputs: [N, ...] each, by name.
+    """
+    made = model(dict(inputs), training=False)
+    named = made if isinstance(made, dict) else {model.output_names[0]: made}
+    return {name: np.asarray(value) for name, value in named.items()}
+
+
+def _travelling(networks: Networks) -> dict[str, keras.Model]:
+    return {"redirector": networks.averaged.joined, "estimator": networks.estimator}

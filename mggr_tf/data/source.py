@@ -1,0 +1,117 @@
+"""Where samples come from: a folder of patches, or the renderer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mggr_edge.errors import DataError
+from mggr_edge.progress import Progress
+
+from mggr_tf.config import Config
+from mggr_tf.data import columbia
+from mggr_tf.data.schema import EyeSamples, make_samples
+from mggr_tf.data.synthetic import draw_samples
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples to train on, and of subjects that training leaves aside."""
+
+    source: str
+    train: EyeSamples
+    held_out: EyeSamples | None
+
+
+def open_split(
+    source: str,
+    *,
+    config: Config,
+    subjects: tuple[str, ...] | None,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Split:
+    """Opens training data.
+
+    Args:
+        source: `synthetic`, or a folder of patches in the Columbia naming.
+        config: how much is drawn, and what part is held out.
+        subjects: train on exactly these; None holds some of them all out.
+        say: told about files that are left out.
+
+    Raises:
+        DataError: nothing usable there.
+    """
+    samples = open_samples(source, config=config, subjects=subjects, progress=progress, say=say)
+    name = source if source == SYNTHETIC else str(Path(source).resolve())
+    if subjects is not None:
+        return Split(name, samples, None)
+    everyone = samples.subjects
+    count = min(round(len(everyone) * config.held_out), len(everyone) - 1)
+    if count == 0:
+        return Split(name, samples, None)
+    aside = np.random.default_rng(config.seed).permutation(len(everyone))[:count]
+    names = {everyone[i] for i in aside}
+    return Split(
+        name,
+        samples.of_subjects(s for s in everyone if s not in names),
+        samples.of_subjects(names),
+    )
+
+
+def open_samples(
+    source: str,
+    *,
+    config: Config,
+    subjects: tuple[str, ...] | None,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> EyeSamples:
+    """All samples of some subjects (None: of all); see `open_split`."""
+    if source == SYNTHETIC:
+        samples = _drawn(config, progress)
+        return samples if subjects is None else samples.of_subjects(subjects)
+    samples, scanned = columbia.load(Path(source), subjects=subjects)
+    if subjects is not None:
+        missing = sorted(set(subjects) - set(samples.subjects))
+        if missing:
+            raise DataError(f"{source} has no patch of subject {', '.join(missing)}")
+    if scanned.bad:
+        say(
+            f"{source}: left out {len(scanned.bad)} patches that are blank or show no eye "
+            f"(`mggr-tf data check {source}` lists them)"
+        )
+    return samples
+
+
+def _drawn(config: Config, progress: Progress) -> EyeSamples:
+    how = config.synthetic
+    reported = 0
+    with progress("drawing synthetic eyes", None) as advance:
+
+        def tell(done: int, total: int) -> None:
+            nonlocal reported
+            advance(done - reported)
+            reported = done
+
+        drawn = draw_samples(
+            subjects=how.subjects,
+            per_group=how.per_group,
+            seed=how.seed,
+            workers=os.cpu_count() or 1,
+            progress=tell,
+        )
+    return make_samples(
+        drawn.images,
+        gaze_deg=drawn.gaze_deg,
+        head_deg=drawn.head_deg,
+        sides=["left" if side else "right" for side in drawn.side],
+        subjects=[f"{number:05d}" for number in drawn.subject],
+        source=f"synthetic, seed {how.seed}",
+        licence=columbia.SYNTHETIC_LICENCE,
+    )

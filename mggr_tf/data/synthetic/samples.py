@@ -1,0 +1,178 @@
+"""Synthetic patches in memory, for training: people x sides x head poses x gazes.
+
+A group is one person, one side, one head pose, under one light; its pictures
+differ in gaze and in the camera's noise only, so any two of it are a pair.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.eyecrop import DEFAULT_SIZE_PX
+from mggr_tf.data.synthetic.render import render_eye
+from mggr_tf.data.synthetic.subject import Subject
+
+SIDES: tuple[Side, Side] = ("right", "left")
+"""`SyntheticSamples.side` is an index into this."""
+
+PITCH_RANGE_DEG = 15.0
+YAW_RANGE_DEG = 20.0
+HEAD_PITCH_RANGE_DEG = 15.0
+HEAD_YAW_RANGE_DEG = 30.0
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) pictures."""
+
+
+@dataclass(frozen=True)
+class SyntheticSamples:
+    """Drawn patches, as photographed: nothing mirrored.
+
+    Attributes:
+        images: [N, 64, 64, 3] uint8 RGB.
+        gaze_deg: [N, 2] float32 (pitch, yaw).
+        head_deg: [N, 2] float32 (pitch, yaw); equal within a group.
+        side: [N] int8, 0 the subject's right eye, 1 the left.
+        subject: [N] int32, from 0.
+    """
+
+    images: NDArray[np.uint8]
+    gaze_deg: NDArray[np.float32]
+    head_deg: NDArray[np.float32]
+    side: NDArray[np.int8]
+    subject: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What one worker draws at a time: all pictures of one person."""
+
+    subject: int
+    per_group: int
+    heads: int
+    seed: int
+
+
+def draw_samples(
+    *,
+    subjects: int,
+    per_group: int,
+    seed: int,
+    heads: int = 3,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> SyntheticSamples:
+    """Draws `subjects * 2 * heads * per_group` patches.
+
+    The result is a pure function of the counts and the seed; `workers` changes
+    the time it takes and nothing else. Person i is the same for every number of
+    subjects.
+
+    Args:
+        subjects: number of people.
+        per_group: pictures of one person, side and head pose; 2 make a pair.
+        seed: of everything.
+        heads: head poses per person and side.
+        workers: processes. More than one starts them by `spawn`, so the calling
+            script needs its `if __name__ == "__main__"`.
+        progress: called after each person.
+
+    Raises:
+        ValueError: a count below 1, or a negative seed.
+    """
+    for name, value in (("subjects", subjects), ("per_group", per_group), ("heads", heads)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    orders = [_Order(index, per_group, heads, seed) for index in range(subjects)]
+    of_one = 2 * heads * per_group
+    total = subjects * of_one
+    samples = SyntheticSamples(
+        images=np.empty((total, DEFAULT_SIZE_PX, DEFAULT_SIZE_PX, 3), np.uint8),
+        gaze_deg=np.empty((total, 2), np.float32),
+        head_deg=np.empty((total, 2), np.float32),
+        side=np.empty(total, np.int8),
+        subject=np.empty(total, np.int32),
+    )
+    with _mapped(orders, workers) as drawn:
+        for index, (images, gaze_deg, head_deg, side) in enumerate(drawn):
+            rows = slice(index * of_one, (index + 1) * of_one)
+            samples.images[rows], samples.side[rows] = images, side
+            samples.gaze_deg[rows], samples.head_deg[rows] = gaze_deg, head_deg
+            samples.subject[rows] = index
+            if progress is not None:
+                progress((index + 1) * of_one, total)
+    return samples
+
+
+_Drawn = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int8]]
+
+
+@contextmanager
+def _mapped(orders: list[_Order], workers: int) -> Iterator[Iterator[_Drawn]]:
+    if workers <= 1:
+        yield map(_draw_person, orders)
+        return
+    # Never fork: the caller may hold TensorFlow's threads.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, initializer=_use_one_thread) as pool:
+        yield pool.imap(_draw_person, orders)
+
+
+def _use_one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _draw_person(order: _Order) -> _Drawn:
+    person = Subject.draw([order.seed, order.subject])
+    rng = np.random.default_rng([order.seed, order.subject, 1])
+    head_deg = _spread(rng, order.heads, HEAD_PITCH_RANGE_DEG, HEAD_YAW_RANGE_DEG)
+    images: list[NDArray[np.uint8]] = []
+    gazes: list[NDArray[np.float32]] = []
+    heads: list[NDArray[np.float32]] = []
+    sides: list[int] = []
+    for side_index, side in enumerate(SIDES):
+        subject = person if side == "right" else person.other_eye()
+        for head in head_deg:
+            for gaze in _spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG):
+                noise = [order.seed, order.subject, 2, len(images)]
+                eye = render_eye(
+                    subject,
+                    gaze=Gaze.from_array(gaze),
+                    head_pose=Gaze.from_array(head),
+                    side=side,
+                    seed=noise,
+                )
+                images.append(eye.image)
+                gazes.append(gaze)
+                heads.append(head)
+                sides.append(side_index)
+    return (
+        np.stack(images),
+        np.asarray(gazes, np.float32),
+        np.asarray(heads, np.float32),
+        np.asarray(sides, np.int8),
+    )
+
+
+def _spread(
+    rng: np.random.Generator, count: int, pitch_range_deg: float, yaw_range_deg: float
+) -> NDArray[np.float32]:
+    """[count, 2] (pitch, yaw), uniform in the ranges, and spread out over the yaws.
+
+    One yaw falls into each of `count` equal strips, so that a small group holds
+    far and near pairs alike.
+    """
+    strips = (rng.permutation(count) + rng.uniform(size=count)) / count
+    pitch = rng.uniform(-pitch_range_deg, pitch_range_deg, count)
+    return np.stack([pitch, yaw_range_deg * (2 * strips - 1)], axis=1).astype(np.float32)

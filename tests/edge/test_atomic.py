@@ -1,0 +1,165 @@
+"""Outputs appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mggr_edge import atomic
+from mggr_edge.atomic import atomic_file, atomic_folder
+from mggr_edge.errors import OutputExistsError, UsageError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def write_file_and_fail(target: Path, failure: type[BaseException]) -> None:
+    with atomic_file(target, force=True) as temporary:
+        temporary.write_text("half")
+        raise failure
+
+
+def fill_folder_and_fail(target: Path, failure: type[BaseException]) -> None:
+    with atomic_folder(target, force=True) as temporary:
+        (temporary / "new").write_text("half")
+        raise failure
+
+
+def test_a_file_appears_only_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "clip.mp4"
+    with atomic_file(target) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".mp4"
+        temporary.write_bytes(b"new")
+        assert not target.exists()
+    assert names(tmp_path) == ["clip.mp4"]
+    assert target.read_bytes() == b"new"
+
+
+def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    with atomic_file(tmp_path / "ours") as temporary:
+        temporary.write_bytes(b"")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "ours")}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_failure_leaves_nothing_and_the_old_file_untouched(
+    tmp_path: Path, failure: type[BaseException]
+) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(failure):
+        write_file_and_fail(target, failure)
+    assert names(tmp_path) == ["a.txt"]
+    assert target.read_text() == "old"
+
+
+def test_an_existing_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(OutputExistsError, match="--force"), atomic_file(target):
+        pytest.fail("the body must not run")
+    with atomic_file(target, force=True) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+
+    def write_while_another_does() -> None:
+        with atomic_file(target) as temporary:
+            temporary.write_text("ours")
+            target.write_text("theirs")
+
+    with pytest.raises(OutputExistsError):
+        write_while_another_does()
+    assert names(tmp_path) == ["a.txt"]
+    assert target.read_text() == "theirs"
+
+
+def test_a_folder_where_a_file_should_be_is_refused_even_by_force(tmp_path: Path) -> None:
+    (tmp_path / "thing").mkdir()
+    with (
+        pytest.raises(UsageError, match="is a folder"),
+        atomic_file(tmp_path / "thing", force=True),
+    ):
+        pass
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file"), atomic_folder(tmp_path / "file", force=True):
+        pass
+
+
+@pytest.mark.parametrize("maker", [atomic_file, atomic_folder])
+def test_a_missing_parent_is_named(tmp_path: Path, maker) -> None:
+    with pytest.raises(UsageError, match="nowhere does not exist"), maker(tmp_path / "nowhere/x"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_a_folder_appears_only_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    with atomic_folder(target) as temporary:
+        (temporary / "contract.json").write_text("{}")
+        assert not target.exists()
+    assert names(tmp_path) == ["bundle"]
+    assert names(target) == ["contract.json"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_folder_leaves_the_old_one(tmp_path: Path, failure: type[BaseException]) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(failure):
+        fill_folder_and_fail(target, failure)
+    assert names(tmp_path) == ["bundle"]
+    assert names(target) == ["old"]
+
+
+def test_force_replaces_a_folder_whole(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(OutputExistsError), atomic_folder(target):
+        pytest.fail("the body must not run")
+    with atomic_folder(target, force=True) as temporary:
+        (temporary / "new").write_text("new")
+    assert names(tmp_path) == ["bundle"]
+    assert names(target) == ["new"]
+
+
+def test_the_old_folder_comes_back_if_the_new_one_cannot_move_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "old").write_text("old")
+    rename = Path.rename
+
+    def failing(self: Path, to: Path) -> Path:
+        if (self / "new").exists():
+            raise OSError("disk gone")
+        return rename(self, to)
+
+    monkeypatch.setattr(atomic.Path, "rename", failing)
+    with pytest.raises(OSError, match="disk gone"), atomic_folder(target, force=True) as temporary:
+        (temporary / "new").write_text("new")
+    assert names(tmp_path) == ["bundle"]
+    assert names(target) == ["old"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_is_said_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(UsageError, match="no permission"), atomic_file(tmp_path / "a"):
+            pass
+    finally:
+        tmp_path.chmod(0o700)

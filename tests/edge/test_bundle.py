@@ -1,0 +1,163 @@
+"""Bundles: every byte counts, and mirroring happens inside."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from mggr_edge.angles import Gaze
+from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines, read_bundle_files
+from mggr_edge.contract import Artifact, Contract, Training, contract_from_json, contract_to_json
+from mggr_edge.errors import BundleError
+from mggr_edge.network_io import image_to_network
+
+TRAINING = Training(data="synthetic", licence="Apache-2.0")
+
+
+def contract(**models):
+    return Contract(models=models, training=TRAINING)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    import hashlib
+
+    content = b"not a model, but some bytes"
+    artifact = Artifact(
+        "models/a.tflite", "tflite", "float32", hashlib.sha256(content).hexdigest()
+    )
+    files = {
+        CONTRACT_FILE: contract_to_json(contract(redirector=artifact)).encode(),
+        "models/a.tflite": content,
+    }
+    files[SUMS_FILE] = checksum_lines(files).encode()
+    path = tmp_path / "bundle"
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+def test_contract_round_trips():
+    made = contract(a=Artifact("f", "tflite", "int8", "00"))
+    assert contract_from_json(contract_to_json(made)) == made
+
+
+def test_a_whole_bundle_opens_as_folder_and_as_zip(folder, tmp_path):
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w") as z:
+        for file in folder.rglob("*"):
+            z.write(file, file.relative_to(folder))
+    assert read_bundle_files(folder) == read_bundle_files(archive)
+    assert Bundle.open(folder).contract == Bundle.open(archive).contract
+
+
+@pytest.mark.parametrize("name", [CONTRACT_FILE, SUMS_FILE, "models/a.tflite"])
+def test_one_changed_byte_anywhere_is_refused(folder, name):
+    original = (folder / name).read_bytes()
+    for position in range(0, len(original), max(1, len(original) // 40)):
+        changed = bytearray(original)
+        changed[position] ^= 1 << (position % 8)
+        (folder / name).write_bytes(bytes(changed))
+        with pytest.raises(BundleError):
+            Bundle.open(folder)
+
+
+def test_every_byte_of_a_zip_counts(folder, tmp_path):
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                z.write(file, file.relative_to(folder))
+    sound = read_bundle_files(archive)
+    original = archive.read_bytes()
+    for position in range(0, len(original), 7):
+        changed = bytearray(original)
+        changed[position] ^= 0x10
+        archive.write_bytes(bytes(changed))
+        # A zip holds dates and flags that mean nothing: refused, or read just the same.
+        try:
+            assert read_bundle_files(archive) == sound
+        except BundleError:
+            continue
+
+
+def test_missing_and_additional_files_are_refused(folder):
+    (folder / "models" / "extra").write_bytes(b"x")
+    with pytest.raises(BundleError, match="extra is not listed"):
+        Bundle.open(folder)
+    (folder / "models" / "extra").unlink()
+    (folder / "models" / "a.tflite").unlink()
+    with pytest.raises(BundleError, match=r"a\.tflite is missing"):
+        Bundle.open(folder)
+
+
+def test_another_schema_is_refused():
+    data = json.loads(contract_to_json(contract()))
+    data["schema"] = 99
+    with pytest.raises(BundleError, match="schema 99"):
+        contract_from_json(json.dumps(data))
+
+
+def test_what_is_no_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError, match="does not exist"):
+        Bundle.open(tmp_path / "nothing")
+    with pytest.raises(BundleError, match="not a bundle"):
+        Bundle.open(tmp_path)
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(BundleError, match="not a bundle"):
+        Bundle.open(tmp_path / "file")
+
+
+def test_bytes_that_are_no_model_are_refused_on_use(folder):
+    with pytest.raises(BundleError, match="not a TFLite model"):
+        Bundle.open(folder).model("redirector")
+
+
+class Recorder:
+    """A network that shifts everything one pixel right and remembers what it was fed."""
+
+    def __call__(self, inputs, /):
+        self.inputs = inputs
+        eye = inputs["eye"]
+        flow = np.zeros((1, 64, 64, 2), np.float32)
+        flow[..., 0] = -1
+        moved = np.roll(eye, 1, axis=2)
+        return {"flow": flow, "coarse": moved, "residual": eye * 0, "redirected": moved}
+
+
+@pytest.fixture
+def patch():
+    return np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+def test_the_left_eye_is_mirrored_on_the_way_in_and_back_on_the_way_out(patch):
+    network = Recorder()
+    bundle = Bundle(contract(redirector=Artifact("f", "tflite", "float32", "")), lambda _: network)
+    source, target, head = Gaze(1, 2), Gaze(3, 12), Gaze(0, 15)
+
+    def redirect(side):
+        return bundle.redirect_crop(patch, side=side, source=source, target=target, head_pose=head)
+
+    right = redirect("right")
+    np.testing.assert_array_equal(network.inputs["eye"][0], image_to_network(patch))
+    np.testing.assert_allclose(network.inputs["delta"], [[0.2, 10 / 15]], rtol=1e-6)
+    np.testing.assert_allclose(network.inputs["head_pose"], [[0, 0.5]])
+    assert np.all(right.flow[..., 0] == -1)
+    np.testing.assert_array_equal(right.redirected, np.roll(patch, 1, axis=1))
+
+    left = redirect("left")
+    np.testing.assert_array_equal(network.inputs["eye"][0], image_to_network(patch)[:, ::-1])
+    np.testing.assert_allclose(network.inputs["delta"], [[0.2, -10 / 15]], rtol=1e-6)
+    np.testing.assert_allclose(network.inputs["head_pose"], [[0, -0.5]])
+    assert np.all(left.flow[..., 0] == 1)
+    np.testing.assert_array_equal(left.redirected, np.roll(patch, -1, axis=1))
+
+
+def test_wrong_patches_are_refused(patch):
+    bundle = Bundle(contract(redirector=Artifact("f", "tflite", "float32", "")), lambda _: Recorder())
+    with pytest.raises(ValueError, match=r"uint8 \[64, 64, 3\], got float64"):
+        bundle.redirect_eye(patch / 2, side="left", source=Gaze(0, 0), target=Gaze(0, 0))
+    with pytest.raises(ValueError, match="side is 'left' or 'right'"):
+        bundle.redirect_eye(patch, side="middle", source=Gaze(0, 0), target=Gaze(0, 0))

@@ -1,0 +1,213 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mggr_edge.compose import ComposedEye, compose_eye, opening_mask, put_eye
+from mggr_edge.eyecrop import EyeCrop, crop_of_eye
+
+SIZE = (200, 240)
+CENTRE = (120.0, 100.0)
+
+
+def make_opening(
+    centre: tuple[float, float] = CENTRE, *, width_px: float = 50.0, roll_deg: float = 0.0
+) -> NDArray[np.float64]:
+    """An almond of 16 points, the corners first and ninth."""
+    angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    almond = np.stack([width_px / 2 * np.cos(angle), 0.16 * width_px * np.sin(angle)], -1)
+    roll = np.radians(roll_deg)
+    rotation = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    return almond @ rotation.T + centre
+
+
+def make_crop(opening: NDArray[np.float64]) -> EyeCrop:
+    return crop_of_eye(opening, corners=opening[[8, 0]])
+
+
+def texture(x: NDArray, y: NDArray) -> NDArray[np.float64]:
+    """A smooth picture that can be read between pixels."""
+    return np.stack(
+        [
+            128 + 60 * np.sin(x / 9) * np.cos(y / 11),
+            128 + 60 * np.cos(x / 8 + y / 13),
+            90 + 0.3 * x + 0.2 * y,
+        ],
+        axis=-1,
+    )
+
+
+def make_frame() -> NDArray[np.uint8]:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float64)
+    return np.rint(texture(x, y)).astype(np.uint8)
+
+
+def noise_frame(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), np.uint8)
+
+
+def constant_flow(dx: float, dy: float) -> NDArray[np.float32]:
+    return np.broadcast_to(np.array([dx, dy], np.float32), (64, 64, 2))
+
+
+NO_RESIDUAL = np.zeros((64, 64, 3), np.float32)
+
+
+def put(frame: NDArray[np.uint8], eye: ComposedEye) -> NDArray[np.uint8]:
+    out = frame.copy()
+    put_eye(out, eye)
+    return out
+
+
+@given(st.integers(0, 99), st.floats(-180, 180), st.floats(8, 90))
+@settings(max_examples=25, deadline=None)
+def test_zero_flow_and_residual_leave_every_bit(seed: int, roll: float, width: float) -> None:
+    frame = noise_frame(seed)
+    opening = make_opening(width_px=width, roll_deg=roll)
+    eye = compose_eye(
+        frame,
+        crop=make_crop(opening),
+        opening=opening,
+        flow=constant_flow(0, 0),
+        residual=NO_RESIDUAL,
+    )
+    assert eye.mask.max() == pytest.approx(1.0)
+    np.testing.assert_array_equal(put(frame, eye), frame)
+
+
+@given(st.integers(0, 99), st.floats(-45, 45), st.floats(-30, 270), st.floats(-30, 230))
+@settings(max_examples=25, deadline=None)
+def test_outside_the_mask_every_bit_stays(seed: int, roll: float, x: float, y: float) -> None:
+    rng = np.random.default_rng(seed)
+    frame = noise_frame(seed)
+    before = frame.copy()
+    opening = make_opening((x, y), roll_deg=roll)
+    eye = compose_eye(
+        frame,
+        crop=make_crop(opening),
+        opening=opening,
+        flow=rng.normal(0, 20, (64, 64, 2)).astype(np.float32),
+        residual=rng.normal(0, 1, (64, 64, 3)).astype(np.float32),
+    )
+    np.testing.assert_array_equal(frame, before)
+    changed = np.zeros(SIZE, np.bool_)
+    changed[eye.region.slices] = eye.mask > 0
+    np.testing.assert_array_equal(put(frame, eye)[~changed], frame[~changed])
+    here = frame[eye.region.slices]
+    np.testing.assert_array_equal(eye.pixels[eye.mask == 0], here[eye.mask == 0])
+
+
+@pytest.mark.parametrize("roll_deg", [0.0, 25.0, -70.0])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_constant_flow_moves_the_picture_by_its_amount(roll_deg: float, strength: float) -> None:
+    opening = make_opening(roll_deg=roll_deg)
+    # Beyond +-90 degrees the crop would take the corners the other way round.
+    crop = make_crop(opening)
+    eye = compose_eye(
+        make_frame(),
+        crop=crop,
+        opening=opening,
+        flow=constant_flow(4.0, -2.0),
+        residual=NO_RESIDUAL,
+        strength=strength,
+    )
+    scale, roll = crop.width_px / 64, np.radians(roll_deg)
+    dx = strength * scale * (4 * np.cos(roll) + 2 * np.sin(roll))
+    dy = strength * scale * (4 * np.sin(roll) - 2 * np.cos(roll))
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float64)
+    expected = texture(x + dx, y + dy)[eye.region.slices]
+    full = eye.mask == 1.0
+    assert full.sum() > 500
+    assert np.abs(eye.pixels[full] - expected[full]).max() < 2.0
+
+
+def test_a_backward_flow_to_the_right_brings_the_iris_to_the_left() -> None:
+    frame = np.full((*SIZE, 3), 255, np.uint8)
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    frame[np.hypot(x - CENTRE[0], y - CENTRE[1]) < 7] = 0
+    opening = make_opening()
+    eye = compose_eye(
+        frame,
+        crop=make_crop(opening),
+        opening=opening,
+        flow=constant_flow(5, 0),
+        residual=NO_RESIDUAL,
+    )
+    dark = put(frame, eye)[..., 0] < 128
+    assert x[dark].mean() == pytest.approx(CENTRE[0] - 5 * make_crop(opening).width_px / 64, abs=1)
+    assert y[dark].mean() == pytest.approx(CENTRE[1], abs=0.5)
+
+
+def test_strength_0_is_identity() -> None:
+    frame, opening = noise_frame(0), make_opening(roll_deg=10)
+    eye = compose_eye(
+        frame,
+        crop=make_crop(opening),
+        opening=opening,
+        flow=constant_flow(9, 9),
+        residual=NO_RESIDUAL + 1,
+        strength=0.0,
+    )
+    np.testing.assert_array_equal(put(frame, eye), frame)
+
+
+def test_strength_shortens_the_flow_instead_of_fading() -> None:
+    frame, opening = noise_frame(0), make_opening()
+    crop = make_crop(opening)
+    half = compose_eye(
+        frame,
+        crop=crop,
+        opening=opening,
+        flow=constant_flow(6, 2),
+        residual=NO_RESIDUAL,
+        strength=0.5,
+    )
+    short = compose_eye(
+        frame, crop=crop, opening=opening, flow=constant_flow(3, 1), residual=NO_RESIDUAL
+    )
+    np.testing.assert_array_equal(half.pixels, short.pixels)
+
+
+@pytest.mark.parametrize(("strength", "levels"), [(1.0, 25.5), (0.5, 12.75)])
+def test_the_residual_is_added_in_units_of_the_network(strength: float, levels: float) -> None:
+    frame = np.full((*SIZE, 3), 100, np.uint8)
+    opening = make_opening(roll_deg=-15)
+    eye = compose_eye(
+        frame,
+        crop=make_crop(opening),
+        opening=opening,
+        flow=constant_flow(0, 0),
+        residual=NO_RESIDUAL + np.array([0.2, -0.2, 0], np.float32),
+        strength=strength,
+    )
+    added = eye.pixels[eye.mask == 1.0].astype(float) - 100
+    np.testing.assert_allclose(added, np.broadcast_to([levels, -levels, 0], added.shape), atol=0.51)
+
+
+def test_an_eye_outside_the_frame_changes_nothing() -> None:
+    frame, opening = noise_frame(0), make_opening((-200, -200))
+    eye = compose_eye(
+        frame,
+        crop=make_crop(opening),
+        opening=opening,
+        flow=constant_flow(5, 5),
+        residual=NO_RESIDUAL,
+    )
+    assert eye.mask.size == 0
+    np.testing.assert_array_equal(put(frame, eye), frame)
+
+
+def test_the_mask_holds_the_opening_and_more_above_it_than_below() -> None:
+    opening = make_opening()
+    crop = make_crop(opening)
+    mask = opening_mask(opening, crop)
+    eye_from_frame = crop.eye_from_frame(128)
+    inside = np.rint(opening @ eye_from_frame[:, :2].T + eye_from_frame[:, 2]).astype(int)
+    assert (mask[inside[:, 1], inside[:, 0]] > 0.99).all()
+    assert max(mask[0].max(), mask[-1].max(), mask[:, 0].max(), mask[:, -1].max()) == 0.0
+    rows = np.nonzero(mask[:, 64] > 0.5)[0]
+    assert inside[:, 1].min() - rows.min() > 1.5 * (rows.max() - inside[:, 1].max())
+    # Soft: no visible step between neighbours.
+    assert np.abs(np.diff(mask, axis=0)).max() < 0.25
+    assert np.abs(np.diff(mask, axis=1)).max() < 0.25

@@ -1,0 +1,203 @@
+"""`mggr-edge`: what it prints, how it ends, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mggr_edge import doctor, redirector
+from mggr_edge.bundle import Bundle
+from mggr_edge.cli import main
+from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.errors import StreamError
+from mggr_edge.streams.pictures import Picture, read_picture, write_picture
+from mggr_edge.version import __version__
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def inverting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A redirector that inverts; the list collects the targets that it was made with."""
+    targets = []
+
+    class Inverting:
+        def __init__(self, bundle: object, *, target: object) -> None:
+            targets.append(target)
+
+        def process(self, frame, *, time_s=None):
+            eye = SimpleNamespace(strength=1.0, reason=None)
+            return SimpleNamespace(frame=255 - frame, faces=(SimpleNamespace(eyes=(eye, eye)),))
+
+    monkeypatch.setattr(redirector, "Redirector", Inverting)
+    monkeypatch.setattr(Bundle, "open", lambda path: SimpleNamespace())
+    return targets
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    write_picture(tmp_path / "me.png", Picture(np.full((8, 8, 3), 30, np.uint8)))
+    return tmp_path / "me.png"
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["doctor"]])
+def test_help_has_examples(command: list[str]) -> None:
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    assert "Examples:\n    mggr-edge " in result.output
+
+
+def test_version() -> None:
+    assert invoke("--version").output == f"mggr-edge, version {__version__}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, contextlib\n"
+        "from mggr_edge.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['run', '--help'])\n"
+        "print([m for m in ('numpy', 'cv2', 'av', 'ai_edge_litert') if m in sys.modules])\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.splitlines()[-1] == "[]"
+
+
+def test_run_says_what_it_wrote(inverting: list[object], photo: Path) -> None:
+    result = invoke("run", photo, "--model", "bundle", "--target", "-5,10")
+    assert result.exit_code == 0
+    output = photo.with_name("me-redirected.png")
+    expected = f"wrote {output}: 1 picture; a face in 1; 2 eyes redirected\n"
+    assert result.stdout == expected
+    assert result.stderr == ""
+    assert (read_picture(output).rgb == 225).all()
+    (target,) = inverting
+    assert (target.pitch_deg, target.yaw_deg) == (-5, 10)
+
+
+def test_a_target_behind_an_equals_sign(inverting: list[object], photo: Path) -> None:
+    assert invoke("run", photo, "--model", "b", "--target=-5,10").exit_code == 0
+    assert invoke("run", photo, "--model", "b").exit_code == 0
+    assert [(t.pitch_deg, t.yaw_deg) for t in inverting] == [(-5, 10), (0, 0)]
+
+
+def test_single_failures_are_listed_and_end_with_two(inverting: list[object], photo: Path) -> None:
+    (photo.parent / "bad.jpg").write_bytes(b"\xff\xd8")
+    output = photo.parent.with_name(photo.parent.name + "-out")
+    result = invoke("run", photo.parent, output, "--model", "bundle")
+    assert result.exit_code == 2
+    assert "1 picture failed" in result.stdout
+    assert result.stderr.startswith("error: ")
+    assert "bad.jpg" in result.stderr
+    assert [p.name for p in output.iterdir()] == ["me.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nothing.jpg", "--model", "b"], "nothing.jpg does not exist"),
+        (["run", "csi://0", "--model", "b"], "csi://0 is a camera or network address"),
+        (["run", "me.png", "me.png", "--model", "b", "--force"], "is the input itself"),
+        (["run", "me.png", "other.png", "--model", "b"], "other.png exists; "),
+        (["run", "me.png", "x.mp4", "--model", "b"], "x.mp4 ends in .mp4"),
+        (["run", "me.png", "--model", "b", "--target", "up"], "target 'up'"),
+        (["run", "empty", "--model", "b"], "empty holds no pictures"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_two(
+    inverting: list[object],
+    photo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("other.png").write_bytes(b"theirs")
+    Path("empty").mkdir()
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(p.name for p in Path().iterdir()) == ["empty", "me.png", "other.png"]
+    assert Path("other.png").read_bytes() == b"theirs"
+
+
+def test_a_missing_bundle_is_one_line(photo: Path) -> None:
+    result = invoke("run", photo, "--model", photo.parent / "no-bundle")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "no-bundle" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "a.png"], ["no-such-command"]])
+def test_clicks_own_usage_errors_exit_two(arguments: list[str]) -> None:
+    assert invoke(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("state", ["ok", "missing"])
+def test_doctor_exits_by_what_is_needed(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    checks = (
+        doctor.Check("numpy", state, "something", mend="pip install numpy", needed=True),
+        doctor.Check("cameras", "missing", "none"),
+    )
+    monkeypatch.setattr(doctor, "examine", lambda: checks)
+    result = invoke("doctor", "--json")
+    assert result.exit_code == (0 if state == "ok" else 1)
+    assert json.loads(result.stdout)[0] == {
+        "name": "numpy",
+        "state": state,
+        "found": "something",
+        "mend": "pip install numpy",
+        "needed": True,
+    }
+    assert "-> pip install numpy" in invoke("doctor").stdout
+
+
+def group_that_raises(error: Exception) -> click.Group:
+    @click.group(cls=MggrGroup)
+    def group() -> None:
+        pass
+
+    @group.command()
+    def command() -> None:
+        raise error
+
+    return group
+
+
+def test_an_error_of_several_lines_becomes_one() -> None:
+    result = CliRunner().invoke(group_that_raises(StreamError("first\n  second")), ["command"])
+    assert (result.exit_code, result.stderr) == (2, "error: first second\n")
+
+
+def test_a_bare_install_is_told_what_to_install() -> None:
+    error = ModuleNotFoundError("No module named 'cv2'", name="cv2")
+    result = CliRunner().invoke(group_that_raises(error), ["command"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: OpenCV is not installed; run: pip install ")
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("ours"), ModuleNotFoundError("x", name="mggr_edge.gone")]
+)
+def test_faults_of_ours_keep_their_traceback(error: Exception) -> None:
+    result = CliRunner().invoke(group_that_raises(error), ["command"])
+    assert result.exception is error
+    assert result.exit_code == 1

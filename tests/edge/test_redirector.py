@@ -1,0 +1,245 @@
+"""The whole way of a frame, with real landmark models; only the trained networks are replaced."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.bundle import EyeRedirection
+from mggr_edge.contract import Conventions
+from mggr_edge.errors import MissingPackageError
+from mggr_edge.gating import Limits
+from mggr_edge.interpreters import Runner, TFLiteRunner
+from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.redirector import FrameResult, Redirector
+
+PX_PER_DEG = 0.23
+"""How far an iris moves in a patch: radians times the eyeball's 13 pixels."""
+
+
+class BumpNetwork:
+    """A bundle whose network moves what is near the patch's middle, as an iris would move.
+
+    Its estimator says `gaze[side]`, whatever it sees.
+    """
+
+    def __init__(self, runners: Mapping[str, Runner], gaze: Mapping[Side, Gaze]) -> None:
+        self.contract = SimpleNamespace(conventions=Conventions())
+        self.gaze = gaze
+        self.calls: list[tuple[Side, Gaze, Gaze]] = []
+        self._runners = runners
+
+    def model(self, name: str) -> Runner:
+        return self._runners[name]
+
+    def estimate_gaze(self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze) -> Gaze:
+        assert patch.shape == (64, 64, 3)
+        assert patch.dtype == np.uint8
+        return self.gaze[side]
+
+    def redirect_crop(
+        self, patch: NDArray[np.uint8], *, side: Side, source: Gaze, target: Gaze, head_pose: Gaze
+    ) -> EyeRedirection:
+        self.calls.append((side, source, target))
+        y, x = np.mgrid[:64, :64] - 31.5
+        bump = np.clip((24 - np.hypot(x, y)) / 9, 0, 1)[..., None]
+        # Backward: to move right, read from the left; up is - y.
+        step = (source.yaw_deg - target.yaw_deg, target.pitch_deg - source.pitch_deg)
+        flow = (bump * step * PX_PER_DEG).astype(np.float32)
+        return EyeRedirection(source, flow, np.zeros((64, 64, 3), np.float32), patch)
+
+
+STRAIGHT: dict[Side, Gaze] = {"right": Gaze(0, 0), "left": Gaze(0, 0)}
+
+
+@pytest.fixture(scope="module")
+def portrait() -> NDArray[np.uint8]:
+    """A public-domain portrait, enlarged: she faces the camera and looks into it."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
+    head = data.astronaut()[:280, 90:350]
+    return cv2.resize(head, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module")
+def runners() -> dict[str, Runner]:
+    try:
+        paths = find_landmark_models()
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    return {name: TFLiteRunner(path.read_bytes()) for name, path in paths.items()}
+
+
+@pytest.fixture
+def bundle(runners: dict[str, Runner]) -> BumpNetwork:
+    return BumpNetwork(runners, STRAIGHT)
+
+
+def iris_shift(redirector: Redirector, frame: NDArray[np.uint8], result: FrameResult) -> NDArray:
+    """[2 eyes, 2] how far the irises moved in the picture, in widths of the eye."""
+    (before,), (after,) = (redirector._finder.find(f) for f in (frame, result.frame))
+    return np.array(
+        [
+            np.subtract(b.iris_centre, a.iris_centre) / a.width_px
+            for a, b in zip(before.eyes, after.eyes, strict=True)
+        ]
+    )
+
+
+def blind_runners() -> dict[str, Runner]:
+    """A detector that sees nothing; the other models must not be asked."""
+
+    def detector(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        return {
+            "reshaped_regressor_face_4": np.zeros((1, 2304, 16), np.float32),
+            "reshaped_classifier_face_4": np.full((1, 2304, 1), -50, np.float32),
+        }
+
+    def unasked(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        raise AssertionError("asked although there is no face")
+
+    return {"face_detector": detector, "face_mesh": unasked, "iris": unasked}
+
+
+def test_a_frame_without_faces_passes_through() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    result = Redirector(BumpNetwork(blind_runners(), STRAIGHT)).process(frame)
+    assert result.faces == ()
+    assert not result.mask().any()
+    assert result.frame is not frame
+    np.testing.assert_array_equal(result.frame, frame)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 4), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+        np.zeros((0, 10, 3), np.uint8),
+        [[1, 2, 3]],
+    ],
+)
+def test_what_is_no_frame_is_refused(frame: NDArray) -> None:
+    with pytest.raises(ValueError, match=r"a frame is uint8 \[H, W, 3\] RGB, got "):
+        Redirector(BumpNetwork(blind_runners(), STRAIGHT)).process(frame)
+
+
+def test_outside_the_eyes_every_bit_stays_and_the_input_too(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    frame = portrait.copy()
+    result = Redirector(bundle, target=Gaze(5, 15)).process(frame)
+    np.testing.assert_array_equal(frame, portrait)
+    mask = result.mask()
+    np.testing.assert_array_equal(result.frame[~mask], frame[~mask])
+    assert 0.002 < mask.mean() < 0.04
+    assert (result.frame[mask] != frame[mask]).mean() > 0.3
+    (face,) = result.faces
+    assert [eye.side for eye in face.eyes] == ["right", "left"]
+    assert all(eye.strength == 1.0 and eye.reason is None for eye in face.eyes)
+    assert all(eye.gaze_target == Gaze(5, 15) for eye in face.eyes)
+
+
+@pytest.mark.parametrize(
+    ("target", "axis", "sign"),
+    [(Gaze(0, 15), 0, 1), (Gaze(0, -15), 0, -1), (Gaze(8, 0), 1, -1), (Gaze(-8, 0), 1, 1)],
+)
+def test_both_irises_go_where_the_target_lies(
+    bundle: BumpNetwork,
+    portrait: NDArray[np.uint8],
+    target: Gaze,
+    axis: int,
+    sign: int,
+) -> None:
+    redirector = Redirector(bundle, target=target)
+    shift = iris_shift(redirector, portrait, redirector.process(portrait))
+    assert (sign * shift[:, axis] > 0.01).all()
+
+
+def test_a_gaze_that_is_there_already_leaves_every_bit(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    result = Redirector(bundle).process(portrait)
+    np.testing.assert_array_equal(result.frame, portrait)
+
+
+def test_both_eyes_share_the_mean_of_their_estimates(
+    runners: dict[str, Runner], portrait: NDArray[np.uint8]
+) -> None:
+    bundle = BumpNetwork(runners, {"right": Gaze(2, 6), "left": Gaze(4, -2)})
+    result = Redirector(bundle, target=Gaze(0, 10)).process(portrait)
+    for eye in result.faces[0].eyes:
+        assert eye.gaze_before is not None
+        np.testing.assert_allclose(eye.gaze_before.array(), [3, 2], atol=1e-5)
+    assert [(side, target) for side, _, target in bundle.calls] == [
+        ("right", Gaze(0, 10)),
+        ("left", Gaze(0, 10)),
+    ]
+
+
+def test_gated_eyes_are_left_alone_and_say_why(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    limits = Limits(openness=(0.9, 1.0))
+    result = Redirector(bundle, target=Gaze(0, 15), limits=limits).process(portrait)
+    np.testing.assert_array_equal(result.frame, portrait)
+    assert bundle.calls == []
+    for eye in result.faces[0].eyes:
+        assert (eye.strength, eye.reason) == (0.0, "closed")
+        assert eye.gaze_before is None
+        assert eye.region is None
+
+
+def test_a_target_too_far_is_refused_with_the_gaze_that_was_seen(
+    runners: dict[str, Runner], portrait: NDArray[np.uint8]
+) -> None:
+    bundle = BumpNetwork(runners, {"right": Gaze(0, -40), "left": Gaze(0, -40)})
+    result = Redirector(bundle, target=Gaze(0, 20)).process(portrait)
+    for eye in result.faces[0].eyes:
+        assert (eye.strength, eye.reason) == (0.0, "gaze too far")
+        assert eye.gaze_before == Gaze(0, -40)
+
+
+def test_the_target_may_be_set_between_frames(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    first = redirector.process(portrait, time_s=0.0)
+    redirector.target = Gaze(0, -10)
+    second = redirector.process(portrait, time_s=0.04)
+    assert second.faces[0].eyes[0].gaze_target == Gaze(0, -10)
+    assert (first.frame != second.frame).any()
+
+
+def test_a_still_video_keeps_its_face_and_its_pixels(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    frames = [redirector.process(portrait, time_s=n / 25) for n in range(3)]
+    assert [f.faces[0].identity for f in frames] == [0, 0, 0]
+    for frame in frames[1:]:
+        assert np.abs(frame.frame.astype(int) - frames[0].frame).max() <= 2
+
+
+def test_time_goes_forward_until_reset(bundle: BumpNetwork, portrait: NDArray[np.uint8]) -> None:
+    redirector = Redirector(bundle)
+    redirector.process(portrait, time_s=1.0)
+    with pytest.raises(ValueError, match="time_s must go forward"):
+        redirector.process(portrait, time_s=1.0)
+    redirector.reset()
+    assert redirector.process(portrait, time_s=0.0).faces[0].identity == 0
+
+
+def test_a_picture_on_its_own_is_not_steadied(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    moved = np.roll(portrait, 12, axis=1)
+    redirector.process(portrait)
+    after_another = redirector.process(moved)
+    alone = Redirector(bundle, target=Gaze(0, 10)).process(moved)
+    np.testing.assert_array_equal(after_another.frame, alone.frame)

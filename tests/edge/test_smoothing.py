@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mggr_edge.angles import Gaze
+from mggr_edge.faces import Face
+from mggr_edge.gating import Gate
+from mggr_edge.iris import Eye
+from mggr_edge.smoothing import OneEuro, OneEuroFilter
+from mggr_edge.tracks import MAX_GAP_S, RISE_PER_S, FaceTracks
+
+SETTINGS = OneEuro(min_cutoff_hz=1.0, beta=0.5)
+
+
+def make_face(x: float, *, head: Gaze | None = None) -> Face:
+    """A face whose eyes are 30 px wide and 60 px apart, their middle at (x, 100)."""
+    angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    ring = np.stack([15 * np.cos(angle), 5 * np.sin(angle)], axis=-1)
+    right, left = (
+        Eye(side, (ring + (x + dx, 100)).astype(np.float32), (x + dx, 100.0), 5.0)
+        for side, dx in (("right", -30), ("left", 30))
+    )
+    return Face(np.zeros((468, 3), np.float32), 1.0, head or Gaze(0, 0), (right, left))
+
+
+@given(st.floats(-1000, 1000), st.integers(2, 20))
+def test_a_constant_passes(value: float, frames: int) -> None:
+    steady = OneEuroFilter(SETTINGS)
+    for frame in range(frames):
+        np.testing.assert_allclose(steady([value, -value], frame / 25), [value, -value])
+
+
+def test_the_first_value_passes_unchanged() -> None:
+    np.testing.assert_array_equal(OneEuroFilter(SETTINGS)([3.0, 7.0], 12.0), [3.0, 7.0])
+
+
+def test_a_step_is_followed_as_the_formula_says() -> None:
+    step_s, height = 0.04, 2.0
+    steady = OneEuroFilter(SETTINGS)
+    steady([0.0], 0.0)
+
+    def weight(cutoff_hz: float) -> float:
+        tau = 1 / (2 * np.pi * cutoff_hz)
+        return 1 / (1 + tau / step_s)
+
+    speed = weight(SETTINGS.speed_cutoff_hz) * height / step_s
+    first = weight(SETTINGS.min_cutoff_hz + SETTINGS.beta * speed) * height
+    assert steady([height], step_s)[0] == pytest.approx(first)
+    # Speed is taken from the filtered value, as in the published code.
+    speed += weight(SETTINGS.speed_cutoff_hz) * ((height - first) / step_s - speed)
+    second = first + weight(SETTINGS.min_cutoff_hz + SETTINGS.beta * speed) * (height - first)
+    assert steady([height], 2 * step_s)[0] == pytest.approx(second)
+
+
+def test_beta_buys_less_lag_and_rest_stays_calm() -> None:
+    def lag(beta: float) -> float:
+        steady = OneEuroFilter(OneEuro(min_cutoff_hz=1.0, beta=beta))
+        return max(10 * t - float(steady([10 * t], t)[0]) for t in np.arange(50) / 25)
+
+    assert lag(1.0) < 0.3 * lag(0.0)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.01, 200)
+    steady = OneEuroFilter(SETTINGS)
+    assert np.std([steady([n], t / 25) for t, n in enumerate(noise)][20:]) < 0.5 * np.std(noise)
+
+
+def test_the_unit_scales_the_speed_only() -> None:
+    small, large = OneEuroFilter(SETTINGS), OneEuroFilter(SETTINGS)
+    for frame in range(10):
+        value = np.array([frame**2, 3.0])
+        np.testing.assert_allclose(
+            10 * small(value, frame / 25), large(10 * value, frame / 25, unit=10)
+        )
+
+
+def test_time_goes_forward() -> None:
+    steady = OneEuroFilter(SETTINGS)
+    steady([0.0], 1.0)
+    with pytest.raises(ValueError, match="forward"):
+        steady([0.0], 1.0)
+
+
+def test_faces_keep_their_identity_when_their_order_changes() -> None:
+    tracks = FaceTracks()
+    first = tracks.follow((make_face(100), make_face(400)), 0.0)
+    second = tracks.follow((make_face(405), make_face(103)), 0.04)
+    assert [t.identity for t in first] == [0, 1]
+    assert [t.identity for t in second] == [1, 0]
+
+
+def test_a_face_elsewhere_and_a_face_after_a_gap_are_new() -> None:
+    tracks = FaceTracks()
+    tracks.follow((make_face(100),), 0.0)
+    (jumped,) = tracks.follow((make_face(300, head=Gaze(0, 9)),), 0.04)
+    assert jumped.identity == 1
+    assert jumped.face.head_pose == Gaze(0, 9)
+    (back,) = tracks.follow((make_face(300),), 0.04 + MAX_GAP_S + 0.1)
+    assert back.identity == 2
+
+
+def test_the_first_frame_of_a_track_is_unchanged_and_the_next_is_steadied() -> None:
+    tracks = FaceTracks()
+    face, moved = make_face(100), make_face(102, head=Gaze(0, 10))
+    (track,) = tracks.follow((face,), 0.0)
+    np.testing.assert_array_equal(track.face.eyes[0].outline, face.eyes[0].outline)
+    (track,) = tracks.follow((moved,), 0.04)
+    outline = track.face.eyes[1].outline
+    assert (face.eyes[1].outline[:, 0] < outline[:, 0]).all()
+    assert (outline[:, 0] < moved.eyes[1].outline[:, 0]).all()
+    assert 0 < track.face.head_pose.yaw_deg < 10
+
+
+def test_tracks_refuse_time_that_goes_back() -> None:
+    tracks = FaceTracks()
+    tracks.follow((), 1.0)
+    with pytest.raises(ValueError, match="time_s must go forward"):
+        tracks.follow((), 0.5)
+
+
+def test_strength_goes_at_once_and_comes_back_gradually() -> None:
+    tracks = FaceTracks()
+    (track,) = tracks.follow((make_face(100),), 0.0)
+    assert track.ease("right", Gate(1.0, None)) == Gate(1.0, None)
+    (track,) = tracks.follow((make_face(100),), 0.04)
+    assert track.ease("right", Gate(0.0, "closed")) == Gate(0.0, "closed")
+    (track,) = tracks.follow((make_face(100),), 0.08)
+    eased = track.ease("right", Gate(1.0, None))
+    assert eased.strength == pytest.approx(0.04 * RISE_PER_S)
+    assert eased.reason == "easing in"
+    assert track.ease("left", Gate(1.0, None)) == Gate(1.0, None)

@@ -1,0 +1,36 @@
+import pytest
+
+from mggr_edge.angles import Gaze
+from mggr_edge.errors import UsageError
+from mggr_edge.target import parse_target
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("camera", Gaze(0, 0)),
+        (" Camera ", Gaze(0, 0)),
+        ("5,-10", Gaze(5, -10)),
+        (" -2.5 , 1e1 ", Gaze(-2.5, 10)),
+        ("20,-30", Gaze(20, -30)),
+    ],
+)
+def test_reads_camera_and_pitch_yaw(text: str, expected: Gaze) -> None:
+    assert parse_target(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "left", "5", "5;3", "1,2,3", "a,b", ",", "5,"])
+def test_garbage_is_refused_with_what_would_work(text: str) -> None:
+    with pytest.raises(UsageError, match=r"neither 'camera' nor PITCH,YAW") as caught:
+        parse_target(text)
+    assert repr(text) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("21,0", "pitch"), ("0,31", "yaw"), ("0,-31", "yaw"), ("nan,0", "pitch"), ("0,inf", "yaw")],
+)
+def test_out_of_range_names_the_angle(text: str, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"{name} is .* expected -[23]0 to [23]0"):
+        parse_target(text)

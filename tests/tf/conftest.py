@@ -1,0 +1,67 @@
+"""TensorFlow, imported once with its own deprecations aside, and small data."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with warnings.catch_warnings():
+    # What TensorFlow 2.15's own imports complain about is not ours to mend.
+    warnings.simplefilter("ignore")
+    import tensorflow as tf  # noqa: F401
+
+TINY = (
+    "models.coarse.widths=[4, 6]",
+    "models.coarse.decoder=[4]",
+    "models.coarse.blocks=1",
+    "models.fine.widths=[4, 6]",
+    "models.fine.decoder=[4]",
+    "models.fine.blocks=0",
+    "models.discriminator=[4, 6]",
+    "models.estimator=[4, 4, 6]",
+    "models.judge=4",
+    "stages.estimator.batch=2",
+    "stages.judge.batch=2",
+    "stages.coarse.batch=2",
+    "stages.fine.batch=2",
+    "stages.joint.batch=2",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_changes():
+    """What makes a config tiny, as `--set` takes it."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """mggr-edge with all its losses, and next to no capacity."""
+    from mggr_tf.config import load_config
+
+    return load_config("mggr-edge", changes=TINY)
+
+
+@pytest.fixture(scope="session")
+def samples():
+    """Eyes of four discs: dark, and where the gaze points."""
+    from mggr_edge.gazemap import draw_gazemap
+    from mggr_tf.data.schema import make_samples
+
+    rng = np.random.default_rng(0)
+    gaze = rng.uniform(-15, 15, (24, 2)).astype(np.float32)
+    head = np.repeat(np.float32([[0, 0], [0, 15], [0, -15], [0, 30]]), 6, axis=0)
+    maps = draw_gazemap(gaze)
+    grey = 90 + 80 * maps[..., 1] - 120 * maps[..., 0]
+    images = np.clip(grey[..., None] * [1.0, 0.9, 0.8], 0, 255).astype(np.uint8)
+    return make_samples(
+        images,
+        gaze_deg=gaze,
+        head_deg=head,
+        sides=["right", "left"] * 12,
+        subjects=[f"{i // 12:04d}" for i in range(24)],
+        source="discs",
+        licence="Apache-2.0",
+    )

@@ -1,0 +1,61 @@
+"""Configs: packaged ones load, mistakes name their path."""
+
+import pytest
+import yaml
+
+from mggr_edge.errors import ConfigError
+from mggr_tf.config import (
+    config_from_plain,
+    config_names,
+    config_to_plain,
+    load_config,
+)
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_packaged_config_loads_and_round_trips(name):
+    config = load_config(name)
+    assert config.name == name
+    assert config_from_plain(yaml.safe_load(yaml.safe_dump(config_to_plain(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("stages.joint.losses[0].w=1", r"stages.joint.losses\[0\]: unknown key 'w'"),
+        ("stages.joint.batch=many", "stages.joint.batch: expected int, got 'many'"),
+        ("stages.joint.batch=0", "stages.joint: steps and batch must be at least 1"),
+        ("models.coarse.stem_stride=3", "models.coarse: stem_stride must be 1 or 2"),
+        ("models.coarse.decoder=[1]", "models.coarse: decoder must have one level less"),
+        ("moving_average=1.0", "moving_average and held_out"),
+        ("stages.coarse.losses[0].picture=redirected", "coarse stage has no redirected"),
+        ("stages.coarse.losses[0].name=adversarial", "belongs to the fine and joint"),
+        ("stages.joint.losses[99].weight=1", "no index of a list"),
+        ("seed", "expected key=value"),
+        ("seed.deeper=1", "nothing below"),
+        ("seed=[", "not YAML"),
+    ],
+)
+def test_mistakes_name_their_path(change, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("mggr-edge", changes=[change])
+
+
+def test_changes_take_effect():
+    config = load_config("mggr-edge", changes=["seed=7", "stages.joint.losses[0].weight=2"])
+    assert config.seed == 7
+    assert config.stage("joint").losses[0].weight == 2.0
+
+
+def test_missing_configs_say_what_there_is(tmp_path):
+    with pytest.raises(ConfigError, match="mggr-edge"):
+        load_config("nonsense")
+    with pytest.raises(ConfigError, match="no such config file"):
+        load_config(str(tmp_path / "gone.yaml"))
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("a: [")
+    with pytest.raises(ConfigError, match=r"bad\.yaml: not YAML"):
+        load_config(str(file))

@@ -1,0 +1,99 @@
+"""Pairs: what may be paired, pure functions of (seed, step), twins of the device's code."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mggr_edge.contract import Conventions
+from mggr_edge.errors import DataError
+from mggr_edge.gazemap import draw_gazemap
+from mggr_edge.network_io import redirector_inputs
+from mggr_tf.data.augment import augment_pair
+from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.data.pairs import all_pairs, pair_dataset
+from mggr_tf.models.gazemap import Gazemap
+
+NONE = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0)
+
+
+def batches(samples, *, steps=(0, 4), seed=3, how=NONE, batch=8):
+    made = pair_dataset(
+        samples,
+        batch=batch,
+        seed=seed,
+        steps=steps,
+        augmentation=how,
+        conventions=Conventions(),
+    )
+    return [{k: v.numpy() for k, v in b.items()} for b in made]
+
+
+def index_of(samples, image):
+    uint8 = np.rint((image + 1) * 127.5).astype(np.uint8)
+    return int(np.flatnonzero((samples.images == uint8).all((1, 2, 3)))[0])
+
+
+def test_pairs_share_subject_side_and_head_and_are_two(samples):
+    for batch in batches(samples):
+        for eye, target in zip(batch["eye"], batch["target"], strict=True):
+            source, other = index_of(samples, eye), index_of(samples, target)
+            assert source != other
+            assert samples.group[source] == samples.group[other]
+
+
+def test_what_a_batch_says_is_what_the_device_would_say(samples):
+    for batch in batches(samples, steps=(0, 2)):
+        source = [index_of(samples, eye) for eye in batch["eye"]]
+        device = redirector_inputs(
+            samples.images[source],
+            source_deg=batch["source_gaze"],
+            target_deg=batch["target_gaze"],
+            head_deg=samples.head_deg[source],
+            conventions=Conventions(),
+        )
+        for name, value in device.items():
+            np.testing.assert_allclose(batch[name], value, atol=2e-5, err_msg=name)
+
+
+def test_a_step_s_batch_depends_on_seed_and_step_alone(samples):
+    unbroken = batches(samples, steps=(0, 6), how=Augmentation())
+    resumed = batches(samples, steps=(4, 6), how=Augmentation())
+    for one, other in zip(unbroken[4:], resumed, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    another = batches(samples, steps=(4, 5), seed=4)[0]
+    assert not np.array_equal(another["source_gaze"], resumed[0]["source_gaze"])
+
+
+def test_all_pairs_are_all_and_their_choice_is_seeded(samples):
+    everything = all_pairs(samples, limit=10_000, seed=0)
+    sizes = np.bincount(samples.group)
+    assert len(everything) == (sizes * (sizes - 1)).sum()
+    assert len(np.unique(everything, axis=0)) == len(everything)
+    some = all_pairs(samples, limit=9, seed=1)
+    np.testing.assert_array_equal(some, all_pairs(samples, limit=9, seed=1))
+    assert not np.array_equal(some, all_pairs(samples, limit=9, seed=2))
+
+
+def test_lonely_patches_are_refused(samples):
+    lonely = samples._take(np.arange(len(samples)) == 0)
+    with pytest.raises(DataError, match="no two patches"):
+        all_pairs(lonely, limit=1, seed=0)
+
+
+def test_augmentation_treats_both_pictures_alike(samples):
+    same = tf.constant(samples.images[:6])
+    strong = Augmentation(brightness=0.3, contrast=0.5, colour=0.2, shift_px=5)
+    first, second = augment_pair(same, same, seed=tf.constant([1, 2]), how=strong)
+    np.testing.assert_array_equal(first, second)
+    assert not np.allclose(first, same.numpy() / 127.5 - 1, atol=0.05)
+    assert np.abs(first).max() <= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-40, 40), st.floats(-40, 40))
+def test_gazemap_twins_agree(pitch, yaw):
+    ours = Gazemap()(tf.constant([[pitch, yaw]], tf.float32)).numpy()
+    np.testing.assert_allclose(ours, draw_gazemap([[pitch, yaw]]), atol=2e-5)

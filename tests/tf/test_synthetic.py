@@ -1,0 +1,360 @@
+"""The synthetic eyes are reproducible, labelled by geometry, and where their labels say."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mggr_edge.angles import Gaze
+from mggr_edge.errors import OutputExistsError, UsageError
+from mggr_edge.eyecrop import DEFAULT_CROP_FACTOR, mirror_image
+from mggr_tf.data import columbia
+from mggr_tf.data.synthetic import (
+    RenderedEye,
+    Subject,
+    draw_samples,
+    render_eye,
+    write_dataset,
+)
+from mggr_tf.data.synthetic.dataset import PICTURES_PER_SUBJECT
+from mggr_tf.data.synthetic.lids import margins_at
+
+FRONTAL = Gaze(0, 0)
+
+
+def draw(
+    gaze: Gaze, *, subject: Subject, head: Gaze = FRONTAL, side: str = "right", seed: int = 0
+) -> RenderedEye:
+    return render_eye(subject, gaze=gaze, head_pose=head, side=side, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Subject:
+    """A wide-open pale eye without glints, lashes or noise: its pupil is the one dark thing."""
+    person = Subject.draw(3)
+    return dataclasses.replace(
+        person,
+        lids=dataclasses.replace(
+            person.lids, width_mm=30.0, upper_mm=11.0, lower_mm=11.0, nasal_mm=0.0, tilt_deg=0.0
+        ),
+        eyeball=dataclasses.replace(
+            person.eyeball, iris=(0.16, 0.2, 0.24), pupil_mm=2.6, fibres=0.0, limbus=0.0
+        ),
+        hair=dataclasses.replace(
+            person.hair, brow_density=0.0, lash_strength=0.0, lower_lash_strength=0.0
+        ),
+        light=dataclasses.replace(person.light, glints=0, shadow_strength=0.0, ambient=0.6),
+        camera=dataclasses.replace(
+            person.camera, noise=0.0, blur_px=0.3, zoom=1.0, shift_px=(0.0, 0.0), exposure=0.4
+        ),
+    )
+
+
+def measured_pupil(eye: RenderedEye) -> tuple[float, float]:
+    """Centroid of the dark blob within the eyeball's disc: nothing here knows the gaze."""
+    rows, columns = np.mgrid[: eye.image.shape[0], : eye.image.shape[1]]
+    x, y = eye.eyeball_centre
+    inside = (columns - x) ** 2 + (rows - y) ** 2 < (0.8 * eye.eyeball_radius_px) ** 2
+    grey = eye.image.mean(axis=2)
+    # Opening by 3 x 3 removes the lid's thin dark line and keeps the pupil.
+    blob = cv2.morphologyEx(
+        (inside & (grey < 60)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
+    )
+    dark = np.clip(60.0 - grey, 0, None) * cv2.dilate(blob, np.ones((3, 3), np.uint8))
+    assert dark.sum() > 100, "no pupil in sight"
+    return float((dark * columns).sum() / dark.sum()), float((dark * rows).sum() / dark.sum())
+
+
+def test_equal_seeds_give_equal_bytes() -> None:
+    one = draw(Gaze(5, -7), subject=Subject.draw([4, 2]), head=Gaze(3, 20), seed=9)
+    two = draw(Gaze(5, -7), subject=Subject.draw([4, 2]), head=Gaze(3, 20), seed=9)
+    assert one.image.shape == (64, 64, 3)
+    assert one.image.dtype == np.uint8
+    np.testing.assert_array_equal(one.image, two.image)
+
+
+def test_seed_changes_noise_alone() -> None:
+    subject = Subject.draw(4)
+    one, two = (draw(FRONTAL, subject=subject, seed=s).image.astype(int) for s in (1, 2))
+    difference = np.abs(one - two)
+    assert difference.max() > 0
+    assert difference.mean() < 2 * subject.camera.noise
+
+
+def test_other_seeds_give_other_people() -> None:
+    people = [Subject.draw([0, i]) for i in range(60)]
+    assert len(set(people)) == 60
+    melanin = [p.skin.melanin for p in people]
+    assert min(melanin) < 0.5
+    assert max(melanin) > 1.6
+
+
+@pytest.mark.parametrize(
+    ("gaze", "head"),
+    [(Gaze(0, 12), FRONTAL), (Gaze(-20, 25), Gaze(8, 30)), (Gaze(9, -25), Gaze(-5, -30))],
+)
+def test_mirrored_calls_give_mirrored_pictures(gaze: Gaze, head: Gaze) -> None:
+    subject = Subject.draw(8)
+    right = draw(gaze, subject=subject, head=head, side="right", seed=3)
+    left = draw(gaze.mirrored(), subject=subject, head=head.mirrored(), side="left", seed=3)
+    np.testing.assert_array_equal(left.image, mirror_image(right.image))
+    assert left.iris_centre == (63 - right.iris_centre[0], right.iris_centre[1])
+    assert left.eyeball_centre[0] == 63 - right.eyeball_centre[0]
+    np.testing.assert_array_equal(left.outline[:, 0], 63 - right.outline[:, 0])
+    assert left.gaze == gaze.mirrored()
+    assert left.openness == right.openness
+
+
+@pytest.mark.parametrize("pitch", [-20, -8, 0, 8, 20])
+@pytest.mark.parametrize("yaw", [-25, -10, 0, 10, 25])
+@pytest.mark.parametrize("head", [FRONTAL, Gaze(-10, 30)])
+def test_iris_centre_follows_the_gazemaps_formula(pitch: int, yaw: int, head: Gaze) -> None:
+    eye = draw(Gaze(pitch, yaw), subject=Subject.draw(5), head=head)
+    p, y = np.radians([pitch, yaw])
+    reach = eye.eyeball_radius_px * np.cos(np.radians(30))
+    expected = np.add(eye.eyeball_centre, reach * np.array([np.sin(y) * np.cos(p), -np.sin(p)]))
+    np.testing.assert_allclose(eye.iris_centre, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_iris_centre_moves_right_with_yaw_and_up_with_pitch(side: str) -> None:
+    subject = Subject.draw(6)
+    ahead, right, up = (
+        draw(gaze, subject=subject, side=side).iris_centre
+        for gaze in (FRONTAL, Gaze(0, 10), Gaze(10, 0))
+    )
+    assert right[0] > ahead[0] + 1
+    assert up[1] < ahead[1] - 1
+
+
+@pytest.mark.parametrize(
+    "gaze", [FRONTAL, Gaze(0, 20), Gaze(0, -20), Gaze(15, 0), Gaze(-15, 0), Gaze(12, -18)]
+)
+@pytest.mark.parametrize("head", [FRONTAL, Gaze(0, 20), Gaze(5, -20)])
+def test_dark_pupil_is_drawn_where_the_label_says(plain: Subject, gaze: Gaze, head: Gaze) -> None:
+    for side in ("right", "left"):
+        eye = draw(gaze, subject=plain, head=head, side=side)
+        np.testing.assert_allclose(measured_pupil(eye), eye.iris_centre, atol=0.3)
+
+
+def test_changes_of_gaze_show_in_ordinary_people_too() -> None:
+    """Iris against sclera, found by darkness alone, moves with yaw in nearly everybody."""
+    moved = []
+    for number in range(24):
+        subject = Subject.draw([17, number])
+        centres = []
+        for yaw in (-15, 15):
+            eye = draw(Gaze(0, yaw), subject=subject)
+            mask = np.zeros((64, 64), np.uint8)
+            cv2.fillPoly(mask, [np.round(eye.outline).astype(np.int32)], 1)
+            mask = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0
+            grey = eye.image.mean(axis=2)
+            dark = mask & (grey < np.median(grey[mask]))
+            centres.append(np.nonzero(dark)[1].mean())
+        moved.append(centres[1] - centres[0])
+    assert np.median(moved) > 4
+    assert np.mean(np.array(moved) > 1.5) > 0.9
+
+
+def test_crop_is_laid_round_the_neutral_outline() -> None:
+    for number in range(8):
+        subject = Subject.draw(number)
+        camera = dataclasses.replace(subject.camera, zoom=1.0, shift_px=(0.0, 0.0))
+        subject = dataclasses.replace(subject, camera=camera)
+        for yaw in (-30, 0, 30):
+            # With the gaze in line with the head the lids are at rest.
+            eye = draw(Gaze(0, yaw), subject=subject, head=Gaze(0, yaw))
+            centre, radius = cv2.minEnclosingCircle(eye.outline)
+            np.testing.assert_allclose(centre, 31.5, atol=0.05)
+            assert radius == pytest.approx(64 / DEFAULT_CROP_FACTOR, rel=2e-3)
+
+
+def test_upper_lid_follows_the_pitch_within_the_head() -> None:
+    subject = Subject.draw(2)
+    down, ahead, up = (draw(Gaze(p, 0), subject=subject).openness for p in (-15, 0, 15))
+    assert down < ahead < up
+    nodding = draw(Gaze(-10, 0), subject=subject, head=Gaze(-10, 0))
+    assert nodding.openness == pytest.approx(ahead)
+
+
+def test_lids_never_cross() -> None:
+    for number in range(40):
+        lids = Subject.draw(number).lids
+        for rise_mm in (-6.0, 0.0, 4.0):
+            margins = margins_at(lids, rise_mm=rise_mm, lower_rise_mm=0.25 * rise_mm)
+            gap = margins.upper[:, 1] - margins.lower[:, 1]
+            assert gap.min() > -1e-6
+            assert gap.max() > 1.0
+
+
+def test_angles_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="gaze must lie within"):
+        draw(Gaze(0, 50), subject=Subject.draw(0))
+    with pytest.raises(ValueError, match="head pose must lie within"):
+        draw(FRONTAL, subject=Subject.draw(0), head=Gaze(0, 50))
+
+
+def test_lamp_stands_still_when_the_other_eye_is_drawn() -> None:
+    subject = Subject.draw(12)
+    light = dataclasses.replace(
+        subject.light,
+        azimuth_deg=50.0,
+        glints=0,
+        shadow_strength=0.5,
+        shadow_angle_deg=0.0,
+        shadow_offset=0.0,
+    )
+    subject = dataclasses.replace(subject, light=light)
+    for side, person in (("right", subject), ("left", subject.other_eye())):
+        image = draw(FRONTAL, subject=person, side=side).image
+        # A shadow of angle 0 lies on the image's right for either eye.
+        assert image[:, :12].mean() > image[:, -12:].mean() + 15
+    assert subject.other_eye().other_eye() == subject
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("synthetic") / "patches"
+    assert write_dataset(out, count=50, seed=1) == 50
+    return out
+
+
+def test_dataset_is_read_back_by_the_columbia_loader(folder: Path) -> None:
+    scanned = columbia.scan(folder)
+    assert len(scanned.names) == 50
+    assert scanned.bad == ()
+    assert scanned.licence == columbia.SYNTHETIC_LICENCE
+    files = {f.name for f in folder.glob("*.jpg")}
+    assert {name.file_name() for name in scanned.names} == files
+    groups = scanned.counts(lambda n: f"{n.subject} {n.head.yaw_deg} {n.side}")
+    assert sorted(groups.values()) == [8, 21, 21]
+
+
+def test_dataset_labels_the_eye_by_where_its_nose_is(folder: Path) -> None:
+    names = columbia.scan(folder).names
+    person = Subject.draw([1, 0])
+    name = next(n for n in names if n.side == "right" and n.gaze == Gaze(10, 15))
+    assert name.file_name() == "0001_2m_0P_10V_15H_L.jpg"
+    stored = cv2.imread(str(folder / name.file_name()))[..., ::-1].astype(int)
+    drawn = draw(name.gaze, subject=person, head=name.head, side="right").image.astype(int)
+    assert np.abs(stored - drawn).mean() < 4
+    assert np.abs(mirror_image(stored) - drawn).mean() > 8
+
+
+def test_dataset_is_a_function_of_its_seed(folder: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "again", count=12, seed=1)
+    write_dataset(tmp_path / "other", count=12, seed=2)
+    for file in (tmp_path / "again").glob("*.jpg"):
+        assert file.read_bytes() == (folder / file.name).read_bytes()
+        assert file.read_bytes() != (tmp_path / "other" / file.name).read_bytes()
+
+
+def test_dataset_goes_on_with_the_next_person(tmp_path: Path) -> None:
+    count = PICTURES_PER_SUBJECT + 2
+    write_dataset(tmp_path / "two", count=count, seed=0)
+    scanned = columbia.scan(tmp_path / "two")
+    assert scanned.counts(lambda n: n.subject) == {"0001": PICTURES_PER_SUBJECT, "0002": 2}
+
+
+def test_progress_counts_every_patch(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    write_dataset(tmp_path / "few", count=3, seed=0, progress=lambda *at: seen.append(at))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(tmp_path / "out", count=5, seed=0, progress=interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_force_replaces_a_folder_and_a_failure_keeps_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_dataset(out, count=3, seed=0)
+    before = {f.name: f.read_bytes() for f in out.iterdir()}
+
+    def fail(done: int, total: int) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_dataset(out, count=2, seed=1, progress=fail, force=True)
+    assert {f.name: f.read_bytes() for f in out.iterdir()} == before
+    write_dataset(out, count=2, seed=1, force=True)
+    assert len(list(out.glob("*.jpg"))) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_user_mistakes_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="count: expected at least 1"):
+        write_dataset(tmp_path / "out", count=0, seed=0)
+    with pytest.raises(UsageError, match="seed: expected 0 or more"):
+        write_dataset(tmp_path / "out", count=1, seed=-1)
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OutputExistsError):
+        write_dataset(tmp_path / "taken", count=1, seed=0)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_dataset(tmp_path / "file" / "out", count=1, seed=0)
+    with pytest.raises(UsageError, match="is a file"):
+        write_dataset(tmp_path / "file", count=1, seed=0, force=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_samples_come_in_groups() -> None:
+    seen: list[tuple[int, int]] = []
+    samples = draw_samples(
+        subjects=3, per_group=4, heads=2, seed=5, progress=lambda *at: seen.append(at)
+    )
+    assert len(samples) == 3 * 2 * 2 * 4
+    assert samples.images.shape == (48, 64, 64, 3)
+    assert seen == [(16, 48), (32, 48), (48, 48)]
+    keys = np.concatenate([samples.subject[:, None], samples.side[:, None], samples.head_deg], 1)
+    groups, sizes = np.unique(keys, axis=0, return_counts=True)
+    assert len(groups) == 12
+    assert set(sizes) == {4}
+    assert len(np.unique(samples.gaze_deg, axis=0)) == 48, "gazes are continuous"
+    assert (np.abs(samples.gaze_deg) <= [15, 20]).all()
+    assert (np.abs(samples.head_deg) <= [15, 30]).all()
+    strips = np.sort(np.floor((samples.gaze_deg[:, 1] + 20) / 10).reshape(12, 4), axis=1)
+    np.testing.assert_array_equal(strips, np.tile([0, 1, 2, 3], (12, 1)))
+
+
+def test_samples_of_one_group_differ_in_the_eye_alone() -> None:
+    samples = draw_samples(subjects=6, per_group=2, heads=1, seed=2)
+    pairs = samples.images.reshape(12, 2, 64, 64, 3).astype(int)
+    difference = np.abs(pairs[:, 0] - pairs[:, 1]).mean(axis=(0, -1))
+    assert difference[24:40, 16:48].mean() > 4 * difference[52:].mean()
+
+
+def test_samples_of_a_person_do_not_depend_on_how_many_follow() -> None:
+    few = draw_samples(subjects=1, per_group=2, heads=1, seed=7)
+    more = draw_samples(subjects=2, per_group=2, heads=1, seed=7)
+    np.testing.assert_array_equal(few.images, more.images[: len(few)])
+    assert few.side.tolist() == [0, 0, 1, 1]
+
+
+def test_workers_change_nothing() -> None:
+    alone = draw_samples(subjects=3, per_group=2, heads=1, seed=7)
+    helped = draw_samples(subjects=3, per_group=2, heads=1, seed=7, workers=2)
+    np.testing.assert_array_equal(alone.images, helped.images)
+    np.testing.assert_array_equal(alone.gaze_deg, helped.gaze_deg)
+
+
+def test_samples_refuse_senseless_counts() -> None:
+    with pytest.raises(ValueError, match="per_group must be at least 1"):
+        draw_samples(subjects=1, per_group=0, seed=0)
+
+
+def test_drawing_does_not_import_tensorflow() -> None:
+    code = "import sys, mggr_tf.data.synthetic; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

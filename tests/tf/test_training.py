@@ -1,0 +1,208 @@
+"""Training: it learns, it resumes, it leaves whole things behind."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mggr_edge.errors import RunError
+from mggr_edge.progress import no_progress
+from mggr_tf.config import load_config
+from mggr_tf.evaluation.redirect_pairs import pair_inputs
+from mggr_tf.evaluation.score_run import load_redirector
+from mggr_tf.training.loop import Loop
+from mggr_tf.training.run_folder import DataRecord, RunFolder, free_name, newest_run
+from mggr_tf.training.stages import Budget, stages_to_train, train_stages
+
+DATA = DataRecord("discs", ("0000", "0001"), (), 24, "Apache-2.0")
+
+
+def train(path, config, samples, *, stage="joint", steps=3, said=None):
+    new = not (path / "run.json").exists()
+    run = RunFolder.create(path, config, DATA) if new else RunFolder.open(path)
+    train_stages(
+        run,
+        stage,
+        samples=samples,
+        held_out=None,
+        budget=Budget(steps=steps),
+        progress=no_progress,
+        say=(said if said is not None else []).append,
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_config, samples):
+    said = []
+    run = train(tmp_path_factory.mktemp("runs") / "run", tiny_config, samples, said=said)
+    return run, said
+
+
+def test_a_stage_trains_what_it_lacks_in_the_papers_order_and_says_so(trained):
+    run, said = trained
+    assert "estimator, coarse first" in said[0]
+    assert [line.split(":")[0] for line in said[1:]] == ["estimator", "coarse", "joint"]
+    assert all(run.is_complete(stage) for stage in ("estimator", "coarse", "joint"))
+    assert stages_to_train(run, "joint") == ()
+    assert stages_to_train(run, "fine") == ("fine",)
+
+
+def test_a_run_holds_what_it_should(trained):
+    run, _ = trained
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["stages"]["joint"] == {
+        "steps": 3,
+        "done": 3,
+        "complete": True,
+        "minutes": None,
+        "seconds": record["stages"]["joint"]["seconds"],
+    }
+    assert record["versions"]["tensorflow"] == tf.__version__
+    assert record["seed"] == run.config.seed
+    assert RunFolder.open(run.path).config == run.config
+    header, *lines = (run.path / "logs" / "joint.csv").read_text().splitlines()
+    assert {"step", "loss", "l1", "adversarial", "discriminator"} <= set(header.split(","))
+    assert len(lines) == 1
+    assert list((run.path / "logs" / "joint").glob("events.*"))
+    assert (run.path / "sheets" / "joint-000003.png").is_file()
+    assert not list(run.path.rglob("*.partial-*"))
+
+
+def test_every_trained_branch_moved(trained, tiny_config):
+    run, _ = trained
+    networks = load_redirector(run)
+    heads = [
+        networks.averaged.coarse.get_layer("flow_head"),
+        networks.averaged.fine.get_layer("residual_head"),
+    ]
+    for head in heads:  # they start at zero
+        assert np.abs(head.get_weights()[0]).max() > 0
+
+
+@pytest.mark.slow
+def test_a_run_cut_short_goes_on_as_if_nothing_had_happened(
+    trained, tmp_path, tiny_config, samples, monkeypatch
+):
+    whole, _ = trained
+    real_train, calls = Loop.train, []
+
+    def run_then_stop(self, total, hooks):
+        advance = hooks.advance
+
+        def stop_after_two(n):
+            advance(n)
+            calls.append(n)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+
+        real_train(self, total, replace(hooks, advance=stop_after_two))
+
+    for stage in ("estimator", "coarse", "joint"):
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Loop, "train", run_then_stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / "run", tiny_config, samples, stage=stage)
+        run = RunFolder.open(tmp_path / "run")
+        assert run.record.stages[stage].done == 2
+        assert not run.is_complete(stage)
+        run = train(tmp_path / "run", tiny_config, samples, stage=stage, steps=99)
+        assert run.record.stages[stage].steps == 3  # the first budget holds
+    for name in ("estimator", "coarse", "fine"):
+        with np.load(run.weights_file(name)) as a, np.load(whole.weights_file(name)) as b:
+            for key in a.files:
+                np.testing.assert_array_equal(a[key], b[key], err_msg=f"{name} {key}")
+
+
+def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples):
+    run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
+    train_stages(
+        run,
+        "estimator",
+        samples=samples,
+        held_out=None,
+        budget=Budget(minutes=0.05),
+        progress=no_progress,
+        say=lambda text: None,
+    )
+    record = run.record.stages["estimator"]
+    assert record.complete
+    assert record.minutes == 0.05
+    assert record.steps == record.done > 1
+
+
+def test_timing_steps_leaves_no_trace(tmp_path, tiny_config, samples):
+    from mggr_tf.training.stages import Networks, _StageTrainer, local_strategy
+
+    run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
+    networks = Networks(tiny_config)
+    trainer = _StageTrainer(run, "coarse", networks, strategy=local_strategy(), samples=samples)
+    before = [w.copy() for w in networks.redirection.coarse.get_weights()]
+    assert trainer._loop.seconds_per_step() > 0
+    for one, other in zip(before, networks.redirection.coarse.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    optimizer = trainer._loop._checkpoint.optimizer
+    assert int(optimizer.iterations) == 0
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
+    tmp_path, tiny_changes, samples
+):
+    config = load_config(
+        "mggr-edge",
+        changes=[
+            *tiny_changes,
+            "stages.estimator.learning_rate=1.0e+30",
+        ],
+    )
+    with pytest.raises(RunError, match="no longer a number; lower the stage's learning_rate"):
+        train(tmp_path / "run", config, samples, stage="estimator", steps=50)
+    assert not RunFolder.open(tmp_path / "run").is_complete("estimator")
+
+
+def test_runs_are_found_and_named(trained, tmp_path):
+    run, _ = trained
+    assert newest_run(run.path.parent).path == run.path
+    with pytest.raises(RunError, match="mggr-tf train --stage joint"):
+        newest_run(tmp_path)
+    (tmp_path / "name").mkdir()
+    assert free_name(tmp_path, "name").name == "name-2"
+
+
+def test_damaged_runs_are_refused(trained, tmp_path):
+    with pytest.raises(RunError, match="no run"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunError, match="damaged"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 99}')
+    with pytest.raises(RunError, match="schema 99"):
+        RunFolder.open(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_small_network_overfits_four_pairs(tmp_path, samples):
+    """Four pictures of one eye: what the network is asked for, it must be able to draw."""
+    few = samples._take((samples.group == samples.group[0]) & (np.arange(len(samples)) < 6))
+    few = few._take(np.arange(len(few)) < 3)
+    config = load_config(
+        "mggr-edge",
+        changes=[
+            "models.coarse.widths=[8, 16, 24]",
+            "models.coarse.decoder=[16, 16]",
+            "stages.coarse.augmentation={brightness: 0, contrast: 0, colour: 0, shift_px: 0}",
+            "stages.coarse.losses=[{name: l1, weight: 1.0, picture: coarse}]",
+            "stages.coarse.batch=4",
+            "stages.estimator.batch=2",
+        ],
+    )
+    run = train(tmp_path / "run", config, few, stage="estimator", steps=2)
+    run = train(tmp_path / "run", config, few, stage="coarse", steps=400)
+    pairs = np.array([[i, j] for i in range(len(few)) for j in range(len(few)) if i != j])[:4]
+    made = load_redirector(run).averaged.joined(pair_inputs(few, pairs, config.conventions))
+    real = few.images[pairs[:, 1]] / 127.5 - 1
+    copied = np.abs(few.images[pairs[:, 0]] / 127.5 - 1 - real).mean()
+    assert np.abs(made["coarse"] - real).mean() < 0.25 * copied
