@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
-
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.models.size import BranchSize
 

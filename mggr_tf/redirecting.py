@@ -64,24 +64,25 @@ def redirect_files(
     patches = photos = eyes = 0
     untouched: list[Path] = []
     reasons: list[str] = []
-    with atomic_folder(out, force=force) as temporary:
-        with progress("redirecting", len(pictures)) as advance:
-            for file in pictures:
-                picture = read_picture(file)
-                if picture.rgb.shape[:2] == (size, size):
-                    rgb = _redirect_patch(picture.rgb, file, bundle, target, side)
-                    patches, eyes = patches + 1, eyes + 1
-                else:
-                    redirector.reset()
-                    result = redirector.process(picture.rgb)
-                    rgb, photos = result.frame, photos + 1
-                    seen = [eye for face in result.faces for eye in face.eyes]
-                    eyes += sum(eye.strength > 0 for eye in seen)
-                    reasons += [eye.reason for eye in seen if eye.reason is not None]
-                    if not any(eye.strength > 0 for eye in seen):
-                        untouched.append(file)
-                write_picture(temporary / file.name, replace(picture, rgb=rgb))
-                advance(1)
+    with (
+        atomic_folder(out, force=force) as temporary,
+        progress("redirecting", len(pictures)) as advance,
+    ):
+        for file in pictures:
+            picture = read_picture(file)
+            if picture.rgb.shape[:2] == (size, size):
+                rgb = _redirect_patch(picture.rgb, file, bundle, target, side)
+                patches, eyes = patches + 1, eyes + 1
+            else:
+                result = redirector.process(picture.rgb)
+                rgb, photos = result.frame, photos + 1
+                seen = [eye for face in result.faces for eye in face.eyes]
+                eyes += sum(eye.strength > 0 for eye in seen)
+                reasons += [eye.reason for eye in seen if eye.reason is not None]
+                if not any(eye.strength > 0 for eye in seen):
+                    untouched.append(file)
+            write_picture(temporary / file.name, replace(picture, rgb=rgb))
+            advance(1)
     return Redirected(patches, photos, eyes, tuple(untouched), tuple(reasons))
 
 
@@ -120,5 +121,3 @@ def _labels(file: Path) -> PatchName | None:
         return parse_name(file.name)
     except DataError:
         return None
-
-

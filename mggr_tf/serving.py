@@ -24,7 +24,9 @@ def open_model(path: Path) -> Bundle:
         RunError: a run that holds no trained redirector.
         BundleError: neither a run nor a whole bundle.
     """
-    return bundle_of_run(RunFolder.open(path)) if (path / "run.json").is_file() else Bundle.open(path)
+    if (path / "run.json").is_file():
+        return bundle_of_run(RunFolder.open(path))
+    return Bundle.open(path)
 
 
 def bundle_of_run(run: RunFolder) -> Bundle:

@@ -13,12 +13,14 @@ from typing import Any, Literal
 
 from mggr_edge.angles import Side
 from mggr_edge.errors import BundleError, ConfigError
-from mggr_edge.eyecrop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 from mggr_edge.gazemap import DEFAULT_EDGE_PX, DEFAULT_K
 from mggr_edge.strict import plain, read
 
 SCHEMA = 1
 """Raised whenever a reader of the former number would misread the bundle."""
+
+DEFAULT_CROP_FACTOR = 3.4
+DEFAULT_SIZE_PX = 64
 
 Format = Literal["tflite", "keras-weights"]
 

@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.angles import Gaze, Side
-
-DEFAULT_CROP_FACTOR = 3.4
-DEFAULT_SIZE_PX = 64
+from mggr_edge.contract import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,9 @@ def mirror_image(image: NDArray) -> NDArray:
 
 def mirror_flow(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     """Flips a flow field [..., H, W, 2] left to right: places move and dx turns round."""
-    return mirror_image(flow) * np.asarray([-1.0, 1.0], np.float32)
+    mirrored = mirror_image(flow).copy()
+    mirrored[..., 0] *= -1
+    return mirrored
 
 
 def needs_mirror(side: Side, canonical_side: Side) -> bool:

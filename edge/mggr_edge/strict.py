@@ -81,9 +81,7 @@ def _read_dataclass(kind: type, data: object, path: str) -> Any:
     for name, field in fields.items():
         if name in data:
             values[name] = _read(hints[name], data[name], _join(path, name))
-        elif (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ):
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{path or 'top level'}: key {name!r} is missing")
     try:
         return kind(**values)

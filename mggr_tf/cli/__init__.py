@@ -6,6 +6,7 @@ import os
 from importlib import metadata
 
 import click
+
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.version import __version__
 

@@ -47,7 +47,6 @@ def evaluate(
     if json_file is not None:
         check_is_free(json_file, force=force)
     from mggr_edge.progress import progress
-
     from mggr_tf.evaluation.report import scores_text, write_json
     from mggr_tf.evaluation.score_run import score_run
 

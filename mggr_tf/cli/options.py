@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from mggr_edge.errors import DataError, UsageError
 
+from mggr_edge.errors import DataError, UsageError
 from mggr_tf.data.names import parse_subjects
 
 

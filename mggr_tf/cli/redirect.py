@@ -13,9 +13,7 @@ from mggr_tf.cli.options import check_is_free, force_option, say
 
 @click.command()
 @click.argument("pictures", metavar="IMAGE_OR_DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--model", required=True, type=click.Path(path_type=Path), help="A run or a bundle."
-)
+@click.option("--model", required=True, type=click.Path(path_type=Path), help="A run or a bundle.")
 @click.option("--pitch", required=True, type=float, help="Degrees, + looks up in the image.")
 @click.option("--yaw", required=True, type=float, help="Degrees, + looks to the image's right.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to be made.")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from mggr_edge.errors import MggrError, UsageError
 
+from mggr_edge.errors import MggrError, UsageError
 from mggr_tf.cli.options import check_is_free, force_option, one_budget, say, subjects_option
 
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ def train(
     """
     one_budget(steps, minutes)
     from mggr_edge.progress import progress
-
     from mggr_tf.config import load_config
     from mggr_tf.data.source import open_split
     from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.errors import DataError
-from mggr_edge.eyecrop import DEFAULT_SIZE_PX
 from numpy.typing import NDArray
 
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.contract import DEFAULT_SIZE_PX
+from mggr_edge.errors import DataError
 from mggr_tf.data.schema import EyeSamples, make_samples
 
 SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}

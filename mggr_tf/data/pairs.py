@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from mggr_edge.contract import Conventions
-from mggr_edge.errors import DataError
 from numpy.typing import NDArray
 
+from mggr_edge.contract import Conventions
+from mggr_edge.errors import DataError
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.schema import EyeSamples

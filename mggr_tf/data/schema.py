@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mggr_edge.angles import Side
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.eyecrop import mirror_image
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress
-
 from mggr_tf.config import Config
 from mggr_tf.data import columbia
 from mggr_tf.data.schema import EyeSamples, make_samples

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import keras
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-keras = tf.keras
 
 
 def multiply_accumulates(model: keras.Model) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from mggr_edge.angles import angular_error_deg
 from numpy.typing import NDArray
+
+from mggr_edge.angles import angular_error_deg
 
 _LARGEST_PSNR_DB = 100.0
 """What a perfect copy scores, so that means stay finite."""

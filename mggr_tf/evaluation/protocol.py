@@ -6,17 +6,18 @@ what no effort and what no method can beat, as far as the judge can tell.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mggr_edge.angles import angular_error_deg
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import UsageError
 from mggr_edge.gazemap import draw_gazemap
 from mggr_edge.network_io import estimator_inputs, gaze_from_network
-from numpy.typing import NDArray
-
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.metrics import gaze_error_deg, image_metrics
@@ -98,7 +99,7 @@ def evaluate_pairs(
         overall=_means(per_pair, everything),
         by_shift={
             f"{low:g}-{high:g} deg": _means(per_pair, (shift >= low) & (shift < high))
-            for low, high in zip(_SHIFT_BINS_DEG[:-1], _SHIFT_BINS_DEG[1:], strict=True)
+            for low, high in itertools.pairwise(_SHIFT_BINS_DEG)
             if ((shift >= low) & (shift < high)).any()
         },
         by_head={
@@ -167,7 +168,7 @@ def _binned_by_head(
     edges = (-90, -20, -7, 7, 20, 90)
     return {
         f"{low} to {high} deg": _means(per_pair, (yaw_deg >= low) & (yaw_deg < high))
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in itertools.pairwise(edges)
         if ((yaw_deg >= low) & (yaw_deg < high)).any()
     }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import redirector_inputs
 from numpy.typing import NDArray
 
+from mggr_edge.contract import Conventions
+from mggr_edge.network_io import redirector_inputs
 from mggr_tf.data.schema import EyeSamples
 
 _BATCH = 64

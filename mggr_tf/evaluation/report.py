@@ -9,7 +9,6 @@ from typing import Any
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.strict import plain
-
 from mggr_tf.evaluation.protocol import Scores, Table
 
 _COLUMNS = {

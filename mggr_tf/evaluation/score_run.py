@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import Progress
-
 from mggr_tf.data.source import open_samples
 from mggr_tf.evaluation.protocol import Scores, evaluate_pairs, refuse_seen_subjects
 from mggr_tf.models.networks import Networks, load_weights

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.models.size import BranchSize
-
-keras = tf.keras
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
@@ -32,7 +31,7 @@ class Modulation(keras.layers.Layer):
 
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
         """Makes the two linear maps."""
-        channels = int(input_shape[0][-1])
+        channels = input_shape[0][-1]
         self._scale = keras.layers.Dense(channels, kernel_initializer="zeros", name="scale")
         self._shift = keras.layers.Dense(channels, kernel_initializer="zeros", name="shift")
         self._scale.build(input_shape[1])

@@ -8,13 +8,11 @@ from) zero flow: an untrained branch is the identity.
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.models.blocks import Scale, encoder_decoder
 from mggr_tf.models.inputs import condition_of, redirector_inputs
 from mggr_tf.models.size import BranchSize
-
-keras = tf.keras
 
 _FLOW_UNIT_PX = 4.0
 """Flows are a few pixels; in this unit the head's weights stay near one."""

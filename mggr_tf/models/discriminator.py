@@ -10,11 +10,9 @@ References:
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.models.blocks import convolution
-
-keras = tf.keras
 
 
 def build_discriminator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:

@@ -8,10 +8,9 @@ loss; scores come from it alone.
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.models.blocks import ResumableDropout, convolution
-
-keras = tf.keras
 
 FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""

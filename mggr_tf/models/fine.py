@@ -7,13 +7,11 @@ new place. The residual head starts at zero: an untrained branch adds nothing.
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.models.blocks import DepthToSpace, encoder_decoder
 from mggr_tf.models.inputs import condition_of, redirector_inputs
 from mggr_tf.models.size import BranchSize
-
-keras = tf.keras
 
 
 def build_fine(size: BranchSize, *, size_px: int) -> keras.Model:

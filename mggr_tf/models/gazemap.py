@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
+
 from mggr_edge.gazemap import DEFAULT_EDGE_PX, DEFAULT_K
 
 _IRIS_PLANE = float(np.cos(np.radians(30.0)))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 
 def redirector_inputs(size_px: int) -> dict[str, tf.Tensor]:

@@ -11,13 +11,11 @@ References:
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.models.blocks import AddAndClip
 from mggr_tf.models.inputs import redirector_inputs
 from mggr_tf.models.warp import BackwardWarp
-
-keras = tf.keras
 
 OUTPUTS = ("flow", "coarse", "residual", "redirected")
 

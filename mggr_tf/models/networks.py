@@ -9,17 +9,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-from mggr_edge.errors import RunError
+from tensorflow import keras
 
+from mggr_edge.errors import RunError
 from mggr_tf.config import Config
 from mggr_tf.models.coarse import build_coarse
 from mggr_tf.models.discriminator import build_discriminator
 from mggr_tf.models.estimator import FEATURES, build_estimator, build_judge
 from mggr_tf.models.fine import build_fine
 from mggr_tf.models.mggr import build_redirector
-
-keras = tf.keras
 
 
 @dataclass(frozen=True)

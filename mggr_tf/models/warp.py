@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.models.addons import dense_image_warp
-
-keras = tf.keras
 
 
 @keras.utils.register_keras_serializable("mggr_tf")

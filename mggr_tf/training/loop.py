@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import tensorflow as tf
-from mggr_edge.errors import RunError
 
+from mggr_edge.errors import RunError
 from mggr_tf.training.step import Metrics, Step
 
 _LOG_EVERY = 25

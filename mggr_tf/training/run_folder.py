@@ -24,11 +24,11 @@ from importlib import metadata
 from pathlib import Path
 
 import yaml
+
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
 from mggr_edge.version import __version__
-
 from mggr_tf.config import REQUIRED, Config, Stage, config_from_plain, config_to_plain
 
 SCHEMA = 1

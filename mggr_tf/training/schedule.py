@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 _WARM_UP = 0.04
 _LAST = 0.02

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from mggr_edge.atomic import atomic_file
 from mggr_edge.network_io import image_from_network
-from numpy.typing import NDArray
 
 _ZOOM = 2
 

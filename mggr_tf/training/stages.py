@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
 from mggr_edge.atomic import atomic_file
 from mggr_edge.progress import Progress
-
 from mggr_tf.config import REQUIRED, Stage
 from mggr_tf.data.pairs import all_pairs, pair_dataset
 from mggr_tf.data.schema import EyeSamples

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.config import Stage, StageConfig
 from mggr_tf.losses import (
@@ -23,8 +24,6 @@ from mggr_tf.losses import (
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.training.schedule import WarmUpCosine
-
-keras = tf.keras
 
 Batch = Mapping[str, tf.Tensor]
 Metrics = dict[str, tf.Tensor]

@@ -12,9 +12,7 @@ angles = st.floats(-89, 89)
 
 def test_axes_point_where_the_convention_says():
     x_right_y_up_z_camera = unit_vectors([[0, 0], [0, 90], [90, 0]])
-    np.testing.assert_allclose(
-        x_right_y_up_z_camera, [[0, 0, 1], [1, 0, 0], [0, 1, 0]], atol=1e-12
-    )
+    np.testing.assert_allclose(x_right_y_up_z_camera, [[0, 0, 1], [1, 0, 0], [0, 1, 0]], atol=1e-12)
 
 
 @given(angles, angles)

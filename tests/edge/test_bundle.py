@@ -24,9 +24,7 @@ def folder(tmp_path):
     import hashlib
 
     content = b"not a model, but some bytes"
-    artifact = Artifact(
-        "models/a.tflite", "tflite", "float32", hashlib.sha256(content).hexdigest()
-    )
+    artifact = Artifact("models/a.tflite", "tflite", "float32", hashlib.sha256(content).hexdigest())
     files = {
         CONTRACT_FILE: contract_to_json(contract(redirector=artifact)).encode(),
         "models/a.tflite": content,
@@ -156,7 +154,9 @@ def test_the_left_eye_is_mirrored_on_the_way_in_and_back_on_the_way_out(patch):
 
 
 def test_wrong_patches_are_refused(patch):
-    bundle = Bundle(contract(redirector=Artifact("f", "tflite", "float32", "")), lambda _: Recorder())
+    bundle = Bundle(
+        contract(redirector=Artifact("f", "tflite", "float32", "")), lambda _: Recorder()
+    )
     with pytest.raises(ValueError, match=r"uint8 \[64, 64, 3\], got float64"):
         bundle.redirect_eye(patch / 2, side="left", source=Gaze(0, 0), target=Gaze(0, 0))
     with pytest.raises(ValueError, match="side is 'left' or 'right'"):

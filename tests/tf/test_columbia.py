@@ -68,7 +68,7 @@ def test_bad_patches_are_found_and_named(tmp_path, eye):
 def test_training_refuses_a_folder_with_corrupt_files(tmp_path, eye):
     put(tmp_path, "0001_2m_0P_0V_0H_L.jpg", eye)
     (tmp_path / "0001_2m_0P_10V_5H_L.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="10V_5H_L.jpg: corrupt"):
+    with pytest.raises(DataError, match=r"10V_5H_L\.jpg: corrupt"):
         columbia.load(tmp_path)
 
 

@@ -7,12 +7,12 @@ from importlib import import_module
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow import keras
 
 import mggr_tf.models
 from mggr_tf.models.blocks import AddAndClip, DepthToSpace, Modulation, ResumableDropout, Scale
 from mggr_tf.models.warp import BackwardWarp
 
-keras = tf.keras
 rng = np.random.default_rng(0)
 
 

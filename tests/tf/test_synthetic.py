@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from mggr_edge.angles import Gaze
+from mggr_edge.contract import DEFAULT_CROP_FACTOR
 from mggr_edge.errors import OutputExistsError, UsageError
-from mggr_edge.eyecrop import DEFAULT_CROP_FACTOR, mirror_image
+from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data import columbia
 from mggr_tf.data.synthetic import (
     RenderedEye,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
-from mggr_edge.eyecrop import DEFAULT_CROP_FACTOR
+from mggr_edge.contract import DEFAULT_CROP_FACTOR
 from mggr_tf.data.synthetic.subject import Camera
 
 OVERSAMPLING = 2

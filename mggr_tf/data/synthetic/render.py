@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
-from mggr_edge.eyecrop import DEFAULT_SIZE_PX, mirror_image
+from mggr_edge.contract import DEFAULT_SIZE_PX
+from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.eyeball import iris_centre_px, paint_eyeball
 from mggr_tf.data.synthetic.hair import brow_cover, lash_cover, lash_line_cover

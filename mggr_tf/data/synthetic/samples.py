@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
-from mggr_edge.eyecrop import DEFAULT_SIZE_PX
+from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_tf.data.synthetic.render import render_eye
 from mggr_tf.data.synthetic.subject import Subject
 

@@ -1,0 +1,41 @@
+# mggr-tf: `make demo` shows what it does, `make test` that it works, `make check` that it is clean.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DISK := 3 GB
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-edge check format clean
+
+help: ## Show these targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(STAMP) ## Install if needed, then the whole way in a few minutes: train, export, redirect, report.
+	$(BIN)/mggr-tf quickstart
+
+test: $(STAMP) ## The default tests (a few minutes).
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: $(STAMP) ## All tests, trainings and conversions too.
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-edge: ## The device tests where TensorFlow is not installed, with each interpreter, and a wheel outside the checkout.
+	.ci/test-edge
+
+check: $(STAMP) ## Formatting, lint, types and the import rule.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## Format and mend what can be mended.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and what builds leave.
+	rm -rf $(VENV) build dist
+
+$(STAMP): pyproject.toml
+	@.ci/make-venv $(VENV) "$(DISK)"
+	@touch $@

@@ -1,0 +1,157 @@
+"""Writes a bundle: files, the contract over them, and their checksums.
+
+Nothing of the clock, of this machine's folders or of an unordered set goes
+into it: the same run, data and versions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
+from mggr_edge.contract import Artifact, Contract, Training, contract_to_json
+from mggr_edge.interpreters import TFLiteRunner, available_interpreters
+from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.version import __version__
+from mggr_tf.config import config_to_plain
+from mggr_tf.data.source import SYNTHETIC
+from mggr_tf.models.networks import save_weights
+from mggr_tf.training.run_folder import RunFolder
+
+from mggr_export.keras_models import keras
+from mggr_export.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
+from mggr_export.parity import RANGES
+from mggr_export.proof import Converted, Proof
+from mggr_export.tflite_graph import read_graph
+
+ArtifactPrecision = Literal["float32", "float16", "int8"]
+
+
+def bundle_files(
+    run: RunFolder,
+    models: Mapping[str, keras.Model],
+    converted: Mapping[str, Converted],
+    proofs: Mapping[str, Proof],
+    *,
+    build: Mapping[str, dict[str, Any]],
+) -> dict[str, bytes]:
+    """Every file of a bundle, `contract.json` and `SHA256SUMS` included.
+
+    Args:
+        run: whose models they are.
+        models: in Keras; their weights become the reference.
+        converted: the same models, converted.
+        proofs: what they were found to differ by.
+        build: how each was converted, for the record.
+
+    Returns:
+        posix path inside the bundle -> bytes.
+    """
+    licence = run.record.data.licence
+    files: dict[str, bytes] = {}
+    artifacts, references = {}, {}
+    for name, file in converted.items():
+        path = f"models/{name}.tflite"
+        files[path] = file.content
+        artifacts[name] = _artifact(
+            path, file.content, precision=file.precision, licence=licence, build=build[name]
+        )
+    for name, source in find_landmark_models().items():
+        path = f"landmarks/{source.name}"
+        files[path] = source.read_bytes()
+        artifacts[name] = _artifact(
+            path, files[path], precision=_precision(files[path]), licence=LANDMARK_LICENCE
+        )
+    for name, model in models.items():
+        path = f"reference/{name}.npz"
+        files[path] = _weights(model)
+        digest = hashlib.sha256(files[path]).hexdigest()
+        references[name] = Artifact(path, "keras-weights", "float32", digest, licence=licence)
+    training = _training(run)
+    contract = Contract(
+        models=artifacts,
+        references=references,
+        training=training,
+        conventions=run.config.conventions,
+        parity={name: proof.parity for name, proof in proofs.items()},
+        versions=_versions(),
+    )
+    files[LICENCES_FILE] = licences_text(data=training.data, data_licence=licence).encode()
+    files[CONTRACT_FILE] = contract_to_json(contract).encode()
+    return {**files, SUMS_FILE: checksum_lines(files).encode()}
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a bundle's files into an empty folder."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _artifact(
+    path: str,
+    content: bytes,
+    *,
+    precision: ArtifactPrecision,
+    licence: str,
+    build: dict[str, Any] | None = None,
+) -> Artifact:
+    runner = TFLiteRunner(content)
+    inputs, outputs = (
+        tuple(replace(spec, range=RANGES.get(spec.name)) for spec in runner.tensor_specs(kind))
+        for kind in ("inputs", "outputs")
+    )
+    return Artifact(
+        file=path,
+        format="tflite",
+        precision=precision,
+        sha256=hashlib.sha256(content).hexdigest(),
+        inputs=inputs,
+        outputs=outputs,
+        licence=licence,
+        build=build or {},
+    )
+
+
+def _precision(content: bytes) -> ArtifactPrecision:
+    """Of a file that was not made here, by its weights."""
+    weights = {tensor.dtype for tensor in read_graph(content).tensors if tensor.constant}
+    return "float16" if "float16" in weights else "float32"
+
+
+def _weights(model: keras.Model) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.npz"
+        save_weights(model, path)
+        return path.read_bytes()
+
+
+def _training(run: RunFolder) -> Training:
+    data = run.record.data
+    return Training(
+        # The folder's name, not where it lies: that is nobody else's business.
+        data=data.source if data.source == SYNTHETIC else Path(data.source).name,
+        licence=data.licence,
+        subjects=data.subjects,
+        stages={name: stage.done for name, stage in run.record.stages.items()},
+        config=config_to_plain(run.config),
+    )
+
+
+def _versions() -> dict[str, str]:
+    interpreter, version = next(iter(available_interpreters().items()))
+    return {
+        "mggr-tf": __version__,
+        "python": platform.python_version(),
+        "tensorflow": metadata.version("tensorflow"),
+        "numpy": metadata.version("numpy"),
+        interpreter: version,
+    }

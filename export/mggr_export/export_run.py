@@ -1,0 +1,186 @@
+"""From a run to a bundle: freeze, convert, prove, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mggr_edge.atomic import atomic_folder
+from mggr_edge.bundle import CONTRACT_FILE
+from mggr_edge.errors import RunError, UsageError
+from mggr_edge.progress import Progress
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.training.run_folder import RunFolder, free_name
+
+from mggr_export.bundle import bundle_files, write_files
+from mggr_export.calibration import ModelInputs, balanced_pairs, inputs_of_pairs
+from mggr_export.errors import ArtifactError
+from mggr_export.export_data import samples_for_export
+from mggr_export.freeze import freeze
+from mggr_export.keras_models import keras, models_of_run
+from mggr_export.proof import Converted, Proof, faults_of, proofs_text, prove
+from mggr_export.quiet import quiet_converter
+from mggr_export.tflite import convert_float32, convert_int8
+
+Say = Callable[[str], None]
+
+CALIBRATION_PAIRS = 256
+PARITY_PAIRS = 64
+
+_SEED = 64
+_PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
+_MAY_STAY_FLOAT = frozenset({"estimator"})
+"""Models whose int8 file may miss its limits: they then travel in float32, and it is said."""
+
+
+def export_run(
+    run: RunFolder,
+    out: Path | None,
+    *,
+    int8: bool,
+    data: str | None,
+    force: bool,
+    progress: Progress,
+    say: Say,
+) -> Path:
+    """Exports a run's averaged redirector and estimator as a bundle.
+
+    Every model is compared with Keras before anything is written; a bundle that
+    misses a limit is not written at all.
+
+    Args:
+        run: whose stages are complete.
+        out: the bundle's folder; None takes `bundle-int8` or `bundle-float` in
+            the run, with a number behind it where that is taken.
+        int8: quantise the convolutions.
+        data: eyes for calibration and comparison: `synthetic`, a folder, or None
+            for what the run was trained on.
+        force: `out` may replace another bundle.
+        progress: shows how far it is.
+        say: tells the user what was chosen and what was measured.
+
+    Returns:
+        the bundle's path.
+
+    Raises:
+        RunError: the run is not trained to its end.
+        OutputExistsError: `out` exists and `force` is false.
+        UsageError: `out` exists and is no bundle.
+        DataError: the eyes cannot be had.
+        ArtifactError: a converted model is not the Keras model.
+    """
+    _check_complete(run)
+    target = out or free_name(run.path, "bundle-int8" if int8 else "bundle-float")
+    if force and target.exists() and not (target / CONTRACT_FILE).is_file():
+        raise UsageError(f"{target} is no bundle; --force replaces bundles only")
+    with atomic_folder(target, force=force) as folder, quiet_converter():
+        samples = samples_for_export(
+            data,
+            trained_on=run.record.data,
+            config=run.config,
+            draw=_PEOPLE_TO_CALIBRATE if int8 else _PEOPLE_TO_COMPARE,
+            progress=progress,
+            say=say,
+        )
+        models = models_of_run(run)
+        eyes = _eyes(samples, run, calibrate=int8)
+        made = {name: _Exporter(name, model, eyes, progress, say) for name, model in models.items()}
+        exported = {name: exporter.export(int8=int8) for name, exporter in made.items()}
+        proofs = {name: one.proof for name, one in exported.items()}
+        say(proofs_text(proofs))
+        if faults := faults_of(proofs):
+            raise ArtifactError(f"not exported; {faults}")
+        files = bundle_files(
+            run,
+            models,
+            {name: one.converted for name, one in exported.items()},
+            proofs,
+            build={name: one.build for name, one in exported.items()},
+        )
+        write_files(folder, files)
+    return target
+
+
+@dataclass(frozen=True)
+class _Eyes:
+    """What models are calibrated on (None for float) and compared on.
+
+    The two share no pair while the data lasts.
+    """
+
+    source: str
+    calibration: ModelInputs | None
+    compared: ModelInputs
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """One model, converted and proved."""
+
+    converted: Converted
+    proof: Proof
+    build: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Exporter:
+    """Converts and proves one model."""
+
+    name: str
+    model: keras.Model
+    eyes: _Eyes
+    progress: Progress
+    say: Say
+
+    def export(self, *, int8: bool) -> _Exported:
+        if not int8:
+            return self._proven(self._float32(), {})
+        exported = self._proven(*self._int8())
+        if exported.proof.faults and self.name in _MAY_STAY_FLOAT:
+            self.say(f"{self.name} stays float32; in int8 {faults_of({self.name: exported.proof})}")
+            return self._proven(self._float32(), {})
+        return exported
+
+    def _float32(self) -> Converted:
+        with self.progress(f"converting the {self.name}", None):
+            return Converted(convert_float32(freeze(self.model)), "float32")
+
+    def _int8(self) -> tuple[Converted, dict[str, Any]]:
+        assert self.eyes.calibration is not None
+        inputs = self.eyes.calibration[self.name]
+        with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
+            content = convert_int8(freeze(self.model), inputs, advance=advance)
+        calibration = {"pairs": CALIBRATION_PAIRS, "data": self.eyes.source, "seed": _SEED}
+        return Converted(content, "int8"), {"calibration": calibration}
+
+    def _proven(self, converted: Converted, build: dict[str, Any]) -> _Exported:
+        with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:
+            proof = prove(
+                converted,
+                self.model,
+                self.eyes.compared[self.name],
+                data=self.eyes.source,
+                advance=advance,
+            )
+        return _Exported(converted, proof, build)
+
+
+def _eyes(samples: EyeSamples, run: RunFolder, *, calibrate: bool) -> _Eyes:
+    pairs = balanced_pairs(samples, PARITY_PAIRS + CALIBRATION_PAIRS * calibrate, seed=_SEED)
+    first, rest = (
+        inputs_of_pairs(samples, some, run.config.conventions)
+        for some in np.split(pairs, [PARITY_PAIRS])
+    )
+    return _Eyes(samples.source, rest if calibrate else None, first)
+
+
+def _check_complete(run: RunFolder) -> None:
+    for name, stage in run.record.stages.items():
+        if name != "judge" and not stage.complete:
+            raise RunError(
+                f"{run.path}: stage {name} is at step {stage.done} of {stage.steps}; go on with: "
+                f"mggr-tf train --stage {name} --out {run.path} --resume"
+            )

@@ -1,0 +1,161 @@
+"""Parity: how far an artifact's outputs are from those of its Keras model.
+
+The artifact runs through the device's own runner, on inputs made by the
+device's own preprocessing. What is compared, and with which limits, is data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from mggr_edge.contract import Parity
+from mggr_edge.interpreters import Runner
+from numpy.typing import NDArray
+
+from mggr_export.calibration import one_by_one
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+RANGES = {
+    "eye": (-1.0, 1.0),
+    "gazemap": (0.0, 1.0),
+    "coarse": (-1.0, 1.0),
+    "redirected": (-1.0, 1.0),
+}
+"""Tensors with a range of their own; of others PSNR takes what Keras spans on these inputs."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one output may differ by; None is no limit. Units are the tensor's own."""
+
+    max_abs: float | None = None
+    mean_abs: float | None = None
+    min_psnr_db: float | None = None
+
+    def misses(self, parity: Parity) -> bool:
+        """Whether the measured difference lies outside."""
+        return (
+            _above(parity.max_abs, self.max_abs)
+            or _above(parity.mean_abs, self.mean_abs)
+            # No PSNR at all: the two are equal.
+            or (parity.psnr_db is not None and _above(self.min_psnr_db, parity.psnr_db))
+        )
+
+    def __str__(self) -> str:
+        parts = []
+        if self.max_abs is not None:
+            parts.append(f"max {self.max_abs:g}")
+        if self.mean_abs is not None:
+            parts.append(f"mean {self.mean_abs:g}")
+        if self.min_psnr_db is not None:
+            parts.append(f"{self.min_psnr_db:g} dB")
+        return ", ".join(parts)
+
+
+_EXACT = Limit(max_abs=1e-4)
+
+LIMITS: dict[str, dict[str, Limit]] = {
+    # Measured on a trained run: 4e-6 of pictures, 3e-6 pixels of flow.
+    "float32": {name: _EXACT for name in ("flow", "coarse", "residual", "redirected", "gaze")},
+    # Measured on a trained run: 46 dB, 0.023 pixels of flow on average, 0.002 of residual.
+    "int8": {
+        "flow": Limit(mean_abs=0.1),
+        "coarse": Limit(min_psnr_db=30.0),
+        "residual": Limit(mean_abs=0.01),
+        "redirected": Limit(min_psnr_db=30.0),
+        "gaze": Limit(mean_abs=0.05),  # 0.5 degrees of pitch, 0.75 of yaw
+    },
+}
+"""Precision -> output -> limit. An output that is not listed is an error."""
+
+
+def measure(
+    runner: Runner,
+    keras_outputs: Arrays,
+    inputs: Arrays,
+    *,
+    data: str,
+    advance: Callable[[int], None] = lambda n: None,
+) -> tuple[Parity, ...]:
+    """Runs an artifact on every input and compares each output.
+
+    Args:
+        runner: the artifact.
+        keras_outputs: [N, ...] of every output, what is right.
+        inputs: [N, ...] of every input.
+        data: what the inputs are, for the record.
+        advance: called for every input.
+
+    Raises:
+        ValueError: the artifact's outputs are not Keras' outputs.
+    """
+    parts = []
+    for example in one_by_one(inputs):
+        parts.append(runner(example))
+        advance(1)
+    if set(parts[0]) != set(keras_outputs):
+        raise ValueError(f"outputs {sorted(parts[0])}, Keras has {sorted(keras_outputs)}")
+    return tuple(
+        compare(name, np.concatenate([part[name] for part in parts]), right, data=data)
+        for name, right in sorted(keras_outputs.items())
+    )
+
+
+def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
+    """Compares one output, [N, ...] each."""
+    difference = made.astype(np.float64) - right
+    rms = float(np.sqrt(np.mean(difference**2)))
+    span = max(float(np.ptp(RANGES.get(name, right))), 1e-6)
+    return Parity(
+        output=name,
+        pairs=len(right),
+        data=data,
+        max_abs=_rounded(float(np.abs(difference).max())),
+        mean_abs=_rounded(float(np.abs(difference).mean())),
+        psnr_db=None if rms == 0 else _rounded(20 * float(np.log10(span / rms))),
+    )
+
+
+def misses(precision: str, parities: Iterable[Parity]) -> list[str]:
+    """What breaks its limit, one sentence each; empty when all is well."""
+    limits = LIMITS[precision]
+    return [
+        f"{p.output} differs by max {p.max_abs:.2g}, mean {p.mean_abs:.2g}, {_db(p.psnr_db)} "
+        f"(limit: {limits[p.output]})"
+        for p in parities
+        if limits[p.output].misses(p)
+    ]
+
+
+def parity_text(models: Mapping[str, tuple[str, Iterable[Parity]]]) -> str:
+    """The table for a terminal.
+
+    Args:
+        models: name -> (precision, parities).
+    """
+    form = "{:<11} {:<9} {:<11} {:>9} {:>9} {:>9}  {}"
+    lines = [form.format("model", "precision", "output", "max", "mean", "PSNR", "limit")]
+    for model, (precision, parities) in models.items():
+        for p in parities:
+            limit = LIMITS[precision][p.output]
+            verdict = f"{limit}{'  BROKEN' if limit.misses(p) else ''}"
+            numbers = (f"{p.max_abs:.2e}", f"{p.mean_abs:.2e}", _db(p.psnr_db))
+            lines.append(form.format(model, precision, p.output, *numbers, verdict))
+    return "\n".join(lines)
+
+
+def _above(value: float | None, limit: float | None) -> bool:
+    # "not <=" rather than ">": NaN is a miss.
+    return value is not None and limit is not None and not value <= limit
+
+
+def _rounded(value: float) -> float:
+    """Four digits: what is beyond differs between processors."""
+    return float(f"{value:.4g}")
+
+
+def _db(psnr_db: float | None) -> str:
+    return "equal" if psnr_db is None else f"{psnr_db:.1f} dB"
