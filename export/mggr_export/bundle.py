@@ -15,21 +15,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from tensorflow import keras
+
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.contract import Artifact, Contract, Training, contract_to_json
 from mggr_edge.interpreters import TFLiteRunner, available_interpreters
 from mggr_edge.landmark_models import find_landmark_models
 from mggr_edge.version import __version__
-from mggr_tf.config import config_to_plain
-from mggr_tf.data.source import SYNTHETIC
-from mggr_tf.models.networks import save_weights
-from mggr_tf.training.run_folder import RunFolder
-
-from mggr_export.keras_models import keras
 from mggr_export.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
 from mggr_export.parity import RANGES
 from mggr_export.proof import Converted, Proof
 from mggr_export.tflite_graph import read_graph
+from mggr_tf.config import config_to_plain
+from mggr_tf.data.source import SYNTHETIC
+from mggr_tf.models.networks import save_weights
+from mggr_tf.training.run_folder import RunFolder
 
 ArtifactPrecision = Literal["float32", "float16", "int8"]
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 
 import numpy as np
+from numpy.typing import NDArray
+
 from mggr_edge.contract import Conventions
 from mggr_edge.network_io import estimator_inputs
 from mggr_tf.data.pairs import pair_table
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
-from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[np.float32]]
+"""Input or output name -> [N, ...]."""
 
 ModelInputs = dict[str, dict[str, NDArray[np.float32]]]
-"""Model name -> input name -> [N, ...]."""
+"""The inputs of every model, by its name."""
 
 _HEAD_BIN_DEG = 15.0
 
@@ -67,9 +71,7 @@ def inputs_of_pairs(
     }
 
 
-def one_by_one(
-    inputs: dict[str, NDArray[np.float32]],
-) -> Iterator[dict[str, NDArray[np.float32]]]:
+def one_by_one(inputs: Arrays) -> Iterator[dict[str, NDArray[np.float32]]]:
     """The same inputs with a batch of one each, as a device feeds them."""
     for index in range(len(next(iter(inputs.values())))):
         yield {name: value[index : index + 1] for name, value in inputs.items()}

@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tensorflow import keras
+
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.bundle import CONTRACT_FILE
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import Progress
-from mggr_tf.data.schema import EyeSamples
-from mggr_tf.training.run_folder import RunFolder, free_name
-
 from mggr_export.bundle import bundle_files, write_files
 from mggr_export.calibration import ModelInputs, balanced_pairs, inputs_of_pairs
 from mggr_export.errors import ArtifactError
 from mggr_export.export_data import samples_for_export
 from mggr_export.freeze import freeze
-from mggr_export.keras_models import keras, models_of_run
+from mggr_export.keras_models import models_of_run
 from mggr_export.proof import Converted, Proof, faults_of, proofs_text, prove
 from mggr_export.quiet import quiet_converter
 from mggr_export.tflite import convert_float32, convert_int8
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.training.run_folder import RunFolder, free_name
 
 Say = Callable[[str], None]
 

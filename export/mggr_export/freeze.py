@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-
-keras = tf.keras
+from tensorflow import keras
 
 SIGNATURE = "serving_default"
 

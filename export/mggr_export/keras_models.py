@@ -7,16 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow import keras
+
 from mggr_edge.contract import Contract
 from mggr_edge.errors import BundleError, ConfigError, RunError
 from mggr_tf.config import config_from_plain
 from mggr_tf.evaluation.score_run import load_redirector
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
-from numpy.typing import NDArray
-
-keras = tf.keras
 
 
 def models_of_run(run: RunFolder) -> dict[str, keras.Model]:

@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from mggr_edge.contract import Parity
-from mggr_edge.interpreters import Runner
 from numpy.typing import NDArray
 
-from mggr_export.calibration import one_by_one
-
-Arrays = Mapping[str, NDArray[np.float32]]
+from mggr_edge.contract import Parity
+from mggr_edge.interpreters import Runner
+from mggr_export.calibration import Arrays, one_by_one
 
 RANGES = {
     "eye": (-1.0, 1.0),
@@ -59,7 +57,7 @@ _EXACT = Limit(max_abs=1e-4)
 
 LIMITS: dict[str, dict[str, Limit]] = {
     # Measured on a trained run: 4e-6 of pictures, 3e-6 pixels of flow.
-    "float32": {name: _EXACT for name in ("flow", "coarse", "residual", "redirected", "gaze")},
+    "float32": dict.fromkeys(("flow", "coarse", "residual", "redirected", "gaze"), _EXACT),
     # Measured on a trained run: 46 dB, 0.023 pixels of flow on average, 0.002 of residual.
     "int8": {
         "flow": Limit(mean_abs=0.1),

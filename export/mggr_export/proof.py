@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from tensorflow import keras
+
 from mggr_edge.contract import Parity
 from mggr_edge.errors import BundleError
 from mggr_edge.interpreters import TFLiteRunner
-
+from mggr_export.calibration import Arrays
 from mggr_export.errors import ArtifactError
-from mggr_export.keras_models import keras, outputs_of
-from mggr_export.parity import Arrays, measure, misses, parity_text
+from mggr_export.keras_models import outputs_of
+from mggr_export.parity import measure, misses, parity_text
 from mggr_export.structure import Precision, check_structure
 from mggr_export.tflite_graph import read_graph
 

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_export.calibration import one_by_one
+from mggr_export.calibration import Arrays, one_by_one
 from mggr_export.freeze import FrozenModel
 from mggr_export.tflite_graph import read_graph
 
@@ -27,7 +27,7 @@ def convert_float32(frozen: FrozenModel) -> bytes:
 
 def convert_int8(
     frozen: FrozenModel,
-    calibration: dict[str, NDArray[np.float32]],
+    calibration: Arrays,
     *,
     advance: Callable[[int], None] = lambda n: None,
 ) -> bytes:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mggr_edge.bundle import Bundle, read_bundle_files
-from mggr_edge.errors import BundleError, ConfigError
+from mggr_edge.contract import Contract
+from mggr_edge.errors import BundleError
 from mggr_edge.progress import Progress
-from mggr_tf.config import Config, config_from_plain
-from mggr_tf.data.schema import EyeSamples
-from mggr_tf.data.source import SYNTHETIC, open_samples
-
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.export_data import draw_people
 from mggr_export.keras_models import models_of_bundle
 from mggr_export.proof import Converted, Proof, prove
 from mggr_export.quiet import quiet_converter
+from mggr_tf.config import config_from_plain
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.source import SYNTHETIC, open_samples
 
 _SEED = 65
 _PEOPLE = 4
@@ -48,22 +48,35 @@ def verify_bundle(
     """
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(path), bundle.contract
-    models = models_of_bundle(contract, files)
     for name in contract.models:
-        bundle.model(name)  # loads, and holds its tensors against the contract
-    samples = _samples(data, _config(contract.training.config), progress=progress, say=say)
-    inputs = inputs_of_pairs(
-        samples, balanced_pairs(samples, pairs, seed=_SEED), contract.conventions
-    )
-    proofs = {}
-    with quiet_converter(), progress("comparing with Keras", pairs * len(models)) as advance:
-        for name, model in models.items():
-            artifact = contract.models[name]
-            proofs[name] = prove(
-                Converted(files[artifact.file], artifact.precision),
-                model,
-                inputs[name],
-                data=samples.source,
-                advance=advance,
-            )
-    return proofs
+        bundle.model(name)  # loads it, and holds its tensors against the contract
+    with quiet_converter():
+        models = models_of_bundle(contract, files)
+        converted = {name: _converted(contract, name, files) for name in models}
+        samples = _samples(data, contract, progress=progress, say=say)
+        chosen = balanced_pairs(samples, pairs, seed=_SEED)
+        inputs = inputs_of_pairs(samples, chosen, contract.conventions)
+        with progress("comparing with Keras", pairs * len(models)) as advance:
+            return {
+                name: prove(
+                    converted[name], model, inputs[name], data=samples.source, advance=advance
+                )
+                for name, model in models.items()
+            }
+
+
+def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> Converted:
+    artifact = contract.models.get(name)
+    if artifact is None or artifact.precision == "float16":
+        raise BundleError(f"the bundle has a reference for {name}, and no model to compare with it")
+    return Converted(files[artifact.file], artifact.precision)
+
+
+def _samples(
+    data: str, contract: Contract, *, progress: Progress, say: Callable[[str], None]
+) -> EyeSamples:
+    config = config_from_plain(contract.training.config)
+    if data == SYNTHETIC:
+        return draw_people(config, _PEOPLE, progress=progress, say=say)
+    say(f"eyes: {data}")
+    return open_samples(data, config=config, subjects=None, progress=progress, say=say)

@@ -1,0 +1,89 @@
+"""`mggr-tf export` and `mggr-tf verify`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from mggr_edge.cli_errors import echo_error
+from mggr_edge.errors import MissingPackageError
+from mggr_tf.cli.options import check_is_free, force_option, say
+
+_NOT_EQUAL = 1
+
+
+@click.command()
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Bundle; default inside the run.")
+@click.option("--int8", is_flag=True, help="Quantise the convolutions; the warp stays float.")
+@click.option(
+    "--data",
+    help="Eyes to calibrate and compare with, a folder of patches or `synthetic`; "
+    "default: what the run was trained on.",
+)
+@force_option
+def export(run: Path | None, out: Path | None, int8: bool, data: str | None, force: bool) -> None:
+    """Bundle a run's models for a device: TFLite, face models, contract, checksums.
+
+    \b
+    Examples:
+      mggr-tf export                        the newest complete run under runs/
+      mggr-tf export --int8
+      mggr-tf export runs/real --int8 --data patches/ --out bundles/real
+
+    Without --out the bundle is RUN/bundle-float or RUN/bundle-int8, with a number
+    behind it where that is taken. Every model is compared with Keras on 64 pairs
+    of eyes, through the device's own code; the table is printed and travels in
+    the bundle. A model that differs by more than its limit is not exported.
+    """
+    if out is not None:
+        check_is_free(out, force=force)
+    _need_tensorflow()
+    from mggr_edge.progress import progress
+    from mggr_export.export_run import export_run
+    from mggr_tf.training.run_folder import RunFolder, newest_run
+
+    chosen = RunFolder.open(run) if run is not None else newest_run()
+    say(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
+    bundle = export_run(chosen, out, int8=int8, data=data, force=force, progress=progress, say=say)
+    size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
+    say(f"wrote {bundle} ({size / 1e6:.1f} MB); look at it again with: mggr-tf verify {bundle}")
+    click.echo(bundle)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--data", default="synthetic", show_default=True, help="A folder of patches, or `synthetic`."
+)
+@click.option("--pairs", default=64, show_default=True, type=click.IntRange(min=1))
+def verify(bundle: Path, data: str, pairs: int) -> None:
+    """Check a bundle's files, and compare its models with Keras once more.
+
+    \b
+    Examples:
+      mggr-tf verify runs/real/bundle-int8
+      mggr-tf verify bundle.zip --data patches/ --pairs 256
+
+    Keras is rebuilt from the reference weights in the bundle; nothing else is
+    needed. Exits with 0 when all is well, with 1 when a model is not what was
+    trained, and with 2 when the bundle is damaged or cannot be compared.
+    """
+    _need_tensorflow()
+    from mggr_edge.progress import progress
+    from mggr_export.proof import faults_of, proofs_text
+    from mggr_export.verify import verify_bundle
+
+    proofs = verify_bundle(bundle, data=data, pairs=pairs, progress=progress, say=say)
+    click.echo(proofs_text(proofs))
+    if faults := faults_of(proofs):
+        echo_error(f"{bundle} is not what was trained; {faults}")
+        raise SystemExit(_NOT_EQUAL)
+    say(f"{bundle}: checksums, structure and parity hold")
+
+
+def _need_tensorflow() -> None:
+    if find_spec("tensorflow") is None:
+        raise MissingPackageError("TensorFlow", "export")
