@@ -2,9 +2,8 @@
 
 No I/O and no clock: the caller says what time a frame is of. Both eyes of a
 face share one source gaze, the mean of what is estimated for each: they look at
-the same point, the mean errs less (4.3 degrees against 5.4 for one eye, 589
-pairs of eyes of people that the estimator had not seen), and a wrong one turns
-both eyes alike instead of crossing them.
+the same point, the mean errs less than one eye's estimate, and a wrong one
+turns both eyes alike instead of crossing them.
 """
 
 from __future__ import annotations
