@@ -77,7 +77,7 @@ def export_run(
     target = out or free_name(run.path, "bundle-int8" if int8 else "bundle-float")
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
-    with atomic_folder(target, force=force) as folder, quiet_converter():
+    with atomic_folder(target, force=force) as folder:
         samples = samples_for_export(
             data,
             trained_on=run.record.data,
@@ -86,23 +86,32 @@ def export_run(
             progress=progress,
             say=say,
         )
-        models = models_of_run(run)
-        eyes = _eyes(samples, run, calibrate=int8)
-        made = {name: _Exporter(name, model, eyes, progress, say) for name, model in models.items()}
-        exported = {name: exporter.export(int8=int8) for name, exporter in made.items()}
-        proofs = {name: one.proof for name, one in exported.items()}
-        say(proofs_text(proofs))
-        if faults := faults_of(proofs):
-            raise ArtifactError(f"not exported; {faults}")
-        files = bundle_files(
-            run,
-            models,
-            {name: one.converted for name, one in exported.items()},
-            proofs,
-            build={name: one.build for name, one in exported.items()},
-        )
+        with quiet_converter():
+            files = _proven_files(run, samples, int8=int8, progress=progress, say=say)
         write_files(folder, files)
     return target
+
+
+def _proven_files(
+    run: RunFolder, samples: EyeSamples, *, int8: bool, progress: Progress, say: Say
+) -> dict[str, bytes]:
+    models = models_of_run(run)
+    eyes = _eyes(samples, run, calibrate=int8)
+    exported = {
+        name: _Exporter(name, model, eyes, progress, say).export(int8=int8)
+        for name, model in models.items()
+    }
+    proofs = {name: one.proof for name, one in exported.items()}
+    say(proofs_text(proofs))
+    if faults := faults_of(proofs):
+        raise ArtifactError(f"not exported; {faults}")
+    return bundle_files(
+        run,
+        models,
+        {name: one.converted for name, one in exported.items()},
+        proofs,
+        build={name: one.build for name, one in exported.items()},
+    )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tensorflow import keras
 
 from mggr_edge.contract import Contract
 from mggr_edge.errors import BundleError, ConfigError, RunError
-from mggr_tf.config import config_from_plain
+from mggr_tf.config import Config, config_from_plain
 from mggr_tf.evaluation.score_run import load_redirector
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
@@ -40,7 +40,7 @@ def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str
     if not contract.references:
         raise BundleError("the bundle has no reference weights; export it again to verify it")
     try:
-        models = _travelling(Networks(config_from_plain(contract.training.config)))
+        models = _travelling(Networks(config_of(contract)))
         with TemporaryDirectory() as folder:
             for name, reference in contract.references.items():
                 if name not in models:
@@ -48,9 +48,21 @@ def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str
                 weights = Path(folder) / f"{name}.npz"
                 weights.write_bytes(files[reference.file])
                 load_weights(models[name], weights)
-    except (ConfigError, RunError) as error:
+    except RunError as error:
         raise BundleError(f"the bundle's reference cannot be rebuilt: {error}") from error
     return {name: models[name] for name in contract.references}
+
+
+def config_of(contract: Contract) -> Config:
+    """The config that a bundle's models were trained with.
+
+    Raises:
+        BundleError: another version's config, or none.
+    """
+    try:
+        return config_from_plain(contract.training.config)
+    except ConfigError as error:
+        raise BundleError(f"the bundle's training config cannot be read: {error}") from error
 
 
 def outputs_of(

@@ -56,15 +56,17 @@ class Limit:
 _EXACT = Limit(max_abs=1e-4)
 
 LIMITS: dict[str, dict[str, Limit]] = {
-    # Measured on a trained run: 4e-6 of pictures, 3e-6 pixels of flow.
+    # Measured on real eyes: 5e-6 of pictures, 4e-6 pixels of flow.
     "float32": dict.fromkeys(("flow", "coarse", "residual", "redirected", "gaze"), _EXACT),
-    # Measured on a trained run: 46 dB, 0.023 pixels of flow on average, 0.002 of residual.
+    # Measured on real eyes: 53 dB, 0.024 pixels of flow on average, 0.002 of residual,
+    # 0.022 of gaze; up to half as much again on synthetic eyes, when calibrated on real
+    # ones. A wrong axis or sign costs whole pixels of flow.
     "int8": {
-        "flow": Limit(mean_abs=0.1),
+        "flow": Limit(mean_abs=0.15),
         "coarse": Limit(min_psnr_db=30.0),
         "residual": Limit(mean_abs=0.01),
         "redirected": Limit(min_psnr_db=30.0),
-        "gaze": Limit(mean_abs=0.05),  # 0.5 degrees of pitch, 0.75 of yaw
+        "gaze": Limit(mean_abs=0.08),  # 0.8 degrees of pitch, 1.2 of yaw
     },
 }
 """Precision -> output -> limit. An output that is not listed is an error."""

@@ -11,10 +11,9 @@ from mggr_edge.errors import BundleError
 from mggr_edge.progress import Progress
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.export_data import draw_people
-from mggr_export.keras_models import models_of_bundle
+from mggr_export.keras_models import config_of, models_of_bundle
 from mggr_export.proof import Converted, Proof, prove
 from mggr_export.quiet import quiet_converter
-from mggr_tf.config import config_from_plain
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 
@@ -48,12 +47,12 @@ def verify_bundle(
     """
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(path), bundle.contract
-    for name in contract.models:
-        bundle.model(name)  # loads it, and holds its tensors against the contract
+    samples = _samples(data, contract, progress=progress, say=say)
     with quiet_converter():
+        for name in contract.models:
+            bundle.model(name)  # loads it, and holds its tensors against the contract
         models = models_of_bundle(contract, files)
         converted = {name: _converted(contract, name, files) for name in models}
-        samples = _samples(data, contract, progress=progress, say=say)
         chosen = balanced_pairs(samples, pairs, seed=_SEED)
         inputs = inputs_of_pairs(samples, chosen, contract.conventions)
         with progress("comparing with Keras", pairs * len(models)) as advance:
@@ -75,7 +74,7 @@ def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> Con
 def _samples(
     data: str, contract: Contract, *, progress: Progress, say: Callable[[str], None]
 ) -> EyeSamples:
-    config = config_from_plain(contract.training.config)
+    config = config_of(contract)
     if data == SYNTHETIC:
         return draw_people(config, _PEOPLE, progress=progress, say=say)
     say(f"eyes: {data}")

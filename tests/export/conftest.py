@@ -1,0 +1,100 @@
+"""A run with a real flow, made without training, and bundles of it."""
+
+import os
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with warnings.catch_warnings():
+    # What TensorFlow 2.15's own imports complain about is not ours to mend.
+    warnings.simplefilter("ignore")
+    import tensorflow as tf
+
+TINY = (
+    "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
+    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
+    "models.estimator=[4, 4, 6]",
+    "synthetic={subjects: 2, per_group: 3, seed: 3}",
+)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A complete run: random weights, scaled so that eyes move by some pixels.
+
+    A handful of training steps would leave flows near zero, on which swapped
+    axes and wrong signs do not show.
+    """
+    from mggr_tf.config import load_config
+    from mggr_tf.models.networks import Networks, save_weights
+    from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+
+    config = load_config("mggr-edge", changes=TINY)
+    data = DataRecord("synthetic", ("00000", "00001"), (), 36, "Apache-2.0 (drawn by mggr-tf)")
+    made = RunFolder.create(tmp_path_factory.mktemp("runs") / "tiny", config, data)
+    tf.keras.utils.set_random_seed(5)
+    networks = Networks(config)
+    models = {
+        "coarse": networks.averaged.coarse,
+        "fine": networks.averaged.fine,
+        "estimator": networks.estimator,
+    }
+    rng = np.random.default_rng(5)
+    for name, model in models.items():
+        for layer in model.layers:
+            if layer.name.endswith(("_head", "_condition")):
+                scale = {"flow_head": 0.25, "residual_head": 0.03}.get(layer.name, 0.1)
+                values = [rng.normal(0, scale, w.shape) for w in layer.get_weights()]
+                layer.set_weights(values)
+        save_weights(model, made.weights_file(name))
+    for stage in ("estimator", "coarse", "joint"):
+        made.update_stage(stage, StageRecord(steps=3, done=3, complete=True))
+    return made
+
+
+@pytest.fixture(scope="session")
+def float_bundle(run):
+    """Its float32 bundle, and what was said meanwhile."""
+    return _exported(run, int8=False)
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(run):
+    """Its int8 bundle, and what was said meanwhile."""
+    return _exported(run, int8=True)
+
+
+def _exported(run, *, int8):
+    from mggr_edge.progress import no_progress
+    from mggr_export.export_run import export_run
+
+    said = []
+    path = export_run(
+        run, None, int8=int8, data=None, force=False, progress=no_progress, say=said.append
+    )
+    return path, "\n".join(said)
+
+
+@pytest.fixture
+def copied(float_bundle, tmp_path):
+    """A copy of the float bundle, to be spoilt."""
+    return shutil.copytree(float_bundle[0], tmp_path / "bundle")
+
+
+@pytest.fixture
+def converted_before(float_bundle, int8_bundle, monkeypatch):
+    """Exports take the bundles' files instead of converting anew, which takes seconds."""
+    from mggr_export import export_run
+
+    def stored(bundle):
+        def convert(frozen, *calibration, **options):
+            name = "estimator" if "gaze" in frozen.function.structured_outputs else "redirector"
+            return (bundle[0] / "models" / f"{name}.tflite").read_bytes()
+
+        return convert
+
+    monkeypatch.setattr(export_run, "convert_float32", stored(float_bundle))
+    monkeypatch.setattr(export_run, "convert_int8", stored(int8_bundle))

@@ -1,0 +1,115 @@
+"""Exports: what stands in a bundle, and what a device makes of it."""
+
+import hashlib
+import re
+
+import numpy as np
+import pytest
+
+from mggr_edge import Bundle, Gaze
+from mggr_edge.bundle import read_bundle_files
+from mggr_export.export_run import CALIBRATION_PAIRS
+from mggr_export.structure import check_structure, op_counts
+from mggr_export.tflite_graph import CONVOLUTIONS, read_graph
+
+FILES = {
+    "LICENCES.txt",
+    "contract.json",
+    "landmarks/face_detection_full_range.tflite",
+    "landmarks/face_landmark.tflite",
+    "landmarks/iris_landmark.tflite",
+    "models/estimator.tflite",
+    "models/redirector.tflite",
+    "reference/estimator.npz",
+    "reference/redirector.npz",
+}
+
+
+def graph_of(bundle, model="redirector"):
+    return read_graph((bundle / "models" / f"{model}.tflite").read_bytes())
+
+
+def parity_of(bundle, model="redirector"):
+    return {p.output: p for p in Bundle.open(bundle).contract.parity[model]}
+
+
+def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
+    path, said = float_bundle
+    assert set(read_bundle_files(path)) == FILES
+    contract = Bundle.open(path).contract
+    assert set(contract.models) == {"redirector", "estimator", "face_detector", "face_mesh", "iris"}
+    redirector = contract.models["redirector"]
+    assert {s.name: s.shape for s in redirector.inputs} == {
+        "eye": (1, 64, 64, 3),
+        "gazemap": (1, 64, 64, 2),
+        "delta": (1, 2),
+        "head_pose": (1, 2),
+    }
+    assert [s.name for s in redirector.outputs] == ["coarse", "flow", "redirected", "residual"]
+    assert redirector.outputs[2].range == (-1.0, 1.0)
+    assert contract.models["iris"].licence.startswith("Apache-2.0")
+    assert contract.models["face_detector"].precision == "float16"
+    assert contract.training.data == "synthetic"
+    assert contract.training.stages == {"estimator": 3, "coarse": 3, "joint": 3}
+    assert {"mggr-tf", "tensorflow", "numpy", "python"} <= set(contract.versions)
+    assert "median flow" in said
+
+
+def test_float_agrees_with_keras_on_a_real_flow(float_bundle):
+    path, said = float_bundle
+    parity = parity_of(path)
+    assert all(p.max_abs <= 1e-4 and p.pairs == 64 for p in parity.values())
+    assert parity_of(path, "estimator")["gaze"].max_abs <= 1e-4
+    assert float(re.search(r"median flow ([\d.]+) px", said)[1]) >= 1
+
+
+def test_float_has_builtin_ops_and_a_flattened_gather(float_bundle):
+    graph = graph_of(float_bundle[0])
+    check_structure(graph, precision="float32")
+    counts = op_counts(graph)
+    assert counts["GATHER"] == 4
+    assert not {"GATHER_ND", "CUSTOM", "DEQUANTIZE", "QUANTIZE"} & set(counts)
+
+
+def test_int8_quantises_every_convolution_and_nothing_of_the_warp(int8_bundle):
+    graph = graph_of(int8_bundle[0])
+    convolutions = [op for op in graph.ops if op.kind in CONVOLUTIONS]
+    assert {graph.tensors[i].dtype for op in convolutions for i in op.inputs[:2]} == {"int8"}
+    warp = graph.tail()
+    assert {"GATHER", "FLOOR", "CAST", "SUB", "MINIMUM", "UNPACK"} <= {op.kind for op in warp}
+    assert {t.dtype for t in graph.made_by(warp)} == {"float32", "int32"}
+    ends = [graph.tensors[i].dtype for i in (*graph.inputs, *graph.outputs)]
+    assert set(ends) == {"float32"}
+
+
+def test_int8_agrees_with_keras_and_says_how_it_was_calibrated(int8_bundle):
+    path, _ = int8_bundle
+    parity = parity_of(path)
+    assert parity["redirected"].psnr_db >= 30
+    assert parity["flow"].mean_abs <= 0.15
+    contract = Bundle.open(path).contract
+    assert contract.models["redirector"].precision == "int8"
+    calibration = contract.models["redirector"].build["calibration"]
+    assert calibration["pairs"] == CALIBRATION_PAIRS >= 200
+    assert calibration["data"] == "synthetic, seed 3"
+
+
+@pytest.mark.parametrize("kind", ["float_bundle", "int8_bundle"])
+def test_a_device_redirects_with_it(kind, request):
+    bundle = Bundle.open(request.getfixturevalue(kind)[0])
+    patch = np.random.default_rng(1).integers(60, 200, (64, 64, 3), np.uint8)
+    made = bundle.redirect_eye(patch, side="left", target=Gaze(5, -10))
+    assert made.shape == (64, 64, 3)
+    assert np.abs(made.astype(int) - patch).mean() > 1
+
+
+def test_checksums_cover_the_contract(float_bundle):
+    contract = (float_bundle[0] / "contract.json").read_bytes()
+    sums = (float_bundle[0] / "SHA256SUMS").read_text()
+    assert f"{hashlib.sha256(contract).hexdigest()}  contract.json" in sums
+
+
+def test_licences_name_the_training_data_s_terms(float_bundle):
+    text = (float_bundle[0] / "LICENCES.txt").read_text()
+    assert "Apache-2.0 (drawn by mggr-tf)" in text
+    assert "MediaPipe" in text

@@ -1,0 +1,186 @@
+"""`mggr-tf export` as it is typed, and typed wrongly."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mggr_edge.bundle import read_bundle_files
+from mggr_edge.errors import DataError
+from mggr_edge.progress import no_progress
+from mggr_export.export_data import samples_for_export
+from mggr_tf.cli import main
+from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+
+
+def export(*arguments):
+    return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+
+def refused(result, message):
+    """One line, exit code 2."""
+    assert result.exit_code == 2, result.output
+    error = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(error) == 1
+    assert message in error[0]
+    return True
+
+
+@pytest.fixture
+def runs(run, tmp_path, monkeypatch):
+    """A working folder with runs/tiny, without bundles."""
+    monkeypatch.chdir(tmp_path)
+    ignored = shutil.ignore_patterns("bundle*")
+    return shutil.copytree(run.path, tmp_path / "runs" / "tiny", ignore=ignored)
+
+
+def test_the_newest_run_gives_the_same_bytes_again_under_the_next_name(runs, float_bundle):
+    (runs / "bundle-float").mkdir()
+    result = export()
+    assert result.exit_code == 0, result.output
+    assert "run: runs/tiny (the newest complete one)" in result.stderr
+    assert result.stdout == "runs/tiny/bundle-float-2\n"
+    assert read_bundle_files(runs / "bundle-float-2") == read_bundle_files(float_bundle[0])
+
+
+def test_no_run_at_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refused(export(), "no complete run under runs/")
+
+
+def test_a_missing_run(tmp_path):
+    assert refused(export(tmp_path / "gone"), "gone")
+
+
+def test_an_incomplete_run(runs):
+    RunFolder.open(runs).update_stage("joint", StageRecord(steps=50, done=20))
+    result = export(runs, "--out", runs / "b")
+    assert refused(result, "stage joint is at step 20 of 50; go on with: mggr-tf train --stage")
+    assert not (runs / "b").exists()
+
+
+def test_a_run_without_weights(runs):
+    (runs / "weights" / "coarse.npz").unlink()
+    result = export(runs, "--out", runs.parent / "b")
+    assert refused(result, "holds no trained redirector")
+    assert [path.name for path in runs.parent.iterdir()] == ["tiny"]
+
+
+def test_a_named_bundle_that_exists(runs):
+    (runs / "b").mkdir()
+    assert refused(export(runs, "--out", runs / "b"), "exists; choose another name or pass --force")
+
+
+def test_force_replaces_bundles_only(runs):
+    result = export(runs, "--out", runs / "weights", "--force")
+    assert refused(result, "is no bundle; --force replaces bundles only")
+    assert (runs / "weights" / "coarse.npz").is_file()
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_force_replaces_a_bundle(runs, float_bundle):
+    shutil.copytree(float_bundle[0], runs / "b")
+    (runs / "b" / "old.txt").write_text("old")
+    result = export(runs, "--out", runs / "b", "--force")
+    assert result.exit_code == 0, result.output
+    assert not (runs / "b" / "old.txt").exists()
+
+
+def test_no_folder_to_write_in(runs):
+    assert refused(export(runs, "--out", runs / "no" / "b"), "does not exist")
+
+
+def test_a_named_data_folder_that_is_gone(runs):
+    result = export(runs, "--data", "gone", "--out", runs / "b")
+    assert refused(result, "gone is not a folder of eye patches")
+    assert not list(runs.glob("b*"))
+
+
+def test_the_run_s_own_data_is_gone(tmp_path, run):
+    record = DataRecord(str(tmp_path / "moved"), ("0001",), (), 9, "research only")
+    with pytest.raises(DataError, match="is gone; name the eyes .*--data FOLDER"):
+        samples_for_export(
+            None,
+            trained_on=record,
+            config=run.config,
+            draw=1,
+            progress=no_progress,
+            say=lambda text: None,
+        )
+
+
+def test_subjects_that_the_run_never_touched_stay_untouched(tmp_path, run):
+    from mggr_tf.data.synthetic import write_dataset
+
+    write_dataset(tmp_path / "eyes", count=420, seed=1)
+    names = sorted({file.name[:4] for file in (tmp_path / "eyes").glob("*.jpg")})
+    assert len(names) == 2
+    for known, expected in ((names[:1], names[:1]), (["9999"], names)):
+        samples = samples_for_export(
+            str(tmp_path / "eyes"),
+            trained_on=DataRecord("elsewhere", tuple(known), (), 9, "research only"),
+            config=run.config,
+            draw=1,
+            progress=no_progress,
+            say=lambda text: None,
+        )
+        assert list(samples.subjects) == list(expected)
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_a_limit_that_is_missed_leaves_nothing(runs, monkeypatch):
+    from mggr_export import parity
+
+    impossible = dict.fromkeys(parity.LIMITS["float32"], parity.Limit(max_abs=-1.0))
+    monkeypatch.setitem(parity.LIMITS, "float32", impossible)
+    result = export(runs, "--out", runs / "b")
+    assert refused(result, "not exported; redirector: coarse differs by max")
+    assert "BROKEN" in result.stderr
+    assert not list(runs.glob("b*"))
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, monkeypatch):
+    from mggr_edge import Bundle
+    from mggr_export import parity
+
+    strict = {**parity.LIMITS["int8"], "gaze": parity.Limit(mean_abs=1e-9)}
+    monkeypatch.setitem(parity.LIMITS, "int8", strict)
+    result = export(runs, "--int8", "--out", runs / "b")
+    assert result.exit_code == 0, result.output
+    assert "estimator stays float32; in int8 estimator: gaze differs" in result.stderr
+    models = Bundle.open(runs / "b").contract.models
+    assert models["estimator"].precision == "float32"
+    assert models["redirector"].precision == "int8"
+
+
+def test_the_commands_load_without_tensorflow():
+    code = "import sys, mggr_export.cli; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_a_trained_run_is_exported_as_typed_twice_in_a_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--set", "synthetic={subjects: 3, per_group: 3, seed: 1}"]
+    trained = CliRunner().invoke(main, ["train", "--stage", "joint", "--steps", "3", *tiny])
+    assert trained.exit_code == 0, trained.output
+    first, second = export("--int8"), export("--int8")
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    assert first.stdout == "runs/mggr-edge/bundle-int8\n"
+    assert second.stdout == "runs/mggr-edge/bundle-int8-2\n"
+    checked = CliRunner().invoke(main, ["verify", "runs/mggr-edge/bundle-int8"])
+    assert checked.exit_code == 0, checked.output
+
+
+@pytest.mark.slow
+def test_two_fresh_processes_write_the_same_bytes(run, tmp_path):
+    for name in ("a", "b"):
+        command = ["export", str(run.path), "--int8", "--out", str(tmp_path / name)]
+        code = "import sys; from mggr_tf.cli import main; main(sys.argv[1:])"
+        subprocess.run([sys.executable, "-c", code, *command], capture_output=True, check=True)
+    sums = [(tmp_path / name / "SHA256SUMS").read_bytes() for name in ("a", "b")]
+    assert sums[0] == sums[1]

@@ -1,0 +1,72 @@
+"""What counts as equal."""
+
+import numpy as np
+import pytest
+
+from mggr_export.parity import LIMITS, Limit, compare, measure, misses, parity_text
+
+RIGHT = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 2, 2, 3)
+
+
+def test_equal_tensors_have_no_psnr_and_miss_nothing():
+    parity = compare("redirected", RIGHT, RIGHT, data="noise")
+    assert (parity.max_abs, parity.mean_abs, parity.psnr_db, parity.pairs) == (0, 0, None, 2)
+    assert not Limit(0.0, 0.0, 99.0).misses(parity)
+
+
+def test_psnr_is_over_the_tensor_s_range():
+    parity = compare("redirected", RIGHT + np.float32(0.02), RIGHT, data="noise")
+    assert parity.psnr_db == pytest.approx(40, abs=0.01)  # 2 / 0.02
+    assert parity.max_abs == pytest.approx(0.02, rel=1e-3)
+    flow = compare("flow", 5 * RIGHT + np.float32(0.1), 5 * RIGHT, data="noise")
+    assert flow.psnr_db == pytest.approx(40, abs=0.01)  # spans 10
+
+
+@pytest.mark.parametrize(
+    ("limit", "broken"),
+    [
+        (Limit(max_abs=0.03), False),
+        (Limit(max_abs=0.01), True),
+        (Limit(mean_abs=0.01), True),
+        (Limit(min_psnr_db=39), False),
+        (Limit(min_psnr_db=41), True),
+        (Limit(max_abs=0.03, min_psnr_db=41), True),
+    ],
+)
+def test_a_limit_is_missed_on_either_count(limit, broken):
+    parity = compare("redirected", RIGHT + np.float32(0.02), RIGHT, data="noise")
+    assert limit.misses(parity) is broken
+
+
+def test_not_a_number_is_a_miss():
+    made = RIGHT.copy()
+    made[0, 0, 0, 0] = np.nan
+    assert misses("float32", [compare("redirected", made, RIGHT, data="noise")])
+    assert misses("int8", [compare("redirected", made, RIGHT, data="noise")])
+
+
+def test_every_precision_limits_every_output():
+    outputs = {"flow", "coarse", "residual", "redirected", "gaze"}
+    assert all(set(limits) == outputs for limits in LIMITS.values())
+    assert all(str(limit) for limits in LIMITS.values() for limit in limits.values())
+
+
+def test_each_input_runs_alone_and_the_table_shows_what_broke():
+    seen = []
+
+    def runner(inputs):
+        seen.append(inputs["eye"].shape)
+        return {"redirected": inputs["eye"], "flow": inputs["eye"] + 1}
+
+    right = {"redirected": RIGHT, "flow": RIGHT}
+    parity = measure(runner, right, {"eye": RIGHT}, data="noise")
+    assert seen == [(1, 2, 2, 3)] * 2
+    assert [p.output for p in parity] == ["flow", "redirected"]
+    table = parity_text({"redirector": ("float32", parity)})
+    assert [line.endswith("BROKEN") for line in table.splitlines()] == [False, True, False]
+    assert "flow differs by max 1, mean 1" in misses("float32", parity)[0]
+
+
+def test_other_outputs_than_keras_are_a_fault_of_ours():
+    with pytest.raises(ValueError, match="Keras has"):
+        measure(lambda inputs: {"coarse": RIGHT}, {"flow": RIGHT}, {"eye": RIGHT}, data="noise")

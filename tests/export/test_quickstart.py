@@ -1,0 +1,504 @@
+"""Quickstart: the portrait, the sweep, the two witnesses, the report, the command."""
+
+import base64
+import math
+import re
+import shlex
+import subprocess
+import sys
+from fractions import Fraction
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mggr_edge.angles import Gaze
+from mggr_edge.bundle import Bundle
+from mggr_edge.contract import Artifact, Contract, Conventions, Parity, Training
+from mggr_edge.gazemap import draw_gazemap
+from mggr_edge.interpreters import TFLiteRunner
+from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.target import CAMERA
+from mggr_export.quickstart import names
+from mggr_export.quickstart.cli import quickstart
+from mggr_export.quickstart.clip import clip_writer
+from mggr_export.quickstart.close_up import close_up
+from mggr_export.quickstart.demo import Demo, Timing
+from mggr_export.quickstart.films import STILL_TIMES_S, STRIP_TIMES_S, open_films
+from mggr_export.quickstart.following import fit_line, following, gaze_of_iris_shift
+from mggr_export.quickstart.observe import Observer
+from mggr_export.quickstart.outcome import Outcome, losses_of
+from mggr_export.quickstart.portrait import (
+    FRAMES,
+    RATE,
+    SIZE_PX,
+    photograph,
+    portrait_frame,
+    pose_at,
+)
+from mggr_export.quickstart.report import report_text
+from mggr_export.quickstart.sweep import REST_FROM_S, target_at
+from mggr_tf.config import load_config
+from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+
+TIMES_S = sorted({*STRIP_TIMES_S, *STILL_TIMES_S})
+PX_PER_RAD = 13.0
+
+
+def landmark_runners():
+    return {name: TFLiteRunner(path.read_bytes()) for name, path in find_landmark_models().items()}
+
+
+def bundle_that_shifts(share=1.0, *, estimate=(0.2, -0.2)):
+    """Real face models, and a redirector that moves the iris by `share` of what was asked."""
+    runners = landmark_runners()
+    conventions = Conventions()
+    y, x = np.mgrid[:64, :64].astype(np.float32) - 31.5
+    near = np.clip((24 - np.hypot(x, 1.4 * y)) / 8, 0, 1)
+
+    def redirector(inputs):
+        pitch, yaw = np.radians(inputs["delta"][0] * conventions.delta_scale_deg)
+        shift = share * PX_PER_RAD * np.array([-yaw, pitch])
+        flow = (near[..., None] * shift).astype(np.float32)
+        zeros = np.zeros((1, 64, 64, 3), np.float32)
+        return {"flow": flow[None], "residual": zeros, "redirected": zeros}
+
+    def estimator(inputs):
+        return {"gaze": np.asarray([estimate], np.float32)}
+
+    runners |= {"redirector": redirector, "estimator": estimator}
+    parity = Parity("gaze", pairs=64, data="synthetic", max_abs=0.01, mean_abs=0.001, psnr_db=None)
+    contract = Contract(
+        models={name: Artifact(name, "tflite", "int8", "") for name in runners},
+        training=Training(data="synthetic", licence="Apache-2.0"),
+        parity={"redirector": (parity,), "estimator": (parity,)},
+    )
+    return Bundle(contract, runners.__getitem__)
+
+
+# The portrait.
+
+
+def test_the_photograph_covers_every_frame():
+    height, width = photograph().shape[:2]
+    corners = np.array([[0, 0], [SIZE_PX - 1, 0], [0, SIZE_PX - 1], [SIZE_PX - 1, SIZE_PX - 1]])
+    for number in range(FRAMES):
+        photo_from_frame = cv2.invertAffineTransform(pose_at(number / RATE).frame_from_photo())
+        seen = corners @ photo_from_frame[:, :2].T + photo_from_frame[:, 2]
+        # Cubic interpolation reaches two pixels further.
+        assert seen.min() >= 2
+        assert (seen <= (width - 3, height - 3)).all()
+
+
+def test_the_portrait_is_a_function_of_time_and_moves():
+    photo = photograph()
+    frame = portrait_frame(photo, 1.0)
+    assert frame.shape == (SIZE_PX, SIZE_PX, 3)
+    assert np.array_equal(frame, portrait_frame(photo, 1.0))
+    assert not np.array_equal(frame, portrait_frame(photo, 1.0 + 1 / RATE))
+
+
+def test_an_eye_spans_sixty_pixels_and_more():
+    from mggr_edge.faces import FaceFinder
+
+    models = landmark_runners()
+    finder = FaceFinder(
+        detector=models["face_detector"], mesh=models["face_mesh"], iris=models["iris"]
+    )
+    for time_s in (0.0, 2.6, 5.2, 7.9):
+        (face,) = finder.find(portrait_frame(photograph(), time_s))
+        assert min(eye.width_px for eye in face.eyes) >= 60
+
+
+def test_close_ups_hold_the_eyes_still():
+    photo = photograph()
+    first, later = (
+        close_up(portrait_frame(photo, time_s), time_s).astype(float) for time_s in (0.3, 3.7)
+    )
+    unsteady = portrait_frame(photo, 0.3).astype(float) - portrait_frame(photo, 3.7)
+    # Cubic enlargement at two zooms is not quite the same picture.
+    assert np.abs(first - later).mean() < 3 < 15 < np.abs(unsteady).mean()
+
+
+# The sweep.
+
+
+def test_the_sweep_spans_both_axes_and_ends_on_the_camera():
+    targets = [target_at(number / RATE) for number in range(FRAMES)]
+    yaws, pitches = [t.yaw_deg for t in targets], [t.pitch_deg for t in targets]
+    assert (min(yaws), max(yaws)) == (-15, 15)
+    assert max(pitches) == pytest.approx(10)
+    assert min(pitches) == pytest.approx(-10)
+    assert targets[0] == Gaze(0, -15)
+    assert all(target_at(t) == CAMERA for t in np.linspace(REST_FROM_S, 20, 30))
+
+
+# The numbers.
+
+
+@given(
+    slope=st.floats(-3, 3), offset=st.floats(-20, 20), seed=st.integers(0, 99), n=st.integers(3, 40)
+)
+def test_a_line_is_found_again(slope, offset, seed, n):
+    asked = np.random.default_rng(seed).uniform(-15, 15, n)
+    line = fit_line(asked, slope * asked + offset)
+    assert line.slope == pytest.approx(slope, abs=1e-6)
+    assert line.offset_deg == pytest.approx(offset, abs=1e-5)
+    if abs(slope) > 1e-3:
+        assert line.correlation == pytest.approx(np.sign(slope), abs=1e-6)
+
+
+def test_correlation_is_pearsons():
+    line = fit_line([-1, 0, 1, 2], [3, -1, 0, 4])
+    assert line.correlation == pytest.approx(np.corrcoef([-1, 0, 1, 2], [3, -1, 0, 4])[0, 1])
+
+
+def test_a_gaze_that_never_moves_does_not_correlate():
+    assert fit_line([-10, 0, 10], [2, 2, 2]).correlation == 0
+
+
+@pytest.mark.parametrize(("asked", "seen"), [([1], [1]), ([1, 2], [1]), ([3, 3], [1, 2])])
+def test_a_line_through_nothing_is_refused(asked, seen):
+    with pytest.raises(ValueError, match=r"expected two lists|two different angles"):
+        fit_line(asked, seen)
+
+
+def test_following_keeps_the_axes_apart():
+    asked = [Gaze(0, -10), Gaze(0, 10), Gaze(8, 0), Gaze(-8, 0)]
+    summed = following(asked, [Gaze(g.pitch_deg / 2, g.yaw_deg) for g in asked])
+    assert summed.yaw.slope == pytest.approx(1)
+    assert summed.pitch.slope == pytest.approx(0.5)
+    assert summed.mean_error_deg == pytest.approx((0 + 0 + 4 + 4) / 4)
+
+
+@pytest.mark.parametrize("gaze", [Gaze(0, 15), Gaze(-10, 0), Gaze(8, -12), Gaze(0, 0)])
+def test_an_iris_shift_is_read_as_the_gazemap_draws_it(gaze):
+    def middle(look):
+        iris = draw_gazemap(look.array())[..., 0]
+        axis = np.arange(64)
+        return np.array([iris.sum(0) @ axis, iris.sum(1) @ axis]) / iris.sum()
+
+    read = gaze_of_iris_shift(middle(gaze) - middle(Gaze(0, 0)), Conventions())
+    assert read.angle_to(gaze) < 0.2
+
+
+# The pipeline under observation, on the moments that the sheets show.
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quick start")
+    bundle, photo = bundle_that_shifts(), photograph()
+    with open_films(folder) as films:
+        observer = Observer(bundle, witness=bundle, show=films.show)
+        for time_s in TIMES_S:
+            observer(portrait_frame(photo, time_s), time_s=time_s)
+    films.write_sheets(folder, observer.sights)
+    return folder, observer
+
+
+def test_the_iris_witness_sees_what_was_moved_and_the_other_says_what_it_says(demo_folder):
+    _, observer = demo_folder
+    sights = observer.sights
+    assert len(sights) == observer.frames == len(TIMES_S)
+    targets = [sight.target for sight in sights]
+    by_iris = following(targets, [sight.by_iris for sight in sights])
+    assert by_iris.yaw.correlation > 0.9
+    assert 0.6 < by_iris.yaw.slope < 1.4
+    estimated = following(targets, [sight.estimated for sight in sights])
+    assert estimated.yaw.slope == pytest.approx(0, abs=1e-6)
+    assert estimated.yaw.offset_deg == pytest.approx(0, abs=1e-4)  # one eye is mirrored
+    assert estimated.pitch.offset_deg == pytest.approx(2, abs=1e-4)
+
+
+def test_a_redirector_that_does_nothing_is_seen_to_do_nothing():
+    bundle, photo = bundle_that_shifts(share=0.0), photograph()
+    observer = Observer(bundle, witness=bundle, show=lambda *_: None)
+    for time_s in TIMES_S[::3]:
+        observer(portrait_frame(photo, time_s), time_s=time_s)
+    seen = following([s.target for s in observer.sights], [s.by_iris for s in observer.sights])
+    assert abs(seen.yaw.slope) < 0.05
+    assert seen.yaw.offset_deg == pytest.approx(0, abs=0.2)
+
+
+def test_one_stray_pixel_is_counted(demo_folder, monkeypatch):
+    _, observer = demo_folder
+    assert [sight.stray_pixels for sight in observer.sights] == [0] * len(TIMES_S)
+    assert min(sight.masked_pixels for sight in observer.sights) > 1000
+    bundle = bundle_that_shifts()
+    careless = Observer(bundle, witness=bundle, show=lambda *_: None)
+    process = careless._redirector.process
+
+    def stray(frame, *, time_s):
+        result = process(frame, time_s=time_s)
+        result.frame[5, 7, 1] ^= 1
+        return result
+
+    monkeypatch.setattr(careless._redirector, "process", stray)
+    careless(portrait_frame(photograph(), 0.2), time_s=0.2)
+    assert careless.sights[0].stray_pixels == 1
+
+
+def test_sheets_and_clips_are_there(demo_folder):
+    folder, _ = demo_folder
+    for name in (names.STRIP_SHEET, names.STILLS_SHEET, names.CHART_SHEET):
+        assert cv2.imread(str(folder / name)).std() > 10
+    assert frames_in(folder / names.FACES_CLIP) == len(TIMES_S)
+    assert frames_in(folder / names.EYES_CLIP) == len(TIMES_S)
+
+
+def frames_in(path):
+    import av
+
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def test_a_clip_starts_with_its_index_and_keeps_colours(tmp_path):
+    import av
+
+    colour = np.full((32, 48, 3), (200, 120, 60), np.uint8)
+    path = tmp_path / "clip.mp4"
+    with clip_writer(path, size=(32, 48), rate=Fraction(25), comment="drawn") as write:
+        for _ in range(5):
+            write(colour)
+        with pytest.raises(ValueError, match="expected uint8"):
+            write(colour[:-2])
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+    with av.open(str(path)) as container:
+        assert container.metadata["comment"] == "drawn"
+        assert container.streams.video[0].average_rate == 25
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(decoded) == 5
+    assert np.abs(decoded[0].mean((0, 1)) - (200, 120, 60)).max() < 4
+
+
+# The report.
+
+
+@pytest.fixture(scope="module")
+def outcome(demo_folder):
+    folder, observer = demo_folder
+    config = load_config("quickstart")
+    data = DataRecord("synthetic", ("00000", "00001"), ("00002",), 60, "Apache-2.0")
+    run = RunFolder.create(folder / names.RUN, config, data)
+    for stage in ("estimator", "coarse", "joint"):
+        run.update_stage(stage, StageRecord(steps=9, done=9, complete=True, seconds=4.0))
+        run.log(stage, 5, {"loss": 0.75})
+        run.log(stage, 9, {"loss": 0.25})
+    sights = tuple(observer.sights)
+    targets = [sight.target for sight in sights]
+    demo = Demo(
+        frames=observer.frames,
+        sights=sights,
+        own=following(targets, [sight.estimated for sight in sights]),
+        iris=following(targets, [sight.by_iris for sight in sights]),
+        timings={"int8": Timing(21.25, 30.5), "float32": Timing(22.75, 31.5)},
+    )
+    bundles = {name: bundle_that_shifts() for name in ("int8", "float32")}
+    return Outcome(folder, 3.0, run, bundles, demo, {"training": 180.0, "the portrait": 20.0})
+
+
+@pytest.fixture(scope="module")
+def page(outcome):
+    return report_text(outcome)
+
+
+class Reader(HTMLParser):
+    """Balanced tags, everything a browser would fetch, and all commands."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.fetched, self.commands, self.without_words = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.fetched += [attributes[k] for k in ("src", "href", "poster") if k in attributes]
+        if tag == "img" and not attributes.get("alt"):
+            self.without_words.append(attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if self.open[-2:] == ["pre", "code"]:
+            self.commands.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-2:] == ["pre", "code"]:
+            self.commands[-1] += data
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_report_fetches_nothing_and_says_what_its_pictures_show(page, reader):
+    assert len(reader.fetched) >= 5
+    assert all(uri.startswith("data:") for uri in reader.fetched)
+    words = re.sub(r"data:[^\"]+", "", page)
+    assert "http" not in words
+    assert "url(" not in words
+    assert "@import" not in words
+    assert reader.without_words == []
+
+
+def test_no_placeholder_is_left(page):
+    assert not re.search(r"\$[a-z{]", re.sub(r"data:[^\"]+", "", page))
+    assert "None" not in page
+    assert "nan" not in re.sub(r"data:[^\"]+", "", page).split()
+
+
+def test_pictures_and_clips_in_the_report_decode(reader, tmp_path):
+    kinds = []
+    for number, uri in enumerate(reader.fetched):
+        head, body = uri.split(";base64,")
+        kinds.append(head)
+        content = base64.b64decode(body, validate=True)
+        if head == "data:video/mp4":
+            path = tmp_path / f"{number}.mp4"
+            path.write_bytes(content)
+            assert frames_in(path) == len(TIMES_S)
+        else:
+            assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert kinds.count("data:video/mp4") == 2
+
+
+def test_the_report_tells_the_numbers(page, outcome):
+    for text in ("0.7500", "0.2500", "21.2 ms", "31.5 ms", "180 s", "200 s"):
+        assert text in page
+    assert f"{outcome.demo.iris.yaw.slope:.2f}" in page
+    assert ">none<" in page
+    assert losses_of(outcome.run, "joint").last == 0.25
+
+
+def test_changed_pixels_are_not_hidden(outcome):
+    from dataclasses import replace
+
+    sights = (replace(outcome.demo.sights[0], stray_pixels=3), *outcome.demo.sights[1:])
+    page = report_text(replace(outcome, demo=replace(outcome.demo, sights=sights)))
+    assert ">none<" not in page
+    assert '<span class="bad">3</span>' in page
+
+
+def test_the_commands_of_the_report_are_understood(reader, outcome):
+    """Parsed by the commands themselves; a folder with a space in its name survives."""
+    from mggr_edge.cli import main as edge
+    from mggr_export.cli import export
+    from mggr_tf.cli.train import train
+
+    parsers = {("mggr-tf", "train"): train, ("mggr-tf", "export"): export}
+    parsers |= {("mggr-edge", name): edge.commands[name] for name in ("run", "doctor")}
+    commands = [shlex.split(command) for command in reader.commands]
+    for program, name, *arguments in commands:
+        parsers[program, name].make_context(name, arguments)
+    assert str(outcome.folder.resolve() / names.RUN) in commands[0]
+    assert str(outcome.folder.resolve() / "bundle-int8") in sum(commands, [])
+
+
+# The command.
+
+
+def test_a_named_output_that_exists_is_refused(tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "letter.txt").write_text("dear")
+    for arguments, message in ([], "exists"), (["--force"], "not made by quickstart"):
+        with pytest.raises(Exception, match=message) as refused:
+            CliRunner().invoke(quickstart, ["--out", str(out), *arguments], catch_exceptions=False)
+        assert type(refused.value).__name__ in ("OutputExistsError", "UsageError")
+    assert (out / "letter.txt").read_text() == "dear"
+
+
+def test_an_unnamed_output_is_numbered(tmp_path, monkeypatch):
+    from mggr_export.quickstart import journey
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").mkdir()
+    asked = []
+
+    def travel(folder, **_):
+        asked.append(folder.name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journey, "travel", travel)
+    result = CliRunner().invoke(quickstart, [])
+    assert result.exit_code == 130
+    assert asked == ["quickstart-2"]
+    assert "nothing was trained yet" in result.output
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, complete):
+    from mggr_export.quickstart import journey
+    from mggr_tf.cli.train import train
+
+    def travel(folder, **_):
+        data = DataRecord("synthetic", ("00000",), (), 1, "Apache-2.0")
+        run = RunFolder.create(folder / names.RUN, load_config("quickstart"), data)
+        run.update_stage("joint", StageRecord(steps=5, done=5 * complete, complete=complete))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journey, "travel", travel)
+    result = CliRunner().invoke(quickstart, ["--out", str(tmp_path / "q")])
+    assert result.exit_code == 130
+    commands = [shlex.split(line) for line in result.output.splitlines() if "mggr-tf" in line]
+    assert [command[1] for command in commands] == ["export"] if complete else ["train", "export"]
+    if not complete:
+        context = train.make_context("train", commands[0][2:])
+        assert context.params["resume"]
+        assert RunFolder.open(context.params["out"]).config.name == "quickstart"
+
+
+@pytest.mark.parametrize("arguments", [["--minutes", "0"], ["--seed", "-1"], ["--minutes", "x"]])
+def test_numbers_that_make_no_sense_are_usage_errors(arguments):
+    assert CliRunner().invoke(quickstart, arguments).exit_code == 2
+
+
+def test_the_command_loads_without_anything_heavy():
+    code = (
+        "import sys, mggr_export.quickstart.cli\n"
+        "heavy = {'tensorflow', 'cv2', 'skimage', 'av', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_quickstart_trains_the_networks_of_the_device_size():
+    quick, edge = load_config("quickstart"), load_config("mggr-edge")
+    assert quick.models == edge.models
+    assert quick.conventions == edge.conventions
+    shares = [quick.stage(name).share for name in ("estimator", "coarse", "joint")]
+    assert math.isclose(sum(shares), 1.0)
+
+
+@pytest.mark.slow
+def test_the_whole_way(tmp_path):
+    out = tmp_path / "q"
+    result = CliRunner().invoke(
+        quickstart, ["--out", str(out), "--minutes", "0.2"], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(out / "report.html")
+    for name in (names.PORTRAIT, names.REDIRECTED, names.FACES_CLIP, names.EYES_CLIP):
+        assert frames_in(out / name) == FRAMES
+    for name in names.BUNDLES.values():
+        Bundle.open(out / name)
+    assert RunFolder.open(out / names.RUN).is_complete("joint")
+    page = (out / names.REPORT).read_text(encoding="utf-8")
+    assert f"of {FRAMES}" in page
+    assert ">none<" in page
+    assert not [file for file in out.rglob("*") if ".partial-" in file.name]

@@ -1,0 +1,61 @@
+"""The part of a graph that stays float, and the gates on a file's structure."""
+
+import pytest
+
+from mggr_edge.errors import BundleError
+from mggr_export.errors import ArtifactError
+from mggr_export.structure import check_structure, op_counts
+from mggr_export.tflite_graph import Graph, Op, Tensor, read_graph
+
+
+def graph(*, conv="float32", tail="float32", shape=(1, 4), kinds=("ADD", "GATHER")):
+    """picture -> CONV_2D -> two ops -> out, and weights; a CONV_2D beside it reads the out."""
+    tensors = (
+        Tensor("picture", conv, shape, False),
+        Tensor("weights", conv, (4, 4), True),
+        Tensor("features", conv, (1, 4), False),
+        Tensor("coordinates;fused", tail, (1, 4), False),
+        Tensor("out", "float32", (1, 4), False),
+        Tensor("more", conv, (1, 4), False),
+    )
+    ops = (
+        Op("CONV_2D", (0, 1), (2,)),
+        Op(kinds[0], (2,), (3,)),
+        Op(kinds[1], (3, 0), (4,)),
+        Op("CONV_2D", (2, 1), (5,)),
+    )
+    return Graph(ops, tensors, (0,), (4, 5))
+
+
+def test_the_tail_lies_between_the_last_convolutions_and_the_outputs():
+    made = graph()
+    assert [op.kind for op in made.tail()] == ["ADD", "GATHER"]
+    assert [t.name for t in made.made_by(made.tail())] == ["coordinates;fused", "out"]
+
+
+def test_a_sound_graph_passes():
+    check_structure(graph(), precision="float32")
+    check_structure(graph(conv="int8"), precision="int8")
+    assert op_counts(graph()) == {"ADD": 1, "CONV_2D": 2, "GATHER": 1}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "precision", "message"),
+    [
+        (graph(kinds=("ADD", "custom:FlexWarp")), "float32", "custom:FlexWarp is no TFLite"),
+        (graph(kinds=("ADD", "GATHER_ND")), "float32", "GATHER_ND must not be there"),
+        (graph(shape=(-1, 4)), "float32", r"picture has an open size: \[-1, 4\]"),
+        (graph(conv="int8", tail="int8"), "int8", "ADD coordinates is int8; the warp"),
+        (graph(), "int8", "CONV_2D features reads float32, expected int8"),
+        (graph(conv="int8"), "float32", "CONV_2D features reads int8, expected float32"),
+    ],
+)
+def test_a_spoilt_graph_is_refused(spoilt, precision, message):
+    with pytest.raises(ArtifactError, match=message):
+        check_structure(spoilt, precision=precision)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all"])
+def test_other_bytes_are_no_graph(content):
+    with pytest.raises(BundleError, match="not a TFLite file"):
+        read_graph(content)

@@ -1,0 +1,151 @@
+"""Verify: sound bundles pass, bundles that lie do not, whatever their checksums say."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from mggr_edge.bundle import checksum_lines
+from mggr_export.freeze import FrozenModel, freeze
+from mggr_export.keras_models import models_of_run
+from mggr_export.tflite import convert_float32
+from mggr_tf.cli import main
+from mggr_tf.models import warp as warp_module
+
+
+def verify(bundle, *options):
+    return CliRunner().invoke(main, ["verify", str(bundle), *options])
+
+
+def replace_file(bundle, name, content):
+    """Puts another file in, and makes contract and checksums say that it belongs there."""
+    (bundle / name).write_bytes(content)
+    contract = json.loads((bundle / "contract.json").read_text())
+    for artifact in (*contract["models"].values(), *contract["references"].values()):
+        if artifact["file"] == name:
+            artifact["sha256"] = hashlib.sha256(content).hexdigest()
+    (bundle / "contract.json").write_text(json.dumps(contract))
+    files = {
+        file.relative_to(bundle).as_posix(): file.read_bytes()
+        for file in bundle.rglob("*")
+        if file.is_file() and file.name != "SHA256SUMS"
+    }
+    (bundle / "SHA256SUMS").write_text(checksum_lines(files))
+
+
+def with_warp(run, monkeypatch, warp):
+    """The run's redirector, converted with another warp."""
+    monkeypatch.setattr(warp_module.BackwardWarp, "call", lambda self, inputs: warp(*inputs))
+    return convert_float32(freeze(models_of_run(run)["redirector"]))
+
+
+def swapped_axes(image, flow):
+    return warp_module.dense_image_warp(image, -flow)
+
+
+def wrong_sign(image, flow):
+    return warp_module.dense_image_warp(image, flow[..., ::-1])
+
+
+def test_a_sound_bundle_passes_folder_and_zip(float_bundle, tmp_path):
+    zipped = shutil.make_archive(str(tmp_path / "bundle"), "zip", float_bundle[0])
+    for bundle in (float_bundle[0], zipped):
+        result = verify(bundle, "--pairs", "8")
+        assert result.exit_code == 0, result.output
+        assert "redirected" in result.stdout
+        assert "BROKEN" not in result.stdout
+
+
+def test_a_sound_int8_bundle_passes(int8_bundle):
+    result = verify(int8_bundle[0], "--pairs", "8")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("warp", [swapped_axes, wrong_sign])
+def test_a_wrong_warp_fails(run, copied, monkeypatch, warp):
+    broken = with_warp(run, monkeypatch, warp)
+    monkeypatch.undo()
+    replace_file(copied, "models/redirector.tflite", broken)
+    result = verify(copied, "--pairs", "8")
+    assert result.exit_code == 1, result.output
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith(f"error: {copied} is not what was trained; redirector: coarse differs")
+    assert "BROKEN" in result.stdout
+
+
+def test_two_inputs_swapped_fail(run, copied):
+    model = models_of_run(run)["redirector"]
+
+    @tf.function(autograph=False)
+    def serve(eye, gazemap, delta, head_pose):
+        inputs = {"eye": eye, "gazemap": gazemap, "delta": head_pose, "head_pose": delta}
+        return {name: tf.identity(v, name=name) for name, v in model(inputs).items()}
+
+    sound = freeze(model)
+    specs = sound.function.structured_input_signature[1]
+    swapped = FrozenModel(serve.get_concrete_function(**specs), sound.owner)
+    replace_file(copied, "models/redirector.tflite", convert_float32(swapped))
+    result = verify(copied, "--pairs", "8")
+    assert result.exit_code == 1, result.output
+    assert "redirector: coarse differs" in result.stderr
+
+
+def test_a_float_file_that_claims_to_be_int8_fails(copied):
+    contract = json.loads((copied / "contract.json").read_text())
+    contract["models"]["redirector"]["precision"] = "int8"
+    (copied / "contract.json").write_text(json.dumps(contract))
+    replace_file(copied, "LICENCES.txt", b"the same\n")
+    result = verify(copied, "--pairs", "8")
+    assert result.exit_code == 1, result.output
+    assert "reads float32, expected int8" in result.stderr
+
+
+def test_an_estimator_in_the_redirector_s_place_is_refused(copied):
+    estimator = (copied / "models/estimator.tflite").read_bytes()
+    replace_file(copied, "models/redirector.tflite", estimator)
+    result = verify(copied)
+    assert result.exit_code == 2
+    assert "the contract promises inputs" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["models/redirector.tflite", "reference/redirector.npz"])
+def test_one_changed_byte_is_refused(copied, name):
+    content = bytearray((copied / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copied / name).write_bytes(content)
+    result = verify(copied)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"error: {copied}: {name} does not match its checksum; copy the bundle again"
+    )
+
+
+def test_a_bundle_without_references_cannot_be_compared(copied):
+    contract = json.loads((copied / "contract.json").read_text())
+    contract["references"] = {}
+    (copied / "contract.json").write_text(json.dumps(contract))
+    replace_file(copied, "LICENCES.txt", b"the same\n")
+    result = verify(copied)
+    assert result.exit_code == 2
+    assert "no reference weights" in result.stderr
+
+
+def test_references_of_another_model_are_refused(copied):
+    replace_file(
+        copied, "reference/redirector.npz", (copied / "reference/estimator.npz").read_bytes()
+    )
+    result = verify(copied)
+    assert result.exit_code == 2
+    assert "the bundle's reference cannot be rebuilt" in result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--data", "gone"]])
+def test_what_is_not_there_is_said_in_one_line(tmp_path, float_bundle, options):
+    bundle = float_bundle[0] if options else tmp_path / "gone"
+    result = verify(bundle, *options)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert "gone" in result.stderr
