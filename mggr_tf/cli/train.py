@@ -97,7 +97,7 @@ def train(
     say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
     if not resume:
         assert out is not None
-        run = _created(out, config, _record(split), from_run=from_run, stage=stage)
+        run = _created(out, config, DataRecord.of(split), from_run=from_run, stage=stage)
     try:
         train_stages(
             run,
@@ -156,17 +156,3 @@ def _created(
         shutil.rmtree(out, ignore_errors=True)
         raise
     return run
-
-
-def _record(split: object) -> DataRecord:
-    from mggr_tf.data.source import Split
-    from mggr_tf.training.run_folder import DataRecord
-
-    assert isinstance(split, Split)
-    return DataRecord(
-        source=split.source,
-        subjects=split.train.subjects,
-        held_out=split.held_out.subjects if split.held_out is not None else (),
-        patches=len(split.train),
-        licence=split.train.licence,
-    )

@@ -30,6 +30,7 @@ from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
 from mggr_edge.version import __version__
 from mggr_tf.config import REQUIRED, Config, Stage, config_from_plain, config_to_plain
+from mggr_tf.data.source import Split
 
 SCHEMA = 1
 DEFAULT_ROOT = Path("runs")
@@ -61,6 +62,17 @@ class DataRecord:
     held_out: tuple[str, ...]
     patches: int
     licence: str
+
+    @classmethod
+    def of(cls, split: Split) -> DataRecord:
+        """Of training data as it was opened."""
+        return cls(
+            source=split.source,
+            subjects=split.train.subjects,
+            held_out=split.held_out.subjects if split.held_out is not None else (),
+            patches=len(split.train),
+            licence=split.train.licence,
+        )
 
 
 @dataclass(frozen=True)

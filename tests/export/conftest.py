@@ -78,6 +78,24 @@ def _exported(run, *, int8):
     return path, "\n".join(said)
 
 
+@pytest.fixture(scope="session")
+def eyes(tmp_path_factory):
+    """A folder of patches of subjects 0000 and 0001; faster to open than to draw."""
+    import cv2
+
+    from mggr_edge.angles import Gaze
+    from mggr_tf.data.columbia import PatchName
+    from mggr_tf.data.synthetic import SIDES, draw_samples
+
+    folder = tmp_path_factory.mktemp("eyes")
+    drawn = draw_samples(subjects=2, per_group=3, seed=3, heads=2)
+    for i, image in enumerate(drawn.images):
+        head, gaze = Gaze.from_array(drawn.head_deg[i]), Gaze.from_array(drawn.gaze_deg[i])
+        name = PatchName(f"{drawn.subject[i]:04d}", head, gaze, SIDES[drawn.side[i]])
+        cv2.imwrite(str(folder / name.file_name()), image[..., ::-1])
+    return folder
+
+
 @pytest.fixture
 def copied(float_bundle, tmp_path):
     """A copy of the float bundle, to be spoilt."""

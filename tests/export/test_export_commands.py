@@ -80,10 +80,10 @@ def test_force_replaces_bundles_only(runs):
 
 
 @pytest.mark.usefixtures("converted_before")
-def test_force_replaces_a_bundle(runs, float_bundle):
+def test_force_replaces_a_bundle(runs, float_bundle, eyes):
     shutil.copytree(float_bundle[0], runs / "b")
     (runs / "b" / "old.txt").write_text("old")
-    result = export(runs, "--out", runs / "b", "--force")
+    result = export(runs, "--data", eyes, "--out", runs / "b", "--force")
     assert result.exit_code == 0, result.output
     assert not (runs / "b" / "old.txt").exists()
 
@@ -100,7 +100,7 @@ def test_a_named_data_folder_that_is_gone(runs):
 
 def test_the_run_s_own_data_is_gone(tmp_path, run):
     record = DataRecord(str(tmp_path / "moved"), ("0001",), (), 9, "research only")
-    with pytest.raises(DataError, match="is gone; name the eyes .*--data FOLDER"):
+    with pytest.raises(DataError, match=r"is gone; name the eyes .*--data FOLDER"):
         samples_for_export(
             None,
             trained_on=record,
@@ -111,44 +111,41 @@ def test_the_run_s_own_data_is_gone(tmp_path, run):
         )
 
 
-def test_subjects_that_the_run_never_touched_stay_untouched(tmp_path, run):
-    from mggr_tf.data.synthetic import write_dataset
-
-    write_dataset(tmp_path / "eyes", count=420, seed=1)
-    names = sorted({file.name[:4] for file in (tmp_path / "eyes").glob("*.jpg")})
-    assert len(names) == 2
-    for known, expected in ((names[:1], names[:1]), (["9999"], names)):
-        samples = samples_for_export(
-            str(tmp_path / "eyes"),
-            trained_on=DataRecord("elsewhere", tuple(known), (), 9, "research only"),
-            config=run.config,
-            draw=1,
-            progress=no_progress,
-            say=lambda text: None,
-        )
-        assert list(samples.subjects) == list(expected)
+@pytest.mark.parametrize(
+    ("known", "expected"), [(("0001", "0007"), ("0001",)), (("9999",), ("0000", "0001"))]
+)
+def test_subjects_that_the_run_never_touched_stay_untouched(eyes, run, known, expected):
+    samples = samples_for_export(
+        str(eyes),
+        trained_on=DataRecord("elsewhere", known[:1], known[1:], 9, "research only"),
+        config=run.config,
+        draw=1,
+        progress=no_progress,
+        say=lambda text: None,
+    )
+    assert samples.subjects == expected
 
 
 @pytest.mark.usefixtures("converted_before")
-def test_a_limit_that_is_missed_leaves_nothing(runs, monkeypatch):
+def test_a_limit_that_is_missed_leaves_nothing(runs, eyes, monkeypatch):
     from mggr_export import parity
 
     impossible = dict.fromkeys(parity.LIMITS["float32"], parity.Limit(max_abs=-1.0))
     monkeypatch.setitem(parity.LIMITS, "float32", impossible)
-    result = export(runs, "--out", runs / "b")
+    result = export(runs, "--data", eyes, "--out", runs / "b")
     assert refused(result, "not exported; redirector: coarse differs by max")
     assert "BROKEN" in result.stderr
     assert not list(runs.glob("b*"))
 
 
 @pytest.mark.usefixtures("converted_before")
-def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, monkeypatch):
+def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, eyes, monkeypatch):
     from mggr_edge import Bundle
     from mggr_export import parity
 
     strict = {**parity.LIMITS["int8"], "gaze": parity.Limit(mean_abs=1e-9)}
     monkeypatch.setitem(parity.LIMITS, "int8", strict)
-    result = export(runs, "--int8", "--out", runs / "b")
+    result = export(runs, "--int8", "--data", eyes, "--out", runs / "b")
     assert result.exit_code == 0, result.output
     assert "estimator stays float32; in int8 estimator: gaze differs" in result.stderr
     models = Bundle.open(runs / "b").contract.models

@@ -1,7 +1,9 @@
 """Quickstart: the portrait, the sweep, the two witnesses, the report, the command."""
 
 import base64
+import functools
 import math
+import operator
 import re
 import shlex
 import subprocess
@@ -405,7 +407,9 @@ def test_the_commands_of_the_report_are_understood(reader, outcome):
     for program, name, *arguments in commands:
         parsers[program, name].make_context(name, arguments)
     assert str(outcome.folder.resolve() / names.RUN) in commands[0]
-    assert str(outcome.folder.resolve() / "bundle-int8") in sum(commands, [])
+    assert str(outcome.folder.resolve() / "bundle-int8") in functools.reduce(
+        operator.iadd, commands, []
+    )
 
 
 # The command.

@@ -17,7 +17,7 @@ from mggr_tf.models import warp as warp_module
 
 
 def verify(bundle, *options):
-    return CliRunner().invoke(main, ["verify", str(bundle), *options])
+    return CliRunner().invoke(main, ["verify", str(bundle), *map(str, options)])
 
 
 def replace_file(bundle, name, content):
@@ -50,33 +50,35 @@ def wrong_sign(image, flow):
     return warp_module.dense_image_warp(image, flow[..., ::-1])
 
 
-def test_a_sound_bundle_passes_folder_and_zip(float_bundle, tmp_path):
+def test_a_sound_bundle_passes_folder_and_zip(float_bundle, eyes, tmp_path):
     zipped = shutil.make_archive(str(tmp_path / "bundle"), "zip", float_bundle[0])
-    for bundle in (float_bundle[0], zipped):
-        result = verify(bundle, "--pairs", "8")
+    for result in (
+        verify(float_bundle[0], "--pairs", 8),
+        verify(zipped, "--data", eyes, "--pairs", 8),
+    ):
         assert result.exit_code == 0, result.output
         assert "redirected" in result.stdout
         assert "BROKEN" not in result.stdout
 
 
-def test_a_sound_int8_bundle_passes(int8_bundle):
-    result = verify(int8_bundle[0], "--pairs", "8")
+def test_a_sound_int8_bundle_passes(int8_bundle, eyes):
+    result = verify(int8_bundle[0], "--data", eyes, "--pairs", 8)
     assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("warp", [swapped_axes, wrong_sign])
-def test_a_wrong_warp_fails(run, copied, monkeypatch, warp):
+def test_a_wrong_warp_fails(run, copied, eyes, monkeypatch, warp):
     broken = with_warp(run, monkeypatch, warp)
     monkeypatch.undo()
     replace_file(copied, "models/redirector.tflite", broken)
-    result = verify(copied, "--pairs", "8")
+    result = verify(copied, "--data", eyes, "--pairs", 8)
     assert result.exit_code == 1, result.output
     error = result.stderr.splitlines()[-1]
     assert error.startswith(f"error: {copied} is not what was trained; redirector: coarse differs")
     assert "BROKEN" in result.stdout
 
 
-def test_two_inputs_swapped_fail(run, copied):
+def test_two_inputs_swapped_fail(run, copied, eyes):
     model = models_of_run(run)["redirector"]
 
     @tf.function(autograph=False)
@@ -88,25 +90,25 @@ def test_two_inputs_swapped_fail(run, copied):
     specs = sound.function.structured_input_signature[1]
     swapped = FrozenModel(serve.get_concrete_function(**specs), sound.owner)
     replace_file(copied, "models/redirector.tflite", convert_float32(swapped))
-    result = verify(copied, "--pairs", "8")
+    result = verify(copied, "--data", eyes, "--pairs", 8)
     assert result.exit_code == 1, result.output
     assert "redirector: coarse differs" in result.stderr
 
 
-def test_a_float_file_that_claims_to_be_int8_fails(copied):
+def test_a_float_file_that_claims_to_be_int8_fails(copied, eyes):
     contract = json.loads((copied / "contract.json").read_text())
     contract["models"]["redirector"]["precision"] = "int8"
     (copied / "contract.json").write_text(json.dumps(contract))
     replace_file(copied, "LICENCES.txt", b"the same\n")
-    result = verify(copied, "--pairs", "8")
+    result = verify(copied, "--data", eyes, "--pairs", 8)
     assert result.exit_code == 1, result.output
     assert "reads float32, expected int8" in result.stderr
 
 
-def test_an_estimator_in_the_redirector_s_place_is_refused(copied):
+def test_an_estimator_in_the_redirector_s_place_is_refused(copied, eyes):
     estimator = (copied / "models/estimator.tflite").read_bytes()
     replace_file(copied, "models/redirector.tflite", estimator)
-    result = verify(copied)
+    result = verify(copied, "--data", eyes)
     assert result.exit_code == 2
     assert "the contract promises inputs" in result.stderr
 
@@ -123,21 +125,21 @@ def test_one_changed_byte_is_refused(copied, name):
     )
 
 
-def test_a_bundle_without_references_cannot_be_compared(copied):
+def test_a_bundle_without_references_cannot_be_compared(copied, eyes):
     contract = json.loads((copied / "contract.json").read_text())
     contract["references"] = {}
     (copied / "contract.json").write_text(json.dumps(contract))
     replace_file(copied, "LICENCES.txt", b"the same\n")
-    result = verify(copied)
+    result = verify(copied, "--data", eyes)
     assert result.exit_code == 2
     assert "no reference weights" in result.stderr
 
 
-def test_references_of_another_model_are_refused(copied):
+def test_references_of_another_model_are_refused(copied, eyes):
     replace_file(
         copied, "reference/redirector.npz", (copied / "reference/estimator.npz").read_bytes()
     )
-    result = verify(copied)
+    result = verify(copied, "--data", eyes)
     assert result.exit_code == 2
     assert "the bundle's reference cannot be rebuilt" in result.stderr
 
