@@ -13,7 +13,8 @@ from mggr_tf.cli.options import check_is_free, force_option, one_budget, say, su
 
 if TYPE_CHECKING:
     from mggr_tf.config import Config
-    from mggr_tf.training.run_folder import DataRecord, RunFolder
+    from mggr_tf.data.source import Split
+    from mggr_tf.training.run_folder import RunFolder
 
 _INTERRUPTED = 130
 
@@ -97,7 +98,7 @@ def train(
     say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
     if not resume:
         assert out is not None
-        run = _created(out, config, DataRecord.of(split), from_run=from_run, stage=stage)
+        run = _created(out, config, split, from_run=from_run, stage=stage)
     try:
         train_stages(
             run,
@@ -137,9 +138,9 @@ def _resumed(
 
 
 def _created(
-    out: Path, config: Config, record: DataRecord, *, from_run: Path | None, stage: str
+    out: Path, config: Config, split: Split, *, from_run: Path | None, stage: str
 ) -> RunFolder:
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.training.run_folder import DataRecord, RunFolder
 
     donor = RunFolder.open(from_run) if from_run is not None else None
     if donor is not None and donor.config.models != config.models:
@@ -149,7 +150,7 @@ def _created(
             raise UsageError(f"{out} is no run; --force replaces runs only")
         shutil.rmtree(out)
     try:
-        run = RunFolder.create(out, config, record)
+        run = RunFolder.create(out, config, DataRecord.of(split))
         if donor is not None:
             run.adopt(donor, stage=stage)
     except MggrError:
