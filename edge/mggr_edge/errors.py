@@ -10,6 +10,7 @@
     ├── BundleError          a bundle that is damaged or does not fit
     ├── RunError             a run folder that is missing, damaged or incomplete
     ├── StreamError          a picture, video or camera that cannot be read or written
+    ├── ArtifactError        a converted model is not the trained one (in mggr_export)
     └── MissingPackageError  an optional package is not installed
 
 Anything else that is raised is a fault of ours and keeps its traceback.

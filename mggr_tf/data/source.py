@@ -18,6 +18,9 @@ from mggr_tf.data.synthetic import draw_samples
 
 SYNTHETIC = "synthetic"
 
+_CROWD = 50
+"""So many people take longer to draw on one core than processes take to start."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -89,6 +92,11 @@ def open_samples(
     return samples
 
 
+def _workers(subjects: int) -> int:
+    """Processes to draw with: starting them pays for crowds only."""
+    return (os.cpu_count() or 1) if subjects >= _CROWD else 1
+
+
 def _drawn(config: Config, progress: Progress) -> EyeSamples:
     how = config.synthetic
     reported = 0
@@ -103,7 +111,7 @@ def _drawn(config: Config, progress: Progress) -> EyeSamples:
             subjects=how.subjects,
             per_group=how.per_group,
             seed=how.seed,
-            workers=os.cpu_count() or 1,
+            workers=_workers(how.subjects),
             progress=tell,
         )
     return make_samples(

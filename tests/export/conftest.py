@@ -85,7 +85,7 @@ def eyes(tmp_path_factory):
 
     from mggr_edge.angles import Gaze
     from mggr_tf.data.columbia import PatchName
-    from mggr_tf.data.synthetic import SIDES, draw_samples
+    from mggr_tf.data.synthetic.samples import SIDES, draw_samples
 
     folder = tmp_path_factory.mktemp("eyes")
     drawn = draw_samples(subjects=2, per_group=3, seed=3, heads=2)

@@ -5,10 +5,15 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mggr_edge import Bundle, Gaze
 from mggr_edge.bundle import read_bundle_files
+from mggr_export import tflite
+from mggr_export.errors import ArtifactError
 from mggr_export.export_run import CALIBRATION_PAIRS
+from mggr_export.freeze import freeze
+from mggr_export.keras_models import models_of_run
 from mggr_export.structure import check_structure, op_counts
 from mggr_export.tflite_graph import CONVOLUTIONS, read_graph
 
@@ -113,3 +118,18 @@ def test_licences_name_the_training_data_s_terms(float_bundle):
     text = (float_bundle[0] / "LICENCES.txt").read_text()
     assert "Apache-2.0 (drawn by mggr-tf)" in text
     assert "MediaPipe" in text
+
+
+@pytest.mark.slow
+def test_plain_quantisation_takes_the_warp_with_it_and_is_refused(run, monkeypatch):
+    redirector = models_of_run(run)["redirector"]
+    nothing = tf.lite.experimental.QuantizationDebugOptions()
+    monkeypatch.setattr(tflite, "_all_but_the_tail", lambda calibrated: nothing)
+    rng = np.random.default_rng(1)
+    noise = {
+        tensor.name: rng.uniform(-1, 1, (20, *tensor.shape[1:])).astype(np.float32)
+        for tensor in redirector.inputs
+    }
+    content = tflite.convert_int8(freeze(redirector), noise)
+    with pytest.raises(ArtifactError, match="is int8; the warp and all that follows"):
+        check_structure(read_graph(content), precision="int8")

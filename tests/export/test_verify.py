@@ -78,6 +78,7 @@ def test_a_wrong_warp_fails(run, copied, eyes, monkeypatch, warp):
     assert "BROKEN" in result.stdout
 
 
+@pytest.mark.slow
 def test_two_inputs_swapped_fail(run, copied, eyes):
     model = models_of_run(run)["redirector"]
 
