@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def one_budget(steps: int | None, minutes: float | None) -> None:
     """Steps or minutes, not both.
 
     Raises:
-        UsageError: both were given.
+        UsageError: both were given, or minutes that are no number.
     """
+    if minutes is not None and not math.isfinite(minutes):
+        raise UsageError(f"--minutes must be a number of minutes, got {minutes}")
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other; give one budget")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -94,14 +95,15 @@ class Loop:
         batches = self._batches(0, 2 + _TIMED_STEPS)
         for _ in range(2):
             self._run(next(batches))
-        started = time.perf_counter()
+        times = []
         for _ in range(_TIMED_STEPS):
-            metrics = self._run(next(batches))
-        float(metrics["loss"])
-        seconds = (time.perf_counter() - started) / _TIMED_STEPS
+            started = time.perf_counter()
+            float(self._run(next(batches))["loss"])
+            times.append(time.perf_counter() - started)
         for variable, value in before:
             variable.assign(value)
-        return seconds
+        # The median: a moment in which the machine was busy elsewhere is not the rule.
+        return statistics.median(times)
 
     def train(self, total: int, hooks: Hooks) -> None:
         """Trains from where it stands to step `total`.

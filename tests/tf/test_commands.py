@@ -93,6 +93,7 @@ def test_a_named_output_that_exists_is_refused(eyes):
         (["--set", "stages.joint.losses[0].w=1"], "losses[0]: unknown key 'w'"),
         (["--set", "seed=many"], "seed: expected int, got 'many'"),
         (["--steps", "3", "--minutes", "1"], "exclude each other"),
+        (["--minutes", "nan"], "--minutes must be a number"),
         (["--resume"], "--resume needs --out"),
         (["--from", "nowhere", *TINY_DATA], "nowhere is no run"),
     ],

@@ -1,0 +1,103 @@
+"""`mggr-tf quickstart`."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from mggr_edge.errors import MissingPackageError, OutputExistsError, UsageError
+from mggr_export.quickstart.names import REPORT, RUN
+from mggr_tf.cli.options import force_option, one_budget, say
+
+DEFAULT_OUT = Path("quickstart")
+
+_INTERRUPTED = 130
+_NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for everything; default quickstart, with a number behind it where that is taken.",
+)
+@click.option(
+    "--minutes",
+    default=3.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Of training; the rest takes about two more.",
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
+@force_option
+def quickstart(out: Path | None, minutes: float, seed: int, force: bool) -> None:
+    """The whole way in a few minutes: draw, train, export, redirect, report.
+
+    \b
+    Examples:
+      mggr-tf quickstart
+      mggr-tf quickstart --minutes 10 --out ten-minutes
+      mggr-tf quickstart --seed 2 --out second --force
+
+    Draws synthetic eyes, trains the coarse stage and then the joint stage on
+    them, exports a float and an int8 bundle, and runs the device pipeline on a
+    photograph in motion. Open report.html in the folder that it leaves: before
+    and after side by side, the numbers, and the commands to go on.
+
+    Needs no data and no network. Ctrl-C keeps what was trained.
+    """
+    one_budget(None, minutes)
+    folder = _folder(out, force=force)
+    _need_packages()
+    from mggr_export.quickstart.journey import travel
+
+    try:
+        outcome = travel(folder, minutes=minutes, seed=seed, say=say)
+    except KeyboardInterrupt:
+        say("\ninterrupted; " + _how_to_go_on(folder))
+        raise SystemExit(_INTERRUPTED) from None
+    seen = outcome.demo.iris
+    say(
+        f"the irises follow: yaw with slope {seen.yaw.slope:.2f}, pitch {seen.pitch.slope:.2f}; "
+        f"{sum(outcome.seconds.values()):.0f} seconds in all. Open in a browser:"
+    )
+    click.echo(outcome.folder / REPORT)
+
+
+def _folder(out: Path | None, *, force: bool) -> Path:
+    if out is None:
+        from mggr_tf.training.run_folder import free_name
+
+        return free_name(DEFAULT_OUT.parent, DEFAULT_OUT.name)
+    if out.exists() and not force:
+        raise OutputExistsError(out)
+    ours = (out / REPORT).is_file() or (out / RUN / "run.json").is_file()
+    if out.exists() and not ours:
+        raise UsageError(f"{out} was not made by quickstart; --force replaces only what was")
+    return out
+
+
+def _need_packages() -> None:
+    for module, name in _NEEDED.items():
+        if find_spec(module) is None:
+            raise MissingPackageError(name, "export")
+
+
+def _how_to_go_on(folder: Path) -> str:
+    """One command per line, from where it was when it was interrupted."""
+    from mggr_tf.training.run_folder import RunFolder
+
+    if not (folder / RUN / "run.json").is_file():
+        return "nothing was trained yet. Begin again with: mggr-tf quickstart"
+    run = RunFolder.open(folder / RUN)
+    steps = [
+        ["mggr-tf", "train", "--stage", "joint", "--out", str(run.path), "--resume"],
+        ["mggr-tf", "export", str(run.path), "--int8"],
+    ]
+    if run.is_complete("joint"):
+        del steps[0]
+    lines = [f"what was trained is kept in {run.path}. Go on with:"]
+    return "\n  ".join([*lines, *(shlex.join(step) for step in steps)])

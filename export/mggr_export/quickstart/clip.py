@@ -1,0 +1,87 @@
+"""H.264 clips made from nothing: what any browser plays, even out of a web page's own text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.streams.colour import ColourConverter, VideoColour, tag_encoder
+from mggr_edge.streams.pyav import import_pyav, stream_errors
+
+SHARP_CRF = 15
+"""Of what is processed further."""
+
+SMALL_CRF = 23
+"""Of what a report carries in its text."""
+
+_BT709, _SWSCALE_BT709 = 1, 1
+_COLOUR = VideoColour(
+    matrix=_SWSCALE_BT709,
+    is_full_range=False,
+    matrix_tag=_BT709,
+    primaries_tag=_BT709,
+    transfer_tag=_BT709,
+)
+
+WriteFrame = Callable[[NDArray[np.uint8]], None]
+
+
+@contextmanager
+def clip_writer(
+    path: Path,
+    *,
+    size: tuple[int, int],
+    rate: Fraction,
+    crf: int = SHARP_CRF,
+    comment: str | None = None,
+) -> Iterator[WriteFrame]:
+    """Gives a function that takes frame after frame; the file appears at the end, whole.
+
+    Its index stands in front, so that a browser can start before it has all of it.
+
+    Args:
+        path: an `.mp4`; one that exists is replaced.
+        size: (height, width), both even.
+        rate: frames per second.
+        crf: x264's quality, smaller is better.
+        comment: written into the file.
+
+    Raises:
+        StreamError: it cannot be written.
+    """
+    av = import_pyav()
+    height, width = size
+    with (
+        atomic_file(path, force=True) as temporary,
+        stream_errors(path, "written"),
+        av.open(str(temporary), "w", options={"movflags": "faststart"}) as container,
+    ):
+        if comment:
+            container.metadata["comment"] = comment
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        tag_encoder(stream.codec_context, _COLOUR)
+        yield _FrameWriter(container, stream, size).write
+        container.mux(stream.encode())
+
+
+class _FrameWriter:
+    def __init__(self, container: Any, stream: Any, size: tuple[int, int]) -> None:
+        self._container, self._stream, self._shape = container, stream, (*size, 3)
+        self._converter = ColourConverter(_COLOUR)
+        self._count = 0
+
+    def write(self, rgb: NDArray[np.uint8]) -> None:
+        if rgb.shape != self._shape or rgb.dtype != np.uint8:
+            raise ValueError(f"expected uint8 {self._shape}, got {rgb.dtype} {rgb.shape}")
+        frame = self._converter.frame_from_rgb(rgb)
+        frame.pts, frame.time_base = self._count, 1 / Fraction(self._stream.codec_context.framerate)
+        self._count += 1
+        self._container.mux(self._stream.encode(frame))

@@ -1,0 +1,62 @@
+"""The report: one HTML file that needs nothing but a browser."""
+
+from __future__ import annotations
+
+import os
+import platform
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.version import __version__
+from mggr_export.quickstart import names, prose, tables
+from mggr_export.quickstart.embedding import data_uri, jpeg_uri, sample_sheet
+from mggr_export.quickstart.outcome import Outcome
+from mggr_export.quickstart.portrait import SIZE_PX
+
+
+def write_report(outcome: Outcome) -> Path:
+    """Writes `report.html` into the outcome's folder; returns its path."""
+    path = outcome.folder / names.REPORT
+    with atomic_file(path, force=True) as temporary:
+        temporary.write_text(report_text(outcome), encoding="utf-8")
+    return path
+
+
+def report_text(outcome: Outcome) -> str:
+    """The whole page; pictures and clips stand in it as data URIs."""
+    template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
+    folder, demo, run = outcome.folder, outcome.demo, outcome.run
+    contract = outcome.bundles["int8"].contract
+    return Template(template).substitute(
+        minutes=prose.minutes(outcome.minutes),
+        summary=prose.summary(outcome),
+        faces_clip=data_uri(folder / names.FACES_CLIP),
+        eyes_clip=data_uri(folder / names.EYES_CLIP),
+        honest=prose.honest(outcome),
+        tiles=tables.tiles(demo),
+        chart=data_uri(folder / names.CHART_SHEET),
+        chart_alt=escape(prose.chart_in_words(demo), quote=True),
+        frames=demo.frames,
+        following_rows=tables.following_rows(demo),
+        witnesses=prose.witnesses(demo),
+        strip=jpeg_uri(folder / names.STRIP_SHEET),
+        stills=jpeg_uri(folder / names.STILLS_SHEET),
+        training_text=prose.training_text(outcome),
+        stage_rows=tables.stage_rows(outcome),
+        sample_sheet=sample_sheet(outcome),
+        bundle_text=prose.bundle_text(outcome),
+        frame_size=f"{SIZE_PX} × {SIZE_PX}",
+        machine=escape(f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}"),
+        bundle_rows=tables.bundle_rows(outcome),
+        parity_pairs=contract.parity["redirector"][0].pairs,
+        parity_rows=tables.parity_rows(outcome),
+        commands=prose.commands(outcome),
+        time_rows=tables.time_rows(outcome),
+        version=__version__,
+        seed=run.config.seed,
+        python=platform.python_version(),
+        tensorflow=escape(run.record.versions["tensorflow"]),
+    )

@@ -1,0 +1,143 @@
+"""The pictures of the report: eyes over the sweep, two whole frames, and the chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mggr_edge.angles import Gaze
+from mggr_export.quickstart.close_up import SIZE_PX as CLOSE_UP_PX
+from mggr_export.quickstart.close_up import close_up
+from mggr_export.quickstart.drawing import (
+    GAP_PX,
+    QUIET,
+    RULE,
+    Colour,
+    Picture,
+    blank,
+    dial,
+    line,
+    write,
+)
+from mggr_export.quickstart.observe import Sight
+from mggr_export.quickstart.sweep import target_at
+
+_LABEL_PX = 132
+_HEAD_PX = 34
+
+_OWN_COLOUR: Colour = (29, 111, 184)
+_IRIS_COLOUR: Colour = (201, 92, 20)
+_TARGET_COLOUR: Colour = (150, 155, 162)
+
+_CHART_PX = (290, 680)
+_CHART_RANGE_DEG = 25.0
+
+
+def strip(moments: Sequence[tuple[float, Picture, Picture]]) -> Picture:
+    """Eyes close up, before and after, one row per moment of the sweep.
+
+    Args:
+        moments: (time_s, frame before, frame after).
+    """
+    height, width = CLOSE_UP_PX
+    rows = len(moments)
+    sheet = blank((_HEAD_PX + rows * (height + GAP_PX), _LABEL_PX + 2 * (width + GAP_PX) + GAP_PX))
+    lefts = (_LABEL_PX + GAP_PX, _LABEL_PX + 2 * GAP_PX + width)
+    for text, left in zip(("before", "after"), lefts, strict=True):
+        write(sheet, text, (left + width / 2, 24), align="middle")
+    write(sheet, "target", (_LABEL_PX / 2, 24), align="middle")
+    for row, (time_s, before, after) in enumerate(moments):
+        top = _HEAD_PX + row * (height + GAP_PX)
+        _label(sheet, target_at(time_s), top=top, height=height)
+        for frame, left in zip((before, after), lefts, strict=True):
+            sheet[top : top + height, left : left + width] = close_up(frame, time_s)
+    return sheet
+
+
+def _label(sheet: Picture, target: Gaze, *, top: int, height: int) -> None:
+    dial(sheet, target, centre=(_LABEL_PX / 2, top + 52), radius_px=34)
+    if target == Gaze(0.0, 0.0):
+        write(sheet, "camera", (_LABEL_PX / 2, top + height - 34), align="middle")
+        return
+    for number, (name, angle) in enumerate((("yaw", target.yaw_deg), ("pitch", target.pitch_deg))):
+        at = (_LABEL_PX / 2, top + height - 40 + 24 * number)
+        rounded = round(angle)
+        text = f"{name} {rounded:+d}" if rounded else f"{name} 0"
+        write(sheet, text, at, height_px=12, align="middle")
+
+
+def side_by_side(before: Picture, after: Picture, target: Gaze) -> Picture:
+    """Two whole frames, and a dial of the target in the second."""
+    pair = np.concatenate([before, blank((before.shape[0], GAP_PX)), after], axis=1)
+    radius = before.shape[1] / 18
+    corner = (pair.shape[1] - 1.4 * radius, pair.shape[0] - 1.4 * radius)
+    dial(pair, target, centre=corner, radius_px=radius)
+    _tag(pair, "before", right=before.shape[1])
+    _tag(pair, "after", right=pair.shape[1])
+    return pair
+
+
+def above_each_other(before: Picture, after: Picture, time_s: float) -> Picture:
+    """The eyes close up, before above after."""
+    gap = blank((GAP_PX, CLOSE_UP_PX[1]))
+    return np.concatenate([close_up(before, time_s), gap, close_up(after, time_s)])
+
+
+def _tag(picture: Picture, text: str, *, right: int) -> None:
+    """A dark word on a light patch, in the upper right corner that ends at `right`."""
+    width, height = 84, 30
+    patch = picture[10 : 10 + height, right - 10 - width : right - 10]
+    patch[:] = cv2.addWeighted(patch, 0.2, blank((height, width)), 0.8, 0.0)
+    write(picture, text, (right - 10 - width / 2, 31), align="middle")
+
+
+def chart(sights: Sequence[Sight]) -> Picture:
+    """Yaw above pitch over time: the target, and what both witnesses saw."""
+    panels = [
+        _panel("yaw", "+ image right", sights, axis=1),
+        _panel("pitch", "+ up", sights, axis=0),
+    ]
+    return np.concatenate([_legend(), *panels])
+
+
+def _legend() -> Picture:
+    bar = blank((44, _CHART_PX[1]))
+    entries = (
+        ("target", _TARGET_COLOUR, 40),
+        ("iris model", _IRIS_COLOUR, 190),
+        ("run's own estimator", _OWN_COLOUR, 384),
+    )
+    for text, colour, left in entries:
+        line(bar, np.array([[left, 26.0], [left + 34.0, 26.0]]), colour=colour, width_px=4)
+        write(bar, text, (left + 44, 32))
+    return bar
+
+
+def _panel(name: str, direction: str, sights: Sequence[Sight], *, axis: int) -> Picture:
+    height, width = _CHART_PX
+    picture = blank(_CHART_PX)
+    left, right, top, bottom = 60.0, width - 20.0, 36.0, height - 40.0
+    end_s = max(sight.time_s for sight in sights)
+
+    def place(time_s: float, angle_deg: float) -> tuple[float, float]:
+        share = (np.clip(angle_deg, -_CHART_RANGE_DEG, _CHART_RANGE_DEG) / _CHART_RANGE_DEG + 1) / 2
+        return left + (right - left) * time_s / end_s, bottom - (bottom - top) * float(share)
+
+    write(picture, f"{name}, degrees ({direction})", (left, 22))
+    for angle in (-20, -10, 0, 10, 20):
+        y = place(0.0, angle)[1]
+        shade = QUIET if angle == 0 else RULE
+        line(picture, np.array([[left, y], [right, y]]), colour=shade, width_px=1)
+        write(picture, f"{angle:+d}" if angle else "0", (left - 8, y + 6), align="right")
+    for second in range(int(end_s) + 1):
+        write(picture, f"{second} s", (place(second, 0.0)[0], height - 14), align="middle")
+    for read, colour, width_px in (
+        (lambda sight: sight.target, _TARGET_COLOUR, 6),
+        (lambda sight: sight.estimated, _OWN_COLOUR, 2),
+        (lambda sight: sight.by_iris, _IRIS_COLOUR, 2),
+    ):
+        points = [place(sight.time_s, float(read(sight).array()[axis])) for sight in sights]
+        line(picture, np.asarray(points), colour=colour, width_px=width_px)
+    return picture
