@@ -31,8 +31,7 @@ def honest(outcome: Outcome) -> str:
         "to see that every part works together, and not enough to be good. No photograph was "
         "trained on. Expect irises that smear or wear a second rim where they go far, lids that "
         "hardly follow a look up or down, and a rest that is some degrees beside the camera. Hours "
-        "of training on real eyes, with the adversary that this short run leaves out, are what the "
-        "method is made for.",
+        "of training on real eyes are what the method, its adversary above all, is made for.",
         "How well real eyes are understood shows before anything is redirected: she looks into the "
         "lens, which is pitch 0° and yaw 0°, and this run takes her to look to "
         f"pitch {number(before.pitch_deg, digits=1, sign=True)}° and "
@@ -91,7 +90,7 @@ def commands(outcome: Outcome) -> str:
     better = "runs/better"
     steps = (
         (
-            "Train longer, with more drawn people and with the adversary, starting from this run "
+            "Train longer and with more drawn people, starting from this run "
             "(or from nothing, without <code>--from</code>):",
             ["mggr-tf", "train", "--from", str(run), "--minutes", "30", "--out", better],
         ),
