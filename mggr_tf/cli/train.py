@@ -51,6 +51,12 @@ _INTERRUPTED = 130
     type=click.Path(path_type=Path),
     help="Start from another run's weights (fine-tuning).",
 )
+@click.option(
+    "--vgg16",
+    type=click.Path(path_type=Path),
+    help="VGG-16 weights (.h5, no dense layers) for the perceptual loss; default: the "
+    "estimator's features.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the run named by --out.")
 @force_option
 def train(
@@ -63,6 +69,7 @@ def train(
     steps: int | None,
     subjects: tuple[str, ...] | None,
     from_run: Path | None,
+    vgg16: Path | None,
     resume: bool,
     force: bool,
 ) -> None:
@@ -85,7 +92,11 @@ def train(
     from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name
     from mggr_tf.training.stages import Budget, train_stages
 
+    if vgg16 is not None and not vgg16.is_file():
+        raise UsageError(f"--vgg16 {vgg16}: no such file")
     if resume:
+        if vgg16 is not None:
+            raise UsageError("--vgg16 would change a run that is being resumed; make a new one")
         run, data, subjects = _resumed(out, data, subjects, changes)
         config = run.config
     else:
@@ -98,7 +109,7 @@ def train(
     say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
     if not resume:
         assert out is not None
-        run = _created(out, config, split, from_run=from_run, stage=stage)
+        run = _created(out, config, split, from_run=from_run, stage=stage, vgg16=vgg16)
     try:
         train_stages(
             run,
@@ -138,7 +149,13 @@ def _resumed(
 
 
 def _created(
-    out: Path, config: Config, split: Split, *, from_run: Path | None, stage: str
+    out: Path,
+    config: Config,
+    split: Split,
+    *,
+    from_run: Path | None,
+    stage: str,
+    vgg16: Path | None,
 ) -> RunFolder:
     from mggr_tf.training.run_folder import DataRecord, RunFolder
 
@@ -150,7 +167,7 @@ def _created(
             raise UsageError(f"{out} is no run; --force replaces runs only")
         shutil.rmtree(out)
     try:
-        run = RunFolder.create(out, config, DataRecord.of(split))
+        run = RunFolder.create(out, config, DataRecord.of(split), vgg16=vgg16)
         if donor is not None:
             run.adopt(donor, stage=stage)
     except MggrError:

@@ -24,7 +24,7 @@ class LossContext:
         target: [B, H, W, 3], the real picture of the target gaze.
         flow: [B, H, W, 2], pixels.
         target_gaze: [B, 2], network units.
-        features: the frozen estimator's feature maps and `gaze` of the picture.
+        features: frozen feature maps, and the estimator's `gaze`, of the picture.
         target_features: the same of the target.
         verdict: the discriminator's `realness` and `gaze` of the picture; empty
             in stages that have no discriminator.
@@ -53,7 +53,9 @@ def ssim(context: LossContext) -> tf.Tensor:
 
 
 def perceptual(context: LossContext) -> tf.Tensor:
-    """Mean squared difference of the estimator's feature maps [1], averaged over levels, [B].
+    """Mean squared difference of frozen feature maps [1], averaged over levels, [B].
+
+    The maps are the estimator's, or VGG-16's (see `mggr_tf/models/perceptual.py`).
 
     Each level is divided by the target features' own mean square, so that none
     of them decides by its scale.

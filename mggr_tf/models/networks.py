@@ -15,9 +15,10 @@ from mggr_edge.errors import RunError
 from mggr_tf.config import Config
 from mggr_tf.models.coarse import build_coarse
 from mggr_tf.models.discriminator import build_discriminator
-from mggr_tf.models.estimator import FEATURES, build_estimator, build_judge
+from mggr_tf.models.estimator import build_estimator, build_judge
 from mggr_tf.models.fine import build_fine
 from mggr_tf.models.mggr import build_redirector
+from mggr_tf.models.perceptual import estimator_features, vgg16_features
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,11 @@ class Networks:
 
     Attributes:
         config: what they are built from.
+        vgg16: weights for the perceptual loss; None takes the estimator's features.
     """
 
     config: Config
+    vgg16: Path | None = None
 
     @cached_property
     def estimator(self) -> keras.Model:
@@ -81,10 +84,12 @@ class Networks:
         return build_discriminator(self.config.models.discriminator, size_px=size)
 
     @cached_property
-    def estimator_features(self) -> keras.Model:
-        """The estimator with its inner layers laid open: feature maps and `gaze`."""
-        layers = {name: self.estimator.get_layer(name).output for name in FEATURES}
-        return keras.Model(self.estimator.inputs, {**layers, "gaze": self.estimator.output})
+    def features(self) -> keras.Model:
+        """What perceptual and gaze losses look at: feature maps, and the estimator's `gaze`."""
+        if self.vgg16 is None:
+            return estimator_features(self.estimator)
+        size = self.config.conventions.patch_size
+        return vgg16_features(self.estimator, self.vgg16, size_px=size)
 
     def _seeded(self, offset: int) -> int:
         keras.utils.set_random_seed(1000 * self.config.seed + offset)

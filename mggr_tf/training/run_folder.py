@@ -96,13 +96,14 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The content of `run.json`."""
+    """The content of `run.json`; `vgg16` is the file of the perceptual loss's weights."""
 
     seed: int
     data: DataRecord
     stages: dict[str, StageRecord] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     git_revision: str | None = None
+    vgg16: str | None = None
     schema: int = SCHEMA
 
 
@@ -121,14 +122,22 @@ class RunFolder:
         self.record = record
 
     @classmethod
-    def create(cls, path: Path, config: Config, data: DataRecord) -> RunFolder:
+    def create(
+        cls, path: Path, config: Config, data: DataRecord, *, vgg16: Path | None = None
+    ) -> RunFolder:
         """Makes the folder; the caller has checked that it may.
+
+        `vgg16` are weights for the perceptual loss that the run is trained with.
 
         Raises:
             RunError: the folder cannot be made.
         """
         record = RunRecord(
-            seed=config.seed, data=data, versions=_versions(), git_revision=_git_revision()
+            seed=config.seed,
+            data=data,
+            versions=_versions(),
+            git_revision=_git_revision(),
+            vgg16=None if vgg16 is None else str(vgg16.resolve()),
         )
         run = cls(path, config, record)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def train_stages(
         say(f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order")
     shares = {s: run.config.stage(s).share for s in todo}
     with strategy.scope():
-        networks = Networks(run.config)
+        vgg16 = run.record.vgg16
+        networks = Networks(run.config, vgg16=None if vgg16 is None else Path(vgg16))
         _load_what_is_there(run, networks)
     for name in todo:
         part = shares[name] / sum(shares.values())

@@ -179,7 +179,7 @@ class RedirectionStep:
     def _context(self, picture: tf.Tensor, flow: tf.Tensor, batch: Batch) -> LossContext:
         features, target_features, verdict = {}, {}, {}
         if self._with_features:
-            look = self._networks.estimator_features
+            look = self._networks.features
             head = {"head_pose": batch["head_pose"]}
             features = look({"eye": picture, **head}, training=False)
             target_features = look({"eye": batch["target"], **head}, training=False)

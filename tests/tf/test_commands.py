@@ -94,6 +94,7 @@ def test_a_named_output_that_exists_is_refused(eyes):
         (["--set", "seed=many"], "seed: expected int, got 'many'"),
         (["--steps", "3", "--minutes", "1"], "exclude each other"),
         (["--minutes", "nan"], "--minutes must be a number"),
+        (["--vgg16", "nowhere.h5"], "nowhere.h5: no such file"),
         (["--resume"], "--resume needs --out"),
         (["--from", "nowhere", *TINY_DATA], "nowhere is no run"),
     ],

@@ -11,6 +11,7 @@ from tensorflow import keras
 
 import mggr_tf.models
 from mggr_tf.models.blocks import AddAndClip, DepthToSpace, Modulation, ResumableDropout, Scale
+from mggr_tf.models.perceptual import VGG16Input
 from mggr_tf.models.warp import BackwardWarp
 
 rng = np.random.default_rng(0)
@@ -26,6 +27,7 @@ LAYERS = {
     DepthToSpace: (DepthToSpace, picture(12)),
     AddAndClip: (AddAndClip, [picture(3), picture(3)]),
     Scale: (lambda: Scale(4.0), picture(2)),
+    VGG16Input: (VGG16Input, picture(3)),
     ResumableDropout: (lambda: ResumableDropout(0.5, seed=1), picture(2)),
 }
 
@@ -155,3 +157,9 @@ def test_dropout_repeats_itself_from_a_restored_count_and_nowhere_else():
     layer.set_weights([np.int64(1)])
     np.testing.assert_array_equal(layer(features, training=True), second)
     np.testing.assert_array_equal(layer(features), features)
+
+
+def test_vgg_is_fed_as_keras_feeds_it():
+    image = picture(3)
+    theirs = keras.applications.vgg16.preprocess_input((image.numpy() + 1) * 127.5)
+    np.testing.assert_allclose(VGG16Input()(image), theirs, atol=1e-4)

@@ -12,6 +12,8 @@ from mggr_edge.progress import no_progress
 from mggr_tf.config import load_config
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.evaluation.score_run import load_redirector
+from mggr_tf.models.networks import Networks
+from mggr_tf.models.perceptual import VGG16_FEATURES
 from mggr_tf.training.loop import Loop
 from mggr_tf.training.run_folder import DataRecord, RunFolder, free_name, newest_run
 from mggr_tf.training.stages import Budget, stages_to_train, train_stages
@@ -135,7 +137,7 @@ def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples)
 
 
 def test_timing_steps_leaves_no_trace(tmp_path, tiny_config, samples):
-    from mggr_tf.training.stages import Networks, _StageTrainer, local_strategy
+    from mggr_tf.training.stages import _StageTrainer, local_strategy
 
     run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
     networks = Networks(tiny_config)
@@ -181,6 +183,23 @@ def test_damaged_runs_are_refused(trained, tmp_path):
     (tmp_path / "run.json").write_text('{"schema": 99}')
     with pytest.raises(RunError, match="schema 99"):
         RunFolder.open(tmp_path)
+
+
+@pytest.mark.slow
+def test_perceptual_loss_on_given_vgg_weights(tmp_path, tiny_config, samples):
+    """Random weights of VGG-16's shape stand in: ImageNet's come by the user's hand."""
+    weights = tmp_path / "vgg16.h5"
+    tf.keras.applications.VGG16(
+        include_top=False, weights=None, input_shape=(64, 64, 3)
+    ).save_weights(weights)
+    run = RunFolder.create(tmp_path / "run", tiny_config, DATA, vgg16=weights)
+    features = Networks(tiny_config, vgg16=weights).features
+    assert set(features.output) == {*VGG16_FEATURES, "gaze"}
+    train(tmp_path / "run", tiny_config, samples, steps=2)
+    assert RunFolder.open(run.path).is_complete("joint")
+    (tmp_path / "no.h5").write_bytes(b"x")
+    with pytest.raises(RunError, match="no weights of VGG-16"):
+        _ = Networks(tiny_config, vgg16=tmp_path / "no.h5").features
 
 
 @pytest.mark.slow
