@@ -6,9 +6,8 @@ one; the other is mirrored on the way in and its points on the way out.
 Its outline hugs the lids better than the face mesh does. But its inner corner
 is the far end of the tear duct, further inwards and lower than the landmark by
 which training patches were cut. A crop laid around the outline as it is shows a
-straight gaze three pixels (of 64) further outwards than a training patch does,
-and a trained estimator then had the two eyes 3.5 degrees apart;
-`Eye.crop_corners` takes that back.
+straight gaze further outwards than a training patch does, and an estimator then
+has the two eyes look apart; `Eye.crop_corners` takes that back.
 
 References:
     [1] Ablavatski et al., Real-time Pupil Tracking from Monocular Video for
@@ -43,9 +42,9 @@ _UPPER_LID = slice(15, 8, -1)
 _CROP_LIDS = (3, 5, 11, 13)
 
 # What brings the inner corner onto the landmark of training patches: (inwards, up in
-# the face), in widths of the eye. Found by making crops of six people's eyes, fed to
-# the iris model again, agree with its answers on 319 frontal training patches, and
-# held against a gaze estimator: its two eyes then differ as they do on those patches.
+# the face), in widths of the eye. Fitted by hand on a few people's eyes, until the
+# iris model said the same of our crops as of frontal training patches. No command
+# repeats that fit yet; a shift a quarter smaller would serve about as well.
 _INNER_CORNER_SHIFT = (-0.11, 0.07)
 
 

@@ -54,6 +54,18 @@ def no_progress(label: str, total: int | None) -> Iterator[Advance]:
     yield _ignore
 
 
+def from_counts(advance: Advance) -> Callable[[int, int], None]:
+    """Turns `advance` into what some workers call instead: (done so far, total)."""
+    reported = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal reported
+        advance(done - reported)
+        reported = done
+
+    return tell
+
+
 def _ignore(steps: int = 1) -> None:
     pass
 

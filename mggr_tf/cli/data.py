@@ -30,18 +30,13 @@ def synth(out: Path, count: int, seed: int, force: bool) -> None:
     Example:
       mggr-tf data synth eyes/ --count 2100 --seed 1     (10 people, 210 patches each)
     """
-    from mggr_edge.progress import progress
+    from mggr_edge.progress import from_counts, progress
     from mggr_tf.data.synthetic import write_dataset
 
-    reported = 0
     with progress("drawing", count) as advance:
-
-        def tell(done: int, _total: int) -> None:
-            nonlocal reported
-            advance(done - reported)
-            reported = done
-
-        written = write_dataset(out, count=count, seed=seed, progress=tell, force=force)
+        written = write_dataset(
+            out, count=count, seed=seed, progress=from_counts(advance), force=force
+        )
     say(f"wrote {written} patches")
     click.echo(out)
 

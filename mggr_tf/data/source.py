@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mggr_edge.errors import DataError
-from mggr_edge.progress import Progress
+from mggr_edge.progress import Progress, from_counts
 from mggr_tf.config import Config
 from mggr_tf.data import columbia
 from mggr_tf.data.schema import EyeSamples, make_samples
@@ -99,20 +99,13 @@ def _workers(subjects: int) -> int:
 
 def _drawn(config: Config, progress: Progress) -> EyeSamples:
     how = config.synthetic
-    reported = 0
     with progress("drawing synthetic eyes", None) as advance:
-
-        def tell(done: int, total: int) -> None:
-            nonlocal reported
-            advance(done - reported)
-            reported = done
-
         drawn = draw_samples(
             subjects=how.subjects,
             per_group=how.per_group,
             seed=how.seed,
             workers=_workers(how.subjects),
-            progress=tell,
+            progress=from_counts(advance),
         )
     return make_samples(
         drawn.images,

@@ -94,3 +94,13 @@ def test_silent_when_stderr_is_no_terminal(
             clock.now += 1
             advance(1)
     assert stream.getvalue() == ""
+
+
+def test_counts_become_steps() -> None:
+    from mggr_edge.progress import from_counts
+
+    steps: list[int] = []
+    tell = from_counts(steps.append)
+    for done in (3, 5, 9):
+        tell(done, 9)
+    assert steps == [3, 2, 4]
