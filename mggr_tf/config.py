@@ -19,30 +19,36 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
 from mggr_tf.data.augment_config import Augmentation
-from mggr_tf.models.size import BranchSize
+from mggr_tf.models.size import BranchSize, GeneratorSize
 
 Stage = Literal["estimator", "judge", "coarse", "fine", "joint"]
 
 STAGES: tuple[Stage, ...] = ("estimator", "judge", "coarse", "fine", "joint")
 
-REQUIRED: dict[Stage, tuple[Stage, ...]] = {
-    "estimator": (),
-    "judge": (),
-    "coarse": ("estimator",),
-    "fine": ("estimator", "coarse"),
-    "joint": ("estimator", "coarse"),
-}
-"""What a stage needs to have been trained before it: the paper's order."""
+Method = Literal["mggr", "deepwarp", "prgan"]
+Guidance = Literal["gazemap", "delta", "head_pose"]
+FeatureNetwork = Literal["estimator", "alexnet", "vgg16"]
 
 LossName = Literal[
     "l1",
+    "l2",
     "ssim",
     "perceptual",
+    "lpips",
+    "style",
     "gaze",
     "flow_smoothness",
+    "cycle",
     "adversarial",
     "discriminator_gaze",
 ]
+
+NEEDS_FEATURES = frozenset({"perceptual", "lpips", "style", "gaze"})
+NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
+NEEDS_ESTIMATOR = frozenset({"gaze", "perceptual"})
+NEEDS_CYCLE = frozenset({"cycle"})
+ON_NO_PICTURE = frozenset({"flow_smoothness", "cycle"})
+"""Losses that look at something else than one of the two pictures."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,40 @@ class LossConfig:
 
     Attributes:
         name: which loss.
-        weight: what it is multiplied with.
-        picture: which picture it is put on (ignored by `flow_smoothness`).
+        weight: what it is multiplied with; 0 leaves it out.
+        picture: which picture it is put on (ignored by `flow_smoothness` and `cycle`).
     """
 
     name: LossName
     weight: float
     picture: Literal["coarse", "redirected"] = "redirected"
+
+
+@dataclass(frozen=True)
+class AdversaryConfig:
+    """How the discriminator plays.
+
+    Attributes:
+        game: `hinge` (Lim, Ye 2017), or `wasserstein` (Arjovsky et al. 2017).
+        penalty: on the gradient of its score: `real` keeps it small on real
+            pictures (R1, Mescheder et al. 2018), `between` keeps its norm at 1
+            between real and made ones (Gulrajani et al. 2017).
+        penalty_weight: what that is multiplied with.
+        gaze_weight: of its own gaze regression, where `discriminator_gaze` is a loss.
+        critic_steps: its updates for one of the generator, each on a batch of its own.
+    """
+
+    game: Literal["hinge", "wasserstein"] = "hinge"
+    penalty: Literal["none", "real", "between"] = "none"
+    penalty_weight: float = 0.0
+    gaze_weight: float = 1.0
+    critic_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.critic_steps < 1:
+            raise ValueError("critic_steps must be at least 1")
+        if (self.penalty == "none") != (self.penalty_weight == 0):
+            raise ValueError("penalty and penalty_weight go together: both, or neither")
 
 
 @dataclass(frozen=True)
@@ -71,6 +104,7 @@ class StageConfig:
         learning_rate: peak of a warm-up and cosine schedule.
         discriminator_learning_rate: the same for the discriminator.
         losses: the generator's objective; empty for estimators.
+        adversary: how the discriminator plays, where a loss needs one.
         augmentation: how pairs are changed.
     """
 
@@ -80,7 +114,13 @@ class StageConfig:
     share: float = 1.0
     discriminator_learning_rate: float = 2e-4
     losses: tuple[LossConfig, ...] = ()
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def active(self) -> tuple[LossConfig, ...]:
+        """The losses that have a weight."""
+        return tuple(loss for loss in self.losses if loss.weight != 0)
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1:
@@ -96,17 +136,40 @@ class ModelConfig:
     """Capacities.
 
     Attributes:
-        coarse, fine: the branches.
+        coarse: the branch that predicts a flow; null goes without.
+        fine: the branch that adds what the warp cannot bring; null goes without.
+        generator: PRGAN's, in place of both branches.
         discriminator: channels of its levels.
+        guidance: what the redirector is told; the others of its inputs are ignored.
+        features: whose feature maps `perceptual`, `lpips` and `style` compare.
+        features_precision: what that (frozen) network computes in; bfloat16 is
+            faster where the processor has instructions for it, and slower elsewhere.
         estimator: channels of its levels.
         judge: channels of its first level.
     """
 
-    coarse: BranchSize
-    fine: BranchSize
     discriminator: tuple[int, ...]
+    coarse: BranchSize | None = None
+    fine: BranchSize | None = None
+    generator: GeneratorSize | None = None
+    guidance: tuple[Guidance, ...] = ("gazemap", "delta", "head_pose")
+    features: FeatureNetwork = "estimator"
+    features_precision: Literal["float32", "bfloat16"] = "float32"
     estimator: tuple[int, ...] = (16, 32, 64, 96)
     judge: int = 16
+
+    def __post_init__(self) -> None:
+        if not {"gazemap", "delta"} & set(self.guidance):
+            raise ValueError("guidance must hold gazemap or delta: nothing else says where to look")
+        if self.features == "estimator" and self.features_precision != "float32":
+            raise ValueError("features_precision: the estimator computes in float32")
+
+    @property
+    def parts(self) -> tuple[Literal["coarse", "fine"], ...]:
+        """The redirector's networks that have weights files of their own."""
+        if self.generator is not None:
+            return ("fine",)
+        return tuple(name for name in ("coarse", "fine") if getattr(self, name) is not None)
 
 
 @dataclass(frozen=True)
@@ -130,6 +193,8 @@ class Config:
 
     Attributes:
         name: of the method and size.
+        method: whose redirector is built.
+        recipe: the stages that make it, in order.
         seed: of weights, batches and augmentation.
         moving_average: decay of the generator's averaged weights, which are exported.
         held_out: part of the subjects that training leaves aside when none are named.
@@ -137,7 +202,9 @@ class Config:
 
     name: str
     models: ModelConfig
-    stages: dict[str, StageConfig]
+    stages: dict[Stage, StageConfig]
+    method: Method = "mggr"
+    recipe: tuple[Stage, ...] = ("estimator", "coarse", "joint")
     seed: int = 1
     moving_average: float = 0.998
     held_out: float = 0.15
@@ -147,23 +214,79 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 <= self.moving_average < 1 or not 0 <= self.held_out < 1:
             raise ValueError("moving_average and held_out must lie in [0, 1)")
-        if set(self.stages) != set(STAGES):
-            raise ValueError(f"stages must be {', '.join(STAGES)}, got {', '.join(self.stages)}")
-        for index, loss in enumerate(self.stages["coarse"].losses):
-            if loss.name != "flow_smoothness" and loss.picture != "coarse":
-                raise ValueError(
-                    f"stages.coarse.losses[{index}]: the coarse stage has no redirected picture; "
-                    f"put {loss.name!r} `picture: coarse`"
-                )
-            if loss.name in ("adversarial", "discriminator_gaze"):
-                raise ValueError(
-                    f"stages.coarse.losses[{index}]: {loss.name!r} belongs to the fine and "
-                    "joint stages"
-                )
+        if set(self.stages) - set(STAGES):
+            unknown = ", ".join(sorted(set(self.stages) - set(STAGES)))
+            raise ValueError(f"stages: unknown {unknown}; known: {', '.join(STAGES)}")
+        if not self.recipe or set(self.recipe) - set(self.stages):
+            raise ValueError("recipe must name at least one stage, and only configured ones")
+        _check_networks(self)
+        _check_losses(self)
+
+    def has_networks_of(self, other: Config) -> bool:
+        """Whether another config's estimator and redirector fit in this one's place."""
+        ours, theirs = self.models, other.models
+        same = ("coarse", "fine", "generator", "guidance", "estimator")
+        return self.method == other.method and all(
+            getattr(ours, name) == getattr(theirs, name) for name in same
+        )
+
+    def needed(self, stage: Stage) -> tuple[Stage, ...]:
+        """What must be trained before a stage: the stages before it in the recipe.
+
+        A stage that the recipe does not hold needs all that come before its last.
+        """
+        if stage in ("estimator", "judge"):
+            return ()
+        if stage in self.recipe:
+            return self.recipe[: self.recipe.index(stage)]
+        return tuple(s for s in self.recipe[:-1] if s != stage)
 
     def stage(self, name: Stage) -> StageConfig:
-        """The config of one stage."""
+        """The config of one stage.
+
+        Raises:
+            ConfigError: the config does not hold it.
+        """
+        if name not in self.stages:
+            known = ", ".join(self.stages)
+            raise ConfigError(f"{self.name} has no stage {name!r}; its stages: {known}")
         return self.stages[name]
+
+
+def _check_networks(config: Config) -> None:
+    models, method = config.models, config.method
+    if (models.generator is not None) != (method == "prgan"):
+        raise ValueError("models.generator belongs to method prgan, and to no other")
+    if method == "prgan" and (models.coarse or models.fine):
+        raise ValueError("method prgan has a generator, no coarse and no fine branch")
+    if method == "deepwarp" and not (models.coarse and models.fine):
+        raise ValueError("method deepwarp needs both models.coarse and models.fine")
+    if method == "mggr" and not models.parts:
+        raise ValueError("method mggr needs models.coarse, models.fine or both")
+    for stage in ("coarse", "fine"):
+        if stage in config.recipe and stage not in models.parts:
+            raise ValueError(f"recipe: there is no {stage} branch to train")
+
+
+def _check_losses(config: Config) -> None:
+    for stage, settings in config.stages.items():
+        for index, loss in enumerate(settings.losses):
+            if loss.weight == 0:
+                continue
+            here = f"stages.{stage}.losses[{index}]"
+            if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
+                raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")
+            if stage == "coarse" and loss.name not in ON_NO_PICTURE and loss.picture != "coarse":
+                raise ValueError(
+                    f"{here}: the coarse stage has no redirected picture; "
+                    f"put {loss.name!r} `picture: coarse`"
+                )
+            if loss.name == "lpips" and config.models.features != "alexnet":
+                raise ValueError(f"{here}: 'lpips' needs `models.features: alexnet`")
+            if loss.name in NEEDS_ESTIMATOR and "estimator" not in config.needed(stage):
+                uses_it = loss.name == "gaze" or config.models.features == "estimator"
+                if uses_it and stage in config.recipe:
+                    raise ValueError(f"{here}: {loss.name!r} needs the estimator in the recipe")
 
 
 def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
@@ -171,7 +294,8 @@ def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
 
     Args:
         name_or_file: name of a packaged config, or a path to a .yaml.
-        changes: `key=value` with dotted keys, as `--set` takes them; values are YAML.
+        changes: `key=value` with dotted keys, as `--set` takes them; values are YAML,
+            elements of a list go by index or by their `name`.
 
     Raises:
         ConfigError: no such config, or one that does not fit; the message names the path.
@@ -253,9 +377,23 @@ def _changed(data: Any, change: str) -> Any:
 
 def _index(place: Any, step: str, change: str) -> Any:
     if isinstance(place, list):
-        if not step.isdigit() or int(step) >= len(place):
-            raise ConfigError(f"--set {change}: {step!r} is no index of a list of {len(place)}")
-        return int(step)
+        return _index_in_list(place, step, change)
     if not isinstance(place, dict):
         raise ConfigError(f"--set {change}: there is nothing below {step!r}")
     return step
+
+
+def _index_in_list(place: list[Any], step: str, change: str) -> int:
+    """A number, or the name of the one element that has it (`losses.ssim.weight=0`)."""
+    if step.isdigit() and int(step) < len(place):
+        return int(step)
+    named = [i for i, item in enumerate(place) if isinstance(item, dict) and _named(item, step)]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise ConfigError(f"--set {change}: {step!r} stands {len(named)} times; give its index")
+    raise ConfigError(f"--set {change}: {step!r} is no index or name in a list of {len(place)}")
+
+
+def _named(item: dict[str, Any], name: str) -> bool:
+    return bool(item.get("name") == name)

@@ -13,7 +13,7 @@ from mggr_edge.contract import Artifact, Contract, Training
 from mggr_edge.interpreters import Runner, TFLiteRunner
 from mggr_edge.landmark_models import find_landmark_models
 from mggr_tf.config import config_to_plain
-from mggr_tf.evaluation.score_run import load_redirector
+from mggr_tf.evaluation.score_run import load_travelling
 from mggr_tf.training.run_folder import RunFolder
 
 
@@ -31,7 +31,7 @@ def open_model(path: Path) -> Bundle:
 
 def bundle_of_run(run: RunFolder) -> Bundle:
     """A run's Keras models and this machine's landmark models as a bundle in memory."""
-    networks = load_redirector(run)
+    networks = load_travelling(run)
 
     def redirector(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         made = networks.averaged.joined(dict(inputs), training=False)

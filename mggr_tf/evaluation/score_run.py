@@ -11,7 +11,8 @@ import numpy as np
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import Progress
 from mggr_tf.data.source import open_samples
-from mggr_tf.evaluation.protocol import Scores, evaluate_pairs, refuse_seen_subjects
+from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
+from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
 
@@ -26,9 +27,10 @@ def score_run(
     data: str,
     subjects: tuple[str, ...] | None,
     limit: int,
+    yardsticks: Yardsticks,
     progress: Progress,
     say: Callable[[str], None],
-) -> tuple[Scores, dict[str, Any]]:
+) -> tuple[Evaluation, dict[str, Any]]:
     """Scores a run.
 
     Returns:
@@ -58,16 +60,16 @@ def score_run(
         made = networks.averaged.joined(dict(inputs), training=False)
         return {name: np.asarray(value) for name, value in made.items()}
 
-    with progress("evaluating", limit) as advance:
-        scores = evaluate_pairs(
-            samples,
-            redirect=redirect,
-            judge=lambda inputs: np.asarray(judge_networks.judge(dict(inputs), training=False)),
-            conventions=run.config.conventions,
-            limit=limit,
-            seed=_SEED,
-            advance=advance,
-        )
+    evaluation = evaluate_pairs(
+        samples,
+        redirect=redirect,
+        judge=lambda inputs: np.asarray(judge_networks.judge(dict(inputs), training=False)),
+        yardsticks=yardsticks,
+        conventions=run.config.conventions,
+        limit=limit,
+        seed=_SEED,
+        progress=progress,
+    )
     about = {
         "run": str(run_path),
         "judge": str(judge_path),
@@ -76,26 +78,44 @@ def score_run(
         "stages": {name: stage.done for name, stage in run.record.stages.items()},
         "versions": run.record.versions,
     }
-    return scores, about
+    return evaluation, about
 
 
 def load_redirector(run: RunFolder) -> Networks:
     """A run's networks with the weights that it shows, scores and exports.
 
     A run that was never trained past its coarse stage has an untrained fine
-    branch, whose residual is zero.
+    branch, whose residual is zero. A method that trains without an estimator
+    leaves an untrained one here.
 
     Raises:
-        RunError: the run has not even a coarse branch.
+        RunError: no stage that ends with a redirector is complete.
     """
     if not run.can_redirect():
+        last = run.config.recipe[-1]
         raise RunError(
             f"{run.path} holds no trained redirector; run: "
-            f"mggr-tf train --stage joint --out {run.path} --resume"
+            f"mggr-tf train --stage {last} --out {run.path} --resume"
         )
     networks = Networks(run.config)
-    load_weights(networks.estimator, run.weights_file("estimator"))
-    load_weights(networks.averaged.coarse, run.weights_file("coarse"))
-    if run.has_weights("fine"):
-        load_weights(networks.averaged.fine, run.weights_file("fine"))
+    if run.has_weights("estimator"):
+        load_weights(networks.estimator, run.weights_file("estimator"))
+    for name in run.config.models.parts:
+        if run.has_weights(name):
+            load_weights(networks.averaged.part(name), run.weights_file(name))
+    return networks
+
+
+def load_travelling(run: RunFolder) -> Networks:
+    """The same for a device, which must find out by itself where an eye looks.
+
+    Raises:
+        RunError: see `load_redirector`; also when the run has no estimator.
+    """
+    networks = load_redirector(run)
+    if not run.has_weights("estimator"):
+        raise RunError(
+            f"{run.path} has no gaze estimator, which a device needs; run: "
+            f"mggr-tf train --stage estimator --out {run.path} --resume"
+        )
     return networks

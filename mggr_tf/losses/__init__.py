@@ -4,18 +4,7 @@ Every function returns one value per example, to be minimised, so that a step
 can average over the global batch of a distribution strategy.
 """
 
-from mggr_tf.losses.adversary import discriminator_loss
-from mggr_tf.losses.redirection import (
-    LOSSES,
-    NEEDS_DISCRIMINATOR,
-    NEEDS_FEATURES,
-    LossContext,
-)
+from mggr_tf.losses.adversary import discriminator_loss, gradient_penalty
+from mggr_tf.losses.redirection import LOSSES, LossContext
 
-__all__ = [
-    "LOSSES",
-    "NEEDS_DISCRIMINATOR",
-    "NEEDS_FEATURES",
-    "LossContext",
-    "discriminator_loss",
-]
+__all__ = ["LOSSES", "LossContext", "discriminator_loss", "gradient_penalty"]

@@ -5,6 +5,9 @@ References:
         ECCV 2016, eq. 2.
     [2] Lim, Ye, Geometric GAN, 2017 (hinge loss).
     [3] Wang et al., Image Quality Assessment, IEEE TIP 2004 (SSIM).
+    [4] He et al., Photo-Realistic Monocular Gaze Redirection, ICCV 2019, eq. 5-8
+        (cycle and style losses).
+    [5] Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018 (LPIPS).
 """
 
 from __future__ import annotations
@@ -14,12 +17,16 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from mggr_tf.config import LossName
+from mggr_tf.models.stlpips import alex_distance
+
 
 @dataclass(frozen=True)
 class LossContext:
     """What a loss may look at.
 
     Attributes:
+        source: [B, H, W, 3], the picture that was redirected.
         picture: [B, H, W, 3], the picture that the loss is put on.
         target: [B, H, W, 3], the real picture of the target gaze.
         flow: [B, H, W, 2], pixels.
@@ -28,8 +35,11 @@ class LossContext:
         target_features: the same of the target.
         verdict: the discriminator's `realness` and `gaze` of the picture; empty
             in stages that have no discriminator.
+        cycled: [B, H, W, 3], the redirected picture brought back to the source's
+            gaze; None where no loss asks for it.
     """
 
+    source: tf.Tensor
     picture: tf.Tensor
     target: tf.Tensor
     flow: tf.Tensor
@@ -37,11 +47,25 @@ class LossContext:
     features: Mapping[str, tf.Tensor]
     target_features: Mapping[str, tf.Tensor]
     verdict: Mapping[str, tf.Tensor]
+    cycled: tf.Tensor | None = None
+
+    def maps(self) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """Feature maps of the picture and of the target, by name, without the angles."""
+        return {
+            name: (ours, self.target_features[name])
+            for name, ours in self.features.items()
+            if name != "gaze"
+        }
 
 
 def l1(context: LossContext) -> tf.Tensor:
     """Mean absolute difference in the [-1, 1] range, [B]."""
     return _mean(tf.abs(context.picture - context.target))
+
+
+def l2(context: LossContext) -> tf.Tensor:
+    """Mean squared difference in the [-1, 1] range, [B]."""
+    return _mean(tf.square(context.picture - context.target))
 
 
 def ssim(context: LossContext) -> tf.Tensor:
@@ -55,16 +79,32 @@ def ssim(context: LossContext) -> tf.Tensor:
 def perceptual(context: LossContext) -> tf.Tensor:
     """Mean squared difference of frozen feature maps [1], averaged over levels, [B].
 
-    The maps are the estimator's, or VGG-16's (see `mggr_tf/models/perceptual.py`).
-
     Each level is divided by the target features' own mean square, so that none
     of them decides by its scale.
     """
     levels = []
-    for name, real in context.target_features.items():
-        if name != "gaze":
-            size = tf.reduce_mean(tf.square(real)) + 1e-6
-            levels.append(_mean(tf.square(context.features[name] - real)) / size)
+    for ours, real in context.maps().values():
+        size = tf.reduce_mean(tf.square(real)) + 1e-6
+        levels.append(_mean(tf.square(ours - real)) / size)
+    return tf.add_n(levels) / len(levels)
+
+
+def lpips(context: LossContext) -> tf.Tensor:
+    """Learned distance of AlexNet's feature maps [5], [B]; see `mggr_tf/models/stlpips.py`."""
+    ours, real = ({name: pair[i] for name, pair in context.maps().items()} for i in (0, 1))
+    return alex_distance(ours, real)
+
+
+def style(context: LossContext) -> tf.Tensor:
+    """Mean squared difference of Gram matrices [4], averaged over levels, [B].
+
+    Each level is divided by the mean square of the target's own matrices.
+    """
+    levels = []
+    for ours, real in context.maps().values():
+        wanted = _gram(real)
+        size = tf.reduce_mean(tf.square(wanted)) + 1e-6
+        levels.append(_mean(tf.square(_gram(ours) - wanted)) / size)
     return tf.add_n(levels) / len(levels)
 
 
@@ -82,7 +122,7 @@ def flow_smoothness(context: LossContext) -> tf.Tensor:
 
 
 def adversarial(context: LossContext) -> tf.Tensor:
-    """Generator's side of the hinge loss [2]: minus the score, [B]."""
+    """Generator's side of either game [2]: minus the score, [B]."""
     return -_mean(context.verdict["realness"])
 
 
@@ -91,18 +131,30 @@ def discriminator_gaze(context: LossContext) -> tf.Tensor:
     return tf.reduce_mean(tf.square(context.verdict["gaze"] - context.target_gaze), -1)
 
 
-NEEDS_FEATURES = frozenset({"perceptual", "gaze"})
-NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
+def cycle(context: LossContext) -> tf.Tensor:
+    """Mean absolute difference of the source and its way there and back [4], [B]."""
+    return _mean(tf.abs(context.cycled - context.source))
 
-LOSSES: dict[str, Callable[[LossContext], tf.Tensor]] = {
+
+LOSSES: dict[LossName, Callable[[LossContext], tf.Tensor]] = {
     "l1": l1,
+    "l2": l2,
     "ssim": ssim,
     "perceptual": perceptual,
+    "lpips": lpips,
+    "style": style,
     "gaze": gaze,
     "flow_smoothness": flow_smoothness,
+    "cycle": cycle,
     "adversarial": adversarial,
     "discriminator_gaze": discriminator_gaze,
 }
+
+
+def _gram(features: tf.Tensor) -> tf.Tensor:
+    """Products of channels, averaged over the picture, [B, C, C]."""
+    pixels = tf.cast(tf.shape(features)[1] * tf.shape(features)[2], tf.float32)
+    return tf.einsum("bhwc,bhwd->bcd", features, features) / pixels
 
 
 def _mean(value: tf.Tensor) -> tf.Tensor:

@@ -81,6 +81,51 @@ class AddAndClip(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
+class Lighten(keras.layers.Layer):
+    """What a blend towards white adds: `sigmoid(logit) (1 - picture)` (DeepWarp, eq. 9).
+
+    Inputs:
+        picture: [B, H, W, 3] float32 in [-1, 1]; 1 is white.
+        logit: [B, H, W, 1] float32.
+
+    Returns:
+        [B, H, W, 3] float32, not negative.
+    """
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Blends; see the class."""
+        picture, logit = inputs
+        return tf.sigmoid(logit) * (1.0 - picture)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class Zeros(keras.layers.Layer):
+    """Nothing, in the shape of a picture: the output of a branch that a method lacks.
+
+    Args:
+        channels: of the output.
+
+    Inputs:
+        [B, H, W, C] float32.
+
+    Returns:
+        [B, H, W, channels] float32, all 0.
+    """
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = int(channels)
+
+    def call(self, picture: tf.Tensor) -> tf.Tensor:
+        """Makes zeros; see the class."""
+        return tf.repeat(tf.zeros_like(picture[..., :1]), self.channels, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for Keras' own serialisation."""
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
 class Scale(keras.layers.Layer):
     """Multiplies by a fixed number, to bring a head's output to its unit.
 
@@ -156,12 +201,15 @@ def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> ker
     )
 
 
-def encoder_decoder(features: tf.Tensor, condition: tf.Tensor, *, size: BranchSize) -> tf.Tensor:
+def encoder_decoder(
+    features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize
+) -> tf.Tensor:
     """Encoder, residual blocks and decoder with skips, on Keras symbolic tensors.
 
     Args:
         features: [B, H, W, C].
         condition: [B, K]; it modulates every encoder level and residual block.
+            None modulates nothing.
         size: the capacity.
 
     Returns:
@@ -171,7 +219,7 @@ def encoder_decoder(features: tf.Tensor, condition: tf.Tensor, *, size: BranchSi
     for level, width in enumerate(size.widths):
         stride = 2 if level else size.stem_stride
         features = convolution(width, stride=stride, name=f"encode{level}")(features)
-        features = Modulation(name=f"encode{level}_condition")([features, condition])
+        features = _modulated(features, condition, name=f"encode{level}_condition")
         features = keras.layers.ReLU(name=f"encode{level}_relu")(features)
         skips.append(features)
     for block in range(size.blocks):
@@ -184,10 +232,14 @@ def encoder_decoder(features: tf.Tensor, condition: tf.Tensor, *, size: BranchSi
     return features
 
 
-def _residual_block(features: tf.Tensor, condition: tf.Tensor, *, name: str) -> tf.Tensor:
+def _modulated(features: tf.Tensor, condition: tf.Tensor | None, *, name: str) -> tf.Tensor:
+    return features if condition is None else Modulation(name=name)([features, condition])
+
+
+def _residual_block(features: tf.Tensor, condition: tf.Tensor | None, *, name: str) -> tf.Tensor:
     width = features.shape[-1]
     inner = convolution(width, name=f"{name}_a")(features)
-    inner = Modulation(name=f"{name}_condition")([inner, condition])
+    inner = _modulated(inner, condition, name=f"{name}_condition")
     inner = keras.layers.ReLU(name=f"{name}_relu")(inner)
     inner = convolution(width, name=f"{name}_b")(inner)
     return keras.layers.Add(name=f"{name}_add")([features, inner])

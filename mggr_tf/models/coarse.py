@@ -8,37 +8,54 @@ from) zero flow: an untrained branch is the identity.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.models.blocks import Scale, encoder_decoder
-from mggr_tf.models.inputs import condition_of, redirector_inputs
+from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.size import BranchSize
 
-_FLOW_UNIT_PX = 4.0
+FLOW_UNIT_PX = 4.0
 """Flows are a few pixels; in this unit the head's weights stay near one."""
 
 _FIRST_FLOW_PX = 1e-3
 """Not exactly zero: at whole pixels dense_image_warp passes no gradient to the flow."""
 
 
-def build_coarse(size: BranchSize, *, size_px: int) -> keras.Model:
+def build_coarse(
+    size: BranchSize, *, size_px: int, guidance: Iterable[str] = EVERYTHING
+) -> keras.Model:
     """Builds the branch.
+
+    Args:
+        size: the capacity.
+        size_px: height and width of the patch.
+        guidance: which of the inputs beside the eye it looks at.
 
     Returns:
         model of the four redirector inputs; output flow [B, H, W, 2], pixels, (dx, dy).
     """
+    guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
-    guided = keras.layers.Concatenate(name="guided_eye")([inputs["eye"], inputs["gazemap"]])
-    features = encoder_decoder(guided, condition_of(inputs), size=size)
+    guided = guided_picture(inputs, ("eye",), guidance)
+    features = encoder_decoder(guided, condition_of(inputs, guidance), size=size)
+    flow = flow_head(features, stem_stride=size.stem_stride)
+    return keras.Model(inputs, flow, name="coarse_branch")
+
+
+def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
+    """Features to flow, [B, H, W, 2] in pixels of the patch."""
     flow = keras.layers.Conv2D(
         2,
         3,
         padding="same",
         kernel_initializer="zeros",
-        bias_initializer=keras.initializers.Constant(_FIRST_FLOW_PX / _FLOW_UNIT_PX),
+        bias_initializer=keras.initializers.Constant(_FIRST_FLOW_PX / FLOW_UNIT_PX),
         name="flow_head",
     )(features)
-    flow = Scale(_FLOW_UNIT_PX, name="flow_px")(flow)
-    if size.stem_stride == 2:
+    flow = Scale(FLOW_UNIT_PX, name="flow_px")(flow)
+    if stem_stride == 2:
         flow = keras.layers.UpSampling2D(interpolation="bilinear", name="flow_up")(flow)
-    return keras.Model(inputs, flow, name="coarse_branch")
+    return flow

@@ -5,6 +5,9 @@
     residual   = fine branch(eye, coarse, gazemap, delta, head_pose)
     redirected = clip(coarse + residual, -1, 1)
 
+For ablations either branch may be left out: without the coarse one the flow is
+zero, without the fine one the residual is.
+
 References:
     [1] MultiModal-Guided Gaze Redirection with Coarse-to-Fine Learning, arXiv 2004.03064.
 """
@@ -13,15 +16,16 @@ from __future__ import annotations
 
 from tensorflow import keras
 
-from mggr_tf.models.blocks import AddAndClip
+from mggr_tf.models.blocks import AddAndClip, Zeros
 from mggr_tf.models.inputs import redirector_inputs
 from mggr_tf.models.warp import BackwardWarp
 
 OUTPUTS = ("flow", "coarse", "residual", "redirected")
+"""What every method's redirector returns."""
 
 
 def build_redirector(
-    coarse_branch: keras.Model, fine_branch: keras.Model, *, size_px: int
+    coarse_branch: keras.Model | None, fine_branch: keras.Model | None, *, size_px: int
 ) -> keras.Model:
     """Joins two branches, which it shares, into the model that is exported.
 
@@ -29,9 +33,16 @@ def build_redirector(
         model of eye, gazemap, delta, head_pose; outputs a dict of the `OUTPUTS`.
     """
     inputs = redirector_inputs(size_px)
-    flow = coarse_branch(inputs)
-    coarse = BackwardWarp(name="warp")([inputs["eye"], flow])
-    residual = fine_branch({**inputs, "coarse": coarse})
+    eye = inputs["eye"]
+    if coarse_branch is None:
+        flow, coarse = Zeros(2, name="no_flow")(eye), eye
+    else:
+        flow = coarse_branch(inputs)
+        coarse = BackwardWarp(name="warp")([eye, flow])
+    if fine_branch is None:
+        residual = Zeros(3, name="no_residual")(eye)
+    else:
+        residual = fine_branch({**inputs, "coarse": coarse})
     redirected = AddAndClip(name="redirected")([coarse, residual])
     return keras.Model(
         inputs,

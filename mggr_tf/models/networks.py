@@ -13,29 +13,12 @@ from tensorflow import keras
 
 from mggr_edge.errors import RunError
 from mggr_tf.config import Config
-from mggr_tf.models.coarse import build_coarse
 from mggr_tf.models.discriminator import build_discriminator
 from mggr_tf.models.estimator import build_estimator, build_judge
-from mggr_tf.models.fine import build_fine
-from mggr_tf.models.mggr import build_redirector
-from mggr_tf.models.perceptual import estimator_features, vgg16_features
-
-
-@dataclass(frozen=True)
-class Redirection:
-    """The two branches and the model that joins them (they share weights)."""
-
-    coarse: keras.Model
-    fine: keras.Model
-    joined: keras.Model
-
-    @classmethod
-    def build(cls, config: Config) -> Redirection:
-        """Fresh branches."""
-        size = config.conventions.patch_size
-        coarse = build_coarse(config.models.coarse, size_px=size)
-        fine = build_fine(config.models.fine, size_px=size)
-        return cls(coarse, fine, build_redirector(coarse, fine, size_px=size))
+from mggr_tf.models.perceptual import computing_in, estimator_features, with_gaze
+from mggr_tf.models.redirection import Redirection
+from mggr_tf.models.stlpips import build_alex_features
+from mggr_tf.models.vgg16 import build_vgg16_features
 
 
 @dataclass(frozen=True)
@@ -47,7 +30,7 @@ class Networks:
 
     Attributes:
         config: what they are built from.
-        vgg16: weights for the perceptual loss; None takes the estimator's features.
+        vgg16: weights of VGG-16, where the config compares its features.
     """
 
     config: Config
@@ -85,11 +68,29 @@ class Networks:
 
     @cached_property
     def features(self) -> keras.Model:
-        """What perceptual and gaze losses look at: feature maps, and the estimator's `gaze`."""
-        if self.vgg16 is None:
-            return estimator_features(self.estimator)
+        """What perceptual and gaze losses look at: feature maps, and the estimator's `gaze`.
+
+        Raises:
+            MissingPackageError: AlexNet's weights are not installed.
+            RunError: VGG-16's weights are not given, or damaged.
+        """
         size = self.config.conventions.patch_size
-        return vgg16_features(self.estimator, self.vgg16, size_px=size)
+        match self.config.models.features:
+            case "estimator":
+                return estimator_features(self.estimator)
+            case "alexnet":
+                with computing_in(self.config.models.features_precision):
+                    features = build_alex_features(levels=5)
+                return with_gaze(features, self.estimator)
+            case "vgg16":
+                if self.vgg16 is None:
+                    raise RunError(
+                        f"config {self.config.name} compares VGG-16's features; name their "
+                        "weights with --vgg16 FILE"
+                    )
+                with computing_in(self.config.models.features_precision):
+                    features = build_vgg16_features(self.vgg16, size_px=size)
+                return with_gaze(features, self.estimator)
 
     def _seeded(self, offset: int) -> int:
         keras.utils.set_random_seed(1000 * self.config.seed + offset)

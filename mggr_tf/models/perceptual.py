@@ -1,39 +1,18 @@
 """The frozen network whose feature maps perceptual losses compare.
 
-By default the run's own gaze estimator; VGG-16, as in the paper, when its
-ImageNet weights are given by the user's own hand (they come with no package).
+The run's own gaze estimator, or a network that has seen ImageNet (`stlpips.py`,
+`vgg16.py`); the estimator says where the eye looks either way.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
-import tensorflow as tf
 from tensorflow import keras
 
-from mggr_edge.errors import RunError
 from mggr_tf.models.estimator import FEATURES
-
-VGG16_FEATURES = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
-"""relu1_2, relu2_2, relu3_3 and relu4_3 of Johnson, Alahi, Fei-Fei, ECCV 2016."""
-
-_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
-
-
-@keras.utils.register_keras_serializable("mggr_tf")
-class VGG16Input(keras.layers.Layer):
-    """RGB in [-1, 1] to what Keras' VGG-16 was trained on: BGR levels less ImageNet's mean.
-
-    Inputs:
-        [B, H, W, 3] float32 in [-1, 1].
-
-    Returns:
-        [B, H, W, 3] float32.
-    """
-
-    def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Converts; see the class."""
-        return (image[..., ::-1] + 1.0) * 127.5 - tf.constant(_IMAGENET_MEAN_BGR)
 
 
 def estimator_features(estimator: keras.Model) -> keras.Model:
@@ -46,26 +25,29 @@ def estimator_features(estimator: keras.Model) -> keras.Model:
     return keras.Model(estimator.inputs, {**layers, "gaze": estimator.output})
 
 
-def vgg16_features(estimator: keras.Model, weights: Path, *, size_px: int) -> keras.Model:
-    """The same with VGG-16's feature maps in place of the estimator's.
+def with_gaze(features: keras.Model, estimator: keras.Model) -> keras.Model:
+    """Another network's feature maps, and the estimator's `gaze`.
 
     Args:
-        estimator: it still says where the eye looks.
-        weights: Keras' VGG-16 weights without its dense layers, `.h5`.
+        features: model of eye [B, H, W, 3] in [-1, 1]; outputs a dict of feature maps.
 
-    Raises:
-        RunError: the file is missing, or holds other weights.
+    Returns:
+        model of eye and head_pose; outputs the dict, and `gaze`.
     """
-    try:
-        vgg = keras.applications.VGG16(
-            include_top=False, weights=None, input_shape=(size_px, size_px, 3)
-        )
-        vgg.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(
-            f"{weights}: no weights of VGG-16 without its dense layers (.h5): {error}"
-        ) from error
-    inner = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in VGG16_FEATURES})
     eye, head_pose = estimator.inputs
-    gaze = estimator([eye, head_pose])
-    return keras.Model(estimator.inputs, {**inner(VGG16Input(name="to_vgg")(eye)), "gaze": gaze})
+    as_float32 = keras.layers.Activation("linear", dtype="float32", name="as_float32")
+    maps = {name: as_float32(value) for name, value in features(eye).items()}
+    return keras.Model(estimator.inputs, {**maps, "gaze": estimator([eye, head_pose])})
+
+
+@contextmanager
+def computing_in(precision: Literal["float32", "bfloat16"]) -> Iterator[None]:
+    """Layers made inside compute in this precision; their weights stay float32."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(
+        "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    )
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)

@@ -31,3 +31,20 @@ class BranchSize:
             raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
         if min(*self.widths, *self.decoder) < 1 or self.blocks < 0:
             raise ValueError("widths and decoder must be positive, blocks not negative")
+
+
+@dataclass(frozen=True)
+class GeneratorSize:
+    """Capacity of PRGAN's generator.
+
+    Attributes:
+        width: channels of its first layer; two strided layers double it each.
+        blocks: residual blocks at the lowest level.
+    """
+
+    width: int
+    blocks: int = 6
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.blocks < 0:
+            raise ValueError("width must be positive, blocks not negative")

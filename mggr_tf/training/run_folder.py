@@ -29,20 +29,16 @@ from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
 from mggr_edge.version import __version__
-from mggr_tf.config import REQUIRED, Config, Stage, config_from_plain, config_to_plain
+from mggr_tf.config import Config, Stage, config_from_plain, config_to_plain
 from mggr_tf.data.source import Split
 
 SCHEMA = 1
 DEFAULT_ROOT = Path("runs")
 
-WEIGHTS_OF_STAGE: dict[Stage, tuple[str, ...]] = {
-    "estimator": ("estimator",),
-    "judge": ("judge",),
-    "coarse": ("coarse",),
-    "fine": ("fine",),
-    "joint": ("coarse", "fine"),
-}
-"""Which networks a complete stage leaves in `weights/`."""
+
+def weights_of_stage(config: Config, stage: Stage) -> tuple[str, ...]:
+    """Which networks a complete stage leaves in `weights/`."""
+    return config.models.parts if stage == "joint" else (stage,)
 
 
 @dataclass(frozen=True)
@@ -173,7 +169,7 @@ class RunFolder:
         except (OSError, ValueError, AttributeError, yaml.YAMLError, ConfigError) as error:
             raise RunError(f"{path}: the run is damaged: {error}") from error
 
-    def adopt(self, donor: RunFolder, *, stage: str) -> None:
+    def adopt(self, donor: RunFolder, *, stage: Stage) -> None:
         """Starts from another run's weights: what `stage` needs counts as trained.
 
         Raises:
@@ -185,7 +181,7 @@ class RunFolder:
         for name in names:
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(name), temporary)
-        for earlier in REQUIRED[stage]:  # type: ignore[index]  # checked by the command line
+        for earlier in self.config.needed(stage):
             if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
                 steps = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
                 self.update_stage(earlier, steps)
@@ -199,8 +195,10 @@ class RunFolder:
         return self.weights_file(name).is_file()
 
     def can_redirect(self) -> bool:
-        """Whether it holds a redirector and an estimator."""
-        return all(self.has_weights(name) for name in ("estimator", "coarse"))
+        """Whether some stage that ends with a redirector is complete."""
+        parts = self.config.models.parts
+        # A fine branch that was not trained yet adds nothing.
+        return self.has_weights("coarse" if "coarse" in parts else parts[0])
 
     def weights_file(self, name: str) -> Path:
         """Where a network's weights lie."""

@@ -22,15 +22,17 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         peak: the highest learning rate.
         total: [] int64 variable, number of steps.
+        updates_a_step: how often the optimizer moves in each of them.
     """
 
-    def __init__(self, peak: float, total: tf.Variable) -> None:
+    def __init__(self, peak: float, total: tf.Variable, *, updates_a_step: int = 1) -> None:
         self.peak = peak
         self.total = total
+        self.updates_a_step = updates_a_step
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The learning rate at `step`."""
-        total = tf.cast(self.total, tf.float32)
+        total = tf.cast(self.total * self.updates_a_step, tf.float32)
         at = tf.cast(step, tf.float32)
         warm = tf.maximum(_WARM_UP * total, 1.0)
         progress = tf.clip_by_value((at - warm) / tf.maximum(total - warm, 1.0), 0.0, 1.0)
@@ -39,4 +41,8 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as numbers."""
-        return {"peak": self.peak, "total": int(self.total)}
+        return {
+            "peak": self.peak,
+            "total": int(self.total),
+            "updates_a_step": self.updates_a_step,
+        }

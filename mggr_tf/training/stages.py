@@ -13,13 +13,13 @@ import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.progress import Progress
-from mggr_tf.config import REQUIRED, Stage
+from mggr_tf.config import STAGES, Stage
 from mggr_tf.data.pairs import all_pairs, pair_dataset
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.training.loop import Hooks, Loop
-from mggr_tf.training.run_folder import WEIGHTS_OF_STAGE, RunFolder, StageRecord
+from mggr_tf.training.run_folder import RunFolder, StageRecord, weights_of_stage
 from mggr_tf.training.sheets import sheet, write_png
 from mggr_tf.training.step import EstimatorStep, RedirectionStep, Step
 
@@ -46,7 +46,7 @@ class Budget:
 
 def stages_to_train(run: RunFolder, stage: Stage) -> tuple[Stage, ...]:
     """The stage and those before it that the run lacks, in order."""
-    return tuple(s for s in (*REQUIRED[stage], stage) if not run.is_complete(s))
+    return tuple(s for s in (*run.config.needed(stage), stage) if not run.is_complete(s))
 
 
 def train_stages(
@@ -171,11 +171,12 @@ class _StageTrainer:
     def _batches(self, first: int, last: int) -> Iterator[dict[str, tf.Tensor]]:
         """Global batches of steps [first, last): pure functions of (seed, step, replica)."""
         replicas = self._strategy.num_replicas_in_sync
+        pairs_a_step = self._config.batch * self._config.adversary.critic_steps
 
         def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return pair_dataset(
                 self._samples,
-                batch=context.get_per_replica_batch_size(self._config.batch),
+                batch=context.get_per_replica_batch_size(pairs_a_step),
                 seed=_stage_seed(self._run.config.seed, self._stage),
                 steps=(first * replicas, last * replicas),
                 augmentation=self._config.augmentation,
@@ -208,14 +209,15 @@ class _StageTrainer:
         write_png(self._run.sheet_file(self._stage, step), picture)
 
     def _keep_weights(self) -> None:
-        for name in WEIGHTS_OF_STAGE[self._stage]:
-            owner = self._networks.averaged if name in ("coarse", "fine") else self._networks
+        for name in weights_of_stage(self._run.config, self._stage):
+            of_redirector = name in self._run.config.models.parts
+            networks = self._networks
+            network = networks.averaged.part(name) if of_redirector else getattr(networks, name)
             with atomic_file(self._run.weights_file(name), force=True) as temporary:
-                save_weights(getattr(owner, name), temporary)
-            if name in ("coarse", "fine"):
+                save_weights(network, temporary)
+            if of_redirector:
                 # The next stage starts from what this one is judged by.
-                trained = getattr(self._networks.redirection, name)
-                trained.set_weights(getattr(owner, name).get_weights())
+                networks.redirection.part(name).set_weights(network.get_weights())
 
 
 class _MetricsWriter:
@@ -241,11 +243,11 @@ class _MetricsWriter:
 def _load_what_is_there(run: RunFolder, networks: Networks) -> None:
     if run.has_weights("estimator"):
         load_weights(networks.estimator, run.weights_file("estimator"))
-    for name in ("coarse", "fine"):
-        trained = getattr(networks.redirection, name)
+    for name in run.config.models.parts:
+        trained = networks.redirection.part(name)
         if run.has_weights(name):
             load_weights(trained, run.weights_file(name))
-        getattr(networks.averaged, name).set_weights(trained.get_weights())
+        networks.averaged.part(name).set_weights(trained.get_weights())
 
 
 def _announcement(stage: Stage, record: StageRecord, done: int) -> str:
@@ -262,4 +264,4 @@ def _sheet_steps(total: int, stage: Stage) -> frozenset[int]:
 
 def _stage_seed(seed: int, stage: Stage) -> int:
     """Stages of one run see different batches."""
-    return seed * 101 + list(WEIGHTS_OF_STAGE).index(stage)
+    return seed * 101 + STAGES.index(stage)

@@ -7,28 +7,27 @@ of the global batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.config import Stage, StageConfig
-from mggr_tf.losses import (
-    LOSSES,
+from mggr_tf.config import (
+    NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
     NEEDS_FEATURES,
-    LossContext,
-    discriminator_loss,
+    ON_NO_PICTURE,
+    LossConfig,
+    Stage,
+    StageConfig,
 )
+from mggr_tf.losses import LOSSES, LossContext
+from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.warp import BackwardWarp
-from mggr_tf.training.schedule import WarmUpCosine
-
-Batch = Mapping[str, tf.Tensor]
-Metrics = dict[str, tf.Tensor]
-
-_CLIP_NORM = 5.0
+from mggr_tf.training.batch import Batch, Metrics, parts_of
+from mggr_tf.training.critic import Critic
+from mggr_tf.training.optimizer import adam, apply
 
 
 class Step(Protocol):
@@ -66,7 +65,7 @@ class EstimatorStep:
         self._model = model
         self._scale = tf.constant(gaze_scale_deg)
         self._replicas = replicas
-        self._optimizer = _adam(config.learning_rate, total, model.trainable_variables)
+        self._optimizer = adam(config.learning_rate, total, model.trainable_variables)
 
     def __call__(self, batch: Batch, /) -> Metrics:
         """See `Step`."""
@@ -76,7 +75,7 @@ class EstimatorStep:
         with tf.GradientTape() as tape:
             seen = self._model({"eye": eyes, "head_pose": heads}, training=True)
             loss = tf.reduce_mean(keras.losses.huber(gaze, seen, delta=0.5)) / self._replicas
-        _apply(self._optimizer, tape, loss, self._model.trainable_variables)
+        apply(self._optimizer, tape, loss, self._model.trainable_variables)
         off = tf.reduce_mean(tf.abs(seen - gaze) * self._scale, 0) / self._replicas
         return {"loss": loss, "pitch_error_deg": off[0], "yaw_error_deg": off[1]}
 
@@ -89,9 +88,12 @@ class RedirectionStep:
     """Trains the coarse branch, the fine branch, or both against the discriminator.
 
     Args:
-        networks: all networks; the estimator must be trained, and stays as it is.
+        networks: all networks; the estimator stays as it is, and must be trained
+            where a loss asks it.
         stage: "coarse", "fine" (coarse frozen) or "joint".
-        config: the stage's.
+        config: the stage's. With several critic steps, the batch holds as many
+            times the pairs; each part meets the discriminator, the last one the
+            generator too.
         moving_average: decay of the averaged branches.
         total: variable that holds the number of steps.
         replicas: how many devices share a batch.
@@ -108,66 +110,84 @@ class RedirectionStep:
         replicas: int,
     ) -> None:
         self._networks = networks
-        self._losses = config.losses
+        self._losses = config.active
         self._replicas = replicas
         self._decay = moving_average
-        self._gaze_scale = tf.constant(networks.config.conventions.gaze_scale_deg)
+        conventions = networks.config.conventions
+        self._gaze_scale = tf.constant(conventions.gaze_scale_deg)
+        self._gazemap = Gazemap(
+            size_px=conventions.patch_size,
+            k=conventions.gazemap_k,
+            edge_px=conventions.gazemap_edge_px,
+        )
         self._warp = BackwardWarp()
-        self._with_fine = stage != "coarse"
+        self._coarse_only = stage == "coarse"
         self._trained = _trained_variables(networks, stage)
-        self._optimizer = _adam(config.learning_rate, total, self._trained)
-        names = {loss.name for loss in config.losses}
+        self._optimizer = adam(config.learning_rate, total, self._trained)
+        names = {loss.name for loss in config.active}
         self._with_features = bool(names & NEEDS_FEATURES)
-        self._adversary = bool(names & NEEDS_DISCRIMINATOR)
-        if self._adversary:
-            self._discriminator_optimizer = _adam(
-                config.discriminator_learning_rate,
-                total,
-                networks.discriminator.trainable_variables,
-                beta_1=0.5,
-            )
+        self._with_cycle = bool(names & NEEDS_CYCLE)
+        self._critic = (
+            Critic(networks, config, total=total, replicas=replicas)
+            if names & NEEDS_DISCRIMINATOR
+            else None
+        )
 
     def __call__(self, batch: Batch, /) -> Metrics:
         """See `Step`."""
+        metrics: Metrics = {}
+        parts = parts_of(batch, self._critic.steps if self._critic else 1)
+        for part in parts[:-1]:
+            assert self._critic is not None
+            self._critic.train(self._redirect(part)["redirected"], part)
+        last = parts[-1]
         with tf.GradientTape() as tape:
-            pictures = self._redirect(batch)
-            terms = self._terms(pictures, batch)
+            pictures = self._redirect(last)
+            terms = self._terms(pictures, last)
             loss = tf.add_n([config.weight * terms[_label(config)] for config in self._losses])
-        _apply(self._optimizer, tape, loss, self._trained)
-        metrics = {"loss": loss, **terms}
-        if self._adversary:
-            metrics["discriminator"] = self._train_discriminator(pictures["redirected"], batch)
+        apply(self._optimizer, tape, loss, self._trained)
+        metrics |= {"loss": loss, **terms}
+        if self._critic is not None:
+            metrics["discriminator"] = self._critic.train(pictures["redirected"], last)
         self._average()
         return metrics
 
     def state(self) -> dict[str, Any]:
         """See `Step`."""
         networks = self._networks
-        state = {
-            "coarse": networks.redirection.coarse,
-            "fine": networks.redirection.fine,
-            "averaged_coarse": networks.averaged.coarse,
-            "averaged_fine": networks.averaged.fine,
-            "optimizer": self._optimizer,
-        }
-        if self._adversary:
-            state["discriminator"] = networks.discriminator
-            state["discriminator_optimizer"] = self._discriminator_optimizer
+        state: dict[str, Any] = {"optimizer": self._optimizer}
+        for name in networks.config.models.parts:
+            state[name] = networks.redirection.part(name)
+            state[f"averaged_{name}"] = networks.averaged.part(name)
+        if self._critic is not None:
+            state |= self._critic.state()
         return state
 
     def _redirect(self, batch: Batch) -> dict[str, tf.Tensor]:
         inputs = {name: batch[name] for name in ("eye", "gazemap", "delta", "head_pose")}
-        branches = self._networks.redirection
-        if self._with_fine:
-            return dict(branches.joined(inputs, training=True))
-        flow = branches.coarse(inputs, training=True)
+        redirection = self._networks.redirection
+        if not self._coarse_only:
+            return dict(redirection.joined(inputs, training=True))
+        flow = redirection.part("coarse")(inputs, training=True)
         return {"flow": flow, "coarse": self._warp([batch["eye"], flow])}
+
+    def _back(self, redirected: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """The redirected picture, redirected to where the source looked."""
+        there = {
+            "eye": redirected,
+            "gazemap": self._gazemap(batch["source_gaze"]),
+            "delta": -batch["delta"],
+            "head_pose": batch["head_pose"],
+        }
+        return self._networks.redirection.joined(there, training=True)["redirected"]
 
     def _terms(self, pictures: Batch, batch: Batch) -> Metrics:
         """Every loss of the config, averaged over the batch, by its label."""
+        looked_at = {loss.picture for loss in self._losses if loss.name not in ON_NO_PICTURE}
+        cycled = self._back(pictures["redirected"], batch) if self._with_cycle else None
         contexts = {
-            name: self._context(pictures[name], pictures["flow"], batch)
-            for name in sorted({loss.picture for loss in self._losses} & pictures.keys())
+            name: self._context(pictures[name], pictures["flow"], cycled, batch)
+            for name in sorted(looked_at)
         }
         anywhere = next(iter(contexts.values()))
         return {
@@ -176,16 +196,19 @@ class RedirectionStep:
             for loss in self._losses
         }
 
-    def _context(self, picture: tf.Tensor, flow: tf.Tensor, batch: Batch) -> LossContext:
+    def _context(
+        self, picture: tf.Tensor, flow: tf.Tensor, cycled: tf.Tensor | None, batch: Batch
+    ) -> LossContext:
         features, target_features, verdict = {}, {}, {}
         if self._with_features:
             look = self._networks.features
             head = {"head_pose": batch["head_pose"]}
             features = look({"eye": picture, **head}, training=False)
             target_features = look({"eye": batch["target"], **head}, training=False)
-        if self._adversary:
+        if self._critic is not None:
             verdict = self._networks.discriminator(picture, training=True)
         return LossContext(
+            source=batch["eye"],
             picture=picture,
             target=batch["target"],
             flow=flow,
@@ -193,60 +216,25 @@ class RedirectionStep:
             features=features,
             target_features=target_features,
             verdict=verdict,
+            cycled=cycled,
         )
 
-    def _train_discriminator(self, redirected: tf.Tensor, batch: Batch) -> tf.Tensor:
-        discriminator = self._networks.discriminator
-        gaze = batch["target_gaze"] / self._gaze_scale
-        both = tf.concat([batch["target"], tf.stop_gradient(redirected)], 0)
-        with tf.GradientTape() as tape:
-            seen = discriminator(both, training=True)
-            halves = {name: tf.split(value, 2) for name, value in seen.items()}
-            real, fake = ({name: half[i] for name, half in halves.items()} for i in (0, 1))
-            losses = discriminator_loss(real, fake, real_gaze=gaze)
-            loss = tf.reduce_mean(losses) / self._replicas
-        _apply(self._discriminator_optimizer, tape, loss, discriminator.trainable_variables)
-        return loss
-
     def _average(self) -> None:
-        """Moves the averaged branches a little towards the trained ones."""
-        trained, averaged = self._networks.redirection, self._networks.averaged
+        """Moves the averaged networks a little towards the trained ones."""
         # Early on the average follows closely, so that it never shows the first weights.
         seen = tf.cast(self._optimizer.iterations, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + seen) / (10.0 + seen))
-        for branch in ("coarse", "fine"):
-            for slow, fast in zip(
-                getattr(averaged, branch).variables,
-                getattr(trained, branch).variables,
-                strict=True,
-            ):
-                slow.assign_sub((1.0 - decay) * (slow - fast))
+        trained, averaged = self._networks.redirection.joined, self._networks.averaged.joined
+        for slow, fast in zip(averaged.variables, trained.variables, strict=True):
+            slow.assign_sub((1.0 - decay) * (slow - fast))
 
 
 def _trained_variables(networks: Networks, stage: Stage) -> list[tf.Variable]:
-    branches = networks.redirection
-    coarse, fine = branches.coarse.trainable_variables, branches.fine.trainable_variables
-    return {"coarse": coarse, "fine": fine, "joint": coarse + fine}[stage]
+    redirection = networks.redirection
+    model = redirection.joined if stage == "joint" else redirection.part(stage)
+    variables: list[tf.Variable] = model.trainable_variables
+    return variables
 
 
-def _label(loss: Any) -> str:
+def _label(loss: LossConfig) -> str:
     return loss.name if loss.picture == "redirected" else f"{loss.name}_{loss.picture}"
-
-
-def _adam(
-    peak: float, total: tf.Variable, variables: Iterable[tf.Variable], *, beta_1: float = 0.9
-) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.Adam(
-        WarmUpCosine(peak, total), beta_1=beta_1, global_clipnorm=_CLIP_NORM
-    )
-    optimizer.build(list(variables))
-    return optimizer
-
-
-def _apply(
-    optimizer: keras.optimizers.Optimizer,
-    tape: tf.GradientTape,
-    loss: tf.Tensor,
-    variables: list[tf.Variable],
-) -> None:
-    optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))

@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_tf.losses import LOSSES, LossContext, discriminator_loss
+from mggr_tf.config import AdversaryConfig
+from mggr_tf.losses import LOSSES, LossContext, discriminator_loss, gradient_penalty
 
 rng = np.random.default_rng(0)
 
 
 def context(**changes):
     picture = tf.constant(rng.uniform(-1, 1, (2, 16, 16, 3)), tf.float32)
-    features = {"features0": tf.ones([2, 4, 4, 3]), "gaze": tf.constant([[0.5, 0.0], [1.0, 1.0]])}
+    relu1 = tf.constant(rng.uniform(0, 1, (2, 4, 4, 64)), tf.float32)
+    features = {"relu1": relu1, "gaze": tf.constant([[0.5, 0.0], [1.0, 1.0]])}
     given = {
+        "source": picture,
+        "cycled": picture,
         "picture": picture,
         "target": picture,
         "flow": tf.zeros([2, 16, 16, 2]),
@@ -71,12 +75,88 @@ def test_the_generator_wants_a_higher_score():
     np.testing.assert_allclose(LOSSES["adversarial"](context(verdict=verdict)), -2)
 
 
+def test_style_sees_which_channels_go_together_and_not_where():
+    maps = tf.constant(rng.uniform(0, 1, (1, 4, 4, 3)), tf.float32)
+    moved = tf.reverse(maps, axis=[1])
+    real = {"features0": maps, "gaze": tf.zeros([1, 2])}
+
+    def loss(ours):
+        given = {"features0": ours, "gaze": tf.zeros([1, 2])}
+        return LOSSES["style"](context(features=given, target_features=real))
+
+    np.testing.assert_allclose(loss(moved), 0, atol=1e-6)
+    # Twice the features give four times the matrix: a difference of three.
+    np.testing.assert_allclose(loss(2 * maps), 9, rtol=1e-4)
+
+
+def test_the_cycle_is_compared_with_the_source():
+    given = context()
+    off = context(source=given.source, cycled=given.source - 0.25)
+    np.testing.assert_allclose(LOSSES["cycle"](off), 0.25, rtol=1e-5)
+
+
+def paid(real, fake, gaze, *, with_gaze=True, **how):
+    return float(
+        discriminator_loss(
+            real, fake, real_gaze=gaze, how=AdversaryConfig(**how), with_gaze=with_gaze
+        )[0]
+    )
+
+
 def test_the_discriminator_pays_for_each_side_of_the_hinge_and_for_real_angles_only():
     gaze = tf.constant([[1.0, 0.0]])
     sure = {"realness": 2 * tf.ones([1, 2, 2, 1]), "gaze": gaze}
     fooled = {"realness": tf.ones([1, 2, 2, 1]), "gaze": gaze + 100}
     convinced = {"realness": -2 * tf.ones([1, 2, 2, 1]), "gaze": gaze + 100}
-    assert discriminator_loss(sure, convinced, real_gaze=gaze)[0] == 0
-    assert discriminator_loss(sure, fooled, real_gaze=gaze)[0] == 2
+    assert paid(sure, convinced, gaze) == 0
+    assert paid(sure, fooled, gaze) == 2
     off = {**sure, "gaze": gaze + 1}
-    assert discriminator_loss(off, convinced, real_gaze=gaze)[0] == 1
+    assert paid(off, convinced, gaze) == 1
+    assert paid(off, convinced, gaze, gaze_weight=5.0) == 5
+    assert paid(off, convinced, gaze, with_gaze=False) == 0
+
+
+def test_the_wasserstein_critic_pays_the_difference_of_scores():
+    gaze = tf.zeros([1, 2])
+    real = {"realness": 3 * tf.ones([1, 2, 2, 1]), "gaze": gaze}
+    fake = {"realness": 5 * tf.ones([1, 2, 2, 1]), "gaze": gaze}
+    assert paid(real, fake, gaze, game="wasserstein") == 2
+
+
+def penalty(kind, slope, mix):
+    """Of a critic that is linear in its picture, whose gradient is `slope` everywhere."""
+    real, fake = tf.ones([2, 4, 4, 3]), tf.zeros([2, 4, 4, 3])
+    return gradient_penalty(
+        lambda at: slope * tf.reduce_sum(at, [1, 2, 3], keepdims=True),
+        real,
+        fake,
+        how=AdversaryConfig(penalty=kind, penalty_weight=1.0),
+        mix=tf.fill([2, 1, 1, 1], mix),
+    )
+
+
+def test_penalties_of_a_linear_critic_have_closed_forms():
+    norm = 0.5 * np.sqrt(4 * 4 * 3)
+    np.testing.assert_allclose(penalty("real", 0.5, 0.3), norm**2 / 2, rtol=1e-5)
+    np.testing.assert_allclose(penalty("between", 0.5, 0.3), (norm - 1) ** 2, rtol=1e-5)
+
+
+def test_penalties_look_where_they_should():
+    """A critic that is quadratic in its picture: its gradient tells where it was taken."""
+
+    def squared(at):
+        return tf.reduce_sum(at**2, [1, 2, 3], keepdims=True) / 2
+
+    real, fake = tf.fill([1, 1, 1, 1], 3.0), tf.fill([1, 1, 1, 1], 1.0)
+    for kind, wanted in (("real", 3.0**2 / 2), ("between", (1.5 - 1) ** 2)):
+        how = AdversaryConfig(penalty=kind, penalty_weight=1.0)
+        mix = tf.fill([1, 1, 1, 1], 0.25)  # 0.25 * 3 + 0.75 * 1 = 1.5
+        found = gradient_penalty(squared, real, fake, how=how, mix=mix)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_a_penalty_and_its_weight_go_together():
+    with pytest.raises(ValueError, match="go together"):
+        AdversaryConfig(penalty="real")
+    with pytest.raises(ValueError, match="go together"):
+        AdversaryConfig(penalty_weight=1.0)

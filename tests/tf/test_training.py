@@ -13,7 +13,7 @@ from mggr_tf.config import load_config
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.evaluation.score_run import load_redirector
 from mggr_tf.models.networks import Networks
-from mggr_tf.models.perceptual import VGG16_FEATURES
+from mggr_tf.models.vgg16 import VGG16_FEATURES
 from mggr_tf.training.loop import Loop
 from mggr_tf.training.run_folder import DataRecord, RunFolder, free_name, newest_run
 from mggr_tf.training.stages import Budget, stages_to_train, train_stages
@@ -186,8 +186,9 @@ def test_damaged_runs_are_refused(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_perceptual_loss_on_given_vgg_weights(tmp_path, tiny_config, samples):
+def test_perceptual_loss_on_given_vgg_weights(tmp_path, tiny_changes, samples):
     """Random weights of VGG-16's shape stand in: ImageNet's come by the user's hand."""
+    tiny_config = load_config("mggr-edge", changes=[*tiny_changes, "models.features=vgg16"])
     weights = tmp_path / "vgg16.h5"
     tf.keras.applications.VGG16(
         include_top=False, weights=None, input_shape=(64, 64, 3)
@@ -197,6 +198,8 @@ def test_perceptual_loss_on_given_vgg_weights(tmp_path, tiny_config, samples):
     assert set(features.output) == {*VGG16_FEATURES, "gaze"}
     train(tmp_path / "run", tiny_config, samples, steps=2)
     assert RunFolder.open(run.path).is_complete("joint")
+    with pytest.raises(RunError, match="name their weights with --vgg16"):
+        _ = Networks(tiny_config).features
     (tmp_path / "no.h5").write_bytes(b"x")
     with pytest.raises(RunError, match="no weights of VGG-16"):
         _ = Networks(tiny_config, vgg16=tmp_path / "no.h5").features

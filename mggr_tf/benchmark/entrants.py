@@ -1,0 +1,130 @@
+"""Who takes part: the methods that are compared, and MGGR with one of its ideas taken out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["method", "equal-steps", "published-size", "ablation"]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One training of the benchmark.
+
+    Attributes:
+        name: of its run folder and its row.
+        title: what a reader is told.
+        config: a packaged config.
+        group: which comparison it belongs to.
+        changes: what is changed in the config, as `--set` takes it.
+        steps_of: trained for as many joint steps as this entrant was, not for a time.
+    """
+
+    name: str
+    title: str
+    config: str
+    group: Group
+    changes: tuple[str, ...] = ()
+    steps_of: str | None = None
+
+
+METHODS = (
+    Entrant("mggr", "MGGR", "mggr-edge", "method"),
+    Entrant("deepwarp", "DeepWarp", "deepwarp-edge", "method"),
+    Entrant("prgan", "PRGAN", "prgan-edge", "method"),
+)
+"""The decision: equal time."""
+
+EQUAL_STEPS = (
+    Entrant(
+        "deepwarp-steps",
+        "DeepWarp, as many steps as MGGR",
+        "deepwarp-edge",
+        "equal-steps",
+        steps_of="mggr",
+    ),
+    Entrant(
+        "prgan-steps", "PRGAN, as many steps as MGGR", "prgan-edge", "equal-steps", steps_of="mggr"
+    ),
+)
+
+PUBLISHED_SIZE = (
+    Entrant(
+        "prgan-published",
+        "PRGAN at its published size",
+        "prgan-paper",
+        "published-size",
+        # VGG-16's ImageNet weights are the user's to bring; AlexNet's come with a package.
+        ("models.features=alexnet", "models.features_precision=bfloat16"),
+    ),
+)
+
+CONTROL = "short"
+"""The ablation group's own complete MGGR: same budget as the others there."""
+
+ABLATIONS = (
+    Entrant(CONTROL, "MGGR, complete", "mggr-edge", "ablation"),
+    Entrant(
+        "coarse-only",
+        "coarse branch only",
+        "mggr-edge",
+        "ablation",
+        ("recipe=[estimator, coarse]",),
+    ),
+    Entrant(
+        "fine-only",
+        "fine branch only, no flow",
+        "mggr-edge",
+        "ablation",
+        (
+            "models.coarse=null",
+            "recipe=[estimator, joint]",
+        ),
+    ),
+    Entrant(
+        "no-gazemap",
+        "no gazemap",
+        "mggr-edge",
+        "ablation",
+        ("models.guidance=[delta, head_pose]",),
+    ),
+    Entrant(
+        "no-delta",
+        "no angle difference",
+        "mggr-edge",
+        "ablation",
+        ("models.guidance=[gazemap, head_pose]",),
+    ),
+    Entrant(
+        "no-head-pose",
+        "no head pose",
+        "mggr-edge",
+        "ablation",
+        ("models.guidance=[gazemap, delta]",),
+    ),
+    Entrant(
+        "no-discriminator",
+        "no discriminator",
+        "mggr-edge",
+        "ablation",
+        (
+            "stages.joint.losses.adversarial.weight=0",
+            "stages.joint.losses.discriminator_gaze.weight=0",
+        ),
+    ),
+    Entrant(
+        "no-gaze-head",
+        "discriminator without its gaze head",
+        "mggr-edge",
+        "ablation",
+        ("stages.joint.losses.discriminator_gaze.weight=0",),
+    ),
+    Entrant(
+        "one-stage",
+        "one stage: both branches from the start",
+        "mggr-edge",
+        "ablation",
+        ("recipe=[estimator, joint]",),
+    ),
+)

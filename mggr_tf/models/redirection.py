@@ -1,0 +1,74 @@
+"""The redirector of each method: the networks it is made of, and the model that joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tensorflow import keras
+
+from mggr_tf.config import Config, Method
+from mggr_tf.models.coarse import build_coarse
+from mggr_tf.models.deepwarp import build_deepwarp, build_fine_warp
+from mggr_tf.models.fine import build_fine
+from mggr_tf.models.mggr import build_redirector
+from mggr_tf.models.prgan import build_generator, build_prgan
+
+
+@dataclass(frozen=True)
+class Redirection:
+    """A redirector's networks, which share their weights with the model that joins them.
+
+    Attributes:
+        coarse: what the coarse stage trains; None where a method has none.
+        fine: what the fine stage trains (a method with one network has it here).
+        joined: model of the redirector's inputs and outputs (see ARCHITECTURE.md).
+    """
+
+    coarse: keras.Model | None
+    fine: keras.Model | None
+    joined: keras.Model
+
+    @classmethod
+    def build(cls, config: Config) -> Redirection:
+        """Fresh networks of the config's method."""
+        return _BUILDERS[config.method](config)
+
+    def part(self, name: str) -> keras.Model:
+        """`coarse` or `fine`, which must be there (see `ModelConfig.parts`)."""
+        network = getattr(self, name)
+        assert network is not None, f"this method has no {name} network"
+        return network
+
+
+def _mggr(config: Config) -> Redirection:
+    models, size_px = config.models, config.conventions.patch_size
+    coarse = fine = None
+    if models.coarse is not None:
+        coarse = build_coarse(models.coarse, size_px=size_px, guidance=models.guidance)
+    if models.fine is not None:
+        fine = build_fine(models.fine, size_px=size_px, guidance=models.guidance)
+    return Redirection(coarse, fine, build_redirector(coarse, fine, size_px=size_px))
+
+
+def _deepwarp(config: Config) -> Redirection:
+    models, size_px = config.models, config.conventions.patch_size
+    assert models.coarse is not None, "the config checks this"
+    assert models.fine is not None, "the config checks this"
+    coarse = build_coarse(models.coarse, size_px=size_px, guidance=models.guidance)
+    fine = build_fine_warp(models.fine, size_px=size_px, guidance=models.guidance)
+    return Redirection(coarse, fine, build_deepwarp(coarse, fine, size_px=size_px))
+
+
+def _prgan(config: Config) -> Redirection:
+    models, size_px = config.models, config.conventions.patch_size
+    assert models.generator is not None, "the config checks this"
+    generator = build_generator(models.generator, size_px=size_px, guidance=models.guidance)
+    return Redirection(None, generator, build_prgan(generator, size_px=size_px))
+
+
+_BUILDERS: dict[Method, Callable[[Config], Redirection]] = {
+    "mggr": _mggr,
+    "deepwarp": _deepwarp,
+    "prgan": _prgan,
+}

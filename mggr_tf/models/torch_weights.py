@@ -1,0 +1,202 @@
+"""Reads the state dicts that PyTorch saves, without PyTorch and without trust.
+
+`torch.save` writes a pickle that refers to raw storages: behind it in the same
+file (its legacy form, until PyTorch 1.5) or beside it in a zip archive. A pickle
+may name any function to call. Here only the three names that a state dict needs
+are understood, as stand-ins of our own; whatever else it names is refused before
+it is looked up.
+
+The layouts are those of PyTorch's documentation ("Serialization semantics") and
+were read off files.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import RunError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_STORAGES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
+_ELEMENT_BYTES = {"<f4": 4, "<i8": 8}
+
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+)
+"""What reading a damaged file can raise; pickle documents no shorter list."""
+
+
+def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
+    """Reads a file that `torch.save(model.state_dict(), path)` wrote, in either form.
+
+    Args:
+        path: a `.pth` file of float32 and int64 tensors.
+
+    Returns:
+        name -> array, in the file's order; float32 or int64.
+
+    Raises:
+        RunError: the file is missing, damaged, or holds anything but tensors by name.
+    """
+    try:
+        with path.open("rb") as file:
+            form = _read_zip if file.read(2) == b"PK" else _read_legacy
+            file.seek(0)
+            entries, storages = form(file, path)
+        if not isinstance(entries, Mapping):
+            raise pickle.UnpicklingError("it holds no state dict")
+        return {str(name): _resolve(name, entry, storages) for name, entry in entries.items()}
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+    except _DAMAGE as error:
+        raise RunError(
+            f"{path} is damaged or no PyTorch state dict ({error}); expected a file written by "
+            "torch.save(model.state_dict(), ...)"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Storage:
+    key: str
+    dtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class _View:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _StateDictUnpickler(pickle.Unpickler):
+    """An unpickler that knows three names, and refuses the file for any other."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        super().__init__(file)
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Our stand-in for a global that the pickle names."""
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            # Made anew each time, so that nothing a pickle writes onto it can last.
+            return lambda *arguments: _view(*arguments)
+        if module == "torch" and name in _STORAGES:
+            return _STORAGES[name]
+        raise RunError(
+            f"{self._path} asks for {module}.{name}, which no state dict needs; nothing of it "
+            "was run. Save it again with torch.save(model.state_dict(), ...)"
+        )
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """A reference to a storage; its values are read later."""
+        kind, dtype, key, _, count, *view = pid
+        if kind != "storage" or dtype not in _ELEMENT_BYTES or any(v is not None for v in view):
+            raise pickle.UnpicklingError(f"unknown reference {pid!r}")
+        return _Storage(str(key), dtype, _natural(count))
+
+
+def _view(storage: object, offset: object, shape: Any, strides: Any, *_unused: object) -> _View:
+    if not isinstance(storage, _Storage) or len(shape) != len(strides):
+        raise pickle.UnpicklingError("a tensor without its storage")
+    return _View(
+        storage,
+        _natural(offset),
+        tuple(_natural(n) for n in shape),
+        tuple(_natural(n) for n in strides),
+    )
+
+
+def _natural(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise pickle.UnpicklingError(f"{value!r} where a size belongs")
+    return value
+
+
+_Read = Callable[[_Storage], bytes]
+
+
+def _read_legacy(file: BinaryIO, path: Path) -> tuple[Any, _Read]:
+    def load() -> Any:
+        return _StateDictUnpickler(file, path).load()
+
+    if load() != _MAGIC or load() != _PROTOCOL:
+        raise ValueError("its first bytes are not PyTorch's")
+    if not load()["little_endian"]:
+        raise ValueError("it was written on a big-endian machine")
+    entries, keys = load(), load()
+    sizes = {view.storage.key: view.storage for view in entries.values() if _is_view(view)}
+    raw: dict[str, bytes] = {}
+    for key in keys:
+        (count,) = struct.unpack("<q", file.read(8))
+        storage = sizes[key]
+        if count != storage.count:
+            raise ValueError(f"storage {key} has {count} elements, expected {storage.count}")
+        raw[key] = file.read(count * _ELEMENT_BYTES[storage.dtype])
+    return entries, lambda storage: raw[storage.key]
+
+
+def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, _Read]:
+    with zipfile.ZipFile(file) as archive:
+        (pickled,) = (
+            n for n in archive.namelist() if n.count("/") == 1 and n.endswith("/data.pkl")
+        )
+        folder = pickled.removesuffix("data.pkl")
+        order = f"{folder}byteorder"
+        if order in archive.namelist() and archive.read(order) != b"little":
+            raise ValueError("it was written on a big-endian machine")
+        with archive.open(pickled) as inner:
+            entries = _StateDictUnpickler(inner, path).load()  # type: ignore[arg-type]
+        raw = {
+            key: archive.read(f"{folder}data/{key}")
+            for key in {view.storage.key for view in entries.values() if _is_view(view)}
+        }
+    return entries, lambda storage: raw[storage.key]
+
+
+def _is_view(value: object) -> bool:
+    return isinstance(value, _View)
+
+
+def _resolve(name: object, view: object, read: _Read) -> NDArray[Any]:
+    if not isinstance(view, _View):
+        raise pickle.UnpicklingError(f"{name} is no tensor")
+    flat = np.frombuffer(read(view.storage), view.storage.dtype)
+    if len(flat) != view.storage.count:
+        raise ValueError(f"{name} is cut short")
+    reach = view.offset + sum(
+        (size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)
+    )
+    if 0 not in view.shape and reach >= len(flat):
+        raise ValueError(f"{name} reaches beyond its storage")
+    strided = np.lib.stride_tricks.as_strided(
+        flat[view.offset :],
+        view.shape,
+        [stride * flat.itemsize for stride in view.strides],
+        writeable=False,
+    )
+    return np.array(strided)  # a contiguous copy of its own

@@ -1,0 +1,82 @@
+"""The discriminator's side of a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from mggr_tf.config import StageConfig
+from mggr_tf.losses import discriminator_loss, gradient_penalty
+from mggr_tf.models.networks import Networks
+from mggr_tf.training.batch import Batch
+from mggr_tf.training.optimizer import adam, apply
+
+
+class Critic:
+    """Trains the discriminator on real and redirected pictures.
+
+    Args:
+        networks: its networks.
+        config: of the stage that has the discriminator.
+        total: variable that holds the number of steps.
+        replicas: how many devices share a batch.
+
+    Attributes:
+        steps: updates for one of the generator.
+    """
+
+    def __init__(
+        self, networks: Networks, config: StageConfig, *, total: tf.Variable, replicas: int
+    ) -> None:
+        self.steps = config.adversary.critic_steps
+        self._model = networks.discriminator
+        self._how = config.adversary
+        self._replicas = replicas
+        self._gaze_scale = tf.constant(networks.config.conventions.gaze_scale_deg)
+        self._with_gaze = any(loss.name == "discriminator_gaze" for loss in config.active)
+        self._seed = networks.config.seed
+        self._optimizer = adam(
+            config.discriminator_learning_rate,
+            total,
+            self._model.trainable_variables,
+            beta_1=0.5,
+            updates_a_step=self.steps,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold, by name."""
+        return {"discriminator": self._model, "discriminator_optimizer": self._optimizer}
+
+    def train(self, redirected: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """One update; returns this replica's part of the loss."""
+        real, fake = batch["target"], tf.stop_gradient(redirected)
+        with tf.GradientTape() as tape:
+            seen = self._model(tf.concat([real, fake], 0), training=True)
+            halves = {name: tf.split(value, 2) for name, value in seen.items()}
+            on_real, on_fake = ({name: half[i] for name, half in halves.items()} for i in (0, 1))
+            loss = discriminator_loss(
+                on_real,
+                on_fake,
+                real_gaze=batch["target_gaze"] / self._gaze_scale,
+                how=self._how,
+                with_gaze=self._with_gaze,
+            )
+            if self._how.penalty != "none":
+                loss += self._how.penalty_weight * self._penalty(real, fake)
+            loss = tf.reduce_mean(loss) / self._replicas
+        # Without its second task the gaze head has no part in the loss, and stays.
+        apply(self._optimizer, tape, loss, self._model.trainable_variables)
+        return loss
+
+    def _penalty(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        # A pure function of (seed, update): a resumed run blends as the unbroken one.
+        seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
+        mix = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
+        return gradient_penalty(
+            lambda pictures: self._model(pictures, training=True)["realness"],
+            real,
+            fake,
+            how=self._how,
+            mix=mix,
+        )
