@@ -1,21 +1,28 @@
-"""`mggr-tf data`: drawing and checking eye patches."""
+"""`mggr-tf data`: drawing, cutting, checking and splitting eye patches."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import force_option, say
+from mggr_tf.cli.options import SubjectList, check_is_free, force_option, say
+
+if TYPE_CHECKING:
+    from mggr_tf.data.crop import Cropped
+    from mggr_tf.data.label import EyeLabel
+    from mggr_tf.data.scan import Scan
 
 _FOUND_BAD = 1
+_INTERRUPTED = 130
 
 
 @click.group(cls=MggrGroup)
 def data() -> None:
-    """Draw and check labelled eye patches."""
+    """Draw, cut, check and split labelled eye patches."""
 
 
 @data.command()
@@ -42,34 +49,170 @@ def synth(out: Path, count: int, seed: int, force: bool) -> None:
 
 
 @data.command()
+@click.argument("photos", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes; default: one for every core."
+)
+@force_option
+def crop(photos: Path, out: Path, workers: int | None, force: bool) -> None:
+    """Cut both eyes out of photographs, as patches of 64 x 64 pixels.
+
+    \b
+    Examples:
+      mggr-tf data crop columbia-photos/ patches/
+      mggr-tf data crop portraits/ eyes/ --workers 2
+
+    Photographs named as those of the Columbia data set (0001_2m_-15P_10V_-10H.jpg)
+    give patches that carry the same labels. Patches of any others come with an
+    eyes.csv, into which somebody must write where the eyes look before they can
+    be trained on. What could not be cut stands in not-cut.csv.
+
+    Exits with 1 when a photograph cannot be read, shows no face, or has labels
+    and not both eyes. Faces in the background whose eyes are too small are listed
+    only.
+    """
+    check_is_free(out, force=force)
+    from mggr_edge.progress import progress
+    from mggr_tf.data.crop import crop_photos
+
+    try:
+        cropped = crop_photos(photos, out, workers=workers, force=force, progress=progress)
+    except KeyboardInterrupt:
+        say("\ninterrupted; nothing was written")
+        raise SystemExit(_INTERRUPTED) from None
+    _tell_cropped(cropped, out)
+    click.echo(out)
+    if cropped.failed:
+        raise SystemExit(_FOUND_BAD)
+
+
+def _tell_cropped(cropped: Cropped, out: Path) -> None:
+    for file, what, reason in cropped.not_cut:
+        say(": ".join(part for part in (file.name, what, reason) if part))
+    say(
+        f"cut {cropped.patches} patches from {cropped.photos} photographs, "
+        f"{len(cropped.failed)} of which failed"
+    )
+    if not cropped.labelled:
+        say(f"fill in pitch_deg and yaw_deg in {out / 'eyes.csv'} to train on them")
+
+
+@data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
-    """Count patches, and list files that must not be trained on.
+    """Count patches, and list those that must not be trained on.
 
     \b
     Example:
       mggr-tf data check patches/
 
-    Counts by subject, side, head pose and gaze; lists files that are corrupt,
-    blank, of the wrong size, or show no eye. Exits with 1 when there are any.
+    Takes whatever `train --data` takes: patches in the Columbia naming, patches
+    with an eyes.csv, or MPIIGaze. Counts by subject, side, head pose and gaze;
+    lists what is corrupt, blank, of the wrong size, or shows no eye. Exits with 1
+    when there are any.
     """
-    from mggr_tf.data import columbia
+    from mggr_tf.data.readers import scan_source
 
-    scanned = columbia.scan(folder)
-    if not scanned.names and not scanned.bad:
-        raise UsageError(f"{folder} holds no patches")
-    tables = {
-        "subject": lambda name: name.subject,
-        "side": lambda name: name.side,
-        "head yaw": lambda name: f"{name.head.yaw_deg:+g}",
-        "gaze pitch": lambda name: f"{name.gaze.pitch_deg:+g}",
-        "gaze yaw": lambda name: f"{name.gaze.yaw_deg:+g}",
-    }
-    for title, what in tables.items():
-        counted = scanned.counts(what)
-        click.echo(f"{title}: " + ", ".join(f"{key} {n}" for key, n in counted.items()))
-    click.echo(f"{len(scanned.names)} good, {len(scanned.bad)} bad; {scanned.licence}")
+    scanned = scan_source(folder)
+    for line in _tables(scanned):
+        click.echo(line)
+    click.echo(f"{len(scanned.labels)} good, {len(scanned.bad)} bad; {scanned.licence}")
+    if scanned.unlabelled:
+        click.echo(f"{scanned.unlabelled} of them without a gaze, which training refuses")
     for bad in scanned.bad:
-        click.echo(f"{bad.file.name}: {bad.reason}")
+        click.echo(f"{bad.name}: {bad.reason}")
     if scanned.bad:
         raise SystemExit(_FOUND_BAD)
+
+
+def _tables(scanned: Scan) -> list[str]:
+    """One line for each thing that is counted; measured angles to the nearest 5 degrees."""
+    step = scanned.head_bin_deg or 1.0
+
+    def rounded(angle_deg: float) -> str:
+        return f"{step * round(angle_deg / step) + 0.0:+g}"
+
+    def gaze(label: EyeLabel, axis: int) -> str:
+        return "unknown" if label.gaze is None else rounded(float(label.gaze.array()[axis]))
+
+    counted = {
+        "subject": scanned.counts(lambda label: label.subject),
+        "side": scanned.counts(lambda label: label.side),
+        "head pitch": scanned.counts(lambda label: rounded(label.head.pitch_deg)),
+        "head yaw": scanned.counts(lambda label: rounded(label.head.yaw_deg)),
+        "gaze pitch": scanned.counts(lambda label: gaze(label, 0)),
+        "gaze yaw": scanned.counts(lambda label: gaze(label, 1)),
+    }
+    return [
+        f"{title}: " + ", ".join(f"{key} {count}" for key, count in counts.items())
+        for title, counts in counted.items()
+    ]
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .yaml to write.")
+@click.option("--train", type=SubjectList(), help="Who is trained on, e.g. 0001-0027.")
+@click.option("--select", type=SubjectList(), help="Who runs are compared on.")
+@click.option("--report", type=SubjectList(), help="Who is reported.")
+@click.option("--shares", help="Draw the parts in these shares instead; default 0.7,0.15,0.15.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the drawing; default 1.")
+@force_option
+def split(
+    folder: Path,
+    out: Path,
+    train: tuple[str, ...] | None,
+    select: tuple[str, ...] | None,
+    report: tuple[str, ...] | None,
+    shares: str | None,
+    seed: int | None,
+    force: bool,
+) -> None:
+    """Divide the subjects of a data set into train, select and report.
+
+    \b
+    Examples:
+      mggr-tf data split patches/ --out split.yaml
+      mggr-tf data split patches/ --out split.yaml --shares 0.8,0.1,0.1 --seed 2
+      mggr-tf data split patches/ --out split.yaml --train 0001-0027 --report 0033-0038
+
+    `train`, `evaluate` take a part of it: --split split.yaml:train
+    """
+    check_is_free(out, force=force)
+    if out.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"--out {out}: a split is a .yaml file")
+    named = train is not None or select is not None or report is not None
+    if named and (shares is not None or seed is not None):
+        raise UsageError("name the subjects or draw them: --shares and --seed are for drawing")
+    from mggr_tf.data.readers import scan_source
+    from mggr_tf.data.subject_split import PARTS, SubjectSplit, draw_split, write_split
+
+    scanned = scan_source(folder)
+    if named:
+        made = SubjectSplit(train or (), select or (), report or ())
+    else:
+        made = draw_split(
+            scanned.subjects, shares=_shares(shares), seed=1 if seed is None else seed
+        )
+    made.refuse_unknown(scanned.subjects)
+    write_split(out, made, force=force)
+    counts = scanned.counts(lambda label: label.subject)
+    for part in PARTS:
+        names = made.part(part)
+        say(f"{part}: {len(names)} subjects, {sum(counts[name] for name in names)} patches")
+    left = sorted(set(counts) - {name for part in PARTS for name in made.part(part)})
+    if left:
+        say(f"in no part: {', '.join(left)}")
+    click.echo(out)
+
+
+def _shares(text: str | None) -> tuple[float, ...]:
+    from mggr_tf.data.subject_split import SHARES
+
+    if text is None:
+        return SHARES
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--shares: expected 0.7,0.15,0.15, got {text!r}") from error

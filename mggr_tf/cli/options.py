@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,47 @@ class SubjectList(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-subjects_option = click.option(
-    "--subjects", type=SubjectList(), help="Only these, e.g. 0001-0032 or 0003,0007."
-)
+class SplitPart(click.ParamType):
+    """`columbia:train`, or `my-split.yaml:report`: the subjects of one part of a split file."""
+
+    name = "file:part"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Reads the file; a mistake in it is the user's, in one line."""
+        if isinstance(value, tuple):
+            return value
+        from mggr_tf.data.subject_split import PARTS, read_split
+
+        file, _, part = value.rpartition(":")
+        if not file or part not in PARTS:
+            self.fail(f"expected FILE:PART with a part of {', '.join(PARTS)}, got {value!r}", param)
+        subjects = read_split(file).part(part)
+        if not subjects:
+            raise DataError(f"{file}: part {part} names no subject")
+        return subjects
+
+
+def subjects_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--subjects` and `--split`; the command gets `subjects`, by whichever was given."""
+
+    @click.option("--subjects", type=SubjectList(), help="Only these, e.g. 0001-0032 or 0003,0007.")
+    @click.option(
+        "--split",
+        type=SplitPart(),
+        help="Only one part of a split file's subjects, e.g. columbia:train or split.yaml:report.",
+    )
+    @functools.wraps(command)
+    def with_subjects(
+        *args: Any, subjects: tuple[str, ...] | None, split: tuple[str, ...] | None, **kwargs: Any
+    ) -> Any:
+        if subjects is not None and split is not None:
+            raise UsageError("--subjects and --split exclude each other; name subjects in one way")
+        return command(*args, subjects=split if subjects is None else subjects, **kwargs)
+
+    return with_subjects
+
 
 force_option = click.option("--force", is_flag=True, help="Replace a named output that exists.")
 

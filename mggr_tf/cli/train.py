@@ -12,7 +12,7 @@ from mggr_edge.errors import MggrError, UsageError
 from mggr_tf.cli.options import check_is_free, force_option, one_budget, say, subjects_option
 
 if TYPE_CHECKING:
-    from mggr_tf.config import Config
+    from mggr_tf.config import Config, Stage
     from mggr_tf.data.source import Split
     from mggr_tf.training.run_folder import RunFolder
 
@@ -23,15 +23,14 @@ _INTERRUPTED = 130
 @click.option(
     "--stage",
     type=click.Choice(["estimator", "judge", "coarse", "fine", "joint"]),
-    default="joint",
-    show_default=True,
-    help="Last stage to train; stages that it needs and the run lacks come first.",
+    help="Last stage to train; stages that it needs and the run lacks come first. "
+    "Default: the last of the config's recipe.",
 )
 @click.option(
     "--data",
     default="synthetic",
     show_default=True,
-    help="A folder of patches in the Columbia naming, or `synthetic`.",
+    help="A folder of patches (see docs/data.md), or `synthetic`.",
 )
 @click.option(
     "--config",
@@ -54,13 +53,12 @@ _INTERRUPTED = 130
 @click.option(
     "--vgg16",
     type=click.Path(path_type=Path),
-    help="VGG-16 weights (.h5, no dense layers) for the perceptual loss; default: the "
-    "estimator's features.",
+    help="VGG-16 weights (.h5, no dense layers), for configs whose losses compare its features.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run named by --out.")
 @force_option
 def train(
-    stage: str,
+    stage: Stage | None,
     data: str,
     config_name: str,
     changes: tuple[str, ...],
@@ -104,6 +102,7 @@ def train(
         if out is None:
             out = free_name(DEFAULT_ROOT, config.name)
         check_is_free(out, force=force)
+    stage = stage or config.recipe[-1]
     say(f"data: {data}; config: {config.name}; run: {out}")
     split = open_split(data, config=config, subjects=subjects, progress=progress, say=say)
     say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
@@ -113,7 +112,7 @@ def train(
     try:
         train_stages(
             run,
-            stage,  # type: ignore[arg-type]  # click has checked the choice
+            stage,
             samples=split.train,
             held_out=split.held_out,
             budget=Budget(steps=steps, minutes=minutes),
@@ -154,13 +153,18 @@ def _created(
     split: Split,
     *,
     from_run: Path | None,
-    stage: str,
+    stage: Stage,
     vgg16: Path | None,
 ) -> RunFolder:
     from mggr_tf.training.run_folder import DataRecord, RunFolder
 
+    if (vgg16 is not None) != (config.models.features == "vgg16"):
+        raise UsageError(
+            f"config {config.name} compares features of {config.models.features}; "
+            "--vgg16 FILE and `models.features: vgg16` go together"
+        )
     donor = RunFolder.open(from_run) if from_run is not None else None
-    if donor is not None and donor.config.models != config.models:
+    if donor is not None and not config.has_networks_of(donor.config):
         raise UsageError(f"{donor.path} has networks of another size than config {config.name}")
     if out.exists():
         if not (out / "run.json").is_file():

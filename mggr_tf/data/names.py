@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
 from mggr_edge.errors import DataError
+
+_NAME = re.compile(r"[^\s,]+")
+_NUMBERED = re.compile(r"(?P<prefix>\D*)(?P<number>\d+)")
+_RANGE = re.compile(r"(?P<prefix>\D*)(?P<first>\d+)-(?P=prefix)(?P<last>\d+)")
 
 
 def parse_subjects(text: str) -> tuple[str, ...]:
-    """Reads `0001-0032` or `0003,0007,0010-0012`.
+    """Reads `0001-0032`, `0003,0007,0010-0012`, `p00-p09` or `anna,bert`.
+
+    Example:
+        >>> parse_subjects("p08-p10,anna")
+        ('p08', 'p09', 'p10', 'anna')
 
     Raises:
         DataError: not of that form.
     """
     names: list[str] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise DataError(f"subjects: expected 0001-0032 or 0003,0007, got {text!r}")
-        end = int(last) if dash else int(first)
-        if end < int(first):
-            raise DataError(f"subjects: {part.strip()!r} runs backwards")
-        names += [f"{number:0{len(first)}d}" for number in range(int(first), end + 1)]
+    for part in (piece.strip() for piece in text.split(",")):
+        if not _NAME.fullmatch(part) or part[0] == "-" or part[-1] == "-":
+            raise DataError(f"subjects: expected 0001-0032 or 0003,0007 or anna,bert, got {text!r}")
+        span = _RANGE.fullmatch(part)
+        if span is None:
+            names.append(part)
+            continue
+        first, last = int(span["first"]), int(span["last"])
+        if last < first:
+            raise DataError(f"subjects: {part!r} runs backwards")
+        width = len(span["first"])
+        names += [f"{span['prefix']}{number:0{width}d}" for number in range(first, last + 1)]
     return tuple(dict.fromkeys(names))
+
+
+def subjects_text(names: Iterable[str]) -> str | None:
+    """Writes names, sorted, as `parse_subjects` reads them; None where it would read others.
+
+    Example:
+        >>> subjects_text(["0007", "0001", "0002", "0003"])
+        '0001-0003,0007'
+    """
+    ordered = sorted(set(names))
+    if not ordered:
+        return None
+    runs: list[list[str]] = [[ordered[0]]]
+    for before, name in pairwise(ordered):
+        if _follows(before, name):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    text = ",".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    try:
+        return text if parse_subjects(text) == tuple(ordered) else None
+    except DataError:
+        return None
+
+
+def _follows(before: str, name: str) -> bool:
+    one, other = _NUMBERED.fullmatch(before), _NUMBERED.fullmatch(name)
+    return (
+        one is not None
+        and other is not None
+        and one["prefix"] == other["prefix"]
+        and len(one["number"]) == len(other["number"])
+        and int(other["number"]) == int(one["number"]) + 1
+    )

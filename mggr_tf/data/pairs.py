@@ -59,16 +59,19 @@ def all_pairs(samples: EyeSamples, *, limit: int, seed: int) -> NDArray[np.int64
         [P, 2] indices, (source, target).
     """
     table = pair_table(samples)
-    pairs = [
-        np.stack(np.meshgrid(row[:n], row[:n], indexing="ij"), -1).reshape(-1, 2)
-        for row, n in zip(table.members, table.counts, strict=True)
-    ]
-    stacked = np.concatenate(pairs).astype(np.int64)
-    stacked = stacked[stacked[:, 0] != stacked[:, 1]]
-    if len(stacked) > limit:
-        chosen = np.random.default_rng(seed).choice(len(stacked), limit, replace=False)
-        stacked = stacked[np.sort(chosen)]
-    return stacked
+    # Counted, not listed: thousands of patches in a group make millions of pairs.
+    ends = np.cumsum(table.counts.astype(np.int64) * (table.counts - 1))
+    total = int(ends[-1])
+    if total > limit:
+        chosen = np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))
+    else:
+        chosen = np.arange(total)
+    group = np.searchsorted(ends, chosen, side="right")
+    others = table.counts[group].astype(np.int64) - 1
+    within = chosen - (ends[group] - others * (others + 1))
+    first, second = within // others, within % others
+    second += second >= first  # a patch is no partner of its own
+    return np.stack([table.members[group, first], table.members[group, second]], 1).astype(np.int64)
 
 
 def pair_dataset(

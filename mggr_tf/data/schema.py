@@ -17,6 +17,8 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.eyecrop import mirror_image
 
+_SAME_HEAD_DEG = 0.01
+
 
 @dataclass(frozen=True)
 class EyeSamples:
@@ -27,7 +29,8 @@ class EyeSamples:
         gaze_deg: [N, 2] float32, (pitch, yaw), as seen in the (mirrored) patch.
         head_deg: [N, 2] float32, (pitch, yaw), likewise.
         subject: [N] names.
-        group: [N] int32; pairs are two patches of one group: one subject, side and head pose.
+        group: [N] int32; pairs are two patches of one group: one subject, side and head
+            pose (to within a bin, where head poses were measured).
         source: where they come from, for the record.
         licence: what may be done with what is trained on them.
     """
@@ -80,6 +83,7 @@ def make_samples(
     subjects: Sequence[str],
     source: str,
     licence: str,
+    head_bin_deg: float = 0.0,
     conventions: Conventions | None = None,
 ) -> EyeSamples:
     """Brings patches as photographed to the canonical side and groups them.
@@ -89,6 +93,9 @@ def make_samples(
         gaze_deg, head_deg: [N, 2] degrees, (pitch, yaw).
         sides: N times the subject's own side.
         subjects: N names.
+        head_bin_deg: head poses are equal when they fall into the same bin of this
+            width, one of which is centred on 0; with 0, when they are the same to a
+            hundredth of a degree. Only the grouping is binned: `head_deg` stays exact.
     """
     canonical = (conventions or Conventions()).canonical_side
     mirrored = np.asarray([side != canonical for side in sides], bool)
@@ -96,9 +103,10 @@ def make_samples(
     images[mirrored] = mirror_image(images[mirrored])
     turn = np.where(mirrored[:, None], [1.0, -1.0], [1.0, 1.0]).astype(np.float32)
     head = (head_deg * turn).astype(np.float32)
+    pose = np.floor(head / (head_bin_deg or _SAME_HEAD_DEG) + 0.5).astype(int)
     keys = [
-        (name, side, round(float(p), 2), round(float(y), 2))
-        for name, side, (p, y) in zip(subjects, sides, head, strict=True)
+        (name, side, int(p), int(y))
+        for name, side, (p, y) in zip(subjects, sides, pose, strict=True)
     ]
     number = {key: index for index, key in enumerate(sorted(set(keys)))}
     return EyeSamples(

@@ -1,4 +1,4 @@
-"""Where samples come from: a folder of patches, or the renderer."""
+"""Where samples come from: any kind of data that a reader knows, or the renderer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress, from_counts
 from mggr_tf.config import Config
-from mggr_tf.data import columbia
+from mggr_tf.data.columbia import SYNTHETIC_LICENCE
+from mggr_tf.data.readers import scan_source
+from mggr_tf.data.scan import samples_of
 from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.data.synthetic import draw_samples
 
@@ -42,7 +44,7 @@ def open_split(
     """Opens training data.
 
     Args:
-        source: `synthetic`, or a folder of patches in the Columbia naming.
+        source: `synthetic`, or a folder that one of `readers.READERS` recognises.
         config: how much is drawn, and what part is held out.
         subjects: train on exactly these; None holds some of them all out.
         say: told about files that are left out.
@@ -79,15 +81,16 @@ def open_samples(
     if source == SYNTHETIC:
         samples = _drawn(config, progress)
         return samples if subjects is None else samples.of_subjects(subjects)
-    samples, scanned = columbia.load(Path(source), subjects=subjects)
+    scanned = scan_source(Path(source), subjects=subjects)
+    samples = samples_of(scanned, source=Path(source))
     if subjects is not None:
         missing = sorted(set(subjects) - set(samples.subjects))
         if missing:
             raise DataError(f"{source} has no patch of subject {', '.join(missing)}")
     if scanned.bad:
         say(
-            f"{source}: left out {len(scanned.bad)} patches that are blank or show no eye "
-            f"(`mggr-tf data check {source}` lists them)"
+            f"{source}: left out {len(scanned.bad)} patches that show no eye or have no "
+            f"possible label (`mggr-tf data check {source}` lists them)"
         )
     return samples
 
@@ -114,5 +117,5 @@ def _drawn(config: Config, progress: Progress) -> EyeSamples:
         sides=["left" if side else "right" for side in drawn.side],
         subjects=[f"{number:05d}" for number in drawn.subject],
         source=f"synthetic, seed {how.seed}",
-        licence=columbia.SYNTHETIC_LICENCE,
+        licence=SYNTHETIC_LICENCE,
     )

@@ -8,7 +8,7 @@ from mggr_edge.angles import Gaze
 from mggr_edge.errors import DataError
 from mggr_tf.data import columbia
 from mggr_tf.data.columbia import PatchName, parse_name
-from mggr_tf.data.names import parse_subjects
+from mggr_tf.data.scan import samples_of
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_other_names_are_refused_with_an_example(bad):
 def test_left_eyes_are_mirrored_and_their_yaws_turned(tmp_path, eye):
     put(tmp_path, "0001_2m_15P_10V_-5H_L.jpg", eye)
     put(tmp_path, "0001_2m_15P_10V_-5H_R.jpg", eye)
-    samples, _ = columbia.load(tmp_path)
+    samples = samples_of(columbia.scan(tmp_path), source=tmp_path)
     np.testing.assert_array_equal(samples.images[1], samples.images[0][:, ::-1])
     np.testing.assert_array_equal(samples.gaze_deg, [[10, -5], [10, 5]])
     np.testing.assert_array_equal(samples.head_deg, [[0, 15], [0, -15]])
@@ -55,8 +55,8 @@ def test_bad_patches_are_found_and_named(tmp_path, eye):
     (tmp_path / "0001_2m_0P_10V_0H_L.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "0001_2m_0P_10V_5H_L.jpg").write_bytes(b"")
     scanned = columbia.scan(tmp_path)
-    assert [n.gaze for n in scanned.names] == [Gaze(0, 0)]
-    assert {b.file.name: b.reason for b in scanned.bad} == {
+    assert [label.gaze for label in scanned.labels] == [Gaze(0, 0)]
+    assert {bad.name: bad.reason for bad in scanned.bad} == {
         "0001_2m_0P_0V_5H_L.jpg": "blank",
         "0001_2m_0P_0V_10H_L.jpg": "shows no eye",
         "0001_2m_0P_0V_15H_L.jpg": "64 x 32 pixels instead of 64 x 64",
@@ -69,20 +69,46 @@ def test_training_refuses_a_folder_with_corrupt_files(tmp_path, eye):
     put(tmp_path, "0001_2m_0P_0V_0H_L.jpg", eye)
     (tmp_path / "0001_2m_0P_10V_5H_L.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"10V_5H_L\.jpg: corrupt"):
-        columbia.load(tmp_path)
+        samples_of(columbia.scan(tmp_path), source=tmp_path)
 
 
-@pytest.mark.parametrize("make", [False, True])
-def test_missing_and_empty_folders_are_refused(tmp_path, make):
-    folder = tmp_path / "patches"
-    if make:
-        folder.mkdir()
-    with pytest.raises(DataError, match="patches"):
-        columbia.load(folder)
+def test_patches_that_show_no_eye_are_left_out(tmp_path, eye):
+    put(tmp_path, "0001_2m_0P_0V_0H_L.jpg", eye)
+    put(tmp_path, "0001_2m_0P_0V_5H_L.jpg", np.full_like(eye, 200))
+    assert len(samples_of(columbia.scan(tmp_path), source=tmp_path)) == 1
+    (tmp_path / "0001_2m_0P_0V_0H_L.jpg").unlink()
+    with pytest.raises(DataError, match="not one of 1 patches can be used"):
+        samples_of(columbia.scan(tmp_path), source=tmp_path)
 
 
-def test_subject_lists():
-    assert parse_subjects("0001-0003,0007") == ("0001", "0002", "0003", "0007")
-    for bad in ("", "a", "3-", "0003-0001"):
-        with pytest.raises(DataError, match="subjects"):
-            parse_subjects(bad)
+def test_a_photograph_is_no_patch_and_the_error_says_what_to_do():
+    name = columbia.parse_photo_name("0001_2m_-15P_10V_-10H.JPG")
+    assert name == columbia.PhotoName("0001", Gaze(0, -15), Gaze(10, -10))
+    assert name.patch("left").file_name() == "0001_2m_-15P_10V_-10H_R.jpg"
+    assert columbia.parse_photo_name("0001_2m_-15P_10V_-10H_L.jpg") is None
+    with pytest.raises(DataError, match="mggr-tf data crop"):
+        parse_name("0001_2m_-15P_10V_-10H.jpg")
+    with pytest.raises(DataError, match=r"0001_2m_0P_99V_0H\.jpg: pitch_deg must lie in"):
+        columbia.parse_photo_name("0001_2m_0P_99V_0H.jpg")
+
+
+@pytest.mark.parametrize(
+    ("extra", "licence"),
+    [
+        ({}, columbia.LICENCE),
+        ({"SYNTHETIC": "drawn"}, columbia.SYNTHETIC_LICENCE),
+        ({"licence.txt": "\ufeffCC BY 4.0,\nby me\n"}, "CC BY 4.0, by me"),
+    ],
+)
+def test_the_licence_is_what_lies_beside_the_patches(tmp_path, eye, extra, licence):
+    put(tmp_path, "0001_2m_0P_0V_0H_L.jpg", eye)
+    for name, text in extra.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert columbia.scan(tmp_path).licence == licence
+
+
+def test_an_empty_licence_is_refused(tmp_path, eye):
+    put(tmp_path, "0001_2m_0P_0V_0H_L.jpg", eye)
+    (tmp_path / "licence.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"licence\.txt is empty"):
+        columbia.scan(tmp_path)

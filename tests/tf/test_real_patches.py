@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_tf.data import columbia
+from mggr_tf.data.readers import scan_source
+from mggr_tf.data.scan import samples_of
 
 pytestmark = [
     pytest.mark.columbia,
@@ -20,7 +21,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def loaded():
     subjects = [f"{number:04d}" for number in range(1, 13)]
-    return columbia.load(Path(os.environ["MGGR_COLUMBIA"]), subjects=subjects)
+    folder = Path(os.environ["MGGR_COLUMBIA"])
+    scanned = scan_source(folder, subjects=subjects)
+    return samples_of(scanned, source=folder), scanned
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def dark_centre(images):
 def test_the_iris_goes_where_the_labels_say(loaded, side):
     """In canonical patches yaw + lies to the right for both eyes, and pitch + up."""
     samples, scanned = loaded
-    shown = np.array([name.side == side for name in scanned.names])
+    shown = np.array([label.side == side for label in scanned.labels])
 
     def centre(axis, sign):
         return dark_centre(samples.images[shown & (np.sign(samples.gaze_deg[:, axis]) == sign)])

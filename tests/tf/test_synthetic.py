@@ -228,17 +228,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_dataset_is_read_back_by_the_columbia_loader(folder: Path) -> None:
     scanned = columbia.scan(folder)
-    assert len(scanned.names) == 50
+    assert len(scanned.labels) == 50
     assert scanned.bad == ()
     assert scanned.licence == columbia.SYNTHETIC_LICENCE
     files = {f.name for f in folder.glob("*.jpg")}
-    assert {name.file_name() for name in scanned.names} == files
-    groups = scanned.counts(lambda n: f"{n.subject} {n.head.yaw_deg} {n.side}")
+    assert {columbia.parse_name(file).label() for file in files} == set(scanned.labels)
+    groups = scanned.counts(lambda label: f"{label.subject} {label.head.yaw_deg} {label.side}")
     assert sorted(groups.values()) == [8, 21, 21]
 
 
 def test_dataset_labels_the_eye_by_where_its_nose_is(folder: Path) -> None:
-    names = columbia.scan(folder).names
+    names = [columbia.parse_name(file.name) for file in folder.glob("*.jpg")]
     person = Subject.draw([1, 0])
     name = next(n for n in names if n.side == "right" and n.gaze == Gaze(10, 15))
     assert name.file_name() == "0001_2m_0P_10V_15H_L.jpg"

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from itertools import islice, product
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from mggr_edge.angles import Gaze, Side
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.errors import UsageError
 from mggr_tf.data.columbia import SYNTHETIC_MARK, PatchName
+from mggr_tf.data.patch_files import patch_jpeg
 from mggr_tf.data.synthetic.render import render_eye
 from mggr_tf.data.synthetic.samples import Progress
 from mggr_tf.data.synthetic.subject import Subject
@@ -28,7 +28,6 @@ YAWS_DEG = (-15, -10, -5, 0, 5, 10, 15)
 PICTURES_PER_SUBJECT = len(HEAD_YAWS_DEG) * 2 * len(PITCHES_DEG) * len(YAWS_DEG)
 
 _SIDES: tuple[Side, Side] = ("right", "left")
-_JPEG_QUALITY = 95
 _MARK_TEXT = "Drawn by mggr-tf ({count} patches, seed {seed}); no person was photographed.\n"
 
 
@@ -60,7 +59,7 @@ def write_dataset(
         raise UsageError(f"seed: expected 0 or more, got {seed}")
     with atomic_folder(out, force=force) as partial:
         for done, (name, image) in enumerate(islice(_pictures(seed), count), 1):
-            (partial / name).write_bytes(_jpeg(image))
+            (partial / name).write_bytes(patch_jpeg(image))
             if progress is not None:
                 progress(done, count)
         (partial / SYNTHETIC_MARK).write_text(_MARK_TEXT.format(count=count, seed=seed))
@@ -89,10 +88,3 @@ def _pictures(seed: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
             )
             yield name.file_name(), eye.image
         number += 1
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    made, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-    assert made, "OpenCV could not encode a JPEG"
-    return data.tobytes()

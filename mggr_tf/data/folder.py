@@ -1,0 +1,173 @@
+"""A plain folder of eye patches, described by a table beside them.
+
+`eyes.csv` has one row for each patch:
+
+    file,subject,side,pitch_deg,yaw_deg,head_pitch_deg,head_yaw_deg
+    anna/001.jpg,anna,left,-4.5,12,0,3.1
+
+The head columns may both be absent, which means a head that faces the camera.
+Gaze cells may both be empty: `mggr-tf data check` counts such rows, training
+refuses them. Nothing else is guessed: an unknown column, a cell that is no
+number, a file that is not there or lies outside the folder is an error that
+names its line.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.errors import DataError
+from mggr_tf.data.label import EyeLabel
+from mggr_tf.data.licence import LICENCE_FILE, read_licence
+from mggr_tf.data.patch_files import scan_files
+from mggr_tf.data.scan import Scan
+
+TABLE = "eyes.csv"
+LICENCE = f"not stated (the patches have no {LICENCE_FILE})"
+
+HEAD_BIN_DEG = 5.0
+"""Measured head poses never repeat; pairs share one to within a bin of this width."""
+
+_GAZE = ("pitch_deg", "yaw_deg")
+_HEAD = ("head_pitch_deg", "head_yaw_deg")
+_NEEDED = ("file", "subject", "side", *_GAZE)
+_COLUMNS = (*_NEEDED, *_HEAD)
+_SIDES: dict[str, Side] = {"left": "left", "right": "right"}
+
+
+def recognises(path: Path) -> bool:
+    """Whether the folder has a table."""
+    return (path / TABLE).is_file()
+
+
+def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
+    """Reads the table and its patches, and sorts the good from the bad.
+
+    Args:
+        folder: where `eyes.csv` lies.
+        subjects: only these; None takes all.
+
+    Raises:
+        DataError: the table does not fit; the message names file and line.
+    """
+    entries = list(_read_table(folder / TABLE))
+    return scan_files(
+        (entry for entry in entries if subjects is None or entry[1].subject in subjects),
+        licence=read_licence(folder, otherwise=LICENCE),
+        head_bin_deg=HEAD_BIN_DEG,
+    )
+
+
+def write_table(path: Path, rows: Iterable[tuple[str, EyeLabel]]) -> None:
+    """Writes a table, angles to a tenth of a degree.
+
+    Args:
+        path: the file, `TABLE` in the patches' folder.
+        rows: file names relative to that folder, and labels.
+    """
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for file, label in rows:
+            gaze = _cells(label.gaze)
+            writer.writerow([file, label.subject, label.side, *gaze, *_cells(label.head)])
+
+
+def _cells(direction: Gaze | None) -> tuple[str, str]:
+    if direction is None:
+        return "", ""
+    return f"{direction.pitch_deg:.1f}", f"{direction.yaw_deg:.1f}"
+
+
+def _read_table(table: Path) -> Iterator[tuple[Path, EyeLabel]]:
+    seen: dict[Path, int] = {}
+    for line, row in _rows(table):
+        where = f"{table} line {line}"
+        file = _file(table.parent, row["file"], where)
+        if file in seen:
+            raise DataError(f"{where}: {row['file']} stands in line {seen[file]} already")
+        seen[file] = line
+        yield file, _label(row, where)
+    if not seen:
+        raise DataError(f"{table} holds no eye patch: it has no rows")
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, cells by column), cells stripped."""
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as handle:
+            reader = csv.reader(handle, strict=True)
+            columns = _header(next(reader, []), f"{table} line 1")
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(columns):
+                    raise DataError(
+                        f"{table} line {reader.line_num}: expected {len(columns)} cells "
+                        f"({', '.join(columns)}), got {len(cells)}"
+                    )
+                stripped = (cell.strip() for cell in cells)
+                yield reader.line_num, dict(zip(columns, stripped, strict=True))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table} is not UTF-8 text; save it as such") from error
+    except csv.Error as error:
+        raise DataError(f"{table} line {reader.line_num}: {error}") from error
+
+
+def _header(cells: list[str], where: str) -> list[str]:
+    columns = [cell.strip() for cell in cells]
+    for column in columns:
+        if column not in _COLUMNS:
+            raise DataError(
+                f"{where}: unknown column {column!r}; known columns: {', '.join(_COLUMNS)}"
+            )
+        if columns.count(column) > 1:
+            raise DataError(f"{where}: column {column!r} stands there twice")
+    missing = [column for column in _NEEDED if column not in columns]
+    if len(set(_HEAD) & set(columns)) == 1:
+        missing += [column for column in _HEAD if column not in columns]
+    if missing:
+        raise DataError(f"{where}: column {', '.join(map(repr, missing))} is missing")
+    return columns
+
+
+def _file(folder: Path, text: str, where: str) -> Path:
+    relative = PurePosixPath(text)
+    absolute = relative.is_absolute() or PureWindowsPath(text).anchor
+    if not text or absolute or ".." in relative.parts:
+        raise DataError(f"{where}: file must be a path inside {folder}, got {text!r}")
+    file = folder / relative
+    if not file.is_file():
+        raise DataError(f"{where}: {text} does not exist in {folder}")
+    return file
+
+
+def _label(row: dict[str, str], where: str) -> EyeLabel:
+    if not row["subject"]:
+        raise DataError(f"{where}: subject is empty; name whose eye this is")
+    if row["side"] not in _SIDES:
+        raise DataError(
+            f"{where}: side must be left or right (the subject's own), got {row['side']!r}"
+        )
+    empty = [column for column in _GAZE if not row[column]]
+    gaze = None if len(empty) == len(_GAZE) else _direction(row, _GAZE, where)
+    head = _direction(row, _HEAD, where) if _HEAD[0] in row else Gaze(0.0, 0.0)
+    return EyeLabel(row["subject"], _SIDES[row["side"]], head, gaze)
+
+
+def _direction(row: dict[str, str], columns: tuple[str, str], where: str) -> Gaze:
+    pitch_deg, yaw_deg = (_number(row[column], column, where) for column in columns)
+    try:
+        return Gaze(pitch_deg, yaw_deg)
+    except ValueError as error:
+        raise DataError(f"{where}: {', '.join(columns)}: {error}") from error
+
+
+def _number(text: str, column: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise DataError(f"{where}: {column} must be a number of degrees, got {text!r}") from error

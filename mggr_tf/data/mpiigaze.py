@@ -1,0 +1,199 @@
+"""MPIIGaze [1]: `Data/Normalized/p00/day01.mat`, eyes that a laptop's camera saw over months.
+
+Every `.mat` holds `data.left` and `data.right` (the subject's own sides), each
+with `image` [N, 36, 60] uint8 grey, `gaze` [N, 3] and `pose` [N, 3].
+
+**Angles.** The pictures are those of a virtual camera that looks straight at
+the eye, x to the image's right, y down, z forward; `gaze` is a unit vector from
+the eye to what it looks at, so towards the camera z < 0. This project's unit
+vector is (x to the image's right, y up, z towards the camera), which is
+(x, -y, -z), and by its formula (cos p sin y, sin p, cos p cos y):
+
+    pitch = asin(-y)        yaw = atan2(x, -z)
+
+The usual code for this data set has atan2(-x, -z): its yaw is + to the image's
+left. `pose` turns head axes into camera axes as a rotation vector. Of a head
+that faces the camera the two agree, so head z points *into* the head, and the
+face looks along -(third column of the matrix); the formulas above then apply.
+
+**Scale.** The virtual camera has a focal length of 960 pixels and stands 600 mm
+away: 1.6 pixels a millimetre. It looks at the middle between the eye's corners,
+which is pixel (30, 18). The corners come from the 3D face model that the data
+set itself was made with, a mean face, turned by `pose`; half their distance in
+the picture is R, and the patch is the 3.4 R square around (30, 18). Of a frontal
+face that is 64.7 pixels, almost one to one. It is an approximation: a person
+whose eyes are wider than the mean's gets a patch that is as much too narrow.
+The square is higher than the picture, whose border rows are repeated.
+
+Head poses are measured and never repeat; pairs share one to within a bin.
+
+References:
+    [1] Zhang, Sugano, Fritz, Bulling, Appearance-Based Gaze Estimation in the
+        Wild, CVPR 2015. Licence: CC BY-NC-SA 4.0, for research.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.contract import DEFAULT_CROP_FACTOR
+from mggr_edge.errors import DataError
+from mggr_edge.eyecrop import EyeCrop, crop_patch
+from mggr_tf.data.eyeless import eyeless_reason
+from mggr_tf.data.label import EyeLabel
+from mggr_tf.data.patch_files import stack_patches
+from mggr_tf.data.scan import BadPatch, Scan
+
+LICENCE = "MPIIGaze: CC BY-NC-SA 4.0, non-commercial research only"
+HEAD_BIN_DEG = 5.0
+
+_SIDES: tuple[Side, Side] = ("left", "right")
+_SIZE = (36, 60)
+_CENTRE = (30.0, 18.0)
+_PX_PER_MM = 960 / 600
+
+# From an eye's middle to its corner on the image's right, in head axes (x to the
+# image's right, y down, z into the head), millimetres: half the difference of the
+# corners (-45.10, -0.48, 2.40) and (-21.31, 0.48, -2.40) of the data set's face model.
+_HALF_EYE_MM: dict[Side, tuple[float, float, float]] = {
+    "right": (11.892, 0.484, -2.397),
+    "left": (11.892, -0.484, 2.397),
+}
+_UNIT_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class _Eyes:
+    """One side of one file: images [N, 36, 60], gazes [N, 3], poses [N, 3]."""
+
+    images: NDArray[np.uint8]
+    gazes: NDArray[np.float64]
+    poses: NDArray[np.float64]
+
+
+def recognises(path: Path) -> bool:
+    """Whether the data set, its `Data`, or its `Normalized` folder lies here."""
+    return bool(_people(path))
+
+
+def scan(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
+    """Reads the normalised eyes and sorts the good from the bad.
+
+    All of it, 427,318 eyes, takes more than 5 GB of memory: name some subjects.
+
+    Args:
+        path: the data set, its `Data`, or its `Normalized` folder.
+        subjects: only these (`p00`); None takes all.
+
+    Raises:
+        DataError: a file that is not of the data set's layout.
+    """
+    labels: list[EyeLabel] = []
+    images: list[NDArray[np.uint8]] = []
+    bad: list[BadPatch] = []
+    for person in _people(path):
+        if subjects is not None and person.name not in subjects:
+            continue
+        for file in sorted(person.glob("*.mat")):
+            for found in _read_day(file, person.name):
+                if isinstance(found, BadPatch):
+                    bad.append(found)
+                else:
+                    labels.append(found[0])
+                    images.append(found[1])
+    return Scan(
+        labels=tuple(labels),
+        images=stack_patches(images),
+        bad=tuple(bad),
+        licence=LICENCE,
+        head_bin_deg=HEAD_BIN_DEG,
+    )
+
+
+def direction(vector: NDArray[np.float64]) -> Gaze:
+    """A unit vector (x right, y down, z forward) as (pitch, yaw); see the module's text."""
+    x, y, z = vector
+    pitch, yaw = np.arcsin(np.clip(-y, -1.0, 1.0)), np.arctan2(x, -z)
+    return Gaze(float(np.degrees(pitch)), float(np.degrees(yaw)))
+
+
+def eye_square(pose: NDArray[np.float64], side: Side) -> EyeCrop:
+    """The square of a normalised picture that a patch shows, for a head turned by `pose`."""
+    half_mm = cv2.Rodrigues(pose)[0] @ np.asarray(_HALF_EYE_MM[side])
+    radius_px = _PX_PER_MM * float(np.hypot(half_mm[0], half_mm[1]))
+    return EyeCrop(centre=_CENTRE, width_px=DEFAULT_CROP_FACTOR * radius_px, roll_deg=0.0)
+
+
+def _people(path: Path) -> list[Path]:
+    for normalized in (path / "Data" / "Normalized", path / "Normalized", path):
+        found = sorted({file.parent for file in normalized.glob("p[0-9][0-9]/day*.mat")})
+        if found:
+            return found
+    return []
+
+
+def _read_day(file: Path, subject: str) -> Iterator[tuple[EyeLabel, NDArray[np.uint8]] | BadPatch]:
+    for side, eyes in _load(file).items():
+        for index in range(len(eyes.images)):
+            yield _read_eye(eyes, index, file=file, subject=subject, side=side)
+
+
+def _read_eye(
+    eyes: _Eyes, index: int, *, file: Path, subject: str, side: Side
+) -> tuple[EyeLabel, NDArray[np.uint8]] | BadPatch:
+    image = cv2.cvtColor(np.ascontiguousarray(eyes.images[index]), cv2.COLOR_GRAY2RGB)
+    gaze, pose = eyes.gazes[index], eyes.poses[index]
+    where = f"{side} {index + 1}"
+    # Asked of the picture itself: the rows repeated around it show nothing anyway.
+    eyeless = eyeless_reason(image)
+    if eyeless is not None:
+        return BadPatch(file, eyeless, fatal=False, within=where)
+    if not np.isfinite([*gaze, *pose]).all() or abs(np.linalg.norm(gaze) - 1) > _UNIT_TOLERANCE:
+        return BadPatch(
+            file, "gaze is no unit vector or pose is not finite", fatal=False, within=where
+        )
+    face = -cv2.Rodrigues(pose)[0][:, 2]
+    if gaze[2] >= 0 or face[2] >= 0:
+        return BadPatch(file, "gaze or face points away from the camera", fatal=False, within=where)
+    label = EyeLabel(subject, side, head=direction(face), gaze=direction(gaze))
+    return label, crop_patch(image, eye_square(pose, side))
+
+
+def _load(file: Path) -> dict[Side, _Eyes]:
+    # Here, not above: only this source needs it, and it comes with scikit-image.
+    from scipy.io import loadmat  # type: ignore[import-untyped]
+    from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
+
+    unreadable = (OSError, ValueError, TypeError, IndexError, NotImplementedError, zlib.error)
+    try:
+        data = loadmat(file)["data"]
+        return {side: _eyes(data[side][0, 0], f"{file}: data.{side}") for side in _SIDES}
+    except KeyError as error:
+        raise DataError(f"{file}: field {error} is missing; expected MPIIGaze's layout") from error
+    except (*unreadable, MatReadError) as error:
+        raise DataError(
+            f"{file} cannot be read as one of MPIIGaze's .mat files: {error}"
+        ) from error
+
+
+def _eyes(struct: Any, where: str) -> _Eyes:
+    images, gazes, poses = (struct[name][0, 0] for name in ("image", "gaze", "pose"))
+    count = len(images)
+    if images.dtype != np.uint8 or images.shape != (count, *_SIZE):
+        raise DataError(
+            f"{where}.image: expected uint8 [N, {_SIZE[0]}, {_SIZE[1]}], "
+            f"got {images.dtype} {list(images.shape)}"
+        )
+    for name, values in (("gaze", gazes), ("pose", poses)):
+        if values.shape != (count, 3):
+            raise DataError(f"{where}.{name}: expected [{count}, 3], got {list(values.shape)}")
+    return _Eyes(images, gazes.astype(np.float64), poses.astype(np.float64))

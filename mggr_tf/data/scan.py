@@ -1,0 +1,113 @@
+"""What a source of eye patches holds: good patches with their labels, and the bad ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import DataError
+from mggr_tf.data.label import EyeLabel
+from mggr_tf.data.schema import EyeSamples, make_samples
+
+
+@dataclass(frozen=True)
+class BadPatch:
+    """A patch that must not be trained on, and why.
+
+    Attributes:
+        file: where it lies.
+        reason: what is wrong with it.
+        fatal: training refuses a source that holds such a patch, because it is not
+            what it should be; others, that show no eye for example, are left out.
+        within: which patch of a file that holds many.
+    """
+
+    file: Path
+    reason: str
+    fatal: bool = True
+    within: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name, and the patch within it."""
+        return f"{self.file.name} {self.within}".rstrip()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a source holds.
+
+    Attributes:
+        labels: of the good patches.
+        images: [N, 64, 64, 3] uint8 RGB, the good patches, nothing mirrored.
+        bad: the others.
+        licence: what may be done with what is trained on them.
+        head_bin_deg: head poses within one bin of this width may be paired; 0
+            where head poses were set, not measured, and repeat exactly.
+    """
+
+    labels: tuple[EyeLabel, ...]
+    images: NDArray[np.uint8]
+    bad: tuple[BadPatch, ...]
+    licence: str
+    head_bin_deg: float = 0.0
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Names of all who have a good patch, sorted."""
+        return tuple(sorted({label.subject for label in self.labels}))
+
+    @property
+    def unlabelled(self) -> int:
+        """How many good patches nobody said the gaze of."""
+        return sum(label.gaze is None for label in self.labels)
+
+    def counts(self, what: Callable[[EyeLabel], str]) -> dict[str, int]:
+        """How many good patches there are by subject, side, head pose or gaze."""
+        return dict(sorted(Counter(what(label) for label in self.labels).items()))
+
+
+def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
+    """The good patches as training samples.
+
+    Args:
+        scanned: what `source` holds.
+        source: for the record, and for messages.
+
+    Raises:
+        DataError: a corrupt or wrongly sized file shows that the source is not what
+            it should be; no patch is good; or some have no gaze label.
+    """
+    fatal = [bad for bad in scanned.bad if bad.fatal]
+    if fatal:
+        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
+        raise DataError(
+            f"{fatal[0].file.parent / fatal[0].name}: {fatal[0].reason}{more}; "
+            f"`mggr-tf data check {source}` lists all: remove or replace them"
+        )
+    if not scanned.labels:
+        raise DataError(
+            f"{source}: not one of {len(scanned.bad)} patches can be used; "
+            f"`mggr-tf data check {source}` says why"
+        )
+    gazes = [label.gaze for label in scanned.labels if label.gaze is not None]
+    if len(gazes) < len(scanned.labels):
+        raise DataError(
+            f"{source}: nobody said where the eye looks in {scanned.unlabelled} of "
+            f"{len(scanned.labels)} patches; fill in pitch_deg and yaw_deg or remove their rows"
+        )
+    return make_samples(
+        scanned.images,
+        gaze_deg=np.stack([gaze.array() for gaze in gazes]),
+        head_deg=np.stack([label.head.array() for label in scanned.labels]),
+        sides=[label.side for label in scanned.labels],
+        subjects=[label.subject for label in scanned.labels],
+        source=source.name,
+        licence=scanned.licence,
+        head_bin_deg=scanned.head_bin_deg,
+    )

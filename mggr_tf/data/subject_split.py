@@ -1,0 +1,206 @@
+"""Who is trained on, who chooses between runs, and who is reported: in a file.
+
+    train: 0001-0027
+    select: 0028-0032
+    report: 0033-0038
+
+Nobody stands in two parts. Names are written as on the command line, or as a
+list: `train: [anna, bert]`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.errors import DataError
+from mggr_tf.data.names import parse_subjects, subjects_text
+
+SHARES = (0.7, 0.15, 0.15)
+
+
+@dataclass(frozen=True)
+class SubjectSplit:
+    """Three groups of subjects.
+
+    Attributes:
+        train: weights are fitted to these.
+        select: runs, configs and stopping points are compared on these.
+        report: looked at once, for the numbers that are published.
+
+    Raises:
+        DataError: a subject stands in two parts, or nobody in `train`.
+    """
+
+    train: tuple[str, ...]
+    select: tuple[str, ...] = ()
+    report: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise DataError("part train names no subject")
+        counts = Counter(name for part in PARTS for name in set(self.part(part)))
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        if twice:
+            raise DataError(f"{_listed(twice)} in more than one of {', '.join(PARTS)}")
+
+    def part(self, name: str) -> tuple[str, ...]:
+        """The subjects of one part."""
+        found: tuple[str, ...] = getattr(self, name)
+        return found
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Holds the split against the subjects that there are.
+
+        Raises:
+            DataError: a part names somebody else.
+        """
+        unknown = sorted({name for part in PARTS for name in self.part(part)} - set(known))
+        if unknown:
+            raise DataError(f"{_listed(unknown)} in the split and not in the data")
+
+
+PARTS = tuple(field.name for field in fields(SubjectSplit))
+
+
+def draw_split(
+    subjects: Collection[str], *, shares: Sequence[float] = SHARES, seed: int = 1
+) -> SubjectSplit:
+    """Deals subjects out at random, by a seed.
+
+    Args:
+        subjects: everybody.
+        shares: of `PARTS`; positive, or 0 for a part that shall stay empty. They are
+            taken relative to their sum.
+        seed: the same seed, subjects and shares give the same split.
+
+    Raises:
+        DataError: impossible shares, or too few subjects for them.
+    """
+    if len(shares) != len(PARTS) or min(shares) < 0 or not 0 < sum(shares) < float("inf"):
+        raise DataError(f"shares: expected {len(PARTS)} numbers such as 0.7,0.15,0.15")
+    everyone = sorted(subjects)
+    counts = _counts(len(everyone), shares)
+    order = np.random.default_rng(seed).permutation(len(everyone))
+    ends = np.cumsum(counts)
+    return SubjectSplit(
+        *(
+            tuple(sorted(everyone[i] for i in order[end - count : end]))
+            for count, end in zip(counts, ends, strict=True)
+        )
+    )
+
+
+def _counts(people: int, shares: Sequence[float]) -> list[int]:
+    """How many of so many people each part gets: one at least where its share is not 0."""
+    counts = [int(share > 0) for share in shares]
+    if people < sum(counts):
+        raise DataError(f"{people} subjects are too few for {sum(counts)} parts")
+    for _ in range(people - sum(counts)):
+        wanting = [
+            share / sum(shares) * people - n for share, n in zip(shares, counts, strict=True)
+        ]
+        counts[wanting.index(max(wanting))] += 1
+    return counts
+
+
+def read_split(name_or_file: str) -> SubjectSplit:
+    """Reads a packaged split by name (`columbia`) or any by file.
+
+    Raises:
+        DataError: no such split, an unknown, doubled or missing part, or a subject
+            that stands in two.
+    """
+    file = _split_file(name_or_file)
+    try:
+        # The base loader keeps every scalar as text: to YAML, 0007 is a number.
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        parts = _parts(node)
+        return SubjectSplit(**{part: _names(parts[part], part) for part in PARTS})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: not YAML: {error}") from error
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+
+
+def write_split(path: Path, split: SubjectSplit, *, force: bool = False) -> None:
+    """Writes a split that `read_split` reads back.
+
+    Raises:
+        OutputExistsError: the file exists and `force` is false.
+    """
+    text = "".join(
+        yaml.safe_dump(
+            {part: subjects_text(split.part(part)) or sorted(split.part(part))},
+            allow_unicode=True,
+            default_flow_style=False,
+        )
+        for part in PARTS
+    )
+    with atomic_file(path, force=force) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def packaged_splits() -> tuple[str, ...]:
+    """Names of the splits that travel with the package."""
+    return tuple(sorted(file.stem for file in _packaged_folder().glob("*.yaml")))
+
+
+def _split_file(name_or_file: str) -> Path:
+    given = Path(name_or_file)
+    if given.suffix in (".yaml", ".yml"):
+        if not given.is_file():
+            raise DataError(f"{given}: no such split file")
+        return given
+    packaged = _packaged_folder() / f"{name_or_file}.yaml"
+    if not packaged.is_file():
+        raise DataError(
+            f"{name_or_file}: no packaged split of that name ({', '.join(packaged_splits())}); "
+            "name one of these or a .yaml file"
+        )
+    return packaged
+
+
+def _packaged_folder() -> Path:
+    inside = Path(str(resources.files("mggr_tf"))) / "configs"
+    # In a checkout the configs stand at the top; a wheel carries them inside.
+    return (inside if inside.is_dir() else inside.parent.parent / "configs") / "splits"
+
+
+def _parts(node: Any) -> dict[str, Any]:
+    """The parts' nodes: every part once, and nothing else."""
+    expected = f"expected the parts {', '.join(PARTS)}"
+    if not isinstance(node, yaml.MappingNode):
+        raise DataError(f"{expected}, each with its subjects")
+    keys = [key.value for key, _ in node.value]
+    for key in keys:
+        if key not in PARTS:
+            raise DataError(f"unknown part {key!r}; {expected}")
+        if keys.count(key) > 1:
+            raise DataError(f"part {key!r} stands there twice")
+    missing = [part for part in PARTS if part not in keys]
+    if missing:
+        raise DataError(f"part {missing[0]!r} is missing; an empty one is written {missing[0]}: []")
+    return {key.value: value for key, value in node.value}
+
+
+def _names(node: Any, part: str) -> tuple[str, ...]:
+    if isinstance(node, yaml.ScalarNode) and node.value:
+        return parse_subjects(node.value)
+    if isinstance(node, yaml.SequenceNode) and all(
+        isinstance(item, yaml.ScalarNode) and item.value for item in node.value
+    ):
+        return tuple(dict.fromkeys(item.value for item in node.value))
+    raise DataError(f"part {part!r}: expected names such as 0001-0027, or a list of names")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"subject {names[0]} is" if len(names) == 1 else f"subjects {', '.join(names)} are"

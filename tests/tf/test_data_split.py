@@ -1,0 +1,211 @@
+"""Split files: read strictly, drawn by a seed, taken by the commands that train and score."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.errors import DataError
+from mggr_tf.cli import main
+from mggr_tf.cli.options import subjects_option
+from mggr_tf.data.subject_split import (
+    PARTS,
+    SubjectSplit,
+    draw_split,
+    packaged_splits,
+    read_split,
+    write_split,
+)
+
+EVERYONE = tuple(f"{number:04d}" for number in range(1, 39))
+
+
+def put(tmp_path, text):
+    file = tmp_path / "split.yaml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_packaged_split_of_columbia():
+    split = read_split("columbia")
+    assert split.train == EVERYONE[:27]
+    assert split.select == EVERYONE[27:32]
+    assert split.report == EVERYONE[32:]
+    assert "columbia" in packaged_splits()
+
+
+def test_names_are_texts_lists_or_nothing(tmp_path):
+    split = read_split(put(tmp_path, "train: 0007\nselect: [a1-a3, '0008']\nreport: []\n"))
+    assert split == SubjectSplit(train=("0007",), select=("a1-a3", "0008"), report=())
+
+
+@pytest.mark.parametrize(
+    ("text", "saying"),
+    [
+        ("train: 0001-0003\nselect: 0003\nreport: 0004", "subject 0003 is in more than one of"),
+        ("train: a,b\nselect: b,a\nreport: c", "subjects a, b are in more than one of"),
+        ("train: a\nselect: b", "part 'report' is missing"),
+        ("train: a\nselect: b\nreport: c\ntest: d", "unknown part 'test'"),
+        ("train: a\nselect: b\nreport: c\ntrain: d", "part 'train' stands there twice"),
+        ("train: []\nselect: b\nreport: c", "part train names no subject"),
+        ("train: a\nselect:\nreport: c", "part 'select': expected names"),
+        ("train: {a: b}\nselect: b\nreport: c", "part 'train': expected names"),
+        ("train: [[a]]\nselect: b\nreport: c", "part 'train': expected names"),
+        ("train: 3-1\nselect: b\nreport: c", "'3-1' runs backwards"),
+        ("- train", "expected the parts train, select, report"),
+        ("", "expected the parts train, select, report"),
+        ("train: [", "not YAML"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, text, saying):
+    with pytest.raises(DataError, match=r"split\.yaml: .*" + saying):
+        read_split(put(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere.yaml"])
+def test_a_split_that_is_not_there_is_named(name):
+    with pytest.raises(DataError, match=r"nowhere.*(no packaged split|no such split file)"):
+        read_split(name)
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        SubjectSplit(EVERYONE[:3], EVERYONE[3:4], EVERYONE[7:9]),
+        SubjectSplit(("0007",)),
+        SubjectSplit(("a1-a3", "null"), ("jörg, the younger",), ("1e3", "true")),
+    ],
+)
+def test_what_is_written_is_read_back(tmp_path, split):
+    write_split(tmp_path / "split.yaml", split)
+    assert (tmp_path / "split.yaml").read_text(encoding="utf-8").startswith("train:")
+    assert read_split(str(tmp_path / "split.yaml")) == split
+
+
+def test_a_drawn_split_is_disjoint_whole_and_a_function_of_its_seed():
+    split = draw_split(EVERYONE, shares=(0.7, 0.15, 0.15), seed=1)
+    assert [len(split.part(part)) for part in PARTS] == [26, 6, 6]  # 26.6, 5.7, 5.7
+    assert sorted(name for part in PARTS for name in split.part(part)) == list(EVERYONE)
+    assert split == draw_split(reversed(EVERYONE), shares=(7, 1.5, 1.5), seed=1)
+    assert split != draw_split(EVERYONE, seed=2)
+    assert split.train != EVERYONE[:27]
+
+
+@pytest.mark.parametrize("shares", [(1,), (1, 1, -1), (0, 0, 0), (1, float("nan"), 1)])
+def test_impossible_shares_are_refused(shares):
+    with pytest.raises(DataError, match="shares: expected 3 numbers"):
+        draw_split(EVERYONE, shares=shares)
+
+
+def test_too_few_subjects_are_refused():
+    with pytest.raises(DataError, match="2 subjects are too few for 3 parts"):
+        draw_split(["a", "b"])
+    assert draw_split(["a", "b"], shares=(0.5, 0, 0.5)).select == ()
+    assert all(len(draw_split(["a", "b", "c"], seed=3).part(part)) == 1 for part in PARTS)
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "eyes"
+    assert invoke("data", "synth", folder, "--count", 4).exit_code == 0
+    for number in (2, 3, 4):
+        for file in folder.glob("0001_*_0H_R.jpg" if number == 4 else "0001_*.jpg"):
+            (folder / file.name.replace("0001", f"{number:04d}")).write_bytes(file.read_bytes())
+    return folder
+
+
+def test_the_command_names_parts(eyes, tmp_path):
+    out = tmp_path / "split.yaml"
+    result = invoke("data", "split", eyes, "--out", out, "--train", "0001-0002", "--report", "0003")
+    assert result.exit_code == 0, result.output
+    assert read_split(str(out)) == SubjectSplit(("0001", "0002"), (), ("0003",))
+    assert "train: 2 subjects, 8 patches" in result.stderr
+    assert result.stdout.strip() == str(out)
+
+
+def test_the_command_draws_parts(eyes, tmp_path):
+    out = tmp_path / "split.yaml"
+    assert invoke("data", "split", eyes, "--out", out, "--shares", "1,1,1").exit_code == 0
+    split = read_split(str(out))
+    assert {name for part in PARTS for name in split.part(part)} == {"0001", "0002", "0003"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["--train", "0001", "--report", "0009"], "subject 0009 is in the split and not in the"),
+        (["--train", "0001", "--report", "0001"], "subject 0001 is in more than one of"),
+        (["--report", "0001"], "part train names no subject"),
+        (["--train", "0001", "--seed", "2"], "--shares and --seed are for drawing"),
+        (["--shares", "a,b"], "--shares: expected 0.7,0.15,0.15, got 'a,b'"),
+    ],
+)
+def test_the_command_refuses(eyes, tmp_path, arguments, saying):
+    out = tmp_path / "split.yaml"
+    result = invoke("data", "split", eyes, "--out", out, *arguments)
+    assert result.exit_code == 2
+    assert saying in result.stderr
+    assert not out.exists()
+
+
+def test_the_command_writes_yaml_and_overwrites_nothing(eyes, tmp_path):
+    out = tmp_path / "split.txt"
+    assert "is a .yaml file" in invoke("data", "split", eyes, "--out", out).stderr
+    out = tmp_path / "split.yaml"
+    out.write_text("mine")
+    assert "exists" in invoke("data", "split", eyes, "--out", out).stderr
+    assert out.read_text() == "mine"
+
+
+@click.group(cls=MggrGroup)
+def group():
+    """A command that has the option, and nothing else to do."""
+
+
+@group.command()
+@click.argument("word")
+@subjects_option
+@click.option("--last")
+def show(word, subjects, last):
+    click.echo(f"{word} {subjects} {last}")
+
+
+def shown(*arguments):
+    return CliRunner().invoke(group, ["show", "w", *arguments])
+
+
+def test_a_part_of_a_split_stands_for_its_subjects(tmp_path):
+    file = put(tmp_path, "train: a\nselect: []\nreport: b,c")
+    assert shown("--split", f"{file}:report").output == "w ('b', 'c') None\n"
+    assert shown("--subjects", "0001", "--last", "x").output == "w ('0001',) x\n"
+    assert shown().output == "w None None\n"
+    assert "0028" in shown("--split", "columbia:select").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["--split", "columbia"], "expected FILE:PART"),
+        (["--split", "columbia:test"], "expected FILE:PART with a part of train, select, report"),
+        (["--split", "nowhere:train"], "no packaged split"),
+        (["--split", "columbia:train", "--subjects", "0001"], "exclude each other"),
+    ],
+)
+def test_a_split_that_cannot_be_meant_is_refused(arguments, saying):
+    result = shown(*arguments)
+    assert result.exit_code == 2
+    assert saying in result.stderr
+
+
+def test_an_empty_part_is_refused(tmp_path):
+    file = put(tmp_path, "train: a\nselect: []\nreport: b")
+    assert "part select names no subject" in shown("--split", f"{file}:select").stderr
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_training_and_scoring_take_a_split(command):
+    assert "--split FILE:PART" in invoke(command, "--help").output
