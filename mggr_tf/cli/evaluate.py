@@ -22,6 +22,18 @@ from mggr_tf.cli.options import check_is_free, force_option, say, subjects_optio
 @click.option(
     "--pairs", default=4000, show_default=True, type=click.IntRange(min=1), help="At most so many."
 )
+@click.option("--quick", is_flag=True, help="Leave out ST-LPIPS, FD-VGG and KD-VGG.")
+@click.option(
+    "--lpips-weights",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Also stock LPIPS: torchvision's vgg16 or alexnet `.pth`, and lpips' linear `.pth`.",
+)
+@click.option(
+    "--inception-weights",
+    type=click.Path(path_type=Path),
+    help="Also FID and KID of Keras' InceptionV3: its `.h5` without the top.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write a file.")
 @force_option
 def evaluate(
@@ -30,6 +42,9 @@ def evaluate(
     judge: Path,
     subjects: tuple[str, ...] | None,
     pairs: int,
+    quick: bool,
+    lpips_weights: tuple[Path, ...],
+    inception_weights: Path | None,
     json_file: Path | None,
     force: bool,
 ) -> None:
@@ -41,19 +56,39 @@ def evaluate(
       mggr-tf evaluate runs/real --data patches/ --judge runs/judge --json scores.json
 
     Without --subjects it takes all that both never saw. Columns: L1, MSE, PSNR and
-    SSIM against the real picture of the target gaze, and the angle in degrees
-    between what the judge sees and what was asked for.
+    SSIM against the real picture of the target gaze; the angle in degrees between
+    what the judge sees and what was asked for; `outside`, how much the source was
+    changed where neither iris is (row `target`: what the real picture changes
+    there); ST-LPIPS to the real picture, and the Fréchet and kernel distances
+    FD-VGG and KD-VGG between all pictures and all real ones. The last three take
+    most of the time; --quick leaves them out. `ahead` means that the 95 % interval
+    over resampled subjects excludes zero.
+
+    \b
+    Stock LPIPS, FID and KID need weights that no package carries:
+      mggr-tf evaluate ... --lpips-weights vgg16.pth --lpips-weights vgg_linear.pth
     """
     if json_file is not None:
         check_is_free(json_file, force=force)
     from mggr_edge.progress import progress
-    from mggr_tf.evaluation.report import scores_text, write_json
+    from mggr_tf.evaluation.report import summarise, summary_text, write_json
     from mggr_tf.evaluation.score_run import score_run
+    from mggr_tf.evaluation.yardsticks import open_yardsticks
 
-    scores, about = score_run(
-        run, judge, data=data, subjects=subjects, limit=pairs, progress=progress, say=say
+    evaluation, about = score_run(
+        run,
+        judge,
+        data=data,
+        subjects=subjects,
+        limit=pairs,
+        yardsticks=open_yardsticks(
+            quick=quick, lpips_weights=lpips_weights, inception_weights=inception_weights
+        ),
+        progress=progress,
+        say=say,
     )
-    click.echo(scores_text(scores))
+    summary = summarise(evaluation)
+    click.echo(summary_text(summary))
     if json_file is not None:
-        write_json(json_file, scores, about=about, force=force)
+        write_json(json_file, summary, about=about, force=force)
         say(f"wrote {json_file}")

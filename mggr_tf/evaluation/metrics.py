@@ -1,20 +1,60 @@
-"""Image and gaze metrics, one value per example. Reported, never minimised."""
+"""Pixel and gaze metrics, one value per example. Reported, never minimised."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import cv2
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from mggr_edge.angles import angular_error_deg
+from mggr_edge.contract import Conventions
+from mggr_edge.gazemap import draw_gazemap
 
 _LARGEST_PSNR_DB = 100.0
 """What a perfect copy scores, so that means stay finite."""
 
+_IRIS_MARGIN_PX = 4
+"""By how much a drawn iris is widened: its label is a few degrees off, 0.23 px each at the
+gazemap's scale, real irises differ in size, and their shadow moves along."""
 
-def image_metrics(
-    made: NDArray[np.float32], real: NDArray[np.float32]
-) -> dict[str, NDArray[np.float64]]:
+Pictures = NDArray[np.float32]
+PairMetrics = dict[str, NDArray[np.float64]]
+
+
+def picture_metrics(
+    pictures: Mapping[str, Pictures],
+    *,
+    real: Pictures,
+    source: Pictures,
+    source_deg: NDArray[np.float32],
+    target_deg: NDArray[np.float32],
+    conventions: Conventions,
+) -> dict[str, PairMetrics]:
+    """All metrics that need no network, for pictures that several methods made of the same pairs.
+
+    Args:
+        pictures: method -> [P, H, W, 3] float32 in [0, 1].
+        real: the real pictures of the target gaze, alike.
+        source: what the methods were given, alike.
+        source_deg, target_deg: [P, 2] degrees, (pitch, yaw), as in the patches.
+
+    Returns:
+        method -> metric -> [P]; `image_metrics` and `outside_iris`.
+    """
+    outside = outside_irises(source_deg, target_deg, conventions=conventions)
+    return {
+        method: {
+            **image_metrics(made, real),
+            "outside_iris": change_where(outside, made, source),
+        }
+        for method, made in pictures.items()
+    }
+
+
+def image_metrics(made: Pictures, real: Pictures) -> PairMetrics:
     """Compares pictures with the real pictures of the same gaze.
 
     Args:
@@ -41,3 +81,43 @@ def gaze_error_deg(
 ) -> NDArray[np.float64]:
     """Angle between what a judge sees and what was asked for, [N] degrees."""
     return angular_error_deg(seen_deg, wanted_deg)
+
+
+def outside_irises(
+    source_deg: NDArray[np.float32],
+    target_deg: NDArray[np.float32],
+    *,
+    conventions: Conventions,
+) -> NDArray[np.bool_]:
+    """Pixels that neither the source's nor the target's iris touches, [N, H, W].
+
+    The irises are those of the gazemap, widened by four pixels.
+
+    Args:
+        source_deg, target_deg: [N, 2] degrees, (pitch, yaw).
+    """
+    across = 2 * _IRIS_MARGIN_PX + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
+    free = []
+    for both in zip(source_deg, target_deg, strict=True):
+        irises = draw_gazemap(
+            np.stack(both), size_px=conventions.patch_size, k=conventions.gazemap_k
+        )[..., 0]
+        touched = np.any(irises > 0, axis=0).astype(np.uint8)
+        free.append(cv2.dilate(touched, disc) == 0)
+    return np.stack(free)
+
+
+def change_where(where: NDArray[np.bool_], made: Pictures, source: Pictures) -> NDArray[np.float64]:
+    """Mean absolute change of the source where a mask says so, [N], in the [0, 1] range.
+
+    Outside both irises (`outside_irises`), 0 is what copying scores, and the real
+    target's own value is what lids, light and a moved head change there: a method
+    should lie between.
+
+    Args:
+        where: [N, H, W]; no picture's may be empty.
+        made, source: [N, H, W, 3] float32 in [0, 1].
+    """
+    change = np.abs(made.astype(np.float64) - source).mean(axis=-1)  # [N, H, W]
+    return np.sum(change * where, axis=(1, 2)) / np.sum(where, axis=(1, 2))

@@ -6,7 +6,6 @@ what no effort and what no method can beat, as far as the judge can tell.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,38 +17,28 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import UsageError
 from mggr_edge.gazemap import draw_gazemap
 from mggr_edge.network_io import estimator_inputs, gaze_from_network
+from mggr_edge.progress import Progress, no_progress
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.evaluation.metrics import gaze_error_deg, image_metrics
+from mggr_tf.evaluation.metrics import Pictures, gaze_error_deg, picture_metrics
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
-
-_SHIFT_BINS_DEG = (0.0, 8.0, 15.0, 22.0, 90.0)
-
-METHODS = ("copy", "coarse", "redirected", "target")
+from mggr_tf.evaluation.scores import PairScores
+from mggr_tf.evaluation.yardsticks import Yardsticks, compare_by, features_of
 
 Judge = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
-Table = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What an evaluation found; `Table` is method -> metric -> mean over pairs.
+class Evaluation:
+    """What an evaluation of one run found.
 
     Attributes:
-        pairs: how many.
-        subjects: whose.
-        overall: over all pairs.
-        by_shift: by the angle between source and target gaze.
-        by_head: by the head's yaw.
+        scores: of `copy`, `coarse`, `redirected` and `target`.
         iris_residual: mean |residual| inside the target's iris, [0, 1] range.
         median_flow_px: median length of the flow.
     """
 
-    pairs: int
-    subjects: tuple[str, ...]
-    overall: Table
-    by_shift: dict[str, Table]
-    by_head: dict[str, Table]
+    scores: PairScores
     iris_residual: float
     median_flow_px: float
 
@@ -59,56 +48,97 @@ def evaluate_pairs(
     *,
     redirect: Redirect,
     judge: Judge,
+    yardsticks: Yardsticks,
     conventions: Conventions,
     limit: int,
     seed: int,
-    advance: Callable[[int], None] = lambda n: None,
-) -> Scores:
+    progress: Progress = no_progress,
+) -> Evaluation:
     """Redirects pairs of `samples` and scores them.
 
     Args:
         samples: of subjects that neither the redirector nor the judge was trained on.
         redirect: the redirector, inputs to outputs by name.
         judge: an estimator's inputs to its output in network units.
+        yardsticks: networks that compare pictures.
         limit: at most so many pairs, chosen by `seed`.
-        advance: called with the number of pairs that are done.
+        progress: shown the pairs that are done.
     """
     pairs = all_pairs(samples, limit=limit, seed=seed)
-    made = redirect_pairs(redirect, samples, pairs, conventions=conventions, advance=advance)
-    source, target = pairs[:, 0], pairs[:, 1]
-    real = samples.images[target].astype(np.float32) / 255
-    pictures = {
-        "copy": samples.images[source].astype(np.float32) / 255,
-        "coarse": (made["coarse"] + 1) / 2,
-        "redirected": (made["redirected"] + 1) / 2,
-        "target": real,
-    }
-    wanted, head = samples.gaze_deg[target], samples.head_deg[source]
-    per_pair = {
-        name: {
-            **image_metrics(picture, real),
-            "gaze_error_deg": gaze_error_deg(_judged(judge, picture, head, conventions), wanted),
-        }
-        for name, picture in pictures.items()
-    }
-    shift = angular_error_deg(samples.gaze_deg[source], wanted)
-    everything = np.ones(len(pairs), bool)
-    return Scores(
-        pairs=len(pairs),
-        subjects=samples.subjects,
-        overall=_means(per_pair, everything),
-        by_shift={
-            f"{low:g}-{high:g} deg": _means(per_pair, (shift >= low) & (shift < high))
-            for low, high in itertools.pairwise(_SHIFT_BINS_DEG)
-            if ((shift >= low) & (shift < high)).any()
-        },
-        by_head={
-            f"{yaw:+g} deg": _means(per_pair, head[:, 1] == yaw) for yaw in np.unique(head[:, 1])
-        }
-        if len(np.unique(head[:, 1])) <= 15
-        else _binned_by_head(per_pair, head[:, 1]),
-        iris_residual=_iris_residual(made, wanted, conventions),
+    with progress("redirecting", len(pairs)) as advance:
+        made = redirect_pairs(redirect, samples, pairs, conventions=conventions, advance=advance)
+    scores = score_pictures(
+        {"coarse": (made["coarse"] + 1) / 2, "redirected": (made["redirected"] + 1) / 2},
+        samples,
+        pairs,
+        judge=judge,
+        yardsticks=yardsticks,
+        conventions=conventions,
+        progress=progress,
+    )
+    return Evaluation(
+        scores,
+        iris_residual=_iris_residual(made, samples.gaze_deg[pairs[:, 1]], conventions),
         median_flow_px=float(np.median(np.linalg.norm(made["flow"], axis=-1))),
+    )
+
+
+def score_pictures(
+    pictures: Mapping[str, Pictures],
+    samples: EyeSamples,
+    pairs: NDArray[np.int64],
+    *,
+    judge: Judge,
+    yardsticks: Yardsticks,
+    conventions: Conventions,
+    progress: Progress = no_progress,
+) -> PairScores:
+    """Scores what several methods made of the same pairs.
+
+    `copy` stands before them and `target` behind them.
+
+    Args:
+        pictures: method -> [P, H, W, 3] float32 in [0, 1].
+        pairs: [P, 2] indices into `samples`, (source, target).
+        judge, yardsticks, progress: see `evaluate_pairs`.
+    """
+    at_source, at_target = pairs[:, 0], pairs[:, 1]
+    source, real = (samples.images[i].astype(np.float32) / 255 for i in (at_source, at_target))
+    wanted_deg, head_deg = samples.gaze_deg[at_target], samples.head_deg[at_source]
+    methods = {"copy": source, **pictures, "target": real}
+    metrics = picture_metrics(
+        methods,
+        real=real,
+        source=source,
+        source_deg=samples.gaze_deg[at_source],
+        target_deg=wanted_deg,
+        conventions=conventions,
+    )
+    for name, picture in methods.items():
+        seen_deg = _judged(judge, picture, head_deg, conventions)
+        metrics[name]["gaze_error_deg"] = gaze_error_deg(seen_deg, wanted_deg)
+    features = {}
+    if yardsticks.st_lpips is not None:
+        learned = compare_by(yardsticks.st_lpips, methods, real, progress=progress)
+        features["st_vgg"] = learned.pooled
+        for name, distance in learned.distance.items():
+            metrics[name]["st_lpips"] = distance
+    if yardsticks.lpips is not None:
+        for name, distance in compare_by(
+            yardsticks.lpips, methods, real, progress=progress
+        ).distance.items():
+            metrics[name]["lpips"] = distance
+    if yardsticks.inception is not None:
+        features["keras_inception"] = features_of(
+            yardsticks.inception, methods, real, progress=progress
+        )
+    return PairScores(
+        subject=samples.subject[at_source],
+        shift_deg=angular_error_deg(samples.gaze_deg[at_source], wanted_deg),
+        head_yaw_deg=head_deg[:, 1],
+        metrics=metrics,
+        features=features,
+        absent=yardsticks.absent,
     )
 
 
@@ -153,24 +183,6 @@ def _judged(
 
 def _chunks(count: int) -> int:
     return max(1, count // 128)
-
-
-def _means(per_pair: Mapping[str, Mapping[str, NDArray]], where: NDArray[np.bool_]) -> Table:
-    return {
-        method: {name: float(np.mean(values[where])) for name, values in metrics.items()}
-        for method, metrics in per_pair.items()
-    }
-
-
-def _binned_by_head(
-    per_pair: Mapping[str, Mapping[str, NDArray]], yaw_deg: NDArray[np.float32]
-) -> dict[str, Table]:
-    edges = (-90, -20, -7, 7, 20, 90)
-    return {
-        f"{low} to {high} deg": _means(per_pair, (yaw_deg >= low) & (yaw_deg < high))
-        for low, high in itertools.pairwise(edges)
-        if ((yaw_deg >= low) & (yaw_deg < high)).any()
-    }
 
 
 def _iris_residual(

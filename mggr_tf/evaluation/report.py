@@ -1,54 +1,134 @@
-"""Scores as text and JSON."""
+"""An evaluation as text and JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.strict import plain
-from mggr_tf.evaluation.protocol import Scores, Table
+from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval
+from mggr_tf.evaluation.catalogue import CATALOGUE
+from mggr_tf.evaluation.compare import Comparison, compare, resample
+from mggr_tf.evaluation.protocol import Evaluation
+from mggr_tf.evaluation.scores import Table, by_head, by_shift, overall
 
-_COLUMNS = {
-    "l1": ("L1", "{:.4f}"),
-    "mse": ("MSE", "{:.5f}"),
-    "psnr_db": ("PSNR", "{:.2f}"),
-    "ssim": ("SSIM", "{:.4f}"),
-    "gaze_error_deg": ("gaze error", "{:.2f}"),
-}
+_OURS, _BASELINES = "redirected", ("copy", "coarse")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An evaluation in tables.
+
+    Attributes:
+        pairs: how many.
+        subjects: whose.
+        overall: over all pairs.
+        by_shift: by the angle between source and target gaze.
+        by_head: by the head's yaw.
+        against: the redirected pictures against a baseline, by metric; empty with
+            fewer subjects than intervals need.
+        absent: metric -> why it has no number.
+        iris_residual, median_flow_px: see `Evaluation`.
+    """
+
+    pairs: int
+    subjects: tuple[str, ...]
+    overall: Table
+    by_shift: dict[str, Table]
+    by_head: dict[str, Table]
+    against: dict[str, dict[str, Comparison]]
+    absent: dict[str, str]
+    iris_residual: float
+    median_flow_px: float
+
+
+def summarise(evaluation: Evaluation) -> Summary:
+    """Computes tables and intervals; those of the set distances take some seconds."""
+    scores = evaluation.scores
+    against = {}
+    if len(scores.subjects) >= MIN_SUBJECTS:
+        resampled = resample(scores, (_OURS, *_BASELINES))
+        against = {name: compare(resampled[_OURS], resampled[name]) for name in _BASELINES}
+    return Summary(
+        pairs=len(scores.subject),
+        subjects=scores.subjects,
+        overall=overall(scores),
+        by_shift=by_shift(scores),
+        by_head=by_head(scores),
+        against=against,
+        absent=scores.absent,
+        iris_residual=evaluation.iris_residual,
+        median_flow_px=evaluation.median_flow_px,
+    )
 
 
 def table_text(table: Table) -> str:
-    """One line per method, aligned; gaze error in degrees, L1 and MSE of the [0, 1] range."""
-    lines = [" " * 12 + "".join(f"{title:>12}" for title, _ in _COLUMNS.values())]
-    for method, metrics in table.items():
-        cells = (f"{form.format(metrics[name]):>12}" for name, (_, form) in _COLUMNS.items())
-        lines.append(f"{method:<12}" + "".join(cells))
+    """One line per method, aligned; units stand in the `CATALOGUE`, absent metrics nowhere."""
+    names = [name for name, value in next(iter(table.values())).items() if value is not None]
+    columns = [[CATALOGUE[n].title, *(_number(n, row[n]) for row in table.values())] for n in names]
+    widths = [max(map(len, column)) + 3 for column in columns]
+    heads = ("", *table)
+    return "\n".join(
+        f"{head:<12}"
+        + "".join(f"{column[i]:>{w}}" for column, w in zip(columns, widths, strict=True))
+        for i, head in enumerate(heads)
+    )
+
+
+def comparison_text(comparisons: Mapping[str, Comparison]) -> str:
+    """One line per metric: difference, its 95 % interval, ratio, verdict."""
+    lines = []
+    for name, found in comparisons.items():
+        line = f"{CATALOGUE[name].title:<12}{_interval(name, found.difference, sign='+'):>36}"
+        by = "" if found.ratio is None else f"x {_interval('ssim', found.ratio)}"
+        lines.append(f"{line}  {by:<27}  {found.verdict}")
     return "\n".join(lines)
 
 
-def scores_text(scores: Scores) -> str:
+def summary_text(summary: Summary) -> str:
     """The whole report for a terminal."""
     parts = [
-        f"{scores.pairs} pairs of {len(scores.subjects)} subjects, "
-        f"median flow {scores.median_flow_px:.2f} px, "
-        f"residual inside the iris {scores.iris_residual:.4f}",
-        table_text(scores.overall),
+        f"{summary.pairs} pairs of {len(summary.subjects)} subjects, "
+        f"median flow {summary.median_flow_px:.2f} px, "
+        f"residual inside the iris {summary.iris_residual:.4f}",
+        table_text(summary.overall),
     ]
-    for title, tables in (("gaze shift", scores.by_shift), ("head yaw", scores.by_head)):
+    if summary.absent:
+        parts.append(
+            "\n".join(
+                f"absent: {CATALOGUE[name].title} ({why})" for name, why in summary.absent.items()
+            )
+        )
+    for title, tables in (("gaze shift", summary.by_shift), ("head yaw", summary.by_head)):
         parts += [f"{title} {name}\n{table_text(table)}" for name, table in tables.items()]
-    copy, ours = scores.overall["copy"], scores.overall["redirected"]
-    parts.append(
-        f"redirected / copy: L1 {ours['l1'] / copy['l1']:.3f}, "
-        f"gaze error {ours['gaze_error_deg'] / copy['gaze_error_deg']:.3f}"
-    )
+    for name, comparisons in summary.against.items():
+        parts.append(
+            f"{_OURS} - {name}, 95 % interval over subjects; ratio of means; verdict\n"
+            f"{comparison_text(comparisons)}"
+        )
+    if "fd_vgg" in summary.against.get("copy", {}):
+        parts.append("copies are real pictures: FD-VGG and KD-VGG favour them by their nature")
+    if not summary.against:
+        parts.append(f"no intervals: they need at least {MIN_SUBJECTS} subjects")
     return "\n\n".join(parts)
 
 
-def write_json(path: Path, scores: Scores, *, about: Mapping[str, Any], force: bool) -> None:
-    """Writes the scores and what they were measured with."""
+def write_json(path: Path, summary: Summary, *, about: Mapping[str, Any], force: bool) -> None:
+    """Writes the summary and what it was measured with."""
     with atomic_file(path, force=force) as temporary:
-        text = json.dumps({**about, "scores": plain(scores)}, indent=2, sort_keys=True)
+        text = json.dumps({**about, "scores": plain(summary)}, indent=2, sort_keys=True)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _interval(name: str, interval: Interval, *, sign: str = "") -> str:
+    ends = (interval.estimate, interval.low, interval.high)
+    estimate, low, high = (_number(name, end, sign=sign) for end in ends)
+    return f"{estimate} [{low}, {high}]"
+
+
+def _number(name: str, value: float | None, *, sign: str = "") -> str:
+    return "absent" if value is None else f"{value:{sign}{CATALOGUE[name].form}}"

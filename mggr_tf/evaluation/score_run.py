@@ -16,7 +16,7 @@ from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
 
-_SEED = 20200403
+PAIRS_SEED = 20200403
 """Of the choice of pairs: one protocol for every run that is compared."""
 
 
@@ -67,7 +67,7 @@ def score_run(
         yardsticks=yardsticks,
         conventions=run.config.conventions,
         limit=limit,
-        seed=_SEED,
+        seed=PAIRS_SEED,
         progress=progress,
     )
     about = {

@@ -151,7 +151,7 @@ def build_alex_features(levels: int = 3) -> keras.Model:
     linear, so they are composed into one 13 x 13 convolution of stride 2. Away from
     the outermost ring of the first slice this is the same; there the blur would
     have reflected the convolution's output, and now reads what the convolution
-    makes of black around the picture.
+    makes of a grey surround (ImageNet's mean).
 
     Args:
         levels: how many slices, 1 to 5; what lies deeper is not computed.
@@ -163,6 +163,7 @@ def build_alex_features(levels: int = 3) -> keras.Model:
         MissingPackageError, RunError: see `build_stlpips`.
     """
     names = SLICES["alex"][:levels]
+    assert len(names) == levels > 0, "the config checks this"
     (kernel, bias), *deeper = convolutions(wheel_weights("alex"))
     image = keras.Input((None, None, 3), name="image")
     scaled = ImageNetScaling(name="scaling")(image)
@@ -207,15 +208,16 @@ def feature_distance(features_a: Features, features_b: Features, heads: Heads) -
 
 def _weighted_difference(a: tf.Tensor, b: tf.Tensor, weights: NDArray[np.float32]) -> tf.Tensor:
     difference = tf.math.squared_difference(unit_length(a), unit_length(b))
-    return tf.reduce_mean(tf.tensordot(difference, tf.constant(weights), axes=1), axis=(1, 2))
+    head = tf.constant(weights, difference.dtype)
+    return tf.reduce_mean(tf.tensordot(difference, head, axes=1), axis=(1, 2))
 
 
 def unit_length(features: tf.Tensor) -> tf.Tensor:
     """Scales every pixel's features to unit length; none stay none.
 
     LPIPS divides by the length plus 1e-10, whose gradient at zero is not a number.
-    A floor under the squared length changes no length above 1e-4 (black pictures have
-    1e-2) and bounds the gradient by 1e4.
+    A floor under the squared length changes no length above 1e-4, a hundredth of what
+    the flattest pictures have, and bounds the gradient by 1e4.
     """
     return tf.math.l2_normalize(features, axis=-1, epsilon=_EPSILON)
 

@@ -183,8 +183,9 @@ class RunFolder:
                 shutil.copyfile(donor.weights_file(name), temporary)
         for earlier in self.config.needed(stage):
             if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
-                steps = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
-                self.update_stage(earlier, steps)
+                theirs = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
+                # Its minutes were the donor's: this run's budget is for what it trains itself.
+                self.update_stage(earlier, replace(theirs, minutes=None))
 
     def is_complete(self, stage: Stage) -> bool:
         """Whether the stage was trained to its end."""

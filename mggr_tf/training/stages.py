@@ -77,7 +77,7 @@ def train_stages(
         return
     if len(todo) > 1:
         say(f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order")
-    shares = {s: run.config.stage(s).share for s in todo}
+    shares = {s: run.config.stage(s).share for s in _budgeted(run, stage, todo)}
     with strategy.scope():
         vgg16 = run.record.vgg16
         networks = Networks(run.config, vgg16=None if vgg16 is None else Path(vgg16))
@@ -87,6 +87,13 @@ def train_stages(
         minutes = None if budget.minutes is None else budget.minutes * part
         trainer = _StageTrainer(run, name, networks, strategy=strategy, samples=samples)
         trainer.train(Budget(budget.steps, minutes), held_out or samples, progress, say)
+
+
+def _budgeted(run: RunFolder, stage: Stage, todo: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The stages that share a budget in minutes: a resumed run's complete ones had their part."""
+    records = run.record.stages
+    had = {name for name, record in records.items() if record.minutes is not None}
+    return tuple(s for s in (*run.config.needed(stage), stage) if s in todo or s in had)
 
 
 def local_strategy() -> tf.distribute.Strategy:

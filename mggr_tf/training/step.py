@@ -125,7 +125,8 @@ class RedirectionStep:
         self._trained = _trained_variables(networks, stage)
         self._optimizer = adam(config.learning_rate, total, self._trained)
         names = {loss.name for loss in config.active}
-        self._with_features = bool(names & NEEDS_FEATURES)
+        # Built here: weights that are set while a step is being traced never arrive.
+        self._features = networks.features if names & NEEDS_FEATURES else None
         self._with_cycle = bool(names & NEEDS_CYCLE)
         self._critic = (
             Critic(networks, config, total=total, replicas=replicas)
@@ -200,8 +201,8 @@ class RedirectionStep:
         self, picture: tf.Tensor, flow: tf.Tensor, cycled: tf.Tensor | None, batch: Batch
     ) -> LossContext:
         features, target_features, verdict = {}, {}, {}
-        if self._with_features:
-            look = self._networks.features
+        look = self._features
+        if look is not None:
             head = {"head_pose": batch["head_pose"]}
             features = look({"eye": picture, **head}, training=False)
             target_features = look({"eye": batch["target"], **head}, training=False)

@@ -30,7 +30,17 @@ def test_every_packaged_config_loads_and_round_trips(name):
         ("moving_average=1.0", "moving_average and held_out"),
         ("stages.coarse.losses[0].picture=redirected", "coarse stage has no redirected"),
         ("stages.coarse.losses[0].name=adversarial", "belongs to the fine and joint"),
-        ("stages.joint.losses[99].weight=1", "no index of a list"),
+        ("stages.joint.losses[99].weight=1", "'99' is no index or name in a list"),
+        ("stages.joint.losses.beauty.weight=1", "'beauty' is no index or name in a list"),
+        ("stages.joint.losses.l1.weight=1", "'l1' stands 2 times; give its index"),
+        ("stages.later={steps: 1, batch: 1, learning_rate: 1}", "stages: unknown later"),
+        ("recipe=[]", "recipe must name at least one stage"),
+        ("recipe=[coarse, joint]", "needs the estimator in the recipe"),
+        ("models.guidance=[head_pose]", "guidance must hold gazemap or delta"),
+        ("models.coarse=null", "there is no coarse branch to train"),
+        ("models.generator={width: 8}", "generator belongs to method prgan"),
+        ("method=prgan", "generator belongs to method prgan"),
+        ("stages.joint.adversary={critic_steps: 0}", "critic_steps must be at least 1"),
         ("seed", "expected key=value"),
         ("seed.deeper=1", "nothing below"),
         ("seed=[", "not YAML"),
@@ -45,6 +55,27 @@ def test_changes_take_effect():
     config = load_config("mggr-edge", changes=["seed=7", "stages.joint.losses[0].weight=2"])
     assert config.seed == 7
     assert config.stage("joint").losses[0].weight == 2.0
+
+
+def test_a_loss_is_left_out_by_its_name():
+    config = load_config("mggr-edge", changes=["stages.joint.losses.adversarial.weight=0"])
+    assert "adversarial" not in {loss.name for loss in config.stage("joint").active}
+    assert "adversarial" in {loss.name for loss in config.stage("joint").losses}
+
+
+def test_a_stage_needs_what_comes_before_it_in_the_recipe():
+    config = load_config("mggr-edge")
+    assert config.needed("joint") == ("estimator", "coarse")
+    assert config.needed("fine") == ("estimator", "coarse")
+    assert config.needed("judge") == config.needed("estimator") == ()
+    at_once = load_config("mggr-edge", changes=["recipe=[estimator, joint]"])
+    assert at_once.needed("joint") == ("estimator",)
+    assert load_config("deepwarp-edge").needed("joint") == ()
+
+
+def test_a_config_without_a_stage_says_which_it_has():
+    with pytest.raises(ConfigError, match="deepwarp-edge has no stage 'coarse'"):
+        load_config("deepwarp-edge").stage("coarse")
 
 
 def test_missing_configs_say_what_there_is(tmp_path):

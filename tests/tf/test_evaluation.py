@@ -1,16 +1,29 @@
 """Metrics against closed forms and scikit-image; the protocol's fences."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import RunError, UsageError
+from mggr_edge.gazemap import draw_gazemap
 from mggr_edge.progress import no_progress
 from mggr_tf.data.pairs import all_pairs
-from mggr_tf.evaluation.metrics import gaze_error_deg, image_metrics
-from mggr_tf.evaluation.protocol import evaluate_pairs, refuse_seen_subjects
-from mggr_tf.evaluation.report import scores_text, write_json
+from mggr_tf.evaluation.catalogue import CATALOGUE
+from mggr_tf.evaluation.compare import compare, resample
+from mggr_tf.evaluation.metrics import (
+    change_where,
+    gaze_error_deg,
+    image_metrics,
+    outside_irises,
+)
+from mggr_tf.evaluation.protocol import evaluate_pairs, refuse_seen_subjects, score_pictures
+from mggr_tf.evaluation.report import summarise, summary_text, write_json
 from mggr_tf.evaluation.score_run import score_run
+from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
+from mggr_tf.evaluation.yardsticks import Yardsticks, open_yardsticks
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 
 rng = np.random.default_rng(0)
@@ -56,6 +69,32 @@ def test_gaze_error_is_the_angle():
     np.testing.assert_allclose(gaze_error_deg([[0, 10], [5, 0]], [[0, 4], [0, 0]]), [6, 5])
 
 
+def test_outside_is_where_neither_drawn_iris_is():
+    apart = outside_irises(np.float32([[0, -20]]), np.float32([[0, 20]]), conventions=CONVENTIONS)[
+        0
+    ]
+    for yaw_deg in (-20, 20):
+        iris = draw_gazemap([0, yaw_deg])[..., 0]
+        assert not apart[iris > 0].any()
+        # Widened: a pixel beside the iris is not outside yet, one ten pixels away is.
+        column = int(np.flatnonzero(iris.any(0))[0 if yaw_deg < 0 else -1])
+        away = -1 if yaw_deg < 0 else 1
+        assert not apart[31, column + 3 * away]
+        assert apart[31, column + 10 * away]
+    still = outside_irises(np.zeros((1, 2)), np.zeros((1, 2)), conventions=CONVENTIONS)[0]
+    assert still.sum() > apart.sum()
+    np.testing.assert_array_equal(still, still[::-1, ::-1])
+
+
+def test_change_outside_counts_only_what_is_outside():
+    source = rng.uniform(0, 0.5, (2, 64, 64, 3)).astype(np.float32)
+    outside = outside_irises(np.zeros((2, 2)), np.float32([[0, 15]] * 2), conventions=CONVENTIONS)
+    inside_only = source + 0.3 * ~outside[..., None]
+    np.testing.assert_array_equal(change_where(outside, inside_only, source), 0)
+    everywhere = source + np.float32([[[[0.3]]], [[[0.1]]]])
+    np.testing.assert_allclose(change_where(outside, everywhere, source), [0.3, 0.1], rtol=1e-5)
+
+
 def looked_up(samples):
     """A judge that never errs: it finds the picture among the samples."""
 
@@ -77,42 +116,140 @@ def copier(inputs):
     }
 
 
-def test_copying_scores_as_copy_and_the_target_as_perfect(samples):
-    scores = evaluate_pairs(
+@pytest.fixture(scope="module")
+def crowd(samples):
+    """The same eyes, of as many people as there are groups: enough for intervals."""
+    return replace(samples, subject=np.array([f"{group:04d}" for group in samples.group]))
+
+
+QUICK = open_yardsticks(quick=True)
+
+
+def evaluated(samples, *, redirect=copier, limit=50, yardsticks=QUICK):
+    return evaluate_pairs(
         samples,
-        redirect=copier,
+        redirect=redirect,
         judge=looked_up(samples),
+        yardsticks=yardsticks,
         conventions=CONVENTIONS,
-        limit=50,
+        limit=limit,
         seed=0,
     )
-    overall = scores.overall
-    for metric, value in overall["copy"].items():
-        assert overall["redirected"][metric] == pytest.approx(value, rel=1e-4)
-    assert overall["target"]["l1"] == 0
-    assert overall["target"]["gaze_error_deg"] == pytest.approx(0, abs=1e-3)
-    pairs = all_pairs(samples, limit=50, seed=0)
-    shift = gaze_error_deg(samples.gaze_deg[pairs[:, 0]], samples.gaze_deg[pairs[:, 1]])
-    assert overall["copy"]["gaze_error_deg"] == pytest.approx(shift.mean(), rel=1e-4)
-    assert scores.iris_residual == 0
-    assert scores.pairs == len(pairs)
-    assert sum(1 for _ in scores.by_head) > 1
-    assert "redirected / copy: L1 1.000" in scores_text(scores)
+
+
+def test_copying_scores_as_copy_and_the_target_as_perfect(crowd):
+    evaluation = evaluated(crowd)
+    summary = summarise(evaluation)
+    table = summary.overall
+    for metric, value in table["copy"].items():
+        if metric not in summary.absent:
+            assert table["redirected"][metric] == pytest.approx(value, rel=1e-4, abs=1e-7)
+    assert table["target"]["l1"] == 0
+    assert table["target"]["gaze_error_deg"] == pytest.approx(0, abs=1e-3)
+    assert table["copy"]["outside_iris"] == 0
+    assert table["target"]["outside_iris"] < table["copy"]["l1"]
+    pairs = all_pairs(crowd, limit=50, seed=0)
+    shift = gaze_error_deg(crowd.gaze_deg[pairs[:, 0]], crowd.gaze_deg[pairs[:, 1]])
+    assert table["copy"]["gaze_error_deg"] == pytest.approx(shift.mean(), rel=1e-4)
+    assert summary.iris_residual == 0
+    assert summary.pairs == len(pairs)
+    assert len(summary.by_head) > 1
+    assert {found.verdict for found in summary.against["coarse"].values()} == {"undecided"}
 
 
 def test_a_residual_inside_the_iris_is_measured(samples):
     def brighter(inputs):
         return {**copier(inputs), "residual": np.full_like(inputs["eye"], 0.2)}
 
-    scores = evaluate_pairs(
-        samples,
-        redirect=brighter,
-        judge=looked_up(samples),
-        conventions=CONVENTIONS,
-        limit=5,
-        seed=0,
+    evaluation = evaluated(samples, redirect=brighter, limit=5)
+    assert evaluation.iris_residual == pytest.approx(0.1, rel=1e-4)  # of the [0, 1] range
+
+
+def test_tables_split_pairs_by_shift_and_head():
+    shift_deg = np.array([3.0, 14.9, 15.0, 22.0, 40.0])
+    head = np.float32([0, -0.0, 15, 15, -30])
+    scores = PairScores(
+        subject=np.array(["a", "a", "b", "b", "b"]),
+        shift_deg=shift_deg,
+        head_yaw_deg=head,
+        metrics={"ours": {"l1": np.array([1.0, 3.0, 5.0, 7.0, 9.0])}},
+        features={},
+        absent={"lpips": "no weights"},
     )
-    assert scores.iris_residual == pytest.approx(0.1, rel=1e-4)  # of the [0, 1] range
+    assert {k: t["ours"]["l1"] for k, t in by_shift(scores).items()} == {
+        "0 to 15 deg": 2,
+        "15 to 22 deg": 5,
+        "22+ deg": 8,
+    }
+    assert {k: t["ours"]["l1"] for k, t in by_head(scores).items()} == {
+        "-30 deg": 9,
+        "+0 deg": 2,
+        "+15 deg": 6,
+    }
+    assert overall(scores) == {"ours": {"l1": 5, "lpips": None}}
+
+
+def noisy_pictures(samples, pairs):
+    """Two methods that make the real picture, one with ten times the other's noise."""
+    real = samples.images[pairs[:, 1]].astype(np.float32) / 255
+    noise = np.random.default_rng(1).normal(size=real.shape).astype(np.float32)
+    return {"clean": real + 0.01 * noise, "grainy": real + 0.1 * noise}
+
+
+def test_feature_metrics_and_verdicts_come_from_the_same_pairs(crowd):
+    pairs = all_pairs(crowd, limit=12, seed=0)
+    scores = score_pictures(
+        noisy_pictures(crowd, pairs),
+        crowd,
+        pairs,
+        judge=lambda inputs: np.zeros((len(inputs["eye"]), 2), np.float32),
+        yardsticks=open_yardsticks(),
+        conventions=CONVENTIONS,
+    )
+    table = overall(scores)
+    assert list(table) == ["copy", "clean", "grainy", "target"]
+    for metric in ("l1", "st_lpips", "fd_vgg"):
+        assert table["target"][metric] == pytest.approx(0, abs=1e-6)
+        assert 0 < table["clean"][metric] < table["grainy"][metric]
+    resampled = resample(scores, ("clean", "grainy"), draws=20)
+    found = compare(resampled["clean"], resampled["grainy"])
+    assert list(found) == [name for name in CATALOGUE if name in found]
+    for metric in ("l1", "ssim", "st_lpips", "fd_vgg", "kd_vgg"):
+        assert found[metric].verdict == "ahead"
+    assert "outside_iris" not in found
+    back = compare(resampled["grainy"], resampled["clean"])
+    assert back["psnr_db"].verdict == "behind"
+    assert back["l1"].ratio.estimate == pytest.approx(10, rel=1e-3)
+    assert back["psnr_db"].ratio is None
+
+
+def test_what_was_not_measured_is_absent_and_no_number(samples, tmp_path):
+    summary = summarise(evaluated(samples, limit=8))
+    absent = {name for name, value in summary.overall["redirected"].items() if value is None}
+    assert absent == {
+        *("st_lpips", "fd_vgg", "kd_vgg", "lpips"),
+        *("fid_keras_inception", "kid_keras_inception"),
+    }
+    text = summary_text(summary)
+    assert "absent: ST-LPIPS (left out by --quick)" in text
+    assert "absent: FID (Keras Inception) (no --inception-weights)" in text
+    write_json(tmp_path / "scores.json", summary, about={"run": "r"}, force=False)
+    written = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert written["overall"]["redirected"]["lpips"] is None
+    assert written["absent"]["lpips"] == "no --lpips-weights"
+    assert set(written["overall"]["copy"]) == set(CATALOGUE)
+
+
+def test_every_metric_is_measured_or_absent_with_its_reason():
+    for yardsticks in (QUICK, Yardsticks(absent=QUICK.absent)):
+        pairwise = {"l1", "mse", "psnr_db", "ssim", "gaze_error_deg", "outside_iris"}
+        assert pairwise | set(yardsticks.absent) == set(CATALOGUE)
+
+
+def test_two_subjects_have_no_intervals(samples):
+    summary = summarise(evaluated(samples, limit=6))
+    assert summary.against == {}
+    assert "no intervals: they need at least 6 subjects" in summary_text(summary)
 
 
 def test_seen_subjects_are_refused():
@@ -122,17 +259,10 @@ def test_seen_subjects_are_refused():
 
 
 def test_scores_are_written_whole_or_not_at_all(samples, tmp_path):
-    scores = evaluate_pairs(
-        samples,
-        redirect=copier,
-        judge=looked_up(samples),
-        conventions=CONVENTIONS,
-        limit=5,
-        seed=0,
-    )
-    write_json(tmp_path / "scores.json", scores, about={"run": "r"}, force=False)
+    summary = summarise(evaluated(samples, limit=5))
+    write_json(tmp_path / "scores.json", summary, about={"run": "r"}, force=False)
     with pytest.raises(UsageError, match="exists"):
-        write_json(tmp_path / "scores.json", scores, about={}, force=False)
+        write_json(tmp_path / "scores.json", summary, about={}, force=False)
     assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
 
 
@@ -147,6 +277,7 @@ def test_a_run_without_judge_or_redirector_is_refused(tmp_path, tiny_config):
             data="synthetic",
             subjects=None,
             limit=1,
+            yardsticks=QUICK,
             progress=no_progress,
             say=print,
         )

@@ -1,0 +1,66 @@
+"""A benchmark from its plan to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mggr_edge.progress import Progress
+from mggr_tf.benchmark.campaign import is_trained, run_path, train_entrants, train_judges
+from mggr_tf.benchmark.entrants import Entrant
+from mggr_tf.benchmark.pictures import draw_pictures
+from mggr_tf.benchmark.plan import ENTRANTS, Plan, open_plan
+from mggr_tf.benchmark.report import results_of, write_report
+from mggr_tf.benchmark.scoring import read_scores, redirect_of, score_entrants
+from mggr_tf.config import load_config
+from mggr_tf.data.source import open_samples
+from mggr_tf.training.run_folder import RunFolder
+
+
+def run_benchmark(
+    folder: Path,
+    wanted: Plan,
+    entrants: Sequence[Entrant],
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
+    field: Sequence[Entrant] = ENTRANTS,
+) -> None:
+    """Trains and scores what is not there yet, and writes the report of all that is.
+
+    Args:
+        folder: the benchmark's, new or begun with the same plan.
+        wanted: the plan.
+        entrants: whom to train this time; others that are trained stay in the report.
+        field: all that there are.
+
+    Raises:
+        UsageError: the folder holds a benchmark with another plan.
+        DataError: a subject is not in the data.
+        RunError: a training failed, or what it left is damaged.
+    """
+    plan = open_plan(folder, wanted)
+    config = load_config(entrants[0].config)
+    samples = open_samples(
+        plan.data, config=config, subjects=plan.report, progress=progress, say=say
+    )
+    train_judges(folder, plan, say=say)
+    train_entrants(folder, plan, entrants, field=field, say=say)
+    there = [e for e in field if _is_there(folder, e)]
+    score_entrants(folder, plan, there, samples, progress=progress, say=say)
+    scores = read_scores(folder, [e.name for e in there])
+    shown = [e for e in there if e.group == "method"] or there
+    pictures = draw_pictures(
+        folder,
+        samples,
+        scores,
+        {e.name: redirect_of(RunFolder.open(run_path(folder, e))) for e in shown},
+        {e.name: e.title for e in there},
+        conventions=config.conventions,
+    )
+    write_report(folder, plan, there, results_of(folder, there, scores), extra=[pictures])
+
+
+def _is_there(folder: Path, entrant: Entrant) -> bool:
+    last = load_config(entrant.config, changes=entrant.changes).recipe[-1]
+    return is_trained(run_path(folder, entrant), last)

@@ -1,0 +1,130 @@
+"""Trains what a plan asks for and is not there yet.
+
+Every training is a process of its own, `mggr-tf train`, so that one that dies
+takes nothing with it; a run that was interrupted is resumed, a complete one is left
+alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mggr_edge.errors import RunError, UsageError
+from mggr_tf.benchmark.entrants import Entrant
+from mggr_tf.benchmark.plan import Plan
+from mggr_tf.config import Stage, load_config
+from mggr_tf.training.run_folder import RunFolder
+
+Say = Callable[[str], None]
+
+_INTERRUPTED = 130
+"""What `mggr-tf train` ends with when Ctrl-C stopped it."""
+
+
+def run_path(folder: Path, entrant: Entrant) -> Path:
+    """Where an entrant's run lies."""
+    return folder / "runs" / entrant.name
+
+
+def judge_path(folder: Path, fold: int) -> Path:
+    """Where the run of a fold's judge lies."""
+    return folder / "judges" / f"fold{fold + 1}"
+
+
+def is_trained(path: Path, stage: Stage) -> bool:
+    """Whether a run is there and complete up to a stage."""
+    return (path / "run.json").is_file() and RunFolder.open(path).is_complete(stage)
+
+
+def train_entrants(
+    folder: Path,
+    plan: Plan,
+    entrants: Sequence[Entrant],
+    *,
+    field: Sequence[Entrant],
+    say: Say,
+) -> None:
+    """Trains the entrants that are not trained yet, one after another.
+
+    Args:
+        folder: the benchmark's.
+        plan: their budget and data.
+        entrants: whom to train.
+        field: all that there are; one may take its steps from another.
+        say: told who is next.
+
+    Raises:
+        RunError: a training failed.
+        UsageError: an entrant's steps are those of one that is not trained.
+    """
+    for entrant in entrants:
+        last = load_config(entrant.config, changes=entrant.changes).recipe[-1]
+        path = run_path(folder, entrant)
+        if is_trained(path, last):
+            continue
+        say(f"\n{entrant.title}:")
+        changes = [*entrant.changes, f"seed={plan.seed}"]
+        how = ["--config", entrant.config, *(a for c in changes for a in ("--set", c))]
+        budget = _budget(folder, plan, entrant, field)
+        _train(path, last, budget, how=how, data=plan.data, subjects=plan.train)
+
+
+def train_judges(folder: Path, plan: Plan, *, say: Say) -> None:
+    """Trains the judges that are not trained yet.
+
+    Raises:
+        RunError: a training failed.
+    """
+    for fold in range(plan.folds):
+        path = judge_path(folder, fold)
+        if is_trained(path, "judge"):
+            continue
+        say(f"\njudge {fold + 1} of {plan.folds}:")
+        budget = ["--steps", str(plan.judge_steps)]
+        subjects = plan.judge_subjects(fold)
+        _train(path, "judge", budget, how=[], data=plan.data, subjects=subjects)
+
+
+def redirection_steps(run: RunFolder) -> int:
+    """How many steps a run's redirector was trained for, over all its stages."""
+    stages = run.record.stages
+    return sum(stages[s].done for s in run.config.recipe if s != "estimator" and s in stages)
+
+
+def _budget(folder: Path, plan: Plan, entrant: Entrant, field: Sequence[Entrant]) -> list[str]:
+    if entrant.steps_of is None:
+        return ["--minutes", str(plan.minutes_of(entrant))]
+    pace = run_path(folder, next(e for e in field if e.name == entrant.steps_of))
+    last = load_config(entrant.config, changes=entrant.changes).recipe[-1]
+    if not is_trained(pace, last):
+        raise UsageError(f"{entrant.name} takes its steps from {entrant.steps_of}: train it first")
+    return ["--steps", str(redirection_steps(RunFolder.open(pace)))]
+
+
+def _train(
+    path: Path,
+    stage: Stage,
+    budget: list[str],
+    *,
+    how: list[str],
+    data: str,
+    subjects: tuple[str, ...],
+) -> None:
+    """Trains a run to the end of a stage; one that was begun goes on as it was begun."""
+    command = [sys.executable, "-m", "mggr_tf", "train", "--stage", stage, "--out", str(path)]
+    if (path / "run.json").is_file():
+        command += ["--resume", *budget]
+    else:
+        command += ["--data", data, "--subjects", ",".join(subjects), *how, *budget]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if ended.returncode == _INTERRUPTED:
+        raise KeyboardInterrupt
+    if ended.returncode != 0:
+        raise RunError(
+            f"{path}: training ended with exit code {ended.returncode}; what was trained is "
+            "kept, run the same command again to go on"
+        )

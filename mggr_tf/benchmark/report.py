@@ -1,0 +1,275 @@
+"""The benchmark's tables: who is ahead, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.strict import plain
+from mggr_tf.benchmark.campaign import redirection_steps, run_path
+from mggr_tf.benchmark.document import Section, Table, to_html, to_markdown
+from mggr_tf.benchmark.entrants import CONTROL, Entrant
+from mggr_tf.benchmark.floor import floor_of
+from mggr_tf.benchmark.plan import Plan
+from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS
+from mggr_tf.evaluation.catalogue import CATALOGUE
+from mggr_tf.evaluation.compare import Comparison, compare, resample
+from mggr_tf.evaluation.complexity import multiply_accumulates
+from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
+from mggr_tf.evaluation.scores import Table as Numbers
+from mggr_tf.models.redirection import Redirection
+from mggr_tf.training.run_folder import RunFolder
+
+OURS = "mggr"
+_TITLE = "Gaze redirection benchmark"
+_COLUMNS = (
+    "l1",
+    "psnr_db",
+    "ssim",
+    "st_lpips",
+    "fd_vgg",
+    "kd_vgg",
+    "gaze_error_deg",
+    "outside_iris",
+)
+_DECIDING = ("l1", "st_lpips", "fd_vgg", "gaze_error_deg")
+_FLOORED = ("l1", "st_lpips")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an entrant cost.
+
+    Attributes:
+        parameters: of its redirector.
+        mmac: million multiply-accumulates for one eye.
+        minutes: of training, all stages, as they were recorded.
+        steps: of the redirector, all stages.
+        pairs: that it was shown in them.
+    """
+
+    parameters: int
+    mmac: float
+    minutes: float
+    steps: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a report says in numbers.
+
+    Attributes:
+        overall: method -> metric -> value.
+        by_shift, by_head: bin -> the same.
+        against: entrant that is asked about -> whom it is compared with -> metric; empty
+            where there are too few subjects for intervals.
+        floor: metric -> what two photographs of one gaze would score.
+        effort: entrant -> what it cost.
+    """
+
+    overall: Numbers
+    by_shift: dict[str, Numbers]
+    by_head: dict[str, Numbers]
+    against: dict[str, dict[str, dict[str, Comparison]]]
+    floor: dict[str, float]
+    effort: dict[str, Effort]
+
+
+def results_of(folder: Path, entrants: Sequence[Entrant], scores: PairScores) -> Results:
+    """Computes tables and intervals of the entrants that were scored."""
+    names = [e.name for e in entrants]
+    enough = len(scores.subjects) >= MIN_SUBJECTS
+    resampled = resample(scores, ("copy", *names)) if enough else {}
+    asked = {
+        OURS: ["copy", *(e.name for e in entrants if e.group != "ablation" and e.name != OURS)],
+        CONTROL: [e.name for e in entrants if e.group == "ablation" and e.name != CONTROL],
+    }
+    return Results(
+        overall=overall(scores),
+        by_shift=by_shift(scores),
+        by_head=by_head(scores),
+        against={
+            ours: {name: compare(resampled[ours], resampled[name]) for name in others}
+            for ours, others in asked.items()
+            if ours in resampled
+        },
+        floor={name: floor_of(scores, name) for name in _FLOORED},
+        effort={e.name: effort_of(RunFolder.open(run_path(folder, e))) for e in entrants},
+    )
+
+
+def effort_of(run: RunFolder) -> Effort:
+    """What a run cost, from its record and its config."""
+    model = Redirection.build(run.config).joined
+    stages = [s for s in run.config.recipe if s in run.record.stages]
+    shown = sum(
+        run.record.stages[s].done
+        * run.config.stage(s).batch
+        * run.config.stage(s).adversary.critic_steps
+        for s in stages
+        if s != "estimator"
+    )
+    return Effort(
+        parameters=model.count_params(),
+        mmac=multiply_accumulates(model) / 1e6,
+        minutes=sum(run.record.stages[s].seconds for s in stages) / 60,
+        steps=redirection_steps(run),
+        pairs=shown,
+    )
+
+
+def write_report(
+    folder: Path,
+    plan: Plan,
+    entrants: Sequence[Entrant],
+    results: Results,
+    *,
+    extra: Sequence[Section] = (),
+) -> None:
+    """Writes `benchmark.md`, `.html` and `.json` into the benchmark's folder."""
+    sections = [*sections_of(plan, entrants, results), *extra]
+    record = {"date": date.today().isoformat(), "machine": _machine(), "plan": plain(plan)}
+    texts = {
+        "benchmark.md": to_markdown(_TITLE, sections),
+        "benchmark.html": to_html(_TITLE, sections),
+        "benchmark.json": _json({**record, "results": plain(results)}),
+    }
+    for name, text in texts.items():
+        with atomic_file(folder / name, force=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def sections_of(plan: Plan, entrants: Sequence[Entrant], results: Results) -> list[Section]:
+    """The report without its pictures."""
+    titles = {"copy": "copy the source", "target": "real target"} | {
+        e.name: e.title for e in entrants
+    }
+    main = [e.name for e in entrants if e.group != "ablation"]
+    ablations = [e.name for e in entrants if e.group == "ablation"]
+    sections = [Section("What was done", (_setting(plan), _effort_table(results, titles)))]
+    if main:
+        sections.append(_group("Methods", ["copy", *main, "target"], results, titles))
+    if OURS in results.against:
+        sections.append(_against("MGGR against the others", OURS, results, titles))
+    if ablations:
+        title = f"Ablations, {plan.ablation_minutes:g} minutes each"
+        sections.append(_group(title, ["copy", *ablations, "target"], results, titles))
+    if CONTROL in results.against:
+        sections.append(_against("What each idea brings", CONTROL, results, titles))
+    sections.append(_bins("Gaze error above the judge's own, by shift", results.by_shift, titles))
+    sections.append(_bins("Gaze error above the judge's own, by head yaw", results.by_head, titles))
+    return sections
+
+
+def _setting(plan: Plan) -> str:
+    judge = (
+        "one judge, trained on the training subjects"
+        if plan.folds == 1
+        else f"{plan.folds} judges, each trained on the training subjects and on those reported "
+        "subjects that it does not score"
+    )
+    return (
+        f"Trained on {len(plan.train)} subjects ({plan.train[0]} to {plan.train[-1]}), scored on "
+        f"{', '.join(plan.report)}, whom no method saw; {plan.pairs} pairs, seed {plan.seed}, "
+        f"{plan.minutes:g} minutes a method; {judge}; {date.today().isoformat()}, {_machine()}."
+    )
+
+
+def _machine() -> str:
+    import os
+
+    return f"{os.cpu_count()} cores, {platform.machine()}"
+
+
+def _effort_table(results: Results, titles: Mapping[str, str]) -> Table:
+    rows = tuple(
+        (
+            titles[name],
+            f"{effort.parameters / 1e6:.2f} M",
+            f"{effort.mmac:.0f}",
+            f"{effort.minutes:.0f}",
+            f"{effort.steps}",
+            f"{effort.pairs}",
+        )
+        for name, effort in results.effort.items()
+    )
+    return Table(("entrant", "parameters", "MMAC an eye", "minutes", "steps", "pairs shown"), rows)
+
+
+def _group(
+    title: str, names: Sequence[str], results: Results, titles: Mapping[str, str]
+) -> Section:
+    head = ("", *(CATALOGUE[name].title for name in _COLUMNS), "L1 / copy", "ST-LPIPS / copy")
+    copy = results.overall["copy"]
+    rows = []
+    for name in names:
+        row = results.overall[name]
+        ratios = (f"{_value(row[c]) / _value(copy[c]):.3f}" for c in _FLOORED)
+        rows.append((titles[name], *(_cell(c, row.get(c)) for c in _COLUMNS), *ratios))
+    floors = ", ".join(
+        f"{CATALOGUE[name].title} {value / _value(copy[name]):.2f} of copy's"
+        for name, value in results.floor.items()
+    )
+    note = (
+        "Two photographs of one gaze differ too; extrapolated from small shifts, by "
+        f"{floors}: no method can know the rest."
+    )
+    return Section(title, (Table(head, tuple(rows)), note))
+
+
+def _against(title: str, ours: str, results: Results, titles: Mapping[str, str]) -> Section:
+    head = ("", *(CATALOGUE[name].title for name in _DECIDING))
+    rows = tuple(
+        (titles[other], *(_verdict(name, found[name]) for name in _DECIDING if name in found))
+        for other, found in results.against[ours].items()
+    )
+    note = (
+        f"{titles[ours]} minus the row, with its 95 % interval over resampled subjects; `ahead` or "
+        "`behind` where that excludes zero."
+    )
+    return Section(title, (note, Table(head, rows)))
+
+
+def _verdict(name: str, found: Comparison) -> str:
+    form = CATALOGUE[name].form
+    low, middle, high = (
+        f"{v:+{form}}"
+        for v in (found.difference.low, found.difference.estimate, found.difference.high)
+    )
+    return f"{middle} [{low}, {high}] {found.verdict}"
+
+
+def _bins(title: str, bins: Mapping[str, Numbers], titles: Mapping[str, str]) -> Section:
+    names = [n for n in next(iter(bins.values())) if n != "target"]
+    rows = tuple(
+        (
+            titles[name],
+            *(
+                f"{_value(t[name]['gaze_error_deg']) - _value(t['target']['gaze_error_deg']):+.2f}"
+                for t in bins.values()
+            ),
+        )
+        for name in names
+    )
+    own = tuple(f"{_value(t['target']['gaze_error_deg']):.2f}" for t in bins.values())
+    return Section(title, (Table(("degrees", *bins), (*rows, ("judge on real targets", *own))),))
+
+
+def _cell(name: str, value: float | None) -> str:
+    return "absent" if value is None else f"{value:{CATALOGUE[name].form}}"
+
+
+def _value(value: float | None) -> float:
+    assert value is not None, "the benchmark measures all its metrics"
+    return value
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=2, sort_keys=True) + "\n"

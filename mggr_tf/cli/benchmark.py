@@ -1,0 +1,118 @@
+"""`mggr-tf benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mggr_tf.cli.options import SubjectList, say
+
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option("--data", required=True, help="A folder of patches, or `synthetic`.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The results' folder.")
+@click.option("--train", type=SubjectList(), help="Trained on; default: by --split.")
+@click.option("--report", type=SubjectList(), help="Scored on; default: by --split.")
+@click.option(
+    "--split",
+    default="columbia",
+    show_default=True,
+    help="A packaged split or a .yaml: trains on its `train` and `select`, scores its `report`.",
+)
+@click.option(
+    "--minutes",
+    default=100.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Budget of each method, all its stages together.",
+)
+@click.option(
+    "--ablation-minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Budget of each ablation and of their control.",
+)
+@click.option("--judge-steps", default=5000, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--folds",
+    default=2,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Judges: with 2 and more, each also learns from the reported subjects it does not score.",
+)
+@click.option("--pairs", default=2000, show_default=True, type=click.IntRange(min=10))
+@click.option("--seed", default=1, show_default=True, type=int, help="Of the methods.")
+@click.option(
+    "--only",
+    help="Entrants or groups, with commas: mggr,deepwarp or method,ablation. Default: all.",
+)
+def benchmark(
+    data: str,
+    out: Path,
+    train: tuple[str, ...] | None,
+    report: tuple[str, ...] | None,
+    split: str,
+    minutes: float,
+    ablation_minutes: float,
+    judge_steps: int,
+    folds: int,
+    pairs: int,
+    seed: int,
+    only: str | None,
+) -> None:
+    """Train every method on an equal budget, score them, and write one table.
+
+    \b
+    Examples:
+      mggr-tf benchmark --data patches/ --minutes 100 --out bench
+      mggr-tf benchmark --data patches/ --minutes 100 --out bench --only method
+      mggr-tf benchmark --data patches/ --minutes 100 --out bench-2 --seed 2 --only mggr
+
+    MGGR, DeepWarp and PRGAN at one size and one budget of time; DeepWarp and PRGAN
+    for as many steps as MGGR made; PRGAN at its published size; and MGGR with one of
+    its ideas taken out at a time. Writes benchmark.md, .html and .json, and pictures.
+
+    Restartable: run the same command again after an interruption, or with another
+    --only, and what is trained and scored stays as it is.
+    """
+    from mggr_edge.progress import progress
+    from mggr_tf.benchmark.benchmark import run_benchmark
+    from mggr_tf.benchmark.plan import Plan, chosen
+
+    entrants = chosen(None if only is None else [name.strip() for name in only.split(",")])
+    trained_on, scored_on = _subjects(split, train, report)
+    try:
+        wanted = Plan(
+            data=data if data == "synthetic" else str(Path(data).resolve()),
+            train=trained_on,
+            report=scored_on,
+            minutes=minutes,
+            ablation_minutes=ablation_minutes,
+            judge_steps=judge_steps,
+            folds=folds,
+            pairs=pairs,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        run_benchmark(out, wanted, entrants, progress=progress, say=say)
+    except KeyboardInterrupt:
+        say("\ninterrupted; what was done is kept. The same command goes on from here")
+        raise SystemExit(_INTERRUPTED) from None
+    click.echo(out / "benchmark.md")
+
+
+def _subjects(
+    split: str, train: tuple[str, ...] | None, report: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    from mggr_tf.data.subject_split import read_split
+
+    if train is not None and report is not None:
+        return train, report
+    parts = read_split(split)
+    return train or (*parts.train, *parts.select), report or parts.report

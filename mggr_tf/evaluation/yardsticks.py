@@ -1,0 +1,165 @@
+"""The networks that pictures are compared by, and what they say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow import keras
+
+from mggr_edge.progress import Progress, no_progress
+from mggr_tf.evaluation.stock import read_inception, read_lpips
+from mggr_tf.models.stlpips import Lpips, build_stlpips
+
+REAL = "real"
+"""Whose features stand beside the methods' own."""
+
+_BATCH = 32
+
+_POOLED_UNIT = 10.0
+"""What VGG's pooled features are divided by: about their root mean square on eyes. The cubic
+kernel has its offset of 1 for features near 1, as Inception's are; ten times larger ones
+would leave only the cube of their length."""
+
+Pictures = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """What compares pictures by features.
+
+    Attributes:
+        st_lpips: ST-LPIPS on VGG-16; its last slice gives FD-VGG and KD-VGG.
+        lpips: stock LPIPS, with weights of the user's own.
+        inception: model of [B, H, W, 3] in [-1, 1] to [B, 2048]; likewise.
+        absent: metric -> why it cannot be measured. Such a metric has no number.
+    """
+
+    st_lpips: Lpips | None = None
+    lpips: Lpips | None = None
+    inception: keras.Model | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+def open_yardsticks(
+    *,
+    quick: bool = False,
+    lpips_weights: tuple[Path, ...] = (),
+    inception_weights: Path | None = None,
+) -> Yardsticks:
+    """Opens the networks that there are weights for.
+
+    Args:
+        quick: leave out ST-LPIPS, FD-VGG and KD-VGG, which take longest.
+        lpips_weights: see `stock.read_lpips`; none for no stock LPIPS.
+        inception_weights: see `stock.read_inception`.
+
+    Raises:
+        MissingPackageError: the wheel with ST-LPIPS is not installed, and not `quick`.
+        RunError: weights that are no such weights.
+    """
+    absent: dict[str, str] = {}
+    if quick:
+        absent |= dict.fromkeys(("st_lpips", "fd_vgg", "kd_vgg"), "left out by --quick")
+    if not lpips_weights:
+        absent["lpips"] = "no --lpips-weights"
+    if inception_weights is None:
+        names = ("fid_keras_inception", "kid_keras_inception")
+        absent |= dict.fromkeys(names, "no --inception-weights")
+    return Yardsticks(
+        st_lpips=None if quick else build_stlpips("vgg"),
+        lpips=read_lpips(lpips_weights) if lpips_weights else None,
+        inception=None if inception_weights is None else read_inception(inception_weights),
+        absent=absent,
+    )
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a learned distance says.
+
+    Attributes:
+        distance: method -> [P], to the real picture.
+        pooled: method, and `REAL` -> [P, C], a tenth of the last slice's spatial mean.
+    """
+
+    distance: dict[str, NDArray[np.float64]]
+    pooled: dict[str, NDArray[np.float32]]
+
+
+def compare_by(
+    lpips: Lpips,
+    pictures: Mapping[str, Pictures],
+    real: Pictures,
+    *,
+    progress: Progress = no_progress,
+) -> Learned:
+    """Learned distances and pooled features in one pass over the pictures.
+
+    The real picture's features are computed once for all methods; a method whose
+    pictures are the very array `real` costs nothing.
+
+    Args:
+        pictures: method -> [P, H, W, 3] float32 in [0, 1].
+        real: [P, H, W, 3] alike.
+        progress: shown the pairs that are done.
+    """
+    features = tf.function(lpips.features, reduce_retracing=True)
+    made = {name: value for name, value in pictures.items() if value is not real}
+    distance: dict[str, list[NDArray]] = {name: [] for name in made}
+    pooled: dict[str, list[NDArray]] = {name: [] for name in (*made, REAL)}
+    last = list(lpips.heads)[-1]
+    with progress("comparing", len(real)) as advance:
+        for rows in _batches(len(real)):
+            wanted = features(_signed(real[rows]))
+            pooled[REAL].append(_pooled(wanted[last]))
+            for name, value in made.items():
+                ours = features(_signed(value[rows]))
+                distance[name].append(lpips.compare(ours, wanted).numpy())
+                pooled[name].append(_pooled(ours[last]))
+            advance(rows.stop - rows.start)
+    distances = {name: np.concatenate(parts).astype(float) for name, parts in distance.items()}
+    joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
+    for name in pictures.keys() - made.keys():
+        distances[name], joined[name] = np.zeros(len(real)), joined[REAL]
+    return Learned(distances, joined)
+
+
+def features_of(
+    model: keras.Model,
+    pictures: Mapping[str, Pictures],
+    real: Pictures,
+    *,
+    progress: Progress = no_progress,
+) -> dict[str, NDArray[np.float32]]:
+    """A model's features of each method's pictures, and of the `REAL` ones: [P, D] each.
+
+    Arguments are those of `compare_by`.
+    """
+    extract = tf.function(model, reduce_retracing=True)
+    different = {**{n: v for n, v in pictures.items() if v is not real}, REAL: real}
+    features = {}
+    with progress("comparing", len(real) * len(different)) as advance:
+        for name, value in different.items():
+            parts = []
+            for rows in _batches(len(value)):
+                parts.append(extract(_signed(value[rows])).numpy())
+                advance(rows.stop - rows.start)
+            features[name] = np.concatenate(parts)
+    return {name: features.get(name, features[REAL]) for name in (*pictures, REAL)}
+
+
+def _batches(count: int) -> list[slice]:
+    return [slice(i, min(i + _BATCH, count)) for i in range(0, count, _BATCH)]
+
+
+def _signed(pictures: Pictures) -> tf.Tensor:
+    return tf.constant(pictures * 2 - 1)
+
+
+def _pooled(slice_features: tf.Tensor) -> NDArray[np.float32]:
+    return tf.reduce_mean(slice_features, axis=(1, 2)).numpy() / _POOLED_UNIT

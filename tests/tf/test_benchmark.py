@@ -1,0 +1,146 @@
+"""The benchmark: its plan, its entrants, and a whole small one with real processes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from mggr_edge.errors import ConfigError, UsageError
+from mggr_edge.progress import no_progress
+from mggr_tf.benchmark.benchmark import run_benchmark
+from mggr_tf.benchmark.campaign import run_path
+from mggr_tf.benchmark.entrants import ABLATIONS, CONTROL, Entrant
+from mggr_tf.benchmark.plan import ENTRANTS, Plan, chosen, open_plan
+from mggr_tf.benchmark.scoring import scores_file
+from mggr_tf.config import config_to_plain, load_config
+from mggr_tf.data.synthetic import write_dataset
+
+PLAN = Plan(data="patches", train=("a", "b"), report=("c", "d", "e"), minutes=1.0)
+
+
+def test_every_entrant_has_a_config_of_its_own():
+    names = [e.name for e in ENTRANTS]
+    assert len(set(names)) == len(names)
+    loaded = [load_config(e.config, changes=e.changes) for e in ENTRANTS if e.steps_of is None]
+    control = [e for e in ENTRANTS if e.name == CONTROL]
+    assert len(control) == 1
+    # Only the control is trained as MGGR itself is.
+    assert sum(config == load_config("mggr-edge") for config in loaded) == 2
+
+
+def test_ablations_differ_from_their_control_in_what_their_title_says():
+    changed = {e.name: load_config(e.config, changes=e.changes) for e in ABLATIONS}
+    assert changed["no-gazemap"].models.guidance == ("delta", "head_pose")
+    assert changed["no-delta"].models.guidance == ("gazemap", "head_pose")
+    assert changed["no-head-pose"].models.guidance == ("gazemap", "delta")
+    assert changed["fine-only"].models.coarse is None
+    assert changed["coarse-only"].recipe[-1] == "coarse"
+    assert "coarse" not in changed["one-stage"].recipe
+
+    def losses(name):
+        return {loss.name for loss in changed[name].stage("joint").active}
+
+    adversary = {"adversarial", "discriminator_gaze"}
+    assert losses(CONTROL) - losses("no-discriminator") == adversary
+    assert losses(CONTROL) - losses("no-gaze-head") == {"discriminator_gaze"}
+
+
+def test_no_judge_is_trained_on_whom_it_scores():
+    for folds in (1, 2, 3):
+        plan = replace(PLAN, folds=folds)
+        scored = [name for fold in plan.report_folds() for name in fold]
+        assert sorted(scored) == sorted(plan.report)
+        for fold, people in enumerate(plan.report_folds()):
+            assert not set(people) & set(plan.judge_subjects(fold))
+            assert set(plan.train) <= set(plan.judge_subjects(fold))
+    assert PLAN.judge_subjects(0) == ("a", "b", "d")
+
+
+def test_plans_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="both trained on and reported: b"):
+        replace(PLAN, report=("b", "c"))
+    with pytest.raises(ValueError, match="folds must lie between 1 and"):
+        replace(PLAN, folds=4)
+
+
+def test_a_plan_stays_what_it_was(tmp_path):
+    folder = tmp_path / "bench"
+    assert open_plan(folder, PLAN) == PLAN
+    assert open_plan(folder, PLAN) == PLAN
+    with pytest.raises(UsageError, match=r"minutes is 1\.0, not 2\.0"):
+        open_plan(folder, replace(PLAN, minutes=2.0))
+    (folder / "plan.json").write_text("{")
+    with pytest.raises(ConfigError, match="plan is damaged"):
+        open_plan(folder, PLAN)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not empty and holds no benchmark"):
+        open_plan(tmp_path / "other", PLAN)
+
+
+def test_entrants_are_chosen_by_name_or_group_and_keep_their_order():
+    assert chosen(None) == ENTRANTS
+    assert [e.name for e in chosen(["prgan", "mggr"])] == ["mggr", "prgan"]
+    assert {e.group for e in chosen(["ablation"])} == {"ablation"}
+    with pytest.raises(UsageError, match="no entrant or group beauty"):
+        chosen(["beauty"])
+
+
+@pytest.fixture
+def field(tmp_path, tiny_config):
+    """Two tiny methods, and one that takes its steps from the first."""
+    files = {}
+    for name, changes in (("mggr", {}), ("rival", {"recipe": ["estimator", "joint"]})):
+        files[name] = tmp_path / f"{name}.yaml"
+        plain = {**config_to_plain(tiny_config), "name": name, **changes}
+        files[name].write_text(yaml.safe_dump(plain))
+    return (
+        Entrant("mggr", "MGGR", str(files["mggr"]), "method"),
+        Entrant("rival", "a rival", str(files["rival"]), "method"),
+        Entrant("rival-steps", "equal steps", str(files["rival"]), "equal-steps", steps_of="mggr"),
+    )
+
+
+@pytest.mark.slow
+def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path, field):
+    data = tmp_path / "patches"
+    write_dataset(data, count=8 * 210, seed=1)
+    plan = Plan(
+        data=str(data),
+        train=("0001", "0002"),
+        report=("0003", "0004", "0005", "0006", "0007", "0008"),
+        minutes=0.05,
+        judge_steps=3,
+        folds=2,
+        pairs=60,
+    )
+    out, said = tmp_path / "bench", []
+
+    def run(entrants):
+        run_benchmark(out, plan, entrants, progress=no_progress, say=said.append, field=field)
+
+    with pytest.raises(UsageError, match="takes its steps from mggr: train it first"):
+        run(field[2:])
+    run(field[:1])
+    first = (run_path(out, field[0]) / "weights" / "fine.npz").stat().st_mtime_ns
+    scored = scores_file(out, "mggr").stat().st_mtime_ns
+    run(field)
+    assert (run_path(out, field[0]) / "weights" / "fine.npz").stat().st_mtime_ns == first
+    assert scores_file(out, "mggr").stat().st_mtime_ns == scored
+    record = json.loads((out / "benchmark.json").read_text())
+    results = record["results"]
+    assert set(results["overall"]) == {"copy", "target", "mggr", "rival", "rival-steps"}
+    assert results["overall"]["target"]["l1"] == 0
+    assert results["overall"]["copy"]["outside_iris"] == 0
+    assert results["effort"]["rival-steps"]["steps"] == results["effort"]["mggr"]["steps"]
+    assert set(results["against"]["mggr"]) == {"copy", "rival", "rival-steps"}
+    text = (out / "benchmark.md").read_text()
+    assert "| a rival |" in text
+    assert "ahead" in text
+    for name in ("grid", "sweep", "shift", "head"):
+        assert f"pictures/{name}.png" in text
+        assert (out / "pictures" / f"{name}.png").stat().st_size > 1000
+    with np.load(scores_file(out, "mggr")) as stored:
+        assert len(stored["st_lpips"]) == 60

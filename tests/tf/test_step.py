@@ -1,0 +1,147 @@
+"""One training step of every method and game: what it minimises, what it moves, what it keeps."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mggr_tf.config import load_config
+from mggr_tf.data.pairs import pair_dataset
+from mggr_tf.models.networks import Networks
+from mggr_tf.models.stlpips import build_stlpips
+from mggr_tf.training.batch import parts_of
+from mggr_tf.training.step import RedirectionStep
+
+PRGAN = (
+    "models.generator={width: 2, blocks: 1}",
+    "models.discriminator=[4, 6]",
+    "models.features=estimator",
+    "models.features_precision=float32",
+    "recipe=[estimator, joint]",
+    "stages.joint.batch=2",
+)
+DEEPWARP = (
+    "models.coarse={widths: [4, 6], blocks: 0, decoder: [4]}",
+    "models.fine={widths: [4, 6], blocks: 0, decoder: [4]}",
+    "stages.joint.batch=2",
+)
+
+
+def first_batch(samples, config, stage="joint"):
+    settings = config.stage(stage)
+    return next(
+        iter(
+            pair_dataset(
+                samples,
+                batch=settings.batch * settings.adversary.critic_steps,
+                seed=1,
+                steps=(0, 1),
+                augmentation=settings.augmentation,
+                conventions=config.conventions,
+            )
+        )
+    )
+
+
+def step_of(networks, stage="joint"):
+    config = networks.config
+    total = tf.Variable(100, dtype=tf.int64)
+    return RedirectionStep(
+        networks, stage, config.stage(stage), moving_average=0.9, total=total, replicas=1
+    )
+
+
+def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samples):
+    """A network whose weights arrive while a step is being traced would stay random."""
+    pytest.importorskip("stlpips_pytorch")
+    config = load_config(
+        "mggr-edge",
+        changes=[
+            *tiny_changes,
+            "models.features=alexnet",
+            "models.features_precision=float32",
+            "stages.joint.losses=[{name: lpips, weight: 1.0}]",
+        ],
+    )
+    batch = first_batch(samples, config)
+    seen = tf.function(step_of(Networks(config)))(batch)["lpips"]
+    # An untrained redirector copies; the loss's first convolution differs at the border.
+    direct = np.mean(build_stlpips("alex")(batch["eye"], batch["target"]))
+    assert float(seen) == pytest.approx(direct, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("deepwarp-edge", DEEPWARP),
+        pytest.param("prgan-edge", PRGAN, marks=pytest.mark.slow),
+        ("prgan-edge", (*PRGAN, "stages.joint.adversary.critic_steps=3")),
+        ("mggr-edge", ("models.coarse=null", "recipe=[estimator, joint]")),
+        pytest.param("mggr-edge", ("models.guidance=[delta]",), marks=pytest.mark.slow),
+        pytest.param("mggr-edge", ("models.guidance=[gazemap]",), marks=pytest.mark.slow),
+        pytest.param(
+            "mggr-edge",
+            ("stages.joint.adversary={penalty: real, penalty_weight: 1.0}",),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_every_method_moves_all_of_its_weights_and_their_average(
+    name, changes, tiny_changes, samples
+):
+    tiny = tiny_changes if name == "mggr-edge" else ()
+    config = load_config(name, changes=[*tiny, "models.features=estimator", *changes])
+    networks = Networks(config)
+    batch = first_batch(samples, config)
+    step = tf.function(step_of(networks))
+    for _ in range(3):  # heads that start at zero hold back what lies before them
+        metrics = step(batch)
+    assert all(np.isfinite(value) for value in metrics.values())
+    fresh = Networks(config)
+    for model, before in (
+        (networks.redirection.joined, fresh.redirection.joined),
+        (networks.averaged.joined, fresh.averaged.joined),
+    ):
+        for ours, first in zip(model.trainable_variables, before.trainable_variables, strict=True):
+            assert np.abs(ours - first).max() > 0, ours.name
+
+
+def test_without_its_second_task_the_discriminators_gaze_head_stays(tiny_changes, samples):
+    config = load_config(
+        "mggr-edge",
+        changes=[*tiny_changes, "stages.joint.losses.discriminator_gaze.weight=0"],
+    )
+    networks = Networks(config)
+    head = networks.discriminator.get_layer("gaze").get_weights()
+    score = networks.discriminator.get_layer("realness").get_weights()
+    metrics = tf.function(step_of(networks))(first_batch(samples, config))
+    assert "discriminator_gaze" not in metrics
+    for before, after in zip(
+        head, networks.discriminator.get_layer("gaze").get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(before, after)
+    assert np.abs(score[0] - networks.discriminator.get_layer("realness").get_weights()[0]).max()
+
+
+def test_a_critic_that_steps_three_times_sees_three_parts_of_the_batch():
+    batch = {"eye": tf.reshape(tf.range(12.0), [6, 2])}
+    parts = parts_of(batch, 3)
+    np.testing.assert_array_equal(tf.concat([p["eye"] for p in parts], 0), batch["eye"])
+    assert [p["eye"].shape[0] for p in parts] == [2, 2, 2]
+
+
+def test_the_way_back_asks_for_the_source(tiny_changes, samples):
+    config = load_config("mggr-edge", changes=tiny_changes)
+    step, asked = step_of(Networks(config)), {}
+    batch = first_batch(samples, config)
+
+    class Recorder:
+        def joined(self, inputs, training):
+            asked.update(inputs)
+            return {"redirected": inputs["eye"]}
+
+    step._networks = type("N", (), {"redirection": Recorder()})()
+    step._back(batch["target"], batch)
+    np.testing.assert_array_equal(asked["delta"], -batch["delta"])
+    np.testing.assert_array_equal(asked["eye"], batch["target"])
+    wanted = step._gazemap(batch["source_gaze"])
+    np.testing.assert_array_equal(asked["gazemap"], wanted)
