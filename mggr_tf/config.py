@@ -222,12 +222,12 @@ class Config:
         _check_networks(self)
         _check_losses(self)
 
-    def has_networks_of(self, other: Config) -> bool:
-        """Whether another config's estimator and redirector fit in this one's place."""
-        ours, theirs = self.models, other.models
-        same = ("coarse", "fine", "generator", "guidance", "estimator")
-        return self.method == other.method and all(
-            getattr(ours, name) == getattr(theirs, name) for name in same
+    def builds_alike(self, network: str, other: Config) -> bool:
+        """Whether another config's `estimator`, `coarse` or `fine` fits in this one's place."""
+        settings = ["estimator"] if network == "estimator" else [network, "generator", "guidance"]
+        same_method = network == "estimator" or self.method == other.method
+        return same_method and all(
+            getattr(self.models, name) == getattr(other.models, name) for name in settings
         )
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:

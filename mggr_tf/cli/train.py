@@ -164,8 +164,6 @@ def _created(
             "--vgg16 FILE and `models.features: vgg16` go together"
         )
     donor = RunFolder.open(from_run) if from_run is not None else None
-    if donor is not None and not config.has_networks_of(donor.config):
-        raise UsageError(f"{donor.path} has networks of another size than config {config.name}")
     if out.exists():
         if not (out / "run.json").is_file():
             raise UsageError(f"{out} is no run; --force replaces runs only")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import DepthToSpace, encoder_decoder
+from mggr_tf.models.blocks import DepthToSpace, convolution, encoder_decoder
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.size import BranchSize
 
@@ -35,13 +36,32 @@ def build_fine(
     inputs["coarse"] = keras.Input((size_px, size_px, 3), name="coarse")
     guided = guided_picture(inputs, ("eye", "coarse"), guidance)
     features = encoder_decoder(guided, condition_of(inputs, guidance), size=size)
-    residual = keras.layers.Conv2D(
-        3 * size.stem_stride**2,
-        3,
-        padding="same",
-        kernel_initializer="zeros",
-        name="residual_head",
-    )(features)
-    if size.stem_stride == 2:
-        residual = DepthToSpace(name="residual_up")(residual)
+    if size.detail:
+        residual = _detailed(features, inputs, size=size)
+    else:
+        residual = _residual_head(features, 3 * size.stem_stride**2)
+        if size.stem_stride == 2:
+            residual = DepthToSpace(name="residual_up")(residual)
     return keras.Model(inputs, residual, name="fine_branch")
+
+
+def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: BranchSize) -> tf.Tensor:
+    """Residual [B, H, W, 3] from features and the pictures themselves, pixel by pixel.
+
+    A warp at fractions of a pixel blurs; what would sharpen it again lies in the
+    picture's finest scale, which the strided first level has thrown away.
+    """
+    if size.stem_stride == 2:
+        spread = keras.layers.Conv2D(4 * size.detail, 1, name="detail_spread")(features)
+        features = DepthToSpace(name="detail_up")(spread)
+    pictures = [inputs["coarse"], inputs["eye"]]
+    features = keras.layers.Concatenate(name="detail_pictures")([features, *pictures])
+    features = convolution(size.detail, name="detail")(features)
+    features = keras.layers.ReLU(name="detail_relu")(features)
+    return _residual_head(features, 3)
+
+
+def _residual_head(features: tf.Tensor, channels: int) -> tf.Tensor:
+    return keras.layers.Conv2D(
+        channels, 3, padding="same", kernel_initializer="zeros", name="residual_head"
+    )(features)

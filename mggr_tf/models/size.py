@@ -14,12 +14,15 @@ class BranchSize:
         blocks: residual blocks at the lowest level.
         decoder: channels of each decoder level, from low to high.
         stem_stride: 1, or 2 to let the first level halve the size too.
+        detail: channels at full resolution behind the decoder, where a fine branch
+            that halves its input sees every pixel again; 0 goes without.
     """
 
     widths: tuple[int, ...]
     blocks: int
     decoder: tuple[int, ...]
     stem_stride: int = 2
+    detail: int = 0
 
     def __post_init__(self) -> None:
         if len(self.decoder) != len(self.widths) - 1:
@@ -29,8 +32,8 @@ class BranchSize:
             )
         if self.stem_stride not in (1, 2):
             raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
-        if min(*self.widths, *self.decoder) < 1 or self.blocks < 0:
-            raise ValueError("widths and decoder must be positive, blocks not negative")
+        if min(*self.widths, *self.decoder) < 1 or self.blocks < 0 or self.detail < 0:
+            raise ValueError("widths and decoder must be positive, blocks and detail not negative")
 
 
 @dataclass(frozen=True)

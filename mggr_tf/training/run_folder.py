@@ -173,11 +173,17 @@ class RunFolder:
         """Starts from another run's weights: what `stage` needs counts as trained.
 
         Raises:
-            RunError: the donor has no weights that could be taken.
+            RunError: the donor has no weights that could be taken, or some of
+                networks that this config builds otherwise.
         """
         names = [n for n in ("estimator", "coarse", "fine") if donor.has_weights(n)]
         if not names:
             raise RunError(f"{donor.path} has no weights to start from")
+        if other := [n for n in names if not self.config.builds_alike(n, donor.config)]:
+            raise RunError(
+                f"{donor.path} has another {' and '.join(other)} network than config "
+                f"{self.config.name}"
+            )
         for name in names:
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(name), temporary)

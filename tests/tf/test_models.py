@@ -44,6 +44,81 @@ def test_the_edge_size_keeps_its_budget():
     assert multiply_accumulates(redirector) <= 60e6
 
 
+@pytest.mark.parametrize("name", ["deepwarp-edge", "prgan-edge"])
+def test_rivals_keep_the_same_budget(name):
+    redirector = Networks(load_config(name)).redirection.joined
+    assert redirector.count_params() <= 400_000
+    assert multiply_accumulates(redirector) <= 60e6
+
+
+def test_prgan_has_its_published_size():
+    """8.42 M parameters and 2.45 GMAC; the count here includes what is no convolution."""
+    redirector = Networks(load_config("prgan-paper")).redirection.joined
+    assert redirector.count_params() == pytest.approx(8.42e6, rel=0.002)
+    assert multiply_accumulates(redirector) == pytest.approx(2.45e9, rel=0.02)
+
+
+def test_untrained_deepwarp_nearly_copies():
+    made = Networks(load_config("deepwarp-edge")).redirection.joined(given := inputs())
+    # It blends 2 % towards white, by its first bias.
+    blended = given["eye"] + 0.018 * (1 - given["eye"])
+    np.testing.assert_allclose(made["redirected"], blended, atol=1e-2)
+    np.testing.assert_allclose(made["flow"], 0, atol=3e-3)
+
+
+def test_prgan_paints_without_a_flow():
+    made = Networks(load_config("prgan-edge")).redirection.joined(given := inputs())
+    np.testing.assert_array_equal(made["flow"], np.zeros((2, 64, 64, 2)))
+    np.testing.assert_array_equal(made["coarse"], given["eye"])
+    np.testing.assert_allclose(made["redirected"], made["coarse"] + made["residual"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("guidance", "ignored"),
+    [("[delta]", ("gazemap", "head_pose")), ("[gazemap, head_pose]", ("delta",))],
+)
+def test_guidance_that_is_taken_away_has_no_influence(guidance, ignored, tiny_changes):
+    changes = [*tiny_changes, f"models.guidance={guidance}", "models.fine.detail=2"]
+    model = Networks(load_config("mggr-edge", changes=changes)).redirection.joined
+    model.set_weights([rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
+    given = inputs()
+    made = model(given)["redirected"]
+    for name in ("gazemap", "delta", "head_pose"):
+        other = model({**given, name: given[name] + 0.5})["redirected"]
+        changed = float(np.abs(other - made).max())
+        assert (changed == 0) == (name in ignored), name
+
+
+def test_without_a_branch_its_output_is_zero(tiny_changes):
+    def built(*changes):
+        model = Networks(
+            load_config("mggr-edge", changes=[*tiny_changes, *changes])
+        ).redirection.joined
+        model.set_weights([rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
+        return model(given)
+
+    given = inputs()
+    no_flow = built("models.coarse=null", "recipe=[estimator, joint]")
+    np.testing.assert_array_equal(no_flow["coarse"], given["eye"])
+    assert np.abs(no_flow["residual"]).max() > 0
+    no_residual = built("models.fine=null", "recipe=[estimator, coarse]")
+    np.testing.assert_array_equal(no_residual["residual"], np.zeros((2, 64, 64, 3)))
+    assert np.abs(no_residual["flow"]).max() > 0
+
+
+def test_detail_sees_single_pixels(tiny_changes):
+    """One pixel of the eye changes the residual around it at full resolution."""
+    config = load_config("mggr-edge", changes=[*tiny_changes, "models.fine.detail=3"])
+    fine = Networks(config).redirection.fine
+    fine.set_weights([rng.normal(0, 0.3, w.shape) for w in fine.get_weights()])
+    given = {**inputs(1), "coarse": inputs(1)["eye"]}
+    dotted = given["coarse"].numpy()
+    dotted[0, 31, 31] += 1.0
+    change = np.abs(fine({**given, "coarse": tf.constant(dotted)}) - fine(given))[0].max(-1)
+    assert change[31, 31] > 0
+    assert change.argmax() in [64 * y + x for y in range(29, 34) for x in range(29, 34)]
+
+
 def test_the_paper_size_is_about_prgans():
     redirector = Networks(load_config("mggr-paper")).redirection.joined
     assert redirector.count_params() == pytest.approx(8.42e6, rel=0.1)
