@@ -39,11 +39,11 @@ def run_benchmark(
         DataError: a subject is not in the data.
         RunError: a training failed, or what it left is damaged.
     """
-    plan = open_plan(folder, wanted)
     config = load_config(entrants[0].config)
     samples = open_samples(
-        plan.data, config=config, subjects=plan.report, progress=progress, say=say
+        wanted.data, config=config, subjects=wanted.report, progress=progress, say=say
     )
+    plan = open_plan(folder, wanted)
     train_judges(folder, plan, say=say)
     train_entrants(folder, plan, entrants, field=field, say=say)
     there = [e for e in field if _is_there(folder, e)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import SubjectList, say
 
 _INTERRUPTED = 130
@@ -98,7 +99,7 @@ def benchmark(
             seed=seed,
         )
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise UsageError(str(error)) from error
     try:
         run_benchmark(out, wanted, entrants, progress=progress, say=say)
     except KeyboardInterrupt:

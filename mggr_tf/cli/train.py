@@ -103,6 +103,7 @@ def train(
             out = free_name(DEFAULT_ROOT, config.name)
         check_is_free(out, force=force)
     stage = stage or config.recipe[-1]
+    config.stage(stage)  # a config may lack it
     say(f"data: {data}; config: {config.name}; run: {out}")
     split = open_split(data, config=config, subjects=subjects, progress=progress, say=say)
     say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")

@@ -45,14 +45,35 @@ def test_help_answers_at_once_and_without_tensorflow():
         check=True,
     )
     assert time.perf_counter() - started < 5  # a guard against hanging; the speed is below
-    for name in ("train", "export", "evaluate", "redirect", "quickstart", "data", "verify"):
+    for name in (
+        "train",
+        "export",
+        "evaluate",
+        "redirect",
+        "quickstart",
+        "data",
+        "verify",
+        "benchmark",
+    ):
         assert f"  {name} " in done.stdout
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert not imported & {"tensorflow", "cv2", "keras"}
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "redirect", "data", "data synth", "data check", "export"]
+    "command",
+    [
+        "train",
+        "evaluate",
+        "redirect",
+        "benchmark",
+        "data",
+        "data synth",
+        "data crop",
+        "data check",
+        "data split",
+        "export",
+    ],
 )
 def test_every_help_shows_an_example(command):
     result = invoke(*command.split(), "--help")
@@ -95,6 +116,8 @@ def test_a_named_output_that_exists_is_refused(eyes):
         (["--steps", "3", "--minutes", "1"], "exclude each other"),
         (["--minutes", "nan"], "--minutes must be a number"),
         (["--vgg16", "nowhere.h5"], "nowhere.h5: no such file"),
+        (["--config", "mggr-paper", *TINY_DATA], "--vgg16 FILE and `models.features: vgg16` go"),
+        (["--config", "deepwarp-edge", "--stage", "coarse", *TINY_DATA], "has no stage 'coarse'"),
         (["--resume"], "--resume needs --out"),
         (["--from", "nowhere", *TINY_DATA], "nowhere is no run"),
     ],
@@ -102,6 +125,22 @@ def test_a_named_output_that_exists_is_refused(eyes):
 def test_train_refuses(arguments, saying, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed(invoke("train", *arguments), saying=saying)
+    assert not list(tmp_path.rglob("run.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saying"),
+    [
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--data", "x", "--only", "beauty"], "no entrant or group beauty"),
+        (["--data", "x", "--train", "0001", "--report", "0001"], "both trained on and reported"),
+        (["--data", "x", "--folds", "9"], "folds must lie between 1 and"),
+        (["--data", "x", "--split", "nonsense"], "nonsense"),
+    ],
+)
+def test_benchmark_refuses(arguments, saying, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed(invoke("benchmark", *arguments, "--out", "bench"), saying=saying)
     assert not list(tmp_path.rglob("run.json"))
 
 
