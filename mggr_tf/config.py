@@ -43,7 +43,8 @@ LossName = Literal[
     "discriminator_gaze",
 ]
 
-NEEDS_FEATURES = frozenset({"perceptual", "lpips", "style", "gaze"})
+NEEDS_FEATURES = frozenset({"perceptual", "lpips", "style"})
+NEEDS_GAZE = frozenset({"gaze"})
 NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
 NEEDS_ESTIMATOR = frozenset({"gaze", "perceptual"})
 NEEDS_CYCLE = frozenset({"cycle"})
@@ -144,6 +145,7 @@ class ModelConfig:
         features: whose feature maps `perceptual`, `lpips` and `style` compare.
         features_precision: what that (frozen) network computes in; bfloat16 is
             faster where the processor has instructions for it, and slower elsewhere.
+        random_views: whether it sees a random view of the pictures in each step.
         estimator: channels of its levels.
         judge: channels of its first level.
     """
@@ -155,6 +157,7 @@ class ModelConfig:
     guidance: tuple[Guidance, ...] = ("gazemap", "delta", "head_pose")
     features: FeatureNetwork = "estimator"
     features_precision: Literal["float32", "bfloat16"] = "float32"
+    random_views: bool = False
     estimator: tuple[int, ...] = (16, 32, 64, 96)
     judge: int = 16
 
@@ -163,6 +166,8 @@ class ModelConfig:
             raise ValueError("guidance must hold gazemap or delta: nothing else says where to look")
         if self.features == "estimator" and self.features_precision != "float32":
             raise ValueError("features_precision: the estimator computes in float32")
+        if self.features == "estimator" and self.random_views:
+            raise ValueError("random_views: the estimator knows upright eyes of one size only")
 
     @property
     def parts(self) -> tuple[Literal["coarse", "fine"], ...]:

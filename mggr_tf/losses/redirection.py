@@ -31,8 +31,10 @@ class LossContext:
         target: [B, H, W, 3], the real picture of the target gaze.
         flow: [B, H, W, 2], pixels.
         target_gaze: [B, 2], network units.
-        features: frozen feature maps, and the estimator's `gaze`, of the picture.
+        features: frozen feature maps of (a view of) the picture, by name.
         target_features: the same of the target.
+        seen_gaze: [B, 2], the estimator's angles on the picture, network units; None
+            where no loss asks for them.
         verdict: the discriminator's `realness` and `gaze` of the picture; empty
             in stages that have no discriminator.
         cycled: [B, H, W, 3], the redirected picture brought back to the source's
@@ -47,15 +49,12 @@ class LossContext:
     features: Mapping[str, tf.Tensor]
     target_features: Mapping[str, tf.Tensor]
     verdict: Mapping[str, tf.Tensor]
+    seen_gaze: tf.Tensor | None = None
     cycled: tf.Tensor | None = None
 
-    def maps(self) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-        """Feature maps of the picture and of the target, by name, without the angles."""
-        return {
-            name: (ours, self.target_features[name])
-            for name, ours in self.features.items()
-            if name != "gaze"
-        }
+    def maps(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Feature maps of the picture and of the target, level by level."""
+        return [(ours, self.target_features[name]) for name, ours in self.features.items()]
 
 
 def l1(context: LossContext) -> tf.Tensor:
@@ -83,7 +82,7 @@ def perceptual(context: LossContext) -> tf.Tensor:
     of them decides by its scale.
     """
     levels = []
-    for ours, real in context.maps().values():
+    for ours, real in context.maps():
         size = tf.reduce_mean(tf.square(real)) + 1e-6
         levels.append(_mean(tf.square(ours - real)) / size)
     return tf.add_n(levels) / len(levels)
@@ -91,8 +90,7 @@ def perceptual(context: LossContext) -> tf.Tensor:
 
 def lpips(context: LossContext) -> tf.Tensor:
     """Learned distance of AlexNet's feature maps [5], [B]; see `mggr_tf/models/stlpips.py`."""
-    ours, real = ({name: pair[i] for name, pair in context.maps().items()} for i in (0, 1))
-    return alex_distance(ours, real)
+    return alex_distance(dict(context.features), dict(context.target_features))
 
 
 def style(context: LossContext) -> tf.Tensor:
@@ -101,7 +99,7 @@ def style(context: LossContext) -> tf.Tensor:
     Each level is divided by the mean square of the target's own matrices.
     """
     levels = []
-    for ours, real in context.maps().values():
+    for ours, real in context.maps():
         wanted = _gram(real)
         size = tf.reduce_mean(tf.square(wanted)) + 1e-6
         levels.append(_mean(tf.square(_gram(ours) - wanted)) / size)
@@ -110,7 +108,7 @@ def style(context: LossContext) -> tf.Tensor:
 
 def gaze(context: LossContext) -> tf.Tensor:
     """Squared error of the estimator's angles on the picture, network units, [B]."""
-    return tf.reduce_mean(tf.square(context.features["gaze"] - context.target_gaze), -1)
+    return tf.reduce_mean(tf.square(context.seen_gaze - context.target_gaze), -1)
 
 
 def flow_smoothness(context: LossContext) -> tf.Tensor:

@@ -15,7 +15,7 @@ from mggr_edge.errors import RunError
 from mggr_tf.config import Config
 from mggr_tf.models.discriminator import build_discriminator
 from mggr_tf.models.estimator import build_estimator, build_judge
-from mggr_tf.models.perceptual import computing_in, estimator_features, with_gaze
+from mggr_tf.models.perceptual import computing_in, estimator_features
 from mggr_tf.models.redirection import Redirection
 from mggr_tf.models.stlpips import build_alex_features
 from mggr_tf.models.vgg16 import build_vgg16_features
@@ -68,20 +68,18 @@ class Networks:
 
     @cached_property
     def features(self) -> keras.Model:
-        """What perceptual and gaze losses look at: feature maps, and the estimator's `gaze`.
+        """Feature maps that perceptual losses compare, of eye [B, H, W, 3] (and head_pose).
 
         Raises:
             MissingPackageError: AlexNet's weights are not installed.
             RunError: VGG-16's weights are not given, or damaged.
         """
-        size = self.config.conventions.patch_size
         match self.config.models.features:
             case "estimator":
                 return estimator_features(self.estimator)
             case "alexnet":
                 with computing_in(self.config.models.features_precision):
-                    features = build_alex_features(levels=5)
-                return with_gaze(features, self.estimator)
+                    return build_alex_features(levels=5)
             case "vgg16":
                 if self.vgg16 is None:
                     raise RunError(
@@ -89,8 +87,7 @@ class Networks:
                         "weights with --vgg16 FILE"
                     )
                 with computing_in(self.config.models.features_precision):
-                    features = build_vgg16_features(self.vgg16, size_px=size)
-                return with_gaze(features, self.estimator)
+                    return build_vgg16_features(self.vgg16)
 
     def _seeded(self, offset: int) -> int:
         keras.utils.set_random_seed(1000 * self.config.seed + offset)

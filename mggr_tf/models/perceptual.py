@@ -1,7 +1,7 @@
 """The frozen network whose feature maps perceptual losses compare.
 
 The run's own gaze estimator, or a network that has seen ImageNet (`stlpips.py`,
-`vgg16.py`); the estimator says where the eye looks either way.
+`vgg16.py`).
 """
 
 from __future__ import annotations
@@ -19,25 +19,10 @@ def estimator_features(estimator: keras.Model) -> keras.Model:
     """The estimator with its inner layers laid open.
 
     Returns:
-        model of eye and head_pose; outputs a dict of feature maps and `gaze`.
+        model of eye and head_pose; outputs a dict of feature maps.
     """
     layers = {name: estimator.get_layer(name).output for name in FEATURES}
-    return keras.Model(estimator.inputs, {**layers, "gaze": estimator.output})
-
-
-def with_gaze(features: keras.Model, estimator: keras.Model) -> keras.Model:
-    """Another network's feature maps, and the estimator's `gaze`.
-
-    Args:
-        features: model of eye [B, H, W, 3] in [-1, 1]; outputs a dict of feature maps.
-
-    Returns:
-        model of eye and head_pose; outputs the dict, and `gaze`.
-    """
-    eye, head_pose = estimator.inputs
-    as_float32 = keras.layers.Activation("linear", dtype="float32", name="as_float32")
-    maps = {name: as_float32(value) for name, value in features(eye).items()}
-    return keras.Model(estimator.inputs, {**maps, "gaze": estimator([eye, head_pose])})
+    return keras.Model(estimator.inputs, layers)
 
 
 @contextmanager

@@ -34,12 +34,11 @@ class VGG16Input(keras.layers.Layer):
         return (image[..., ::-1] + 1.0) * 127.5 - tf.constant(_IMAGENET_MEAN_BGR, image.dtype)
 
 
-def build_vgg16_features(weights: Path, *, size_px: int) -> keras.Model:
+def build_vgg16_features(weights: Path) -> keras.Model:
     """Builds VGG-16 up to relu4_3.
 
     Args:
         weights: Keras' VGG-16 weights without its dense layers, `.h5`.
-        size_px: height and width of the pictures.
 
     Returns:
         model of eye [B, H, W, 3] in [-1, 1]; outputs a dict of the `VGG16_FEATURES`.
@@ -48,14 +47,12 @@ def build_vgg16_features(weights: Path, *, size_px: int) -> keras.Model:
         RunError: the file is missing, or holds other weights.
     """
     try:
-        vgg = keras.applications.VGG16(
-            include_top=False, weights=None, input_shape=(size_px, size_px, 3)
-        )
+        vgg = keras.applications.VGG16(include_top=False, weights=None)
         vgg.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"{weights}: no weights of VGG-16 without its dense layers (.h5): {error}"
         ) from error
     inner = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in VGG16_FEATURES})
-    eye = keras.Input((size_px, size_px, 3), name="eye")
+    eye = keras.Input((None, None, 3), name="eye")
     return keras.Model(eye, inner(VGG16Input(name="to_vgg")(eye)), name="vgg16_features")

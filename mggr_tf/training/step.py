@@ -16,12 +16,14 @@ from mggr_tf.config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
     NEEDS_FEATURES,
+    NEEDS_GAZE,
     ON_NO_PICTURE,
     LossConfig,
     Stage,
     StageConfig,
 )
 from mggr_tf.losses import LOSSES, LossContext
+from mggr_tf.losses.comparison import Comparison
 from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.warp import BackwardWarp
@@ -121,12 +123,18 @@ class RedirectionStep:
             edge_px=conventions.gazemap_edge_px,
         )
         self._warp = BackwardWarp()
+        self._seed = networks.config.seed
         self._coarse_only = stage == "coarse"
         self._trained = _trained_variables(networks, stage)
         self._optimizer = adam(config.learning_rate, total, self._trained)
         names = {loss.name for loss in config.active}
+        self._estimator = networks.estimator if names & NEEDS_GAZE else None
         # Built here: weights that are set while a step is being traced never arrive.
-        self._features = networks.features if names & NEEDS_FEATURES else None
+        self._features = (
+            Comparison(networks.features, random_views=networks.config.models.random_views)
+            if names & NEEDS_FEATURES
+            else None
+        )
         self._with_cycle = bool(names & NEEDS_CYCLE)
         self._critic = (
             Critic(networks, config, total=total, replicas=replicas)
@@ -200,12 +208,15 @@ class RedirectionStep:
     def _context(
         self, picture: tf.Tensor, flow: tf.Tensor, cycled: tf.Tensor | None, batch: Batch
     ) -> LossContext:
-        features, target_features, verdict = {}, {}, {}
-        look = self._features
-        if look is not None:
-            head = {"head_pose": batch["head_pose"]}
-            features = look({"eye": picture, **head}, training=False)
-            target_features = look({"eye": batch["target"], **head}, training=False)
+        head = {"head_pose": batch["head_pose"]}
+        features: dict[str, tf.Tensor] = {}
+        target_features: dict[str, tf.Tensor] = {}
+        verdict, seen_gaze = {}, None
+        if self._features is not None:
+            seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
+            features, target_features = self._features(picture, batch["target"], head, seed)
+        if self._estimator is not None:
+            seen_gaze = self._estimator({"eye": picture, **head}, training=False)
         if self._critic is not None:
             verdict = self._networks.discriminator(picture, training=True)
         return LossContext(
@@ -217,6 +228,7 @@ class RedirectionStep:
             features=features,
             target_features=target_features,
             verdict=verdict,
+            seen_gaze=seen_gaze,
             cycled=cycled,
         )
 

@@ -22,6 +22,13 @@ TINY = (
     "models.discriminator=[4, 6]",
     "models.estimator=[4, 4, 6]",
     "models.judge=4",
+    # The learned distance's AlexNet is no tiny network.
+    "models.features=estimator",
+    "models.features_precision=float32",
+    "models.random_views=false",
+    "stages.coarse.losses.lpips.weight=0",
+    "stages.fine.losses.lpips.weight=0",
+    "stages.joint.losses.lpips={name: perceptual, weight: 0.1}",
     "stages.estimator.batch=2",
     "stages.judge.batch=2",
     "stages.coarse.batch=2",

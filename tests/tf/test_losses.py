@@ -13,17 +13,19 @@ rng = np.random.default_rng(0)
 def context(**changes):
     picture = tf.constant(rng.uniform(-1, 1, (2, 16, 16, 3)), tf.float32)
     relu1 = tf.constant(rng.uniform(0, 1, (2, 4, 4, 64)), tf.float32)
-    features = {"relu1": relu1, "gaze": tf.constant([[0.5, 0.0], [1.0, 1.0]])}
+    features = {"relu1": relu1}
+    gaze = tf.constant([[0.5, 0.0], [1.0, 1.0]])
     given = {
         "source": picture,
         "cycled": picture,
         "picture": picture,
         "target": picture,
         "flow": tf.zeros([2, 16, 16, 2]),
-        "target_gaze": features["gaze"],
+        "target_gaze": gaze,
+        "seen_gaze": gaze,
         "features": features,
         "target_features": features,
-        "verdict": {"realness": tf.zeros([2, 2, 2, 1]), "gaze": features["gaze"]},
+        "verdict": {"realness": tf.zeros([2, 2, 2, 1]), "gaze": gaze},
     }
     return LossContext(**{**given, **changes})
 
@@ -55,8 +57,8 @@ def test_flow_smoothness_of_a_ramp_is_its_slope():
 
 def test_perceptual_does_not_depend_on_the_features_scale():
     def loss(scale):
-        real = {"features0": scale * tf.ones([2, 4, 4, 3]), "gaze": tf.zeros([2, 2])}
-        ours = {"features0": scale * 1.5 * tf.ones([2, 4, 4, 3]), "gaze": tf.zeros([2, 2])}
+        real = {"features0": scale * tf.ones([2, 4, 4, 3])}
+        ours = {"features0": scale * 1.5 * tf.ones([2, 4, 4, 3])}
         return LOSSES["perceptual"](context(features=ours, target_features=real))
 
     np.testing.assert_allclose(loss(1.0), 0.25, rtol=1e-4)
@@ -81,7 +83,7 @@ def test_style_sees_which_channels_go_together_and_not_where():
     real = {"features0": maps, "gaze": tf.zeros([1, 2])}
 
     def loss(ours):
-        given = {"features0": ours, "gaze": tf.zeros([1, 2])}
+        given = {"features0": ours}
         return LOSSES["style"](context(features=given, target_features=real))
 
     np.testing.assert_allclose(loss(moved), 0, atol=1e-6)

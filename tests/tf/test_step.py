@@ -58,7 +58,6 @@ def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samp
         changes=[
             *tiny_changes,
             "models.features=alexnet",
-            "models.features_precision=float32",
             "stages.joint.losses=[{name: lpips, weight: 1.0}]",
         ],
     )
@@ -89,7 +88,7 @@ def test_every_method_moves_all_of_its_weights_and_their_average(
     name, changes, tiny_changes, samples
 ):
     tiny = tiny_changes if name == "mggr-edge" else ()
-    config = load_config(name, changes=[*tiny, "models.features=estimator", *changes])
+    config = load_config(name, changes=[*tiny, *changes])
     networks = Networks(config)
     batch = first_batch(samples, config)
     step = tf.function(step_of(networks))

@@ -1,0 +1,52 @@
+"""Feature maps of a picture and its target, seen by one frozen network in one and the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+from tensorflow import keras
+
+from mggr_tf.losses.ensemble import random_view
+
+Features = dict[str, tf.Tensor]
+
+
+class Comparison:
+    """Shows pictures to a feature network.
+
+    Args:
+        network: model of `eye` [B, H, W, 3], and of `head_pose` where it has that input;
+            outputs a dict of feature maps.
+        random_views: whether both pictures are shown in a random view of each step.
+    """
+
+    def __init__(self, network: keras.Model, *, random_views: bool) -> None:
+        self._network = network
+        self._random_views = random_views
+        self._with_head = len(network.inputs) > 1
+
+    def __call__(
+        self,
+        picture: tf.Tensor,
+        target: tf.Tensor,
+        head: Mapping[str, tf.Tensor],
+        seed: tf.Tensor,
+    ) -> tuple[Features, Features]:
+        """Features of the picture and of the target, float32.
+
+        Args:
+            picture, target: [B, H, W, 3] in [-1, 1].
+            head: `head_pose` [B, 2].
+            seed: [2] integers, of the view.
+        """
+        both = tf.concat([picture, target], 0)
+        if self._random_views:
+            both = random_view(both, seed)
+        shown = both
+        if self._with_head:
+            shown = {"eye": both, "head_pose": tf.concat([head["head_pose"]] * 2, 0)}
+        seen = self._network(shown, training=False)
+        halves = {name: tf.split(tf.cast(value, tf.float32), 2) for name, value in seen.items()}
+        ours, real = ({name: half[i] for name, half in halves.items()} for i in (0, 1))
+        return ours, {name: tf.stop_gradient(value) for name, value in real.items()}
