@@ -141,6 +141,7 @@ class ModelConfig:
         fine: the branch that adds what the warp cannot bring; null goes without.
         generator: PRGAN's, in place of both branches.
         discriminator: channels of its levels.
+        interpolation: of the warp; bicubic keeps texture, and is what devices warp with.
         guidance: what the redirector is told; the others of its inputs are ignored.
         features: whose feature maps `perceptual`, `lpips` and `style` compare.
         features_precision: what that (frozen) network computes in; bfloat16 is
@@ -154,6 +155,7 @@ class ModelConfig:
     coarse: BranchSize | None = None
     fine: BranchSize | None = None
     generator: GeneratorSize | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     guidance: tuple[Guidance, ...] = ("gazemap", "delta", "head_pose")
     features: FeatureNetwork = "estimator"
     features_precision: Literal["float32", "bfloat16"] = "float32"
@@ -229,7 +231,11 @@ class Config:
 
     def builds_alike(self, network: str, other: Config) -> bool:
         """Whether another config's `estimator`, `coarse` or `fine` fits in this one's place."""
-        settings = ["estimator"] if network == "estimator" else [network, "generator", "guidance"]
+        settings = (
+            ["estimator"]
+            if network == "estimator"
+            else [network, "generator", "guidance", "interpolation"]
+        )
         same_method = network == "estimator" or self.method == other.method
         return same_method and all(
             getattr(self.models, name) == getattr(other.models, name) for name in settings

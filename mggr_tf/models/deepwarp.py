@@ -25,7 +25,7 @@ from mggr_tf.models.blocks import AddAndClip, Lighten, encoder_decoder
 from mggr_tf.models.coarse import FLOW_UNIT_PX, flow_head
 from mggr_tf.models.inputs import condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.size import BranchSize
-from mggr_tf.models.warp import BackwardWarp
+from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 _DARK = -4.0
 """The blend's first bias: an untrained network corrects 2 % of the lightness."""
@@ -66,15 +66,19 @@ def build_fine_warp(size: BranchSize, *, size_px: int, guidance: Iterable[str]) 
 
 
 def build_deepwarp(
-    coarse_flow: keras.Model, fine_warp: keras.Model, *, size_px: int
+    coarse_flow: keras.Model,
+    fine_warp: keras.Model,
+    *,
+    size_px: int,
+    interpolation: Interpolation = "bilinear",
 ) -> keras.Model:
     """Joins both modules; same inputs and outputs as MGGR's redirector."""
     inputs = redirector_inputs(size_px)
     first = coarse_flow(inputs)
-    roughly = BackwardWarp(name="coarse_warp")([inputs["eye"], first])
+    roughly = BackwardWarp(interpolation, name="coarse_warp")([inputs["eye"], first])
     refined = fine_warp({**inputs, "coarse": roughly, "flow": first})
     flow = keras.layers.Add(name="flow")([first, refined["flow"]])
-    coarse = BackwardWarp(name="warp")([inputs["eye"], flow])
+    coarse = BackwardWarp(interpolation, name="warp")([inputs["eye"], flow])
     residual = Lighten(name="lighten")([coarse, refined["lightness"]])
     redirected = AddAndClip(name="redirected")([coarse, residual])
     return keras.Model(

@@ -18,16 +18,25 @@ from tensorflow import keras
 
 from mggr_tf.models.blocks import AddAndClip, Zeros
 from mggr_tf.models.inputs import redirector_inputs
-from mggr_tf.models.warp import BackwardWarp
+from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 OUTPUTS = ("flow", "coarse", "residual", "redirected")
 """What every method's redirector returns."""
 
 
 def build_redirector(
-    coarse_branch: keras.Model | None, fine_branch: keras.Model | None, *, size_px: int
+    coarse_branch: keras.Model | None,
+    fine_branch: keras.Model | None,
+    *,
+    size_px: int,
+    interpolation: Interpolation = "bilinear",
 ) -> keras.Model:
     """Joins two branches, which it shares, into the model that is exported.
+
+    Args:
+        coarse_branch, fine_branch: None goes without.
+        size_px: height and width of the patch.
+        interpolation: of the warp.
 
     Returns:
         model of eye, gazemap, delta, head_pose; outputs a dict of the `OUTPUTS`.
@@ -38,7 +47,7 @@ def build_redirector(
         flow, coarse = Zeros(2, name="no_flow")(eye), eye
     else:
         flow = coarse_branch(inputs)
-        coarse = BackwardWarp(name="warp")([eye, flow])
+        coarse = BackwardWarp(interpolation, name="warp")([eye, flow])
     if fine_branch is None:
         residual = Zeros(3, name="no_residual")(eye)
     else:

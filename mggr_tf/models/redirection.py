@@ -48,7 +48,8 @@ def _mggr(config: Config) -> Redirection:
         coarse = build_coarse(models.coarse, size_px=size_px, guidance=models.guidance)
     if models.fine is not None:
         fine = build_fine(models.fine, size_px=size_px, guidance=models.guidance)
-    return Redirection(coarse, fine, build_redirector(coarse, fine, size_px=size_px))
+    joined = build_redirector(coarse, fine, size_px=size_px, interpolation=models.interpolation)
+    return Redirection(coarse, fine, joined)
 
 
 def _deepwarp(config: Config) -> Redirection:
@@ -57,7 +58,8 @@ def _deepwarp(config: Config) -> Redirection:
     assert models.fine is not None, "the config checks this"
     coarse = build_coarse(models.coarse, size_px=size_px, guidance=models.guidance)
     fine = build_fine_warp(models.fine, size_px=size_px, guidance=models.guidance)
-    return Redirection(coarse, fine, build_deepwarp(coarse, fine, size_px=size_px))
+    joined = build_deepwarp(coarse, fine, size_px=size_px, interpolation=models.interpolation)
+    return Redirection(coarse, fine, joined)
 
 
 def _prgan(config: Config) -> Redirection:

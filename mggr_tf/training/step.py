@@ -122,7 +122,7 @@ class RedirectionStep:
             k=conventions.gazemap_k,
             edge_px=conventions.gazemap_edge_px,
         )
-        self._warp = BackwardWarp()
+        self._warp = BackwardWarp(networks.config.models.interpolation)
         self._seed = networks.config.seed
         self._coarse_only = stage == "coarse"
         self._trained = _trained_variables(networks, stage)

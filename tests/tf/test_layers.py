@@ -129,9 +129,33 @@ def test_lightening_blends_towards_white():
     np.testing.assert_allclose(grey + sure, 1.0)
 
 
-def test_zero_flow_is_identity():
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_zero_flow_is_identity(interpolation):
     image = picture(3)
-    np.testing.assert_allclose(BackwardWarp()([image, tf.zeros([2, 8, 8, 2])]), image, atol=1e-6)
+    warped = BackwardWarp(interpolation)([image, tf.zeros([2, 8, 8, 2])])
+    np.testing.assert_allclose(warped, image, atol=1e-6)
+
+
+@pytest.mark.parametrize("flow", [(1, 0), (0, 1), (-2, 1), (30, -30), (-100, 7)])
+def test_a_bicubic_warp_by_whole_pixels_moves_them(flow):
+    image = picture(3)
+    everywhere = tf.broadcast_to(tf.constant(flow, tf.float32), [2, 8, 8, 2])
+    np.testing.assert_allclose(
+        BackwardWarp("bicubic")([image, everywhere]),
+        BackwardWarp("bilinear")([image, everywhere]),
+        atol=1e-5,
+    )
+
+
+def test_a_bicubic_warp_keeps_ramps_and_passes_gradients_at_no_flow():
+    ramp = tf.broadcast_to(tf.range(16.0)[None, None, :, None], [1, 16, 16, 1])
+    flow = tf.Variable(tf.zeros([1, 16, 16, 2]))
+    with tf.GradientTape() as tape:
+        out = BackwardWarp("bicubic")([ramp, flow])
+        middle = tf.reduce_sum(out[:, 4:-4, 4:-4])
+    slope = tape.gradient(middle, flow)[0, 4:-4, 4:-4, 0]
+    # a = -0.75: the slope at a pixel is -a times the central difference of two pixels.
+    np.testing.assert_allclose(slope, 1.5, atol=1e-5)
 
 
 @pytest.mark.parametrize("flow", [(1, 0), (0, 1), (-2, 1), (0.5, 0), (30, -30)])
@@ -149,22 +173,26 @@ def test_warp_reads_where_the_flow_points_and_repeats_borders(flow):
     np.testing.assert_allclose(warped, wanted, atol=1e-6)
 
 
-def test_warp_agrees_with_opencv_inside():
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_warp_agrees_with_opencv(interpolation):
     import cv2
 
-    image, flow = picture(3, 32), 3 * picture(2, 32)
-    ours = BackwardWarp()([image, flow]).numpy()
+    how = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
+    image, flow = picture(3, 32), 6 * picture(2, 32)
+    ours = BackwardWarp(interpolation)([image, flow]).numpy()
     y, x = np.mgrid[:32, :32].astype(np.float32)
     for one, picture_, by in zip(ours, image.numpy(), flow.numpy(), strict=True):
         theirs = cv2.remap(
-            picture_, x + by[..., 0], y + by[..., 1], cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE
+            picture_, x + by[..., 0], y + by[..., 1], how, None, cv2.BORDER_REPLICATE
         )
         # OpenCV rounds coordinates to 1/32 pixel.
         assert np.abs(one - theirs).max() < 0.1
         assert np.abs(one - theirs).mean() < 0.01
 
 
-def test_warp_refuses_what_is_no_flow():
+def test_warp_refuses_what_is_no_flow_and_what_it_cannot_do():
+    with pytest.raises(ValueError, match="bilinear, bicubic"):
+        BackwardWarp("nearest")
     with pytest.raises(ValueError, match="2 channels"):
         BackwardWarp()([picture(3), picture(3)])
 
