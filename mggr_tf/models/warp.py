@@ -11,13 +11,9 @@ from mggr_tf.models.addons import dense_image_warp
 
 Interpolation = Literal["bilinear", "bicubic"]
 
-_TAPS = 4
 _SHARPNESS = -0.75
 """Keys' parameter [2]. OpenCV's INTER_CUBIC, with which devices warp, and ONNX' GridSample
 have the same."""
-
-_BEFORE, _BEHIND = 3, 4
-"""Border pixels that are repeated, so that taps around [-2, size + 1] all exist."""
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
@@ -81,24 +77,27 @@ def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
+    batch = tf.shape(image)[0]
     height, width, channels = image.shape[1:]
-    x, weights_x = _places(flow[..., 0], tf.range(width, dtype=tf.float32)[None, None], width)
-    y, weights_y = _places(flow[..., 1], tf.range(height, dtype=tf.float32)[None, :, None], height)
-    around, across = _neighbourhoods(image)
-    flat = tf.reshape(around, [-1, around.shape[1] * across, _TAPS**2 * channels])
-    rows = tf.reshape(y * across + x, [-1, height * width])
-    taps = tf.gather(flat, rows, axis=1, batch_dims=1)
-    taps = tf.reshape(taps, [-1, height * width, _TAPS**2, channels])
-    weights = weights_y[..., :, None] * weights_x[..., None, :]  # [B, H, W, 4, 4]
-    weights = tf.reshape(weights, [-1, height * width, _TAPS**2, 1])
-    return tf.reshape(tf.reduce_sum(taps * weights, 2), [-1, height, width, channels])
+    columns, weights_x = _taps(flow[..., 0], tf.range(width, dtype=tf.float32)[None, None], width)
+    rows, weights_y = _taps(flow[..., 1], tf.range(height, dtype=tf.float32)[None, :, None], height)
+    flat = tf.reshape(image, [-1, channels])
+    first = tf.range(batch)[:, None, None] * (height * width)
+
+    def line(row: tf.Tensor) -> tf.Tensor:
+        start = first + row * width
+        reads = [tf.gather(flat, tf.reshape(start + column, [-1])) for column in columns]
+        shaped = (tf.reshape(read, [-1, height, width, channels]) for read in reads)
+        return tf.add_n([w[..., None] * read for w, read in zip(weights_x, shaped, strict=True)])
+
+    return tf.add_n([w[..., None] * line(row) for w, row in zip(weights_y, rows, strict=True)])
 
 
 _READERS = {"bilinear": _bilinear, "bicubic": _bicubic}
 
 
-def _places(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where taps begin (an index into `_neighbourhoods`) and their weights, along one axis.
+def _taps(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Which four pixels a read takes along one axis, and their weights.
 
     Args:
         shift: [B, H, W] pixels.
@@ -106,18 +105,19 @@ def _places(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.T
         size: of the image along the axis.
 
     Returns:
-        [B, H, W] int32, and [B, H, W, 4].
+        four indices [B, H, W] int32, borders repeated, and four weights [B, H, W].
     """
     # Beyond two pixels outside, all four taps read the border pixel.
     place = tf.clip_by_value(at + shift, -2.0, size + 1.0)
     whole = tf.floor(place)
-    return tf.cast(whole, tf.int32) - 1 + _BEFORE, _keys_weights(place - whole)
+    start = tf.cast(whole, tf.int32)
+    taps = [tf.clip_by_value(start + tap, 0, size - 1) for tap in (-1, 0, 1, 2)]
+    return taps, _keys_weights(place - whole)
 
 
-def _keys_weights(t: tf.Tensor) -> tf.Tensor:
-    """Weights of the pixels at -1, 0, 1 and 2 for a read at `t` in [0, 1), stacked last."""
+def _keys_weights(t: tf.Tensor) -> list[tf.Tensor]:
+    """Weights of the pixels at -1, 0, 1 and 2 for a read at `t` in [0, 1)."""
     a = _SHARPNESS
-    u = 1.0 - t
 
     def near(d: tf.Tensor) -> tf.Tensor:
         return ((a + 2) * d - (a + 3)) * d * d + 1
@@ -125,21 +125,4 @@ def _keys_weights(t: tf.Tensor) -> tf.Tensor:
     def far(d: tf.Tensor) -> tf.Tensor:
         return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
-    return tf.stack([far(1 + t), near(t), near(u), far(1 + u)], -1)
-
-
-def _neighbourhoods(image: tf.Tensor) -> tuple[tf.Tensor, int]:
-    """Every 4 x 4 neighbourhood as one pixel, so that a read is one gather.
-
-    Returns:
-        [B, H + 4, W + 4, 16 C], the neighbourhood that begins 3 pixels outside the
-        image first; and W + 4.
-    """
-    height, width = image.shape[1:3]
-    # Borders are repeated by clipped indices: tf.pad cannot.
-    rows = tf.clip_by_value(tf.range(-_BEFORE, height + _BEHIND), 0, height - 1)
-    columns = tf.clip_by_value(tf.range(-_BEFORE, width + _BEHIND), 0, width - 1)
-    wide = tf.gather(tf.gather(image, rows, axis=1), columns, axis=2)
-    down, across = height + _BEFORE + _BEHIND - _TAPS + 1, width + _BEFORE + _BEHIND - _TAPS + 1
-    shifted = [wide[:, i : i + down, j : j + across] for i in range(_TAPS) for j in range(_TAPS)]
-    return tf.concat(shifted, -1), across
+    return [far(1 + t), near(t), near(1 - t), far(2 - t)]

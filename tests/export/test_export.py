@@ -72,7 +72,7 @@ def test_float_has_builtin_ops_and_a_flattened_gather(float_bundle):
     graph = graph_of(float_bundle[0])
     check_structure(graph, precision="float32")
     counts = op_counts(graph)
-    assert counts["GATHER"] == 4
+    assert counts["GATHER"] == 16  # a bicubic read takes 4 x 4 pixels
     assert not {"GATHER_ND", "CUSTOM", "DEQUANTIZE", "QUANTIZE"} & set(counts)
 
 
@@ -81,7 +81,7 @@ def test_int8_quantises_every_convolution_and_nothing_of_the_warp(int8_bundle):
     convolutions = [op for op in graph.ops if op.kind in CONVOLUTIONS]
     assert {graph.tensors[i].dtype for op in convolutions for i in op.inputs[:2]} == {"int8"}
     warp = graph.tail()
-    assert {"GATHER", "FLOOR", "CAST", "SUB", "MINIMUM", "UNPACK"} <= {op.kind for op in warp}
+    assert {"GATHER", "FLOOR", "CAST", "SUB", "MINIMUM"} <= {op.kind for op in warp}
     assert {t.dtype for t in graph.made_by(warp)} == {"float32", "int32"}
     ends = [graph.tensors[i].dtype for i in (*graph.inputs, *graph.outputs)]
     assert set(ends) == {"float32"}
