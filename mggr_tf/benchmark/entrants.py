@@ -38,6 +38,14 @@ METHODS = (
 
 EQUAL_STEPS = (
     Entrant(
+        "deepwarp-bicubic",
+        "DeepWarp with MGGR's bicubic reads",
+        "deepwarp-edge",
+        "equal-steps",
+        ("models.interpolation=bicubic",),
+        steps_of="mggr",
+    ),
+    Entrant(
         "deepwarp-steps",
         "DeepWarp, as many steps as MGGR",
         "deepwarp-edge",
@@ -119,6 +127,13 @@ ABLATIONS = (
         "mggr-edge",
         "ablation",
         ("stages.joint.losses.discriminator_gaze.weight=0",),
+    ),
+    Entrant(
+        "bilinear",
+        "a bilinear warp",
+        "mggr-edge",
+        "ablation",
+        ("models.interpolation=bilinear",),
     ),
     Entrant(
         "one-stage",
