@@ -12,7 +12,7 @@ from mggr_tf.benchmark.pictures import draw_pictures
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, open_plan
 from mggr_tf.benchmark.report import results_of, write_report
 from mggr_tf.benchmark.scoring import read_scores, redirect_of, score_entrants
-from mggr_tf.config import load_config
+from mggr_tf.config_files import load_config
 from mggr_tf.data.source import open_samples
 from mggr_tf.training.run_folder import RunFolder
 

@@ -85,7 +85,7 @@ def train(
     """
     one_budget(steps, minutes)
     from mggr_edge.progress import progress
-    from mggr_tf.config import load_config
+    from mggr_tf.config_files import load_config
     from mggr_tf.data.source import open_split
     from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name
     from mggr_tf.training.stages import Budget, train_stages

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import yaml
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import DataError
+from mggr_tf.config_files import packaged_folder
 from mggr_tf.data.names import parse_subjects, subjects_text
 
 SHARES = (0.7, 0.15, 0.15)
@@ -151,7 +151,7 @@ def write_split(path: Path, split: SubjectSplit, *, force: bool = False) -> None
 
 def packaged_splits() -> tuple[str, ...]:
     """Names of the splits that travel with the package."""
-    return tuple(sorted(file.stem for file in _packaged_folder().glob("*.yaml")))
+    return tuple(sorted(file.stem for file in (packaged_folder() / "splits").glob("*.yaml")))
 
 
 def _split_file(name_or_file: str) -> Path:
@@ -160,19 +160,13 @@ def _split_file(name_or_file: str) -> Path:
         if not given.is_file():
             raise DataError(f"{given}: no such split file")
         return given
-    packaged = _packaged_folder() / f"{name_or_file}.yaml"
+    packaged = packaged_folder() / "splits" / f"{name_or_file}.yaml"
     if not packaged.is_file():
         raise DataError(
             f"{name_or_file}: no packaged split of that name ({', '.join(packaged_splits())}); "
             "name one of these or a .yaml file"
         )
     return packaged
-
-
-def _packaged_folder() -> Path:
-    inside = Path(str(resources.files("mggr_tf"))) / "configs"
-    # In a checkout the configs stand at the top; a wheel carries them inside.
-    return (inside if inside.is_dir() else inside.parent.parent / "configs") / "splits"
 
 
 def _parts(node: Any) -> dict[str, Any]:

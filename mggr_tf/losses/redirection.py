@@ -5,8 +5,8 @@ References:
         ECCV 2016, eq. 2.
     [2] Lim, Ye, Geometric GAN, 2017 (hinge loss).
     [3] Wang et al., Image Quality Assessment, IEEE TIP 2004 (SSIM).
-    [4] He et al., Photo-Realistic Monocular Gaze Redirection, ICCV 2019, eq. 5-8
-        (cycle and style losses).
+    [4] He et al., Photo-Realistic Monocular Gaze Redirection, ICCV 2019 (cycle and
+        style losses).
     [5] Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018 (LPIPS).
 """
 

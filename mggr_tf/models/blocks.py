@@ -82,7 +82,7 @@ class AddAndClip(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class Lighten(keras.layers.Layer):
-    """What a blend towards white adds: `sigmoid(logit) (1 - picture)` (DeepWarp, eq. 9).
+    """What a blend towards white adds: `sigmoid(logit) (1 - picture)` (as in DeepWarp).
 
     Inputs:
         picture: [B, H, W, 3] float32 in [-1, 1]; 1 is white.

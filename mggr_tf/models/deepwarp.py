@@ -12,7 +12,7 @@ two networks have this project's encoder and decoder at the size that a config
 gives them, so that methods differ by their idea and not by their layers.
 
 References:
-    [1] Ganin, Kononenko, Sungatullina, Lempitsky, DeepWarp, ECCV 2016, sections 3.2, 3.3.
+    [1] Ganin, Kononenko, Sungatullina, Lempitsky, DeepWarp, ECCV 2016.
 """
 
 from __future__ import annotations

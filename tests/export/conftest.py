@@ -28,7 +28,7 @@ def run(tmp_path_factory):
     A handful of training steps would leave flows near zero, on which swapped
     axes and wrong signs do not show.
     """
-    from mggr_tf.config import load_config
+    from mggr_tf.config_files import load_config
     from mggr_tf.models.networks import Networks, save_weights
     from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 

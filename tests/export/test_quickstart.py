@@ -44,7 +44,7 @@ from mggr_export.quickstart.portrait import (
 )
 from mggr_export.quickstart.report import report_text
 from mggr_export.quickstart.sweep import REST_FROM_S, target_at
-from mggr_tf.config import load_config
+from mggr_tf.config_files import load_config
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
 TIMES_S = sorted({*STRIP_TIMES_S, *STILL_TIMES_S})

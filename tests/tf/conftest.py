@@ -46,7 +46,7 @@ def tiny_changes():
 @pytest.fixture(scope="session")
 def tiny_config():
     """mggr-edge with all its losses, and next to no capacity."""
-    from mggr_tf.config import load_config
+    from mggr_tf.config_files import load_config
 
     return load_config("mggr-edge", changes=TINY)
 

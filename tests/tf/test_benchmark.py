@@ -14,7 +14,8 @@ from mggr_tf.benchmark.campaign import run_path
 from mggr_tf.benchmark.entrants import ABLATIONS, CONTROL, Entrant
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, chosen, open_plan
 from mggr_tf.benchmark.scoring import scores_file
-from mggr_tf.config import config_to_plain, load_config
+from mggr_tf.config import config_to_plain
+from mggr_tf.config_files import load_config
 from mggr_tf.data.synthetic import write_dataset
 
 PLAN = Plan(data="patches", train=("a", "b"), report=("c", "d", "e"), minutes=1.0)

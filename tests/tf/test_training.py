@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mggr_edge.errors import RunError
 from mggr_edge.progress import no_progress
-from mggr_tf.config import load_config
+from mggr_tf.config_files import load_config
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.evaluation.score_run import load_redirector
 from mggr_tf.models.networks import Networks

@@ -15,7 +15,8 @@ from mggr_export.quickstart.demo import run_demo
 from mggr_export.quickstart.names import BUNDLES, RUN
 from mggr_export.quickstart.outcome import Outcome
 from mggr_export.quickstart.report import write_report
-from mggr_tf.config import Config, load_config
+from mggr_tf.config import Config
+from mggr_tf.config_files import load_config
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.stages import Budget, train_stages
