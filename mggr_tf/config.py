@@ -14,7 +14,7 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
 from mggr_tf.data.augment_config import Augmentation
-from mggr_tf.models.size import BranchSize, GeneratorSize
+from mggr_tf.models.size import BranchSize, GeneratorSize, StackSize
 
 Stage = Literal["estimator", "judge", "coarse", "fine", "joint"]
 
@@ -134,6 +134,7 @@ class ModelConfig:
     Attributes:
         coarse: the branch that predicts a flow; null goes without.
         fine: the branch that adds what the warp cannot bring; null goes without.
+            (Both are an encoder and decoder; DeepWarp's may be a stack, as published.)
         generator: PRGAN's, in place of both branches.
         discriminator: channels of its levels.
         interpolation: of the warp; bicubic keeps texture, and is what devices warp with.
@@ -147,8 +148,8 @@ class ModelConfig:
     """
 
     discriminator: tuple[int, ...]
-    coarse: BranchSize | None = None
-    fine: BranchSize | None = None
+    coarse: BranchSize | StackSize | None = None
+    fine: BranchSize | StackSize | None = None
     generator: GeneratorSize | None = None
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     guidance: tuple[Guidance, ...] = ("gazemap", "delta", "head_pose")
@@ -267,6 +268,8 @@ def _check_networks(config: Config) -> None:
         raise ValueError("method prgan has a generator, no coarse and no fine branch")
     if method == "deepwarp" and not (models.coarse and models.fine):
         raise ValueError("method deepwarp needs both models.coarse and models.fine")
+    if method != "deepwarp" and StackSize in map(type, (models.coarse, models.fine)):
+        raise ValueError("a stack of convolutions (widths, kernels) belongs to method deepwarp")
     if method == "mggr" and not models.parts:
         raise ValueError("method mggr needs models.coarse, models.fine or both")
     for stage in ("coarse", "fine"):

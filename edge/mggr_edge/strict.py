@@ -106,12 +106,20 @@ def _read_union(arguments: tuple[Any, ...], data: object, path: str) -> Any:
     others = [kind for kind in arguments if kind is not type(None)]
     if len(others) == 1:
         return _read(others[0], data, path)
+    dataclass_kinds = [kind for kind in others if dataclasses.is_dataclass(kind)]
+    if isinstance(data, Mapping) and dataclass_kinds:
+        # Read as what it resembles most, so that a complaint names the key that does not fit.
+        return _read(max(dataclass_kinds, key=lambda kind: _shared_keys(kind, data)), data, path)
     for kind in others:
         try:
             return _read(kind, data, path)
         except ConfigError:
             continue
     raise _misfit(path, " or ".join(_name(kind) for kind in others), data)
+
+
+def _shared_keys(kind: Any, data: Mapping[Any, Any]) -> int:
+    return len({field.name for field in dataclasses.fields(kind)} & set(data))
 
 
 def _read_scalar(kind: Any, data: object, path: str) -> Any:

@@ -59,6 +59,12 @@ EQUAL_STEPS = (
 
 PUBLISHED_SIZE = (
     Entrant(
+        "deepwarp-published",
+        "DeepWarp at its published size",
+        "deepwarp-paper",
+        "published-size",
+    ),
+    Entrant(
         "prgan-published",
         "PRGAN at its published size",
         "prgan-paper",

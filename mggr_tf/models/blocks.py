@@ -7,8 +7,6 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.size import BranchSize
-
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class Modulation(keras.layers.Layer):
@@ -199,47 +197,3 @@ def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> ker
         kernel_initializer="he_normal",
         name=name,
     )
-
-
-def encoder_decoder(
-    features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize
-) -> tf.Tensor:
-    """Encoder, residual blocks and decoder with skips, on Keras symbolic tensors.
-
-    Args:
-        features: [B, H, W, C].
-        condition: [B, K]; it modulates every encoder level and residual block.
-            None modulates nothing.
-        size: the capacity.
-
-    Returns:
-        [B, H / stem_stride, W / stem_stride, size.decoder[-1]].
-    """
-    skips = []
-    for level, width in enumerate(size.widths):
-        stride = 2 if level else size.stem_stride
-        features = convolution(width, stride=stride, name=f"encode{level}")(features)
-        features = _modulated(features, condition, name=f"encode{level}_condition")
-        features = keras.layers.ReLU(name=f"encode{level}_relu")(features)
-        skips.append(features)
-    for block in range(size.blocks):
-        features = _residual_block(features, condition, name=f"block{block}")
-    for level, (width, skip) in enumerate(zip(size.decoder, reversed(skips[:-1]), strict=True)):
-        features = keras.layers.UpSampling2D(name=f"decode{level}_up")(features)
-        features = keras.layers.Concatenate(name=f"decode{level}_skip")([features, skip])
-        features = convolution(width, name=f"decode{level}")(features)
-        features = keras.layers.ReLU(name=f"decode{level}_relu")(features)
-    return features
-
-
-def _modulated(features: tf.Tensor, condition: tf.Tensor | None, *, name: str) -> tf.Tensor:
-    return features if condition is None else Modulation(name=name)([features, condition])
-
-
-def _residual_block(features: tf.Tensor, condition: tf.Tensor | None, *, name: str) -> tf.Tensor:
-    width = features.shape[-1]
-    inner = convolution(width, name=f"{name}_a")(features)
-    inner = _modulated(inner, condition, name=f"{name}_condition")
-    inner = keras.layers.ReLU(name=f"{name}_relu")(inner)
-    inner = convolution(width, name=f"{name}_b")(inner)
-    return keras.layers.Add(name=f"{name}_add")([features, inner])

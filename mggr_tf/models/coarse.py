@@ -13,9 +13,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import Scale, encoder_decoder
+from mggr_tf.models.blocks import Scale
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
-from mggr_tf.models.size import BranchSize
+from mggr_tf.models.size import BranchSize, StackSize
+from mggr_tf.models.trunk import trunk
 
 FLOW_UNIT_PX = 4.0
 """Flows are a few pixels; in this unit the head's weights stay near one."""
@@ -25,7 +26,7 @@ _FIRST_FLOW_PX = 1e-3
 
 
 def build_coarse(
-    size: BranchSize, *, size_px: int, guidance: Iterable[str] = EVERYTHING
+    size: BranchSize | StackSize, *, size_px: int, guidance: Iterable[str] = EVERYTHING
 ) -> keras.Model:
     """Builds the branch.
 
@@ -40,7 +41,7 @@ def build_coarse(
     guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
     guided = guided_picture(inputs, ("eye",), guidance)
-    features = encoder_decoder(guided, condition_of(inputs, guidance), size=size)
+    features = trunk(guided, condition_of(inputs, guidance), size=size)
     flow = flow_head(features, stem_stride=size.stem_stride)
     return keras.Model(inputs, flow, name="coarse_branch")
 

@@ -21,17 +21,20 @@ from collections.abc import Iterable
 
 from tensorflow import keras
 
-from mggr_tf.models.blocks import AddAndClip, Lighten, encoder_decoder
+from mggr_tf.models.blocks import AddAndClip, Lighten
 from mggr_tf.models.coarse import FLOW_UNIT_PX, flow_head
 from mggr_tf.models.inputs import condition_of, guided_picture, redirector_inputs
-from mggr_tf.models.size import BranchSize
+from mggr_tf.models.size import BranchSize, StackSize
+from mggr_tf.models.trunk import trunk
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 _DARK = -4.0
 """The blend's first bias: an untrained network corrects 2 % of the lightness."""
 
 
-def build_fine_warp(size: BranchSize, *, size_px: int, guidance: Iterable[str]) -> keras.Model:
+def build_fine_warp(
+    size: BranchSize | StackSize, *, size_px: int, guidance: Iterable[str]
+) -> keras.Model:
     """Builds the fine module.
 
     Returns:
@@ -48,7 +51,7 @@ def build_fine_warp(size: BranchSize, *, size_px: int, guidance: Iterable[str]) 
         "flow": keras.layers.Rescaling(1 / FLOW_UNIT_PX, name="flow_scaled")(inputs["flow"]),
     }
     guided = guided_picture(seen, ("eye", "coarse", "flow"), guidance)
-    features = encoder_decoder(guided, condition_of(inputs, guidance), size=size)
+    features = trunk(guided, condition_of(inputs, guidance), size=size)
     lightness = keras.layers.Conv2D(
         1,
         3,

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import DepthToSpace, convolution, encoder_decoder
+from mggr_tf.models.blocks import DepthToSpace, convolution
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.size import BranchSize
+from mggr_tf.models.trunk import encoder_decoder
 
 
 def build_fine(

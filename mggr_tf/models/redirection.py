@@ -13,6 +13,7 @@ from mggr_tf.models.deepwarp import build_deepwarp, build_fine_warp
 from mggr_tf.models.fine import build_fine
 from mggr_tf.models.mggr import build_redirector
 from mggr_tf.models.prgan import build_generator, build_prgan
+from mggr_tf.models.size import BranchSize
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def _mggr(config: Config) -> Redirection:
     if models.coarse is not None:
         coarse = build_coarse(models.coarse, size_px=size_px, guidance=models.guidance)
     if models.fine is not None:
+        assert isinstance(models.fine, BranchSize), "the config checks this"
         fine = build_fine(models.fine, size_px=size_px, guidance=models.guidance)
     joined = build_redirector(coarse, fine, size_px=size_px, interpolation=models.interpolation)
     return Redirection(coarse, fine, joined)

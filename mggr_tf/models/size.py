@@ -37,6 +37,29 @@ class BranchSize:
 
 
 @dataclass(frozen=True)
+class StackSize:
+    """Capacity of one of DeepWarp's modules as published: convolutions at one resolution.
+
+    Attributes:
+        widths: channels of each convolution.
+        kernels: its size in pixels, as many as there are widths.
+        stem_stride: 1, or 2 for a module that looks at the picture halved.
+    """
+
+    widths: tuple[int, ...]
+    kernels: tuple[int, ...]
+    stem_stride: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.widths or len(self.kernels) != len(self.widths):
+            raise ValueError("a stack needs widths, and as many kernels")
+        if min(*self.widths, *self.kernels) < 1:
+            raise ValueError("widths and kernels must be positive")
+        if self.stem_stride not in (1, 2):
+            raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+
+
+@dataclass(frozen=True)
 class GeneratorSize:
     """Capacity of PRGAN's generator.
 

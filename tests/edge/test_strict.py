@@ -18,11 +18,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Other:
+    height: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Whole:
     parts: tuple[Part, ...]
     size: tuple[int, int] = (1, 2)
     notes: dict[str, int] = field(default_factory=dict)
     seed: int | None = None
+    either: Part | Other | None = None
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,9 @@ class Whole:
         ({"parts": [], "size": [1, 2.5]}, r"size\[1\]: expected int, got 2.5"),
         ({"parts": [], "notes": {"k": "v"}}, "notes.k: expected int"),
         ({"parts": {}}, "parts: expected a list"),
+        ({"parts": [], "either": {"height": 1, "w": 2}}, "either: unknown key 'w'"),
+        ({"parts": [], "either": {"name": "c", "weight": 2}}, "either.name: expected one of 'a'"),
+        ({"parts": [], "either": 3}, "either: expected Part or Other"),
         ([], "top level: expected a mapping"),
     ],
 )
@@ -55,6 +65,7 @@ parts = st.builds(Part, name=st.sampled_from("ab"), weight=st.floats(-1e6, 1e6))
         size=st.tuples(st.integers(), st.integers()),
         notes=st.dictionaries(st.text(), st.integers(), max_size=3),
         seed=st.none() | st.integers(),
+        either=st.none() | parts | st.builds(Other, height=st.integers()),
     )
 )
 def test_round_trip(whole):

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_edge.errors import RunError
+from mggr_edge.errors import ConfigError, RunError
 from mggr_tf.config_files import load_config
 from mggr_tf.evaluation.complexity import multiply_accumulates
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.models.warp import BackwardWarp
 
 rng = np.random.default_rng(0)
+STACK = [f"stack{level}" for level in range(4)]
 
 
 def inputs(batch=2, size=64):
@@ -58,8 +59,32 @@ def test_prgan_has_its_published_size():
     assert multiply_accumulates(redirector) == pytest.approx(2.45e9, rel=0.02)
 
 
-def test_untrained_deepwarp_nearly_copies():
-    made = Networks(load_config("deepwarp-edge")).redirection.joined(given := inputs())
+def test_a_published_deepwarp_is_convolutions_at_one_resolution_each_told_the_numbers():
+    config = load_config("deepwarp-paper")
+    redirection = Networks(config).redirection
+    for part, size_px in ((redirection.coarse, 32), (redirection.fine, 64)):
+        layers = [layer for layer in part.layers if layer.name in STACK]
+        assert [layer.kernel_size[0] for layer in layers] == [5, 3, 3, 1]
+        assert [layer.output.shape[1:] for layer in layers] == [
+            (size_px, size_px, width) for width in (32, 96, 128, 128)
+        ]
+        before = [part.get_layer(f"{name}_told").input[0].shape[-1] for name in STACK]
+        assert [layer.kernel.shape[2] - c for layer, c in zip(layers, before, strict=True)] == [
+            16
+        ] * 4
+
+
+def test_a_stack_belongs_to_deepwarp():
+    stack = "{widths: [8], kernels: [3]}"
+    with pytest.raises(ConfigError, match="belongs to method deepwarp"):
+        load_config("mggr-edge", changes=[f"models.coarse={stack}"])
+    with pytest.raises(ConfigError, match=r"models.coarse: .*as many kernels"):
+        load_config("deepwarp-edge", changes=["models.coarse={widths: [8, 8], kernels: [3]}"])
+
+
+@pytest.mark.parametrize("name", ["deepwarp-edge", "deepwarp-paper"])
+def test_untrained_deepwarp_nearly_copies(name):
+    made = Networks(load_config(name)).redirection.joined(given := inputs())
     # It blends 2 % towards white, by its first bias.
     blended = given["eye"] + 0.018 * (1 - given["eye"])
     np.testing.assert_allclose(made["redirected"], blended, atol=1e-2)

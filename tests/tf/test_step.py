@@ -24,6 +24,11 @@ DEEPWARP = (
     "models.fine={widths: [4, 6], blocks: 0, decoder: [4]}",
     "stages.joint.batch=2",
 )
+DEEPWARP_STACK = (
+    "models.coarse={widths: [4, 6], kernels: [5, 1], stem_stride: 2}",
+    "models.fine={widths: [4, 6], kernels: [5, 1]}",
+    "stages.joint.batch=4",
+)
 
 
 def first_batch(samples, config, stage="joint"):
@@ -72,6 +77,7 @@ def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samp
     ("name", "changes"),
     [
         ("deepwarp-edge", DEEPWARP),
+        ("deepwarp-paper", DEEPWARP_STACK),
         pytest.param("prgan-edge", PRGAN, marks=pytest.mark.slow),
         ("prgan-edge", (*PRGAN, "stages.joint.adversary.critic_steps=3")),
         ("mggr-edge", ("models.coarse=null", "recipe=[estimator, joint]")),

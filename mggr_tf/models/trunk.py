@@ -1,0 +1,111 @@
+"""What turns a guided picture into features: every branch's body, before its head."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from tensorflow import keras
+
+from mggr_tf.models.blocks import Modulation, convolution
+from mggr_tf.models.size import BranchSize, StackSize
+
+_EMBEDDING = 16
+"""Width of the two layers through which a stack is told the numbers."""
+
+
+def trunk(
+    features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize | StackSize
+) -> tf.Tensor:
+    """Features of a guided picture, on Keras symbolic tensors.
+
+    Args:
+        features: [B, H, W, C].
+        condition: [B, K], the numeric guidance; None is told nothing.
+        size: the capacity, which says what kind of body it is too.
+
+    Returns:
+        [B, H / stem_stride, W / stem_stride, D].
+    """
+    if isinstance(size, StackSize):
+        return stack(features, condition, size=size)
+    return encoder_decoder(features, condition, size=size)
+
+
+def stack(features: tf.Tensor, condition: tf.Tensor | None, *, size: StackSize) -> tf.Tensor:
+    """Convolutions at one resolution, each told the numbers anew: DeepWarp as published.
+
+    Two dense layers embed the condition, which is tiled over the picture and put
+    beside the features before every convolution. Batch normalisation.
+
+    Returns:
+        [B, H / stem_stride, W / stem_stride, size.widths[-1]]; see `trunk`.
+    """
+    if size.stem_stride == 2:
+        features = keras.layers.AveragePooling2D(2, name="halved")(features)
+    tiled = None if condition is None else _tiled(condition, features.shape[1:3])
+    for level, (width, kernel) in enumerate(zip(size.widths, size.kernels, strict=True)):
+        if tiled is not None:
+            features = keras.layers.Concatenate(name=f"stack{level}_told")([features, tiled])
+        features = keras.layers.Conv2D(
+            width,
+            kernel,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"stack{level}",
+        )(features)
+        features = keras.layers.BatchNormalization(name=f"stack{level}_norm")(features)
+        features = keras.layers.ReLU(name=f"stack{level}_relu")(features)
+    return features
+
+
+def _tiled(condition: tf.Tensor, size_px: tuple[int, int]) -> tf.Tensor:
+    for layer in range(2):
+        condition = keras.layers.Dense(_EMBEDDING, activation="relu", name=f"embedding{layer}")(
+            condition
+        )
+    everywhere = keras.layers.RepeatVector(size_px[0] * size_px[1], name="everywhere")(condition)
+    return keras.layers.Reshape((*size_px, _EMBEDDING), name="tiled")(everywhere)
+
+
+def encoder_decoder(
+    features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize
+) -> tf.Tensor:
+    """Encoder, residual blocks and decoder with skips, on Keras symbolic tensors.
+
+    Args:
+        features: [B, H, W, C].
+        condition: [B, K]; it modulates every encoder level and residual block.
+            None modulates nothing.
+        size: the capacity.
+
+    Returns:
+        [B, H / stem_stride, W / stem_stride, size.decoder[-1]].
+    """
+    skips = []
+    for level, width in enumerate(size.widths):
+        stride = 2 if level else size.stem_stride
+        features = convolution(width, stride=stride, name=f"encode{level}")(features)
+        features = _modulated(features, condition, name=f"encode{level}_condition")
+        features = keras.layers.ReLU(name=f"encode{level}_relu")(features)
+        skips.append(features)
+    for block in range(size.blocks):
+        features = _residual_block(features, condition, name=f"block{block}")
+    for level, (width, skip) in enumerate(zip(size.decoder, reversed(skips[:-1]), strict=True)):
+        features = keras.layers.UpSampling2D(name=f"decode{level}_up")(features)
+        features = keras.layers.Concatenate(name=f"decode{level}_skip")([features, skip])
+        features = convolution(width, name=f"decode{level}")(features)
+        features = keras.layers.ReLU(name=f"decode{level}_relu")(features)
+    return features
+
+
+def _modulated(features: tf.Tensor, condition: tf.Tensor | None, *, name: str) -> tf.Tensor:
+    return features if condition is None else Modulation(name=name)([features, condition])
+
+
+def _residual_block(features: tf.Tensor, condition: tf.Tensor | None, *, name: str) -> tf.Tensor:
+    width = features.shape[-1]
+    inner = convolution(width, name=f"{name}_a")(features)
+    inner = _modulated(inner, condition, name=f"{name}_condition")
+    inner = keras.layers.ReLU(name=f"{name}_relu")(inner)
+    inner = convolution(width, name=f"{name}_b")(inner)
+    return keras.layers.Add(name=f"{name}_add")([features, inner])
