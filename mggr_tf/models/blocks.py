@@ -97,6 +97,26 @@ class Lighten(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
+class PaintOver(keras.layers.Layer):
+    """What adding and painting over change: `residual + tanh(gate) (colour - picture)`.
+
+    Inputs:
+        picture: [B, H, W, 3] float32 in [-1, 1].
+        residual: [B, H, W, 3] float32, what is added.
+        gate: [B, H, W, 1] float32; at 0 nothing is painted, far above it everything is.
+        colour: [B, H, W, 3] float32, what is painted.
+
+    Returns:
+        [B, H, W, 3] float32.
+    """
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Paints; see the class."""
+        picture, residual, gate, colour = inputs
+        return residual + tf.tanh(gate) * (colour - picture)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
 class Zeros(keras.layers.Layer):
     """Nothing, in the shape of a picture: the output of a branch that a method lacks.
 

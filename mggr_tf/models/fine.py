@@ -2,7 +2,9 @@
 
 Reads the eye, the coarse picture and the target's gazemap, is told the numbers
 by modulation, and draws what is missing: disoccluded sclera, lashes, the lid's
-new place. The residual head starts at zero: an untrained branch adds nothing.
+new place. Where a stretched iris must give way to sclera, adding would have to know the
+stretched iris exactly, pixel by pixel; a gate that paints over it need not. The
+heads of residual and gate start at zero: an untrained branch adds nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import DepthToSpace, convolution
+from mggr_tf.models.blocks import DepthToSpace, PaintOver, convolution
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.size import BranchSize
 from mggr_tf.models.trunk import encoder_decoder
@@ -38,16 +40,20 @@ def build_fine(
     guided = guided_picture(inputs, ("eye", "coarse"), guidance)
     features = encoder_decoder(guided, condition_of(inputs, guidance), size=size)
     if size.detail:
-        residual = _detailed(features, inputs, size=size)
+        features = _detailed(features, inputs, size=size)
+        stride = 1
     else:
-        residual = _residual_head(features, 3 * size.stem_stride**2)
-        if size.stem_stride == 2:
-            residual = DepthToSpace(name="residual_up")(residual)
+        stride = size.stem_stride
+    residual = _head(features, 3, stride=stride, name="residual")
+    if size.paint:
+        gate = _head(features, 1, stride=stride, name="gate")
+        colour = _head(features, 3, stride=stride, name="colour", initializer="glorot_uniform")
+        residual = PaintOver(name="painted")([inputs["coarse"], residual, gate, colour])
     return keras.Model(inputs, residual, name="fine_branch")
 
 
 def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: BranchSize) -> tf.Tensor:
-    """Residual [B, H, W, 3] from features and the pictures themselves, pixel by pixel.
+    """Features [B, H, W, detail] from those of the trunk and the pictures, pixel by pixel.
 
     A warp at fractions of a pixel blurs; what would sharpen it again lies in the
     picture's finest scale, which the strided first level has thrown away.
@@ -58,11 +64,18 @@ def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: Branch
     pictures = [inputs["coarse"], inputs["eye"]]
     features = keras.layers.Concatenate(name="detail_pictures")([features, *pictures])
     features = convolution(size.detail, name="detail")(features)
-    features = keras.layers.ReLU(name="detail_relu")(features)
-    return _residual_head(features, 3)
+    return keras.layers.ReLU(name="detail_relu")(features)
 
 
-def _residual_head(features: tf.Tensor, channels: int) -> tf.Tensor:
-    return keras.layers.Conv2D(
-        channels, 3, padding="same", kernel_initializer="zeros", name="residual_head"
+def _head(
+    features: tf.Tensor, channels: int, *, stride: int, name: str, initializer: str = "zeros"
+) -> tf.Tensor:
+    """A picture of some channels at full resolution."""
+    head = keras.layers.Conv2D(
+        channels * stride**2,
+        3,
+        padding="same",
+        kernel_initializer=initializer,
+        name=f"{name}_head",
     )(features)
+    return DepthToSpace(name=f"{name}_up")(head) if stride == 2 else head

@@ -16,6 +16,7 @@ class BranchSize:
         stem_stride: 1, or 2 to let the first level halve the size too.
         detail: channels at full resolution behind the decoder, where a fine branch
             that halves its input sees every pixel again; 0 goes without.
+        paint: whether a fine branch may paint over the coarse picture, beside adding to it.
     """
 
     widths: tuple[int, ...]
@@ -23,6 +24,7 @@ class BranchSize:
     decoder: tuple[int, ...]
     stem_stride: int = 2
     detail: int = 0
+    paint: bool = False
 
     def __post_init__(self) -> None:
         if len(self.decoder) != len(self.widths) - 1:

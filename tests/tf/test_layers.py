@@ -15,6 +15,7 @@ from mggr_tf.models.blocks import (
     DepthToSpace,
     Lighten,
     Modulation,
+    PaintOver,
     ResumableDropout,
     Scale,
     Zeros,
@@ -37,6 +38,7 @@ LAYERS = {
     AddAndClip: (AddAndClip, [picture(3), picture(3)]),
     Scale: (lambda: Scale(4.0), picture(2)),
     Lighten: (Lighten, [picture(3), picture(1)]),
+    PaintOver: (PaintOver, [picture(3), picture(3), picture(1), picture(3)]),
     Zeros: (lambda: Zeros(2), picture(3)),
     VGG16Input: (VGG16Input, picture(3)),
     ImageNetScaling: (ImageNetScaling, picture(3)),
@@ -129,6 +131,14 @@ def test_lightening_blends_towards_white():
     np.testing.assert_allclose(grey + half, 0.25)
     sure = Lighten()([grey, tf.fill([1, 2, 2, 1], 50.0)])
     np.testing.assert_allclose(grey + sure, 1.0)
+
+
+def test_an_open_gate_paints_over_the_picture_and_a_shut_one_only_adds():
+    before, residual, colour = picture(3), 0.1 * picture(3), picture(3)
+    shut, wide = tf.zeros([2, 8, 8, 1]), tf.fill([2, 8, 8, 1], 50.0)
+    np.testing.assert_array_equal(PaintOver()([before, residual, shut, colour]), residual)
+    painted = before + PaintOver()([before, residual, wide, colour])
+    np.testing.assert_allclose(painted, colour + residual, atol=1e-6)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
