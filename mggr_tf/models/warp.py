@@ -77,32 +77,17 @@ def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    height, width = image.shape[1:3]
-    x = tf.range(width, dtype=tf.float32)[None, None] + flow[..., 0]
-    y = tf.range(height, dtype=tf.float32)[None, :, None] + flow[..., 1]
-    return read_bicubic(image, x, y)
-
-
-def read_bicubic(image: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Reads images at places between their pixels, borders repeated.
-
-    Args:
-        image: [B, H, W, C] float32.
-        x, y: [B, h, w] float32, pixels.
-
-    Returns:
-        [B, h, w, C] float32, linear in `image`.
-    """
+    batch = tf.shape(image)[0]
     height, width, channels = image.shape[1:]
-    columns, weights_x = _taps(x, width)
-    rows, weights_y = _taps(y, height)
+    columns, weights_x = _taps(flow[..., 0], tf.range(width, dtype=tf.float32)[None, None], width)
+    rows, weights_y = _taps(flow[..., 1], tf.range(height, dtype=tf.float32)[None, :, None], height)
     flat = tf.reshape(image, [-1, channels])
-    first = tf.range(tf.shape(image)[0])[:, None, None] * (height * width)
+    first = tf.range(batch)[:, None, None] * (height * width)
 
     def line(row: tf.Tensor) -> tf.Tensor:
         start = first + row * width
         reads = [tf.gather(flat, tf.reshape(start + column, [-1])) for column in columns]
-        shaped = (tf.reshape(read, [-1, *x.shape[1:], channels]) for read in reads)
+        shaped = (tf.reshape(read, [-1, height, width, channels]) for read in reads)
         return tf.add_n([w[..., None] * read for w, read in zip(weights_x, shaped, strict=True)])
 
     return tf.add_n([w[..., None] * line(row) for w, row in zip(weights_y, rows, strict=True)])
@@ -111,18 +96,19 @@ def read_bicubic(image: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 _READERS = {"bilinear": _bilinear, "bicubic": _bicubic}
 
 
-def _taps(place: tf.Tensor, size: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+def _taps(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Which four pixels a read takes along one axis, and their weights.
 
     Args:
-        place: [B, h, w] pixels.
+        shift: [B, H, W] pixels.
+        at: the output pixels' own places, broadcastable to it.
         size: of the image along the axis.
 
     Returns:
-        four indices [B, h, w] int32, borders repeated, and four weights [B, h, w].
+        four indices [B, H, W] int32, borders repeated, and four weights [B, H, W].
     """
     # Beyond two pixels outside, all four taps read the border pixel.
-    place = tf.clip_by_value(place, -2.0, size + 1.0)
+    place = tf.clip_by_value(at + shift, -2.0, size + 1.0)
     whole = tf.floor(place)
     start = tf.cast(whole, tf.int32)
     taps = [tf.clip_by_value(start + tap, 0, size - 1) for tap in (-1, 0, 1, 2)]

@@ -25,44 +25,29 @@ def plane(size):
 
 
 def steps_of(seen):
-    """How a view's channels change along its axes, [3, 2]: from one pixel to the next."""
+    """How far apart in the picture two neighbours of a view lie, by axis and channel [2, 3]."""
     inner = seen[0, 8:-8, 8:-8]
-    return np.stack([np.diff(inner, axis=axis).mean((0, 1)) for axis in (1, 0)], -1)
+    return np.array([np.abs(np.diff(inner, axis=axis)).mean((0, 1)) for axis in (0, 1)])
 
 
 def test_a_view_is_a_square_of_the_picture_enlarged_turned_mirrored_and_recoloured():
-    picture, steepest, turned, empty, handed = plane(64), [], [], set(), set()
-    for number in range(60):
+    picture, zooms, axes = plane(64), [], set()
+    for number in range(40):
         seen = random_view(picture, tf.constant([1, number], tf.int64)).numpy()
         assert seen.shape == (1, 64 - MARGIN_PX, 64 - MARGIN_PX, 3)
-        assert seen.min() >= -1.5  # a bicubic read overshoots by a little
-        assert seen.max() <= 64.5
         steps = steps_of(seen)
-        lengths = np.linalg.norm(steps, axis=1)
-        nothing = int(np.argmin(lengths))
-        assert lengths[nothing] == pytest.approx(0, abs=1e-6)
-        x, y = (steps[c] / lengths[c] for c in range(3) if c != nothing)
-        assert x @ y == pytest.approx(0, abs=0.02)
-        longest = lengths.max()
-        assert 0.5 / LARGEST_ZOOM * 0.95 < sorted(lengths)[1] <= longest < 1.01
-        steepest.append(longest)
-        turned.append(0.05 < abs(x[0]) < 0.95)
-        empty.add(nothing)
-        handed.add(bool(np.linalg.det([x, y]) > 0))
-    assert max(steepest) > 0.8
-    assert min(steepest) < 0.3
-    assert 15 < sum(turned) < 45
-    assert empty == {0, 1, 2}
-    assert handed == {False, True}
-
-
-def test_an_even_picture_stays_even():
-    even = tf.ones([1, 64, 64, 3])
-    for number in range(12):
-        seen = random_view(even, tf.constant([2, number], tf.int64)).numpy()
-        np.testing.assert_allclose(np.ptp(seen, axis=(1, 2)), 0, atol=1e-4)
-        assert seen.min() >= 0.5 - 1e-4
-        assert seen.max() <= 1 + 1e-4
+        # x runs along one axis, y along the other, both equally fast; one channel is empty.
+        assert sorted((steps > 1e-3).sum(0)) == [0, 1, 1]
+        assert sorted((steps > 1e-3).sum(1)) == [1, 1]
+        across, down = steps[steps > 1e-3]
+        np.testing.assert_allclose(across, down, rtol=1e-3)
+        assert seen.min() >= -0.5
+        assert seen.max() <= 63.5
+        zooms.append(1 / across)
+        axes.add(tuple(np.flatnonzero(steps[0] > 1e-3)))
+    assert 1 - 1e-3 <= min(zooms) < 1.2
+    assert 2.6 < max(zooms) <= LARGEST_ZOOM * 1.05
+    assert axes == {(0,), (1,), (2,)}
 
 
 def test_views_repeat_with_their_seed_and_differ_without():
@@ -97,8 +82,10 @@ def test_gradients_reach_the_picture_where_the_view_lies_and_never_the_target():
         ours, real = look(picture, target, NO_HEAD, tf.constant([1, 3], tf.int64))
         loss = tf.reduce_sum(tf.square(ours["level"] - real["level"]))
     to_picture, to_target = tape.gradient(loss, [picture, target])
-    seen = np.any(to_picture.numpy() != 0, axis=(0, 3)).sum()
-    assert 0 < seen <= (24 - MARGIN_PX) ** 2
+    rows, columns = np.nonzero(np.any(to_picture.numpy() != 0, axis=(0, 3)))
+    side = rows.max() - rows.min() + 1
+    assert columns.max() - columns.min() + 1 == side <= 24 - MARGIN_PX
+    assert len(rows) == side**2
     assert to_target is None or not np.any(to_target)
 
 
