@@ -2,9 +2,9 @@
 
 Reads the eye, the coarse picture and the target's gazemap, is told the numbers
 by modulation, and draws what is missing: disoccluded sclera, lashes, the lid's
-new place. Where a stretched iris must give way to sclera, adding would have to know the
-stretched iris exactly, pixel by pixel; a gate that paints over it need not. The
-heads of residual and gate start at zero: an untrained branch adds nothing.
+new place. To remove a stretched iris by adding, it would have to know that iris
+pixel by pixel; a gate that paints over it need not. The heads of residual and gate
+start at zero: an untrained branch adds nothing.
 """
 
 from __future__ import annotations
