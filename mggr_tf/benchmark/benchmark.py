@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mggr_edge.progress import Progress
 from mggr_tf.benchmark.campaign import is_trained, run_path, train_entrants, train_judges
+from mggr_tf.benchmark.curves import draw_curves
+from mggr_tf.benchmark.document import Section
 from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.pictures import draw_pictures
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, open_plan
@@ -58,7 +60,10 @@ def run_benchmark(
         {e.name: e.title for e in there},
         conventions=config.conventions,
     )
-    write_report(folder, plan, there, results_of(folder, there, scores), extra=[pictures])
+    compared = [e for e in there if e.group != "ablation"] or there
+    training = Section("Training", (draw_curves(folder, compared),))
+    results = results_of(folder, there, scores)
+    write_report(folder, plan, there, results, extra=[pictures, training])
 
 
 def _is_there(folder: Path, entrant: Entrant) -> bool:

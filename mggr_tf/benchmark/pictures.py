@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.atomic import atomic_file
 from mggr_edge.contract import Conventions
 from mggr_edge.network_io import image_from_network, redirector_inputs
 from mggr_tf.benchmark.document import Picture, Section
+from mggr_tf.benchmark.figure import Figure
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import Redirect, pair_inputs
@@ -114,7 +114,7 @@ def _plot_by_shift(
 ) -> None:
     shift = np.round(scores.shift_deg / 5) * 5
     angles = [a for a in np.unique(shift) if np.sum(shift == a) >= _FEWEST]
-    figure = _Figure(2)
+    figure = Figure(2)
     for axes, metric, label in zip(
         figure.axes,
         ("gaze_error_deg", "st_lpips"),
@@ -136,7 +136,7 @@ def _plot_by_head(
 ) -> None:
     yaws = np.round(scores.head_yaw_deg / 5) * 5
     angles = [a for a in np.unique(yaws) if np.sum(yaws == a) >= _FEWEST]
-    figure = _Figure(1)
+    figure = Figure(1)
     (axes,) = figure.axes
     for name in (*names, "target"):
         values = scores.metrics[name]["gaze_error_deg"]
@@ -153,18 +153,3 @@ def _label(name: str, titles: Mapping[str, str]) -> str:
 def _style(name: str) -> dict[str, str]:
     plain = {"copy": "0.6", "target": "black"}
     return {"color": plain[name], "linestyle": "--"} if name in plain else {"marker": "o"}
-
-
-class _Figure:
-    """A row of axes, drawn without a display."""
-
-    def __init__(self, count: int) -> None:
-        from matplotlib.figure import Figure
-
-        self._figure = Figure(figsize=(5.5 * count, 4), layout="constrained")
-        self.axes = list(self._figure.subplots(1, count, squeeze=False)[0])
-
-    def save(self, path: Path) -> None:
-        self.axes[0].legend(fontsize="small")
-        with atomic_file(path, force=True) as temporary:
-            self._figure.savefig(temporary, dpi=110)

@@ -239,6 +239,19 @@ class RunFolder:
                 writer.writerow(["step", *metrics])
             writer.writerow([step, *(f"{value:.6g}" for value in metrics.values())])
 
+    def logged(self, stage: Stage, metric: str) -> dict[int, float]:
+        """Step -> what a stage's CSV holds of a metric; empty where it holds nothing.
+
+        A resumed stage repeats the steps that it had gone beyond its checkpoint; the
+        later line counts.
+        """
+        file = self.path / "logs" / f"{stage}.csv"
+        if not file.is_file():
+            return {}
+        with open(file, newline="", encoding="utf-8") as handle:
+            rows = [row for row in csv.DictReader(handle) if row.get(metric)]
+        return {int(row["step"]): float(row[metric]) for row in rows}
+
     def _write_record(self) -> None:
         with atomic_file(self.path / "run.json", force=True) as temporary:
             text = json.dumps(plain(self.record), indent=2, sort_keys=True)

@@ -156,6 +156,10 @@ class RedirectionStep:
             loss = tf.add_n([config.weight * terms[_label(config)] for config in self._losses])
         apply(self._optimizer, tape, loss, self._trained)
         metrics |= {"loss": loss, **terms}
+        if not self._coarse_only and "l1" not in metrics:
+            # What every method's curve can be drawn of, whatever its losses are.
+            off = tf.reduce_mean(tf.abs(pictures["redirected"] - last["target"]))
+            metrics["l1"] = off / self._replicas
         if self._critic is not None:
             metrics["discriminator"] = self._critic.train(pictures["redirected"], last)
         self._average()

@@ -140,7 +140,7 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
     text = (out / "benchmark.md").read_text()
     assert "| a rival |" in text
     assert "ahead" in text
-    for name in ("grid", "sweep", "shift", "head"):
+    for name in ("grid", "sweep", "shift", "head", "curves"):
         assert f"pictures/{name}.png" in text
         assert (out / "pictures" / f"{name}.png").stat().st_size > 1000
     with np.load(scores_file(out, "mggr")) as stored:

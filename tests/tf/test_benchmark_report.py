@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mggr_tf.benchmark.curves import smoothed
 from mggr_tf.benchmark.document import Picture, Section, Table, to_html, to_markdown
 from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.floor import floor_of
@@ -31,6 +32,14 @@ def test_the_floor_is_where_the_line_meets_zero():
     copy = 0.03 + 0.002 * shift + rng.normal(0, 1e-4, 400)
     copy[shift == 30] = 5.0  # beyond what the line is drawn through
     assert floor_of(scores(shift, copy), "l1") == pytest.approx(0.03, abs=1e-4)
+
+
+def test_a_curve_is_the_means_of_equal_parts_in_the_order_of_steps():
+    steps, values = smoothed({step: step / 10 for step in [*range(800, 0, -5)]})
+    assert len(steps) == 40
+    np.testing.assert_allclose(steps, np.arange(12.5, 800, 20))
+    np.testing.assert_allclose(values, steps / 10)
+    assert [part.tolist() for part in smoothed({25: 0.5, 50: 0.25})] == [[25, 50], [0.5, 0.25]]
 
 
 def test_one_shift_makes_no_line():

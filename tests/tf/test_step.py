@@ -101,6 +101,7 @@ def test_every_method_moves_all_of_its_weights_and_their_average(
     for _ in range(3):  # heads that start at zero hold back what lies before them
         metrics = step(batch)
     assert all(np.isfinite(value) for value in metrics.values())
+    assert 0 < metrics["l1"] < 1, "every method's error can be followed"
     fresh = Networks(config)
     for model, before in (
         (networks.redirection.joined, fresh.redirection.joined),

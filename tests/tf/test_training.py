@@ -68,6 +68,10 @@ def test_a_run_holds_what_it_should(trained):
     header, *lines = (run.path / "logs" / "joint.csv").read_text().splitlines()
     assert {"step", "loss", "l1", "adversarial", "discriminator"} <= set(header.split(","))
     assert len(lines) == 1
+    value = float(lines[0].split(",")[header.split(",").index("l1")])
+    assert run.logged("joint", "l1") == {3: value}
+    assert run.logged("joint", "absent") == {}
+    assert run.logged("fine", "l1") == {}
     assert list((run.path / "logs" / "joint").glob("events.*"))
     assert (run.path / "sheets" / "joint-000003.png").is_file()
     assert not list(run.path.rglob("*.partial-*"))
