@@ -9,14 +9,18 @@ from mggr_edge.progress import Progress
 from mggr_tf.benchmark.campaign import is_trained, run_path, train_entrants, train_judges
 from mggr_tf.benchmark.curves import draw_curves
 from mggr_tf.benchmark.document import Section
-from mggr_tf.benchmark.entrants import Entrant
+from mggr_tf.benchmark.entrants import METHODS, Entrant
 from mggr_tf.benchmark.pictures import draw_pictures
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, open_plan
 from mggr_tf.benchmark.report import results_of, write_report
 from mggr_tf.benchmark.scoring import read_scores, redirect_of, score_entrants
 from mggr_tf.config_files import load_config
+from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
 from mggr_tf.training.run_folder import RunFolder
+
+_FEW = 12
+"""People who are drawn, where synthetic eyes are to be shown."""
 
 
 def run_benchmark(
@@ -26,6 +30,7 @@ def run_benchmark(
     *,
     progress: Progress,
     say: Callable[[str], None],
+    show: str | None = None,
     field: Sequence[Entrant] = ENTRANTS,
 ) -> None:
     """Trains and scores what is not there yet, and writes the report of all that is.
@@ -34,6 +39,8 @@ def run_benchmark(
         folder: the benchmark's, new or begun with the same plan.
         wanted: the plan.
         entrants: whom to train this time; others that are trained stay in the report.
+        show: data whose eyes the pictures show, where the reported ones may not be
+            published; None shows those.
         field: all that there are.
 
     Raises:
@@ -45,6 +52,7 @@ def run_benchmark(
     samples = open_samples(
         wanted.data, config=config, subjects=wanted.report, progress=progress, say=say
     )
+    shown_eyes = samples if show is None else _eyes_to_show(show, progress=progress, say=say)
     plan = open_plan(folder, wanted)
     train_judges(folder, plan, say=say)
     train_entrants(folder, plan, entrants, field=field, say=say)
@@ -54,7 +62,7 @@ def run_benchmark(
     shown = [e for e in there if e.group == "method"] or there
     pictures = draw_pictures(
         folder,
-        samples,
+        shown_eyes,
         scores,
         {e.name: redirect_of(RunFolder.open(run_path(folder, e))) for e in shown},
         {e.name: e.title for e in there},
@@ -69,3 +77,9 @@ def run_benchmark(
 def _is_there(folder: Path, entrant: Entrant) -> bool:
     last = load_config(entrant.config, changes=entrant.changes).recipe[-1]
     return is_trained(run_path(folder, entrant), last)
+
+
+def _eyes_to_show(source: str, *, progress: Progress, say: Callable[[str], None]) -> EyeSamples:
+    few = (f"synthetic.subjects={_FEW}", "synthetic.per_group=21")
+    config = load_config(METHODS[0].config, changes=few)
+    return open_samples(source, config=config, subjects=None, progress=progress, say=say)

@@ -38,8 +38,8 @@ def draw_pictures(
     """Draws all pictures into the benchmark's folder.
 
     Args:
-        samples: of the reported subjects.
-        scores: of the same entrants.
+        samples: the eyes to show.
+        scores: of the same entrants, on the reported subjects.
         redirects: name -> redirector, in the order of the columns.
         titles: name -> what it is called.
 

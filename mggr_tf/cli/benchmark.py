@@ -51,6 +51,10 @@ _INTERRUPTED = 130
     "--only",
     help="Entrants or groups, with commas: mggr,deepwarp or method,ablation. Default: all.",
 )
+@click.option(
+    "--show",
+    help="Whose eyes the pictures show: a folder of patches, or `synthetic`. Default: --data's.",
+)
 def benchmark(
     data: str,
     out: Path,
@@ -64,6 +68,7 @@ def benchmark(
     pairs: int,
     seed: int,
     only: str | None,
+    show: str | None,
 ) -> None:
     """Train every method on an equal budget, score them, and write one table.
 
@@ -74,11 +79,14 @@ def benchmark(
       mggr-tf benchmark --data patches/ --minutes 100 --out bench-2 --seed 2 --only mggr
 
     MGGR, DeepWarp and PRGAN at one size and one budget of time; DeepWarp and PRGAN
-    for as many steps as MGGR made; PRGAN at its published size; and MGGR with one of
+    for as many steps as MGGR made; both at their published size; and MGGR with one of
     its ideas taken out at a time. Writes benchmark.md, .html and .json, and pictures.
 
     Restartable: run the same command again after an interruption, or with another
     --only, and what is trained and scored stays as it is.
+
+    Pictures show the reported people. Where their licence forbids to publish those,
+    `--show synthetic` draws the same pictures of nobody.
     """
     from mggr_edge.progress import progress
     from mggr_tf.benchmark.benchmark import run_benchmark
@@ -101,7 +109,7 @@ def benchmark(
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:
-        run_benchmark(out, wanted, entrants, progress=progress, say=say)
+        run_benchmark(out, wanted, entrants, progress=progress, say=say, show=show)
     except KeyboardInterrupt:
         say("\ninterrupted; what was done is kept. The same command goes on from here")
         raise SystemExit(_INTERRUPTED) from None

@@ -143,5 +143,11 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
     for name in ("grid", "sweep", "shift", "head", "curves"):
         assert f"pictures/{name}.png" in text
         assert (out / "pictures" / f"{name}.png").stat().st_size > 1000
+    of_the_reported = (out / "pictures" / "grid.png").read_bytes()
+    run_benchmark(
+        out, plan, field, progress=no_progress, say=said.append, show="synthetic", field=field
+    )
+    assert (out / "pictures" / "grid.png").read_bytes() != of_the_reported
+    assert json.loads((out / "benchmark.json").read_text())["results"] == results
     with np.load(scores_file(out, "mggr")) as stored:
         assert len(stored["st_lpips"]) == 60
