@@ -270,6 +270,10 @@ def _check_networks(config: Config) -> None:
         raise ValueError("method deepwarp needs both models.coarse and models.fine")
     if method != "deepwarp" and StackSize in map(type, (models.coarse, models.fine)):
         raise ValueError("a stack of convolutions (widths, kernels) belongs to method deepwarp")
+    for name in ("coarse", "fine") if method != "mggr" else ("coarse",):
+        size = getattr(models, name)
+        if isinstance(size, BranchSize) and (size.detail or size.paint):
+            raise ValueError(f"models.{name}: detail and paint belong to mggr's fine branch")
     if method == "mggr" and not models.parts:
         raise ValueError("method mggr needs models.coarse, models.fine or both")
     for stage in ("coarse", "fine"):

@@ -19,8 +19,8 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
 from mggr_tf.training.run_folder import RunFolder
 
-_FEW = 12
-"""People who are drawn, where synthetic eyes are to be shown."""
+_SHOWN = ("synthetic.subjects=12", "synthetic.per_group=21")
+"""How many eyes are drawn, where synthetic ones are to be shown: some look ahead."""
 
 
 def run_benchmark(
@@ -80,6 +80,5 @@ def _is_there(folder: Path, entrant: Entrant) -> bool:
 
 
 def _eyes_to_show(source: str, *, progress: Progress, say: Callable[[str], None]) -> EyeSamples:
-    few = (f"synthetic.subjects={_FEW}", "synthetic.per_group=21")
-    config = load_config(METHODS[0].config, changes=few)
+    config = load_config(METHODS[0].config, changes=_SHOWN)
     return open_samples(source, config=config, subjects=None, progress=progress, say=say)

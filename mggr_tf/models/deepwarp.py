@@ -7,9 +7,10 @@
 
 The paper feeds maps of distances to eye landmarks, which say where on the eye a
 pixel lies; patches here are cut by the same landmarks, so that a pixel's place
-says it already. The angle enters by modulation instead of tiled maps, and the
-two networks have this project's encoder and decoder at the size that a config
-gives them, so that methods differ by their idea and not by their layers.
+says it already. At the device's size both networks have this project's encoder and
+decoder, and the angle enters by modulation, so that methods differ by their idea
+and not by their layers; at the published size they are stacks of convolutions with
+tiled angles, as the paper has them (`trunk.stack`).
 
 References:
     [1] Ganin, Kononenko, Sungatullina, Lempitsky, DeepWarp, ECCV 2016.

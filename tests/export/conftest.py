@@ -15,7 +15,7 @@ with warnings.catch_warnings():
 
 TINY = (
     "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
-    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3}",
+    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3, paint: true}",
     "models.estimator=[4, 4, 6]",
     "synthetic={subjects: 2, per_group: 3, seed: 3}",
 )

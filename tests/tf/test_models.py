@@ -82,6 +82,15 @@ def test_a_stack_belongs_to_deepwarp():
         load_config("deepwarp-edge", changes=["models.coarse={widths: [8, 8], kernels: [3]}"])
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("mggr-edge", "models.coarse.paint=true"), ("deepwarp-edge", "models.fine.detail=8")],
+)
+def test_what_only_a_fine_branch_knows_is_refused_elsewhere(name, change):
+    with pytest.raises(ConfigError, match="belong to mggr's fine branch"):
+        load_config(name, changes=[change])
+
+
 @pytest.mark.parametrize("name", ["deepwarp-edge", "deepwarp-paper"])
 def test_untrained_deepwarp_nearly_copies(name):
     made = Networks(load_config(name)).redirection.joined(given := inputs())

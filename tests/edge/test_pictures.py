@@ -1,0 +1,251 @@
+"""Pictures: what is read is what is seen, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mggr_edge.errors import StreamError, UsageError
+from mggr_edge.streams.orientation import orientation_of_display_matrix, upright
+from mggr_edge.streams.picture_facts import exif_orientation, picture_facts
+from mggr_edge.streams.pictures import Picture, read_picture, write_picture
+from ramps import psnr_db, smooth_picture
+
+# Orientation.
+
+
+def exif_block(orientation: int, *, order: str = "<") -> bytes:
+    mark = b"II" if order == "<" else b"MM"
+    entry = struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0)
+    return mark + struct.pack(order + "HIH", 42, 8, 1) + entry + bytes(4)
+
+
+def jpeg_with_exif(image: np.ndarray, block: bytes) -> bytes:
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    segment = b"Exif\0\0" + block
+    return encoded[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + encoded[2:]
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with_chunk(image: np.ndarray, kind: bytes, data: bytes) -> bytes:
+    encoded = cv2.imencode(".png", image)[1].tobytes()
+    after_header = 8 + 25
+    return encoded[:after_header] + png_chunk(kind, data) + encoded[after_header:]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_agrees_with_opencv(tmp_path: Path, orientation: int, order: str) -> None:
+    path = tmp_path / "held.jpg"
+    path.write_bytes(jpeg_with_exif(smooth_picture(), exif_block(orientation, order=order)))
+    expected = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(read_picture(path).rgb, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_transparent_png_is_turned_with_its_alpha(tmp_path: Path, orientation: int) -> None:
+    rgb = smooth_picture(7, 11)
+    alpha = np.arange(77, dtype=np.uint8).reshape(7, 11)
+    path = tmp_path / "held.png"
+    path.write_bytes(
+        png_with_chunk(np.dstack([rgb[..., ::-1], alpha]), b"eXIf", exif_block(orientation))
+    )
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.rgb, upright(rgb, orientation))
+    np.testing.assert_array_equal(picture.alpha, upright(alpha, orientation))
+
+
+def test_the_written_picture_is_upright_and_says_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "held.jpg"
+    path.write_bytes(jpeg_with_exif(smooth_picture(), exif_block(6)))
+    picture = read_picture(path)
+    write_picture(tmp_path / "out.jpg", picture)
+    assert picture_facts((tmp_path / "out.jpg").read_bytes()).orientation == 1
+    again = read_picture(tmp_path / "out.jpg")
+    assert again.rgb.shape == (64, 48, 3)
+    assert psnr_db(again.rgb, picture.rgb) > 35
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_display_matrix_moves_points_as_upright_moves_pixels(orientation: int) -> None:
+    image = np.arange(6).reshape(2, 3)
+    turned = upright(image, orientation)
+    found = []
+    for a, b, c, d in [
+        (p, q, r, s) for p in (-1, 0, 1) for q in (-1, 0, 1) for r in (-1, 0, 1) for s in (-1, 0, 1)
+    ]:
+        if abs(a * d - b * c) != 1 or abs(a) == abs(b):
+            continue
+        # The definition: stored point (p, q) is shown at (a p + c q, b p + d q), moved into view.
+        points = {(a * p + c * q, b * p + d * q): image[q, p] for q in range(2) for p in range(3)}
+        left, top = min(x for x, _ in points), min(y for _, y in points)
+        shown = np.zeros(turned.shape, int)
+        if {(x - left, y - top) for x, y in points} != {
+            (x, y) for y in range(turned.shape[0]) for x in range(turned.shape[1])
+        }:
+            continue
+        for (x, y), value in points.items():
+            shown[y - top, x - left] = value
+        if np.array_equal(shown, turned):
+            matrix = np.array([a, b, 0, c, d, 0, 0, 0, 16384], np.int64) * 65536
+            found.append(orientation_of_display_matrix(matrix))
+    assert found == [orientation]
+
+
+def test_a_display_matrix_between_quarter_turns_is_refused() -> None:
+    c, s = np.cos(0.5), np.sin(0.5)
+    with pytest.raises(ValueError, match="no quarter turn"):
+        orientation_of_display_matrix(np.array([c, s, 0, -s, c, 0, 0, 0, 1]) * 65536)
+
+
+# Reading and writing.
+
+
+@pytest.mark.parametrize("name", ["a.png", "bild mit ä und 目.png", "UPPER.PNG"])
+def test_png_comes_back_bit_for_bit(tmp_path: Path, name: str) -> None:
+    picture = Picture(smooth_picture())
+    write_picture(tmp_path / name, picture)
+    np.testing.assert_array_equal(read_picture(tmp_path / name).rgb, picture.rgb)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_transparency_is_kept(tmp_path: Path, suffix: str) -> None:
+    alpha = smooth_picture()[..., 0]
+    write_picture(tmp_path / f"a{suffix}", Picture(smooth_picture(), alpha))
+    again = read_picture(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(again.alpha, alpha)
+    assert psnr_db(again.rgb, smooth_picture()) > 30
+
+
+def test_transparency_is_refused_where_it_would_be_lost(tmp_path: Path) -> None:
+    alpha = smooth_picture()[..., 0]
+    with pytest.raises(UsageError, match=r"\.jpg cannot hold .* \.png or \.webp"):
+        write_picture(tmp_path / "a.jpg", Picture(smooth_picture(), alpha))
+    assert list(tmp_path.iterdir()) == []
+
+
+ICC = b"a colour profile, long enough to need two segments" * 2000
+
+
+def jpeg_profile_segments() -> bytes:
+    halves = [ICC[:60000], ICC[60000:]]
+    bodies = [b"ICC_PROFILE\0" + bytes([i + 1, 2]) + half for i, half in enumerate(halves)]
+    return b"".join(b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body for body in bodies)
+
+
+def test_a_jpegs_colour_profile_is_carried_over(tmp_path: Path) -> None:
+    plain = cv2.imencode(".jpg", smooth_picture())[1].tobytes()
+    (tmp_path / "a.jpg").write_bytes(plain[:20] + jpeg_profile_segments() + plain[20:])
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.profile == jpeg_profile_segments()
+    assert write_picture(tmp_path / "b.jpg", picture)
+    assert read_picture(tmp_path / "b.jpg").profile == picture.profile
+    assert write_picture(tmp_path / "c.png", picture) is False  # and it says so
+    assert read_picture(tmp_path / "c.png").profile == b""
+
+
+def test_a_pngs_colour_profile_is_carried_over(tmp_path: Path) -> None:
+    chunk_data = b"name\0\0" + zlib.compress(ICC)
+    (tmp_path / "a.png").write_bytes(png_with_chunk(smooth_picture(), b"iCCP", chunk_data))
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.profile == png_chunk(b"iCCP", chunk_data)
+    assert write_picture(tmp_path / "b.png", picture)
+    again = read_picture(tmp_path / "b.png")
+    assert again.profile == picture.profile
+    np.testing.assert_array_equal(again.rgb, picture.rgb)
+
+
+def test_grey_stays_grey(tmp_path: Path) -> None:
+    grey = smooth_picture()[..., 0]
+    cv2.imwrite(str(tmp_path / "a.png"), grey)
+    picture = read_picture(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.rgb, np.dstack([grey] * 3))
+    write_picture(tmp_path / "b.png", picture)
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_UNCHANGED), grey)
+
+
+def test_jpeg_is_written_well(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 6, (48, 64, 3))
+    rgb = np.clip(smooth_picture() + noise, 0, 255).astype(np.uint8)
+    write_picture(tmp_path / "a.jpg", Picture(rgb))
+    reference = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    assert (tmp_path / "a.jpg").read_bytes() == reference
+
+
+def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), np.zeros((4, 4, 3), np.uint16))
+    with pytest.raises(StreamError, match=r"deep\.png has 16 bits a channel, expected 8"):
+        read_picture(tmp_path / "deep.png")
+
+
+def encoded(suffix: str, *, progressive: bool = False) -> bytes:
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1] if progressive else []
+    return cv2.imencode(suffix, smooth_picture(120, 160), options)[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "progressive"),
+    [(".jpg", False), (".jpg", True), (".png", False), (".webp", False), (".bmp", False)],
+)
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.97])
+def test_a_picture_cut_short_is_an_error(
+    tmp_path: Path, suffix: str, progressive: bool, share: float
+) -> None:
+    content = encoded(suffix, progressive=progressive)
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(content)
+    read_picture(path)  # whole, it is fine
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(StreamError, match=rf"cut\{suffix} "):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture at all", bytes(1000)])
+def test_what_is_no_picture_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(StreamError, match=r"x\.jpg"):
+        read_picture(tmp_path / "x.jpg")
+
+
+def test_a_changed_byte_in_a_png_is_an_error(tmp_path: Path) -> None:
+    content = bytearray(encoded(".png"))
+    content[len(content) // 2] ^= 1
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(StreamError, match="damaged"):
+        read_picture(tmp_path / "x.png")
+
+
+def test_jpeg_with_thumbnail_and_trailing_bytes_is_whole(tmp_path: Path) -> None:
+    block = exif_block(1) + encoded(".jpg")  # as cameras do: a JPEG inside the EXIF block
+    (tmp_path / "x.jpg").write_bytes(jpeg_with_exif(smooth_picture(), block) + b"trailing bytes")
+    assert read_picture(tmp_path / "x.jpg").rgb.shape == (48, 64, 3)
+
+
+def test_animations_are_refused(tmp_path: Path) -> None:
+    content = png_with_chunk(smooth_picture(), b"acTL", struct.pack(">II", 2, 0))
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(StreamError, match="animated"):
+        read_picture(tmp_path / "x.png")
+    vp8x = b"VP8X" + struct.pack("<I", 10) + b"\x02" + bytes(9)
+    riff = b"RIFF" + struct.pack("<I", 4 + len(vp8x)) + b"WEBP" + vp8x
+    assert picture_facts(riff).animated
+
+
+@given(
+    st.sampled_from([b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\x40\0\0\0WEBP", b"BM", b""]),
+    st.binary(max_size=300),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_give_facts_and_no_exception(magic: bytes, rest: bytes) -> None:
+    assert 1 <= picture_facts(magic + rest).orientation <= 8
+    assert 1 <= exif_orientation(b"II*\0" + rest) <= 8
