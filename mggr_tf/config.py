@@ -30,6 +30,7 @@ LossName = Literal[
     "ssim",
     "perceptual",
     "lpips",
+    "efficientnet",
     "style",
     "gaze",
     "flow_smoothness",
@@ -39,6 +40,7 @@ LossName = Literal[
 ]
 
 NEEDS_FEATURES = frozenset({"perceptual", "lpips", "style"})
+NEEDS_EFFICIENTNET = frozenset({"efficientnet"})
 NEEDS_GAZE = frozenset({"gaze"})
 NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
 NEEDS_ESTIMATOR = frozenset({"gaze", "perceptual"})
@@ -140,9 +142,10 @@ class ModelConfig:
         interpolation: of the warp; bicubic keeps texture, and is what devices warp with.
         guidance: what the redirector is told; the others of its inputs are ignored.
         features: whose feature maps `perceptual`, `lpips` and `style` compare.
-        features_precision: what that (frozen) network computes in; bfloat16 is
-            faster where the processor has instructions for it, and slower elsewhere.
-        random_views: whether it sees a random view of the pictures in each step.
+        features_precision: what that (frozen) network computes in, and the one that
+            `efficientnet` asks; bfloat16 is faster where the processor has
+            instructions for it, and slower elsewhere.
+        random_views: whether both see a random view of the pictures in each step.
         estimator: channels of its levels.
         judge: channels of its first level.
     """

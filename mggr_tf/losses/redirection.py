@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from mggr_tf.config import LossName
-from mggr_tf.models.stlpips import alex_distance
+from mggr_tf.models.stlpips import alex_distance, unit_length
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class LossContext:
         target_gaze: [B, 2], network units.
         features: frozen feature maps of (a view of) the picture, by name.
         target_features: the same of the target.
+        efficientnet: EfficientNet's maps of (the same view of) both, (picture's, target's);
+            empty where no loss asks for them.
         seen_gaze: [B, 2], the estimator's angles on the picture, network units; None
             where no loss asks for them.
         verdict: the discriminator's `realness` and `gaze` of the picture; empty
@@ -48,6 +50,7 @@ class LossContext:
     target_gaze: tf.Tensor
     features: Mapping[str, tf.Tensor]
     target_features: Mapping[str, tf.Tensor]
+    efficientnet: tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]
     verdict: Mapping[str, tf.Tensor]
     seen_gaze: tf.Tensor | None = None
     cycled: tf.Tensor | None = None
@@ -91,6 +94,20 @@ def perceptual(context: LossContext) -> tf.Tensor:
 def lpips(context: LossContext) -> tf.Tensor:
     """Learned distance of AlexNet's feature maps [5], [B]; see `mggr_tf/models/stlpips.py`."""
     return alex_distance(dict(context.features), dict(context.target_features))
+
+
+def efficientnet(context: LossContext) -> tf.Tensor:
+    """Squared distance of EfficientNet's maps at unit length, summed over levels, [B].
+
+    That is 2 - 2 cos of the angle between what it sees at each place, averaged over
+    places: LPIPS [5] without learned weights, which nobody published for this network.
+    """
+    ours, real = context.efficientnet
+    levels = [
+        _mean(tf.reduce_sum(tf.square(unit_length(ours[name]) - unit_length(real[name])), -1))
+        for name in ours
+    ]
+    return tf.add_n(levels)
 
 
 def style(context: LossContext) -> tf.Tensor:
@@ -140,6 +157,7 @@ LOSSES: dict[LossName, Callable[[LossContext], tf.Tensor]] = {
     "ssim": ssim,
     "perceptual": perceptual,
     "lpips": lpips,
+    "efficientnet": efficientnet,
     "style": style,
     "gaze": gaze,
     "flow_smoothness": flow_smoothness,

@@ -14,6 +14,7 @@ from tensorflow import keras
 from mggr_edge.errors import RunError
 from mggr_tf.config import Config
 from mggr_tf.models.discriminator import build_discriminator
+from mggr_tf.models.efficientnet import build_efficientnet_features
 from mggr_tf.models.estimator import build_estimator, build_judge
 from mggr_tf.models.perceptual import computing_in, estimator_features
 from mggr_tf.models.redirection import Redirection
@@ -88,6 +89,16 @@ class Networks:
                     )
                 with computing_in(self.config.models.features_precision):
                     return build_vgg16_features(self.vgg16)
+
+    @cached_property
+    def efficientnet(self) -> keras.Model:
+        """Feature maps of image [B, H, W, 3] that the loss `efficientnet` compares.
+
+        Raises:
+            MissingPackageError: its weights are not installed.
+        """
+        with computing_in(self.config.models.features_precision):
+            return build_efficientnet_features()
 
     def _seeded(self, offset: int) -> int:
         keras.utils.set_random_seed(1000 * self.config.seed + offset)

@@ -15,6 +15,7 @@ from tensorflow import keras
 from mggr_tf.config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
+    NEEDS_EFFICIENTNET,
     NEEDS_FEATURES,
     NEEDS_GAZE,
     ON_NO_PICTURE,
@@ -130,9 +131,13 @@ class RedirectionStep:
         names = {loss.name for loss in config.active}
         self._estimator = networks.estimator if names & NEEDS_GAZE else None
         # Built here: weights that are set while a step is being traced never arrive.
+        views = networks.config.models.random_views
         self._features = (
-            Comparison(networks.features, random_views=networks.config.models.random_views)
-            if names & NEEDS_FEATURES
+            Comparison(networks.features, random_views=views) if names & NEEDS_FEATURES else None
+        )
+        self._efficientnet = (
+            Comparison(networks.efficientnet, random_views=views)
+            if names & NEEDS_EFFICIENTNET
             else None
         )
         self._with_cycle = bool(names & NEEDS_CYCLE)
@@ -215,10 +220,14 @@ class RedirectionStep:
         head = {"head_pose": batch["head_pose"]}
         features: dict[str, tf.Tensor] = {}
         target_features: dict[str, tf.Tensor] = {}
+        efficientnet: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]] = ({}, {})
         verdict, seen_gaze = {}, None
+        # Both networks see one and the same view.
+        seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
         if self._features is not None:
-            seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
             features, target_features = self._features(picture, batch["target"], head, seed)
+        if self._efficientnet is not None:
+            efficientnet = self._efficientnet(picture, batch["target"], head, seed)
         if self._estimator is not None:
             seen_gaze = self._estimator({"eye": picture, **head}, training=False)
         if self._critic is not None:
@@ -231,6 +240,7 @@ class RedirectionStep:
             target_gaze=batch["target_gaze"] / self._gaze_scale,
             features=features,
             target_features=target_features,
+            efficientnet=efficientnet,
             verdict=verdict,
             seen_gaze=seen_gaze,
             cycled=cycled,

@@ -25,6 +25,7 @@ def context(**changes):
         "seen_gaze": gaze,
         "features": features,
         "target_features": features,
+        "efficientnet": (features, features),
         "verdict": {"realness": tf.zeros([2, 2, 2, 1]), "gaze": gaze},
     }
     return LossContext(**{**given, **changes})
@@ -162,3 +163,16 @@ def test_a_penalty_and_its_weight_go_together():
         AdversaryConfig(penalty="real")
     with pytest.raises(ValueError, match="go together"):
         AdversaryConfig(penalty_weight=1.0)
+
+
+def test_efficientnet_compares_directions_and_not_lengths():
+    ours = {"level": tf.constant([[[[3.0, 0.0]]], [[[3.0, 0.0]]], [[[2.0, 0.0]]]])}
+    real = {"level": tf.constant([[[[1.0, 0.0]]], [[[0.0, 5.0]]], [[[-1.0, 0.0]]]])}
+    found = LOSSES["efficientnet"](context(efficientnet=(ours, real)))
+    np.testing.assert_allclose(found, [0.0, 2.0, 4.0], atol=1e-6)
+
+
+def test_efficientnet_sums_over_levels_and_averages_over_places():
+    ours = {"a": tf.constant([[[[1.0, 0.0], [1.0, 0.0]]]]), "b": tf.constant([[[[1.0, 0.0]]]])}
+    real = {"a": tf.constant([[[[1.0, 0.0], [0.0, 1.0]]]]), "b": tf.constant([[[[0.0, 1.0]]]])}
+    assert float(LOSSES["efficientnet"](context(efficientnet=(ours, real)))[0]) == 3.0

