@@ -148,4 +148,31 @@ ABLATIONS = (
         "ablation",
         ("recipe=[estimator, joint]",),
     ),
+    Entrant(
+        "deepwarp-form",
+        "DeepWarp's form with MGGR's losses",
+        "mggr-edge",
+        "ablation",
+        (
+            "method=deepwarp",
+            "recipe=[estimator, joint]",
+            "models.guidance=[delta, head_pose]",
+            "models.coarse={widths: [16, 32, 64], blocks: 2, decoder: [32, 24], stem_stride: 2}",
+            "models.fine={widths: [16, 32, 48], blocks: 2, decoder: [32, 24], stem_stride: 2}",
+        ),
+    ),
+    Entrant(
+        "prgan-form",
+        "PRGAN's form with MGGR's losses",
+        "mggr-edge",
+        "ablation",
+        (
+            "method=prgan",
+            "recipe=[estimator, joint]",
+            "models.guidance=[delta, head_pose]",
+            "models.generator={width: 9, blocks: 5}",
+            "models.coarse=null",
+            "models.fine=null",
+        ),
+    ),
 )

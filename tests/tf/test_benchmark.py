@@ -48,6 +48,16 @@ def test_ablations_differ_from_their_control_in_what_their_title_says():
     assert losses(CONTROL) - losses("no-gaze-head") == {"discriminator_gaze"}
 
 
+@pytest.mark.parametrize("rival", ["deepwarp", "prgan"])
+def test_rivals_forms_are_those_of_their_own_configs_and_learn_as_mggr(rival):
+    form = next(e for e in ABLATIONS if e.name == f"{rival}-form")
+    config, own = load_config(form.config, changes=form.changes), load_config(f"{rival}-edge")
+    assert config.method == own.method
+    for part in ("coarse", "fine", "generator", "guidance"):
+        assert getattr(config.models, part) == getattr(own.models, part)
+    assert config.stage("joint") == load_config("mggr-edge").stage("joint")
+
+
 def test_no_judge_is_trained_on_whom_it_scores():
     for folds in (1, 2, 3):
         plan = replace(PLAN, folds=folds)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mggr_tf.benchmark.entrants import ABLATIONS
 from mggr_tf.config_files import load_config
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.losses.ensemble import random_view
@@ -98,6 +99,19 @@ def test_the_second_network_sees_the_same_view_and_moves_the_redirector(tiny_cha
     direct = sum(np.mean(np.sum((a - b) ** 2, -1)) for a, b in halves)
     # An untrained redirector copies.
     assert seen == pytest.approx(direct, rel=1e-3)
+    after = networks.redirection.joined.trainable_variables
+    assert any(np.abs(a - b.numpy()).max() > 0 for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    "form", [e for e in ABLATIONS if e.name.endswith("-form")], ids=lambda e: e.name
+)
+def test_rivals_forms_move_by_mggrs_losses(tiny_changes, samples, form):
+    config = load_config(form.config, changes=[*tiny_changes, *form.changes])
+    networks = Networks(config)
+    before = [v.numpy() for v in networks.redirection.joined.trainable_variables]
+    metrics = step_of(networks)(first_batch(samples, config))
+    assert all(np.isfinite(float(value)) for value in metrics.values())
     after = networks.redirection.joined.trainable_variables
     assert any(np.abs(a - b.numpy()).max() > 0 for a, b in zip(before, after, strict=True))
 
