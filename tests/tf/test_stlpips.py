@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge.errors import MissingPackageError
-from mggr_tf.models import stlpips
+from mggr_tf.models import packaged_weights
 from mggr_tf.models.stlpips import (
     BlurPool,
     alex_distance,
@@ -118,6 +118,6 @@ def test_blur_is_binomial_with_a_reflected_border():
 
 
 def test_without_the_wheel_the_error_names_what_to_install(monkeypatch):
-    monkeypatch.setattr(stlpips, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"stlpips_pytorch .* 'mggr-tf\[train\]'"):
         build_features("vgg")

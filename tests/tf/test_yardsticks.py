@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mggr_edge.errors import MissingPackageError
 from mggr_tf.evaluation.yardsticks import REAL, compare_by, features_of, open_yardsticks
-from mggr_tf.models import stlpips
+from mggr_tf.models import packaged_weights
 from mggr_tf.models.stlpips import Lpips
 
 rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def test_features_keep_the_order_of_the_pairs():
 
 
 def test_without_the_wheel_only_quick_works(monkeypatch):
-    monkeypatch.setattr(stlpips, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None)
     assert open_yardsticks(quick=True).st_lpips is None
     with pytest.raises(MissingPackageError, match="stlpips_pytorch is not installed"):
         open_yardsticks()
