@@ -26,26 +26,41 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path), required=False)
 @click.option("--count", default=2100, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--preview",
+    type=click.Path(path_type=Path),
+    help="Draw a contact sheet of the first people into this .png; OUT may then be left out.",
+)
 @force_option
-def synth(out: Path, count: int, seed: int, force: bool) -> None:
+def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: bool) -> None:
     """Draw synthetic eye patches with exact labels, in the Columbia file naming.
 
     \b
-    Example:
+    Examples:
       mggr-tf data synth eyes/ --count 2100 --seed 1     (10 people, 210 patches each)
+      mggr-tf data synth --preview sheet.png
     """
+    if out is None and preview is None:
+        raise UsageError("nothing to draw: name a folder OUT, or --preview FILE.png")
+    for path in (out, preview):
+        if path is not None:
+            check_is_free(path, force=force)
     from mggr_edge.progress import from_counts, progress
-    from mggr_tf.data.synthetic import write_dataset
+    from mggr_tf.data.synthetic import write_contact_sheet, write_dataset
 
-    with progress("drawing", count) as advance:
-        written = write_dataset(
-            out, count=count, seed=seed, progress=from_counts(advance), force=force
-        )
-    say(f"wrote {written} patches")
-    click.echo(out)
+    if preview is not None:
+        write_contact_sheet(preview, seed=seed, force=force)
+        click.echo(preview)
+    if out is not None:
+        with progress("drawing", count) as advance:
+            written = write_dataset(
+                out, count=count, seed=seed, progress=from_counts(advance), force=force
+            )
+        say(f"wrote {written} patches")
+        click.echo(out)
 
 
 @data.command()

@@ -101,6 +101,7 @@ def test_check_lists_bad_files_and_exits_with_one(eyes):
 
 
 def test_a_named_output_that_exists_is_refused(eyes):
+    failed(invoke("data", "synth"), saying="nothing to draw")
     failed(invoke("data", "synth", eyes, "--count", 2), saying="exists")
     assert invoke("data", "synth", eyes, "--count", 2, "--force").exit_code == 0
     assert len(list(eyes.glob("*.jpg"))) == 2

@@ -27,7 +27,7 @@ from mggr_tf.data.columbia import parse_name
 from mggr_tf.data.crop.cutting import cut_eyes, upright_crop
 from mggr_tf.data.patch_files import read_patch
 from mggr_tf.data.scan import BadPatch
-from mggr_tf.data.synthetic import Subject, render_eye
+from mggr_tf.data.synthetic import draw_subject, render_eye
 
 # Picked by hand in the portrait enlarged 28 times: outer and inner corner, two
 # points of the upper lid, two of the lower one.
@@ -113,7 +113,7 @@ def test_drawn_eyes_in_a_whole_frame_are_found_where_they_were_drawn(number):
     """Their corners are known; but the iris model sees drawn eyes narrower than real ones."""
     frame, _ = portrait(4.5)
     (face,) = finder().find(frame)
-    frame, outlines = with_drawn_eyes(frame, face, person=Subject.draw([number, 3]))
+    frame, outlines = with_drawn_eyes(frame, face, person=draw_subject([number, 3]))
     (face,) = finder().find(frame)
     for eye in face.eyes:
         centre, radius = cv2.minEnclosingCircle(outlines[eye.side].astype(np.float32))

@@ -20,11 +20,15 @@ from mggr_tf.data.synthetic import (
     RenderedEye,
     Subject,
     draw_samples,
+    draw_subject,
     render_eye,
+    write_contact_sheet,
     write_dataset,
 )
 from mggr_tf.data.synthetic.dataset import PICTURES_PER_SUBJECT
-from mggr_tf.data.synthetic.lids import margins_at
+from mggr_tf.data.synthetic.lid_curves import LOWER, UPPER, lid_curves
+from mggr_tf.data.synthetic.preview import COLUMNS, contact_sheet
+from mggr_tf.data.synthetic.subject import Camera, Light
 
 FRONTAL = Gaze(0, 0)
 
@@ -38,7 +42,7 @@ def draw(
 @pytest.fixture(scope="module")
 def plain() -> Subject:
     """A wide-open pale eye without glints, lashes or noise: its pupil is the one dark thing."""
-    person = Subject.draw(3)
+    person = draw_subject(3)
     return dataclasses.replace(
         person,
         lids=dataclasses.replace(
@@ -50,11 +54,30 @@ def plain() -> Subject:
         hair=dataclasses.replace(
             person.hair, brow_density=0.0, lash_strength=0.0, lower_lash_strength=0.0
         ),
-        light=dataclasses.replace(person.light, glints=0, shadow_strength=0.0, ambient=0.6),
-        camera=dataclasses.replace(
-            person.camera, noise=0.0, blur_px=0.3, zoom=1.0, shift_px=(0.0, 0.0), exposure=0.4
-        ),
+        makeup=dataclasses.replace(person.makeup, shadow=0.0, liner=0.0),
+        glasses=None,
+        light=dataclasses.replace(unmirrored(person.light), shadow_strength=0.0, ambient=0.6),
+        camera=dataclasses.replace(exact(person.camera), noise=0.0, blur_px=0.3, exposure=0.4),
     )
+
+
+def exact(camera: Camera) -> Camera:
+    """The same camera with a crop that does not err."""
+    return dataclasses.replace(
+        camera,
+        zoom=1.0,
+        shift_px=(0.0, 0.0),
+        drift_px=(0.0, 0.0),
+        jitter_px=0.0,
+        resolution=1.0,
+        jpeg=0,
+    )
+
+
+def unmirrored(light: Light) -> Light:
+    """The same light that no cornea mirrors."""
+    emitters = tuple(dataclasses.replace(e, mirrored=0.0) for e in light.emitters)
+    return dataclasses.replace(light, emitters=emitters)
 
 
 def measured_pupil(eye: RenderedEye) -> tuple[float, float]:
@@ -73,15 +96,16 @@ def measured_pupil(eye: RenderedEye) -> tuple[float, float]:
 
 
 def test_equal_seeds_give_equal_bytes() -> None:
-    one = draw(Gaze(5, -7), subject=Subject.draw([4, 2]), head=Gaze(3, 20), seed=9)
-    two = draw(Gaze(5, -7), subject=Subject.draw([4, 2]), head=Gaze(3, 20), seed=9)
+    one = draw(Gaze(5, -7), subject=draw_subject([4, 2]), head=Gaze(3, 20), seed=9)
+    two = draw(Gaze(5, -7), subject=draw_subject([4, 2]), head=Gaze(3, 20), seed=9)
     assert one.image.shape == (64, 64, 3)
     assert one.image.dtype == np.uint8
     np.testing.assert_array_equal(one.image, two.image)
 
 
 def test_seed_changes_noise_alone() -> None:
-    subject = Subject.draw(4)
+    subject = draw_subject(4)
+    subject = dataclasses.replace(subject, camera=exact(subject.camera))
     one, two = (draw(FRONTAL, subject=subject, seed=s).image.astype(int) for s in (1, 2))
     difference = np.abs(one - two)
     assert difference.max() > 0
@@ -89,7 +113,7 @@ def test_seed_changes_noise_alone() -> None:
 
 
 def test_other_seeds_give_other_people() -> None:
-    people = [Subject.draw([0, i]) for i in range(60)]
+    people = [draw_subject([0, i]) for i in range(60)]
     assert len(set(people)) == 60
     melanin = [p.skin.melanin for p in people]
     assert min(melanin) < 0.5
@@ -101,7 +125,7 @@ def test_other_seeds_give_other_people() -> None:
     [(Gaze(0, 12), FRONTAL), (Gaze(-20, 25), Gaze(8, 30)), (Gaze(9, -25), Gaze(-5, -30))],
 )
 def test_mirrored_calls_give_mirrored_pictures(gaze: Gaze, head: Gaze) -> None:
-    subject = Subject.draw(8)
+    subject = draw_subject(8)
     right = draw(gaze, subject=subject, head=head, side="right", seed=3)
     left = draw(gaze.mirrored(), subject=subject, head=head.mirrored(), side="left", seed=3)
     np.testing.assert_array_equal(left.image, mirror_image(right.image))
@@ -116,7 +140,7 @@ def test_mirrored_calls_give_mirrored_pictures(gaze: Gaze, head: Gaze) -> None:
 @pytest.mark.parametrize("yaw", [-25, -10, 0, 10, 25])
 @pytest.mark.parametrize("head", [FRONTAL, Gaze(-10, 30)])
 def test_iris_centre_follows_the_gazemaps_formula(pitch: int, yaw: int, head: Gaze) -> None:
-    eye = draw(Gaze(pitch, yaw), subject=Subject.draw(5), head=head)
+    eye = draw(Gaze(pitch, yaw), subject=draw_subject(5), head=head)
     p, y = np.radians([pitch, yaw])
     reach = eye.eyeball_radius_px * np.cos(np.radians(30))
     expected = np.add(eye.eyeball_centre, reach * np.array([np.sin(y) * np.cos(p), -np.sin(p)]))
@@ -125,7 +149,7 @@ def test_iris_centre_follows_the_gazemaps_formula(pitch: int, yaw: int, head: Ga
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_iris_centre_moves_right_with_yaw_and_up_with_pitch(side: str) -> None:
-    subject = Subject.draw(6)
+    subject = draw_subject(6)
     ahead, right, up = (
         draw(gaze, subject=subject, side=side).iris_centre
         for gaze in (FRONTAL, Gaze(0, 10), Gaze(10, 0))
@@ -148,7 +172,7 @@ def test_changes_of_gaze_show_in_ordinary_people_too() -> None:
     """Iris against sclera, found by darkness alone, moves with yaw in nearly everybody."""
     moved = []
     for number in range(24):
-        subject = Subject.draw([17, number])
+        subject = draw_subject([17, number])
         centres = []
         for yaw in (-15, 15):
             eye = draw(Gaze(0, yaw), subject=subject)
@@ -163,55 +187,83 @@ def test_changes_of_gaze_show_in_ordinary_people_too() -> None:
     assert np.mean(np.array(moved) > 1.5) > 0.9
 
 
-def test_crop_is_laid_round_the_neutral_outline() -> None:
+def test_crop_is_laid_round_the_outline() -> None:
     for number in range(8):
-        subject = Subject.draw(number)
-        camera = dataclasses.replace(subject.camera, zoom=1.0, shift_px=(0.0, 0.0))
-        subject = dataclasses.replace(subject, camera=camera)
-        for yaw in (-30, 0, 30):
-            # With the gaze in line with the head the lids are at rest.
-            eye = draw(Gaze(0, yaw), subject=subject, head=Gaze(0, yaw))
+        subject = draw_subject(number)
+        subject = dataclasses.replace(subject, camera=exact(subject.camera))
+        for pitch, yaw in ((0, -30), (10, 0), (-10, 30)):
+            eye = draw(Gaze(pitch, yaw), subject=subject, head=Gaze(0, yaw))
             centre, radius = cv2.minEnclosingCircle(eye.outline)
             np.testing.assert_allclose(centre, 31.5, atol=0.05)
             assert radius == pytest.approx(64 / DEFAULT_CROP_FACTOR, rel=2e-3)
 
 
 def test_upper_lid_follows_the_pitch_within_the_head() -> None:
-    subject = Subject.draw(2)
+    subject = draw_subject(2)
     down, ahead, up = (draw(Gaze(p, 0), subject=subject).openness for p in (-15, 0, 15))
     assert down < ahead < up
     nodding = draw(Gaze(-10, 0), subject=subject, head=Gaze(-10, 0))
     assert nodding.openness == pytest.approx(ahead)
 
 
-def test_lids_never_cross() -> None:
-    for number in range(40):
-        lids = Subject.draw(number).lids
-        for rise_mm in (-6.0, 0.0, 4.0):
-            margins = margins_at(lids, rise_mm=rise_mm, lower_rise_mm=0.25 * rise_mm)
-            gap = margins.upper[:, 1] - margins.lower[:, 1]
-            assert gap.min() > -1e-6
-            assert gap.max() > 1.0
+@pytest.mark.parametrize("closure", [0.0, 0.5, 1.0])
+def test_lids_never_cross(closure: float) -> None:
+    for number in range(30):
+        person = draw_subject(number)
+        for pitch in (-30, 0, 25):
+            curves = lid_curves(
+                person.lids,
+                person.eyeball,
+                gaze=Gaze(pitch, 10),
+                head_pose=FRONTAL,
+                closure=closure,
+            )
+            gap = curves[:, UPPER] - curves[:, LOWER]
+            assert gap.min() >= 0
+            assert (gap.max() > 0.5) == (closure < 1)
+
+
+def test_closing_covers_the_iris(plain: Subject) -> None:
+    fair = dataclasses.replace(plain, skin=dataclasses.replace(plain.skin, melanin=0.3, blood=0.2))
+
+    def dark(closure: float) -> int:
+        eye = render_eye(
+            fair, gaze=FRONTAL, head_pose=FRONTAL, side="right", seed=0, closure=closure
+        )
+        return int((eye.image.mean(axis=2) < 50).sum())
+
+    opened, closed = dark(0.0), dark(1.0)
+    assert opened > 8
+    assert closed == 0
+    eye = render_eye(plain, gaze=FRONTAL, head_pose=FRONTAL, side="right", seed=0, closure=1.0)
+    assert eye.openness == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match=r"closure must lie in \[0, 1\]"):
+        draw_closed_too_far(plain)
+
+
+def draw_closed_too_far(subject: Subject) -> RenderedEye:
+    return render_eye(subject, gaze=FRONTAL, head_pose=FRONTAL, side="right", seed=0, closure=1.5)
 
 
 def test_angles_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="gaze must lie within"):
-        draw(Gaze(0, 50), subject=Subject.draw(0))
+        draw(Gaze(0, 50), subject=draw_subject(0))
     with pytest.raises(ValueError, match="head pose must lie within"):
-        draw(FRONTAL, subject=Subject.draw(0), head=Gaze(0, 50))
+        draw(FRONTAL, subject=draw_subject(0), head=Gaze(0, 50))
 
 
 def test_lamp_stands_still_when_the_other_eye_is_drawn() -> None:
-    subject = Subject.draw(12)
+    subject = draw_subject(12)
+    lamp = dataclasses.replace(subject.light.emitters[0], azimuth_deg=0.0, mirrored=0.0)
     light = dataclasses.replace(
         subject.light,
-        azimuth_deg=50.0,
-        glints=0,
-        shadow_strength=0.5,
+        emitters=(lamp,),
+        ambient=0.2,
+        shadow_strength=0.8,
         shadow_angle_deg=0.0,
         shadow_offset=0.0,
     )
-    subject = dataclasses.replace(subject, light=light)
+    subject = dataclasses.replace(subject, light=light, glasses=None)
     for side, person in (("right", subject), ("left", subject.other_eye())):
         image = draw(FRONTAL, subject=person, side=side).image
         # A shadow of angle 0 lies on the image's right for either eye.
@@ -239,7 +291,7 @@ def test_dataset_is_read_back_by_the_columbia_loader(folder: Path) -> None:
 
 def test_dataset_labels_the_eye_by_where_its_nose_is(folder: Path) -> None:
     names = [columbia.parse_name(file.name) for file in folder.glob("*.jpg")]
-    person = Subject.draw([1, 0])
+    person = draw_subject([1, 0])
     name = next(n for n in names if n.side == "right" and n.gaze == Gaze(10, 15))
     assert name.file_name() == "0001_2m_0P_10V_15H_L.jpg"
     stored = cv2.imread(str(folder / name.file_name()))[..., ::-1].astype(int)
@@ -354,6 +406,19 @@ def test_workers_change_nothing() -> None:
 def test_samples_refuse_senseless_counts() -> None:
     with pytest.raises(ValueError, match="per_group must be at least 1"):
         draw_samples(subjects=1, per_group=0, seed=0)
+
+
+def test_contact_sheet_is_drawn_whole_or_not_at_all(tmp_path: Path) -> None:
+    sheet = contact_sheet(seed=3, people=2)
+    assert sheet.shape == (22 + 2 * 128, len(COLUMNS) * 128, 3)
+    write_contact_sheet(tmp_path / "sheet.png", seed=3)
+    stored = cv2.imread(str(tmp_path / "sheet.png"))
+    np.testing.assert_array_equal(stored[: len(sheet), :, ::-1], sheet)
+    with pytest.raises(OutputExistsError):
+        write_contact_sheet(tmp_path / "sheet.png", seed=4)
+    with pytest.raises(UsageError, match=r"name a \.png file"):
+        write_contact_sheet(tmp_path / "sheet.jpg", seed=3)
+    assert [p.name for p in tmp_path.iterdir()] == ["sheet.png"]
 
 
 def test_drawing_does_not_import_tensorflow() -> None:

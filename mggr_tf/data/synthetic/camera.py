@@ -1,4 +1,4 @@
-"""From light to bytes: exposure, white balance, tone, blur and noise."""
+"""From light to bytes: exposure, white balance, tone, blur, noise, resolution, JPEG."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_tf.data.synthetic.atlas import skin_colour
 from mggr_tf.data.synthetic.layout import OVERSAMPLING
-from mggr_tf.data.synthetic.skin import skin_colour
 from mggr_tf.data.synthetic.subject import Subject
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
@@ -20,25 +20,36 @@ def develop(
     """Takes the picture.
 
     Args:
-        linear: [3, n, n] linear RGB at `OVERSAMPLING` times the patch's size.
+        linear: [n, n, 3] linear RGB at `OVERSAMPLING` times the patch's size.
         rng: the noise of this one picture.
 
     Returns:
         [n / OVERSAMPLING, n / OVERSAMPLING, 3] uint8.
     """
     camera = subject.camera
-    size = linear.shape[1] // OVERSAMPLING
+    size = linear.shape[0] // OVERSAMPLING
     gains = (_exposure(subject) * np.asarray(camera.white_balance)).astype(np.float32)
-    small = cv2.resize(cv2.merge(list(linear)), (size, size), interpolation=cv2.INTER_AREA)
+    sharp = max(1, round(camera.resolution * size))
+    small = cv2.resize(linear, (sharp, sharp), interpolation=cv2.INTER_AREA)
     small *= gains
-    if camera.blur_px > 0.2:
-        small = cv2.GaussianBlur(small, (0, 0), camera.blur_px)
+    blur_px = camera.blur_px * size / 64
+    if blur_px > 0.2:
+        small = cv2.GaussianBlur(small, (0, 0), blur_px)
     # A film's shoulder keeps highlights from clipping hard; 1 / 2.2 is the display's gamma.
     tone = (1 - np.exp(-1.25 * np.maximum(small, 0))) ** np.float32(1 / 2.2)
     tone = _with_contrast(tone, camera.contrast)
-    grain = rng.standard_normal((size, size, 4), dtype=np.float32)
-    noise = np.float32(camera.noise) * (0.8 * grain[..., :1] + 0.5 * grain[..., 1:])
-    return np.clip(255 * tone + noise + 0.5, 0, 255).astype(np.uint8)
+    grain = rng.standard_normal((sharp, sharp, 4), dtype=np.float32)
+    tone = 255 * tone
+    tone += np.float32(camera.noise) * (0.8 * grain[..., :1] + 0.5 * grain[..., 1:])
+    if sharp != size:
+        tone = cv2.resize(tone, (size, size), interpolation=cv2.INTER_CUBIC)
+    picture = np.clip(tone + 0.5, 0, 255).astype(np.uint8)
+    return _stored(picture, camera.jpeg) if camera.jpeg else picture
+
+
+def _stored(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    _, code = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def _with_contrast(tone: NDArray[np.float32], contrast: float) -> NDArray[np.float32]:

@@ -18,9 +18,9 @@ from mggr_edge.atomic import atomic_folder
 from mggr_edge.errors import UsageError
 from mggr_tf.data.columbia import SYNTHETIC_MARK, PatchName
 from mggr_tf.data.patch_files import patch_jpeg
+from mggr_tf.data.synthetic.population import draw_subject
 from mggr_tf.data.synthetic.render import render_eye
 from mggr_tf.data.synthetic.samples import Progress
-from mggr_tf.data.synthetic.subject import Subject
 
 HEAD_YAWS_DEG = (0, -15, 15, -30, 30)
 PITCHES_DEG = (-10, 0, 10)
@@ -70,7 +70,7 @@ def _pictures(seed: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Endless (file name, image), person after person."""
     number = 0
     while True:
-        person = Subject.draw([seed, number])
+        person = draw_subject([seed, number])
         poses = product(HEAD_YAWS_DEG, _SIDES, product(PITCHES_DEG, YAWS_DEG))
         for index, (head_yaw, side, (pitch, yaw)) in enumerate(poses):
             name = PatchName(

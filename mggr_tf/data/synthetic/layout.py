@@ -3,7 +3,7 @@
 Head coordinates are millimetres from the eyeball's centre, x to the image's
 right (the nose, for a right eye), y up, z out of the face. The camera sees
 them turned by the head pose, without the depth. The crop is the square of the
-eye crop around the outline at neutral lids, as that head pose shows it.
+eye crop around the lids' outline as the picture shows it.
 
 The picture is painted at `OVERSAMPLING` times its size and averaged down.
 Points leave this package in patch pixels, with pixel centres at whole numbers.
@@ -19,15 +19,11 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.contract import DEFAULT_CROP_FACTOR
-from mggr_tf.data.synthetic.subject import Camera
 
 OVERSAMPLING = 2
 
 Field = NDArray[np.float32]
 """A picture-sized array: [n, n] float32."""
-
-_FACE_DEPTH_MM = 9.0
-"""The skin round the eye lies about here before the eyeball's centre."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,9 @@ class View:
 
     Attributes:
         rotation: [3, 3] from head to camera axes.
-        px_per_mm: scale of the fine picture.
-        eyeball_px: (x, y) of the eyeball's centre in the fine picture.
-        size_px: side of the fine picture.
+        px_per_mm: scale of the patch.
+        eyeball_px: (x, y) of the eyeball's centre in the patch.
+        size_px: side of the patch.
     """
 
     rotation: NDArray[np.float64]
@@ -47,29 +43,16 @@ class View:
     size_px: int
 
     def project(self, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Maps [N, 3] head points to [N, 2] fine pixels."""
+        """Maps [N, 3] head points to [N, 2] patch pixels."""
         seen = points_mm @ self.rotation.T
         return np.asarray(self.eyeball_px) + self.px_per_mm * seen[:, :2] * [1, -1]
 
-    def camera_mm(self) -> tuple[Field, Field]:
-        """Millimetres (x [1, n], y [n, 1]) from the eyeball's centre, in the camera's plane."""
-        steps = np.arange(self.size_px, dtype=np.float32)
-        x = (steps - np.float32(self.eyeball_px[0])) / np.float32(self.px_per_mm)
-        y = (np.float32(self.eyeball_px[1]) - steps) / np.float32(self.px_per_mm)
-        return x[None, :], y[:, None]
-
-    def face_mm(self) -> tuple[Field, Field]:
-        """Head (x, y), [n, n] each, of the face as a plane turned with the head."""
-        x, y = self.camera_mm()
-        # Solves the first two rows of `rotation @ (hx, hy, depth) = (x, y, .)`.
-        inverse = np.linalg.inv(self.rotation[:2, :2]).astype(np.float32)
-        x = x - np.float32(self.rotation[0, 2] * _FACE_DEPTH_MM)
-        y = y - np.float32(self.rotation[1, 2] * _FACE_DEPTH_MM)
-        return inverse[0, 0] * x + inverse[0, 1] * y, inverse[1, 0] * x + inverse[1, 1] * y
-
-    def patch_points(self, fine_px: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Fine pixels as patch pixels."""
-        return (np.asarray(fine_px) + 0.5) / OVERSAMPLING - 0.5
+    def fine(self) -> View:
+        """The same look at the picture as it is painted."""
+        x, y = ((p + 0.5) * OVERSAMPLING - 0.5 for p in self.eyeball_px)
+        return View(
+            self.rotation, self.px_per_mm * OVERSAMPLING, (x, y), self.size_px * OVERSAMPLING
+        )
 
 
 def head_rotation(head_pose: Gaze) -> NDArray[np.float64]:
@@ -82,14 +65,24 @@ def head_rotation(head_pose: Gaze) -> NDArray[np.float64]:
 
 
 def lay_crop(
-    neutral_outline_mm: NDArray[np.float64], *, head_pose: Gaze, camera: Camera, size_px: int
+    outline_mm: NDArray[np.float64],
+    *,
+    rotation: NDArray[np.float64],
+    zoom: float,
+    shift_px: NDArray[np.float64],
+    size_px: int,
 ) -> View:
-    """Lays the crop around the outline [N, 3] as this head pose shows it."""
-    rotation = head_rotation(head_pose)
-    seen = (neutral_outline_mm @ rotation.T)[:, :2] * [1, -1]
+    """Lays the crop around the outline [N, 3].
+
+    Args:
+        rotation: [3, 3] from head to camera axes.
+        zoom: eye's size against the exact crop.
+        shift_px: (x, y) by which the crop misses, in pixels of a 64-pixel patch.
+        size_px: side of the patch.
+    """
+    seen = (outline_mm @ rotation.T)[:, :2] * [1, -1]
     centre, radius = cv2.minEnclosingCircle(seen.astype(np.float32))
-    fine_px = size_px * OVERSAMPLING
-    px_per_mm = camera.zoom * fine_px / (DEFAULT_CROP_FACTOR * radius)
-    middle = (fine_px - 1) / 2 + np.asarray(camera.shift_px) * fine_px / 64
+    px_per_mm = zoom * size_px / (DEFAULT_CROP_FACTOR * radius)
+    middle = (size_px - 1) / 2 + np.asarray(shift_px) * size_px / 64
     x, y = middle - px_per_mm * np.asarray(centre)
-    return View(rotation, float(px_per_mm), (float(x), float(y)), fine_px)
+    return View(rotation, float(px_per_mm), (float(x), float(y)), size_px)

@@ -1,9 +1,8 @@
-"""Draws one eye patch.
+"""Draws one eye patch, and knows where everything in it is.
 
-Layers, from back to front: skin (`skin`), brow (`hair`), eyeball through the
-opening (`eyeball`, `lids`), lashes (`hair`), the nose's side when it stands in
-the way (`skin`); then the camera (`camera`). The right eye is drawn; a left
-one is its mirror image, so mirrored calls give mirrored pictures.
+Layers, from back to front: eyeball and skin (`paint`), lashes (`lashes`), glasses (`eyewear`);
+then the camera (`camera`). The right eye is drawn; a left one is its mirror image, so
+mirrored calls give mirrored pictures.
 """
 
 from __future__ import annotations
@@ -19,17 +18,23 @@ from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data.synthetic.camera import develop
-from mggr_tf.data.synthetic.eyeball import iris_centre_px, paint_eyeball
-from mggr_tf.data.synthetic.hair import brow_cover, lash_cover, lash_line_cover
-from mggr_tf.data.synthetic.layout import OVERSAMPLING, View, lay_crop
-from mggr_tf.data.synthetic.lids import (
-    Margins,
-    Opening,
-    lid_rises_mm,
-    margins_at,
-    see_opening,
+from mggr_tf.data.synthetic.eyewear import put_glasses_on
+from mggr_tf.data.synthetic.face import Face, face_height
+from mggr_tf.data.synthetic.flow import ExactFlow, Moment, Sight, exact_flow, label_map
+from mggr_tf.data.synthetic.globe import IRIS_PLANE, look
+from mggr_tf.data.synthetic.lashes import lash_cover
+from mggr_tf.data.synthetic.layout import View, lay_crop
+from mggr_tf.data.synthetic.lid_curves import (
+    GRID_MM,
+    LOWER,
+    UPPER,
+    UPPER_REST,
+    LidCurves,
+    lid_curves,
 )
-from mggr_tf.data.synthetic.skin import nose_cover, paint_nose, paint_skin
+from mggr_tf.data.synthetic.look import look_of
+from mggr_tf.data.synthetic.paint import paint
+from mggr_tf.data.synthetic.sitting import Sitting, sitting_of
 from mggr_tf.data.synthetic.subject import Subject
 from mggr_tf.data.synthetic.textures import textures_of
 
@@ -37,32 +42,42 @@ MAX_GAZE_DEG = 40.0
 MAX_HEAD_DEG = 40.0
 """Beyond these the lids would fold over themselves."""
 
+_OUTLINE_POINTS = 25
+_LASHES_STAND_MM = 0.4
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class RenderedEye:
     """A patch and what is known of it. Points are patch pixels (x, y), as drawn in `image`.
 
     Attributes:
         image: [size, size, 3] uint8 RGB, as photographed: nothing mirrored.
+        subject: who.
         gaze: relative to the camera.
         head_pose: relative to the camera.
         side: the subject's own.
+        closure: 0 open, 1 closed.
         outline: [N, 2] corners and lids at this gaze.
         iris_centre: where the iris's centre is, hidden or not.
         eyeball_centre: where the eyeball's centre is.
         eyeball_radius_px: its radius.
         openness: largest gap between the lids as a share of the corners' distance.
+        moment: geometry of the eye as drawn before any mirroring, in patch pixels: what
+            `exact_flow` and `label_maps` read.
     """
 
     image: NDArray[np.uint8]
+    subject: Subject
     gaze: Gaze
     head_pose: Gaze
     side: Side
+    closure: float
     outline: NDArray[np.float32]
     iris_centre: tuple[float, float]
     eyeball_centre: tuple[float, float]
     eyeball_radius_px: float
     openness: float
+    moment: Moment
 
 
 def render_eye(
@@ -71,8 +86,10 @@ def render_eye(
     gaze: Gaze,
     head_pose: Gaze,
     side: Side,
-    size_px: int = DEFAULT_SIZE_PX,
     seed: int | Sequence[int],
+    closure: float = 0.0,
+    size_px: int = DEFAULT_SIZE_PX,
+    lit: bool = True,
 ) -> RenderedEye:
     """Draws a person's eye.
 
@@ -80,88 +97,168 @@ def render_eye(
         subject: who.
         gaze, head_pose: relative to the camera, within +-40 degrees.
         side: the subject's own; the left eye comes out as the right one mirrored.
+        seed: of the camera's noise and of where it cropped, alone.
+        closure: 0 as open as the gaze has it, 1 closed.
         size_px: side of the patch.
-        seed: of the camera's noise alone.
+        lit: False draws the bare colours: no light, shadow, lash, glass or noise. What is left
+            are material points, which exact flow carries from picture to picture.
 
     Raises:
-        ValueError: an angle out of range.
+        ValueError: an angle or the closure out of range.
     """
     _check("gaze", gaze, MAX_GAZE_DEG)
     _check("head pose", head_pose, MAX_HEAD_DEG)
+    if not 0 <= closure <= 1:
+        raise ValueError(f"closure must lie in [0, 1], got {closure}")
     if side == "left":
         twin = render_eye(
             subject,
             gaze=gaze.mirrored(),
             head_pose=head_pose.mirrored(),
             side="right",
-            size_px=size_px,
             seed=seed,
+            closure=closure,
+            size_px=size_px,
+            lit=lit,
         )
         return _mirrored(twin)
 
-    lids, eyeball = subject.lids, subject.eyeball
-    rise_mm, lower_rise_mm = map(float, lid_rises_mm(lids, eyeball, gaze=gaze, head_pose=head_pose))
-    margins = margins_at(lids, rise_mm=rise_mm, lower_rise_mm=lower_rise_mm)
-    neutral = margins_at(lids).outline()
-    view = lay_crop(neutral, head_pose=head_pose, camera=subject.camera, size_px=size_px)
-    opening = see_opening(margins, view, rise_mm=rise_mm)
-    linear = _paint(subject, view, margins, opening, gaze=gaze)
-
-    outline = view.patch_points(view.project(margins.outline()))
-    iris_x, iris_y = view.patch_points(iris_centre_px(eyeball, view, gaze=gaze))
-    ball_x, ball_y = view.patch_points(np.asarray(view.eyeball_px))
+    rng = np.random.default_rng(seed)
+    sitting = sitting_of(subject, head_pose)
+    curves = lid_curves(
+        subject.lids, subject.eyeball, gaze=gaze, head_pose=head_pose, closure=closure
+    )
+    margins = _margins_mm(curves, subject, sitting.face)
+    outline_mm = np.concatenate([margins[0], margins[1][-2:0:-1]])
+    camera = subject.camera
+    drift = np.asarray(camera.drift_px) * [gaze.yaw_deg, gaze.pitch_deg]
+    missed = np.asarray(camera.shift_px) + drift + camera.jitter_px * rng.standard_normal(2)
+    view = lay_crop(
+        outline_mm, rotation=sitting.rotation, zoom=camera.zoom, shift_px=missed, size_px=size_px
+    )
+    ball = subject.eyeball
+    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head_pose=head_pose)
+    moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, globe)
+    linear = _painted(subject, sitting, view.fine(), moment, margins, lit=lit)
+    iris_mm = globe.turn[:, 2] * ball.radius_mm * IRIS_PLANE
+    iris_x, iris_y = np.asarray(view.eyeball_px) + view.px_per_mm * iris_mm[:2] * [1, -1]
     return RenderedEye(
-        image=develop(linear, subject, rng=np.random.default_rng(seed)),
+        image=develop(linear, subject if lit else _plain_camera(subject), rng=rng),
+        subject=subject,
         gaze=gaze,
         head_pose=head_pose,
         side=side,
-        outline=outline.astype(np.float32),
+        closure=closure,
+        outline=view.project(outline_mm).astype(np.float32),
         iris_centre=(float(iris_x), float(iris_y)),
-        eyeball_centre=(float(ball_x), float(ball_y)),
-        eyeball_radius_px=eyeball.radius_mm * view.px_per_mm / OVERSAMPLING,
-        openness=_openness(margins),
+        eyeball_centre=view.eyeball_px,
+        eyeball_radius_px=ball.radius_mm * view.px_per_mm,
+        openness=_openness(*margins),
+        moment=moment,
     )
 
 
-def _paint(
-    subject: Subject, view: View, margins: Margins, opening: Opening, *, gaze: Gaze
+def flow_between(source: RenderedEye, target: RenderedEye) -> ExactFlow:
+    """Flow that reads `target` out of `source`: true at every pixel, as the renderer knows it.
+
+    Raises:
+        ValueError: they are not pictures of one person, side, head pose and size.
+    """
+    same = (
+        source.subject == target.subject
+        and source.side == target.side
+        and source.head_pose == target.head_pose
+        and source.image.shape == target.image.shape
+    )
+    if not same:
+        raise ValueError("flow joins pictures of one person, side, head pose and size")
+    sitting = _sitting_of(target)
+    found = exact_flow(
+        target.moment,
+        source.moment,
+        face=sitting.face,
+        rotation=sitting.rotation,
+        nose=sitting.nose,
+        size_px=target.image.shape[0],
+    )
+    if target.side == "right":
+        return found
+    return ExactFlow(
+        np.ascontiguousarray(found.flow[:, ::-1] * np.array([-1, 1], np.float32)),
+        np.ascontiguousarray(found.seen[:, ::-1]),
+        np.ascontiguousarray(found.visible[:, ::-1]),
+    )
+
+
+def label_eye(eye: RenderedEye) -> NDArray[np.int8]:
+    """[H, W] what each pixel shows, see `flow.label_map`."""
+    sitting = _sitting_of(eye)
+    labels = label_map(
+        eye.moment,
+        face=sitting.face,
+        rotation=sitting.rotation,
+        nose=sitting.nose,
+        size_px=eye.image.shape[0],
+    )
+    return labels if eye.side == "right" else np.ascontiguousarray(labels[:, ::-1])
+
+
+def _sitting_of(eye: RenderedEye) -> Sitting:
+    drawn = eye.head_pose if eye.side == "right" else eye.head_pose.mirrored()
+    return sitting_of(eye.subject, drawn)
+
+
+def _painted(
+    subject: Subject,
+    sitting: Sitting,
+    view: View,
+    moment: Moment,
+    margins: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
+    lit: bool,
 ) -> NDArray[np.float32]:
-    textures = textures_of(subject.texture_seed, view.size_px)
-    picture = paint_skin(subject, view, opening, textures=textures)
-    _hide(picture, brow_cover(subject.hair, view, textures=textures), subject.hair.colour)
-
-    window, ball = paint_eyeball(subject, view, opening, gaze=gaze, textures=textures)
-    seen = picture[:, window[0], window[1]]
-    seen += opening.cover[window] * (ball - seen)
-
-    _hide(picture, _lashes(subject, view, margins, opening), subject.hair.lash_colour)
-    hidden = nose_cover(subject, view)
-    if hidden.any():
-        picture += hidden * (paint_nose(subject, view) - picture)
+    fine = moment._replace(sight=Sight(view.px_per_mm, *view.eyeball_px))
+    look = look_of(subject, textures_of(subject.texture_seed), lit=lit)
+    picture = paint(sitting, fine, look, view.size_px)
+    if not lit:
+        return picture
+    upper, lower = (m + [0, 0, _LASHES_STAND_MM] for m in margins)
+    curves = moment.curves
+    rise_mm = float(np.max(curves[:, UPPER]) - np.max(curves[:, UPPER_REST]))
+    cover = 0.75 * lash_cover(
+        subject.hair, upper, lower, view, rise_mm=rise_mm, texture_seed=subject.texture_seed
+    )
+    picture += cover[..., None] * (np.asarray(subject.hair.lash_colour, np.float32) - picture)
+    if subject.glasses is not None:
+        put_glasses_on(picture, subject.glasses, view, brightness=sitting.nose_light)
     return picture
 
 
-def _lashes(
-    subject: Subject, view: View, margins: Margins, opening: Opening
-) -> NDArray[np.float32]:
-    hair = subject.hair
-    single = lash_cover(
-        hair, margins, view, rise_mm=opening.rise_mm, texture_seed=subject.texture_seed
-    )
-    bare: NDArray[np.float32] = (1 - lash_line_cover(hair, opening)) * (1 - 0.75 * single)
-    return 1 - bare
+def _plain_camera(subject: Subject) -> Subject:
+    plain = dataclasses.replace(subject.camera, blur_px=0.0, noise=0.0, resolution=1.0, jpeg=0)
+    return dataclasses.replace(subject, camera=plain)
 
 
-def _hide(
-    picture: NDArray[np.float32], cover: NDArray[np.float32], colour: Sequence[float]
-) -> None:
-    for plane, value in zip(picture, colour, strict=True):
-        plane += cover * (np.float32(value) - plane)
+def _margins_mm(
+    curves: LidCurves, subject: Subject, face: Face
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The upper and lower margin, [25, 3] head points each, from the outer to the inner corner."""
+    lids = subject.lids
+    # Denser at the corners, where the curves are steep.
+    t = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, _OUTLINE_POINTS))
+    x = lids.nasal_mm + lids.width_mm * (t - 0.5)
+
+    def on_face(table: NDArray[np.float64]) -> NDArray[np.float64]:
+        y = np.interp(x, GRID_MM, table)
+        z = [face_height(face, a, b) for a, b in zip(x, y, strict=True)]
+        return np.stack([x, y, z], axis=1)
+
+    return on_face(curves[:, UPPER]), on_face(curves[:, LOWER])
 
 
-def _openness(margins: Margins) -> float:
-    gap = np.max(margins.upper[:, 1] - margins.lower[:, 1])
-    return float(gap / np.linalg.norm(margins.upper[0] - margins.upper[-1]))
+def _openness(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
+    gap = np.max(upper[:, 1] - lower[:, 1])
+    return float(gap / np.linalg.norm(upper[0] - upper[-1]))
 
 
 def _check(what: str, direction: Gaze, limit_deg: float) -> None:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_SIZE_PX
+from mggr_tf.data.synthetic.population import draw_subject
 from mggr_tf.data.synthetic.render import render_eye
-from mggr_tf.data.synthetic.subject import Subject
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """`SyntheticSamples.side` is an index into this."""
@@ -134,7 +134,7 @@ def _use_one_thread() -> None:
 
 
 def _draw_person(order: _Order) -> _Drawn:
-    person = Subject.draw([order.seed, order.subject])
+    person = draw_subject([order.seed, order.subject])
     rng = np.random.default_rng([order.seed, order.subject, 1])
     head_deg = _spread(rng, order.heads, HEAD_PITCH_RANGE_DEG, HEAD_YAW_RANGE_DEG)
     images: list[NDArray[np.uint8]] = []

@@ -1,4 +1,4 @@
-"""Fixed fine texture of one person: noise that does not move between pictures.
+"""Fixed fine texture of one person's eyeball: noise that turns with it.
 
 A person's textures are made once and kept while that person is being drawn;
 the cache is a matter of speed only, as they are pure functions of the seed.
@@ -11,63 +11,54 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-
-from mggr_tf.data.synthetic.layout import Field
+from numpy.typing import NDArray
 
 _FIBRE_ANGLES, _FIBRE_RADII = 256, 32
+_VEIN_PX = 192
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Textures:
     """Noise fields of mean 0 and standard deviation about 1.
 
     Attributes:
-        mottle: [n, n] blotches of 2-6 mm.
-        flush: [n, n] other blotches, of the blood.
-        pores: [n, n] fine grain.
-        hairs: [n, n] streaks that run along the brow and slightly up.
-        veins: [n, n] blotches drawn out sideways.
+        veins: [n, n] branching lines over the front of the eyeball, its pole in the middle.
         fibres: [radii, angles] of the iris; angles wrap.
     """
 
-    mottle: Field
-    flush: Field
-    pores: Field
-    hairs: Field
-    veins: Field
-    fibres: Field
+    veins: NDArray[np.float32]
+    fibres: NDArray[np.float32]
 
 
 @lru_cache(maxsize=4)
-def textures_of(texture_seed: int, size_px: int) -> Textures:
-    """Draws a person's textures for a fine picture of this side."""
-    rng = np.random.default_rng(texture_seed)
-    return Textures(
-        mottle=_unit(
-            _noise(rng, (7, 7), size_px)
-            + 0.8 * _noise(rng, (14, 14), size_px)
-            + 0.4 * _noise(rng, (28, 28), size_px)
-        ),
-        flush=_unit(_noise(rng, (5, 5), size_px) + 0.5 * _noise(rng, (18, 18), size_px)),
-        pores=_unit(cv2.GaussianBlur(_noise(rng, (size_px, size_px), size_px), (0, 0), 1.0)),
-        hairs=_tilted(_unit(_noise(rng, (3 * size_px // 4, size_px // 8), size_px)), -22.0),
-        veins=_unit(_noise(rng, (26, 9), size_px)),
-        fibres=_iris_fibres(rng),
-    )
+def textures_of(texture_seed: int) -> Textures:
+    """Draws a person's textures."""
+    rng = np.random.default_rng([texture_seed, 2])
+    return Textures(veins=_veins(rng), fibres=_iris_fibres(rng))
 
 
-def _noise(rng: np.random.Generator, grid: tuple[int, int], size_px: int) -> Field:
-    coarse = rng.standard_normal(grid, dtype=np.float32)
-    return cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+def _veins(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Wandering lines from both corners towards the iris, over soft blotches."""
+    canvas = np.zeros((_VEIN_PX, _VEIN_PX), np.uint8)
+    middle = (_VEIN_PX - 1) / 2
+    for _ in range(int(rng.integers(14, 34))):
+        side = rng.choice([-1.0, 1.0])
+        start = np.array([side * rng.uniform(0.75, 1.1), rng.normal(0, 0.22)])
+        heading = np.array([-side, rng.normal(0, 0.25)])
+        points = [start]
+        for _ in range(int(rng.integers(5, 11))):
+            heading = heading + [0, rng.normal(0, 0.35)]
+            points.append(points[-1] + 0.055 * heading / np.linalg.norm(heading))
+        path = np.stack(points) * [1, -1] * middle + middle
+        fixed = np.round(path * 16).astype(np.int32)
+        cv2.polylines(canvas, [fixed], False, int(rng.uniform(60, 220)), 1, cv2.LINE_AA, 4)
+    lines = cv2.GaussianBlur(canvas.astype(np.float32) / 60, (0, 0), 0.8)
+    coarse = rng.standard_normal((9, 9), dtype=np.float32)
+    blotches = cv2.resize(coarse, (_VEIN_PX, _VEIN_PX), interpolation=cv2.INTER_CUBIC)
+    return (lines + 0.5 * blotches - 0.4).astype(np.float32)
 
 
-def _tilted(field: Field, degrees: float) -> Field:
-    n = field.shape[0]
-    turn = cv2.getRotationMatrix2D(((n - 1) / 2, (n - 1) / 2), degrees, 1.0)
-    return cv2.warpAffine(field, turn, (n, n), borderMode=cv2.BORDER_REFLECT)
-
-
-def _iris_fibres(rng: np.random.Generator) -> Field:
+def _iris_fibres(rng: np.random.Generator) -> NDArray[np.float32]:
     # Fibres run outwards: much detail round the circle, little along the radius.
     fibres = np.zeros((_FIBRE_RADII, _FIBRE_ANGLES), np.float32)
     for angles, radii, weight in ((24, 3, 1.0), (60, 3, 0.8), (12, 6, 0.6)):
@@ -76,8 +67,4 @@ def _iris_fibres(rng: np.random.Generator) -> Field:
         size = (3 * _FIBRE_ANGLES, _FIBRE_RADII)
         fine = cv2.resize(wrapped, size, interpolation=cv2.INTER_CUBIC)
         fibres += weight * fine[:, _FIBRE_ANGLES : 2 * _FIBRE_ANGLES]
-    return _unit(fibres)
-
-
-def _unit(field: Field) -> Field:
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    return ((fibres - fibres.mean()) / fibres.std()).astype(np.float32)

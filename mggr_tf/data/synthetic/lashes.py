@@ -1,4 +1,4 @@
-"""Brow and lashes: how much of each pixel is hair."""
+"""Lashes: single strokes that hang on the lids' margins and go where those go."""
 
 from __future__ import annotations
 
@@ -7,55 +7,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_tf.data.synthetic.layout import Field, View
-from mggr_tf.data.synthetic.lids import Margins, Opening
-from mggr_tf.data.synthetic.lighting import smooth_step
 from mggr_tf.data.synthetic.subject import Hair
-from mggr_tf.data.synthetic.textures import Textures
 
 _SUBPIXEL_BITS = 4
 _STEPS = np.linspace(0, 1, 5)[None, :, None]
 
 
-def brow_cover(hair: Hair, view: View, *, textures: Textures) -> Field:
-    """[n, n] cover of the brow: streaks inside a band that thins out to the temple."""
-    x, y = view.face_mm()
-    along = np.clip((x + 26) / 48, 0, 1)
-    arch = hair.brow_height_mm + hair.brow_arch_mm * np.sin(np.pi * (along * 0.9 + 0.12))
-    thickness = hair.brow_thickness_mm * (0.35 + 0.65 * smooth_step(along, 0.0, 0.75))
-    band = 1 - smooth_step(np.abs(y - arch) / thickness, 0.45, 1.25)
-    band *= smooth_step(x, -26, -18) * (1 - smooth_step(x, 17, 24))
-    streaks = np.clip(0.7 + 0.35 * textures.hairs, 0, 1)
-    return np.float32(hair.brow_density) * band * streaks
-
-
-def lash_line_cover(hair: Hair, opening: Opening) -> Field:
-    """[n, n] cover of the dark rims where the lashes grow."""
-    along = opening.along
-    upper = hair.lash_strength * smooth_step(1 - along, 0.02, 0.25) * smooth_step(along, 0.0, 0.05)
-    width = np.float32(0.55) + np.float32(0.55) * hair.lash_strength * (1 - along)
-    line = upper * np.exp(-(((opening.above_mm - 0.15) / width) ** 2))
-    lower = hair.lower_lash_strength * smooth_step(1 - along, 0.1, 0.6)
-    lower = lower * smooth_step(along, 0.0, 0.05)
-    return np.maximum(line, lower * np.exp(-(((opening.below_mm - 0.7) / 0.6) ** 2)))
-
-
 def lash_cover(
-    hair: Hair, margins: Margins, view: View, *, rise_mm: float, texture_seed: int
+    hair: Hair,
+    upper_mm: NDArray[np.float64],
+    lower_mm: NDArray[np.float64],
+    view: View,
+    *,
+    rise_mm: float,
+    texture_seed: int,
 ) -> Field:
-    """[n, n] cover of the single lashes."""
+    """[n, n] cover of the single lashes.
+
+    Args:
+        upper_mm, lower_mm: [N, 3] margins from the outer to the inner corner.
+        view: of the picture to paint.
+        rise_mm: upper margin above its place of rest; lashes of a lowered lid hang.
+    """
     rng = np.random.default_rng([texture_seed, 1])
     cover = np.zeros((view.size_px, view.size_px), np.uint8)
     upper = _strokes(
         rng,
-        margins.upper,
+        upper_mm,
         count=hair.lash_count,
         length_mm=hair.lash_length_mm,
         up=1.0,
-        sink=np.clip(-rise_mm / 4, -0.3, 1.0),
+        sink=float(np.clip(-rise_mm / 4, -0.3, 1.0)),
     )
     lower = _strokes(
         rng,
-        margins.lower,
+        lower_mm,
         count=hair.lash_count // 2,
         length_mm=0.45 * hair.lash_length_mm,
         up=-1.0,
@@ -96,4 +82,5 @@ def _draw(cover: NDArray[np.uint8], strokes: NDArray, view: View, *, strength: f
     pixels = view.project(strokes.reshape(-1, 3)).reshape(count, points, 2)
     fixed = np.round(pixels * 2**_SUBPIXEL_BITS).astype(np.int32)
     level = round(215 * strength)
-    cv2.polylines(cover, list(fixed), False, level, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    thickness = max(1, round(view.size_px / 128))
+    cv2.polylines(cover, list(fixed), False, level, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)

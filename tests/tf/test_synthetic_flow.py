@@ -1,0 +1,195 @@
+"""Exact flow: what one gaze shows is found in the other where the flow says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mggr_edge.angles import Gaze
+from mggr_tf.data.synthetic import (
+    ExactFlow,
+    RenderedEye,
+    draw_subject,
+    flow_between,
+    label_eye,
+    render_eye,
+)
+from mggr_tf.data.synthetic.compiled import forget_older_results
+from mggr_tf.data.synthetic.flow import IRIS, SCLERA
+from mggr_tf.data.synthetic.lid_curves import (
+    ABOVE,
+    BELOW,
+    OPEN,
+    PLATE,
+    column_of,
+    lid_curves,
+    material_at,
+    place_of,
+)
+from mggr_tf.data.synthetic.sliding import slide, unslide
+
+FRONTAL = Gaze(0, 0)
+HEADS = (FRONTAL, Gaze(6, -25), Gaze(-8, 25))
+
+
+def pair(number: int, head: Gaze, *, side: str = "right") -> tuple[RenderedEye, RenderedEye]:
+    """Two unlit pictures of one person at random gazes."""
+    rng = np.random.default_rng([number, 5])
+    subject = draw_subject([23, number])
+    gazes = [Gaze(float(rng.uniform(-15, 15)), float(rng.uniform(-20, 20))) for _ in range(2)]
+    first, second = (
+        render_eye(subject, gaze=g, head_pose=head, side=side, seed=i, lit=False)
+        for i, g in enumerate(gazes)
+    )
+    return first, second
+
+
+def carried(source: RenderedEye, found: ExactFlow) -> np.ndarray:
+    rows, columns = np.mgrid[:64, :64].astype(np.float32)
+    return cv2.remap(
+        source.image,
+        columns + found.flow[..., 0],
+        rows + found.flow[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_flow_carries_bare_colours_from_gaze_to_gaze(side: str) -> None:
+    errors, unmoved, shares = [], [], []
+    for number in range(8):
+        for head in HEADS:
+            source, target = pair(number, head, side=side)
+            found = flow_between(source, target)
+            error = np.abs(carried(source, found).astype(float) - target.image).mean(axis=2)
+            errors.append(error[found.visible])
+            unmoved.append(
+                np.abs(source.image.astype(float) - target.image).mean(axis=2)[found.visible]
+            )
+            shares.append(found.visible.mean())
+    error = np.concatenate(errors)
+    assert error.mean() < 1
+    assert np.percentile(error, 99) < 6
+    assert np.concatenate(unmoved).mean() > 2 * error.mean()
+    assert np.mean(shares) > 0.7
+
+
+def test_iris_flow_is_the_geometry_of_a_turning_ball() -> None:
+    """Independent of the tracer: the iris's centre by the sines of the angles."""
+    for number in range(6):
+        for head in HEADS:
+            source, target = pair(number, head)
+            found = flow_between(source, target)
+            labels = label_eye(target)
+            x, y = target.iris_centre
+            column, row = round(x), round(y)
+            if not (0 <= column < 64 and 0 <= row < 64 and labels[row, column] == IRIS):
+                continue
+            p = np.radians([source.gaze.pitch_deg, source.gaze.yaw_deg])
+            reach = source.eyeball_radius_px * np.cos(np.radians(30))
+            expected = np.add(
+                source.eyeball_centre,
+                reach * np.array([np.sin(p[1]) * np.cos(p[0]), -np.sin(p[0])]),
+            )
+            away = np.array([column - x, row - y])
+            there = np.array([column, row]) + found.flow[row, column]
+            # A fraction of a pixel beside the centre, foreshortening changes next to nothing.
+            np.testing.assert_allclose(there - away, expected, atol=0.08)
+
+
+def test_flow_to_itself_is_none() -> None:
+    for head in HEADS:
+        eye, _ = pair(3, head)
+        found = flow_between(eye, eye)
+        assert np.abs(found.flow).max() < 1e-5
+        assert found.seen.all()
+
+
+def test_flow_and_labels_mirror() -> None:
+    subject = draw_subject(4)
+    gazes = (Gaze(4, -9), Gaze(-6, 12))
+    head = Gaze(2, 15)
+    right = [render_eye(subject, gaze=g, head_pose=head, side="right", seed=1) for g in gazes]
+    left = [
+        render_eye(subject, gaze=g.mirrored(), head_pose=head.mirrored(), side="left", seed=1)
+        for g in gazes
+    ]
+    here, there = flow_between(*right), flow_between(*left)
+    np.testing.assert_array_equal(here.visible, there.visible[:, ::-1])
+    np.testing.assert_array_equal(here.flow, there.flow[:, ::-1] * np.array([-1, 1], np.float32))
+    np.testing.assert_array_equal(label_eye(right[0]), label_eye(left[0])[:, ::-1])
+
+
+def test_what_lids_cover_is_not_seen() -> None:
+    subject = draw_subject(6)
+    down, up = (
+        render_eye(subject, gaze=Gaze(p, 0), head_pose=FRONTAL, side="right", seed=1)
+        for p in (-15, 10)
+    )
+    opened = np.isin(label_eye(up), (IRIS, SCLERA))
+    hidden = opened & ~flow_between(down, up).seen
+    assert hidden.sum() > 0.15 * opened.sum()
+
+
+def test_pairs_of_different_heads_or_people_are_refused() -> None:
+    subject = draw_subject(6)
+
+    def eye(**changes: object) -> RenderedEye:
+        how = {"gaze": FRONTAL, "head_pose": FRONTAL, "side": "right", "seed": 0, **changes}
+        return render_eye(subject, **how)  # type: ignore[arg-type]
+
+    for other in (eye(head_pose=Gaze(0, 5)), eye(side="left"), eye(size_px=32)):
+        with pytest.raises(ValueError, match="one person, side, head pose and size"):
+            flow_between(eye(), other)
+
+
+@pytest.mark.parametrize("pull", [-6.0, -1.0, 0.0, 2.0, 4.9])
+def test_sliding_has_an_inverse(pull: float) -> None:
+    for rest in np.linspace(0, 14, 29):
+        assert unslide(slide(rest, pull, 10.0), pull, 10.0) == pytest.approx(rest, abs=1e-9)
+    assert slide(0.0, pull, 10.0) == pull
+    assert slide(10.0, pull, 10.0) == 10.0
+
+
+@pytest.mark.parametrize("closure", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("pitch", [-20, 0, 15])
+def test_every_point_of_the_skin_is_found_again(pitch: float, closure: float) -> None:
+    met = set()
+    for number in range(5):
+        person = draw_subject([2, number])
+        curves = lid_curves(
+            person.lids,
+            person.eyeball,
+            gaze=Gaze(pitch, 5),
+            head_pose=FRONTAL,
+            closure=closure,
+        )
+        for x in np.linspace(-25, 25, 41):
+            for y in np.linspace(-20, 20, 61):
+                place = column_of(x)
+                sheet, material = material_at(curves, place, y)
+                met.add(sheet)
+                if sheet != OPEN:
+                    there, free = place_of(curves, sheet, place, material)
+                    assert there == pytest.approx(y, abs=1e-9)
+                    assert free
+    assert met >= {PLATE, ABOVE, BELOW}
+    assert (OPEN in met) == (closure < 1)
+
+
+def test_compiled_results_do_not_outlive_their_sources(tmp_path: Path) -> None:
+    kept = tmp_path / "__pycache__"
+    kept.mkdir()
+    for name, age in (("a.py", 5), ("b.py", 3)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, ns=(age * 10**9, age * 10**9))
+    for name, age in (("a.old.nbi", 4), ("b.new.nbi", 6), ("b.new.1.nbc", 1)):
+        (kept / name).touch()
+        os.utime(kept / name, ns=(age * 10**9, age * 10**9))
+    assert forget_older_results(tmp_path) == 1
+    assert sorted(p.name for p in kept.iterdir()) == ["b.new.1.nbc", "b.new.nbi"]
