@@ -34,6 +34,7 @@ LossName = Literal[
     "style",
     "gaze",
     "flow_smoothness",
+    "exact_flow",
     "cycle",
     "adversarial",
     "discriminator_gaze",
@@ -45,7 +46,8 @@ NEEDS_GAZE = frozenset({"gaze"})
 NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
 NEEDS_ESTIMATOR = frozenset({"gaze", "perceptual"})
 NEEDS_CYCLE = frozenset({"cycle"})
-ON_NO_PICTURE = frozenset({"flow_smoothness", "cycle"})
+NEEDS_EXACT_FLOW = frozenset({"exact_flow"})
+ON_NO_PICTURE = frozenset({"flow_smoothness", "exact_flow", "cycle"})
 """Losses that look at something else than one of the two pictures."""
 
 
@@ -56,7 +58,7 @@ class LossConfig:
     Attributes:
         name: which loss.
         weight: what it is multiplied with; 0 leaves it out.
-        picture: which picture it is put on (ignored by `flow_smoothness` and `cycle`).
+        picture: which picture it is put on (ignored by those in `ON_NO_PICTURE`).
     """
 
     name: LossName
@@ -238,6 +240,13 @@ class Config:
         same_method = network == "estimator" or self.method == other.method
         return same_method and all(
             getattr(self.models, name) == getattr(other.models, name) for name in settings
+        )
+
+    @property
+    def asks_for_exact_flow(self) -> bool:
+        """Whether a loss learns from the true flow between the pictures of a pair."""
+        return any(
+            loss.name in NEEDS_EXACT_FLOW for stage in self.stages.values() for loss in stage.active
         )
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:

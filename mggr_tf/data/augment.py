@@ -12,16 +12,22 @@ from mggr_tf.data.augment_config import Augmentation
 
 
 def augment_pair(
-    source: tf.Tensor, target: tf.Tensor, *, seed: tf.Tensor, how: Augmentation
-) -> tuple[tf.Tensor, tf.Tensor]:
+    source: tf.Tensor,
+    target: tf.Tensor,
+    *,
+    seed: tf.Tensor,
+    how: Augmentation,
+    codes: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
     """Changes both pictures in one and the same way.
 
     Args:
         source, target: [B, H, W, 3] uint8.
         seed: [2] integers.
+        codes: [B, H, W, 2] int8 codes of the flow between them; vectors stay, places move.
 
     Returns:
-        both as [B, H, W, 3] float32 in [-1, 1].
+        both pictures as [B, H, W, 3] float32 in [-1, 1], and the codes.
     """
     batch, height, width = source.shape[0], source.shape[1], source.shape[2]
     seeds = tf.random.experimental.stateless_split(seed, 4)
@@ -31,13 +37,14 @@ def augment_pair(
     both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
     if how.shift_px:
         both = _shift(both, seeds[3], how.shift_px, (height, width))
+        codes = None if codes is None else _shift(codes, seeds[3], how.shift_px, (height, width))
     middle = tf.reduce_mean(both[..., :3], [1, 2, 3], keepdims=True)
 
     def relight(image: tf.Tensor) -> tf.Tensor:
         contrasted = (image - middle) * gain + middle + light
         return tf.clip_by_value((contrasted + 1) * tint - 1, -1, 1)
 
-    return relight(both[..., :3]), relight(both[..., 3:])
+    return relight(both[..., :3]), relight(both[..., 3:]), codes
 
 
 def _shift(images: tf.Tensor, seed: tf.Tensor, limit: int, size: tuple[int, int]) -> tf.Tensor:

@@ -17,6 +17,7 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.data.flow_codes import PER_PIXEL, UNSEEN
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.gazemap import Gazemap
 
@@ -28,10 +29,12 @@ class PairTable:
     Attributes:
         members: [G, M] int32, indices of each group's patches, padded by repetition.
         counts: [G] int32, how many of them are real; at least 2.
+        groups: [G] int32, their numbers in the samples.
     """
 
     members: NDArray[np.int32]
     counts: NDArray[np.int32]
+    groups: NDArray[np.int32]
 
 
 def pair_table(samples: EyeSamples) -> PairTable:
@@ -40,8 +43,9 @@ def pair_table(samples: EyeSamples) -> PairTable:
     Raises:
         DataError: no group has two.
     """
-    groups = [np.flatnonzero(samples.group == g) for g in np.unique(samples.group)]
-    groups = [g for g in groups if len(g) >= 2]
+    numbers, counts = np.unique(samples.group, return_counts=True)
+    numbers = numbers[counts >= 2]
+    groups = [np.flatnonzero(samples.group == g) for g in numbers]
     if not groups:
         raise DataError(
             f"{samples.source}: no two patches share subject, side and head pose; "
@@ -49,7 +53,9 @@ def pair_table(samples: EyeSamples) -> PairTable:
         )
     width = max(len(g) for g in groups)
     members = np.stack([np.resize(g, width) for g in groups]).astype(np.int32)
-    return PairTable(members, np.asarray([len(g) for g in groups], np.int32))
+    return PairTable(
+        members, np.asarray([len(g) for g in groups], np.int32), numbers.astype(np.int32)
+    )
 
 
 def all_pairs(samples: EyeSamples, *, limit: int, seed: int) -> NDArray[np.int64]:
@@ -82,17 +88,29 @@ def pair_dataset(
     steps: tuple[int, int],
     augmentation: Augmentation,
     conventions: Conventions,
+    with_flow: bool = False,
 ) -> tf.data.Dataset:
     """Batches for steps [first, last).
 
     Each element is a dict of float32 tensors: eye and target [B, H, W, 3] in
     [-1, 1], gazemap [B, H, W, 2], delta and head_pose [B, 2], source_gaze and
-    target_gaze [B, 2] in degrees.
+    target_gaze [B, 2] in degrees. With `with_flow` also flow [B, H, W, 2] in pixels and
+    flow_seen [B, H, W], 1 where the flow is known, else 0.
+
+    Raises:
+        DataError: no group has two patches, or nobody knows their flow.
     """
+    if with_flow and samples.flows is None:
+        raise DataError(
+            f"{samples.source} does not say what moved where, which loss 'exact_flow' learns "
+            "from: train on `synthetic`, or give that loss weight 0"
+        )
     table = pair_table(samples)
     images = tf.constant(samples.images)
     gaze, head = tf.constant(samples.gaze_deg), tf.constant(samples.head_deg)
     members, counts = tf.constant(table.members), tf.constant(table.counts)
+    numbers = tf.constant(table.groups)
+    flows = tf.constant(samples.flows) if with_flow else None
     gazemap = Gazemap(
         size_px=conventions.patch_size,
         k=conventions.gazemap_k,
@@ -108,9 +126,14 @@ def pair_dataset(
         second = (first + stride) % tf.gather(counts, group)
         source = tf.gather_nd(members, tf.stack([group, first], 1))
         target = tf.gather_nd(members, tf.stack([group, second], 1))
-        eye, real = augment_pair(
-            tf.gather(images, source), tf.gather(images, target), seed=seeds[3], how=augmentation
+        eye, real, moved = augment_pair(
+            tf.gather(images, source),
+            tf.gather(images, target),
+            seed=seeds[3],
+            how=augmentation,
+            codes=None if flows is None else _codes(flows, numbers, group, first, second),
         )
+        flow = {} if moved is None else _flow_of(moved)
         source_deg, target_deg = tf.gather(gaze, source), tf.gather(gaze, target)
         return {
             "eye": eye,
@@ -120,6 +143,7 @@ def pair_dataset(
             "head_pose": tf.gather(head, source) / conventions.head_pose_scale_deg,
             "source_gaze": source_deg,
             "target_gaze": target_deg,
+            **flow,
         }
 
     return (
@@ -127,6 +151,19 @@ def pair_dataset(
         .map(draw, num_parallel_calls=1, deterministic=True)
         .prefetch(2)
     )
+
+
+def _codes(
+    flows: tf.Tensor, numbers: tf.Tensor, group: tf.Tensor, first: tf.Tensor, second: tf.Tensor
+) -> tf.Tensor:
+    """[B, H, W, 2] codes of each pair's flow."""
+    return tf.gather_nd(flows, tf.stack([tf.gather(numbers, group), first, second], 1))
+
+
+def _flow_of(codes: tf.Tensor) -> dict[str, tf.Tensor]:
+    known = tf.cast(codes[..., :1] != UNSEEN, tf.float32)
+    flow = tf.cast(codes, tf.float32) / PER_PIXEL * known
+    return {"flow": flow, "flow_seen": known[..., 0]}
 
 
 def _uniform(batch: int, seed: tf.Tensor, below: tf.Tensor) -> tf.Tensor:

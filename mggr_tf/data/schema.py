@@ -33,6 +33,8 @@ class EyeSamples:
             pose (to within a bin, where head poses were measured).
         source: where they come from, for the record.
         licence: what may be done with what is trained on them.
+        flows: [G, P, P, H, W, 2] int8 `flow_codes`: how picture j of group g is read out of
+            picture i, both counted in the order of the samples; None where nobody knows.
     """
 
     images: NDArray[np.uint8]
@@ -42,6 +44,7 @@ class EyeSamples:
     group: NDArray[np.int32]
     source: str
     licence: str
+    flows: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress, from_counts
 from mggr_tf.config import Config
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
+from mggr_tf.data.flow_codes import mirrored_codes
 from mggr_tf.data.readers import scan_source
 from mggr_tf.data.scan import samples_of
 from mggr_tf.data.schema import EyeSamples, make_samples
-from mggr_tf.data.synthetic import draw_samples
+from mggr_tf.data.synthetic import SyntheticSamples, draw_samples
+from mggr_tf.data.synthetic.samples import SIDES
 
 SYNTHETIC = "synthetic"
 
@@ -107,10 +111,11 @@ def _drawn(config: Config, progress: Progress) -> EyeSamples:
             subjects=how.subjects,
             per_group=how.per_group,
             seed=how.seed,
+            with_flow=config.asks_for_exact_flow,
             workers=_workers(how.subjects),
             progress=from_counts(advance),
         )
-    return make_samples(
+    samples = make_samples(
         drawn.images,
         gaze_deg=drawn.gaze_deg,
         head_deg=drawn.head_deg,
@@ -119,3 +124,17 @@ def _drawn(config: Config, progress: Progress) -> EyeSamples:
         source=f"synthetic, seed {how.seed}",
         licence=SYNTHETIC_LICENCE,
     )
+    return samples if drawn.flows is None else replace(samples, flows=_flows_of(drawn, samples))
+
+
+def _flows_of(drawn: SyntheticSamples, samples: EyeSamples) -> NDArray[np.int8]:
+    """[G, P, P, H, W, 2] by the samples' group numbers, and all of the canonical side."""
+    assert drawn.flows is not None
+    per_group = drawn.flows.shape[1]
+    flows = np.empty_like(drawn.flows)
+    canonical = SIDES.index(Conventions().canonical_side)
+    for block, codes in enumerate(drawn.flows):
+        first = block * per_group
+        mirrored = drawn.side[first] != canonical
+        flows[samples.group[first]] = mirrored_codes(codes) if mirrored else codes
+    return flows

@@ -20,6 +20,8 @@ import tensorflow as tf
 from mggr_tf.config import LossName
 from mggr_tf.models.stlpips import alex_distance, feature_distance
 
+_ROUND_PX = 0.01
+
 
 @dataclass(frozen=True)
 class LossContext:
@@ -30,6 +32,8 @@ class LossContext:
         picture: [B, H, W, 3], the picture that the loss is put on.
         target: [B, H, W, 3], the real picture of the target gaze.
         flow: [B, H, W, 2], pixels.
+        exact_flow: [B, H, W, 2], pixels, the true one; None where no loss asks for it.
+        flow_seen: [B, H, W], 1 where the true flow is known, else 0; likewise.
         target_gaze: [B, 2], network units.
         features: frozen feature maps of (a view of) the picture, by name.
         target_features: the same of the target.
@@ -54,6 +58,8 @@ class LossContext:
     verdict: Mapping[str, tf.Tensor]
     seen_gaze: tf.Tensor | None = None
     cycled: tf.Tensor | None = None
+    exact_flow: tf.Tensor | None = None
+    flow_seen: tf.Tensor | None = None
 
     def maps(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Feature maps of the picture and of the target, level by level."""
@@ -131,6 +137,14 @@ def flow_smoothness(context: LossContext) -> tf.Tensor:
     return across + down
 
 
+def exact_flow(context: LossContext) -> tf.Tensor:
+    """Mean distance of the flow from the true one where that is known, pixels, [B]."""
+    square = tf.reduce_sum(tf.square(context.flow - context.exact_flow), -1)
+    off = tf.sqrt(square + _ROUND_PX**2) - _ROUND_PX  # rounded at zero, where a root has no slope
+    known = tf.reduce_sum(context.flow_seen, [1, 2]) + 1.0
+    return tf.reduce_sum(off * context.flow_seen, [1, 2]) / known
+
+
 def adversarial(context: LossContext) -> tf.Tensor:
     """Generator's side of either game [2]: minus the score, [B]."""
     return -_mean(context.verdict["realness"])
@@ -156,6 +170,7 @@ LOSSES: dict[LossName, Callable[[LossContext], tf.Tensor]] = {
     "style": style,
     "gaze": gaze,
     "flow_smoothness": flow_smoothness,
+    "exact_flow": exact_flow,
     "cycle": cycle,
     "adversarial": adversarial,
     "discriminator_gaze": discriminator_gaze,

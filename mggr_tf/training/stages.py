@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.progress import Progress
-from mggr_tf.config import STAGES, Stage
+from mggr_tf.config import NEEDS_EXACT_FLOW, STAGES, Stage
 from mggr_tf.data.pairs import all_pairs, pair_dataset
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
@@ -187,6 +187,7 @@ class _StageTrainer:
                 seed=_stage_seed(self._run.config.seed, self._stage),
                 steps=(first * replicas, last * replicas),
                 augmentation=self._config.augmentation,
+                with_flow=any(loss.name in NEEDS_EXACT_FLOW for loss in self._config.active),
                 conventions=self._run.config.conventions,
             )
 

@@ -244,6 +244,8 @@ class RedirectionStep:
             verdict=verdict,
             seen_gaze=seen_gaze,
             cycled=cycled,
+            exact_flow=batch.get("flow"),
+            flow_seen=batch.get("flow_seen"),
         )
 
     def _average(self) -> None:

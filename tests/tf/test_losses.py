@@ -21,6 +21,8 @@ def context(**changes):
         "picture": picture,
         "target": picture,
         "flow": tf.zeros([2, 16, 16, 2]),
+        "exact_flow": tf.zeros([2, 16, 16, 2]),
+        "flow_seen": tf.ones([2, 16, 16]),
         "target_gaze": gaze,
         "seen_gaze": gaze,
         "features": features,
@@ -54,6 +56,18 @@ def test_gaze_is_the_squared_error_of_the_estimator():
 def test_flow_smoothness_of_a_ramp_is_its_slope():
     ramp = tf.broadcast_to(tf.range(16, dtype=tf.float32)[None, None, :, None] * 3, [2, 16, 16, 2])
     np.testing.assert_allclose(LOSSES["flow_smoothness"](context(flow=ramp)), 3)
+
+
+def test_exact_flow_counts_where_it_is_known_alone():
+    off = np.zeros((2, 16, 16, 2), np.float32)
+    off[:, :8] = (3.0, -4.0)
+    off[:, 8:] = 100.0
+    seen = np.zeros((2, 16, 16), np.float32)
+    seen[:, :8] = 1.0
+    value = LOSSES["exact_flow"](context(flow=tf.constant(off), flow_seen=tf.constant(seen)))
+    np.testing.assert_allclose(value, 5.0 * 128 / 129, rtol=0.01)
+    nothing = LOSSES["exact_flow"](context(flow=tf.constant(off), flow_seen=tf.zeros([2, 16, 16])))
+    np.testing.assert_allclose(nothing, 0)
 
 
 def test_perceptual_does_not_depend_on_the_features_scale():

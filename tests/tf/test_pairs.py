@@ -10,10 +10,15 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.gazemap import draw_gazemap
 from mggr_edge.network_io import redirector_inputs
+from mggr_edge.progress import no_progress
+from mggr_tf.config_files import load_config
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.data.flow_codes import UNSEEN, flow_codes, mirrored_codes
 from mggr_tf.data.pairs import all_pairs, pair_dataset
+from mggr_tf.data.source import open_samples
 from mggr_tf.models.gazemap import Gazemap
+from mggr_tf.models.warp import BackwardWarp
 
 NONE = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0)
 
@@ -86,10 +91,73 @@ def test_lonely_patches_are_refused(samples):
 def test_augmentation_treats_both_pictures_alike(samples):
     same = tf.constant(samples.images[:6])
     strong = Augmentation(brightness=0.3, contrast=0.5, colour=0.2, shift_px=5)
-    first, second = augment_pair(same, same, seed=tf.constant([1, 2]), how=strong)
+    first, second, _ = augment_pair(same, same, seed=tf.constant([1, 2]), how=strong)
     np.testing.assert_array_equal(first, second)
     assert not np.allclose(first, same.numpy() / 127.5 - 1, atol=0.05)
     assert np.abs(first).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def followed():
+    """Drawn eyes of both sides, with the flow between them."""
+    config = load_config(
+        "mggr-edge",
+        changes=[
+            "synthetic={subjects: 6, per_group: 3, seed: 4}",
+            "stages.joint.losses=[{name: exact_flow, weight: 1.0}]",
+        ],
+    )
+    return open_samples(
+        "synthetic", config=config, subjects=None, progress=no_progress, say=lambda _: None
+    )
+
+
+def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):
+    """Of lit pictures of either side, shifted as in training: shadows change, places fit."""
+    warp = BackwardWarp("bilinear")
+    made = pair_dataset(
+        followed,
+        batch=32,
+        seed=1,
+        steps=(0, 4),
+        augmentation=Augmentation(brightness=0, contrast=0, colour=0, shift_px=3),
+        conventions=Conventions(),
+        with_flow=True,
+    )
+    carried, copied, turned = [], [], []
+    for batch in made:
+        seen = batch["flow_seen"][..., None]
+        picture = warp([batch["eye"], batch["flow"]])
+        wrong_way = warp([batch["eye"], -batch["flow"]])
+        for errors, image in ((carried, picture), (copied, batch["eye"]), (turned, wrong_way)):
+            off = tf.reduce_sum(tf.abs(image - batch["target"]) * seen)
+            errors.append(float(off / tf.reduce_sum(seen)))
+        assert 0.8 < float(tf.reduce_mean(seen)) < 1
+    assert np.mean(carried) < 0.65 * np.mean(copied)
+    assert np.mean(carried) < 0.5 * np.mean(turned)
+
+
+def test_flow_that_nobody_knows_is_refused(samples):
+    with pytest.raises(DataError, match="train on `synthetic`, or give that loss weight 0"):
+        pair_dataset(
+            samples,
+            batch=2,
+            seed=1,
+            steps=(0, 1),
+            augmentation=NONE,
+            conventions=Conventions(),
+            with_flow=True,
+        )
+
+
+def test_flow_codes_keep_what_fits_and_mirror():
+    flow = np.array([[[1.03, -2.0], [15.8, 0.0], [0.0, 16.0], [4.0, 4.0]]], np.float32)
+    codes = flow_codes(flow, np.array([[True, True, True, False]]))
+    expected = [[[8, -16], [126, 0], [UNSEEN, UNSEEN], [UNSEEN, UNSEEN]]]
+    np.testing.assert_array_equal(codes, expected)
+    mirrored = [[[UNSEEN, UNSEEN], [UNSEEN, UNSEEN], [-126, 0], [-8, -16]]]
+    np.testing.assert_array_equal(mirrored_codes(codes), mirrored)
+    np.testing.assert_array_equal(mirrored_codes(mirrored_codes(codes)), codes)
 
 
 @settings(max_examples=25, deadline=None)

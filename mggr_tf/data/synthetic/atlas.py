@@ -25,7 +25,7 @@ from mggr_tf.data.synthetic.lid_curves import (
     LidCurves,
     lid_curves,
 )
-from mggr_tf.data.synthetic.subject import Hair, Makeup, Skin, Subject
+from mggr_tf.data.synthetic.subject import Eyeball, Hair, Lids, Makeup, Skin, Subject
 
 X_MM, Y_MM = 36.0, 32.0
 """The atlas spans [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
@@ -46,17 +46,30 @@ def skin_colour(skin: Skin) -> NDArray[np.float32]:
     return _BASE * np.exp(-skin.melanin * _MELANIN_ABSORBS - skin.blood * _BLOOD_ABSORBS)
 
 
-@lru_cache(maxsize=4)
 def skin_atlas(subject: Subject) -> NDArray[np.float32]:
     """[H, W, 3] linear reflectance; row 0 is y = Y_MM, column 0 is x = -X_MM."""
-    rest = lid_curves(subject.lids, subject.eyeball, gaze=Gaze(0, 0), head_pose=Gaze(0, 0))
-    rng = np.random.default_rng([subject.texture_seed, 0])
+    return _atlas_of(
+        subject.skin,
+        subject.lids,
+        subject.eyeball,
+        subject.hair,
+        subject.makeup,
+        subject.texture_seed,
+    )
+
+
+@lru_cache(maxsize=4)
+def _atlas_of(
+    skin: Skin, lids: Lids, eyeball: Eyeball, hair: Hair, makeup: Makeup, texture_seed: int
+) -> NDArray[np.float32]:
+    rest = lid_curves(lids, eyeball, gaze=Gaze(0, 0), head_pose=Gaze(0, 0))
+    rng = np.random.default_rng([texture_seed, 0])
     x, y = _grid()
     above, below = _from_margins(rest, x, y)
-    colour = _pigments(subject.skin, rng, np.maximum(np.maximum(above, below), 0))
-    _put_on(colour, subject.makeup, rest, x, y)
-    brow = brow_cover(subject.hair, rng)[..., None]
-    colour += brow * (np.asarray(subject.hair.colour, np.float32) - colour)
+    colour = _pigments(skin, rng, np.maximum(np.maximum(above, below), 0))
+    _put_on(colour, makeup, rest, x, y)
+    brow = brow_cover(hair, rng)[..., None]
+    colour += brow * (np.asarray(hair.colour, np.float32) - colour)
     return np.ascontiguousarray(colour, np.float32)
 
 

@@ -51,6 +51,11 @@ def draw_subject(seed: int | Sequence[int]) -> Subject:
     )
 
 
+def draw_light(seed: int | Sequence[int]) -> Light:
+    """Draws a light to stand in."""
+    return _draw_light(np.random.default_rng(seed))
+
+
 def _draw_skin(rng: np.random.Generator, melanin: float) -> Skin:
     return Skin(
         melanin=melanin,

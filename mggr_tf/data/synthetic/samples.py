@@ -6,8 +6,9 @@ differ in gaze and in the camera's noise only, so any two of it are a pair.
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_SIZE_PX
-from mggr_tf.data.synthetic.population import draw_subject
-from mggr_tf.data.synthetic.render import render_eye
+from mggr_tf.data.flow_codes import flow_codes
+from mggr_tf.data.synthetic.population import draw_light, draw_subject
+from mggr_tf.data.synthetic.render import RenderedEye, flow_between, render_eye
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """`SyntheticSamples.side` is an index into this."""
@@ -42,6 +44,8 @@ class SyntheticSamples:
         head_deg: [N, 2] float32 (pitch, yaw); equal within a group.
         side: [N] int8, 0 the subject's right eye, 1 the left.
         subject: [N] int32, from 0.
+        flows: [G, P, P, 64, 64, 2] int8 `flow_codes`: how picture j of group g is read out of
+            its picture i; groups follow each other as in the rows above. None where not asked for.
     """
 
     images: NDArray[np.uint8]
@@ -49,6 +53,7 @@ class SyntheticSamples:
     head_deg: NDArray[np.float32]
     side: NDArray[np.int8]
     subject: NDArray[np.int32]
+    flows: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,6 +67,7 @@ class _Order:
     per_group: int
     heads: int
     seed: int
+    with_flow: bool
 
 
 def draw_samples(
@@ -70,6 +76,7 @@ def draw_samples(
     per_group: int,
     seed: int,
     heads: int = 3,
+    with_flow: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SyntheticSamples:
@@ -83,7 +90,8 @@ def draw_samples(
         subjects: number of people.
         per_group: pictures of one person, side and head pose; 2 make a pair.
         seed: of everything.
-        heads: head poses per person and side.
+        heads: head poses per person and side, each under a light of its own.
+        with_flow: also follow every point from each picture of a group to each other.
         workers: processes. More than one starts them by `spawn`, so the calling
             script needs its `if __name__ == "__main__"`.
         progress: called after each person.
@@ -94,7 +102,7 @@ def draw_samples(
     for name, value in (("subjects", subjects), ("per_group", per_group), ("heads", heads)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    orders = [_Order(index, per_group, heads, seed) for index in range(subjects)]
+    orders = [_Order(index, per_group, heads, seed, with_flow) for index in range(subjects)]
     of_one = 2 * heads * per_group
     total = subjects * of_one
     samples = SyntheticSamples(
@@ -103,23 +111,28 @@ def draw_samples(
         head_deg=np.empty((total, 2), np.float32),
         side=np.empty(total, np.int8),
         subject=np.empty(total, np.int32),
+        flows=_room_for_flows(2 * heads * subjects, per_group) if with_flow else None,
     )
     with _mapped(orders, workers) as drawn:
-        for index, (images, gaze_deg, head_deg, side) in enumerate(drawn):
+        for index, person in enumerate(drawn):
             rows = slice(index * of_one, (index + 1) * of_one)
-            samples.images[rows], samples.side[rows] = images, side
-            samples.gaze_deg[rows], samples.head_deg[rows] = gaze_deg, head_deg
+            samples.images[rows], samples.side[rows] = person.images, person.side
+            samples.gaze_deg[rows], samples.head_deg[rows] = person.gaze_deg, person.head_deg
             samples.subject[rows] = index
+            if samples.flows is not None:
+                samples.flows[index * 2 * heads : (index + 1) * 2 * heads] = person.flows
             if progress is not None:
                 progress((index + 1) * of_one, total)
     return samples
 
 
-_Drawn = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int8]]
+def _room_for_flows(groups: int, per_group: int) -> NDArray[np.int8]:
+    size = DEFAULT_SIZE_PX
+    return np.empty((groups, per_group, per_group, size, size, 2), np.int8)
 
 
 @contextmanager
-def _mapped(orders: list[_Order], workers: int) -> Iterator[Iterator[_Drawn]]:
+def _mapped(orders: list[_Order], workers: int) -> Iterator[Iterator[SyntheticSamples]]:
     if workers <= 1:
         yield map(_draw_person, orders)
         return
@@ -133,36 +146,49 @@ def _use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _draw_person(order: _Order) -> _Drawn:
+def _draw_person(order: _Order) -> SyntheticSamples:
     person = draw_subject([order.seed, order.subject])
     rng = np.random.default_rng([order.seed, order.subject, 1])
     head_deg = _spread(rng, order.heads, HEAD_PITCH_RANGE_DEG, HEAD_YAW_RANGE_DEG)
-    images: list[NDArray[np.uint8]] = []
-    gazes: list[NDArray[np.float32]] = []
-    heads: list[NDArray[np.float32]] = []
-    sides: list[int] = []
-    for side_index, side in enumerate(SIDES):
-        subject = person if side == "right" else person.other_eye()
-        for head in head_deg:
-            for gaze in _spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG):
-                noise = [order.seed, order.subject, 2, len(images)]
-                eye = render_eye(
-                    subject,
+    eyes: list[RenderedEye] = []
+    flows = []
+    for side in SIDES:
+        for number, head in enumerate(head_deg):
+            light = draw_light([order.seed, order.subject, 3, number])
+            lit = dataclasses.replace(person, light=light)
+            group = [
+                render_eye(
+                    lit if side == "right" else lit.other_eye(),
                     gaze=Gaze.from_array(gaze),
                     head_pose=Gaze.from_array(head),
                     side=side,
-                    seed=noise,
+                    seed=[order.seed, order.subject, 2, len(eyes) + index],
                 )
-                images.append(eye.image)
-                gazes.append(gaze)
-                heads.append(head)
-                sides.append(side_index)
-    return (
-        np.stack(images),
-        np.asarray(gazes, np.float32),
-        np.asarray(heads, np.float32),
-        np.asarray(sides, np.int8),
+                for index, gaze in enumerate(
+                    _spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG)
+                )
+            ]
+            eyes += group
+            if order.with_flow:
+                flows.append(_flows_within(group))
+    return SyntheticSamples(
+        images=np.stack([eye.image for eye in eyes]),
+        gaze_deg=np.stack([eye.gaze.array() for eye in eyes]),
+        head_deg=np.stack([eye.head_pose.array() for eye in eyes]),
+        side=np.asarray([SIDES.index(eye.side) for eye in eyes], np.int8),
+        subject=np.full(len(eyes), order.subject, np.int32),
+        flows=np.stack(flows) if flows else None,
     )
+
+
+def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
+    """[P, P, H, W, 2] codes from each picture of a group to each other one."""
+    codes = _room_for_flows(1, len(group))[0]
+    for i, source in enumerate(group):
+        for j, target in enumerate(group):
+            found = flow_between(source, target)
+            codes[i, j] = flow_codes(found.flow, found.seen)
+    return codes
 
 
 def _spread(
