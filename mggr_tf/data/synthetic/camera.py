@@ -12,6 +12,8 @@ from mggr_tf.data.synthetic.subject import Subject
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
 _MIDDLE_GREY = 0.46
+_LARGE_PX = 300
+"""From here on a picture is a frame, whose pixels are the camera's own."""
 
 
 def develop(
@@ -20,29 +22,29 @@ def develop(
     """Takes the picture.
 
     Args:
-        linear: [n, n, 3] linear RGB at `OVERSAMPLING` times the patch's size.
+        linear: [H, W, 3] linear RGB at `OVERSAMPLING` times the picture's size.
         rng: the noise of this one picture.
 
     Returns:
-        [n / OVERSAMPLING, n / OVERSAMPLING, 3] uint8.
+        [H / OVERSAMPLING, W / OVERSAMPLING, 3] uint8.
     """
     camera = subject.camera
-    size = linear.shape[0] // OVERSAMPLING
+    height, width = (side // OVERSAMPLING for side in linear.shape[:2])
     gains = (_exposure(subject) * np.asarray(camera.white_balance)).astype(np.float32)
-    sharp = max(1, round(camera.resolution * size))
-    small = cv2.resize(linear, (sharp, sharp), interpolation=cv2.INTER_AREA)
+    sharp = tuple(max(1, round(camera.resolution * side)) for side in (width, height))
+    small = cv2.resize(linear, sharp, interpolation=cv2.INTER_AREA)
     small *= gains
-    blur_px = camera.blur_px * size / 64
+    blur_px = camera.blur_px * height / 64 if height < _LARGE_PX else camera.blur_px
     if blur_px > 0.2:
         small = cv2.GaussianBlur(small, (0, 0), blur_px)
     # A film's shoulder keeps highlights from clipping hard; 1 / 2.2 is the display's gamma.
     tone = (1 - np.exp(-1.25 * np.maximum(small, 0))) ** np.float32(1 / 2.2)
     tone = _with_contrast(tone, camera.contrast)
-    grain = rng.standard_normal((sharp, sharp, 4), dtype=np.float32)
+    grain = rng.standard_normal((*tone.shape[:2], 4), dtype=np.float32)
     tone = 255 * tone
     tone += np.float32(camera.noise) * (0.8 * grain[..., :1] + 0.5 * grain[..., 1:])
-    if sharp != size:
-        tone = cv2.resize(tone, (size, size), interpolation=cv2.INTER_CUBIC)
+    if sharp != (width, height):
+        tone = cv2.resize(tone, (width, height), interpolation=cv2.INTER_CUBIC)
     picture = np.clip(tone + 0.5, 0, 255).astype(np.uint8)
     return _stored(picture, camera.jpeg) if camera.jpeg else picture
 

@@ -52,7 +52,7 @@ def paint_skin(
     shade, gloss = 1.0, 0.0
     if look.lit > 0:
         shade = _shade_of_skin(curves, place, met, above, below, look)
-        gloss = look.shine * smooth_step(shade, 0.65, 1.0)
+        gloss = look.shine * smooth_step(shade, 0.6, 1.15)
     colour[0] = red * shade + gloss
     colour[1] = green * shade + gloss
     colour[2] = blue * shade + gloss

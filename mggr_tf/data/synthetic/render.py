@@ -23,7 +23,7 @@ from mggr_tf.data.synthetic.face import Face, face_height
 from mggr_tf.data.synthetic.flow import ExactFlow, Moment, Sight, exact_flow, label_map
 from mggr_tf.data.synthetic.globe import IRIS_PLANE, look
 from mggr_tf.data.synthetic.lashes import lash_cover
-from mggr_tf.data.synthetic.layout import View, lay_crop
+from mggr_tf.data.synthetic.layout import OVERSAMPLING, View, lay_crop
 from mggr_tf.data.synthetic.lid_curves import (
     GRID_MM,
     LOWER,
@@ -156,6 +156,37 @@ def render_eye(
         openness=_openness(*margins),
         moment=moment,
     )
+
+
+def draw_region(
+    subject: Subject,
+    *,
+    gaze: Gaze,
+    head_pose: Gaze,
+    closure: float,
+    reach_mm: float,
+    px_per_mm: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The right eye and what is round it, in linear light, for a larger picture.
+
+    Returns:
+        [n, n, 3] linear RGB with the eyeball's centre in its middle, and the lids' outline
+        [N, 2] in its pixels.
+    """
+    sitting = sitting_of(subject, head_pose)
+    curves = lid_curves(
+        subject.lids, subject.eyeball, gaze=gaze, head_pose=head_pose, closure=closure
+    )
+    margins = _margins_mm(curves, subject, sitting.face)
+    size_px = 2 * OVERSAMPLING * round(reach_mm * px_per_mm / OVERSAMPLING)
+    middle = (size_px - 1) / 2
+    view = View(sitting.rotation, px_per_mm, (middle, middle), size_px)
+    ball = subject.eyeball
+    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head_pose=head_pose)
+    moment = Moment(Sight(px_per_mm, middle, middle), curves, globe)
+    linear = _painted(subject, sitting, view, moment, margins, lit=True)
+    outline = view.project(np.concatenate([margins[0], margins[1][-2:0:-1]]))
+    return linear, outline
 
 
 def flow_between(source: RenderedEye, target: RenderedEye) -> ExactFlow:

@@ -29,7 +29,7 @@ _COARSER = 3
 _WRAP = 0.25
 """Skin scatters: light reaches a little round the bend."""
 
-_MIDLINE_MM = 31.0
+MIDLINE_MM = 31.0
 """The face's middle from the eyeball's centre; half the distance between the pupils."""
 
 X, Y, DIRECT, SLOPE, HOLLOW, SHADOW = range(6)
@@ -77,7 +77,7 @@ def sitting_of(subject: Subject, head_pose: Gaze) -> Sitting:
     atlas = skin_atlas(subject)
     coarse = (atlas.shape[1] // _COARSER, atlas.shape[0] // _COARSER)
     stands = 12.0 + skin.nose_mm
-    ridge = np.array([[_MIDLINE_MM, 12.0, stands], [_MIDLINE_MM, -34.0, stands + 22.0]])
+    ridge = np.array([[MIDLINE_MM, 12.0, stands], [MIDLINE_MM, -34.0, stands + 22.0]])
     return Sitting(
         rotation=rotation,
         face=face,
@@ -153,7 +153,7 @@ def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float3
     depth = np.float32(0.055 * skin.socket_mm)
     socket = np.exp(-((y - 5 - 0.15 * x) ** 2) / np.float32(2 * 8.0**2))
     to_nose = 0.65 + 0.35 * _ramp(x, -16, 16)
-    return hollow * (1 - depth * socket * to_nose) * (1 + 0.25 * _ramp(-y, 3, 20))
+    return hollow * (1 - depth * socket * to_nose) * (1 + 0.15 * _ramp(-y, 3, 20))
 
 
 @compiled
