@@ -45,7 +45,7 @@ def face_height(face: Face, x: float, y: float) -> float:
         6.0
         + face.socket_mm * smooth_step(y - 0.12 * x, 3.0, 17.0)
         + face.nose_mm * smooth_step(x + 0.25 * y, 9.0, 25.0)
-        + face.cheek_mm * smooth_step(-y - 0.15 * x, 5.0, 24.0)
+        + face.cheek_mm * smooth_step(-y - 0.4 * x, 5.0, 24.0)
         - face.temple_mm * smooth_step(-x, 14.0, 30.0)
     )
     # The globe bulges under the lids and ends in the socket's rim.

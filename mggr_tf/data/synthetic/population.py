@@ -60,11 +60,11 @@ def _draw_skin(rng: np.random.Generator, melanin: float) -> Skin:
     return Skin(
         melanin=melanin,
         blood=float(rng.uniform(0.22, 0.36)),
-        dark_ring=float(rng.uniform(0.15, 1.0)),
+        dark_ring=float(rng.uniform(0.05, 0.7)),
         mottle=float(rng.uniform(0.01, 0.05)),
         pores=float(rng.uniform(0.005, 0.03)),
         socket_mm=float(rng.uniform(3.0, 9.5)),
-        bag_mm=float(rng.uniform(0.0, 1.6)),
+        bag_mm=float(rng.uniform(0.0, 1.3)),
         nose_mm=float(rng.uniform(3.0, 10.0)),
         shine=float(rng.uniform(0.0, 0.035)),
         cheek_mm=float(rng.uniform(2.5, 6.5)),
@@ -98,7 +98,7 @@ def _draw_eyeball(rng: np.random.Generator, melanin: float) -> Eyeball:
     colour = np.array(_IRIS_COLOURS[str(rng.choice(names, p=weights / weights.sum()))][1])
     colour = colour * rng.uniform(0.5, 1.25) * rng.uniform(0.88, 1.12, 3)
     yellow = rng.uniform(0.0, 0.16)
-    white = rng.uniform(0.21, 0.35)
+    white = rng.uniform(0.17, 0.32)
     radius_mm = rng.uniform(11.7, 12.3)
     iris_mm = rng.uniform(5.6, 6.3)
     return Eyeball(
@@ -214,14 +214,14 @@ _MORE_EMITTERS = ((_draw_fill, 0.35), (_draw_window, 0.25), (_draw_screen, 0.3))
 def _draw_camera(rng: np.random.Generator) -> Camera:
     warmth = rng.normal(0.09, 0.07)
     return Camera(
-        exposure=float(rng.uniform(0.20, 0.50)),
+        exposure=float(rng.uniform(0.22, 0.58)),
         white_balance=_colour(np.exp([warmth, rng.normal(0, 0.03), -0.06 - 1.2 * warmth])),
-        contrast=float(rng.uniform(1.1, 1.6)),
+        contrast=float(rng.uniform(1.1, 1.75)),
         blur_px=float(rng.uniform(0.1, 0.65)),
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.0, 1.42)),
+        zoom=float(rng.uniform(1.05, 1.5)),
         shift_px=(float(rng.normal(0, 0.9)), float(rng.normal(0, 0.9))),
         drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(-0.04, 0.04))),
         jitter_px=float(rng.uniform(0.1, 0.8)),
