@@ -25,7 +25,8 @@ class Plan:
         train: subjects that everything is trained on.
         report: subjects that everything is scored on.
         minutes: for each method, all its stages together.
-        ablation_minutes: for each of MGGR's ablations, and for their control.
+        ablation_minutes: for each of MGGR's ablations, for their control, and for the
+            rivals at their published size, which no such budget trains to their end.
         judge_steps: for each judge.
         folds: into how many parts the reported subjects are cut. With one, a single
             judge is trained on `train`; with more, each part has a judge that was
@@ -55,7 +56,7 @@ class Plan:
 
     def minutes_of(self, entrant: Entrant) -> float:
         """An entrant's budget."""
-        return self.ablation_minutes if entrant.group == "ablation" else self.minutes
+        return self.minutes if entrant.group == "method" else self.ablation_minutes
 
     def report_folds(self) -> tuple[tuple[str, ...], ...]:
         """The reported subjects, each in one fold."""

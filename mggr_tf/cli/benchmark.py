@@ -35,7 +35,7 @@ _INTERRUPTED = 130
     default=20.0,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Budget of each ablation and of their control.",
+    help="Budget of each ablation, of their control, and of each rival at its published size.",
 )
 @click.option("--judge-steps", default=5000, show_default=True, type=click.IntRange(min=1))
 @click.option(
