@@ -389,6 +389,15 @@ def test_samples_come_in_groups() -> None:
     np.testing.assert_array_equal(strips, np.tile([0, 1, 2, 3], (12, 1)))
 
 
+def test_some_groups_hold_their_lids_half_closed() -> None:
+    samples = draw_samples(subjects=24, per_group=2, heads=3, seed=2)
+    closure = samples.closure.reshape(-1, 2)
+    np.testing.assert_array_equal(closure[:, 0], closure[:, 1])
+    share = (closure[:, 0] > 0).mean()
+    assert 0.05 < share < 0.3
+    assert closure.max() <= 0.65
+
+
 def test_samples_of_one_group_differ_in_the_eye_alone() -> None:
     samples = draw_samples(subjects=6, per_group=2, heads=1, seed=2)
     pairs = samples.images.reshape(12, 2, 64, 64, 3).astype(int)

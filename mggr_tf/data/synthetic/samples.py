@@ -1,7 +1,8 @@
 """Synthetic patches in memory, for training: people x sides x head poses x gazes.
 
-A group is one person, one side, one head pose, under one light; its pictures
-differ in gaze and in the camera's noise only, so any two of it are a pair.
+A group is one person, one side, one head pose, under one light, with lids held equally
+open; its pictures differ in gaze and in the camera's noise only, so any two of it are a
+pair. Some groups are of tired eyes: a redirector must not open them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ PITCH_RANGE_DEG = 15.0
 YAW_RANGE_DEG = 20.0
 HEAD_PITCH_RANGE_DEG = 15.0
 HEAD_YAW_RANGE_DEG = 30.0
+HALF_CLOSED_SHARE = 0.15
+HALF_CLOSED_RANGE = (0.2, 0.65)
+"""How many groups have lids that are partly closed, and by how much."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) pictures."""
@@ -44,6 +48,7 @@ class SyntheticSamples:
         head_deg: [N, 2] float32 (pitch, yaw); equal within a group.
         side: [N] int8, 0 the subject's right eye, 1 the left.
         subject: [N] int32, from 0.
+        closure: [N] float32, 0 as open as the gaze has it, 1 closed; equal within a group.
         flows: [G, P, P, 64, 64, 2] int8 `flow_codes`: how picture j of group g is read out of
             its picture i; groups follow each other as in the rows above. None where not asked for.
     """
@@ -53,6 +58,7 @@ class SyntheticSamples:
     head_deg: NDArray[np.float32]
     side: NDArray[np.int8]
     subject: NDArray[np.int32]
+    closure: NDArray[np.float32]
     flows: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
@@ -111,6 +117,7 @@ def draw_samples(
         head_deg=np.empty((total, 2), np.float32),
         side=np.empty(total, np.int8),
         subject=np.empty(total, np.int32),
+        closure=np.empty(total, np.float32),
         flows=_room_for_flows(2 * heads * subjects, per_group) if with_flow else None,
     )
     with _mapped(orders, workers) as drawn:
@@ -118,7 +125,7 @@ def draw_samples(
             rows = slice(index * of_one, (index + 1) * of_one)
             samples.images[rows], samples.side[rows] = person.images, person.side
             samples.gaze_deg[rows], samples.head_deg[rows] = person.gaze_deg, person.head_deg
-            samples.subject[rows] = index
+            samples.subject[rows], samples.closure[rows] = index, person.closure
             if samples.flows is not None:
                 samples.flows[index * 2 * heads : (index + 1) * 2 * heads] = person.flows
             if progress is not None:
@@ -156,6 +163,7 @@ def _draw_person(order: _Order) -> SyntheticSamples:
         for number, head in enumerate(head_deg):
             light = draw_light([order.seed, order.subject, 3, number])
             lit = dataclasses.replace(person, light=light)
+            closure = _draw_closure(np.random.default_rng([order.seed, order.subject, 4, number]))
             group = [
                 render_eye(
                     lit if side == "right" else lit.other_eye(),
@@ -163,6 +171,7 @@ def _draw_person(order: _Order) -> SyntheticSamples:
                     head_pose=Gaze.from_array(head),
                     side=side,
                     seed=[order.seed, order.subject, 2, len(eyes) + index],
+                    closure=closure,
                 )
                 for index, gaze in enumerate(
                     _spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG)
@@ -177,8 +186,13 @@ def _draw_person(order: _Order) -> SyntheticSamples:
         head_deg=np.stack([eye.head_pose.array() for eye in eyes]),
         side=np.asarray([SIDES.index(eye.side) for eye in eyes], np.int8),
         subject=np.full(len(eyes), order.subject, np.int32),
+        closure=np.asarray([eye.closure for eye in eyes], np.float32),
         flows=np.stack(flows) if flows else None,
     )
+
+
+def _draw_closure(rng: np.random.Generator) -> float:
+    return float(rng.uniform(*HALF_CLOSED_RANGE)) if rng.uniform() < HALF_CLOSED_SHARE else 0.0
 
 
 def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
