@@ -53,6 +53,21 @@ class Sight(NamedTuple):
     eye_y: float
 
 
+class Head(NamedTuple):
+    """All that two pictures of one person and head pose share.
+
+    Attributes:
+        face: the surface.
+        rotation: [3, 3] from head to camera axes.
+        nose: [2, 2] camera (x, y) mm of two points of the nose's ridge; what lies beyond
+            that line is nose, and stands still.
+    """
+
+    face: Face
+    rotation: NDArray[np.float64]
+    nose: NDArray[np.float64]
+
+
 class Moment(NamedTuple):
     """All that differs between two pictures of one person and head pose."""
 
@@ -81,24 +96,20 @@ def exact_flow(
     asked: Moment,
     other: Moment,
     *,
-    face: Face,
-    rotation: NDArray[np.float64],
-    nose: NDArray[np.float64],
+    head: Head,
     size_px: int,
 ) -> ExactFlow:
     """Flow that reads the picture `asked` for out of the `other` one.
 
     Args:
-        rotation: [3, 3] from head to camera axes, of both.
-        nose: [2, 2] camera (x, y) mm of two points of the nose's ridge; what lies beyond
-            that line is nose, and stands still.
+        head: of both.
         size_px: side of both pictures.
     """
     flow = np.zeros((size_px, size_px, 2), np.float32)
     seen = np.zeros((size_px, size_px), np.bool_)
-    _trace(asked, other, face, rotation, nose, flow, seen)
-    here = _edges_unknown(_labels_of(asked, face, rotation, nose, size_px))
-    there = _edges_unknown(_labels_of(other, face, rotation, nose, size_px))
+    _trace(asked, other, head, flow, seen)
+    here = _edges_unknown(_labels_of(asked, head, size_px))
+    there = _edges_unknown(_labels_of(other, head, size_px))
     pure = _pure(here, there, flow)
     return ExactFlow(flow, seen, seen & pure)
 
@@ -106,14 +117,12 @@ def exact_flow(
 def label_map(
     moment: Moment,
     *,
-    face: Face,
-    rotation: NDArray[np.float64],
-    nose: NDArray[np.float64],
+    head: Head,
     size_px: int,
 ) -> NDArray[np.int8]:
     """[size, size] what each pixel's middle shows: `PLATE`, `ABOVE`, `BELOW` skin, `IRIS`,
     `SCLERA`, `FLESH` or `NOSE`."""
-    return _labels_of(moment, face, rotation, nose, size_px)
+    return _labels_of(moment, head, size_px)
 
 
 IRIS, SCLERA, FLESH, NOSE = 4, 5, 6, 7
@@ -161,19 +170,17 @@ def _pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _labels_of(
-    moment: Moment, face: Face, rotation: np.ndarray, nose: np.ndarray, size_px: int
-) -> np.ndarray:
+def _labels_of(moment: Moment, head: Head, size_px: int) -> np.ndarray:
     labels = np.zeros((size_px, size_px), np.int8)
     sight = moment.sight
     for row in range(size_px):
         for column in range(size_px):
             x = (column - sight.eye_x) / sight.px_per_mm
             y = (sight.eye_y - row) / sight.px_per_mm
-            if beyond_nose(nose, x, y) > 0:
+            if beyond_nose(head.nose, x, y) > 0:
                 labels[row, column] = NOSE
                 continue
-            head_x, head_y, _ = meet_face(face, rotation, x, y)
+            head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
             sheet, _ = material_at(moment.curves, column_of(head_x), head_y)
             if sheet != OPEN:
                 labels[row, column] = sheet
@@ -188,9 +195,7 @@ def _labels_of(
 def _trace(
     asked: Moment,
     other: Moment,
-    face: Face,
-    rotation: np.ndarray,
-    nose: np.ndarray,
+    head: Head,
     flow: np.ndarray,
     seen: np.ndarray,
 ) -> None:
@@ -200,7 +205,7 @@ def _trace(
         for column in range(columns):
             x = (column - a.eye_x) / a.px_per_mm
             y = (a.eye_y - row) / a.px_per_mm
-            there_x, there_y, shows = _follow(asked, other, face, rotation, nose, x, y)
+            there_x, there_y, shows = _follow(asked, other, head, x, y)
             to_column = b.eye_x + b.px_per_mm * there_x
             to_row = b.eye_y - b.px_per_mm * there_y
             flow[row, column, 0] = to_column - column
@@ -213,39 +218,35 @@ def _trace(
 def _follow(
     asked: Moment,
     other: Moment,
-    face: Face,
-    rotation: np.ndarray,
-    nose: np.ndarray,
+    head: Head,
     x: float,
     y: float,
 ) -> tuple[float, float, bool]:
     """Camera (x, y) mm in the other picture of what is seen at (x, y), and whether it shows."""
-    if beyond_nose(nose, x, y) > 0:
+    if beyond_nose(head.nose, x, y) > 0:
         return x, y, True
-    head_x, head_y, _ = meet_face(face, rotation, x, y)
+    head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
     sheet, material = material_at(asked.curves, column_of(head_x), head_y)
     if sheet == OPEN:
         if is_eyeball(asked, head_x, x, y):
-            return _follow_eyeball(asked.globe, other, face, rotation, nose, x, y)
+            return _follow_eyeball(asked.globe, other, head, x, y)
         met, _ = material_at(other.curves, column_of(head_x), head_y)
         return x, y, met == OPEN
     now_y, free = place_of(other.curves, sheet, column_of(head_x), material)
-    z = face_height(face, head_x, now_y)
-    r = rotation
+    z = face_height(head.face, head_x, now_y)
+    r = head.rotation
     there_x = r[0, 0] * head_x + r[0, 1] * now_y + r[0, 2] * z
     there_y = r[1, 0] * head_x + r[1, 1] * now_y + r[1, 2] * z
-    met_x, met_y, _ = meet_face(face, rotation, there_x, there_y)
+    met_x, met_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
     near = abs(met_x - head_x) + abs(met_y - now_y) < _SAME_PLACE_MM
-    return there_x, there_y, free and near and beyond_nose(nose, there_x, there_y) <= 0
+    return there_x, there_y, free and near and beyond_nose(head.nose, there_x, there_y) <= 0
 
 
 @compiled
 def _follow_eyeball(
     globe: Globe,
     other: Moment,
-    face: Face,
-    rotation: np.ndarray,
-    nose: np.ndarray,
+    head: Head,
     x: float,
     y: float,
 ) -> tuple[float, float, bool]:
@@ -254,7 +255,7 @@ def _follow_eyeball(
     if not is_iris:
         u, v, w = on_sclera(globe, x, y)
     there_x, there_y, depth = seen_at(other.globe, u, v, w)
-    head_x, head_y, _ = meet_face(face, rotation, there_x, there_y)
+    head_x, head_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
     sheet, _ = material_at(other.curves, column_of(head_x), head_y)
-    seen = sheet == OPEN and depth > 0 and beyond_nose(nose, there_x, there_y) <= 0
+    seen = sheet == OPEN and depth > 0 and beyond_nose(head.nose, there_x, there_y) <= 0
     return there_x, there_y, seen and is_eyeball(other, head_x, there_x, there_y)

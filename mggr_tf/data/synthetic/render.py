@@ -20,7 +20,7 @@ from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.eyewear import put_glasses_on
 from mggr_tf.data.synthetic.face import Face, face_height
-from mggr_tf.data.synthetic.flow import ExactFlow, Moment, Sight, exact_flow, label_map
+from mggr_tf.data.synthetic.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
 from mggr_tf.data.synthetic.globe import IRIS_PLANE, look
 from mggr_tf.data.synthetic.lashes import lash_cover
 from mggr_tf.data.synthetic.layout import OVERSAMPLING, View, lay_crop
@@ -207,9 +207,7 @@ def flow_between(source: RenderedEye, target: RenderedEye) -> ExactFlow:
     found = exact_flow(
         target.moment,
         source.moment,
-        face=sitting.face,
-        rotation=sitting.rotation,
-        nose=sitting.nose,
+        head=Head(sitting.face, sitting.rotation, sitting.nose),
         size_px=target.image.shape[0],
     )
     if target.side == "right":
@@ -226,9 +224,7 @@ def label_eye(eye: RenderedEye) -> NDArray[np.int8]:
     sitting = _sitting_of(eye)
     labels = label_map(
         eye.moment,
-        face=sitting.face,
-        rotation=sitting.rotation,
-        nose=sitting.nose,
+        head=Head(sitting.face, sitting.rotation, sitting.nose),
         size_px=eye.image.shape[0],
     )
     return labels if eye.side == "right" else np.ascontiguousarray(labels[:, ::-1])
