@@ -2,7 +2,7 @@
 
 Head coordinates are millimetres from the eyeball's centre, x to the image's
 right (the nose, for a right eye), y up, z out of the face. The surface does not
-move: lids slide on it (`lids`), and relief that moves with them is shading only.
+move: lids slide on it (`lid_curves`), and relief that moves with them is shading only.
 A camera far away meets it along straight parallel lines.
 """
 
@@ -71,7 +71,7 @@ def meet_face(
     y0 = r[0, 1] * camera_x + r[1, 1] * camera_y
     z0 = r[0, 2] * camera_x + r[1, 2] * camera_y
     depth = (9.0 - z0) / r[2, 2]
-    before, miss_before = depth - 1.0, 0.0
+    before = depth - 1.0
     point = x0 + before * r[2, 0], y0 + before * r[2, 1], z0 + before * r[2, 2]
     miss_before = face_height(face, point[0], point[1]) - point[2]
     for _ in range(_STEPS):

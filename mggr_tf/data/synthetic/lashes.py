@@ -63,9 +63,8 @@ def _strokes(
 ) -> NDArray[np.float64]:
     """[count, 5, 3] head points: lashes fan out, point forward, and curl up (or down)."""
     t = np.clip(np.linspace(0.04, 0.86, count) + rng.normal(0, 0.012, count), 0.01, 0.95)
-    roots = np.stack(
-        [np.interp(t, np.linspace(0, 1, len(margin)), margin[:, i]) for i in range(3)], axis=1
-    )
+    along = (margin[:, 0] - margin[0, 0]) / (margin[-1, 0] - margin[0, 0])
+    roots = np.stack([np.interp(t, along, margin[:, i]) for i in range(3)], axis=1)
     fan = 1.5 * (t - 0.55) + rng.normal(0, 0.12, count)
     length = length_mm * rng.uniform(0.6, 1.1, count) * (1.15 - 0.5 * t)
     lift = up * (0.75 - 0.9 * sink)

@@ -21,7 +21,7 @@ from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.eyewear import put_glasses_on
 from mggr_tf.data.synthetic.face import Face, face_height
 from mggr_tf.data.synthetic.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
-from mggr_tf.data.synthetic.globe import IRIS_PLANE, look
+from mggr_tf.data.synthetic.globe import IRIS_PLANE, Globe, look
 from mggr_tf.data.synthetic.lashes import lash_cover
 from mggr_tf.data.synthetic.layout import OVERSAMPLING, View, lay_crop
 from mggr_tf.data.synthetic.lid_curves import (
@@ -45,6 +45,9 @@ MAX_HEAD_DEG = 40.0
 _OUTLINE_POINTS = 25
 _LASHES_STAND_MM = 0.4
 
+Margins = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Upper and lower margin, [25, 3] head points each, from the outer to the inner corner."""
+
 
 @dataclass(frozen=True, eq=False)
 class RenderedEye:
@@ -63,7 +66,7 @@ class RenderedEye:
         eyeball_radius_px: its radius.
         openness: largest gap between the lids as a share of the corners' distance.
         moment: geometry of the eye as drawn before any mirroring, in patch pixels: what
-            `exact_flow` and `label_maps` read.
+            `flow_between` and `label_eye` read.
     """
 
     image: NDArray[np.uint8]
@@ -125,11 +128,8 @@ def render_eye(
 
     rng = np.random.default_rng(seed)
     sitting = sitting_of(subject, head_pose)
-    curves = lid_curves(
-        subject.lids, subject.eyeball, gaze=gaze, head_pose=head_pose, closure=closure
-    )
-    margins = _margins_mm(curves, subject, sitting.face)
-    outline_mm = np.concatenate([margins[0], margins[1][-2:0:-1]])
+    curves, globe, margins = _set_up(subject, sitting, gaze, head_pose, closure)
+    outline_mm = _outline(margins)
     camera = subject.camera
     drift = np.asarray(camera.drift_px) * [gaze.yaw_deg, gaze.pitch_deg]
     missed = np.asarray(camera.shift_px) + drift + camera.jitter_px * rng.standard_normal(2)
@@ -137,7 +137,6 @@ def render_eye(
         outline_mm, rotation=sitting.rotation, zoom=camera.zoom, shift_px=missed, size_px=size_px
     )
     ball = subject.eyeball
-    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head_pose=head_pose)
     moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, globe)
     linear = _painted(subject, sitting, view.fine(), moment, margins, lit=lit)
     iris_mm = globe.turn[:, 2] * ball.radius_mm * IRIS_PLANE
@@ -174,19 +173,13 @@ def draw_region(
         [N, 2] in its pixels.
     """
     sitting = sitting_of(subject, head_pose)
-    curves = lid_curves(
-        subject.lids, subject.eyeball, gaze=gaze, head_pose=head_pose, closure=closure
-    )
-    margins = _margins_mm(curves, subject, sitting.face)
+    curves, globe, margins = _set_up(subject, sitting, gaze, head_pose, closure)
     size_px = 2 * OVERSAMPLING * round(reach_mm * px_per_mm / OVERSAMPLING)
     middle = (size_px - 1) / 2
     view = View(sitting.rotation, px_per_mm, (middle, middle), size_px)
-    ball = subject.eyeball
-    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head_pose=head_pose)
     moment = Moment(Sight(px_per_mm, middle, middle), curves, globe)
     linear = _painted(subject, sitting, view, moment, margins, lit=True)
-    outline = view.project(np.concatenate([margins[0], margins[1][-2:0:-1]]))
-    return linear, outline
+    return linear, view.project(_outline(margins))
 
 
 def flow_between(source: RenderedEye, target: RenderedEye) -> ExactFlow:
@@ -235,12 +228,27 @@ def _sitting_of(eye: RenderedEye) -> Sitting:
     return sitting_of(eye.subject, drawn)
 
 
+def _set_up(
+    subject: Subject, sitting: Sitting, gaze: Gaze, head_pose: Gaze, closure: float
+) -> tuple[LidCurves, Globe, Margins]:
+    ball = subject.eyeball
+    curves = lid_curves(subject.lids, ball, gaze=gaze, head_pose=head_pose, closure=closure)
+    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head_pose=head_pose)
+    return curves, globe, _margins_mm(curves, subject, sitting.face)
+
+
+def _outline(margins: Margins) -> NDArray[np.float64]:
+    """[N, 3] closed round the opening, each corner once."""
+    upper, lower = margins
+    return np.concatenate([upper, lower[-2:0:-1]])
+
+
 def _painted(
     subject: Subject,
     sitting: Sitting,
     view: View,
     moment: Moment,
-    margins: tuple[NDArray[np.float64], NDArray[np.float64]],
+    margins: Margins,
     *,
     lit: bool,
 ) -> NDArray[np.float32]:
@@ -266,10 +274,7 @@ def _plain_camera(subject: Subject) -> Subject:
     return dataclasses.replace(subject, camera=plain)
 
 
-def _margins_mm(
-    curves: LidCurves, subject: Subject, face: Face
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The upper and lower margin, [25, 3] head points each, from the outer to the inner corner."""
+def _margins_mm(curves: LidCurves, subject: Subject, face: Face) -> Margins:
     lids = subject.lids
     # Denser at the corners, where the curves are steep.
     t = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, _OUTLINE_POINTS))
