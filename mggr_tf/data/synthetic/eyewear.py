@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_tf.data.synthetic.layers import lay_over
 from mggr_tf.data.synthetic.layout import View
 from mggr_tf.data.synthetic.subject import Glasses
 
@@ -35,10 +36,7 @@ def put_glasses_on(
         rim = np.zeros(picture.shape[:2], np.uint8)
         thickness = max(1, round(glasses.rim_mm * view.px_per_mm))
         cv2.polylines(rim, [outline], True, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-        cover = rim.astype(np.float32)[..., None] / np.float32(255)
-        picture += cover * (
-            np.asarray(glasses.colour, np.float32) * np.float32(brightness) - picture
-        )
+        lay_over(picture, rim, 1.0, *(brightness * c for c in glasses.colour))
 
 
 def _rim_mm(glasses: Glasses, share: float) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ APEX_MM = 13.0
 """Lids close over the cornea about here before the eyeball's centre."""
 
 _GLOBE_CURVE = 29.0
-_STEPS = 6
+_STEPS, _MISS_MM = 6, 1e-7
 
 
 class Face(NamedTuple):
@@ -77,7 +77,7 @@ def meet_face(
     for _ in range(_STEPS):
         x, y, z = x0 + depth * r[2, 0], y0 + depth * r[2, 1], z0 + depth * r[2, 2]
         miss = face_height(face, x, y) - z
-        if abs(miss - miss_before) < 1e-9:
+        if abs(miss) < _MISS_MM:
             break
         # Secant; no step longer than a few millimetres, where the nose folds the surface.
         step = miss * (depth - before) / (miss_before - miss)
@@ -85,3 +85,11 @@ def meet_face(
         depth += min(max(step, -4.0), 4.0)
     x, y = x0 + depth * r[2, 0], y0 + depth * r[2, 1]
     return x, y, face_height(face, x, y)
+
+
+@compiled
+def face_heights(face: Face, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> None:
+    """`face_height` at each of x [N, M] and y [N, M], into z [N, M]."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            z[i, j] = face_height(face, x[i, j], y[i, j])

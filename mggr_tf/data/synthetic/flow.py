@@ -108,9 +108,10 @@ def exact_flow(
     flow = np.zeros((size_px, size_px, 2), np.float32)
     seen = np.zeros((size_px, size_px), np.bool_)
     _trace(asked, other, head, flow, seen)
-    here = _edges_unknown(_labels_of(asked, head, size_px))
-    there = _edges_unknown(_labels_of(other, head, size_px))
-    pure = _pure(here, there, flow)
+    here = _edges_unknown(label_map(asked, head=head, size_px=size_px))
+    there = _edges_unknown(label_map(other, head=head, size_px=size_px))
+    pure = np.zeros((size_px, size_px), np.bool_)
+    _find_pure(here, there, flow, pure)
     return ExactFlow(flow, seen, seen & pure)
 
 
@@ -122,7 +123,9 @@ def label_map(
 ) -> NDArray[np.int8]:
     """[size, size] what each pixel's middle shows: `PLATE`, `ABOVE`, `BELOW` skin, `IRIS`,
     `SCLERA`, `FLESH` or `NOSE`."""
-    return _labels_of(moment, head, size_px)
+    labels = np.zeros((size_px, size_px), np.int8)
+    _label(moment, head, labels)
+    return labels
 
 
 IRIS, SCLERA, FLESH, NOSE = 4, 5, 6, 7
@@ -152,10 +155,9 @@ def is_eyeball(moment: Moment, head_x: float, x: float, y: float) -> bool:
 
 
 @compiled
-def _pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray) -> np.ndarray:
+def _find_pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray, pure: np.ndarray) -> None:
     """[H, W] whether a pixel and the four that it is read from show one and the same thing."""
     rows, columns = here.shape
-    pure = np.zeros(here.shape, np.bool_)
     for row in range(rows):
         for column in range(columns):
             x, y = column + flow[row, column, 0], row + flow[row, column, 1]
@@ -166,15 +168,13 @@ def _pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray) -> np.ndarray:
             same = there[i, j] == label and there[below, right] == label
             same = same and there[i, right] == label and there[below, j] == label
             pure[row, column] = label != 0 and same
-    return pure
 
 
 @compiled
-def _labels_of(moment: Moment, head: Head, size_px: int) -> np.ndarray:
-    labels = np.zeros((size_px, size_px), np.int8)
+def _label(moment: Moment, head: Head, labels: np.ndarray) -> None:
     sight = moment.sight
-    for row in range(size_px):
-        for column in range(size_px):
+    for row in range(labels.shape[0]):
+        for column in range(labels.shape[1]):
             x = (column - sight.eye_x) / sight.px_per_mm
             y = (sight.eye_y - row) / sight.px_per_mm
             if beyond_nose(head.nose, x, y) > 0:
@@ -188,7 +188,6 @@ def _labels_of(moment: Moment, head: Head, size_px: int) -> np.ndarray:
                 labels[row, column] = FLESH
             else:
                 labels[row, column] = IRIS if on_iris(moment.globe, x, y)[2] else SCLERA
-    return labels
 
 
 @compiled

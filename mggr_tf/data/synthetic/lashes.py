@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_tf.data.synthetic.layout import Field, View
+from mggr_tf.data.synthetic.layout import View
 from mggr_tf.data.synthetic.subject import Hair
 
 _SUBPIXEL_BITS = 4
@@ -21,8 +21,8 @@ def lash_cover(
     *,
     rise_mm: float,
     texture_seed: int,
-) -> Field:
-    """[n, n] cover of the single lashes.
+) -> NDArray[np.uint8]:
+    """[n, n] cover of the single lashes, 255 where one hides all.
 
     Args:
         upper_mm, lower_mm: [N, 3] margins from the outer to the inner corner.
@@ -49,7 +49,7 @@ def lash_cover(
     )
     _draw(cover, upper, view, strength=hair.lash_strength)
     _draw(cover, lower, view, strength=hair.lower_lash_strength)
-    return cover.astype(np.float32) / np.float32(255)
+    return cover
 
 
 def _strokes(
@@ -64,7 +64,9 @@ def _strokes(
     """[count, 5, 3] head points: lashes fan out, point forward, and curl up (or down)."""
     t = np.clip(np.linspace(0.04, 0.86, count) + rng.normal(0, 0.012, count), 0.01, 0.95)
     along = (margin[:, 0] - margin[0, 0]) / (margin[-1, 0] - margin[0, 0])
-    roots = np.stack([np.interp(t, along, margin[:, i]) for i in range(3)], axis=1)
+    roots = np.empty((count, 3))
+    for axis in range(3):
+        roots[:, axis] = np.interp(t, along, margin[:, axis])
     fan = 1.5 * (t - 0.55) + rng.normal(0, 0.12, count)
     length = length_mm * rng.uniform(0.6, 1.1, count) * (1.15 - 0.5 * t)
     lift = up * (0.75 - 0.9 * sink)

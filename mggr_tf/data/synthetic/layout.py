@@ -22,9 +22,6 @@ from mggr_edge.contract import DEFAULT_CROP_FACTOR
 
 OVERSAMPLING = 2
 
-Field = NDArray[np.float32]
-"""A picture-sized array: [n, n] float32."""
-
 
 @dataclass(frozen=True)
 class View:

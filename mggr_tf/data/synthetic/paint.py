@@ -21,7 +21,7 @@ from mggr_tf.data.synthetic.paint_eyeball import paint_eyeball
 from mggr_tf.data.synthetic.paint_skin import paint_lash_line, paint_skin
 from mggr_tf.data.synthetic.sitting import Sitting, X, Y, read_grid
 
-_PLAIN_MM = 3.5
+_PLAIN_MM = 2.2
 """Further from the opening than this, skin has no edges and no lashes."""
 
 
@@ -39,6 +39,7 @@ def paint(sitting: Sitting, moment: Moment, look: Look, size_px: int) -> NDArray
         sitting.nose_light,
         sitting.emitters,
         look,
+        np.empty((3, 6)),
         picture,
     )
     return picture
@@ -56,11 +57,10 @@ def _paint(
     nose_light: float,
     emitters: np.ndarray,
     look: Look,
+    scratch: np.ndarray,
     picture: np.ndarray,
 ) -> None:
-    met = np.empty(6)
-    colour = np.empty(3)
-    ball = np.empty(3)
+    met, colour, ball = scratch[0], scratch[1, :3], scratch[2, :3]
     for row in range(0, picture.shape[0], OVERSAMPLING):
         for column in range(0, picture.shape[1], OVERSAMPLING):
             # Plain skin is smooth: one look is enough for a block, in a coarser atlas.

@@ -19,10 +19,11 @@ from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.eyewear import put_glasses_on
-from mggr_tf.data.synthetic.face import Face, face_height
+from mggr_tf.data.synthetic.face import Face, face_heights
 from mggr_tf.data.synthetic.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
 from mggr_tf.data.synthetic.globe import IRIS_PLANE, Globe, look
 from mggr_tf.data.synthetic.lashes import lash_cover
+from mggr_tf.data.synthetic.layers import lay_over
 from mggr_tf.data.synthetic.layout import OVERSAMPLING, View, lay_crop
 from mggr_tf.data.synthetic.lid_curves import (
     GRID_MM,
@@ -43,7 +44,7 @@ MAX_HEAD_DEG = 40.0
 """Beyond these the lids would fold over themselves."""
 
 _OUTLINE_POINTS = 25
-_LASHES_STAND_MM = 0.4
+_LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
 
 Margins = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Upper and lower margin, [25, 3] head points each, from the outer to the inner corner."""
@@ -260,10 +261,10 @@ def _painted(
     upper, lower = (m + [0, 0, _LASHES_STAND_MM] for m in margins)
     curves = moment.curves
     rise_mm = float(np.max(curves[:, UPPER]) - np.max(curves[:, UPPER_REST]))
-    cover = 0.75 * lash_cover(
+    cover = lash_cover(
         subject.hair, upper, lower, view, rise_mm=rise_mm, texture_seed=subject.texture_seed
     )
-    picture += cover[..., None] * (np.asarray(subject.hair.lash_colour, np.float32) - picture)
+    lay_over(picture, cover, _LASH_OPACITY, *subject.hair.lash_colour)
     if subject.glasses is not None:
         put_glasses_on(picture, subject.glasses, view, brightness=sitting.nose_light)
     return picture
@@ -280,12 +281,12 @@ def _margins_mm(curves: LidCurves, subject: Subject, face: Face) -> Margins:
     t = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, _OUTLINE_POINTS))
     x = lids.nasal_mm + lids.width_mm * (t - 0.5)
 
-    def on_face(table: NDArray[np.float64]) -> NDArray[np.float64]:
-        y = np.interp(x, GRID_MM, table)
-        z = [face_height(face, a, b) for a, b in zip(x, y, strict=True)]
-        return np.stack([x, y, z], axis=1)
-
-    return on_face(curves[:, UPPER]), on_face(curves[:, LOWER])
+    margins = np.empty((2, _OUTLINE_POINTS, 3))
+    margins[..., 0] = x
+    margins[0, :, 1] = np.interp(x, GRID_MM, curves[:, UPPER])
+    margins[1, :, 1] = np.interp(x, GRID_MM, curves[:, LOWER])
+    face_heights(face, margins[..., 0], margins[..., 1], margins[..., 2])
+    return margins[0], margins[1]
 
 
 def _openness(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> float:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic.atlas import skin_atlas
 from mggr_tf.data.synthetic.compiled import compiled
-from mggr_tf.data.synthetic.face import Face, face_height, meet_face
+from mggr_tf.data.synthetic.face import Face, face_height, face_heights, meet_face
 from mggr_tf.data.synthetic.layout import head_rotation
 from mggr_tf.data.synthetic.subject import Emitter, Light, Skin, Subject
 
-REACH_MM, STEP_MM = 44.0, 0.8
+REACH_MM, STEP_MM = 44.0, 1.0
 """The grid spans [-REACH_MM, REACH_MM] both ways from the eyeball's centre."""
 
 _NODES = int(2 * REACH_MM / STEP_MM) + 1
@@ -144,7 +144,8 @@ def _meet(face: Face, rotation: np.ndarray, emitters: np.ndarray, grid: np.ndarr
 def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float32]:
     """What brow, nose and folds leave of the light from all around."""
     x, y = grid[..., X], grid[..., Y]
-    height = _heights(face, x, y)
+    height = np.empty(x.shape, np.float32)
+    face_heights(face, x, y, height)
     reach = max(1, round(_OCCLUSION_MM / STEP_MM))
     # Beyond the border slopes go on (odd reflection); mirrored ones would look like a ridge.
     wide = np.pad(height, reach, mode="reflect", reflect_type="odd")
@@ -154,15 +155,6 @@ def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float3
     socket = np.exp(-((y - 5 - 0.15 * x) ** 2) / np.float32(2 * 8.0**2))
     to_nose = 0.45 + 0.55 * _ramp(x, -16, 16)
     return hollow * (1 - depth * socket * to_nose) * (1 + 0.2 * _ramp(-y - 0.35 * x, 3, 20))
-
-
-@compiled
-def _heights(face: Face, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    heights = np.empty(x.shape, np.float32)
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            heights[i, j] = face_height(face, x[i, j], y[i, j])
-    return heights
 
 
 def _cast_shadow(light: Light) -> NDArray[np.float32]:
