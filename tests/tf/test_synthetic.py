@@ -20,9 +20,11 @@ from mggr_tf.data.synthetic import (
     Subject,
     draw_samples,
     draw_subject,
+    label_eye,
     render_eye,
     write_contact_sheet,
 )
+from mggr_tf.data.synthetic.flow import IRIS, SCLERA
 from mggr_tf.data.synthetic.lid_curves import LOWER, UPPER, lid_curves
 from mggr_tf.data.synthetic.preview import COLUMNS, contact_sheet
 from mggr_tf.data.synthetic.subject import Camera, Light
@@ -31,9 +33,24 @@ FRONTAL = Gaze(0, 0)
 
 
 def draw(
-    gaze: Gaze, *, subject: Subject, head: Gaze = FRONTAL, side: str = "right", seed: int = 0
+    gaze: Gaze,
+    *,
+    subject: Subject,
+    head: Gaze = FRONTAL,
+    side: str = "right",
+    seed: int = 0,
+    roll_deg: float = 0.0,
+    size_px: int = 64,
 ) -> RenderedEye:
-    return render_eye(subject, gaze=gaze, head_pose=head, side=side, seed=seed)
+    return render_eye(
+        subject,
+        gaze=gaze,
+        head_pose=head,
+        side=side,
+        seed=seed,
+        roll_deg=roll_deg,
+        size_px=size_px,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +143,7 @@ def test_mirrored_calls_give_mirrored_pictures(gaze: Gaze, head: Gaze) -> None:
     right = draw(gaze, subject=subject, head=head, side="right", seed=3)
     left = draw(gaze.mirrored(), subject=subject, head=head.mirrored(), side="left", seed=3)
     np.testing.assert_array_equal(left.image, mirror_image(right.image))
-    assert left.iris_centre == (63 - right.iris_centre[0], right.iris_centre[1])
+    assert left.iris.centre == (63 - right.iris.centre[0], right.iris.centre[1])
     assert left.eyeball_centre[0] == 63 - right.eyeball_centre[0]
     np.testing.assert_array_equal(left.outline[:, 0], 63 - right.outline[:, 0])
     assert left.gaze == gaze.mirrored()
@@ -141,14 +158,52 @@ def test_iris_centre_follows_the_gazemaps_formula(pitch: int, yaw: int, head: Ga
     p, y = np.radians([pitch, yaw])
     reach = eye.eyeball_radius_px * np.cos(np.radians(30))
     expected = np.add(eye.eyeball_centre, reach * np.array([np.sin(y) * np.cos(p), -np.sin(p)]))
-    np.testing.assert_allclose(eye.iris_centre, expected, atol=1e-6)
+    np.testing.assert_allclose(eye.iris.centre, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_iris_ellipse_parts_iris_from_sclera(side: str) -> None:
+    """The label map traces lines of sight, the ellipse is laid round by its axes."""
+    rows, columns = np.mgrid[:256, :256]
+    for gaze in (Gaze(4, 24), Gaze(-12, -18), Gaze(10, 15)):
+        eye = draw(gaze, subject=draw_subject(5), side=side, size_px=256)
+        labels = label_eye(eye)
+        along = np.radians(eye.iris.angle_deg)
+        x, y = columns - eye.iris.centre[0], rows - eye.iris.centre[1]
+        major = (x * np.cos(along) + y * np.sin(along)) / eye.iris.major_px
+        minor = (y * np.cos(along) - x * np.sin(along)) / eye.iris.minor_px
+        inside = major**2 + minor**2 < 1
+        assert (labels == IRIS).sum() > 1500
+        assert (labels == SCLERA).sum() > 1500
+        assert inside[labels == IRIS].mean() > 0.995
+        assert inside[labels == SCLERA].mean() < 0.005
+
+
+def test_a_leaning_head_takes_lids_along_and_leaves_the_gaze() -> None:
+    subject = draw_subject(5)
+    upright, leaning, other = (
+        draw(Gaze(3, 8), subject=subject, roll_deg=roll) for roll in (0, 12, -12)
+    )
+
+    def slant(eye: RenderedEye) -> float:
+        across = eye.outline[24] - eye.outline[0]
+        return float(np.degrees(np.arctan2(across[1], across[0])))
+
+    assert slant(leaning) == pytest.approx(slant(upright) + 12, abs=0.01)
+    assert slant(other) == pytest.approx(slant(upright) - 12, abs=0.01)
+    p, y = np.radians([3, 8])
+    reach = leaning.eyeball_radius_px * np.cos(np.radians(30))
+    expected = np.add(leaning.eyeball_centre, reach * np.array([np.sin(y) * np.cos(p), -np.sin(p)]))
+    np.testing.assert_allclose(leaning.iris.centre, expected, atol=1e-6)
+    twin = draw(Gaze(3, -8), subject=subject, side="left", roll_deg=-12)
+    np.testing.assert_array_equal(twin.image, mirror_image(leaning.image))
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_iris_centre_moves_right_with_yaw_and_up_with_pitch(side: str) -> None:
     subject = draw_subject(6)
     ahead, right, up = (
-        draw(gaze, subject=subject, side=side).iris_centre
+        draw(gaze, subject=subject, side=side).iris.centre
         for gaze in (FRONTAL, Gaze(0, 10), Gaze(10, 0))
     )
     assert right[0] > ahead[0] + 1
@@ -162,7 +217,7 @@ def test_iris_centre_moves_right_with_yaw_and_up_with_pitch(side: str) -> None:
 def test_dark_pupil_is_drawn_where_the_label_says(plain: Subject, gaze: Gaze, head: Gaze) -> None:
     for side in ("right", "left"):
         eye = draw(gaze, subject=plain, head=head, side=side)
-        np.testing.assert_allclose(measured_pupil(eye), eye.iris_centre, atol=0.3)
+        np.testing.assert_allclose(measured_pupil(eye), eye.iris.centre, atol=0.3)
 
 
 def test_changes_of_gaze_show_in_ordinary_people_too() -> None:
@@ -212,7 +267,7 @@ def test_lids_never_cross(closure: float) -> None:
                 person.lids,
                 person.eyeball,
                 gaze=Gaze(pitch, 10),
-                head_pose=FRONTAL,
+                head=np.eye(3),
                 closure=closure,
             )
             gap = curves[:, UPPER] - curves[:, LOWER]

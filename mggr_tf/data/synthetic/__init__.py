@@ -9,12 +9,14 @@ from mggr_tf.data.synthetic.flow import ExactFlow
 from mggr_tf.data.synthetic.population import draw_subject
 from mggr_tf.data.synthetic.portrait import DrawnFace, draw_face
 from mggr_tf.data.synthetic.preview import write_contact_sheet
-from mggr_tf.data.synthetic.render import RenderedEye, flow_between, label_eye, render_eye
+from mggr_tf.data.synthetic.render import flow_between, label_eye, render_eye
+from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye
 from mggr_tf.data.synthetic.samples import SyntheticSamples, draw_samples
 from mggr_tf.data.synthetic.subject import Subject
 
 __all__ = [
     "DrawnFace",
+    "Ellipse",
     "ExactFlow",
     "RenderedEye",
     "Subject",

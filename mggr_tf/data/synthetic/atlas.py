@@ -62,7 +62,7 @@ def skin_atlas(subject: Subject) -> NDArray[np.float32]:
 def _atlas_of(
     skin: Skin, lids: Lids, eyeball: Eyeball, hair: Hair, makeup: Makeup, texture_seed: int
 ) -> NDArray[np.float32]:
-    rest = lid_curves(lids, eyeball, gaze=Gaze(0, 0), head_pose=Gaze(0, 0))
+    rest = lid_curves(lids, eyeball, gaze=Gaze(0, 0), head=np.eye(3))
     rng = np.random.default_rng([texture_seed, 0])
     x, y = _grid()
     above, below = _from_margins(rest, x, y)

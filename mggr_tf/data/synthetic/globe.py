@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic.compiled import compiled
-from mggr_tf.data.synthetic.layout import head_rotation
 
 IRIS_PLANE = float(np.cos(np.radians(30.0)))
 """Distance of the iris's plane from the eyeball's centre, in eyeball radii."""
@@ -41,9 +40,13 @@ class Globe(NamedTuple):
     iris_mm: float
 
 
-def look(radius_mm: float, iris_mm: float, *, gaze: Gaze, head_pose: Gaze) -> Globe:
-    """Turns an eyeball by Listing's law: from straight ahead in the head about one axis."""
-    head = head_rotation(head_pose)
+def look(radius_mm: float, iris_mm: float, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
+    """Turns an eyeball by Listing's law: from straight ahead in the head about one axis.
+
+    Args:
+        gaze: relative to the camera.
+        head: [3, 3] from head to camera axes.
+    """
     x, y, z = head.T @ unit_vectors(gaze.array())
     bend = 1 / (1 + z)
     from_ahead = np.array(

@@ -52,13 +52,21 @@ class View:
         )
 
 
-def head_rotation(head_pose: Gaze) -> NDArray[np.float64]:
-    """[3, 3] that turns the face's own forward, (0, 0, 1), into `unit_vectors(head_pose)`."""
+def head_rotation(head_pose: Gaze, roll_deg: float = 0.0) -> NDArray[np.float64]:
+    """[3, 3] that turns the face's own forward, (0, 0, 1), into `unit_vectors(head_pose)`.
+
+    Args:
+        roll_deg: by which the head leans, before it turns; + lowers the image's right.
+    """
     pitch, yaw = np.radians([head_pose.pitch_deg, head_pose.yaw_deg])
     sin_p, cos_p, sin_y, cos_y = np.sin(pitch), np.cos(pitch), np.sin(yaw), np.cos(yaw)
     nod = np.array([[1, 0, 0], [0, cos_p, sin_p], [0, -sin_p, cos_p]])
     turn = np.array([[cos_y, 0, sin_y], [0, 1, 0], [-sin_y, 0, cos_y]])
-    return turn @ nod
+    roll = np.radians(roll_deg)
+    lean = np.array(
+        [[np.cos(roll), np.sin(roll), 0], [-np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
+    )
+    return turn @ nod @ lean
 
 
 def lay_crop(

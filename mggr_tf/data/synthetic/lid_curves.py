@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic.compiled import compiled
-from mggr_tf.data.synthetic.layout import head_rotation
 from mggr_tf.data.synthetic.sliding import slide, unslide
 from mggr_tf.data.synthetic.subject import Eyeball, Lids
 
@@ -44,15 +43,16 @@ outside the corners, 0 between them; place between them, 0 the outer, 1 the inne
 
 
 def lid_curves(
-    lids: Lids, eyeball: Eyeball, *, gaze: Gaze, head_pose: Gaze, closure: float = 0.0
+    lids: Lids, eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64], closure: float = 0.0
 ) -> LidCurves:
     """The lids' edges for a gaze.
 
     Args:
-        gaze, head_pose: relative to the camera; lids follow the eye within the head.
+        gaze: relative to the camera; lids follow the eye within the head.
+        head: [3, 3] from head to camera axes.
         closure: 0 as open as the gaze has it, 1 closed.
     """
-    nod_deg, turn_deg = _within_head(gaze, head_pose)
+    nod_deg, turn_deg = _within_head(gaze, head)
     travel = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
     # Going up, the lid is at its end sooner.
     rise = lids.follow * travel * (0.75 if nod_deg > 0 else 1.0)
@@ -75,9 +75,9 @@ def lid_curves(
     return np.stack([*now, fold, *rest, fold_rest, fade, beyond, along], axis=1)
 
 
-def _within_head(gaze: Gaze, head_pose: Gaze) -> tuple[float, float]:
+def _within_head(gaze: Gaze, head: NDArray[np.float64]) -> tuple[float, float]:
     """(pitch, yaw) of the eye in its socket, degrees."""
-    x, y, z = head_rotation(head_pose).T @ unit_vectors(gaze.array())
+    x, y, z = head.T @ unit_vectors(gaze.array())
     return float(np.degrees(np.arcsin(y))), float(np.degrees(np.arctan2(x, z)))
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_SIZE_PX
-from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.eyewear import put_glasses_on
 from mggr_tf.data.synthetic.face import Face, face_heights
@@ -35,6 +33,7 @@ from mggr_tf.data.synthetic.lid_curves import (
 )
 from mggr_tf.data.synthetic.look import look_of
 from mggr_tf.data.synthetic.paint import paint
+from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye
 from mggr_tf.data.synthetic.sitting import Sitting, sitting_of
 from mggr_tf.data.synthetic.subject import Subject
 from mggr_tf.data.synthetic.textures import textures_of
@@ -50,40 +49,6 @@ Margins = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Upper and lower margin, [25, 3] head points each, from the outer to the inner corner."""
 
 
-@dataclass(frozen=True, eq=False)
-class RenderedEye:
-    """A patch and what is known of it. Points are patch pixels (x, y), as drawn in `image`.
-
-    Attributes:
-        image: [size, size, 3] uint8 RGB, as photographed: nothing mirrored.
-        subject: who.
-        gaze: relative to the camera.
-        head_pose: relative to the camera.
-        side: the subject's own.
-        closure: 0 open, 1 closed.
-        outline: [N, 2] corners and lids at this gaze.
-        iris_centre: where the iris's centre is, hidden or not.
-        eyeball_centre: where the eyeball's centre is.
-        eyeball_radius_px: its radius.
-        openness: largest gap between the lids as a share of the corners' distance.
-        moment: geometry of the eye as drawn before any mirroring, in patch pixels: what
-            `flow_between` and `label_eye` read.
-    """
-
-    image: NDArray[np.uint8]
-    subject: Subject
-    gaze: Gaze
-    head_pose: Gaze
-    side: Side
-    closure: float
-    outline: NDArray[np.float32]
-    iris_centre: tuple[float, float]
-    eyeball_centre: tuple[float, float]
-    eyeball_radius_px: float
-    openness: float
-    moment: Moment
-
-
 def render_eye(
     subject: Subject,
     *,
@@ -91,6 +56,7 @@ def render_eye(
     head_pose: Gaze,
     side: Side,
     seed: int | Sequence[int],
+    roll_deg: float = 0.0,
     closure: float = 0.0,
     size_px: int = DEFAULT_SIZE_PX,
     lit: bool = True,
@@ -102,6 +68,7 @@ def render_eye(
         gaze, head_pose: relative to the camera, within +-40 degrees.
         side: the subject's own; the left eye comes out as the right one mirrored.
         seed: of the camera's noise and of where it cropped, alone.
+        roll_deg: by which the head leans, within +-40 degrees; + lowers the image's right.
         closure: 0 as open as the gaze has it, 1 closed.
         size_px: side of the patch.
         lit: False draws the bare colours: no light, shadow, lash, glass or noise. What is left
@@ -112,6 +79,8 @@ def render_eye(
     """
     _check("gaze", gaze, MAX_GAZE_DEG)
     _check("head pose", head_pose, MAX_HEAD_DEG)
+    if abs(roll_deg) > MAX_HEAD_DEG:
+        raise ValueError(f"roll must lie within +-{MAX_HEAD_DEG:g} degrees, got {roll_deg}")
     if not 0 <= closure <= 1:
         raise ValueError(f"closure must lie in [0, 1], got {closure}")
     if side == "left":
@@ -121,15 +90,16 @@ def render_eye(
             head_pose=head_pose.mirrored(),
             side="right",
             seed=seed,
+            roll_deg=-roll_deg,
             closure=closure,
             size_px=size_px,
             lit=lit,
         )
-        return _mirrored(twin)
+        return twin.mirrored()
 
     rng = np.random.default_rng(seed)
-    sitting = sitting_of(subject, head_pose)
-    curves, globe, margins = _set_up(subject, sitting, gaze, head_pose, closure)
+    sitting = sitting_of(subject, head_pose, roll_deg)
+    curves, globe, margins = _set_up(subject, sitting, gaze, closure)
     outline_mm = _outline(margins)
     camera = subject.camera
     drift = np.asarray(camera.drift_px) * [gaze.yaw_deg, gaze.pitch_deg]
@@ -140,17 +110,16 @@ def render_eye(
     ball = subject.eyeball
     moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, globe)
     linear = _painted(subject, sitting, view.fine(), moment, margins, lit=lit)
-    iris_mm = globe.turn[:, 2] * ball.radius_mm * IRIS_PLANE
-    iris_x, iris_y = np.asarray(view.eyeball_px) + view.px_per_mm * iris_mm[:2] * [1, -1]
     return RenderedEye(
         image=develop(linear, subject if lit else _plain_camera(subject), rng=rng),
         subject=subject,
         gaze=gaze,
         head_pose=head_pose,
+        roll_deg=roll_deg,
         side=side,
         closure=closure,
         outline=view.project(outline_mm).astype(np.float32),
-        iris_centre=(float(iris_x), float(iris_y)),
+        iris=_iris_ellipse(globe, view),
         eyeball_centre=view.eyeball_px,
         eyeball_radius_px=ball.radius_mm * view.px_per_mm,
         openness=_openness(*margins),
@@ -174,7 +143,7 @@ def draw_region(
         [N, 2] in its pixels.
     """
     sitting = sitting_of(subject, head_pose)
-    curves, globe, margins = _set_up(subject, sitting, gaze, head_pose, closure)
+    curves, globe, margins = _set_up(subject, sitting, gaze, closure)
     size_px = 2 * OVERSAMPLING * round(reach_mm * px_per_mm / OVERSAMPLING)
     middle = (size_px - 1) / 2
     view = View(sitting.rotation, px_per_mm, (middle, middle), size_px)
@@ -193,6 +162,7 @@ def flow_between(source: RenderedEye, target: RenderedEye) -> ExactFlow:
         source.subject == target.subject
         and source.side == target.side
         and source.head_pose == target.head_pose
+        and source.roll_deg == target.roll_deg
         and source.image.shape == target.image.shape
     )
     if not same:
@@ -225,17 +195,34 @@ def label_eye(eye: RenderedEye) -> NDArray[np.int8]:
 
 
 def _sitting_of(eye: RenderedEye) -> Sitting:
-    drawn = eye.head_pose if eye.side == "right" else eye.head_pose.mirrored()
-    return sitting_of(eye.subject, drawn)
+    if eye.side == "right":
+        return sitting_of(eye.subject, eye.head_pose, eye.roll_deg)
+    return sitting_of(eye.subject, eye.head_pose.mirrored(), -eye.roll_deg)
 
 
 def _set_up(
-    subject: Subject, sitting: Sitting, gaze: Gaze, head_pose: Gaze, closure: float
+    subject: Subject, sitting: Sitting, gaze: Gaze, closure: float
 ) -> tuple[LidCurves, Globe, Margins]:
     ball = subject.eyeball
-    curves = lid_curves(subject.lids, ball, gaze=gaze, head_pose=head_pose, closure=closure)
-    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head_pose=head_pose)
+    curves = lid_curves(subject.lids, ball, gaze=gaze, head=sitting.rotation, closure=closure)
+    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head=sitting.rotation)
     return curves, globe, _margins_mm(curves, subject, sitting.face)
+
+
+def _iris_ellipse(globe: Globe, view: View) -> Ellipse:
+    """A disc of the iris's size across the gaze, seen from far away."""
+    right, up, toward = globe.turn[:, 2]
+    reach = view.px_per_mm * globe.radius_mm * IRIS_PLANE
+    x, y = view.eyeball_px
+    major = view.px_per_mm * globe.iris_mm
+    # It is shortened along its way from the eyeball's centre.
+    angle = np.degrees(np.arctan2(-up, right)) + 90
+    return Ellipse(
+        (float(x + reach * right), float(y - reach * up)),
+        float(major),
+        float(major * toward),
+        float(angle % 180),
+    )
 
 
 def _outline(margins: Margins) -> NDArray[np.float64]:
@@ -297,19 +284,3 @@ def _openness(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> float:
 def _check(what: str, direction: Gaze, limit_deg: float) -> None:
     if max(abs(direction.pitch_deg), abs(direction.yaw_deg)) > limit_deg:
         raise ValueError(f"{what} must lie within +-{limit_deg:g} degrees, got {direction}")
-
-
-def _mirrored(eye: RenderedEye) -> RenderedEye:
-    last = eye.image.shape[1] - 1
-    outline = eye.outline.copy()
-    outline[:, 0] = last - outline[:, 0]
-    return dataclasses.replace(
-        eye,
-        image=mirror_image(eye.image),
-        gaze=eye.gaze.mirrored(),
-        head_pose=eye.head_pose.mirrored(),
-        side="left",
-        outline=outline,
-        iris_centre=(last - eye.iris_centre[0], eye.iris_centre[1]),
-        eyeball_centre=(last - eye.eyeball_centre[0], eye.eyeball_centre[1]),
-    )

@@ -21,7 +21,8 @@ from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_tf.data.flow_codes import flow_codes
 from mggr_tf.data.synthetic.population import draw_light, draw_subject
-from mggr_tf.data.synthetic.render import RenderedEye, flow_between, render_eye
+from mggr_tf.data.synthetic.render import flow_between, render_eye
+from mggr_tf.data.synthetic.rendered import RenderedEye
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """`SyntheticSamples.side` is an index into this."""
@@ -30,6 +31,9 @@ PITCH_RANGE_DEG = 15.0
 YAW_RANGE_DEG = 20.0
 HEAD_PITCH_RANGE_DEG = 15.0
 HEAD_YAW_RANGE_DEG = 30.0
+HEAD_ROLL_DEG = 2.5
+"""Standard deviation."""
+
 HALF_CLOSED_SHARE = 0.15
 HALF_CLOSED_RANGE = (0.2, 0.65)
 """How many groups have lids that are partly closed, and by how much."""
@@ -163,7 +167,9 @@ def _draw_person(order: _Order) -> SyntheticSamples:
         for number, head in enumerate(head_deg):
             light = draw_light([order.seed, order.subject, 3, number])
             lit = dataclasses.replace(person, light=light)
-            closure = _draw_closure(np.random.default_rng([order.seed, order.subject, 4, number]))
+            own = np.random.default_rng([order.seed, order.subject, 4, number])
+            closure = _draw_closure(own)
+            roll_deg = float(HEAD_ROLL_DEG * own.standard_normal())
             group = [
                 render_eye(
                     lit if side == "right" else lit.other_eye(),
@@ -171,6 +177,7 @@ def _draw_person(order: _Order) -> SyntheticSamples:
                     head_pose=Gaze.from_array(head),
                     side=side,
                     seed=[order.seed, order.subject, 2, len(eyes) + index],
+                    roll_deg=roll_deg,
                     closure=closure,
                 )
                 for index, gaze in enumerate(

@@ -64,10 +64,10 @@ class Sitting:
 
 
 @lru_cache(maxsize=4)
-def sitting_of(subject: Subject, head_pose: Gaze) -> Sitting:
+def sitting_of(subject: Subject, head_pose: Gaze, roll_deg: float = 0.0) -> Sitting:
     """Sits a person down; remembers the last few."""
     skin, light = subject.skin, subject.light
-    rotation = head_rotation(head_pose)
+    rotation = head_rotation(head_pose, roll_deg)
     face = face_of(skin)
     emitters = emitter_rows(light)
     grid = np.zeros((_NODES, _NODES, 6), np.float32)

@@ -1,0 +1,86 @@
+"""A drawn patch and what is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.eyecrop import mirror_image
+from mggr_tf.data.synthetic.flow import Moment
+from mggr_tf.data.synthetic.subject import Subject
+
+
+class Ellipse(NamedTuple):
+    """An ellipse in a picture.
+
+    Attributes:
+        centre: (x, y) pixels.
+        major_px, minor_px: half axes.
+        angle_deg: of the major axis, from the image's right towards its bottom, in [0, 180).
+    """
+
+    centre: tuple[float, float]
+    major_px: float
+    minor_px: float
+    angle_deg: float
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedEye:
+    """A patch and what is known of it. Points are patch pixels (x, y), as drawn in `image`.
+
+    Attributes:
+        image: [size, size, 3] uint8 RGB, as photographed: nothing mirrored.
+        subject: who.
+        gaze: relative to the camera.
+        head_pose: relative to the camera.
+        roll_deg: by which the head leans; + lowers the image's right.
+        side: the subject's own.
+        closure: 0 open, 1 closed.
+        outline: [N, 2] corners and lids at this gaze.
+        iris: its rim as it appears, hidden or not.
+        eyeball_centre: where the eyeball's centre is.
+        eyeball_radius_px: its radius.
+        openness: largest gap between the lids as a share of the corners' distance.
+        moment: geometry of the eye as drawn before any mirroring, in patch pixels: what
+            `flow_between` and `label_eye` read.
+    """
+
+    image: NDArray[np.uint8]
+    subject: Subject
+    gaze: Gaze
+    head_pose: Gaze
+    roll_deg: float
+    side: Side
+    closure: float
+    outline: NDArray[np.float32]
+    iris: Ellipse
+    eyeball_centre: tuple[float, float]
+    eyeball_radius_px: float
+    openness: float
+    moment: Moment
+
+    def mirrored(self) -> RenderedEye:
+        """The picture in a mirror: the eye of the other side."""
+        last = self.image.shape[1] - 1
+        outline = self.outline.copy()
+        outline[:, 0] = last - outline[:, 0]
+        return dataclasses.replace(
+            self,
+            image=mirror_image(self.image),
+            gaze=self.gaze.mirrored(),
+            head_pose=self.head_pose.mirrored(),
+            roll_deg=-self.roll_deg,
+            side="left" if self.side == "right" else "right",
+            outline=outline,
+            iris=self.iris._replace(
+                centre=(last - self.iris.centre[0], self.iris.centre[1]),
+                angle_deg=-self.iris.angle_deg % 180,
+            ),
+            eyeball_centre=(last - self.eyeball_centre[0], self.eyeball_centre[1]),
+        )
