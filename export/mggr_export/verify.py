@@ -7,15 +7,17 @@ from pathlib import Path
 
 from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.contract import Contract
+from mggr_edge.default_bundle import DEFAULT, NAMES, bundle_path
 from mggr_edge.errors import BundleError
 from mggr_edge.progress import Progress
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.export_data import draw_people
-from mggr_export.keras_models import config_of, models_of_bundle
+from mggr_export.keras_models import config_of, models_of_bundle, models_of_run
 from mggr_export.proof import Converted, Proof, prove
 from mggr_export.quiet import quiet_converter
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
+from mggr_tf.training.default_run import open_run
 
 _SEED = 65
 _PEOPLE = 4
@@ -31,8 +33,10 @@ def verify_bundle(
 ) -> dict[str, Proof]:
     """Rebuilds Keras from the reference weights and compares every model with it again.
 
+    A packaged bundle's reference weights are those of the packaged run.
+
     Args:
-        path: a bundle, folder or zip.
+        path: a bundle, folder or zip, or a packaged one by its name.
         data: eyes to compare on: `synthetic` or a folder.
         pairs: how many.
         progress: shows how far it is.
@@ -46,12 +50,16 @@ def verify_bundle(
         DataError: the eyes cannot be had.
     """
     bundle = Bundle.open(path)
-    files, contract = read_bundle_files(path), bundle.contract
+    files, contract = read_bundle_files(bundle_path(path)), bundle.contract
     samples = _samples(data, contract, progress=progress, say=say)
     with quiet_converter():
         for name in contract.models:
             bundle.model(name)  # loads it, and holds its tensors against the contract
-        models = models_of_bundle(contract, files)
+        models = (
+            models_of_run(open_run(DEFAULT))
+            if str(path) in NAMES
+            else models_of_bundle(contract, files)
+        )
         converted = {name: _converted(contract, name, files) for name in models}
         chosen = balanced_pairs(samples, pairs, seed=_SEED)
         inputs = inputs_of_pairs(samples, chosen, contract.conventions)

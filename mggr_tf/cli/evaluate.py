@@ -54,6 +54,7 @@ def evaluate(
     Examples:
       mggr-tf evaluate runs/real --data patches/ --judge runs/judge --subjects 0033-0038
       mggr-tf evaluate runs/real --data patches/ --judge runs/judge --json scores.json
+      mggr-tf evaluate default --data patches/ --judge runs/judge
 
     Without --subjects it takes all that both never saw. Columns: L1, MSE, PSNR and
     SSIM against the real picture of the target gaze; the angle in degrees between

@@ -13,7 +13,13 @@ from mggr_tf.cli.options import check_is_free, force_option, say
 
 @click.command()
 @click.argument("pictures", metavar="IMAGE_OR_DIR", type=click.Path(path_type=Path))
-@click.option("--model", required=True, type=click.Path(path_type=Path), help="A run or a bundle.")
+@click.option(
+    "--model",
+    default="default",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="A run, a bundle, or the weights of this package.",
+)
 @click.option("--pitch", required=True, type=float, help="Degrees, + looks up in the image.")
 @click.option("--yaw", required=True, type=float, help="Degrees, + looks to the image's right.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to be made.")
@@ -36,6 +42,7 @@ def redirect(
 
     \b
     Examples:
+      mggr-tf redirect photo.jpg --pitch 0 --yaw 0 --out met/
       mggr-tf redirect photo.jpg --model runs/mggr-edge --pitch 0 --yaw 0 --out met/
       mggr-tf redirect patches/ --model bundle --pitch -5 --yaw 10 --out looking-right/
 

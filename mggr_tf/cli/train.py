@@ -48,7 +48,7 @@ _INTERRUPTED = 130
     "--from",
     "from_run",
     type=click.Path(path_type=Path),
-    help="Start from another run's weights (fine-tuning).",
+    help="Start from another run's weights (fine-tuning), or from this package's: `default`.",
 )
 @click.option(
     "--vgg16",
@@ -78,6 +78,7 @@ def train(
       mggr-tf train --stage joint
       mggr-tf train --stage joint --data patches/ --minutes 25 --out runs/real
       mggr-tf train --stage judge --data patches/ --subjects 0001-0032 --out runs/judge
+      mggr-tf train --stage joint --data patches/ --from default --minutes 10
       mggr-tf train --stage joint --out runs/real --resume
       mggr-tf train --stage joint --set stages.joint.batch=32 --set seed=2
 
@@ -157,6 +158,7 @@ def _created(
     stage: Stage,
     vgg16: Path | None,
 ) -> RunFolder:
+    from mggr_tf.training.default_run import open_run
     from mggr_tf.training.run_folder import DataRecord, RunFolder
 
     if (vgg16 is not None) != (config.models.features == "vgg16"):
@@ -164,7 +166,7 @@ def _created(
             f"config {config.name} compares features of {config.models.features}; "
             "--vgg16 FILE and `models.features: vgg16` go together"
         )
-    donor = RunFolder.open(from_run) if from_run is not None else None
+    donor = open_run(from_run) if from_run is not None else None
     if out.exists():
         if not (out / "run.json").is_file():
             raise UsageError(f"{out} is no run; --force replaces runs only")

@@ -14,6 +14,7 @@ from mggr_tf.data.source import open_samples
 from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
 from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.models.networks import Networks, load_weights
+from mggr_tf.training.default_run import open_run
 from mggr_tf.training.run_folder import RunFolder
 
 PAIRS_SEED = 20200403
@@ -40,7 +41,7 @@ def score_run(
         RunError: the run has no redirector, or the judge's run no judge.
         UsageError: nothing was left that both never saw, or named subjects were seen.
     """
-    run, judge_run = RunFolder.open(run_path), RunFolder.open(judge_path)
+    run, judge_run = open_run(run_path), RunFolder.open(judge_path)
     if not judge_run.has_weights("judge"):
         raise RunError(f"{judge_path} has no judge; run: mggr-tf train --stage judge")
     networks = load_redirector(run)

@@ -202,12 +202,26 @@ def test_a_leaning_head_takes_lids_along_and_leaves_the_gaze() -> None:
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_iris_centre_moves_right_with_yaw_and_up_with_pitch(side: str) -> None:
     subject = draw_subject(6)
+    subject = dataclasses.replace(subject, camera=exact(subject.camera))
     ahead, right, up = (
         draw(gaze, subject=subject, side=side).iris.centre
         for gaze in (FRONTAL, Gaze(0, 10), Gaze(10, 0))
     )
     assert right[0] > ahead[0] + 1
     assert up[1] < ahead[1] - 1
+
+
+def test_crops_follow_an_eye_up_and_down_as_landmarks_do() -> None:
+    """Landmarks sit on lids, and lids go with the eye: so do crops that are laid by them."""
+
+    def rise(subject: Subject) -> float:
+        up, down = (draw(Gaze(p, 0), subject=subject).iris.centre[1] for p in (10, -10))
+        return down - up
+
+    people = [draw_subject([9, number]) for number in range(24)]
+    still = [dataclasses.replace(p, camera=exact(p.camera)) for p in people]
+    assert min(map(rise, still)) > 3
+    assert np.mean([rise(p) for p in people]) < 0.5 * np.mean([rise(p) for p in still])
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,7 @@ def head_rotation(head_pose: Gaze, roll_deg: float = 0.0) -> NDArray[np.float64]
     nod = np.array([[1, 0, 0], [0, cos_p, sin_p], [0, -sin_p, cos_p]])
     turn = np.array([[cos_y, 0, sin_y], [0, 1, 0], [-sin_y, 0, cos_y]])
     roll = np.radians(roll_deg)
-    lean = np.array(
-        [[np.cos(roll), np.sin(roll), 0], [-np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
-    )
+    lean = np.array([[np.cos(roll), np.sin(roll), 0], [-np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
     return turn @ nod @ lean
 
 

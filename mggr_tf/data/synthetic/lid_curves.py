@@ -20,7 +20,7 @@ GRID_MM = np.arange(-160, 161) * 0.25
 """x of the tables."""
 
 _FIRST_MM, _PER_MM, _LAST = float(GRID_MM[0]), 4.0, len(GRID_MM) - 1.001
-_LOWER_FOLLOW = 0.25
+_LOWER_FOLLOW = 0.45
 _FOLD_FOLLOW = 0.25
 _ABOVE_REACH_MM, _BELOW_REACH_MM = 11.0, 10.0
 _LEAST_SHOW_MM = 0.15
@@ -55,7 +55,7 @@ def lid_curves(
     nod_deg, turn_deg = _within_head(gaze, head)
     travel = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
     # Going up, the lid is at its end sooner.
-    rise = lids.follow * travel * (0.75 if nod_deg > 0 else 1.0)
+    rise = lids.follow * travel * (0.9 if nod_deg > 0 else 1.0)
     rest = _margins(lids, rise=0.0, lower_rise=0.0, turn_deg=0.0, closure=0.0)
     now = _margins(
         lids,

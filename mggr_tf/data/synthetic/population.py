@@ -86,7 +86,7 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
-        follow=float(rng.uniform(0.5, 0.95)),
+        follow=float(rng.uniform(0.7, 1.1)),
     )
 
 
@@ -222,8 +222,8 @@ def _draw_camera(rng: np.random.Generator) -> Camera:
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
         zoom=float(rng.uniform(1.05, 1.5)),
-        shift_px=(float(rng.normal(0, 0.9)), float(rng.normal(0, 0.9))),
-        drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(-0.04, 0.04))),
+        shift_px=(float(rng.normal(0, 0.9)), float(rng.normal(0.9, 0.9))),
+        drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.23, 0.05))),
         jitter_px=float(rng.uniform(0.1, 0.8)),
     )
 

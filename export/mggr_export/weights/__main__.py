@@ -1,0 +1,57 @@
+"""`python -m mggr_export.weights`, or `make weights`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mggr_edge.cli_errors import OneLineError
+from mggr_edge.errors import MggrError
+
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="build/weights",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where the training is kept; the same command goes on with it.",
+)
+@click.option(
+    "--minutes",
+    default=150.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Of training the estimator and the redirector; drawing, judging and exporting add "
+    "about twenty.",
+)
+@click.option("--people", type=click.IntRange(min=2), help="Drawn people; default: the config's.")
+@click.option("--install/--no-install", default=True, help="Put the result into the package.")
+def main(out: Path, minutes: float, people: int | None, install: bool) -> None:
+    """Train the default weights from nothing, measure them, and put them into the package.
+
+    Everything is drawn: no data set is read. Ctrl-C keeps what was trained.
+    """
+    from mggr_export.weights.making import make_weights, put_into_package
+
+    try:
+        made = make_weights(out, minutes=minutes, people=people, say=_say)
+        click.echo((made / "MODEL_CARD.md").read_text(encoding="utf-8"))
+        if install:
+            put_into_package(made, say=_say)
+    except MggrError as error:
+        raise OneLineError(str(error)) from error
+    except KeyboardInterrupt:
+        _say("\ninterrupted; what was trained is kept, and the same command goes on with it")
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

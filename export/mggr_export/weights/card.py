@@ -1,0 +1,102 @@
+"""The model card: where the default weights come from, and how well they do for whom."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_export.weights.measuring import SEED, Measured
+from mggr_tf.evaluation.score_run import load_travelling
+from mggr_tf.training.run_folder import RunFolder
+
+_CARD = """\
+# Default weights of mggr-tf
+
+A gaze estimator ({estimator:,} parameters) and an MGGR redirector ({redirector:,} parameters) for
+eye patches of 64 x 64 pixels, as TFLite files (float and int8) and as Keras weights. Licence:
+Apache-2.0.
+
+## What for
+
+Eye contact in calls and pictures, on the user's own device and of people who want it; a start for
+training on one's own data (`mggr-tf train --from default`); tests and demonstrations. Not for
+making others appear to look where they did not, nor for conclusions about a person's attention,
+health or honesty. Videos that `mggr-edge` writes say in their metadata that the gaze was
+redirected.
+
+## What they learned from
+
+Drawn eyes alone: {people} people of the renderer `mggr_tf.data.synthetic` (seed {seed}),
+{patches:,} patches. No photograph of anybody was used. Config `{config}`; steps: {steps}.
+{training}
+
+## How well they do
+
+On {count:,} pairs of {tested} drawn people whom neither the networks nor the judge ever saw (seed
+{test_seed}). Estimator: mean angle between its answer and the truth, degrees. L1 and ST-LPIPS: of
+the redirected picture to the real one, as a share of what leaving the eye alone costs. Gaze: the
+angle between what a judge of another architecture sees and what was asked for, degrees; beside it
+what the judge sees in the real pictures.
+
+{table}
+
+## Limits
+
+- Drawn eyes are not photographs: what holds here holds less there. `docs/synthetic.md` lists what
+  gives them away, and has what was measured on photographs.
+- Targets within 15 degrees of pitch and 20 of yaw, heads within 15 and 30 degrees were trained.
+- Strong reflections in glasses, eyes under hair, heavy make-up, one eye that looks elsewhere, and
+  very dark or blurred pictures were drawn seldom or never.
+- A closed eye stays closed because the device leaves it alone, not because the network would.
+"""
+
+
+def model_card(run: RunFolder, found: Measured) -> str:
+    """The text of `MODEL_CARD.md`."""
+    networks, data = load_travelling(run), run.record.data
+    stages = run.record.stages
+    minutes = sum(stage.seconds for stage in stages.values()) / 60
+    return _CARD.format(
+        estimator=networks.estimator.count_params(),
+        redirector=networks.averaged.joined.count_params(),
+        people=len(data.subjects),
+        seed=run.config.synthetic.seed,
+        patches=data.patches,
+        config=run.config.name,
+        steps=", ".join(f"{name} {stage.done}" for name, stage in stages.items()),
+        training=f"Training took {minutes:.0f} minutes." if minutes >= 1 else "",
+        count=len(found.scores.subject),
+        tested=len(found.scores.subjects),
+        test_seed=SEED,
+        table=_table(found),
+    )
+
+
+def _table(found: Measured) -> str:
+    lines = [
+        "| who | pairs | estimator | L1 | ST-LPIPS | gaze | judge itself |",
+        "|---|---|---|---|---|---|---|",
+        _row("everybody", found, np.ones(len(found.scores.subject), bool)),
+    ]
+    for what, kinds in found.groups.items():
+        lines += [_row(f"{what}: {kind}", found, where) for kind, where in kinds.items()]
+    return "\n".join(lines)
+
+
+def _row(title: str, found: Measured, where: NDArray[np.bool_]) -> str:
+    if not where.any():
+        return f"| {title} | 0 | | | | | |"
+    metrics = found.scores.metrics
+
+    def mean(method: str, metric: str) -> float:
+        return float(np.mean(metrics[method][metric][where]))
+
+    cells = [
+        f"{int(where.sum())}",
+        f"{float(np.mean(found.estimator_error_deg[where])):.1f}",
+        f"{mean('redirected', 'l1') / mean('copy', 'l1'):.2f}",
+        f"{mean('redirected', 'st_lpips') / mean('copy', 'st_lpips'):.2f}",
+        f"{mean('redirected', 'gaze_error_deg'):.1f}",
+        f"{mean('target', 'gaze_error_deg'):.1f}",
+    ]
+    return f"| {title} | {' | '.join(cells)} |"

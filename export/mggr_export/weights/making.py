@@ -1,0 +1,127 @@
+"""Trains, exports, measures and installs the default weights.
+
+::
+
+    OUT/
+      run/      the training, resumable
+      judge/    another architecture on other drawn people: it scores, and is no loss
+      made/     what goes into the package: run/, float/, int8/, MODEL_CARD.md
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mggr_edge.atomic import atomic_folder
+from mggr_edge.default_bundle import packaged_bundles
+from mggr_edge.errors import UsageError
+from mggr_edge.progress import progress
+from mggr_export.export_run import export_run
+from mggr_export.weights.card import model_card
+from mggr_export.weights.measuring import measure
+from mggr_tf.config import Config, Stage
+from mggr_tf.config_files import load_config
+from mggr_tf.data.source import SYNTHETIC, Split, open_split
+from mggr_tf.training.default_run import packaged_run
+from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.training.stages import Budget, train_stages
+
+Say = Callable[[str], None]
+
+CONFIG = "mggr-synthetic"
+CARD = "MODEL_CARD.md"
+
+_KEPT = ("estimator", "coarse", "fine")
+_JUDGE_SEED = 9_000
+"""The judge's people: nobody of those that the redirector is trained on."""
+_BUNDLES = {"float": False, "int8": True}
+
+
+def make_weights(out: Path, *, minutes: float, people: int | None, say: Say) -> Path:
+    """Goes on with whatever is missing in `out`.
+
+    Args:
+        out: the folder; made if it is not there.
+        minutes: of training, all stages of the run together; a run that was begun keeps its own.
+        people: how many are drawn; None takes the config's.
+
+    Returns:
+        the folder that `put_into_package` takes.
+
+    Raises:
+        UsageError: `out` holds a training of other people.
+    """
+    changes = [] if people is None else [f"synthetic.subjects={people}"]
+    config = load_config(CONFIG, changes=changes)
+    run = _trained(out / "run", config, config.recipe[-1], Budget(minutes=minutes), say=say)
+    other = replace(config, synthetic=replace(config.synthetic, seed=_JUDGE_SEED))
+    judge = _trained(out / "judge", other, "judge", Budget(), say=say)
+    made = out / "made"
+    with atomic_folder(made, force=True) as folder:
+        _copy_lean(run, folder / "run")
+        for name, int8 in _BUNDLES.items():
+            say(f"exporting {name}")
+            export_run(
+                run,
+                folder / name,
+                int8=int8,
+                data=None,
+                force=False,
+                progress=progress,
+                say=lambda text: None,
+                lean=True,
+            )
+        found = measure(folder, judge=judge, progress=progress, say=say)
+        (folder / CARD).write_text(model_card(run, found), encoding="utf-8")
+    return made
+
+
+def put_into_package(made: Path, *, say: Say) -> None:
+    """Replaces the weights of this installation."""
+    homes = {"run": packaged_run()} | {name: packaged_bundles() / name for name in _BUNDLES}
+    for name, target in homes.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(target, force=True) as folder:
+            shutil.copytree(made / name, folder, dirs_exist_ok=True)
+        say(f"installed {target}")
+    for home in (packaged_bundles(), packaged_run()):
+        shutil.copyfile(made / CARD, home / CARD)
+
+
+def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: Say) -> RunFolder:
+    """A run that is complete up to a stage: found, resumed or made."""
+    run = RunFolder.open(path) if (path / "run.json").is_file() else None
+    if run is not None and run.config != config:
+        raise UsageError(f"{path} was begun with another config; name another --out, or remove it")
+    if run is not None and run.is_complete(stage):
+        return run
+    split = open_split(SYNTHETIC, config=config, subjects=None, progress=progress, say=say)
+    if run is None:
+        run = RunFolder.create(path, config, DataRecord.of(split))
+    _train(run, stage, split, budget, say=say)
+    return run
+
+
+def _train(run: RunFolder, stage: Stage, split: Split, budget: Budget, *, say: Say) -> None:
+    train_stages(
+        run,
+        stage,
+        samples=split.train,
+        held_out=split.held_out,
+        budget=budget,
+        progress=progress,
+        say=say,
+    )
+
+
+def _copy_lean(run: RunFolder, folder: Path) -> None:
+    """What a later training or scoring needs: no checkpoints, logs or sheets."""
+    (folder / "weights").mkdir(parents=True)
+    for name in ("run.json", "config.yaml"):
+        shutil.copyfile(run.path / name, folder / name)
+    for name in _KEPT:
+        if run.has_weights(name):
+            shutil.copyfile(run.weights_file(name), folder / "weights" / f"{name}.npz")
