@@ -60,11 +60,11 @@ def _draw_skin(rng: np.random.Generator, melanin: float) -> Skin:
     return Skin(
         melanin=melanin,
         blood=float(rng.uniform(0.22, 0.36)),
-        dark_ring=float(rng.uniform(0.05, 0.7)),
+        dark_ring=float(rng.uniform(0.05, 0.6)),
         mottle=float(rng.uniform(0.01, 0.05)),
         pores=float(rng.uniform(0.005, 0.03)),
         socket_mm=float(rng.uniform(3.0, 9.5)),
-        bag_mm=float(rng.uniform(0.0, 1.3)),
+        bag_mm=float(1.1 * rng.uniform() ** 2),
         nose_mm=float(rng.uniform(3.0, 10.0)),
         shine=float(rng.uniform(0.0, 0.035)),
         cheek_mm=float(rng.uniform(2.5, 6.5)),
@@ -221,9 +221,9 @@ def _draw_camera(rng: np.random.Generator) -> Camera:
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.05, 1.5)),
-        shift_px=(float(rng.normal(0, 0.9)), float(rng.normal(0.9, 0.9))),
-        drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.23, 0.05))),
+        zoom=float(rng.uniform(1.2, 1.65)),
+        shift_px=(float(rng.normal(-1.2, 1.0)), float(rng.normal(0.6, 1.0))),
+        drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.28, 0.06))),
         jitter_px=float(rng.uniform(0.1, 0.8)),
     )
 
