@@ -189,8 +189,8 @@ def test_a_leaning_head_takes_lids_along_and_leaves_the_gaze() -> None:
         across = eye.outline[24] - eye.outline[0]
         return float(np.degrees(np.arctan2(across[1], across[0])))
 
-    assert slant(leaning) == pytest.approx(slant(upright) + 12, abs=0.01)
-    assert slant(other) == pytest.approx(slant(upright) - 12, abs=0.01)
+    assert slant(leaning) == pytest.approx(slant(upright) + 12, abs=0.05)
+    assert slant(other) == pytest.approx(slant(upright) - 12, abs=0.05)
     p, y = np.radians([3, 8])
     reach = leaning.eyeball_radius_px * np.cos(np.radians(30))
     expected = np.add(leaning.eyeball_centre, reach * np.array([np.sin(y) * np.cos(p), -np.sin(p)]))
@@ -372,11 +372,11 @@ def test_some_groups_hold_their_lids_half_closed() -> None:
     assert closure.max() <= 0.65
 
 
-def test_samples_of_one_group_differ_in_the_eye_alone() -> None:
+def test_samples_of_one_group_differ_in_the_eye_most() -> None:
     samples = draw_samples(subjects=6, per_group=2, heads=1, seed=2)
     pairs = samples.images.reshape(12, 2, 64, 64, 3).astype(int)
     difference = np.abs(pairs[:, 0] - pairs[:, 1]).mean(axis=(0, -1))
-    assert difference[24:40, 16:48].mean() > 4 * difference[52:].mean()
+    assert difference[24:40, 16:48].mean() > 3 * difference[52:].mean()
 
 
 def test_samples_of_a_person_do_not_depend_on_how_many_follow() -> None:

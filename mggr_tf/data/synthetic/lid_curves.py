@@ -54,8 +54,7 @@ def lid_curves(
     """
     nod_deg, turn_deg = _within_head(gaze, head)
     travel = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
-    # Going up, the lid is at its end sooner.
-    rise = lids.follow * travel * (0.9 if nod_deg > 0 else 1.0)
+    rise = lids.follow * travel
     rest = _margins(lids, rise=0.0, lower_rise=0.0, turn_deg=0.0, closure=0.0)
     now = _margins(
         lids,

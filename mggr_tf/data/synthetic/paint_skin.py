@@ -78,9 +78,8 @@ def _shade_of_skin(
         groove = depth * _bump(past / 1.1)
         slope = depth * (2.6 * _tilt(past / 1.1) + 1.2 * _bump((past - 0.35) / 0.55))
     else:
-        slope = fade * (
-            0.9 * look.bag_mm * _tilt((below - 4.5) / 4.8) - 0.45 * _tilt((below - 8.0) / 2.4)
-        )
+        bag = 0.9 * _tilt((below - 4.5) / 4.8) - 0.3 * _tilt((below - 8.0) / 2.8)
+        slope = fade * look.bag_mm * bag
     direct = max(met[DIRECT] - met[SLOPE] * min(max(slope, -1.2), 1.2), 0.0)
     shade = (look.ambient + (1 - look.ambient) * direct * met[SHADOW]) * met[HOLLOW]
     away = max(max(above, below) + 0.3 * at(curves, place, BEYOND), 0.0)

@@ -77,16 +77,16 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
     single_lid = rng.uniform() < 0.25
     return Lids(
         width_mm=float(rng.uniform(26.5, 31.0)),
-        upper_mm=float(rng.uniform(2.4, 4.0) if single_lid else rng.uniform(2.9, 5.0)),
+        upper_mm=float(rng.uniform(2.4, 4.2) if single_lid else rng.uniform(2.8, 5.0)),
         lower_mm=float(rng.uniform(4.2, 5.6)),
-        corner_drop_mm=float(rng.uniform(0.6, 2.3)),
+        corner_drop_mm=float(rng.uniform(1.0, 3.2)),
         nasal_mm=float(rng.uniform(-1.5, 0.4)),
         tilt_deg=float(np.clip(rng.normal(4.0, 2.2), -1, 9)),
-        roundness=float(rng.uniform(0.72, 1.05)),
+        roundness=float(rng.uniform(0.55, 0.95)),
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
-        follow=float(rng.uniform(0.7, 1.1)),
+        follow=float(rng.uniform(1.0, 1.7)),
     )
 
 
@@ -96,7 +96,7 @@ def _draw_eyeball(rng: np.random.Generator, melanin: float) -> Eyeball:
     fair = float(np.clip(1.25 - melanin, 0.03, 1.0))
     weights = np.array([_IRIS_COLOURS[n][0] * (fair if i > 1 else 1) for i, n in enumerate(names)])
     colour = np.array(_IRIS_COLOURS[str(rng.choice(names, p=weights / weights.sum()))][1])
-    colour = colour * rng.uniform(0.5, 1.25) * rng.uniform(0.88, 1.12, 3)
+    colour = colour * rng.uniform(0.35, 1.2) * rng.uniform(0.88, 1.12, 3)
     yellow = rng.uniform(0.0, 0.16)
     white = rng.uniform(0.17, 0.32)
     radius_mm = rng.uniform(11.7, 12.3)
@@ -221,8 +221,8 @@ def _draw_camera(rng: np.random.Generator) -> Camera:
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.2, 1.65)),
-        shift_px=(float(rng.normal(-1.2, 1.0)), float(rng.normal(0.6, 1.0))),
+        zoom=float(rng.uniform(1.25, 1.75)),
+        shift_px=(float(rng.normal(-1.2, 1.0)), float(rng.normal(1.7, 1.0))),
         drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.28, 0.06))),
         jitter_px=float(rng.uniform(0.1, 0.8)),
     )

@@ -62,7 +62,7 @@ class Lids:
         skew: where the upper lid peaks: > 1 is towards the nose.
         crease_mm: fold above the margin; near zero the margin hides under it.
         crease_depth: strength of the fold.
-        follow: share of the eye's up-and-down that the upper lid follows.
+        follow: the upper lid's way as a share of the eye's; above 1 an eye opens as it looks up.
     """
 
     width_mm: float
