@@ -14,10 +14,12 @@ import numpy as np
 
 from mggr_tf.data.synthetic.compiled import compiled
 
-APEX_MM = 13.0
+APEX_MM = 11.5
 """Lids close over the cornea about here before the eyeball's centre."""
 
-_GLOBE_CURVE = 29.0
+_ACROSS_TO_TEMPLE, _ACROSS_TO_NOSE, _UPRIGHT = 20.0, 24.0, 29.0
+"""How slowly lids fall back from there, mm^2 for each mm; the outer corner lies further back."""
+
 _STEPS, _MISS_MM = 6, 1e-7
 
 
@@ -40,13 +42,14 @@ def smooth_step(value: float, low: float, high: float) -> float:
 @compiled
 def face_height(face: Face, x: float, y: float) -> float:
     """z in mm of the skin at (x, y) mm."""
-    globe = APEX_MM - (x * x + y * y) / _GLOBE_CURVE
+    across = _ACROSS_TO_NOSE if x > 0 else _ACROSS_TO_TEMPLE
+    globe = APEX_MM - x * x / across - y * y / _UPRIGHT
     around = (
         6.0
         + face.socket_mm * smooth_step(y - 0.12 * x, 3.0, 17.0)
         + face.nose_mm * smooth_step(x + 0.25 * y, 9.0, 25.0)
         + face.cheek_mm * smooth_step(-y - 0.4 * x, 5.0, 24.0)
-        - face.temple_mm * smooth_step(-x, 14.0, 30.0)
+        - face.temple_mm * smooth_step(-x, 6.0, 28.0)
     )
     # The globe bulges under the lids and ends in the socket's rim.
     rim = smooth_step(np.sqrt(0.8 * x * x + y * y), 8.0, 19.0)

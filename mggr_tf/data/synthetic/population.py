@@ -68,7 +68,7 @@ def _draw_skin(rng: np.random.Generator, melanin: float) -> Skin:
         nose_mm=float(rng.uniform(3.0, 10.0)),
         shine=float(rng.uniform(0.0, 0.035)),
         cheek_mm=float(rng.uniform(2.5, 6.5)),
-        temple_mm=float(rng.uniform(1.5, 4.5)),
+        temple_mm=float(rng.uniform(4.0, 8.0)),
         freckles=int(rng.integers(20, 120)) if melanin < 0.8 and rng.uniform() < 0.2 else 0,
     )
 

@@ -49,7 +49,7 @@ class Sitting:
         atlas: [H, W, 3] the skin's colours.
         coarse_atlas: [H / 3, W / 3, 3] the same, for pixels of a whole patch.
         nose: [2, 2] camera (x, y) mm of two points of the nose's ridge.
-        nose_light: brightness of the nose's side.
+        nose_light: brightness of the nose.
         emitters: [E, 14] float64, see `emitter_rows`.
     """
 
@@ -76,8 +76,8 @@ def sitting_of(subject: Subject, head_pose: Gaze, roll_deg: float = 0.0) -> Sitt
     grid[..., SHADOW] = _cast_shadow(light)
     atlas = skin_atlas(subject)
     coarse = (atlas.shape[1] // _COARSER, atlas.shape[0] // _COARSER)
-    stands = 12.0 + skin.nose_mm
-    ridge = np.array([[MIDLINE_MM, 12.0, stands], [MIDLINE_MM, -34.0, stands + 22.0]])
+    stands = 14.0 + skin.nose_mm
+    ridge = np.array([[MIDLINE_MM, 12.0, stands], [MIDLINE_MM, -34.0, stands + 33.0]])
     return Sitting(
         rotation=rotation,
         face=face,
@@ -172,7 +172,8 @@ def _ramp(value: NDArray[np.float32], low: float, high: float) -> NDArray[np.flo
 
 
 def _nose_light(rotation: NDArray, light: Light, emitters: NDArray) -> float:
-    side = rotation @ np.array([-0.72, 0.2, 0.66])
+    # What stands before an eye is the nose's back and its other side.
+    side = rotation @ np.array([0.35, 0.25, 0.9])
     shares = emitters[:, 11] / max(emitters[:, 11].sum(), 1e-6)
     facing = np.maximum(0.35 + 0.75 * emitters[:, :3] @ side, 0.0)
     return float(light.ambient + (1 - light.ambient) * (shares @ facing))
