@@ -14,7 +14,7 @@ import numpy as np
 
 from mggr_tf.data.synthetic.compiled import compiled
 
-APEX_MM = 11.5
+APEX_MM = 13.0
 """Lids close over the cornea about here before the eyeball's centre."""
 
 _ACROSS_TO_TEMPLE, _ACROSS_TO_NOSE, _UPRIGHT = 20.0, 24.0, 29.0

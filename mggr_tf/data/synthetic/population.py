@@ -75,11 +75,12 @@ def _draw_skin(rng: np.random.Generator, melanin: float) -> Skin:
 
 def _draw_lids(rng: np.random.Generator) -> Lids:
     single_lid = rng.uniform() < 0.25
+    corner_drop_mm = rng.uniform(2.0, 4.2)
     return Lids(
         width_mm=float(rng.uniform(26.5, 31.0)),
-        upper_mm=float(rng.uniform(2.4, 4.2) if single_lid else rng.uniform(2.8, 5.0)),
-        lower_mm=float(rng.uniform(4.2, 5.6)),
-        corner_drop_mm=float(rng.uniform(1.0, 3.2)),
+        upper_mm=float(rng.uniform(2.5, 4.3) if single_lid else rng.uniform(2.9, 5.1)),
+        lower_mm=float(max(rng.uniform(4.2, 5.6), corner_drop_mm + 0.6)),
+        corner_drop_mm=float(corner_drop_mm),
         nasal_mm=float(rng.uniform(-1.5, 0.4)),
         tilt_deg=float(np.clip(rng.normal(4.0, 2.2), -1, 9)),
         roundness=float(rng.uniform(0.55, 0.95)),
@@ -222,7 +223,7 @@ def _draw_camera(rng: np.random.Generator) -> Camera:
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
         zoom=float(rng.uniform(1.25, 1.75)),
-        shift_px=(float(rng.normal(-1.2, 1.0)), float(rng.normal(1.7, 1.0))),
+        shift_px=(float(rng.normal(-0.3, 1.5)), float(rng.normal(3.0, 1.2))),
         drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.28, 0.06))),
         jitter_px=float(rng.uniform(0.1, 0.8)),
     )
