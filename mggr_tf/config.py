@@ -242,12 +242,10 @@ class Config:
             getattr(self.models, name) == getattr(other.models, name) for name in settings
         )
 
-    @property
-    def asks_for_exact_flow(self) -> bool:
-        """Whether a loss learns from the true flow between the pictures of a pair."""
-        return any(
-            loss.name in NEEDS_EXACT_FLOW for stage in self.stages.values() for loss in stage.active
-        )
+    def asks_for_exact_flow(self, stage: Stage) -> bool:
+        """Whether a stage, or one that it needs, learns from the true flow between pictures."""
+        stages = (self.stage(name) for name in (*self.needed(stage), stage))
+        return any(loss.name in NEEDS_EXACT_FLOW for one in stages for loss in one.active)
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
         """What must be trained before a stage: the stages before it in the recipe.

@@ -106,7 +106,9 @@ def train(
     stage = stage or config.recipe[-1]
     config.stage(stage)  # a config may lack it
     say(f"data: {data}; config: {config.name}; run: {out}")
-    split = open_split(data, config=config, subjects=subjects, progress=progress, say=say)
+    split = open_split(
+        data, config=config, stage=stage, subjects=subjects, progress=progress, say=say
+    )
     say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
     if not resume:
         assert out is not None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress, from_counts
-from mggr_tf.config import Config
+from mggr_tf.config import Config, Stage
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
 from mggr_tf.data.flow_codes import mirrored_codes
 from mggr_tf.data.readers import scan_source
@@ -41,6 +41,7 @@ def open_split(
     source: str,
     *,
     config: Config,
+    stage: Stage,
     subjects: tuple[str, ...] | None,
     progress: Progress,
     say: Callable[[str], None],
@@ -50,13 +51,21 @@ def open_split(
     Args:
         source: `synthetic`, or a folder that one of `readers.READERS` recognises.
         config: how much is drawn, and what part is held out.
+        stage: the last one to train; exact flow is drawn where it or one before asks for it.
         subjects: train on exactly these; None holds some of them all out.
         say: told about files that are left out.
 
     Raises:
         DataError: nothing usable there.
     """
-    samples = open_samples(source, config=config, subjects=subjects, progress=progress, say=say)
+    samples = open_samples(
+        source,
+        config=config,
+        subjects=subjects,
+        with_flow=config.asks_for_exact_flow(stage),
+        progress=progress,
+        say=say,
+    )
     name = source if source == SYNTHETIC else str(Path(source).resolve())
     if subjects is not None:
         return Split(name, samples, None)
@@ -80,10 +89,15 @@ def open_samples(
     subjects: tuple[str, ...] | None,
     progress: Progress,
     say: Callable[[str], None],
+    with_flow: bool = False,
 ) -> EyeSamples:
-    """All samples of some subjects (None: of all); see `open_split`."""
+    """All samples of some subjects (None: of all); see `open_split`.
+
+    Args:
+        with_flow: also the exact flow within every group, where it is known: of drawn eyes.
+    """
     if source == SYNTHETIC:
-        samples = _drawn(config, progress)
+        samples = _drawn(config, progress, with_flow=with_flow)
         return samples if subjects is None else samples.of_subjects(subjects)
     scanned = scan_source(Path(source), subjects=subjects)
     samples = samples_of(scanned, source=Path(source))
@@ -104,14 +118,14 @@ def _workers(subjects: int) -> int:
     return (os.cpu_count() or 1) if subjects >= _CROWD else 1
 
 
-def _drawn(config: Config, progress: Progress) -> EyeSamples:
+def _drawn(config: Config, progress: Progress, *, with_flow: bool) -> EyeSamples:
     how = config.synthetic
     with progress("drawing synthetic eyes", None) as advance:
         drawn = draw_samples(
             subjects=how.subjects,
             per_group=how.per_group,
             seed=how.seed,
-            with_flow=config.asks_for_exact_flow,
+            with_flow=with_flow,
             workers=_workers(how.subjects),
             progress=from_counts(advance),
         )

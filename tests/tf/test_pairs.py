@@ -100,16 +100,24 @@ def test_augmentation_treats_both_pictures_alike(samples):
 @pytest.fixture(scope="module")
 def followed():
     """Drawn eyes of both sides, with the flow between them."""
-    config = load_config(
-        "mggr-edge",
-        changes=[
-            "synthetic={subjects: 6, per_group: 3, seed: 4}",
-            "stages.joint.losses=[{name: exact_flow, weight: 1.0}]",
-        ],
-    )
+    config = load_config("mggr-edge", changes=["synthetic={subjects: 6, per_group: 3, seed: 4}"])
     return open_samples(
-        "synthetic", config=config, subjects=None, progress=no_progress, say=lambda _: None
+        "synthetic",
+        config=config,
+        subjects=None,
+        with_flow=True,
+        progress=no_progress,
+        say=lambda _: None,
     )
+
+
+def test_flow_is_drawn_for_the_stages_that_learn_from_it() -> None:
+    asking = load_config(
+        "mggr-edge", changes=["stages.coarse.losses=[{name: exact_flow, weight: 1.0}]"]
+    )
+    stages = ("estimator", "judge", "coarse", "joint")
+    assert [asking.asks_for_exact_flow(stage) for stage in stages] == [False, False, True, True]
+    assert not load_config("mggr-edge").asks_for_exact_flow("joint")
 
 
 def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):

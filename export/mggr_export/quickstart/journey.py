@@ -41,7 +41,9 @@ def travel(folder: Path, *, minutes: float, seed: int, say: Say) -> Outcome:
     config = load_config(CONFIG, changes=[f"seed={seed}", f"synthetic.seed={seed}"])
     seconds: dict[str, float] = {}
     with _timed("drawing eyes", seconds):
-        split = open_split(SYNTHETIC, config=config, subjects=None, progress=progress, say=say)
+        split = open_split(
+            SYNTHETIC, config=config, stage="joint", subjects=None, progress=progress, say=say
+        )
         say(f"drew {len(split.train)} eyes of {len(split.train.subjects)} people")
     with _timed("training", seconds):
         run = _create_run(folder, config, split)

@@ -98,7 +98,9 @@ def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: S
         raise UsageError(f"{path} was begun with another config; name another --out, or remove it")
     if run is not None and run.is_complete(stage):
         return run
-    split = open_split(SYNTHETIC, config=config, subjects=None, progress=progress, say=say)
+    split = open_split(
+        SYNTHETIC, config=config, stage=stage, subjects=None, progress=progress, say=say
+    )
     if run is None:
         run = RunFolder.create(path, config, DataRecord.of(split))
     _train(run, stage, split, budget, say=say)

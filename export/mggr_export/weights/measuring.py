@@ -63,10 +63,7 @@ def measure(
     config = replace(
         run.config, synthetic=replace(run.config.synthetic, seed=SEED, subjects=PEOPLE)
     )
-    samples = replace(
-        open_samples(SYNTHETIC, config=config, subjects=None, progress=progress, say=say),
-        flows=None,
-    )
+    samples = open_samples(SYNTHETIC, config=config, subjects=None, progress=progress, say=say)
     networks, judging = load_travelling(run), Networks(judge.config)
     load_weights(judging.judge, judge.weights_file("judge"))
     conventions = run.config.conventions

@@ -152,8 +152,11 @@ def draw_region(
     return linear, view.project(_outline(margins))
 
 
-def flow_between(source: RenderedEye, target: RenderedEye) -> ExactFlow:
+def flow_between(source: RenderedEye, target: RenderedEye, *, edges: bool = True) -> ExactFlow:
     """Flow that reads `target` out of `source`: true at every pixel, as the renderer knows it.
+
+    Args:
+        edges: False spares finding where pixels mix materials; `visible` is `seen` then.
 
     Raises:
         ValueError: they are not pictures of one person, side, head pose and size.
@@ -173,6 +176,7 @@ def flow_between(source: RenderedEye, target: RenderedEye) -> ExactFlow:
         source.moment,
         head=Head(sitting.face, sitting.rotation, sitting.nose),
         size_px=target.image.shape[0],
+        edges=edges,
     )
     if target.side == "right":
         return found

@@ -207,7 +207,7 @@ def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
     codes = _room_for_flows(1, len(group))[0]
     for i, source in enumerate(group):
         for j, target in enumerate(group):
-            found = flow_between(source, target)
+            found = flow_between(source, target, edges=False)
             codes[i, j] = flow_codes(found.flow, found.seen)
     return codes
 
