@@ -38,13 +38,50 @@ def augment_pair(
     if how.shift_px:
         both = _shift(both, seeds[3], how.shift_px, (height, width))
         codes = None if codes is None else _shift(codes, seeds[3], how.shift_px, (height, width))
+    both = _lit_otherwise(both, seed, how)
     middle = tf.reduce_mean(both[..., :3], [1, 2, 3], keepdims=True)
 
     def relight(image: tf.Tensor) -> tf.Tensor:
         contrasted = (image - middle) * gain + middle + light
         return tf.clip_by_value((contrasted + 1) * tint - 1, -1, 1)
 
-    return relight(both[..., :3]), relight(both[..., 3:]), codes
+    changed = _taken_otherwise(
+        tf.concat([relight(both[..., :3]), relight(both[..., 3:])], -1), seed, how
+    )
+    return changed[..., :3], changed[..., 3:], codes
+
+
+def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
+    """Gamma, and light that falls off across the picture."""
+    if how.gamma == 0 and how.ramp == 0:
+        return both
+    batch, height, width = both.shape[0], both.shape[1], both.shape[2]
+    seeds = tf.random.experimental.stateless_split(seed + [0, 101], 2)
+    exponent = tf.exp(how.gamma * _signed([batch, 1, 1, 1], seeds[0]))
+    x = tf.linspace(-1.0, 1.0, width)[None, None, :, None]
+    y = tf.linspace(-1.0, 1.0, height)[None, :, None, None]
+    slope = how.ramp / 2 * _signed([batch, 1, 1, 2], seeds[1])
+    fall = 1 + slope[..., :1] * x + slope[..., 1:] * y
+    return tf.clip_by_value(2 * fall * tf.pow((both + 1) / 2, exponent) - 1, -1, 1)
+
+
+def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
+    """Softer or sharper, and each picture with noise of its own."""
+    if how.blur == 0 and how.noise == 0:
+        return both
+    batch, channels = both.shape[0], both.shape[3]
+    seeds = tf.random.experimental.stateless_split(seed + [0, 102], 3)
+    if how.blur:
+        taps = tf.constant([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        kernel = tf.tile((taps[:, None] * taps[None])[..., None, None], [1, 1, channels, 1])
+        padded = tf.pad(both, [[0, 0], [2, 2], [2, 2], [0, 0]], "SYMMETRIC")
+        soft = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
+        share = _signed([batch, 1, 1, 1], seeds[0])
+        both += how.blur * tf.where(share < 0, share / 2, share) * (soft - both)
+    if how.noise:
+        deviation = how.noise * tf.random.stateless_uniform([batch, 1, 1, 1], seeds[1])
+        both += deviation * tf.random.stateless_normal(tf.shape(both), seeds[2])
+    return tf.clip_by_value(both, -1, 1)
 
 
 def _shift(images: tf.Tensor, seed: tf.Tensor, limit: int, size: tuple[int, int]) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,27 @@ class Augmentation:
         contrast: largest relative change of contrast.
         colour: largest relative change of one channel against another.
         shift_px: largest shift of both pictures, in whole pixels.
+        gamma: largest exponent or its inverse, as a logarithm: 0.3 gives 0.74 to 1.35.
+        ramp: largest relative change of light from the middle to a border, from any side.
+        blur: largest share of a blurred picture; half as much sharpens.
+        noise: largest standard deviation of a camera's noise, in units of the [-1, 1] range.
     """
 
     brightness: float = 0.15
     contrast: float = 0.25
     colour: float = 0.08
     shift_px: int = 3
+    gamma: float = 0.0
+    ramp: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("brightness", "contrast", "colour", "shift_px"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for field in fields(self):
+            if getattr(self, field.name) < 0:
+                raise ValueError(
+                    f"{field.name} must not be negative, got {getattr(self, field.name)}"
+                )
+        for name in ("ramp", "blur"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} must not be above 1, got {getattr(self, name)}")

@@ -97,6 +97,37 @@ def test_augmentation_treats_both_pictures_alike(samples):
     assert np.abs(first).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("how", "most", "least"),
+    [({"gamma": 0.5}, 0.6, 0.02), ({"ramp": 0.6}, 0.7, 0.05), ({"blur": 1.0}, 0.8, 0.002)],
+)
+def test_each_further_change_of_light_and_lens_is_seen_and_shared(samples, how, most, least):
+    same = tf.constant(samples.images[:8])
+    plain = same.numpy() / 127.5 - 1
+    only = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0, **how)
+    first, second, _ = augment_pair(same, same, seed=tf.constant([1, 2]), how=only)
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    change = np.abs(first - plain)
+    assert least < change.mean() < change.max() < most
+    assert len(np.unique(change.mean(axis=(1, 2, 3)))) == 8
+
+
+def test_noise_is_each_picture_s_own(samples):
+    same = tf.constant(samples.images[:8])
+    noisy = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0, noise=0.1)
+    first, second, _ = augment_pair(same, same, seed=tf.constant([1, 2]), how=noisy)
+    assert 0.01 < np.abs(first - second).mean() < 0.1
+
+
+def test_a_ramp_darkens_one_side(samples):
+    grey = tf.fill([16, 64, 64, 3], tf.constant(128, tf.uint8))
+    ramp = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0, ramp=1.0)
+    light = augment_pair(grey, grey, seed=tf.constant([3, 4]), how=ramp)[0].numpy().mean(axis=-1)
+    np.testing.assert_allclose(light[:, 31:33, 31:33].mean(axis=(1, 2)), 0.004, atol=0.02)
+    sides = light[:, :, 0].mean(axis=1) - light[:, :, -1].mean(axis=1)
+    assert sides.min() < -0.2 < 0.2 < sides.max()
+
+
 @pytest.fixture(scope="module")
 def followed():
     """Drawn eyes of both sides, with the flow between them."""
