@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.bundle import Bundle
 from mggr_edge.contract import Artifact, Contract, Training
+from mggr_edge.default_bundle import bundle_path
 from mggr_edge.interpreters import Runner, TFLiteRunner
 from mggr_edge.landmark_models import find_landmark_models
 from mggr_tf.config import config_to_plain
@@ -17,13 +18,14 @@ from mggr_tf.evaluation.score_run import load_travelling
 from mggr_tf.training.run_folder import RunFolder
 
 
-def open_model(path: Path) -> Bundle:
+def open_model(name_or_path: str | Path) -> Bundle:
     """Opens a run or a bundle, or a packaged bundle by its name, for redirecting.
 
     Raises:
         RunError: a run that holds no trained redirector.
         BundleError: neither a run nor a whole bundle.
     """
+    path = bundle_path(name_or_path)
     if (path / "run.json").is_file():
         return bundle_of_run(RunFolder.open(path))
     return Bundle.open(path)

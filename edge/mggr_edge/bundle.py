@@ -66,7 +66,7 @@ class Bundle:
     def open(cls, path: str | Path) -> Bundle:
         """Opens a bundle folder or zip, or a packaged one by name, and verifies every checksum.
 
-        A bundle without face models uses this machine's.
+        A bundle without face models uses this machine's, whose checksums are known.
 
         Raises:
             BundleError: missing, damaged, tampered, of another schema, or with

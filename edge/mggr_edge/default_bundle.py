@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mggr_edge.errors import BundleError
 
-DEFAULT = "default"
+DEFAULT, DEFAULT_INT8 = "default", "default-int8"
 
-_FOLDERS = {DEFAULT: "float", "default-int8": "int8"}
+_FOLDERS = {DEFAULT: "float", DEFAULT_INT8: "int8"}
 
 NAMES = tuple(_FOLDERS)
 """What stands for a packaged bundle wherever the path of a bundle is asked for."""
@@ -28,18 +28,17 @@ def packaged_bundles() -> Path:
 def bundle_path(name_or_path: str | Path) -> Path:
     """Where a bundle lies: a packaged one by its name, any other by its path.
 
-    A folder that happens to be called like a packaged one is named `./default`.
+    Only a string is a name: `./default` and `Path("default")` are folders.
 
     Raises:
         BundleError: this installation carries no weights.
     """
-    name = str(name_or_path)
-    if name not in _FOLDERS:
+    if not isinstance(name_or_path, str) or name_or_path not in _FOLDERS:
         return Path(name_or_path)
-    path = packaged_bundles() / _FOLDERS[name]
+    path = packaged_bundles() / _FOLDERS[name_or_path]
     if not path.is_dir():
         raise BundleError(
-            f"this installation carries no weights of its own ({name}); name a bundle that "
+            f"this installation carries no weights of its own ({name_or_path}); name a bundle that "
             "`mggr-tf export` wrote: --model BUNDLE"
         )
     return path

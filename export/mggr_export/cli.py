@@ -15,7 +15,7 @@ _NOT_EQUAL = 1
 
 
 @click.command()
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Bundle; default inside the run.")
 @click.option("--int8", is_flag=True, help="Quantise the convolutions; the warp stays float.")
 @click.option(
@@ -24,7 +24,7 @@ _NOT_EQUAL = 1
     "default: what the run was trained on.",
 )
 @force_option
-def export(run: Path | None, out: Path | None, int8: bool, data: str | None, force: bool) -> None:
+def export(run: str | None, out: Path | None, int8: bool, data: str | None, force: bool) -> None:
     """Bundle a run's models for a device: TFLite, face models, contract, checksums.
 
     \b
@@ -57,12 +57,12 @@ def export(run: Path | None, out: Path | None, int8: bool, data: str | None, for
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle")
 @click.option(
     "--data", default="synthetic", show_default=True, help="A folder of patches, or `synthetic`."
 )
 @click.option("--pairs", default=64, show_default=True, type=click.IntRange(min=1))
-def verify(bundle: Path, data: str, pairs: int) -> None:
+def verify(bundle: str, data: str, pairs: int) -> None:
     """Check a bundle's files, and compare its models with Keras once more.
 
     \b
@@ -72,8 +72,9 @@ def verify(bundle: Path, data: str, pairs: int) -> None:
       mggr-tf verify default-int8           the weights of this package
 
     Keras is rebuilt from the reference weights in the bundle; nothing else is
-    needed. Exits with 0 when all is well, with 1 when a model is not what was
-    trained, and with 2 when the bundle is damaged or cannot be compared.
+    needed. (Those of the package's own bundles lie in the package.) Exits with 0
+    when all is well, with 1 when a model is not what was trained, and with 2 when
+    the bundle is damaged or cannot be compared.
     """
     _need_tensorflow()
     from mggr_edge.progress import progress

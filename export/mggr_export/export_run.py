@@ -79,7 +79,7 @@ def export_run(
     """
     _check_complete(run)
     # Packages are not written to: the default run's bundles go where the user is.
-    home = Path() if run.path == packaged_run() else run.path
+    home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
     target = out or free_name(home, "bundle-int8" if int8 else "bundle-float")
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")

@@ -28,7 +28,7 @@ def licences_text(*, data: str, data_licence: str, face_models: bool = True) -> 
     return f"""\
 Licences of this bundle
 
-models/ and reference/
+models/{" and reference/" if face_models else ""}
     The networks' structure, and the program that trained and exported them,
     are mggr-tf's: Apache-2.0.
     The weights were learned from: {data}

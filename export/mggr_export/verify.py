@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.contract import Contract
-from mggr_edge.default_bundle import DEFAULT, NAMES, bundle_path
+from mggr_edge.default_bundle import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.errors import BundleError
 from mggr_edge.progress import Progress
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
@@ -24,7 +24,7 @@ _PEOPLE = 4
 
 
 def verify_bundle(
-    path: Path,
+    path: str | Path,
     *,
     data: str,
     pairs: int,
@@ -55,11 +55,8 @@ def verify_bundle(
     with quiet_converter():
         for name in contract.models:
             bundle.model(name)  # loads it, and holds its tensors against the contract
-        models = (
-            models_of_run(open_run(DEFAULT))
-            if str(path) in NAMES
-            else models_of_bundle(contract, files)
-        )
+        packaged = bundle_path(path).resolve().parent == packaged_bundles().resolve()
+        models = models_of_run(open_run(DEFAULT)) if packaged else models_of_bundle(contract, files)
         converted = {name: _converted(contract, name, files) for name in models}
         chosen = balanced_pairs(samples, pairs, seed=_SEED)
         inputs = inputs_of_pairs(samples, chosen, contract.conventions)

@@ -10,7 +10,7 @@ from mggr_tf.cli.options import check_is_free, force_option, say, subjects_optio
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run")
 @click.option("--data", required=True, help="A folder of patches, or `synthetic`.")
 @click.option(
     "--judge",
@@ -37,7 +37,7 @@ from mggr_tf.cli.options import check_is_free, force_option, say, subjects_optio
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write a file.")
 @force_option
 def evaluate(
-    run: Path,
+    run: str,
     data: str,
     judge: Path,
     subjects: tuple[str, ...] | None,

@@ -17,7 +17,6 @@ from mggr_tf.cli.options import check_is_free, force_option, say
     "--model",
     default="default",
     show_default=True,
-    type=click.Path(path_type=Path),
     help="A run, a bundle, or the weights of this package.",
 )
 @click.option("--pitch", required=True, type=float, help="Degrees, + looks up in the image.")
@@ -31,7 +30,7 @@ from mggr_tf.cli.options import check_is_free, force_option, say
 @force_option
 def redirect(
     pictures: Path,
-    model: Path,
+    model: str,
     pitch: float,
     yaw: float,
     out: Path,

@@ -47,7 +47,6 @@ _INTERRUPTED = 130
 @click.option(
     "--from",
     "from_run",
-    type=click.Path(path_type=Path),
     help="Start from another run's weights (fine-tuning), or from this package's: `default`.",
 )
 @click.option(
@@ -66,7 +65,7 @@ def train(
     minutes: float | None,
     steps: int | None,
     subjects: tuple[str, ...] | None,
-    from_run: Path | None,
+    from_run: str | None,
     vgg16: Path | None,
     resume: bool,
     force: bool,
@@ -131,6 +130,16 @@ def train(
     click.echo(run.path)
 
 
+def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
+    both_drawn = split.source == donor.record.data.source == "synthetic"
+    if both_drawn and config.synthetic.seed == donor.config.synthetic.seed:
+        seed = config.synthetic.seed + 1
+        say(
+            "the drawn people are those that these weights learned from, the held-out ones too; "
+            f"others come with --set synthetic.seed={seed}"
+        )
+
+
 def _resumed(
     out: Path | None, data: str, subjects: tuple[str, ...] | None, changes: tuple[str, ...]
 ) -> tuple[RunFolder, str, tuple[str, ...] | None]:
@@ -156,7 +165,7 @@ def _created(
     config: Config,
     split: Split,
     *,
-    from_run: Path | None,
+    from_run: str | None,
     stage: Stage,
     vgg16: Path | None,
 ) -> RunFolder:
@@ -177,6 +186,7 @@ def _created(
         run = RunFolder.create(out, config, DataRecord.of(split), vgg16=vgg16)
         if donor is not None:
             run.adopt(donor, stage=stage)
+            _say_if_known(config, donor, split)
     except MggrError:
         shutil.rmtree(out, ignore_errors=True)
         raise

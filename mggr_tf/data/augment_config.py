@@ -15,7 +15,7 @@ class Augmentation:
         colour: largest relative change of one channel against another.
         shift_px: largest shift of both pictures, in whole pixels.
         gamma: largest exponent or its inverse, as a logarithm: 0.3 gives 0.74 to 1.35.
-        ramp: largest relative change of light from the middle to a border, from any side.
+        ramp: largest relative change of light from the middle to a corner, from any side.
         blur: largest share of a blurred picture; half as much sharpens.
         noise: largest standard deviation of a camera's noise, in units of the [-1, 1] range.
     """

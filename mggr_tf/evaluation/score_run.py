@@ -22,7 +22,7 @@ PAIRS_SEED = 20200403
 
 
 def score_run(
-    run_path: Path,
+    run_path: str | Path,
     judge_path: Path,
     *,
     data: str,

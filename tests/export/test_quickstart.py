@@ -1,4 +1,4 @@
-"""Quickstart: the two witnesses, the report, the command."""
+"""Quickstart: the two witnesses, the report, the whole way."""
 
 import base64
 import functools
@@ -6,8 +6,6 @@ import math
 import operator
 import re
 import shlex
-import subprocess
-import sys
 from fractions import Fraction
 from html.parser import HTMLParser
 
@@ -36,6 +34,7 @@ from mggr_export.quickstart.portrait import (
 )
 from mggr_export.quickstart.report import report_text
 from mggr_tf.config_files import load_config
+from mggr_tf.training.default_run import open_run
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
 TIMES_S = sorted({*STRIP_TIMES_S, *STILL_TIMES_S})
@@ -273,6 +272,16 @@ def test_the_report_tells_the_numbers(page, outcome):
     assert losses_of(outcome.run, "joint").last == 0.25
 
 
+def test_the_report_of_a_training_that_went_on_tells_what_it_began_with(page, outcome):
+    from dataclasses import replace
+
+    assert "before this training" not in page
+    gone_on = report_text(replace(outcome, first=outcome.demo.own))
+    assert "iris model, before this training" in gone_on
+    assert "The package’s redirector, trained further" in gone_on
+    assert "from nothing" not in gone_on.split("<section")[0]
+
+
 def test_changed_pixels_are_not_hidden(outcome):
     from dataclasses import replace
 
@@ -298,88 +307,25 @@ def test_the_commands_of_the_report_are_understood(reader, outcome):
     )
 
 
-# The command.
-
-
-def test_a_named_output_that_exists_is_refused(tmp_path):
-    out = tmp_path / "mine"
-    out.mkdir()
-    (out / "letter.txt").write_text("dear")
-    for arguments, message in ([], "exists"), (["--force"], "not made by quickstart"):
-        with pytest.raises(Exception, match=message) as refused:
-            CliRunner().invoke(quickstart, ["--out", str(out), *arguments], catch_exceptions=False)
-        assert type(refused.value).__name__ in ("OutputExistsError", "UsageError")
-    assert (out / "letter.txt").read_text() == "dear"
-
-
-def test_an_unnamed_output_is_numbered(tmp_path, monkeypatch):
-    from mggr_export.quickstart import journey
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "quickstart").mkdir()
-    asked = []
-
-    def travel(folder, **_):
-        asked.append(folder.name)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(journey, "travel", travel)
-    result = CliRunner().invoke(quickstart, [])
-    assert result.exit_code == 130
-    assert asked == ["quickstart-2"]
-    assert "nothing was trained yet" in result.output
-
-
-@pytest.mark.parametrize("complete", [False, True])
-def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, complete):
-    from mggr_export.quickstart import journey
-    from mggr_tf.cli.train import train
-
-    def travel(folder, **_):
-        data = DataRecord("synthetic", ("00000",), (), 1, "Apache-2.0")
-        run = RunFolder.create(folder / names.RUN, load_config("quickstart"), data)
-        run.update_stage("joint", StageRecord(steps=5, done=5 * complete, complete=complete))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(journey, "travel", travel)
-    result = CliRunner().invoke(quickstart, ["--out", str(tmp_path / "q")])
-    assert result.exit_code == 130
-    commands = [shlex.split(line) for line in result.output.splitlines() if "mggr-tf" in line]
-    assert [command[1] for command in commands] == ["export"] if complete else ["train", "export"]
-    if not complete:
-        context = train.make_context("train", commands[0][2:])
-        assert context.params["resume"]
-        assert RunFolder.open(context.params["out"]).config.name == "quickstart"
-
-
-@pytest.mark.parametrize("arguments", [["--minutes", "0"], ["--seed", "-1"], ["--minutes", "x"]])
-def test_numbers_that_make_no_sense_are_usage_errors(arguments):
-    assert CliRunner().invoke(quickstart, arguments).exit_code == 2
-
-
-def test_the_command_loads_without_anything_heavy():
-    code = (
-        "import sys, mggr_export.quickstart.cli\n"
-        "heavy = {'tensorflow', 'cv2', 'skimage', 'av', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(str(heavy) if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def test_quickstart_trains_the_networks_of_the_device_size():
-    quick, edge = load_config("quickstart"), load_config("mggr-edge")
-    assert all(quick.builds_alike(name, edge) for name in ("estimator", "coarse", "fine"))
-    assert quick.conventions == edge.conventions
+    quick = load_config("quickstart")
+    for other in (
+        load_config("mggr-edge"),
+        load_config("mggr-synthetic"),
+        open_run("default").config,
+    ):
+        assert all(quick.builds_alike(name, other) for name in ("estimator", "coarse", "fine"))
+        assert quick.conventions == other.conventions
     shares = [quick.stage(name).share for name in ("estimator", "coarse", "joint")]
     assert math.isclose(sum(shares), 1.0)
 
 
 @pytest.mark.slow
-def test_the_whole_way(tmp_path):
+@pytest.mark.parametrize("how", [[], ["--from-nothing"]], ids=["go-on", "from-nothing"])
+def test_the_whole_way(tmp_path, how):
     out = tmp_path / "q"
     result = CliRunner().invoke(
-        quickstart, ["--out", str(out), "--minutes", "0.2"], catch_exceptions=False
+        quickstart, ["--out", str(out), "--minutes", "0.2", *how], catch_exceptions=False
     )
     assert result.exit_code == 0
     assert result.stdout.strip() == str(out / "report.html")
@@ -391,4 +337,5 @@ def test_the_whole_way(tmp_path):
     page = (out / names.REPORT).read_text(encoding="utf-8")
     assert f"of {FRAMES}" in page
     assert ">none<" in page
+    assert ("before this training" in page) == (how == [])
     assert not [file for file in out.rglob("*") if ".partial-" in file.name]

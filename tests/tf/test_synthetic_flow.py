@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numba.core.errors import TypingError
 from scipy.spatial.transform import Rotation
 
 from mggr_edge.angles import Gaze, unit_vectors
@@ -19,7 +20,7 @@ from mggr_tf.data.synthetic import (
     label_eye,
     render_eye,
 )
-from mggr_tf.data.synthetic.compiled import forget_older_results
+from mggr_tf.data.synthetic.compiled import compiled, forget_older_results
 from mggr_tf.data.synthetic.flow import IRIS, SCLERA
 from mggr_tf.data.synthetic.lid_curves import (
     ABOVE,
@@ -233,6 +234,15 @@ def test_every_point_of_the_skin_is_found_again(pitch: float, closure: float) ->
                     assert free
     assert met >= {PLATE, ABOVE, BELOW}
     assert (OPEN in met) == (closure < 1)
+
+
+def test_a_compiled_function_makes_no_arrays() -> None:
+    @compiled
+    def makes_one(count: int) -> np.ndarray:
+        return np.empty(count)
+
+    with pytest.raises(TypingError):
+        makes_one(3)
 
 
 def test_compiled_results_do_not_outlive_their_sources(tmp_path: Path) -> None:

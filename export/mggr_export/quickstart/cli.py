@@ -32,8 +32,11 @@ _NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
     help="Of training; the rest takes about two more.",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
+@click.option("--from-nothing", is_flag=True, help="Do not start with the package's weights.")
 @force_option
-def quickstart(out: Path | None, minutes: float, seed: int, force: bool) -> None:
+def quickstart(
+    out: Path | None, minutes: float, seed: int, from_nothing: bool, force: bool
+) -> None:
     """The whole way in a few minutes: draw, train, export, redirect, report.
 
     \b
@@ -42,10 +45,14 @@ def quickstart(out: Path | None, minutes: float, seed: int, force: bool) -> None
       mggr-tf quickstart --minutes 10 --out ten-minutes
       mggr-tf quickstart --seed 2 --out second --force
 
-    Draws synthetic eyes, trains the coarse stage and then the joint stage on
-    them, exports a float and an int8 bundle, and runs the device pipeline on a
-    photograph in motion. Open report.html in the folder that it leaves: before
-    and after side by side, the numbers, and the commands to go on.
+    Draws synthetic eyes, trains the package's weights further on them, exports a
+    float and an int8 bundle, and runs the device pipeline on a photograph in
+    motion; what the package's weights do without it is told beside it. With
+    --from-nothing all stages
+    are trained: a few minutes of that are not enough to be good.
+
+    Open report.html in the folder that it leaves: before and after side by side,
+    the numbers, and the commands to go on.
 
     Needs no data and no network. Ctrl-C keeps what was trained.
     """
@@ -55,7 +62,7 @@ def quickstart(out: Path | None, minutes: float, seed: int, force: bool) -> None
     from mggr_export.quickstart.journey import travel
 
     try:
-        outcome = travel(folder, minutes=minutes, seed=seed, say=say)
+        outcome = travel(folder, minutes=minutes, seed=seed, from_nothing=from_nothing, say=say)
     except KeyboardInterrupt:
         say("\ninterrupted; " + _how_to_go_on(folder))
         raise SystemExit(_INTERRUPTED) from None

@@ -106,6 +106,15 @@ def run_demo(folder: Path, *, redirecting: Bundle, precise: Bundle, progress: Pr
     )
 
 
+def watch_portrait(bundle: Bundle, *, witness: Bundle) -> Following:
+    """How the iris model sees a bundle's gaze follow on the portrait; nothing is written."""
+    observer = Observer(bundle, witness=witness, show=lambda before, after, time_s: None)
+    for number, frame in enumerate(portrait_frames()):
+        observer(frame, time_s=number / RATE)
+    sights = observer.sights
+    return following([sight.target for sight in sights], [sight.by_iris for sight in sights])
+
+
 def _timing(bundle: Bundle, *, progress: Progress) -> Timing:
     observer = Observer(bundle, witness=bundle, show=lambda before, after, time_s: None)
     with progress("timing the pipeline", _TIMED_FRAMES) as advance:

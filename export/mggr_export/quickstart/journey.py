@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mggr_edge.bundle import Bundle
+from mggr_edge.default_bundle import DEFAULT, DEFAULT_INT8
+from mggr_edge.errors import BundleError, RunError
 from mggr_edge.progress import progress
 from mggr_export.export_run import export_run
-from mggr_export.quickstart.demo import run_demo
+from mggr_export.quickstart.demo import run_demo, watch_portrait
 from mggr_export.quickstart.names import BUNDLES, RUN
 from mggr_export.quickstart.outcome import Outcome
 from mggr_export.quickstart.report import write_report
 from mggr_tf.config import Config
 from mggr_tf.config_files import load_config
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
+from mggr_tf.training.default_run import open_run
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.stages import Budget, train_stages
 
@@ -26,19 +29,40 @@ Say = Callable[[str], None]
 CONFIG = "quickstart"
 
 
-def travel(folder: Path, *, minutes: float, seed: int, say: Say) -> Outcome:
+_FINE_TUNING = ("stages.joint.learning_rate=2.0e-4",)
+"""Trained weights are led on by small steps."""
+
+_PEOPLE = 10_000
+"""Seeds from here on draw nobody whom the package's weights have seen."""
+
+
+def travel(
+    folder: Path, *, minutes: float, seed: int, from_nothing: bool = False, say: Say
+) -> Outcome:
     """Makes everything in `folder`, the report last.
 
     Args:
         folder: one that exists is replaced, once there is something to train on.
         minutes: of training.
         seed: of the drawn people, the weights and the batches.
+        from_nothing: train every stage; else the package's weights are trained further.
         say: told what was done, a line for each part.
 
     Raises:
+        RunError: the package has no weights, and `from_nothing` is false.
         KeyboardInterrupt: Ctrl-C; what was trained so far is in the folder.
     """
-    config = load_config(CONFIG, changes=[f"seed={seed}", f"synthetic.seed={seed}"])
+    donor, own = None, None
+    if not from_nothing:
+        try:
+            donor, own = open_run(DEFAULT), Bundle.open(DEFAULT_INT8)
+        except (RunError, BundleError) as error:
+            raise RunError(
+                "this installation carries no weights to go on from; train with --from-nothing"
+            ) from error
+    people = f"synthetic.seed={_PEOPLE + seed}"
+    changes = [f"seed={seed}", people, *(_FINE_TUNING if donor else ())]
+    config = load_config(CONFIG, changes=changes)
     seconds: dict[str, float] = {}
     with _timed("drawing eyes", seconds):
         split = open_split(
@@ -46,7 +70,7 @@ def travel(folder: Path, *, minutes: float, seed: int, say: Say) -> Outcome:
         )
         say(f"drew {len(split.train)} eyes of {len(split.train.subjects)} people")
     with _timed("training", seconds):
-        run = _create_run(folder, config, split)
+        run = _create_run(folder, config, split, donor)
         _train(run, split, minutes=minutes, say=say)
     bundles = {}
     for precision, name in BUNDLES.items():
@@ -57,15 +81,22 @@ def travel(folder: Path, *, minutes: float, seed: int, say: Say) -> Outcome:
         demo = run_demo(
             folder, redirecting=bundles["int8"], precise=bundles["float32"], progress=progress
         )
-    outcome = Outcome(folder, minutes, run, bundles, demo, seconds)
+    first = None
+    if own is not None:
+        with _timed("the portrait, with the package's weights", seconds):
+            first = watch_portrait(own, witness=bundles["float32"])
+    outcome = Outcome(folder, minutes, run, bundles, demo, seconds, first)
     write_report(outcome)
     return outcome
 
 
-def _create_run(folder: Path, config: Config, split: Split) -> RunFolder:
+def _create_run(folder: Path, config: Config, split: Split, donor: RunFolder | None) -> RunFolder:
     if folder.exists():
         shutil.rmtree(folder)
-    return RunFolder.create(folder / RUN, config, DataRecord.of(split))
+    run = RunFolder.create(folder / RUN, config, DataRecord.of(split))
+    if donor is not None:
+        run.adopt(donor, stage="joint")
+    return run
 
 
 def _train(run: RunFolder, split: Split, *, minutes: float, say: Say) -> None:

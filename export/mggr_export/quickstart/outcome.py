@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mggr_edge.bundle import Bundle
 from mggr_export.quickstart.demo import Demo
+from mggr_export.quickstart.following import Following
 from mggr_export.quickstart.names import BUNDLES
 from mggr_tf.config import Stage
 from mggr_tf.training.run_folder import RunFolder
@@ -24,6 +25,8 @@ class Outcome:
         bundles: precision -> the exported bundle; "int8" is what the clip was made with.
         demo: what it did to the portrait.
         seconds: what was done -> how long it took.
+        first: what the iris model saw of the package's own weights, before their training
+            went on; None where it began from nothing.
     """
 
     folder: Path
@@ -32,6 +35,7 @@ class Outcome:
     bundles: dict[str, Bundle]
     demo: Demo
     seconds: dict[str, float]
+    first: Following | None = None
 
     def bundle_path(self, precision: str) -> Path:
         """Where a bundle lies."""

@@ -15,8 +15,13 @@ def summary(outcome: Outcome) -> str:
     """Two sentences under the title."""
     data = outcome.run.record.data
     yaw = outcome.demo.iris.yaw
+    trained = (
+        "A redirector trained from nothing"
+        if outcome.first is None
+        else "The package’s redirector, trained further"
+    )
     return (
-        f"A redirector trained from nothing on {data.patches} drawn eyes of {len(data.subjects)} "
+        f"{trained} on {data.patches} drawn eyes of {len(data.subjects)} "
         "people who do not exist, exported for a small device and run, frame by frame, on a "
         "photograph it never saw. The yaw of its irises over the yaw that was asked for: slope "
         f"{number(yaw.slope)}, correlation {number(yaw.correlation)}."
@@ -27,17 +32,31 @@ def honest(outcome: Outcome) -> str:
     """What may be expected of so short a training."""
     before = outcome.demo.before
     return _paragraphs(
-        f"{minutes(outcome.minutes).capitalize()} of synthetic eyes only, on this machine: enough "
-        "to see that every part works together, and not enough to be good. No photograph was "
-        "trained on. Expect irises that smear or wear a second rim where they go far, lids that "
-        "hardly follow a look up or down, and a rest that is some degrees beside the camera. Hours "
-        "of training on real eyes are what the method, its adversary above all, is made for.",
+        _expectation(outcome),
         "How well real eyes are understood shows before anything is redirected: she looks into the "
         "lens, which is pitch 0° and yaw 0°, and this run takes her to look to "
         f"pitch {number(before.pitch_deg, digits=1, sign=True)}° and "
         f"yaw {number(before.yaw_deg, digits=1, sign=True)}°. The photograph is small, too: an "
         "eye is 18 pixels wide in it and was enlarged nearly four times, so nothing here is "
         "sharper than that.",
+    )
+
+
+def _expectation(outcome: Outcome) -> str:
+    spent = minutes(outcome.minutes).capitalize()
+    if outcome.first is not None:
+        return (
+            f"{spent} on this machine, from the weights that come with the package. Those learned "
+            "from drawn eyes alone and were never shown a photograph; a few minutes more show "
+            "that training goes on from them, and shall do no harm. Training on real eyes is what "
+            "the method, its adversary above all, is made for."
+        )
+    return (
+        f"{spent} of synthetic eyes only, on this machine: enough to see that every part works "
+        "together, and not enough to be good. No photograph was trained on. Expect irises that "
+        "smear or wear a second rim where they go far, lids that hardly follow a look up or down, "
+        "and a rest that is some degrees beside the camera. Hours of training on real eyes are "
+        "what the method, its adversary above all, is made for."
     )
 
 
@@ -62,9 +81,16 @@ def training_text(outcome: Outcome) -> str:
     data = outcome.run.record.data
     return (
         f"{data.patches} drawn patches of {len(data.subjects)} people; {len(data.held_out)} more "
-        "people were kept aside for the sheet below. The estimator comes first, then the coarse "
-        "branch that warps, then both branches together. Steps were set by timing: "
+        f"people were kept aside for the sheet below. {_order(outcome)} Steps were set by timing: "
         f"{minutes(outcome.minutes)} in all."
+    )
+
+
+def _order(outcome: Outcome) -> str:
+    if outcome.first is not None:
+        return "Estimator and both branches began with the package’s weights; the branches went on."
+    return (
+        "The estimator comes first, then the coarse branch that warps, then both branches together."
     )
 
 

@@ -32,6 +32,7 @@ def report_text(outcome: Outcome) -> str:
     contract = outcome.bundles["int8"].contract
     return Template(template).substitute(
         minutes=prose.minutes(outcome.minutes),
+        kind="training" if outcome.first is None else "more training",
         summary=prose.summary(outcome),
         faces_clip=data_uri(folder / names.FACES_CLIP),
         eyes_clip=data_uri(folder / names.EYES_CLIP),
@@ -40,7 +41,7 @@ def report_text(outcome: Outcome) -> str:
         chart=data_uri(folder / names.CHART_SHEET),
         chart_alt=escape(prose.chart_in_words(demo), quote=True),
         frames=demo.frames,
-        following_rows=tables.following_rows(demo),
+        following_rows=tables.following_rows(outcome),
         witnesses=prose.witnesses(demo),
         strip=jpeg_uri(folder / names.STRIP_SHEET),
         stills=jpeg_uri(folder / names.STILLS_SHEET),

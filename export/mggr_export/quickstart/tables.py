@@ -29,12 +29,14 @@ def tiles(demo: Demo) -> str:
     )
 
 
-def following_rows(demo: Demo) -> str:
+def following_rows(outcome: Outcome) -> str:
     """Witness and axis by line."""
-    witnesses: tuple[tuple[str, Following], ...] = (
-        ("iris model", demo.iris),
-        ("run’s own estimator", demo.own),
-    )
+    witnesses: list[tuple[str, Following]] = [
+        ("iris model", outcome.demo.iris),
+        ("run’s own estimator", outcome.demo.own),
+    ]
+    if outcome.first is not None:
+        witnesses.insert(0, ("iris model, before this training", outcome.first))
     return "".join(
         _row([name, axis], _line_cells(line))
         for name, seen in witnesses
@@ -56,6 +58,8 @@ def stage_rows(outcome: Outcome) -> str:
     stages = outcome.run.record.stages
     for name in (name for name in STAGES if name in stages):
         stage = stages[name]
+        if not outcome.run.logged(name, "loss"):
+            continue  # the package's own
         losses = losses_of(outcome.run, name)
         rows.append(
             _row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -9,13 +10,16 @@ import click
 from mggr_edge.cli_errors import OneLineError
 from mggr_edge.errors import MggrError
 
+# Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 _INTERRUPTED = 130
 
 
 @click.command()
 @click.option(
     "--out",
-    default="build/weights",
+    default="runs/default-weights",
     show_default=True,
     type=click.Path(path_type=Path),
     help="Where the training is kept; the same command goes on with it.",
@@ -26,7 +30,7 @@ _INTERRUPTED = 130
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
     help="Of training the estimator and the redirector; drawing, judging and exporting add "
-    "about twenty.",
+    "about twenty. A training that was begun keeps its own.",
 )
 @click.option("--people", type=click.IntRange(min=2), help="Drawn people; default: the config's.")
 @click.option("--install/--no-install", default=True, help="Put the result into the package.")

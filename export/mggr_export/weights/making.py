@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mggr_edge.atomic import atomic_folder
+from mggr_edge.bundle import Bundle
 from mggr_edge.default_bundle import packaged_bundles
 from mggr_edge.errors import UsageError
 from mggr_edge.progress import progress
@@ -71,24 +72,28 @@ def make_weights(out: Path, *, minutes: float, people: int | None, say: Say) -> 
                 data=None,
                 force=False,
                 progress=progress,
-                say=lambda text: None,
+                say=say,
                 lean=True,
             )
         found = measure(folder, judge=judge, progress=progress, say=say)
-        (folder / CARD).write_text(model_card(run, found), encoding="utf-8")
+        contracts = {name: Bundle.open(folder / name).contract for name in _BUNDLES}
+        (folder / CARD).write_text(model_card(run, found, contracts), encoding="utf-8")
     return made
 
 
 def put_into_package(made: Path, *, say: Say) -> None:
-    """Replaces the weights of this installation."""
-    homes = {"run": packaged_run()} | {name: packaged_bundles() / name for name in _BUNDLES}
-    for name, target in homes.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_folder(target, force=True) as folder:
-            shutil.copytree(made / name, folder, dirs_exist_ok=True)
-        say(f"installed {target}")
-    for home in (packaged_bundles(), packaged_run()):
-        shutil.copyfile(made / CARD, home / CARD)
+    """Replaces the weights of this installation, each home as a whole."""
+    parts: dict[Path, dict[str, str]] = {
+        packaged_bundles(): {name: name for name in _BUNDLES},
+        packaged_run(): {"run": "."},
+    }
+    for home, sources in parts.items():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(home, force=True) as folder:
+            for source, place in sources.items():
+                shutil.copytree(made / source, folder / place, dirs_exist_ok=True)
+            shutil.copyfile(made / CARD, folder / CARD)
+        say(f"installed {home}")
 
 
 def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: Say) -> RunFolder:
@@ -97,6 +102,7 @@ def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: S
     if run is not None and run.config != config:
         raise UsageError(f"{path} was begun with another config; name another --out, or remove it")
     if run is not None and run.is_complete(stage):
+        say(f"{path}: stage {stage} is complete")
         return run
     split = open_split(
         SYNTHETIC, config=config, stage=stage, subjects=None, progress=progress, say=say

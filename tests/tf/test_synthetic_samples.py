@@ -1,0 +1,62 @@
+"""Drawn samples come in groups that make pairs, whoever draws them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mggr_tf.data.synthetic import draw_samples
+
+
+def test_samples_come_in_groups() -> None:
+    seen: list[tuple[int, int]] = []
+    samples = draw_samples(
+        subjects=3, per_group=4, heads=2, seed=5, progress=lambda *at: seen.append(at)
+    )
+    assert len(samples) == 3 * 2 * 2 * 4
+    assert samples.images.shape == (48, 64, 64, 3)
+    assert seen == [(16, 48), (32, 48), (48, 48)]
+    keys = np.concatenate([samples.subject[:, None], samples.side[:, None], samples.head_deg], 1)
+    groups, sizes = np.unique(keys, axis=0, return_counts=True)
+    assert len(groups) == 12
+    assert set(sizes) == {4}
+    assert len(np.unique(samples.gaze_deg, axis=0)) == 48, "gazes are continuous"
+    assert (np.abs(samples.gaze_deg) <= [15, 20]).all()
+    assert (np.abs(samples.head_deg) <= [15, 30]).all()
+    strips = np.sort(np.floor((samples.gaze_deg[:, 1] + 20) / 10).reshape(12, 4), axis=1)
+    np.testing.assert_array_equal(strips, np.tile([0, 1, 2, 3], (12, 1)))
+
+
+def test_some_groups_hold_their_lids_half_closed() -> None:
+    samples = draw_samples(subjects=24, per_group=2, heads=3, seed=2)
+    closure = samples.closure.reshape(-1, 2)
+    np.testing.assert_array_equal(closure[:, 0], closure[:, 1])
+    share = (closure[:, 0] > 0).mean()
+    assert 0.05 < share < 0.3
+    assert closure.max() <= 0.65
+
+
+def test_samples_of_one_group_differ_in_the_eye_most() -> None:
+    samples = draw_samples(subjects=6, per_group=2, heads=1, seed=2)
+    pairs = samples.images.reshape(12, 2, 64, 64, 3).astype(int)
+    difference = np.abs(pairs[:, 0] - pairs[:, 1]).mean(axis=(0, -1))
+    assert difference[24:40, 16:48].mean() > 3 * difference[52:].mean()
+
+
+def test_samples_of_a_person_do_not_depend_on_how_many_follow() -> None:
+    few = draw_samples(subjects=1, per_group=2, heads=1, seed=7)
+    more = draw_samples(subjects=2, per_group=2, heads=1, seed=7)
+    np.testing.assert_array_equal(few.images, more.images[: len(few)])
+    assert few.side.tolist() == [0, 0, 1, 1]
+
+
+def test_workers_change_nothing() -> None:
+    alone = draw_samples(subjects=3, per_group=2, heads=1, seed=7)
+    helped = draw_samples(subjects=3, per_group=2, heads=1, seed=7, workers=2)
+    np.testing.assert_array_equal(alone.images, helped.images)
+    np.testing.assert_array_equal(alone.gaze_deg, helped.gaze_deg)
+
+
+def test_samples_refuse_senseless_counts() -> None:
+    with pytest.raises(ValueError, match="per_group must be at least 1"):
+        draw_samples(subjects=1, per_group=0, seed=0)
