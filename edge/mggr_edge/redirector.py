@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.anchoring import anchored
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.bundle import Bundle
 from mggr_edge.compose import Region, compose_eye, put_eye
@@ -185,12 +186,13 @@ class Redirector:
                     target=self.target,
                     head_pose=face.head_pose,
                 )
+                flow, residual = anchored(redirection.flow, redirection.residual)
                 composed = compose_eye(
                     frame,
                     crop=crop,
                     opening=eye.outline,
-                    flow=redirection.flow,
-                    residual=redirection.residual,
+                    flow=flow,
+                    residual=residual,
                     strength=verdict.strength,
                 )
                 put_eye(out, composed)
