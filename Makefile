@@ -29,7 +29,7 @@ check: $(STAMP) ## Formatting, lint, types and the import rule.
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-weights: $(STAMP) ## Train the package's default weights from nothing, resumably (under three hours).
+weights: $(STAMP) ## Train the package's default weights from nothing, resumably (about three hours).
 	$(BIN)/python -m mggr_export.weights
 
 format: $(STAMP) ## Format and mend what can be mended.
