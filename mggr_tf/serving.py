@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from mggr_edge.bundle import Bundle
 from mggr_edge.contract import Artifact, Contract, Training
 from mggr_edge.default_bundle import bundle_path
-from mggr_edge.interpreters import Runner, TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.interpreters import Runner
 from mggr_tf.config import config_to_plain
 from mggr_tf.evaluation.score_run import load_travelling
 from mggr_tf.training.run_folder import RunFolder
@@ -42,16 +41,10 @@ def bundle_of_run(run: RunFolder) -> Bundle:
     def estimator(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         return {"gaze": np.asarray(networks.estimator(dict(inputs), training=False))}
 
-    def load(name: str) -> Runner:
-        if name in keras_models:
-            return keras_models[name]
-        return TFLiteRunner(find_landmark_models()[name].read_bytes())
-
     keras_models: dict[str, Runner] = {"redirector": redirector, "estimator": estimator}
-    names = (*keras_models, "face_detector", "face_mesh", "iris")
     record = run.record
     contract = Contract(
-        models={name: Artifact(name, "keras-weights", "float32", "") for name in names},
+        models={name: Artifact(name, "keras-weights", "float32", "") for name in keras_models},
         training=Training(
             data=record.data.source,
             licence=record.data.licence,
@@ -61,4 +54,4 @@ def bundle_of_run(run: RunFolder) -> Bundle:
         ),
         conventions=run.config.conventions,
     )
-    return Bundle(contract, load)
+    return Bundle(contract, keras_models.__getitem__)

@@ -82,8 +82,6 @@ class Bundle:
                 raise BundleError(f"{path}: {artifact.file} is not the file that was exported")
 
         def load(name: str) -> Runner:
-            if name not in contract.models:
-                return TFLiteRunner(find_landmark_models()[name].read_bytes())
             artifact = contract.models[name]
             runner = TFLiteRunner(files[artifact.file])
             runner.check_fits(artifact)
@@ -99,10 +97,13 @@ class Bundle:
             MissingLandmarkModelsError: a face model that neither the bundle nor this machine has.
         """
         if name not in self._runners:
-            if name not in self.contract.models and name not in LANDMARK_MODEL_FILES:
+            if name in self.contract.models:
+                self._runners[name] = self._load(name)
+            elif name in LANDMARK_MODEL_FILES:
+                self._runners[name] = TFLiteRunner(find_landmark_models()[name].read_bytes())
+            else:
                 held = ", ".join(sorted(self.contract.models))
                 raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
-            self._runners[name] = self._load(name)
         return self._runners[name]
 
     def estimate_gaze(

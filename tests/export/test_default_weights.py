@@ -16,7 +16,6 @@ from mggr_edge.landmark_models import LANDMARK_MODEL_FILES
 from mggr_edge.progress import no_progress
 from mggr_export import export_run as exporting
 from mggr_export import verify as verifying
-from mggr_export.export_run import export_run
 from mggr_export.weights import making, measuring
 from mggr_export.weights.__main__ import main as weights_command
 from mggr_export.weights.card import model_card
@@ -46,18 +45,7 @@ def quiet(text):
 def made(run, converted_before, tmp_path):
     """What `make_weights` leaves, from the tiny run."""
     folder = tmp_path / "made"
-    making._copy_lean(run, folder / "run")
-    for name, int8 in making._BUNDLES.items():
-        export_run(
-            run,
-            folder / name,
-            int8=int8,
-            data=None,
-            force=False,
-            progress=no_progress,
-            say=quiet,
-            lean=True,
-        )
+    making.lay_out(run, folder, say=quiet)
     (folder / making.CARD).write_text(CARD)
     return folder
 

@@ -62,23 +62,28 @@ def make_weights(out: Path, *, minutes: float, people: int | None, say: Say) -> 
     judge = _trained(out / "judge", other, "judge", Budget(), say=say)
     made = out / "made"
     with atomic_folder(made, force=True) as folder:
-        _copy_lean(run, folder / "run")
-        for name, int8 in _BUNDLES.items():
-            say(f"exporting {name}")
-            export_run(
-                run,
-                folder / name,
-                int8=int8,
-                data=None,
-                force=False,
-                progress=progress,
-                say=say,
-                lean=True,
-            )
+        lay_out(run, folder, say=say)
         found = measure(folder, judge=judge, progress=progress, say=say)
         contracts = {name: Bundle.open(folder / name).contract for name in _BUNDLES}
         (folder / CARD).write_text(model_card(run, found, contracts), encoding="utf-8")
     return made
+
+
+def lay_out(run: RunFolder, folder: Path, *, say: Say) -> None:
+    """The lean run and both lean bundles, in a folder of their own."""
+    _copy_lean(run, folder / "run")
+    for name, int8 in _BUNDLES.items():
+        say(f"exporting {name}")
+        export_run(
+            run,
+            folder / name,
+            int8=int8,
+            data=None,
+            force=False,
+            progress=progress,
+            say=say,
+            lean=True,
+        )
 
 
 def put_into_package(made: Path, *, say: Say) -> None:
