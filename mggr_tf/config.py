@@ -35,6 +35,7 @@ LossName = Literal[
     "gaze",
     "flow_smoothness",
     "exact_flow",
+    "landmarks",
     "cycle",
     "adversarial",
     "discriminator_gaze",
@@ -47,7 +48,8 @@ NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
 NEEDS_ESTIMATOR = frozenset({"gaze", "perceptual"})
 NEEDS_CYCLE = frozenset({"cycle"})
 NEEDS_EXACT_FLOW = frozenset({"exact_flow"})
-ON_NO_PICTURE = frozenset({"flow_smoothness", "exact_flow", "cycle"})
+NEEDS_LANDMARKS = frozenset({"landmarks"})
+ON_NO_PICTURE = frozenset({"flow_smoothness", "exact_flow", "landmarks", "cycle"})
 """Losses that look at something else than one of the two pictures."""
 
 
@@ -103,7 +105,8 @@ class StageConfig:
         batch: pairs a step, over all devices.
         learning_rate: peak of a warm-up and cosine schedule.
         discriminator_learning_rate: the same for the discriminator.
-        losses: the generator's objective; empty for estimators.
+        losses: the generator's objective. An estimator learns gaze without being told;
+            it may have `landmarks` beside it.
         adversary: how the discriminator plays, where a loss needs one.
         augmentation: how pairs are changed.
     """
@@ -149,6 +152,8 @@ class ModelConfig:
             instructions for it, and slower elsewhere.
         random_views: whether both see a random view of the pictures in each step.
         estimator: channels of its levels.
+        estimator_squeeze: channels that its last maps are squeezed to before they meet its
+            dense layer, which holds most of its weights otherwise; 0 leaves them.
         judge: channels of its first level.
     """
 
@@ -162,6 +167,7 @@ class ModelConfig:
     features_precision: Literal["float32", "bfloat16"] = "float32"
     random_views: bool = False
     estimator: tuple[int, ...] = (16, 32, 64, 96)
+    estimator_squeeze: int = 0
     judge: int = 16
 
     def __post_init__(self) -> None:
@@ -233,7 +239,7 @@ class Config:
     def builds_alike(self, network: str, other: Config) -> bool:
         """Whether another config's `estimator`, `coarse` or `fine` fits in this one's place."""
         settings = (
-            ["estimator"]
+            ["estimator", "estimator_squeeze"]
             if network == "estimator"
             else [network, "generator", "guidance", "interpolation"]
         )
@@ -246,6 +252,10 @@ class Config:
         """Whether a stage, or one that it needs, learns from the true flow between pictures."""
         stages = (self.stage(name) for name in (*self.needed(stage), stage))
         return any(loss.name in NEEDS_EXACT_FLOW for one in stages for loss in one.active)
+
+    def asks_for_landmarks(self, stage: Stage) -> bool:
+        """Whether a stage learns from where the eye's landmarks lie."""
+        return any(loss.name in NEEDS_LANDMARKS for loss in self.stage(stage).active)
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
         """What must be trained before a stage: the stages before it in the recipe.
@@ -297,6 +307,11 @@ def _check_losses(config: Config) -> None:
             if loss.weight == 0:
                 continue
             here = f"stages.{stage}.losses[{index}]"
+            if (stage == "estimator") != (loss.name in NEEDS_LANDMARKS) or stage == "judge":
+                raise ValueError(
+                    f"{here}: the estimator stage knows 'landmarks' alone, and no other stage "
+                    "does; the judge has no losses to choose"
+                )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
                 raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")
             if stage == "coarse" and loss.name not in ON_NO_PICTURE and loss.picture != "coarse":

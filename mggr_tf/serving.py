@@ -13,7 +13,7 @@ from mggr_edge.contract import Artifact, Contract, Training
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.interpreters import Runner
 from mggr_tf.config import config_to_plain
-from mggr_tf.evaluation.score_run import load_travelling
+from mggr_tf.evaluation.trained import load_travelling
 from mggr_tf.training.run_folder import RunFolder
 
 

@@ -13,7 +13,7 @@ from tensorflow import keras
 from mggr_edge.contract import Contract
 from mggr_edge.errors import BundleError, ConfigError, RunError
 from mggr_tf.config import Config, config_from_plain
-from mggr_tf.evaluation.score_run import load_travelling
+from mggr_tf.evaluation.trained import load_travelling
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
 

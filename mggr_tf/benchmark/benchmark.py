@@ -17,7 +17,6 @@ from mggr_tf.benchmark.scoring import read_scores, redirect_of, score_entrants
 from mggr_tf.config_files import load_config
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
-from mggr_tf.training.run_folder import RunFolder
 
 _SHOWN = ("synthetic.subjects=12", "synthetic.per_group=21")
 """How many eyes are drawn, where synthetic ones are to be shown: some look ahead."""
@@ -64,7 +63,7 @@ def run_benchmark(
         folder,
         shown_eyes,
         scores,
-        {e.name: redirect_of(RunFolder.open(run_path(folder, e))) for e in shown},
+        {e.name: redirect_of(folder, e) for e in shown},
         {e.name: e.title for e in there},
         conventions=config.conventions,
     )

@@ -22,12 +22,12 @@ from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.evaluation.protocol import Judge, score_pictures
+from mggr_tf.evaluation.protocol import score_pictures
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
-from mggr_tf.evaluation.score_run import PAIRS_SEED, load_redirector
+from mggr_tf.evaluation.score_run import PAIRS_SEED
 from mggr_tf.evaluation.scores import PairScores
+from mggr_tf.evaluation.trained import load_judge, load_redirector, redirect_with
 from mggr_tf.evaluation.yardsticks import REAL, open_yardsticks
-from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
 
 BASELINES = ("copy", "target")
@@ -59,7 +59,7 @@ def score_entrants(
     if not missing:
         return
     say("scoring " + ", ".join(e.name for e in missing))
-    redirects = {e.name: redirect_of(RunFolder.open(run_path(folder, e))) for e in missing}
+    redirects = {e.name: redirect_of(folder, e) for e in missing}
     parts = [
         _score_fold(folder, plan, fold, redirects, samples.of_subjects(people), progress)
         for fold, people in enumerate(plan.report_folds())
@@ -100,19 +100,13 @@ def read_scores(folder: Path, names: Sequence[str]) -> PairScores:
     )
 
 
-def redirect_of(run: RunFolder) -> Redirect:
-    """A run's redirector as a function of numpy arrays.
+def redirect_of(folder: Path, entrant: Entrant) -> Redirect:
+    """An entrant's redirector.
 
     Raises:
-        RunError: the run holds none.
+        RunError: the entrant is not trained.
     """
-    model = load_redirector(run).averaged.joined
-
-    def redirect(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-        made = model(dict(inputs), training=False)
-        return {name: np.asarray(value) for name, value in made.items()}
-
-    return redirect
+    return redirect_with(load_redirector(RunFolder.open(run_path(folder, entrant))))
 
 
 def _score_fold(
@@ -137,17 +131,11 @@ def _score_fold(
         pictures,
         samples,
         pairs,
-        judge=_judge(run),
+        judge=load_judge(run),
         yardsticks=open_yardsticks(),
         conventions=conventions,
         progress=progress,
     )
-
-
-def _judge(run: RunFolder) -> Judge:
-    networks = Networks(run.config)
-    load_weights(networks.judge, run.weights_file("judge"))
-    return lambda inputs: np.asarray(networks.judge(dict(inputs), training=False))
 
 
 def _joined(parts: Sequence[PairScores]) -> PairScores:

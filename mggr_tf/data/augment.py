@@ -6,9 +6,20 @@ separates them is the gaze alone.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from mggr_tf.data.augment_config import Augmentation
+
+
+class Changed(NamedTuple):
+    """A pair after its changes; see `augment_pair`."""
+
+    source: tf.Tensor
+    target: tf.Tensor
+    codes: tf.Tensor | None
+    landmarks: tf.Tensor | None
 
 
 def augment_pair(
@@ -18,16 +29,18 @@ def augment_pair(
     seed: tf.Tensor,
     how: Augmentation,
     codes: tf.Tensor | None = None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    landmarks: tf.Tensor | None = None,
+) -> Changed:
     """Changes both pictures in one and the same way.
 
     Args:
         source, target: [B, H, W, 3] uint8.
         seed: [2] integers.
         codes: [B, H, W, 2] int8 codes of the flow between them; vectors stay, places move.
+        landmarks: [B, K, 2] pixels (x, y) in either picture.
 
     Returns:
-        both pictures as [B, H, W, 3] float32 in [-1, 1], and the codes.
+        both pictures as [B, H, W, 3] float32 in [-1, 1], and what came with them.
     """
     batch, height, width = source.shape[0], source.shape[1], source.shape[2]
     seeds = tf.random.experimental.stateless_split(seed, 4)
@@ -36,8 +49,12 @@ def augment_pair(
     light = how.brightness * _signed([batch, 1, 1, 1], seeds[2])
     both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
     if how.shift_px:
-        both = _shift(both, seeds[3], how.shift_px, (height, width))
-        codes = None if codes is None else _shift(codes, seeds[3], how.shift_px, (height, width))
+        offsets = _offsets(batch, seeds[3], how.shift_px)
+        both = _shift(both, offsets, (height, width))
+        if codes is not None:
+            codes = _shift(codes, offsets, (height, width))
+        if landmarks is not None:
+            landmarks -= tf.cast(offsets[:, None, ::-1], tf.float32)
     both = _lit_otherwise(both, seed, how)
     middle = tf.reduce_mean(both[..., :3], [1, 2, 3], keepdims=True)
 
@@ -48,7 +65,7 @@ def augment_pair(
     changed = _taken_otherwise(
         tf.concat([relight(both[..., :3]), relight(both[..., 3:])], -1), seed, how
     )
-    return changed[..., :3], changed[..., 3:], codes
+    return Changed(changed[..., :3], changed[..., 3:], codes, landmarks)
 
 
 def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
@@ -84,10 +101,13 @@ def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.
     return tf.clip_by_value(both, -1, 1)
 
 
-def _shift(images: tf.Tensor, seed: tf.Tensor, limit: int, size: tuple[int, int]) -> tf.Tensor:
-    """One whole-pixel shift for each picture of the batch, borders repeated."""
-    batch = images.shape[0]
-    offsets = tf.random.stateless_uniform([batch, 2], seed, -limit, limit + 1, tf.int32)
+def _offsets(batch: int, seed: tf.Tensor, limit: int) -> tf.Tensor:
+    """[B, 2] whole pixels (y, x): where in the old picture the new one's corner lies."""
+    return tf.random.stateless_uniform([batch, 2], seed, -limit, limit + 1, tf.int32)
+
+
+def _shift(images: tf.Tensor, offsets: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Each picture shifted by its own offsets, borders repeated."""
     rows = tf.clip_by_value(tf.range(size[0])[None] + offsets[:, :1], 0, size[0] - 1)
     columns = tf.clip_by_value(tf.range(size[1])[None] + offsets[:, 1:], 0, size[1] - 1)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)

@@ -89,16 +89,18 @@ def pair_dataset(
     augmentation: Augmentation,
     conventions: Conventions,
     with_flow: bool = False,
+    with_landmarks: bool = False,
 ) -> tf.data.Dataset:
     """Batches for steps [first, last).
 
     Each element is a dict of float32 tensors: eye and target [B, H, W, 3] in
     [-1, 1], gazemap [B, H, W, 2], delta and head_pose [B, 2], source_gaze and
     target_gaze [B, 2] in degrees. With `with_flow` also flow [B, H, W, 2] in pixels and
-    flow_seen [B, H, W], 1 where the flow is known, else 0.
+    flow_seen [B, H, W], 1 where the flow is known, else 0. With `with_landmarks` also
+    source_landmarks and target_landmarks [B, K, 2] in pixels.
 
     Raises:
-        DataError: no group has two patches, or nobody knows their flow.
+        DataError: no group has two patches, or nobody knows their flow or landmarks.
     """
     if with_flow and samples.flows is None:
         raise DataError(
@@ -111,6 +113,7 @@ def pair_dataset(
     members, counts = tf.constant(table.members), tf.constant(table.counts)
     numbers = tf.constant(table.groups)
     flows = tf.constant(samples.flows) if with_flow else None
+    landmarks = tf.constant(samples.known_landmarks()) if with_landmarks else None
     gazemap = Gazemap(
         size_px=conventions.patch_size,
         k=conventions.gazemap_k,
@@ -126,24 +129,27 @@ def pair_dataset(
         second = (first + stride) % tf.gather(counts, group)
         source = tf.gather_nd(members, tf.stack([group, first], 1))
         target = tf.gather_nd(members, tf.stack([group, second], 1))
-        eye, real, moved = augment_pair(
+        changed = augment_pair(
             tf.gather(images, source),
             tf.gather(images, target),
             seed=seeds[3],
             how=augmentation,
             codes=None if flows is None else _codes(flows, numbers, group, first, second),
+            landmarks=None if landmarks is None else _of_both(landmarks, source, target),
         )
-        flow = {} if moved is None else _flow_of(moved)
+        flow = {} if changed.codes is None else _flow_of(changed.codes)
+        points = {} if changed.landmarks is None else _landmarks_of(changed.landmarks)
         source_deg, target_deg = tf.gather(gaze, source), tf.gather(gaze, target)
         return {
-            "eye": eye,
-            "target": real,
+            "eye": changed.source,
+            "target": changed.target,
             "gazemap": gazemap(target_deg),
             "delta": (target_deg - source_deg) / tf.constant(conventions.delta_scale_deg),
             "head_pose": tf.gather(head, source) / conventions.head_pose_scale_deg,
             "source_gaze": source_deg,
             "target_gaze": target_deg,
             **flow,
+            **points,
         }
 
     return (
@@ -164,6 +170,16 @@ def _flow_of(codes: tf.Tensor) -> dict[str, tf.Tensor]:
     known = tf.cast(codes[..., :1] != UNSEEN, tf.float32)
     flow = tf.cast(codes, tf.float32) / PER_PIXEL * known
     return {"flow": flow, "flow_seen": known[..., 0]}
+
+
+def _of_both(landmarks: tf.Tensor, source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """[B, 2 K, 2] of the source, then of the target."""
+    return tf.concat([tf.gather(landmarks, source), tf.gather(landmarks, target)], 1)
+
+
+def _landmarks_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
+    source, target = tf.split(both, 2, axis=1)
+    return {"source_landmarks": source, "target_landmarks": target}
 
 
 def _uniform(batch: int, seed: tf.Tensor, below: tf.Tensor) -> tf.Tensor:

@@ -33,6 +33,8 @@ class EyeSamples:
             pose (to within a bin, where head poses were measured).
         source: where they come from, for the record.
         licence: what may be done with what is trained on them.
+        landmarks: [N, K, 2] float32 pixels (x, y) of the (mirrored) patch; None where nobody
+            knows. Drawn eyes have those of `synthetic.rendered.LANDMARKS`.
         flows: [G, P, P, H, W, 2] int8 `flow_codes`: how picture j of group g is read out of
             picture i, both counted in the order of the samples; None where nobody knows.
     """
@@ -44,6 +46,7 @@ class EyeSamples:
     group: NDArray[np.int32]
     source: str
     licence: str
+    landmarks: NDArray[np.float32] | None = None
     flows: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
@@ -53,6 +56,19 @@ class EyeSamples:
     def subjects(self) -> tuple[str, ...]:
         """Names of all subjects, sorted."""
         return tuple(sorted({str(name) for name in self.subject}))
+
+    def known_landmarks(self) -> NDArray[np.float32]:
+        """[N, K, 2] the landmarks.
+
+        Raises:
+            DataError: nobody knows them.
+        """
+        if self.landmarks is None:
+            raise DataError(
+                f"{self.source} does not say where lids and iris lie, which loss 'landmarks' "
+                "learns from: train on `synthetic`, or give that loss weight 0"
+            )
+        return self.landmarks
 
     def of_subjects(self, wanted: Iterable[str]) -> EyeSamples:
         """Only these subjects' patches.
@@ -74,6 +90,7 @@ class EyeSamples:
             head_deg=self.head_deg[keep],
             subject=self.subject[keep],
             group=self.group[keep],
+            landmarks=None if self.landmarks is None else self.landmarks[keep],
         )
 
 
@@ -86,6 +103,7 @@ def make_samples(
     subjects: Sequence[str],
     source: str,
     licence: str,
+    landmarks: NDArray[np.float32] | None = None,
     head_bin_deg: float = 0.0,
     conventions: Conventions | None = None,
 ) -> EyeSamples:
@@ -96,6 +114,7 @@ def make_samples(
         gaze_deg, head_deg: [N, 2] degrees, (pitch, yaw).
         sides: N times the subject's own side.
         subjects: N names.
+        landmarks: [N, K, 2] pixels (x, y), where they are known.
         head_bin_deg: head poses are equal when they fall into the same bin of this
             width, one of which is centred on 0; with 0, when they are the same to a
             hundredth of a degree. Only the grouping is binned: `head_deg` stays exact.
@@ -104,6 +123,9 @@ def make_samples(
     mirrored = np.asarray([side != canonical for side in sides], bool)
     images = images.copy()
     images[mirrored] = mirror_image(images[mirrored])
+    if landmarks is not None:
+        landmarks = landmarks.copy()
+        landmarks[mirrored, :, 0] = images.shape[2] - 1 - landmarks[mirrored, :, 0]
     turn = np.where(mirrored[:, None], [1.0, -1.0], [1.0, 1.0]).astype(np.float32)
     head = (head_deg * turn).astype(np.float32)
     pose = np.floor(head / (head_bin_deg or _SAME_HEAD_DEG) + 0.5).astype(int)
@@ -120,4 +142,5 @@ def make_samples(
         group=np.asarray([number[key] for key in keys], np.int32),
         source=source,
         licence=licence,
+        landmarks=landmarks,
     )

@@ -135,6 +135,7 @@ def _drawn(config: Config, progress: Progress, *, with_flow: bool) -> EyeSamples
         head_deg=drawn.head_deg,
         sides=["left" if side else "right" for side in drawn.side],
         subjects=[f"{number:05d}" for number in drawn.subject],
+        landmarks=drawn.landmarks,
         source=f"synthetic, seed {how.seed}",
         licence=SYNTHETIC_LICENCE,
     )

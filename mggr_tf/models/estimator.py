@@ -16,11 +16,12 @@ FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""
 
 
-def build_estimator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:
+def build_estimator(widths: tuple[int, ...], *, size_px: int, squeeze: int = 0) -> keras.Model:
     """Strided convolutions with batch normalisation, then a regression.
 
     Args:
         widths: channels of each level; every level after the first halves the size.
+        squeeze: channels that the last level's maps are mixed down to; 0 leaves them.
 
     Returns:
         model of eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]; output gaze
@@ -33,10 +34,27 @@ def build_estimator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:
         features = convolution(width, stride=2 if level else 1, name=f"conv{level}")(features)
         features = keras.layers.BatchNormalization(name=f"norm{level}")(features)
         features = keras.layers.ReLU(name=f"features{level}")(features)
+    if squeeze:
+        features = convolution(squeeze, size=1, name="squeeze")(features)
+        features = keras.layers.BatchNormalization(name="squeeze_norm")(features)
+        features = keras.layers.ReLU(name="squeezed")(features)
     flat = keras.layers.Flatten(name="flatten")(features)
     flat = ResumableDropout(0.3, seed=11, name="dropout")(flat)
     hidden = keras.layers.Dense(64, activation="relu", name="hidden")(flat)
     return _regression({"eye": eye, "head_pose": head_pose}, hidden, name="estimator")
+
+
+def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
+    """The same estimator that also says where landmarks lie: a teacher, which does not travel.
+
+    Returns:
+        model with the estimator's inputs and layers; outputs gaze [B, 2] as before, and
+        landmarks [B, count, 2]: (x, y) from the patch's middle in eighths of its side.
+    """
+    hidden = estimator.get_layer("hidden").output
+    points = keras.layers.Dense(2 * count, name="landmarks")(hidden)
+    points = keras.layers.Reshape((count, 2), name="landmark_points")(points)
+    return keras.Model(estimator.inputs, [estimator.output, points], name="taught_estimator")
 
 
 def build_judge(width: int, *, size_px: int) -> keras.Model:

@@ -41,7 +41,11 @@ class Networks:
     def estimator(self) -> keras.Model:
         """Gaze estimator; a loss, and on the device."""
         size = self._seeded(0)
-        return build_estimator(self.config.models.estimator, size_px=size)
+        return build_estimator(
+            self.config.models.estimator,
+            size_px=size,
+            squeeze=self.config.models.estimator_squeeze,
+        )
 
     @cached_property
     def judge(self) -> keras.Model:

@@ -118,6 +118,7 @@ class _StageTrainer:
         self._run, self._stage, self._networks = run, stage, networks
         self._strategy, self._samples = strategy, samples
         self._config = run.config.stage(stage)
+        self._landmarks = run.config.asks_for_landmarks(stage)
         with strategy.scope():
             self._total = tf.Variable(1, dtype=tf.int64, trainable=False, name="total_steps")
             self._loop = Loop(
@@ -165,7 +166,11 @@ class _StageTrainer:
         if self._stage in ("estimator", "judge"):
             model = getattr(self._networks, self._stage)
             return EstimatorStep(
-                model, self._config, gaze_scale_deg=conventions.gaze_scale_deg, **common
+                model,
+                self._config,
+                gaze_scale_deg=conventions.gaze_scale_deg,
+                landmarks=self._samples.known_landmarks().shape[1] if self._landmarks else 0,
+                **common,
             )
         return RedirectionStep(
             self._networks,
@@ -188,6 +193,7 @@ class _StageTrainer:
                 steps=(first * replicas, last * replicas),
                 augmentation=self._config.augmentation,
                 with_flow=any(loss.name in NEEDS_EXACT_FLOW for loss in self._config.active),
+                with_landmarks=self._landmarks,
                 conventions=self._run.config.conventions,
             )
 

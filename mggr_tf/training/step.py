@@ -18,6 +18,7 @@ from mggr_tf.config import (
     NEEDS_EFFICIENTNET,
     NEEDS_FEATURES,
     NEEDS_GAZE,
+    NEEDS_LANDMARKS,
     ON_NO_PICTURE,
     LossConfig,
     Stage,
@@ -25,6 +26,7 @@ from mggr_tf.config import (
 )
 from mggr_tf.losses import LOSSES, LossContext
 from mggr_tf.losses.comparison import Comparison
+from mggr_tf.models.estimator import with_landmarks
 from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.warp import BackwardWarp
@@ -48,10 +50,14 @@ class Step(Protocol):
 class EstimatorStep:
     """Regresses gaze from both pictures of each pair (Huber loss, network units).
 
+    With a loss `landmarks`, also where the eye's landmarks lie: features that know this hold
+    better on eyes of another kind (Park et al., "Learning to Find Eye Region Landmarks", 2018).
+
     Args:
         model: estimator or judge.
         config: the stage's.
         gaze_scale_deg: (pitch, yaw) that 1 at the output stands for.
+        landmarks: how many there are, where a loss asks for them.
         total: variable that holds the number of steps.
         replicas: how many devices share a batch.
     """
@@ -62,29 +68,46 @@ class EstimatorStep:
         config: StageConfig,
         *,
         gaze_scale_deg: tuple[float, float],
+        landmarks: int = 0,
         total: tf.Variable,
         replicas: int,
     ) -> None:
-        self._model = model
+        self._landmarks = landmarks
+        self._taught = with_landmarks(model, landmarks) if landmarks else model
+        self._weight = sum(loss.weight for loss in config.active if loss.name in NEEDS_LANDMARKS)
         self._scale = tf.constant(gaze_scale_deg)
         self._replicas = replicas
-        self._optimizer = adam(config.learning_rate, total, model.trainable_variables)
+        self._optimizer = adam(config.learning_rate, total, self._taught.trainable_variables)
 
     def __call__(self, batch: Batch, /) -> Metrics:
         """See `Step`."""
         eyes = tf.concat([batch["eye"], batch["target"]], 0)
         heads = tf.concat([batch["head_pose"]] * 2, 0)
         gaze = tf.concat([batch["source_gaze"], batch["target_gaze"]], 0) / self._scale
+        metrics = {}
         with tf.GradientTape() as tape:
-            seen = self._model({"eye": eyes, "head_pose": heads}, training=True)
+            answer = self._taught({"eye": eyes, "head_pose": heads}, training=True)
+            seen, points = answer if self._landmarks else (answer, None)
             loss = tf.reduce_mean(keras.losses.huber(gaze, seen, delta=0.5)) / self._replicas
-        apply(self._optimizer, tape, loss, self._model.trainable_variables)
+            if points is not None:
+                unit_px = eyes.shape[1] / 8
+                where = (_landmarks(batch) - (eyes.shape[1] - 1) / 2) / unit_px
+                miss = tf.reduce_mean(keras.losses.huber(where, points, delta=0.5))
+                loss += self._weight * miss / self._replicas
+                off_px = unit_px * tf.reduce_mean(tf.abs(where - points))
+                metrics["landmark_error_px"] = off_px / self._replicas
+        apply(self._optimizer, tape, loss, self._taught.trainable_variables)
         off = tf.reduce_mean(tf.abs(seen - gaze) * self._scale, 0) / self._replicas
-        return {"loss": loss, "pitch_error_deg": off[0], "yaw_error_deg": off[1]}
+        return {"loss": loss, "pitch_error_deg": off[0], "yaw_error_deg": off[1], **metrics}
 
     def state(self) -> dict[str, Any]:
         """See `Step`."""
-        return {"model": self._model, "optimizer": self._optimizer}
+        return {"model": self._taught, "optimizer": self._optimizer}
+
+
+def _landmarks(batch: Batch) -> tf.Tensor:
+    """[2 B, K, 2] of the sources, then of the targets."""
+    return tf.concat([batch["source_landmarks"], batch["target_landmarks"]], 0)
 
 
 class RedirectionStep:

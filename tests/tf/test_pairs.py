@@ -1,5 +1,7 @@
 """Pairs: what may be paired, pure functions of (seed, step), twins of the device's code."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +19,7 @@ from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.flow_codes import UNSEEN, flow_codes, mirrored_codes
 from mggr_tf.data.pairs import all_pairs, pair_dataset
 from mggr_tf.data.source import open_samples
+from mggr_tf.data.synthetic.rendered import LANDMARKS
 from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.warp import BackwardWarp
 
@@ -91,7 +94,7 @@ def test_lonely_patches_are_refused(samples):
 def test_augmentation_treats_both_pictures_alike(samples):
     same = tf.constant(samples.images[:6])
     strong = Augmentation(brightness=0.3, contrast=0.5, colour=0.2, shift_px=5)
-    first, second, _ = augment_pair(same, same, seed=tf.constant([1, 2]), how=strong)
+    first, second, *_ = augment_pair(same, same, seed=tf.constant([1, 2]), how=strong)
     np.testing.assert_array_equal(first, second)
     assert not np.allclose(first, same.numpy() / 127.5 - 1, atol=0.05)
     assert np.abs(first).max() <= 1
@@ -105,7 +108,7 @@ def test_each_further_change_of_light_and_lens_is_seen_and_shared(samples, how, 
     same = tf.constant(samples.images[:8])
     plain = same.numpy() / 127.5 - 1
     only = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0, **how)
-    first, second, _ = augment_pair(same, same, seed=tf.constant([1, 2]), how=only)
+    first, second, *_ = augment_pair(same, same, seed=tf.constant([1, 2]), how=only)
     np.testing.assert_allclose(first, second, atol=1e-6)
     change = np.abs(first - plain)
     assert least < change.mean() < change.max() < most
@@ -115,7 +118,7 @@ def test_each_further_change_of_light_and_lens_is_seen_and_shared(samples, how, 
 def test_noise_is_each_picture_s_own(samples):
     same = tf.constant(samples.images[:8])
     noisy = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0, noise=0.1)
-    first, second, _ = augment_pair(same, same, seed=tf.constant([1, 2]), how=noisy)
+    first, second, *_ = augment_pair(same, same, seed=tf.constant([1, 2]), how=noisy)
     assert 0.01 < np.abs(first - second).mean() < 0.1
 
 
@@ -186,6 +189,49 @@ def test_flow_that_nobody_knows_is_refused(samples):
             augmentation=NONE,
             conventions=Conventions(),
             with_flow=True,
+        )
+
+
+def test_landmarks_go_where_the_pictures_go(followed):
+    """Both sides come as one; shifts move points as they move pictures."""
+
+    def landmarks(shift_px):
+        made = pair_dataset(
+            followed,
+            batch=16,
+            seed=1,
+            steps=(0, 1),
+            augmentation=Augmentation(brightness=0, contrast=0, colour=0, shift_px=shift_px),
+            conventions=Conventions(),
+            with_landmarks=True,
+        )
+        return next(iter(made))
+
+    still, moved = landmarks(0), landmarks(9)
+    outer, inner = (LANDMARKS.index(f"{name} corner") for name in ("outer", "inner"))
+    points = still["source_landmarks"].numpy()
+    assert (points[:, outer, 0] < points[:, inner, 0] - 20).all(), "the canonical eye is the right"
+    for eye, name in (("eye", "source_landmarks"), ("target", "target_landmarks")):
+        by = moved[name].numpy() - still[name].numpy()
+        np.testing.assert_allclose(by, np.broadcast_to(by[:, :1], by.shape), atol=1e-5)
+        assert len({tuple(b) for b in by[:, 0]}) > 10
+        for k, (x, y) in enumerate(np.rint(by[:, 0]).astype(int)):
+            middle = moved[eye][k, 20:44, 20:44]
+            was = still[eye][k, 20 - y : 44 - y, 20 - x : 44 - x]
+            np.testing.assert_allclose(middle, was, atol=1e-5)
+
+
+def test_landmarks_that_nobody_knows_are_refused(samples):
+    unknown = dataclasses.replace(samples, landmarks=None)
+    with pytest.raises(DataError, match=r"where lids and iris lie.*give that loss weight 0"):
+        pair_dataset(
+            unknown,
+            batch=2,
+            seed=1,
+            steps=(0, 1),
+            augmentation=NONE,
+            conventions=Conventions(),
+            with_landmarks=True,
         )
 
 

@@ -1,5 +1,7 @@
 """One training step of every method and game: what it minimises, what it moves, what it keeps."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,10 +11,11 @@ from mggr_tf.config_files import load_config
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.losses.ensemble import random_view
 from mggr_tf.models.efficientnet import build_efficientnet_features
+from mggr_tf.models.estimator import build_estimator
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.stlpips import build_stlpips
 from mggr_tf.training.batch import parts_of
-from mggr_tf.training.step import RedirectionStep
+from mggr_tf.training.step import EstimatorStep, RedirectionStep
 
 PRGAN = (
     "models.generator={width: 2, blocks: 1}",
@@ -34,7 +37,7 @@ DEEPWARP_STACK = (
 )
 
 
-def first_batch(samples, config, stage="joint"):
+def first_batch(samples, config, stage="joint", **what):
     settings = config.stage(stage)
     return next(
         iter(
@@ -45,6 +48,7 @@ def first_batch(samples, config, stage="joint"):
                 steps=(0, 1),
                 augmentation=settings.augmentation,
                 conventions=config.conventions,
+                **what,
             )
         )
     )
@@ -56,6 +60,48 @@ def step_of(networks, stage="joint"):
     return RedirectionStep(
         networks, stage, config.stage(stage), moving_average=0.9, total=total, replicas=1
     )
+
+
+def test_an_estimator_learns_landmarks_beside_gaze_and_travels_without_them(tiny_changes, samples):
+    config = load_config(
+        "mggr-edge",
+        changes=[
+            *tiny_changes,
+            "models.estimator_squeeze=5",
+            "stages.estimator.losses=[{name: landmarks, weight: 0.5}]",
+            "stages.estimator.augmentation.shift_px=0",
+        ],
+    )
+    assert config.asks_for_landmarks("estimator")
+    assert not config.asks_for_landmarks("joint")
+    yaw_down = samples.gaze_deg[:, None, ::-1] * np.array([0.5, -0.5], np.float32)
+    drawn = dataclasses.replace(samples, landmarks=31.5 + np.repeat(yaw_down, 6, axis=1))
+    batch = first_batch(drawn, config, stage="estimator", with_landmarks=True)
+    estimator = Networks(config).estimator
+    before = [w.numpy() for w in estimator.trainable_weights]
+    step = EstimatorStep(
+        estimator,
+        config.stage("estimator"),
+        gaze_scale_deg=config.conventions.gaze_scale_deg,
+        landmarks=6,
+        total=tf.Variable(60, dtype=tf.int64),
+        replicas=1,
+    )
+    traced = tf.function(step)
+    seen = [{k: float(v) for k, v in traced(batch).items()} for _ in range(60)]
+    assert seen[-1]["landmark_error_px"] < 0.6 * seen[0]["landmark_error_px"]
+    assert seen[-1]["loss"] < seen[0]["loss"]
+    after = [w.numpy() for w in estimator.trainable_weights]
+    assert all((b != a).any() for b, a in zip(before, after, strict=True))
+    # The head is the step's, for checkpoints; the estimator's own file does not know it.
+    named = {w.name for w in step.state()["model"].weights} - {w.name for w in estimator.weights}
+    assert {name.split("/")[0] for name in named} == {"landmarks"}
+    assert estimator.output_shape == (None, 2)
+
+
+def test_a_squeezed_estimator_has_less_than_half_the_weights():
+    flat, squeezed = (build_estimator((16, 32, 64, 96), size_px=64, squeeze=n) for n in (0, 32))
+    assert 0.4 * flat.count_params() < squeezed.count_params() < 0.5 * flat.count_params()
 
 
 def seen_by_imagenet(tiny_changes, *changes, loss):

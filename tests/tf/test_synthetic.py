@@ -82,6 +82,7 @@ def exact(camera: Camera) -> Camera:
         shift_px=(0.0, 0.0),
         drift_px=(0.0, 0.0),
         jitter_px=0.0,
+        zoom_jitter=0.0,
         resolution=1.0,
         jpeg=0,
     )

@@ -42,8 +42,8 @@ def test_dataset_labels_the_eye_by_where_its_nose_is(folder: Path) -> None:
     stored = cv2.imread(str(folder / name.file_name()))[..., ::-1].astype(int)
     eye = render_eye(person, gaze=name.gaze, head_pose=name.head, side="right", seed=0)
     drawn = eye.image.astype(int)
-    assert np.abs(stored - drawn).mean() < 4
-    assert np.abs(mirror_image(stored) - drawn).mean() > 8
+    # Their crops err differently, by as much as this person's do from picture to picture.
+    assert np.abs(stored - drawn).mean() < 0.5 * np.abs(mirror_image(stored) - drawn).mean()
 
 
 def test_dataset_is_a_function_of_its_seed(folder: Path, tmp_path: Path) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from mggr_tf.data.synthetic import draw_samples
+from mggr_edge.angles import Gaze
+from mggr_tf.data.synthetic import draw_samples, draw_subject, render_eye
+from mggr_tf.data.synthetic.population import draw_light
+from mggr_tf.data.synthetic.rendered import LANDMARKS
+from mggr_tf.data.synthetic.samples import HEAD_ROLL_DEG, _draw_closure
 
 
 def test_samples_come_in_groups() -> None:
@@ -55,6 +61,41 @@ def test_workers_change_nothing() -> None:
     helped = draw_samples(subjects=3, per_group=2, heads=1, seed=7, workers=2)
     np.testing.assert_array_equal(alone.images, helped.images)
     np.testing.assert_array_equal(alone.gaze_deg, helped.gaze_deg)
+
+
+def test_landmarks_are_the_patch_s_own() -> None:
+    samples = draw_samples(subjects=3, per_group=2, heads=1, seed=7)
+    person, own = draw_subject([7, 0]), np.random.default_rng([7, 0, 4, 0])
+    assert _draw_closure(own) == samples.closure[0]
+    eye = render_eye(
+        dataclasses.replace(person, light=draw_light([7, 0, 3, 0])),
+        gaze=Gaze.from_array(samples.gaze_deg[0]),
+        head_pose=Gaze.from_array(samples.head_deg[0]),
+        side="right",
+        seed=[7, 0, 2, 0],
+        roll_deg=float(HEAD_ROLL_DEG * own.standard_normal()),
+        closure=float(samples.closure[0]),
+    )
+    np.testing.assert_array_equal(eye.image, samples.images[0])
+    points = dict(zip(LANDMARKS, samples.landmarks[0], strict=True))
+    np.testing.assert_allclose(points["iris"], eye.iris.centre, atol=1e-4)
+    np.testing.assert_allclose(points["eyeball"], eye.eyeball_centre, atol=1e-4)
+    for name, extreme in (("outer corner", np.argmin), ("inner corner", np.argmax)):
+        np.testing.assert_array_equal(points[name], eye.outline[extreme(eye.outline[:, 0])])
+    between = (points["outer corner"] + points["inner corner"]) / 2
+    for name in ("upper lid", "lower lid"):
+        assert abs(points[name][0] - between[0]) < 8
+        assert (eye.outline == points[name]).all(axis=1).any()
+    assert points["upper lid"][1] < points["lower lid"][1]
+
+
+def test_a_mirrored_eye_has_mirrored_landmarks() -> None:
+    turned, head = Gaze(5.0, 10.0), Gaze(0.0, 12.0)
+    right = render_eye(draw_subject(4), gaze=turned, head_pose=head, side="right", seed=1)
+    left = render_eye(
+        draw_subject(4), gaze=turned.mirrored(), head_pose=head.mirrored(), side="left", seed=1
+    )
+    np.testing.assert_allclose(left.landmarks() * [-1, 1] + [63, 0], right.landmarks(), atol=1e-4)
 
 
 def test_samples_refuse_senseless_counts() -> None:

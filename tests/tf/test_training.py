@@ -11,7 +11,7 @@ from mggr_edge.errors import RunError
 from mggr_edge.progress import no_progress
 from mggr_tf.config_files import load_config
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
-from mggr_tf.evaluation.score_run import load_redirector
+from mggr_tf.evaluation.trained import load_redirector
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.vgg16 import VGG16_FEATURES
 from mggr_tf.training.loop import Loop

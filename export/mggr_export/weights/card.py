@@ -15,7 +15,7 @@ from mggr_tf.data.synthetic.samples import (
     PITCH_RANGE_DEG,
     YAW_RANGE_DEG,
 )
-from mggr_tf.evaluation.score_run import load_travelling
+from mggr_tf.evaluation.trained import load_travelling
 from mggr_tf.training.run_folder import RunFolder
 
 _CARD = """\

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,9 @@ from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.data.synthetic import Subject, draw_subject
 from mggr_tf.evaluation.protocol import score_pictures
 from mggr_tf.evaluation.redirect_pairs import redirect_pairs
-from mggr_tf.evaluation.score_run import load_travelling
 from mggr_tf.evaluation.scores import PairScores
+from mggr_tf.evaluation.trained import load_judge, load_travelling, redirect_with
 from mggr_tf.evaluation.yardsticks import open_yardsticks
-from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
 
 Groups = dict[str, dict[str, NDArray[np.bool_]]]
@@ -64,22 +62,19 @@ def measure(
         run.config, synthetic=replace(run.config.synthetic, seed=SEED, subjects=PEOPLE)
     )
     samples = open_samples(SYNTHETIC, config=config, subjects=None, progress=progress, say=say)
-    networks, judging = load_travelling(run), Networks(judge.config)
-    load_weights(judging.judge, judge.weights_file("judge"))
+    networks = load_travelling(run)
     conventions = run.config.conventions
-
-    def redirect(inputs: Any) -> dict[str, NDArray[np.float32]]:
-        made = networks.averaged.joined(dict(inputs), training=False)
-        return {name: np.asarray(value) for name, value in made.items()}
 
     pairs = all_pairs(samples, limit=PAIRS, seed=SEED)
     with progress("redirecting", len(pairs)) as advance:
-        made = redirect_pairs(redirect, samples, pairs, conventions=conventions, advance=advance)
+        made = redirect_pairs(
+            redirect_with(networks), samples, pairs, conventions=conventions, advance=advance
+        )
     scores = score_pictures(
         {"redirected": (made["redirected"] + 1) / 2},
         samples,
         pairs,
-        judge=lambda inputs: np.asarray(judging.judge(dict(inputs), training=False)),
+        judge=load_judge(judge),
         yardsticks=open_yardsticks(),
         conventions=conventions,
         progress=progress,

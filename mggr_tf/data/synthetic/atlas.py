@@ -30,7 +30,7 @@ from mggr_tf.data.synthetic.subject import Eyeball, Hair, Lids, Makeup, Skin, Su
 X_MM, Y_MM = 36.0, 32.0
 """The atlas spans [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
 
-PX_PER_MM = 4
+PX_PER_MM = 3
 _BROW_OVERSAMPLING = 3
 
 _MELANIN_ABSORBS = np.array([0.98, 1.20, 1.40], np.float32)

@@ -16,17 +16,23 @@ from numba import njit
 
 F = TypeVar("F", bound=Callable)
 
+_FREEDOMS = {"contract", "arcp", "nsz", "reassoc"}
+
 _HERE = Path(__file__).parent
 
 
 def compiled(function: F) -> F:
     """Compiles a function of numbers, arrays and named tuples of them.
 
-    Division follows IEEE 754, as numpy's does: no check in front of each. Arrays come from
-    outside, and are not counted as they pass from function to function (`_nrt`): counting took
-    four fifths of a painter's time. A function that makes an array does not compile.
+    Division follows IEEE 754, as numpy's does: no check in front of each. Sums may be taken in
+    another order and with fused multiply-adds, so the last bits differ from machine to
+    machine. Arrays come from outside, and are not counted as they pass from function to
+    function (`_nrt`): counting took four fifths of a painter's time. A function that makes an
+    array does not compile.
     """
-    made: F = njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)(function)
+    made: F = njit(
+        cache=True, error_model="numpy", fastmath=_FREEDOMS, _nrt=False, forceinline=True
+    )(function)
     return made
 
 

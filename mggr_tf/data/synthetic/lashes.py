@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +32,18 @@ def lash_cover(
         view: of the picture to paint.
         rise_mm: upper margin above its place of rest; lashes of a lowered lid hang.
     """
-    rng = np.random.default_rng([texture_seed, 1])
+    above, below = _growth(texture_seed, hair.lash_count)
     cover = np.zeros((view.size_px, view.size_px), np.uint8)
     upper = _strokes(
-        rng,
+        above,
         upper_mm,
-        count=hair.lash_count,
         length_mm=hair.lash_length_mm,
         up=1.0,
         sink=float(np.clip(-rise_mm / 4, -0.3, 1.0)),
     )
     lower = _strokes(
-        rng,
+        below,
         lower_mm,
-        count=hair.lash_count // 2,
         length_mm=0.45 * hair.lash_length_mm,
         up=-1.0,
         sink=0.0,
@@ -52,27 +53,46 @@ def lash_cover(
     return cover
 
 
+class _Growth(NamedTuple):
+    """How one row of lashes grows: [count] each."""
+
+    place: NDArray[np.float64]
+    fan: NDArray[np.float64]
+    length: NDArray[np.float64]
+
+
+@lru_cache(maxsize=4)
+def _growth(texture_seed: int, count: int) -> tuple[_Growth, _Growth]:
+    """A person's upper and lower row, the same in every picture."""
+    rng = np.random.default_rng([texture_seed, 1])
+    rows = []
+    for number in (count, count // 2):
+        place = np.linspace(0.04, 0.86, number) + rng.normal(0, 0.012, number)
+        place = np.clip(place, 0.01, 0.95)
+        fan = 1.5 * (place - 0.55) + rng.normal(0, 0.12, number)
+        length = rng.uniform(0.6, 1.1, number) * (1.15 - 0.5 * place)
+        rows.append(_Growth(place, fan, length))
+    return rows[0], rows[1]
+
+
 def _strokes(
-    rng: np.random.Generator,
+    growth: _Growth,
     margin: NDArray[np.float64],
     *,
-    count: int,
     length_mm: float,
     up: float,
     sink: float,
 ) -> NDArray[np.float64]:
     """[count, 5, 3] head points: lashes fan out, point forward, and curl up (or down)."""
-    t = np.clip(np.linspace(0.04, 0.86, count) + rng.normal(0, 0.012, count), 0.01, 0.95)
+    count, fan = len(growth.place), growth.fan
     along = (margin[:, 0] - margin[0, 0]) / (margin[-1, 0] - margin[0, 0])
     roots = np.empty((count, 3))
     for axis in range(3):
-        roots[:, axis] = np.interp(t, along, margin[:, axis])
-    fan = 1.5 * (t - 0.55) + rng.normal(0, 0.12, count)
-    length = length_mm * rng.uniform(0.6, 1.1, count) * (1.15 - 0.5 * t)
+        roots[:, axis] = np.interp(growth.place, along, margin[:, axis])
     lift = up * (0.75 - 0.9 * sink)
     start = np.stack([fan * 0.7, np.full(count, -0.1 * up - sink), np.ones(count)], axis=1)
     end = np.stack([fan, np.full(count, lift), np.full(count, 0.7)], axis=1)
-    scale = length[:, None, None]
+    scale = length_mm * growth.length[:, None, None]
     return roots[:, None] + scale * (
         0.6 * _STEPS * (1 - _STEPS) * start[:, None] + _STEPS * end[:, None]
     )

@@ -33,20 +33,24 @@ _IRIS_COLOURS: dict[str, tuple[float, Colour]] = {
 }
 
 
+_WEAR_GLASSES = 0.3
+
+
 def draw_subject(seed: int | Sequence[int]) -> Subject:
     """Draws a person. Equal seeds give equal people; each part has its own stream."""
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)]
     # Squeezed towards light skin a little: density is what the eye sees as even steps.
     melanin = float(0.22 + 1.98 * streams[0].uniform() ** 1.3)
+    glasses = _draw_glasses(streams[8]) if streams[8].uniform() < _WEAR_GLASSES else None
     return Subject(
         skin=_draw_skin(streams[0], melanin),
         lids=_draw_lids(streams[1]),
         eyeball=_draw_eyeball(streams[2], melanin),
         hair=_draw_hair(streams[3], melanin),
         makeup=_draw_makeup(streams[7]),
-        glasses=_draw_glasses(streams[8]) if streams[8].uniform() < 0.12 else None,
+        glasses=glasses,
         light=_draw_light(streams[4]),
-        camera=_draw_camera(streams[5]),
+        camera=_draw_camera(streams[5], misled=glasses is not None),
         texture_seed=int(streams[6].integers(2**31)),
     )
 
@@ -146,22 +150,27 @@ def _draw_makeup(rng: np.random.Generator) -> Makeup:
 
 
 def _draw_glasses(rng: np.random.Generator) -> Glasses:
-    dark = rng.uniform() < 0.6
-    tone = rng.uniform(0.005, 0.03) if dark else rng.uniform(0.05, 0.4)
+    dark = rng.uniform() < 0.7
+    tone = rng.uniform(0.005, 0.03) if dark else rng.uniform(0.04, 0.25)
+    rim = float(rng.choice([0.0, 0.8, 1.2, 1.8, 2.5, 4.0]))
     return Glasses(
-        width_mm=float(rng.uniform(46, 56)),
-        height_mm=float(rng.uniform(30, 44)),
-        squareness=float(rng.uniform(2.0, 5.0)),
-        drop_mm=float(rng.uniform(0, 6)),
+        width_mm=float(rng.uniform(44, 56)),
+        height_mm=float(rng.uniform(22, 46)),
+        squareness=float(rng.uniform(2.0, 6.0)),
+        drop_mm=float(rng.uniform(-1, 8)),
         nasal_mm=float(rng.uniform(-5, 1)),
-        rim_mm=float(rng.choice([0.0, 0.8, 1.5, 2.5, 4.0])),
-        stand_mm=float(rng.uniform(24, 30)),
+        rim_mm=rim,
+        lower_rim_mm=float(rng.choice([0.4, 1.0])) if rng.uniform() < 0.4 else rim,
+        temple_mm=float(rng.uniform(1.0, 3.0) + (rng.uniform(0, 6) if rim >= 1.8 else 0.0)),
+        pad=bool(rng.uniform() < 0.6),
+        stand_mm=float(rng.uniform(22, 30)),
         colour=_colour(tone * rng.uniform(0.6, 1.4, 3)),
         tint=float(rng.uniform(0.02, 0.12)),
-        glare=float(rng.uniform(0.02, 0.35) if rng.uniform() < 0.6 else 0.0),
+        glare=float(0.02 + 0.3 * rng.uniform() ** 3 if rng.uniform() < 0.5 else 0.0),
         glare_x=float(rng.uniform(-0.8, 0.8)),
         glare_y=float(rng.uniform(-0.8, 0.8)),
         glare_size=float(rng.uniform(0.15, 0.6)),
+        veil=float(0.12 * rng.uniform() ** 2 if rng.uniform() < 0.6 else 0.0),
     )
 
 
@@ -212,8 +221,10 @@ def _draw_screen(rng: np.random.Generator) -> Emitter:
 _MORE_EMITTERS = ((_draw_fill, 0.35), (_draw_window, 0.25), (_draw_screen, 0.3))
 
 
-def _draw_camera(rng: np.random.Generator) -> Camera:
+def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
+    """Args: misled: landmarks may sit on a frame instead of the lids, and not keep still."""
     warmth = rng.normal(0.09, 0.07)
+    misses = float(rng.uniform(0, 1) ** 2) if misled else 0.0
     return Camera(
         exposure=float(rng.uniform(0.22, 0.58)),
         white_balance=_colour(np.exp([warmth, rng.normal(0, 0.03), -0.06 - 1.2 * warmth])),
@@ -222,10 +233,11 @@ def _draw_camera(rng: np.random.Generator) -> Camera:
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.25, 1.75)),
+        zoom=float(rng.uniform(1.25, 1.75) * np.exp(-0.5 * misses * rng.uniform())),
         shift_px=(float(rng.normal(-0.3, 1.5)), float(rng.normal(3.0, 1.2))),
         drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.28, 0.06))),
-        jitter_px=float(rng.uniform(0.1, 0.8)),
+        jitter_px=float(rng.uniform(0.1, 0.8) + 4 * misses),
+        zoom_jitter=float(0.02 + 0.15 * misses),
     )
 
 

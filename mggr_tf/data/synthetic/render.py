@@ -105,7 +105,11 @@ def render_eye(
     drift = np.asarray(camera.drift_px) * [gaze.yaw_deg, gaze.pitch_deg]
     missed = np.asarray(camera.shift_px) + drift + camera.jitter_px * rng.standard_normal(2)
     view = lay_crop(
-        outline_mm, rotation=sitting.rotation, zoom=camera.zoom, shift_px=missed, size_px=size_px
+        outline_mm,
+        rotation=sitting.rotation,
+        zoom=camera.zoom * float(np.exp(camera.zoom_jitter * rng.standard_normal())),
+        shift_px=missed,
+        size_px=size_px,
     )
     ball = subject.eyeball
     moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, globe)
@@ -257,7 +261,13 @@ def _painted(
     )
     lay_over(picture, cover, _LASH_OPACITY, *subject.hair.lash_colour)
     if subject.glasses is not None:
-        put_glasses_on(picture, subject.glasses, view, brightness=sitting.nose_light)
+        put_glasses_on(
+            picture,
+            subject.glasses,
+            view,
+            brightness=sitting.nose_light,
+            texture_seed=subject.texture_seed,
+        )
     return picture
 
 

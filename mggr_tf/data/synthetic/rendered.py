@@ -14,6 +14,12 @@ from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data.synthetic.flow import Moment
 from mggr_tf.data.synthetic.subject import Subject
 
+LANDMARKS = ("iris", "eyeball", "outer corner", "inner corner", "upper lid", "lower lid")
+"""Points of an eye that a renderer knows; the lids' are the middles of their margins."""
+
+_OUTER, _UPPER_MIDDLE, _INNER, _LOWER_MIDDLE = 0, 12, 24, 36
+"""Where these lie in the outline."""
+
 
 class Ellipse(NamedTuple):
     """An ellipse in a picture.
@@ -64,6 +70,12 @@ class RenderedEye:
     eyeball_radius_px: float
     openness: float
     moment: Moment
+
+    def landmarks(self) -> NDArray[np.float32]:
+        """[6, 2] the points of `LANDMARKS` in the picture, seen or hidden."""
+        lids = self.outline[[_OUTER, _INNER, _UPPER_MIDDLE, _LOWER_MIDDLE]]
+        centres = np.array([self.iris.centre, self.eyeball_centre], np.float32)
+        return np.concatenate([centres, lids])
 
     def mirrored(self) -> RenderedEye:
         """The picture in a mirror: the eye of the other side."""

@@ -22,7 +22,7 @@ from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_tf.data.flow_codes import flow_codes
 from mggr_tf.data.synthetic.population import draw_light, draw_subject
 from mggr_tf.data.synthetic.render import flow_between, render_eye
-from mggr_tf.data.synthetic.rendered import RenderedEye
+from mggr_tf.data.synthetic.rendered import LANDMARKS, RenderedEye
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """`SyntheticSamples.side` is an index into this."""
@@ -53,6 +53,7 @@ class SyntheticSamples:
         side: [N] int8, 0 the subject's right eye, 1 the left.
         subject: [N] int32, from 0.
         closure: [N] float32, 0 as open as the gaze has it, 1 closed; equal within a group.
+        landmarks: [N, 6, 2] float32 pixels, see `rendered.LANDMARKS`.
         flows: [G, P, P, 64, 64, 2] int8 `flow_codes`: how picture j of group g is read out of
             its picture i; groups follow each other as in the rows above. None where not asked for.
     """
@@ -63,6 +64,7 @@ class SyntheticSamples:
     side: NDArray[np.int8]
     subject: NDArray[np.int32]
     closure: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
     flows: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
@@ -122,6 +124,7 @@ def draw_samples(
         side=np.empty(total, np.int8),
         subject=np.empty(total, np.int32),
         closure=np.empty(total, np.float32),
+        landmarks=np.empty((total, len(LANDMARKS), 2), np.float32),
         flows=_room_for_flows(2 * heads * subjects, per_group) if with_flow else None,
     )
     with _mapped(orders, workers) as drawn:
@@ -130,6 +133,7 @@ def draw_samples(
             samples.images[rows], samples.side[rows] = person.images, person.side
             samples.gaze_deg[rows], samples.head_deg[rows] = person.gaze_deg, person.head_deg
             samples.subject[rows], samples.closure[rows] = index, person.closure
+            samples.landmarks[rows] = person.landmarks
             if samples.flows is not None:
                 samples.flows[index * 2 * heads : (index + 1) * 2 * heads] = person.flows
             if progress is not None:
@@ -194,6 +198,7 @@ def _draw_person(order: _Order) -> SyntheticSamples:
         side=np.asarray([SIDES.index(eye.side) for eye in eyes], np.int8),
         subject=np.full(len(eyes), order.subject, np.int32),
         closure=np.asarray([eye.closure for eye in eyes], np.float32),
+        landmarks=np.stack([eye.landmarks() for eye in eyes]),
         flows=np.stack(flows) if flows else None,
     )
 

@@ -71,7 +71,7 @@ def sitting_of(subject: Subject, head_pose: Gaze, roll_deg: float = 0.0) -> Sitt
     face = face_of(skin)
     emitters = emitter_rows(light)
     grid = np.zeros((_NODES, _NODES, 6), np.float32)
-    _meet(face, rotation, emitters, grid)
+    _meet(face, rotation, emitters, emitters[:, :3] @ rotation, grid)
     grid[..., HOLLOW] = _sky(skin, grid, face)
     grid[..., SHADOW] = _cast_shadow(light)
     atlas = skin_atlas(subject)
@@ -111,7 +111,10 @@ def _row(emitter: Emitter) -> list[float]:
 
 
 @compiled
-def _meet(face: Face, rotation: np.ndarray, emitters: np.ndarray, grid: np.ndarray) -> None:
+def _meet(
+    face: Face, rotation: np.ndarray, emitters: np.ndarray, toward: np.ndarray, grid: np.ndarray
+) -> None:
+    """Args: toward: [E, 3] directions to the emitters, in the head's axes."""
     nodes = grid.shape[0]
     step = 0.05
     total = 0.0
@@ -126,15 +129,11 @@ def _meet(face: Face, rotation: np.ndarray, emitters: np.ndarray, grid: np.ndarr
             length = np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y)
             direct, turn = 0.0, 0.0
             for e in range(emitters.shape[0]):
-                # The emitter as the turned head sees it.
-                d0, d1, d2 = emitters[e, 0], emitters[e, 1], emitters[e, 2]
-                lx = rotation[0, 0] * d0 + rotation[1, 0] * d1 + rotation[2, 0] * d2
-                ly = rotation[0, 1] * d0 + rotation[1, 1] * d1 + rotation[2, 1] * d2
-                lz = rotation[0, 2] * d0 + rotation[1, 2] * d1 + rotation[2, 2] * d2
-                lambert = (lz - lx * slope_x - ly * slope_y) / length
+                along = toward[e, 2] - toward[e, 0] * slope_x - toward[e, 1] * slope_y
+                lambert = along / length
                 share = emitters[e, 11] / max(total, 1e-6)
                 direct += share * max((lambert + _WRAP) / (1 + _WRAP), 0.0)
-                turn += share * ly / (length * (1 + _WRAP))
+                turn += share * toward[e, 1] / (length * (1 + _WRAP))
             grid[row, column, 0] = x
             grid[row, column, 1] = y
             grid[row, column, 2] = direct

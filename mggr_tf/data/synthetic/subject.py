@@ -134,13 +134,17 @@ class Glasses:
         squareness: exponent of the rim's superellipse; 2 is an ellipse.
         drop_mm: the lens's middle below the eye.
         nasal_mm: towards the nose from the eye.
-        rim_mm: thickness of the rim; 0 for none.
+        rim_mm: thickness of the upper half of the rim; 0 for none.
+        lower_rim_mm: of its lower half.
+        temple_mm: height of the arm to the ear.
+        pad: whether pads rest on the nose.
         stand_mm: distance of the frame's plane before the eyeball's centre.
         colour: of the rim.
         tint: share of the light that the lens takes.
         glare: brightness of what the lens mirrors.
         glare_x, glare_y: where, in lens half-axes from its middle.
         glare_size: of the mirror image, in lens half-axes.
+        veil: brightness of the room that the lens mirrors.
     """
 
     width_mm: float
@@ -149,6 +153,9 @@ class Glasses:
     drop_mm: float
     nasal_mm: float
     rim_mm: float
+    lower_rim_mm: float
+    temple_mm: float
+    pad: bool
     stand_mm: float
     colour: Colour
     tint: float
@@ -156,6 +163,7 @@ class Glasses:
     glare_x: float
     glare_y: float
     glare_size: float
+    veil: float
 
 
 @dataclass(frozen=True)
@@ -207,6 +215,7 @@ class Camera:
         shift_px: (x, y) error of the crop in pixels of a 64-pixel patch.
         drift_px: by how much the crop follows the eye, (x, y) pixels a degree: landmarks do.
         jitter_px: standard deviation of the crop's error from picture to picture.
+        zoom_jitter: the same of its size, as a logarithm.
     """
 
     exposure: float
@@ -220,6 +229,7 @@ class Camera:
     shift_px: tuple[float, float]
     drift_px: tuple[float, float]
     jitter_px: float
+    zoom_jitter: float
 
 
 @dataclass(frozen=True)

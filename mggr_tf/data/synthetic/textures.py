@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FIBRE_ANGLES, _FIBRE_RADII = 256, 32
-_VEIN_PX = 192
+_VEIN_PX = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +68,12 @@ def _iris_fibres(rng: np.random.Generator) -> NDArray[np.float32]:
         fine = cv2.resize(wrapped, size, interpolation=cv2.INTER_CUBIC)
         fibres += weight * fine[:, _FIBRE_ANGLES : 2 * _FIBRE_ANGLES]
     return ((fibres - fibres.mean()) / fibres.std()).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def reflections(texture_seed: int, size_px: int) -> NDArray[np.float32]:
+    """[n, n] in [0, 1]: a blurred room as a lens mirrors it, with bright and dark parts."""
+    rng = np.random.default_rng([texture_seed, 5])
+    coarse = rng.standard_normal((5, 7), dtype=np.float32)
+    room = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+    return np.clip(0.35 + 0.9 * room, 0, 1).astype(np.float32)

@@ -1,0 +1,78 @@
+"""A run's networks with their trained weights, ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import RunError
+from mggr_tf.evaluation.protocol import Judge
+from mggr_tf.evaluation.redirect_pairs import Redirect
+from mggr_tf.models.networks import Networks, load_weights
+from mggr_tf.training.run_folder import RunFolder
+
+
+def load_redirector(run: RunFolder) -> Networks:
+    """A run's networks with the weights that it shows, scores and exports.
+
+    A run that was never trained past its coarse stage has an untrained fine
+    branch, whose residual is zero. A method that trains without an estimator
+    leaves an untrained one here.
+
+    Raises:
+        RunError: no stage that ends with a redirector is complete.
+    """
+    if not run.can_redirect():
+        last = run.config.recipe[-1]
+        raise RunError(
+            f"{run.path} holds no trained redirector; run: "
+            f"mggr-tf train --stage {last} --out {run.path} --resume"
+        )
+    networks = Networks(run.config)
+    if run.has_weights("estimator"):
+        load_weights(networks.estimator, run.weights_file("estimator"))
+    for name in run.config.models.parts:
+        if run.has_weights(name):
+            load_weights(networks.averaged.part(name), run.weights_file(name))
+    return networks
+
+
+def load_travelling(run: RunFolder) -> Networks:
+    """The same for a device, which must find out by itself where an eye looks.
+
+    Raises:
+        RunError: see `load_redirector`; also when the run has no estimator.
+    """
+    networks = load_redirector(run)
+    if not run.has_weights("estimator"):
+        raise RunError(
+            f"{run.path} has no gaze estimator, which a device needs; run: "
+            f"mggr-tf train --stage estimator --out {run.path} --resume"
+        )
+    return networks
+
+
+def redirect_with(networks: Networks) -> Redirect:
+    """The redirector that a run shows, as a function of numpy arrays."""
+    model = networks.averaged.joined
+
+    def redirect(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        made = model(dict(inputs), training=False)
+        return {name: np.asarray(value) for name, value in made.items()}
+
+    return redirect
+
+
+def load_judge(run: RunFolder) -> Judge:
+    """A run's judge as a function of numpy arrays.
+
+    Raises:
+        RunError: the run holds none.
+    """
+    if not run.has_weights("judge"):
+        raise RunError(f"{run.path} has no judge; run: mggr-tf train --stage judge")
+    model = Networks(run.config).judge
+    load_weights(model, run.weights_file("judge"))
+    return lambda inputs: np.asarray(model(dict(inputs), training=False))
