@@ -31,7 +31,7 @@ X_MM, Y_MM = 36.0, 32.0
 """The atlas spans [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
 
 PX_PER_MM = 3
-_BROW_OVERSAMPLING = 3
+_BROW_OVERSAMPLING = 2
 
 _MELANIN_ABSORBS = np.array([0.98, 1.20, 1.40], np.float32)
 _BLOOD_ABSORBS = np.array([0.20, 0.85, 0.78], np.float32)
@@ -94,7 +94,7 @@ def brow_cover(hair: Hair, rng: np.random.Generator) -> Plane:
     points = np.stack([(hair_x + X_MM) * scale, (Y_MM - hair_y) * scale], axis=-1)
     fixed = np.round(points * 16).astype(np.int32)
     level = int(255 * (0.6 + 0.4 * hair.brow_density))
-    cv2.polylines(canvas, list(fixed), False, level, 2, cv2.LINE_AA, 4)
+    cv2.polylines(canvas, list(fixed), False, level, 1, cv2.LINE_AA, 4)
     size = (int(2 * X_MM * PX_PER_MM), int(2 * Y_MM * PX_PER_MM))
     small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255)

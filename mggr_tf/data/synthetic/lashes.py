@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_tf.data.synthetic.compiled import compiled
 from mggr_tf.data.synthetic.layout import View
 from mggr_tf.data.synthetic.subject import Hair
 
 _SUBPIXEL_BITS = 4
-_STEPS = np.linspace(0, 1, 5)[None, :, None]
+_POINTS = 5
+"""Of one stroke."""
 
 
 def lash_cover(
@@ -34,22 +36,16 @@ def lash_cover(
     """
     above, below = _growth(texture_seed, hair.lash_count)
     cover = np.zeros((view.size_px, view.size_px), np.uint8)
-    upper = _strokes(
-        above,
-        upper_mm,
-        length_mm=hair.lash_length_mm,
-        up=1.0,
-        sink=float(np.clip(-rise_mm / 4, -0.3, 1.0)),
+    sink = float(np.clip(-rise_mm / 4, -0.3, 1.0))
+    length_mm = hair.lash_length_mm
+    rows = (
+        (_strokes(above, upper_mm, view, length_mm, 1.0, sink), hair.lash_strength),
+        (_strokes(below, lower_mm, view, 0.45 * length_mm, -1.0, 0.0), hair.lower_lash_strength),
     )
-    lower = _strokes(
-        below,
-        lower_mm,
-        length_mm=0.45 * hair.lash_length_mm,
-        up=-1.0,
-        sink=0.0,
-    )
-    _draw(cover, upper, view, strength=hair.lash_strength)
-    _draw(cover, lower, view, strength=hair.lower_lash_strength)
+    thickness = max(1, round(view.size_px / 128))
+    for strokes, strength in rows:
+        level = round(215 * strength)
+        cv2.polylines(cover, list(strokes), False, level, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     return cover
 
 
@@ -78,30 +74,67 @@ def _growth(texture_seed: int, count: int) -> tuple[_Growth, _Growth]:
 def _strokes(
     growth: _Growth,
     margin: NDArray[np.float64],
-    *,
+    view: View,
     length_mm: float,
     up: float,
     sink: float,
-) -> NDArray[np.float64]:
-    """[count, 5, 3] head points: lashes fan out, point forward, and curl up (or down)."""
-    count, fan = len(growth.place), growth.fan
-    along = (margin[:, 0] - margin[0, 0]) / (margin[-1, 0] - margin[0, 0])
-    roots = np.empty((count, 3))
-    for axis in range(3):
-        roots[:, axis] = np.interp(growth.place, along, margin[:, axis])
-    lift = up * (0.75 - 0.9 * sink)
-    start = np.stack([fan * 0.7, np.full(count, -0.1 * up - sink), np.ones(count)], axis=1)
-    end = np.stack([fan, np.full(count, lift), np.full(count, 0.7)], axis=1)
-    scale = length_mm * growth.length[:, None, None]
-    return roots[:, None] + scale * (
-        0.6 * _STEPS * (1 - _STEPS) * start[:, None] + _STEPS * end[:, None]
+) -> NDArray[np.int32]:
+    """[count, 5, 2] picture points (x, y), in fractions of a pixel as OpenCV counts them.
+
+    Args:
+        up: 1 for the upper row, -1 for the lower one.
+        sink: by how much they hang.
+    """
+    strokes = np.empty((len(growth.place), _POINTS, 2), np.int32)
+    _lay_strokes(
+        growth,
+        margin,
+        length_mm,
+        up,
+        sink,
+        view.rotation,
+        view.px_per_mm,
+        *view.eyeball_px,
+        strokes,
     )
+    return strokes
 
 
-def _draw(cover: NDArray[np.uint8], strokes: NDArray, view: View, *, strength: float) -> None:
-    count, points, _ = strokes.shape
-    pixels = view.project(strokes.reshape(-1, 3)).reshape(count, points, 2)
-    fixed = np.round(pixels * 2**_SUBPIXEL_BITS).astype(np.int32)
-    level = round(215 * strength)
-    thickness = max(1, round(view.size_px / 128))
-    cv2.polylines(cover, list(fixed), False, level, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+@compiled
+def _lay_strokes(
+    growth: _Growth,
+    margin: np.ndarray,
+    length_mm: float,
+    up: float,
+    sink: float,
+    rotation: np.ndarray,
+    px_per_mm: float,
+    eye_x: float,
+    eye_y: float,
+    strokes: np.ndarray,
+) -> None:
+    """Lashes fan out, point forward, and curl up (or down)."""
+    lift = up * (0.75 - 0.9 * sink)
+    first, last = margin[0, 0], margin[margin.shape[0] - 1, 0]
+    segment = 0
+    order = 1 << _SUBPIXEL_BITS
+    for k in range(strokes.shape[0]):
+        at = first + growth.place[k] * (last - first)
+        while segment > 0 and margin[segment, 0] > at:
+            segment -= 1
+        while segment < margin.shape[0] - 2 and margin[segment + 1, 0] < at:
+            segment += 1
+        here, there = margin[segment], margin[segment + 1]
+        share = (at - here[0]) / (there[0] - here[0])
+        scale, fan = length_mm * growth.length[k], growth.fan[k]
+        for point in range(strokes.shape[1]):
+            t = point / (strokes.shape[1] - 1)
+            bulge = 0.6 * t * (1 - t)
+            x = at + scale * (bulge * 0.7 * fan + t * fan)
+            y = here[1] + share * (there[1] - here[1])
+            y += scale * (bulge * (-0.1 * up - sink) + t * lift)
+            z = here[2] + share * (there[2] - here[2]) + scale * (bulge + 0.7 * t)
+            seen_x = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
+            seen_y = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
+            strokes[k, point, 0] = int(np.floor((eye_x + px_per_mm * seen_x) * order + 0.5))
+            strokes[k, point, 1] = int(np.floor((eye_y - px_per_mm * seen_y) * order + 0.5))

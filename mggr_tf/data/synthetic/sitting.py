@@ -20,7 +20,7 @@ from mggr_tf.data.synthetic.face import Face, face_height, face_heights, meet_fa
 from mggr_tf.data.synthetic.layout import head_rotation
 from mggr_tf.data.synthetic.subject import Emitter, Light, Skin, Subject
 
-REACH_MM, STEP_MM = 44.0, 1.0
+REACH_MM, STEP_MM = 45.0, 1.25
 """The grid spans [-REACH_MM, REACH_MM] both ways from the eyeball's centre."""
 
 _NODES = int(2 * REACH_MM / STEP_MM) + 1

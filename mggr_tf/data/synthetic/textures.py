@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FIBRE_ANGLES, _FIBRE_RADII = 256, 32
-_VEIN_PX = 128
+_VEIN_PX = 160
+_VEIN_STEP, _VEIN_BLUR_PX = 0.055, 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,20 +40,23 @@ def textures_of(texture_seed: int) -> Textures:
 
 def _veins(rng: np.random.Generator) -> NDArray[np.float32]:
     """Wandering lines from both corners towards the iris, over soft blotches."""
-    canvas = np.zeros((_VEIN_PX, _VEIN_PX), np.uint8)
+    count = int(rng.integers(14, 34))
+    steps = rng.integers(5, 11, count)
+    side = rng.choice([-1.0, 1.0], count)
+    # A random walk of the heading's upright part; each step is as long as the last.
+    rise = rng.normal(0, 0.25, count)[:, None] + np.cumsum(rng.normal(0, 0.35, (count, 10)), axis=1)
+    length = np.sqrt(1 + rise**2)
+    x = np.zeros((count, 11))
+    y = np.zeros((count, 11))
+    x[:, 0], y[:, 0] = side * rng.uniform(0.75, 1.1, count), rng.normal(0, 0.22, count)
+    x[:, 1:] = x[:, :1] - side[:, None] * np.cumsum(_VEIN_STEP / length, axis=1)
+    y[:, 1:] = y[:, :1] + np.cumsum(_VEIN_STEP * rise / length, axis=1)
     middle = (_VEIN_PX - 1) / 2
-    for _ in range(int(rng.integers(14, 34))):
-        side = rng.choice([-1.0, 1.0])
-        start = np.array([side * rng.uniform(0.75, 1.1), rng.normal(0, 0.22)])
-        heading = np.array([-side, rng.normal(0, 0.25)])
-        points = [start]
-        for _ in range(int(rng.integers(5, 11))):
-            heading = heading + [0, rng.normal(0, 0.35)]
-            points.append(points[-1] + 0.055 * heading / np.linalg.norm(heading))
-        path = np.stack(points) * [1, -1] * middle + middle
-        fixed = np.round(path * 16).astype(np.int32)
-        cv2.polylines(canvas, [fixed], False, int(rng.uniform(60, 220)), 1, cv2.LINE_AA, 4)
-    lines = cv2.GaussianBlur(canvas.astype(np.float32) / 60, (0, 0), 0.8)
+    paths = np.round(16 * (np.stack([x, -y], axis=-1) + 1) * middle).astype(np.int32)
+    canvas = np.zeros((_VEIN_PX, _VEIN_PX), np.uint8)
+    for path, number, level in zip(paths, steps, rng.uniform(60, 220, count), strict=True):
+        cv2.polylines(canvas, [path[: number + 1]], False, int(level), 1, cv2.LINE_AA, 4)
+    lines = cv2.GaussianBlur(canvas.astype(np.float32) / 60, (0, 0), _VEIN_BLUR_PX)
     coarse = rng.standard_normal((9, 9), dtype=np.float32)
     blotches = cv2.resize(coarse, (_VEIN_PX, _VEIN_PX), interpolation=cv2.INTER_CUBIC)
     return (lines + 0.5 * blotches - 0.4).astype(np.float32)
