@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import check_is_free, force_option, say, subjects_option
 
 
@@ -14,10 +15,10 @@ from mggr_tf.cli.options import check_is_free, force_option, say, subjects_optio
 @click.option("--data", required=True, help="A folder of patches, or `synthetic`.")
 @click.option(
     "--judge",
-    required=True,
     type=click.Path(path_type=Path),
     help="A run whose stage `judge` is complete; made by `train --stage judge`.",
 )
+@click.option("--estimator", is_flag=True, help="Score the gaze estimator alone; takes no judge.")
 @subjects_option
 @click.option(
     "--pairs", default=4000, show_default=True, type=click.IntRange(min=1), help="At most so many."
@@ -39,7 +40,8 @@ from mggr_tf.cli.options import check_is_free, force_option, say, subjects_optio
 def evaluate(
     run: str,
     data: str,
-    judge: Path,
+    judge: Path | None,
+    estimator: bool,
     subjects: tuple[str, ...] | None,
     pairs: int,
     quick: bool,
@@ -55,6 +57,7 @@ def evaluate(
       mggr-tf evaluate runs/real --data patches/ --judge runs/judge --subjects 0033-0038
       mggr-tf evaluate runs/real --data patches/ --judge runs/judge --json scores.json
       mggr-tf evaluate default --data patches/ --judge runs/judge
+      mggr-tf evaluate default --data patches/ --estimator
 
     Without --subjects it takes all that both never saw. Columns: L1, MSE, PSNR and
     SSIM against the real picture of the target gaze; the angle in degrees between
@@ -65,17 +68,35 @@ def evaluate(
     most of the time; --quick leaves them out. `ahead` means that the 95 % interval
     over resampled subjects excludes zero.
 
+    With --estimator the run's gaze estimator is asked about every patch: the
+    correlation of its answers with the labels, and what it is off by.
+
     \b
     Stock LPIPS, FID and KID need weights that no package carries:
       mggr-tf evaluate ... --lpips-weights vgg16.pth --lpips-weights vgg_linear.pth
     """
     if json_file is not None:
         check_is_free(json_file, force=force)
+    if (judge is not None) == estimator:
+        raise UsageError(
+            "name a judge with --judge, or ask for the gaze estimator with --estimator"
+        )
     from mggr_edge.progress import progress
     from mggr_tf.evaluation.report import summarise, summary_text, write_json
-    from mggr_tf.evaluation.score_run import score_run
+    from mggr_tf.evaluation.score_run import score_run, score_run_estimator
     from mggr_tf.evaluation.yardsticks import open_yardsticks
 
+    if judge is None:
+        from mggr_tf.evaluation.estimator_scores import scores_text
+
+        found, about = score_run_estimator(
+            run, data=data, subjects=subjects, progress=progress, say=say
+        )
+        click.echo(scores_text(found))
+        if json_file is not None:
+            write_json(json_file, found, about=about, force=force)
+            say(f"wrote {json_file}")
+        return
     evaluation, about = score_run(
         run,
         judge,

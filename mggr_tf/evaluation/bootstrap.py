@@ -113,6 +113,23 @@ def resampled_mean(draws: SubjectDraws, values: NDArray[np.floating]) -> Resampl
     return Resampled(float(np.mean(values, dtype=np.float64)), means, draws.subjects)
 
 
+def correlation(
+    draws: SubjectDraws, one: NDArray[np.floating], other: NDArray[np.floating]
+) -> Interval:
+    """Pearson's correlation of two numbers of every pair, [P] each, and its interval."""
+    one, other = (v.astype(np.float64) - np.mean(v, dtype=np.float64) for v in (one, other))
+
+    def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        per_subject = np.bincount(draws.subject_of, weights=values, minlength=draws.subjects)
+        return np.concatenate([[per_subject.sum()], draws.counts @ per_subject])
+
+    size = np.concatenate([[len(one)], draws.counts @ draws.sizes])
+    mean_one, mean_other = sums(one) / size, sums(other) / size
+    spread = (sums(one**2) / size - mean_one**2) * (sums(other**2) / size - mean_other**2)
+    values = (sums(one * other) / size - mean_one * mean_other) / np.sqrt(spread)
+    return _interval(Resampled(float(values[0]), values[1:], draws.subjects))
+
+
 def difference(ours: Resampled, theirs: Resampled) -> Interval:
     """Interval of `ours - theirs`."""
     estimate, values = ours.estimate - theirs.estimate, ours.values - theirs.values

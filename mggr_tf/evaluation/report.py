@@ -13,6 +13,7 @@ from mggr_edge.strict import plain
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval
 from mggr_tf.evaluation.catalogue import CATALOGUE
 from mggr_tf.evaluation.compare import Comparison, compare, resample
+from mggr_tf.evaluation.estimator_scores import EstimatorScores
 from mggr_tf.evaluation.protocol import Evaluation
 from mggr_tf.evaluation.scores import Table, by_head, by_shift, overall
 
@@ -117,7 +118,9 @@ def summary_text(summary: Summary) -> str:
     return "\n\n".join(parts)
 
 
-def write_json(path: Path, summary: Summary, *, about: Mapping[str, Any], force: bool) -> None:
+def write_json(
+    path: Path, summary: Summary | EstimatorScores, *, about: Mapping[str, Any], force: bool
+) -> None:
     """Writes the summary and what it was measured with."""
     with atomic_file(path, force=force) as temporary:
         text = json.dumps({**about, "scores": plain(summary)}, indent=2, sort_keys=True)

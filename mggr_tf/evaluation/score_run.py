@@ -1,16 +1,18 @@
-"""Scores a run with the judge of another (or the same) run."""
+"""Scores a run: its pictures with the judge of another (or the same) run, its estimator alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mggr_edge.errors import UsageError
 from mggr_edge.progress import Progress
+from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
+from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator
 from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
-from mggr_tf.evaluation.trained import load_judge, load_redirector, redirect_with
+from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
 from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.training.default_run import open_run
 from mggr_tf.training.run_folder import RunFolder
@@ -43,14 +45,7 @@ def score_run(
     judge = load_judge(judge_run)
     redirect = redirect_with(load_redirector(run))
     trained = {"the run": run.record.data.subjects, "the judge": judge_run.record.data.subjects}
-    if subjects is not None:
-        refuse_seen_subjects(subjects, trained)
-    samples = open_samples(data, config=run.config, subjects=subjects, progress=progress, say=say)
-    if subjects is None:
-        unseen = set(samples.subjects) - set().union(*trained.values())
-        if not unseen:
-            raise UsageError(f"{data} has no subject that both the run and the judge never saw")
-        samples = samples.of_subjects(unseen)
+    samples = _unseen(data, run, subjects, trained, progress=progress, say=say)
     evaluation = evaluate_pairs(
         samples,
         redirect=redirect,
@@ -70,3 +65,55 @@ def score_run(
         "versions": run.record.versions,
     }
     return evaluation, about
+
+
+def score_run_estimator(
+    run_path: str | Path,
+    *,
+    data: str,
+    subjects: tuple[str, ...] | None,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> tuple[EstimatorScores, dict[str, Any]]:
+    """Scores a run's gaze estimator, which needs no judge; see `score_run`.
+
+    Raises:
+        RunError: the run has no estimator.
+        UsageError: nothing was left that the run never saw, or named subjects were seen.
+    """
+    run = open_run(run_path)
+    estimator = load_estimator(run)
+    trained = {"the run": run.record.data.subjects}
+    samples = _unseen(data, run, subjects, trained, progress=progress, say=say)
+    scores = score_estimator(
+        estimator, samples, conventions=run.config.conventions, progress=progress
+    )
+    about = {
+        "run": str(run_path),
+        "data": data,
+        "config": run.config.name,
+        "steps": run.record.stages["estimator"].done,
+        "versions": run.record.versions,
+    }
+    return scores, about
+
+
+def _unseen(
+    data: str,
+    run: RunFolder,
+    subjects: tuple[str, ...] | None,
+    trained: Mapping[str, tuple[str, ...]],
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> EyeSamples:
+    """Samples of people whom nobody in `trained` was trained on."""
+    if subjects is not None:
+        refuse_seen_subjects(subjects, trained)
+    samples = open_samples(data, config=run.config, subjects=subjects, progress=progress, say=say)
+    if subjects is not None:
+        return samples
+    unseen = set(samples.subjects) - set().union(*trained.values())
+    if not unseen:
+        raise UsageError(f"{data} has no subject that {' and '.join(trained)} never saw")
+    return samples.of_subjects(unseen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +72,21 @@ def load_judge(run: RunFolder) -> Judge:
     Raises:
         RunError: the run holds none.
     """
-    if not run.has_weights("judge"):
-        raise RunError(f"{run.path} has no judge; run: mggr-tf train --stage judge")
-    model = Networks(run.config).judge
-    load_weights(model, run.weights_file("judge"))
+    return _load(run, "judge")
+
+
+def load_estimator(run: RunFolder) -> Judge:
+    """A run's gaze estimator as a function of numpy arrays.
+
+    Raises:
+        RunError: the run holds none.
+    """
+    return _load(run, "estimator")
+
+
+def _load(run: RunFolder, name: Literal["judge", "estimator"]) -> Judge:
+    if not run.has_weights(name):
+        raise RunError(f"{run.path} has no {name}; run: mggr-tf train --stage {name}")
+    model = getattr(Networks(run.config), name)
+    load_weights(model, run.weights_file(name))
     return lambda inputs: np.asarray(model(dict(inputs), training=False))

@@ -1,5 +1,6 @@
 """The command line as a user meets it: messages, exit codes, nothing left behind."""
 
+import json
 import subprocess
 import sys
 import time
@@ -187,3 +188,14 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
         invoke("evaluate", run, "--data", eyes, "--judge", run),
         saying="mggr-tf train --stage judge",
     )
+    failed(invoke("evaluate", run, "--data", eyes), saying="with --judge, or ask for")
+    failed(invoke("evaluate", run, "--data", eyes, "--estimator"), saying="that the run never saw")
+    (tmp_path / "other").mkdir()
+    for file in eyes.glob("*.jpg"):
+        (tmp_path / "other" / f"0099{file.name[4:]}").write_bytes(file.read_bytes())
+    others = ["--data", tmp_path / "other", "--estimator", "--json", tmp_path / "scores.json"]
+    found = invoke("evaluate", run, *others)
+    assert found.exit_code == 0, found.output
+    assert "14 patches of 1 subject; mean error" in found.output
+    axes = json.loads((tmp_path / "scores.json").read_text())["scores"]["axes"]
+    assert -1 <= axes["yaw"]["correlation"] <= 1

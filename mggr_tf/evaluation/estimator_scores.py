@@ -1,0 +1,153 @@
+"""How well a gaze estimator reads eyes of people whom it never saw.
+
+A correlation says whether it follows the eye; what it is off by on average, for everybody or for
+each person, is another matter, which a device can learn about its user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import angular_error_deg
+from mggr_edge.contract import Conventions
+from mggr_edge.network_io import estimator_inputs, gaze_from_network
+from mggr_edge.progress import Progress, no_progress
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval, correlation, draw_subjects
+
+AXES = ("pitch", "yaw")
+
+_BATCH = 256
+_HEAD_BIN_DEG = 15.0
+
+
+@dataclass(frozen=True)
+class AxisScores:
+    """One angle, over all patches.
+
+    Attributes:
+        correlation: of the answers with the labels; the interval is over resampled people, and
+            None with fewer than it needs.
+        within_person: mean over people of each one's own correlation; None where nobody looks
+            two ways.
+        slope: degrees that the answer moves for one of the label.
+        bias_deg: mean of answer minus label.
+        between_people_deg: standard deviation of the people's own biases.
+        by_head_yaw: head yaw's bin -> correlation there.
+    """
+
+    correlation: float
+    interval: Interval | None
+    within_person: float | None
+    slope: float
+    bias_deg: float
+    between_people_deg: float
+    by_head_yaw: dict[str, float]
+
+
+@dataclass(frozen=True)
+class EstimatorScores:
+    """What an estimator does on some people.
+
+    Attributes:
+        patches: how many.
+        subjects: whose.
+        error_deg: mean angle between answer and label.
+        axes: by "pitch" and "yaw"; one in which all labels are the same is left out.
+    """
+
+    patches: int
+    subjects: tuple[str, ...]
+    error_deg: float
+    axes: dict[str, AxisScores]
+
+
+def score_estimator(
+    estimate: Callable[[dict[str, NDArray[np.float32]]], NDArray[np.float32]],
+    samples: EyeSamples,
+    *,
+    conventions: Conventions,
+    progress: Progress = no_progress,
+) -> EstimatorScores:
+    """Asks an estimator about every patch.
+
+    Args:
+        estimate: an estimator's inputs to its output in network units.
+        samples: of people whom it was not trained on.
+        progress: shown the patches that are done.
+    """
+    answers = []
+    with progress("estimating", len(samples)) as advance:
+        for first in range(0, len(samples), _BATCH):
+            rows = slice(first, first + _BATCH)
+            inputs = estimator_inputs(
+                samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
+            )
+            answers.append(np.asarray(estimate(inputs)))
+            advance(len(answers[-1]))
+    seen_deg = gaze_from_network(np.concatenate(answers), conventions)
+    return EstimatorScores(
+        patches=len(samples),
+        subjects=samples.subjects,
+        error_deg=float(angular_error_deg(seen_deg, samples.gaze_deg).mean()),
+        axes={
+            name: _axis(seen_deg[:, k], samples, k)
+            for k, name in enumerate(AXES)
+            if np.ptp(samples.gaze_deg[:, k]) > 0
+        },
+    )
+
+
+def scores_text(scores: EstimatorScores) -> str:
+    """A table for people."""
+    people = len(scores.subjects)
+    lines = [
+        f"{scores.patches} patches of {people} subject{'s' if people > 1 else ''}; "
+        f"mean error {scores.error_deg:.2f} degrees",
+        f"{'':<8}{'correlation':>12}{'95 % interval':>18}{'within person':>15}{'slope':>8}"
+        f"{'bias':>8}{'between people':>16}",
+    ]
+    for name, axis in scores.axes.items():
+        reach = axis.interval
+        interval = "-" if reach is None else f"[{reach.low:.3f}, {reach.high:.3f}]"
+        within = "-" if axis.within_person is None else f"{axis.within_person:.3f}"
+        lines.append(
+            f"{name:<8}{axis.correlation:>12.3f}{interval:>18}{within:>15}{axis.slope:>8.2f}"
+            f"{axis.bias_deg:>+8.1f}{axis.between_people_deg:>16.1f}"
+        )
+    bins = next(iter(scores.axes.values())).by_head_yaw
+    lines.append(f"{'head yaw':<8}" + "".join(f"{name:>10}" for name in bins))
+    for name, axis in scores.axes.items():
+        lines.append(
+            f"{name:<8}" + "".join(f"{value:>10.3f}" for value in axis.by_head_yaw.values())
+        )
+    return "\n".join(lines)
+
+
+def _axis(seen: NDArray[np.float32], samples: EyeSamples, axis: int) -> AxisScores:
+    label, off = samples.gaze_deg[:, axis], seen - samples.gaze_deg[:, axis]
+    people = [samples.subject == name for name in samples.subjects]
+    enough = len(people) >= MIN_SUBJECTS
+    own = [_pearson(seen[p], label[p]) for p in people if np.ptp(label[p]) > 0]
+    head = np.rint(samples.head_deg[:, 1] / _HEAD_BIN_DEG).astype(int)
+    return AxisScores(
+        correlation=_pearson(seen, label),
+        interval=correlation(draw_subjects(samples.subject), seen, label) if enough else None,
+        within_person=float(np.mean(own)) if own else None,
+        slope=float(np.polyfit(label, seen, 1)[0]),
+        bias_deg=float(off.mean()),
+        between_people_deg=float(np.std([off[p].mean() for p in people])),
+        by_head_yaw={
+            f"{number * _HEAD_BIN_DEG:+.0f}": _pearson(seen[head == number], label[head == number])
+            for number in np.unique(head)
+            if np.ptp(label[head == number]) > 0
+        },
+    )
+
+
+def _pearson(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    return float(np.corrcoef(one, other)[0, 1])
