@@ -46,7 +46,8 @@ def test_samples_of_one_group_differ_in_the_eye_most() -> None:
     samples = draw_samples(subjects=6, per_group=2, heads=1, seed=2)
     pairs = samples.images.reshape(12, 2, 64, 64, 3).astype(int)
     difference = np.abs(pairs[:, 0] - pairs[:, 1]).mean(axis=(0, -1))
-    assert difference[24:40, 16:48].mean() > 3 * difference[52:].mean()
+    # Not by more: some wear glasses, whose crops err from picture to picture.
+    assert difference[24:40, 16:48].mean() > 2.5 * difference[52:].mean()
 
 
 def test_samples_of_a_person_do_not_depend_on_how_many_follow() -> None:

@@ -22,7 +22,7 @@ GRID_MM = np.arange(-160, 161) * 0.25
 """x of the tables."""
 
 _FIRST_MM, _PER_MM, _LAST = float(GRID_MM[0]), 4.0, len(GRID_MM) - 1.001
-_LOWER_FOLLOW = 0.45
+_LOWER_FOLLOW = 0.6
 _FOLD_FOLLOW = 0.25
 _ABOVE_REACH_MM, _BELOW_REACH_MM = 11.0, 10.0
 _LEAST_SHOW_MM = 0.15

@@ -81,7 +81,7 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
     single_lid = rng.uniform() < 0.25
     corner_drop_mm = rng.uniform(2.0, 4.2)
     return Lids(
-        width_mm=float(rng.uniform(26.5, 31.0)),
+        width_mm=float(rng.uniform(27.3, 30.2)),
         upper_mm=float(rng.uniform(2.5, 4.3) if single_lid else rng.uniform(2.9, 5.1)),
         lower_mm=float(max(rng.uniform(4.2, 5.6), corner_drop_mm + 0.6)),
         corner_drop_mm=float(corner_drop_mm),
@@ -91,7 +91,7 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
-        follow=float(rng.uniform(1.0, 1.7)),
+        follow=float(rng.uniform(0.8, 1.2)),
     )
 
 
@@ -233,8 +233,8 @@ def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.25, 1.75) * np.exp(-0.5 * misses * rng.uniform())),
-        shift_px=(float(rng.normal(-0.3, 1.5)), float(rng.normal(3.0, 1.2))),
+        zoom=float(rng.uniform(1.33, 1.83) * np.exp(-0.5 * misses * rng.uniform())),
+        shift_px=(float(rng.normal(-1.2, 1.5)), float(rng.normal(3.0, 0.8))),
         drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.28, 0.06))),
         jitter_px=float(rng.uniform(0.1, 0.8) + 4 * misses),
         zoom_jitter=float(0.02 + 0.15 * misses),
