@@ -179,19 +179,6 @@ def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):
     assert np.mean(carried) < 0.5 * np.mean(turned)
 
 
-def test_flow_that_nobody_knows_is_refused(samples):
-    with pytest.raises(DataError, match="train on `synthetic`, or give that loss weight 0"):
-        pair_dataset(
-            samples,
-            batch=2,
-            seed=1,
-            steps=(0, 1),
-            augmentation=NONE,
-            conventions=Conventions(),
-            with_flow=True,
-        )
-
-
 def test_landmarks_go_where_the_pictures_go(followed):
     """Both sides come as one; shifts move points as they move pictures."""
 
@@ -221,9 +208,13 @@ def test_landmarks_go_where_the_pictures_go(followed):
             np.testing.assert_allclose(middle, was, atol=1e-5)
 
 
-def test_landmarks_that_nobody_knows_are_refused(samples):
-    unknown = dataclasses.replace(samples, landmarks=None)
-    with pytest.raises(DataError, match=r"where lids and iris lie.*give that loss weight 0"):
+@pytest.mark.parametrize(
+    ("asked", "saying"),
+    [("with_flow", "what moved where"), ("with_landmarks", "where lids and iris lie")],
+)
+def test_what_nobody_knows_is_refused(samples, asked, saying):
+    unknown = dataclasses.replace(samples, flows=None, landmarks=None)
+    with pytest.raises(DataError, match=f"{saying}.*or give that loss weight 0"):
         pair_dataset(
             unknown,
             batch=2,
@@ -231,7 +222,7 @@ def test_landmarks_that_nobody_knows_are_refused(samples):
             steps=(0, 1),
             augmentation=NONE,
             conventions=Conventions(),
-            with_landmarks=True,
+            **{asked: True},
         )
 
 
