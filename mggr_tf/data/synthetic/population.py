@@ -170,7 +170,7 @@ def _draw_glasses(rng: np.random.Generator) -> Glasses:
         glare_x=float(rng.uniform(-0.8, 0.8)),
         glare_y=float(rng.uniform(-0.8, 0.8)),
         glare_size=float(rng.uniform(0.15, 0.6)),
-        veil=float(0.12 * rng.uniform() ** 2 if rng.uniform() < 0.6 else 0.0),
+        veil=float(0.05 * rng.uniform() ** 2 if rng.uniform() < 0.6 else 0.0),
     )
 
 

@@ -78,6 +78,7 @@ def _iris_fibres(rng: np.random.Generator) -> NDArray[np.float32]:
 def reflections(texture_seed: int, size_px: int) -> NDArray[np.float32]:
     """[n, n] in [0, 1]: a blurred room as a lens mirrors it, with bright and dark parts."""
     rng = np.random.default_rng([texture_seed, 5])
-    coarse = rng.standard_normal((5, 7), dtype=np.float32)
+    # Walls and windows stand upright: more changes across than up and down.
+    coarse = rng.standard_normal((3, 6), dtype=np.float32)
     room = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
-    return np.clip(0.35 + 0.9 * room, 0, 1).astype(np.float32)
+    return np.clip(0.45 + 0.4 * room, 0, 1).astype(np.float32)
