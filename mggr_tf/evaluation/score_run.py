@@ -92,7 +92,7 @@ def score_run_estimator(
         "run": str(run_path),
         "data": data,
         "config": run.config.name,
-        "steps": run.record.stages["estimator"].done,
+        "stages": {name: stage.done for name, stage in run.record.stages.items()},
         "versions": run.record.versions,
     }
     return scores, about

@@ -50,8 +50,8 @@ class Step(Protocol):
 class EstimatorStep:
     """Regresses gaze from both pictures of each pair (Huber loss, network units).
 
-    With a loss `landmarks`, also where the eye's landmarks lie: features that know this hold
-    better on eyes of another kind (Park et al., "Learning to Find Eye Region Landmarks", 2018).
+    With a loss `landmarks`, also where the eye's landmarks lie, which Park et al. learned from
+    drawn eyes to read gaze off photographs ("Learning to Find Eye Region Landmarks", 2018).
 
     Args:
         model: estimator or judge.

@@ -57,7 +57,7 @@ def lid_curves(
     nod_deg, turn_deg = _within_head(gaze, head)
     travel = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
     rise = lids.follow * travel
-    rest = _at_rest(lids)
+    rest, inside = _at_rest(lids)
     now = _margins(
         lids,
         rise=rise,
@@ -66,7 +66,6 @@ def lid_curves(
         closure=closure,
     )
     fold = rest[:, FOLD_REST] + _FOLD_FOLLOW * (now[0] - rest[:, UPPER_REST])
-    inside = rest[:, FOLD]
     curves = rest.copy()
     curves[:, UPPER], curves[:, LOWER] = now
     curves[:, FOLD] = np.maximum(fold, now[0] + _LEAST_SHOW_MM * inside)
@@ -74,19 +73,19 @@ def lid_curves(
 
 
 @lru_cache(maxsize=4)
-def _at_rest(lids: Lids) -> LidCurves:
-    """What does not change with the gaze; column FOLD holds a fold's strength, 1 in the middle."""
+def _at_rest(lids: Lids) -> tuple[LidCurves, NDArray[np.float64]]:
+    """What no gaze changes: curves whose present edges are still to come, and how far inside the
+    corners each x lies, 1 in the middle."""
     curves = np.zeros((len(GRID_MM), 9))
     upper, lower = _margins(lids, rise=0.0, lower_rise=0.0, turn_deg=0.0, closure=0.0)
     t = _along(lids)
     inside = np.sqrt(np.sin(np.pi * np.clip(t, 0, 1)))
     beyond = lids.width_mm * np.maximum(np.maximum(-t, t - 1), 0)
-    curves[:, FOLD] = inside
     curves[:, UPPER_REST], curves[:, LOWER_REST] = upper, lower
     curves[:, FOLD_REST] = upper + lids.crease_mm * inside * (0.35 + 0.65 * inside)
     curves[:, FADE] = (0.2 + 0.8 * inside) * np.exp(-beyond / 3)
     curves[:, BEYOND], curves[:, ALONG] = beyond, np.clip(t, 0, 1)
-    return curves
+    return curves, inside
 
 
 def _within_head(gaze: Gaze, head: NDArray[np.float64]) -> tuple[float, float]:
