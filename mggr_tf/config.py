@@ -149,7 +149,8 @@ class ModelConfig:
         features: whose feature maps `perceptual`, `lpips` and `style` compare.
         features_precision: what that (frozen) network computes in, and the one that
             `efficientnet` asks; bfloat16 is faster where the processor has
-            instructions for it, and slower elsewhere.
+            instructions for it, and slower elsewhere: `auto` looks, and a new run
+            keeps what it saw.
         random_views: whether both see a random view of the pictures in each step.
         estimator: channels of its levels.
         estimator_squeeze: channels that its last maps are squeezed to before they meet its
@@ -164,7 +165,7 @@ class ModelConfig:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     guidance: tuple[Guidance, ...] = ("gazemap", "delta", "head_pose")
     features: FeatureNetwork = "estimator"
-    features_precision: Literal["float32", "bfloat16"] = "float32"
+    features_precision: Literal["auto", "float32", "bfloat16"] = "float32"
     random_views: bool = False
     estimator: tuple[int, ...] = (16, 32, 64, 96)
     estimator_squeeze: int = 0

@@ -70,7 +70,7 @@ PUBLISHED_SIZE = (
         "prgan-paper",
         "published-size",
         # VGG-16's ImageNet weights are the user's to bring; AlexNet's come with a package.
-        ("models.features=alexnet", "models.features_precision=bfloat16"),
+        ("models.features=alexnet", "models.features_precision=auto"),
     ),
 )
 
@@ -84,7 +84,8 @@ ABLATIONS = (
         "coarse branch only",
         "mggr-edge",
         "ablation",
-        ("recipe=[estimator, coarse]",),
+        # What the others' coarse and joint stages have together.
+        ("recipe=[estimator, coarse]", "stages.coarse.share=0.9"),
     ),
     Entrant(
         "fine-only",

@@ -16,7 +16,8 @@ from mggr_tf.config import Config
 from mggr_tf.models.discriminator import build_discriminator
 from mggr_tf.models.efficientnet import build_efficientnet_features
 from mggr_tf.models.estimator import build_estimator, build_judge
-from mggr_tf.models.perceptual import computing_in, estimator_features
+from mggr_tf.models.perceptual import estimator_features
+from mggr_tf.models.precision import computing_in
 from mggr_tf.models.redirection import Redirection
 from mggr_tf.models.stlpips import build_alex_features
 from mggr_tf.models.vgg16 import build_vgg16_features

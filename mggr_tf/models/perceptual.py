@@ -6,10 +6,6 @@ The run's own gaze estimator, or a network that has seen ImageNet (`stlpips.py`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
-
 from tensorflow import keras
 
 from mggr_tf.models.estimator import FEATURES
@@ -23,16 +19,3 @@ def estimator_features(estimator: keras.Model) -> keras.Model:
     """
     layers = {name: estimator.get_layer(name).output for name in FEATURES}
     return keras.Model(estimator.inputs, layers)
-
-
-@contextmanager
-def computing_in(precision: Literal["float32", "bfloat16"]) -> Iterator[None]:
-    """Layers made inside compute in this precision; their weights stay float32."""
-    before = keras.mixed_precision.global_policy()
-    keras.mixed_precision.set_global_policy(
-        "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    )
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_global_policy(before)

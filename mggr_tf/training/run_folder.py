@@ -31,6 +31,7 @@ from mggr_edge.strict import plain, read
 from mggr_edge.version import __version__
 from mggr_tf.config import Config, Stage, config_from_plain, config_to_plain
 from mggr_tf.data.source import Split
+from mggr_tf.models.precision import settled
 
 SCHEMA = 1
 DEFAULT_ROOT = Path("runs")
@@ -123,6 +124,9 @@ class RunFolder:
     ) -> RunFolder:
         """Makes the folder; the caller has checked that it may.
 
+        What the config leaves to this machine is settled: whoever goes on with the run
+        elsewhere computes in the same precision.
+
         `vgg16` are weights for the perceptual loss that the run is trained with.
 
         Raises:
@@ -135,6 +139,8 @@ class RunFolder:
             git_revision=_git_revision(),
             vgg16=None if vgg16 is None else str(vgg16.resolve()),
         )
+        precision = settled(config.models.features_precision)
+        config = replace(config, models=replace(config.models, features_precision=precision))
         run = cls(path, config, record)
         try:
             for name in ("weights", "checkpoints", "logs", "sheets"):
