@@ -62,15 +62,18 @@ def train_entrants(
         UsageError: an entrant's steps are those of one that is not trained.
     """
     for entrant in entrants:
-        last = load_config(entrant.config, changes=entrant.changes).recipe[-1]
+        recipe = load_config(entrant.config, changes=entrant.changes).recipe
         path = run_path(folder, entrant)
-        if is_trained(path, last):
+        if is_trained(path, recipe[-1]):
             continue
-        say(f"\n{entrant.title}:")
         changes = [*entrant.changes, f"seed={plan.seed}"]
+        budget = ["--minutes", str(plan.minutes_of(entrant))]
+        if entrant.steps_of is not None:
+            changes += _as_many_steps(recipe, _pace_of(folder, entrant, field))
+            budget = []
+        say(f"\n{entrant.title}:")
         how = ["--config", entrant.config, *(a for c in changes for a in ("--set", c))]
-        budget = _budget(folder, plan, entrant, field)
-        _train(path, last, budget, how=how, data=plan.data, subjects=plan.train)
+        _train(path, recipe[-1], budget, how=how, data=plan.data, subjects=plan.train)
 
 
 def train_judges(folder: Path, plan: Plan, *, say: Say) -> None:
@@ -95,14 +98,25 @@ def redirection_steps(run: RunFolder) -> int:
     return sum(stages[s].done for s in run.config.recipe if s != "estimator" and s in stages)
 
 
-def _budget(folder: Path, plan: Plan, entrant: Entrant, field: Sequence[Entrant]) -> list[str]:
-    if entrant.steps_of is None:
-        return ["--minutes", str(plan.minutes_of(entrant))]
-    pace = run_path(folder, next(e for e in field if e.name == entrant.steps_of))
-    last = load_config(entrant.config, changes=entrant.changes).recipe[-1]
-    if not is_trained(pace, last):
+def _pace_of(folder: Path, entrant: Entrant, field: Sequence[Entrant]) -> RunFolder:
+    """The complete run whose steps an entrant is given."""
+    pace = next(e for e in field if e.name == entrant.steps_of)
+    path = run_path(folder, pace)
+    if not is_trained(path, load_config(pace.config, changes=pace.changes).recipe[-1]):
         raise UsageError(f"{entrant.name} takes its steps from {entrant.steps_of}: train it first")
-    return ["--steps", str(redirection_steps(RunFolder.open(pace)))]
+    return RunFolder.open(path)
+
+
+def _as_many_steps(recipe: Sequence[Stage], pace: RunFolder) -> list[str]:
+    """Changes that give a recipe the steps of a run.
+
+    Each stage gets what the run's own had, but for the last: that one gets what is left of
+    all the steps of the run's redirector, whatever stages those were made in.
+    """
+    steps = {s: pace.record.stages[s].done for s in recipe[:-1] if s in pace.record.stages}
+    spent = sum(n for stage, n in steps.items() if stage != "estimator")
+    steps[recipe[-1]] = redirection_steps(pace) - spent
+    return [f"stages.{stage}.steps={n}" for stage, n in steps.items()]
 
 
 def _train(

@@ -25,8 +25,9 @@ class Plan:
         train: subjects that everything is trained on.
         report: subjects that everything is scored on.
         minutes: for each method, all its stages together.
-        ablation_minutes: for each of MGGR's ablations, for their control, and for the
-            rivals at their published size, which no such budget trains to their end.
+        ablation_minutes: for the control of MGGR's ablations, whose steps they all
+            make, and for each rival at its published size, which no such budget trains
+            to its end.
         judge_steps: for each judge.
         folds: into how many parts the reported subjects are cut. With one, a single
             judge is trained on `train`; with more, each part has a judge that was

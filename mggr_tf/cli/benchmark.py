@@ -35,7 +35,8 @@ _INTERRUPTED = 130
     default=20.0,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Budget of each ablation, of their control, and of each rival at its published size.",
+    help="Budget of the ablations' control, whose steps they all make, and of each rival at "
+    "its published size.",
 )
 @click.option("--judge-steps", default=5000, show_default=True, type=click.IntRange(min=1))
 @click.option(

@@ -1,6 +1,7 @@
 """The benchmark: its plan, its entrants, and a whole small one with real processes."""
 
 import json
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -9,22 +10,26 @@ import yaml
 
 from mggr_edge.errors import ConfigError, UsageError
 from mggr_edge.progress import no_progress
+from mggr_tf.benchmark import campaign
 from mggr_tf.benchmark.benchmark import run_benchmark
-from mggr_tf.benchmark.campaign import run_path
+from mggr_tf.benchmark.campaign import run_path, train_entrants
 from mggr_tf.benchmark.entrants import ABLATIONS, CONTROL, Entrant
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, chosen, open_plan
 from mggr_tf.benchmark.scoring import scores_file
 from mggr_tf.config import config_to_plain
 from mggr_tf.config_files import load_config
 from mggr_tf.data.synthetic import write_dataset
+from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
+DATA = DataRecord("patches", ("a", "b"), (), 1, "none")
 PLAN = Plan(data="patches", train=("a", "b"), report=("c", "d", "e"), minutes=1.0)
 
 
 def test_every_entrant_has_a_config_of_its_own():
     names = [e.name for e in ENTRANTS]
     assert len(set(names)) == len(names)
-    loaded = [load_config(e.config, changes=e.changes) for e in ENTRANTS if e.steps_of is None]
+    trained_as = [e for e in ENTRANTS if e.group != "equal-steps"]
+    loaded = [load_config(e.config, changes=e.changes) for e in trained_as]
     control = [e for e in ENTRANTS if e.name == CONTROL]
     assert len(control) == 1
     # Only the control is trained as MGGR itself is.
@@ -46,6 +51,42 @@ def test_ablations_differ_from_their_control_in_what_their_title_says():
     adversary = {"adversarial", "discriminator_gaze"}
     assert losses(CONTROL) - losses("no-discriminator") == adversary
     assert losses(CONTROL) - losses("no-gaze-head") == {"discriminator_gaze"}
+
+
+def test_ablations_make_as_many_steps_as_their_control():
+    control, *others = ABLATIONS
+    assert (control.name, control.steps_of) == (CONTROL, None)
+    assert {e.steps_of for e in others} == {CONTROL}
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe", "expected"),
+    [
+        ("mggr-edge", "[estimator, coarse, joint]", {"estimator": 7, "coarse": 11, "joint": 13}),
+        ("mggr-edge", "[estimator, joint]", {"estimator": 7, "joint": 24}),
+        ("mggr-edge", "[estimator, coarse]", {"estimator": 7, "coarse": 24}),
+        ("deepwarp-edge", "[joint]", {"joint": 24}),
+    ],
+)
+def test_steps_of_another_are_shared_out(tmp_path, monkeypatch, config, recipe, expected):
+    pace = Entrant("pace", "pace", "mggr-edge", "method")
+    changes = (f"recipe={recipe}",)
+    follower = Entrant("follower", "follower", config, "ablation", changes, steps_of="pace")
+    run = RunFolder.create(run_path(tmp_path, pace), load_config("mggr-edge"), DATA)
+    for stage, steps in (("estimator", 7), ("coarse", 11), ("joint", 13)):
+        run.update_stage(stage, StageRecord(steps=steps, done=steps, complete=True))
+    commands = []
+
+    def ran(command, **_):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(campaign.subprocess, "run", ran)
+    train_entrants(tmp_path, PLAN, [follower], field=[pace, follower], say=print)
+    (command,) = commands
+    assert not {"--minutes", "--steps"} & set(command)
+    given = load_config(config, changes=[c for c in command if "=" in c])
+    assert {s: given.stage(s).steps for s in given.recipe} == expected
 
 
 @pytest.mark.parametrize("rival", ["deepwarp", "prgan"])
@@ -146,6 +187,8 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
     assert results["overall"]["target"]["l1"] == 0
     assert results["overall"]["copy"]["outside_iris"] == 0
     assert results["effort"]["rival-steps"]["steps"] == results["effort"]["mggr"]["steps"]
+    pace, follower = (RunFolder.open(run_path(out, e)).record.stages for e in field[::2])
+    assert follower["estimator"].done == pace["estimator"].done
     assert set(results["against"]["mggr"]) == {"copy", "rival", "rival-steps"}
     text = (out / "benchmark.md").read_text()
     assert "| a rival |" in text
