@@ -44,7 +44,7 @@ def bundle_of_run(run: RunFolder) -> Bundle:
     keras_models: dict[str, Runner] = {"redirector": redirector, "estimator": estimator}
     record = run.record
     contract = Contract(
-        models={name: Artifact(name, "keras-weights", "float32", "") for name in keras_models},
+        models={name: (Artifact(name, "keras-weights", "float32", ""),) for name in keras_models},
         training=Training(
             data=record.data.source,
             licence=record.data.licence,

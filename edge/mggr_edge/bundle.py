@@ -23,7 +23,7 @@ from mggr_edge.contract import Contract, contract_from_json
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import BundleError
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
-from mggr_edge.interpreters import Runner, TFLiteRunner
+from mggr_edge.interpreters import Runner, check_fits, open_file, runnable
 from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
 
 CONTRACT_FILE = "contract.json"
@@ -75,16 +75,16 @@ class Bundle:
         path = bundle_path(path)
         files = read_bundle_files(path)
         contract = contract_from_json(files[CONTRACT_FILE].decode("utf-8"))
-        for artifact in (*contract.models.values(), *contract.references.values()):
+        for artifact in contract.artifacts():
             if artifact.file not in files:
                 raise BundleError(f"{path}: the contract names {artifact.file}, which is missing")
             if hashlib.sha256(files[artifact.file]).hexdigest() != artifact.sha256:
                 raise BundleError(f"{path}: {artifact.file} is not the file that was exported")
 
         def load(name: str) -> Runner:
-            artifact = contract.models[name]
-            runner = TFLiteRunner(files[artifact.file])
-            runner.check_fits(artifact)
+            artifact = runnable(contract.models[name])
+            runner = open_file(files[artifact.file], artifact.format)
+            check_fits(runner, artifact)
             return runner
 
         return cls(contract, load)
@@ -100,7 +100,7 @@ class Bundle:
             if name in self.contract.models:
                 self._runners[name] = self._load(name)
             elif name in LANDMARK_MODEL_FILES:
-                self._runners[name] = TFLiteRunner(find_landmark_models()[name].read_bytes())
+                self._runners[name] = open_file(find_landmark_models()[name].read_bytes(), "tflite")
             else:
                 held = ", ".join(sorted(self.contract.models))
                 raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")

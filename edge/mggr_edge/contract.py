@@ -8,6 +8,7 @@ retyped on the device side.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,7 +23,8 @@ SCHEMA = 1
 DEFAULT_CROP_FACTOR = 3.4
 DEFAULT_SIZE_PX = 64
 
-Format = Literal["tflite", "keras-weights"]
+RunnableFormat = Literal["tflite", "onnx"]
+Format = Literal[RunnableFormat, "keras-weights"]
 
 
 @dataclass(frozen=True)
@@ -70,31 +72,6 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """One file of the bundle that can be run (or, for `keras-weights`, rebuilt)."""
-
-    file: str
-    format: Format
-    precision: Literal["float32", "float16", "int8"]
-    sha256: str
-    inputs: tuple[TensorSpec, ...] = ()
-    outputs: tuple[TensorSpec, ...] = ()
-    licence: str = "Apache-2.0"
-    build: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Training:
-    """Where the weights come from, and what that allows."""
-
-    data: str
-    licence: str
-    subjects: tuple[str, ...] = ()
-    stages: dict[str, int] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Parity:
     """What one output of an artifact differs by from its Keras source.
 
@@ -115,16 +92,68 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Contract:
-    """Everything a device must know; see the module's docstring."""
+class Artifact:
+    """One file of the bundle that can be run (or, for `keras-weights`, rebuilt).
 
-    models: dict[str, Artifact]
+    Attributes:
+        file: posix path inside the bundle.
+        format: what it takes to run it.
+        precision: of its convolutions.
+        sha256: of its bytes.
+        inputs, outputs: its tensors, by name.
+        licence: what its weights allow.
+        build: how it was made.
+        parity: what each output was found to differ by from Keras; empty where there
+            is no Keras model, as of the landmark models.
+    """
+
+    file: str
+    format: Format
+    precision: Literal["float32", "float16", "int8"]
+    sha256: str
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    licence: str = "Apache-2.0"
+    build: dict[str, Any] = field(default_factory=dict)
+    parity: tuple[Parity, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the weights come from, and what that allows."""
+
+    data: str
+    licence: str
+    subjects: tuple[str, ...] = ()
+    stages: dict[str, int] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything a device must know; see the module's docstring.
+
+    Attributes:
+        models: each in every format that it travels in, the preferred one first.
+        training: where the weights come from.
+        conventions: what a pixel and an angle are.
+        references: Keras' own weights, to prove the models against.
+        versions: of what built the bundle.
+        schema: of this document.
+    """
+
+    models: dict[str, tuple[Artifact, ...]]
     training: Training
     conventions: Conventions = field(default_factory=Conventions)
     references: dict[str, Artifact] = field(default_factory=dict)
-    parity: dict[str, tuple[Parity, ...]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """Every file that is named, models in all formats first."""
+        for formats in self.models.values():
+            yield from formats
+        yield from self.references.values()
 
 
 def contract_to_json(contract: Contract) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,14 +18,20 @@ from typing import Any, Literal
 from tensorflow import keras
 
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
-from mggr_edge.contract import Artifact, Contract, Training, contract_to_json
-from mggr_edge.interpreters import TFLiteRunner, available_interpreters
+from mggr_edge.contract import (
+    Artifact,
+    Contract,
+    RunnableFormat,
+    Training,
+    contract_to_json,
+)
+from mggr_edge.interpreters import available_interpreters, open_file
 from mggr_edge.landmark_models import find_landmark_models
 from mggr_edge.version import __version__
 from mggr_export.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
 from mggr_export.parity import RANGES
-from mggr_export.proof import Converted, Proof
-from mggr_export.tflite_graph import read_graph
+from mggr_export.proof import Converted, Proof, file_name
+from mggr_export.tflite.graph import read_graph
 from mggr_tf.config import config_to_plain
 from mggr_tf.data.source import SYNTHETIC
 from mggr_tf.models.networks import save_weights
@@ -34,13 +40,20 @@ from mggr_tf.training.run_folder import RunFolder
 ArtifactPrecision = Literal["float32", "float16", "int8"]
 
 
+@dataclass(frozen=True)
+class Travelling:
+    """One model in one format: converted, proved, and how it was made."""
+
+    converted: Converted
+    proof: Proof
+    build: dict[str, Any] = field(default_factory=dict)
+
+
 def bundle_files(
     run: RunFolder,
     models: Mapping[str, keras.Model],
-    converted: Mapping[str, Converted],
-    proofs: Mapping[str, Proof],
+    converted: Mapping[str, Sequence[Travelling]],
     *,
-    build: Mapping[str, dict[str, Any]],
     lean: bool = False,
 ) -> dict[str, bytes]:
     """Every file of a bundle, `contract.json` and `SHA256SUMS` included.
@@ -48,9 +61,7 @@ def bundle_files(
     Args:
         run: whose models they are.
         models: in Keras; their weights become the reference.
-        converted: the same models, converted.
-        proofs: what they were found to differ by.
-        build: how each was converted, for the record.
+        converted: the same models in each format, the preferred one first.
         lean: leave out the face models and the reference weights.
 
     Returns:
@@ -58,18 +69,18 @@ def bundle_files(
     """
     licence = run.record.data.licence
     files: dict[str, bytes] = {}
-    artifacts, references = {}, {}
-    for name, file in converted.items():
-        path = f"models/{name}.tflite"
-        files[path] = file.content
-        artifacts[name] = _artifact(
-            path, file.content, precision=file.precision, licence=licence, build=build[name]
-        )
+    artifacts: dict[str, tuple[Artifact, ...]] = {}
+    references = {}
+    for name, formats in converted.items():
+        made = [(f"models/{file_name(name, one.converted)}", one) for one in formats]
+        files |= {path: one.converted.content for path, one in made}
+        artifacts[name] = tuple(_travelling(path, one, licence=licence) for path, one in made)
     for name, source in ({} if lean else find_landmark_models()).items():
         path = f"landmarks/{source.name}"
         files[path] = source.read_bytes()
-        artifacts[name] = _artifact(
-            path, files[path], precision=_precision(files[path]), licence=LANDMARK_LICENCE
+        precision = _precision(files[path])
+        artifacts[name] = (
+            _artifact(path, files[path], precision=precision, licence=LANDMARK_LICENCE),
         )
     for name, model in ({} if lean else models).items():
         path = f"reference/{name}.npz"
@@ -82,7 +93,6 @@ def bundle_files(
         references=references,
         training=training,
         conventions=run.config.conventions,
-        parity={name: proof.parity for name, proof in proofs.items()},
         versions=_versions(),
     )
     files[LICENCES_FILE] = licences_text(
@@ -100,28 +110,35 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         path.write_bytes(content)
 
 
+def _travelling(path: str, one: Travelling, *, licence: str) -> Artifact:
+    file = one.converted
+    artifact = _artifact(
+        path, file.content, precision=file.precision, licence=licence, file_format=file.format
+    )
+    return replace(artifact, build=one.build, parity=one.proof.parity)
+
+
 def _artifact(
     path: str,
     content: bytes,
     *,
     precision: ArtifactPrecision,
     licence: str,
-    build: dict[str, Any] | None = None,
+    file_format: RunnableFormat = "tflite",
 ) -> Artifact:
-    runner = TFLiteRunner(content)
+    runner = open_file(content, file_format)
     inputs, outputs = (
         tuple(replace(spec, range=RANGES.get(spec.name)) for spec in runner.tensor_specs(kind))
         for kind in ("inputs", "outputs")
     )
     return Artifact(
         file=path,
-        format="tflite",
+        format=file_format,
         precision=precision,
         sha256=hashlib.sha256(content).hexdigest(),
         inputs=inputs,
         outputs=outputs,
         licence=licence,
-        build=build or {},
     )
 
 

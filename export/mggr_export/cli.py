@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast, get_args
 
 import click
 
 from mggr_edge.cli_errors import echo_error
+from mggr_edge.contract import RunnableFormat
 from mggr_edge.errors import MissingPackageError
 from mggr_tf.cli.options import check_is_free, force_option, say
 
 _NOT_EQUAL = 1
+
+
+def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[RunnableFormat, ...]:
+    known = get_args(RunnableFormat)
+    named = tuple(dict.fromkeys(word.strip() for word in value.split(",")))
+    if unknown := [name for name in named if name not in known]:
+        raise click.BadParameter(f"no format {', '.join(unknown)}; there are: {', '.join(known)}")
+    return cast("tuple[RunnableFormat, ...]", named)
 
 
 @click.command()
@@ -23,9 +33,23 @@ _NOT_EQUAL = 1
     help="Eyes to calibrate and compare with, a folder of patches or `synthetic`; "
     "default: what the run was trained on.",
 )
+@click.option(
+    "--formats",
+    default="tflite",
+    show_default=True,
+    callback=_formats,
+    help="Of tflite, onnx: every model in each, the one that devices prefer first.",
+)
 @force_option
-def export(run: str | None, out: Path | None, int8: bool, data: str | None, force: bool) -> None:
-    """Bundle a run's models for a device: TFLite, face models, contract, checksums.
+def export(
+    run: str | None,
+    out: Path | None,
+    int8: bool,
+    data: str | None,
+    formats: tuple[RunnableFormat, ...],
+    force: bool,
+) -> None:
+    """Bundle a run's models for a device, with face models, contract and checksums.
 
     \b
     Examples:
@@ -33,12 +57,16 @@ def export(run: str | None, out: Path | None, int8: bool, data: str | None, forc
       mggr-tf export --int8
       mggr-tf export default --int8         the weights of this package
       mggr-tf export runs/real --int8 --data patches/ --out bundles/real
+      mggr-tf export --int8 --formats tflite,onnx
 
     Without --out the bundle is RUN/bundle-float or RUN/bundle-int8 (of `default`:
     in the working folder), with a number behind it where that is taken. Every
     model is compared with Keras on 64 pairs of eyes, through the device's own
     code; the table is printed and travels in the bundle. A model that differs by
     more than its limit is not exported.
+
+    In ONNX the warp is one native GridSample, and --int8 writes explicit pairs of
+    QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT takes them.
     """
     if out is not None:
         check_is_free(out, force=force)
@@ -50,7 +78,16 @@ def export(run: str | None, out: Path | None, int8: bool, data: str | None, forc
 
     chosen = open_run(run) if run is not None else newest_run()
     say(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
-    bundle = export_run(chosen, out, int8=int8, data=data, force=force, progress=progress, say=say)
+    bundle = export_run(
+        chosen,
+        out,
+        int8=int8,
+        data=data,
+        formats=formats,
+        force=force,
+        progress=progress,
+        say=say,
+    )
     size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
     say(f"wrote {bundle} ({size / 1e6:.1f} MB); look at it again with: mggr-tf verify {bundle}")
     click.echo(bundle)

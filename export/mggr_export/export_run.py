@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,17 @@ from tensorflow import keras
 
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.bundle import CONTRACT_FILE
+from mggr_edge.contract import RunnableFormat
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import Progress
-from mggr_export.bundle import bundle_files, write_files
+from mggr_export.bundle import Travelling, bundle_files, write_files
 from mggr_export.calibration import ModelInputs, balanced_pairs, inputs_of_pairs
+from mggr_export.converting import check_converter, convert_float32, convert_int8
 from mggr_export.errors import ArtifactError
 from mggr_export.export_data import samples_for_export
-from mggr_export.freeze import freeze
 from mggr_export.keras_models import models_of_run
-from mggr_export.proof import Converted, Proof, faults_of, proofs_text, prove
+from mggr_export.proof import Converted, faults_of, file_name, proofs_text, prove
 from mggr_export.quiet import quiet_converter
-from mggr_export.tflite import convert_float32, convert_int8
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.training.default_run import packaged_run
 from mggr_tf.training.run_folder import RunFolder, free_name
@@ -47,6 +47,7 @@ def export_run(
     force: bool,
     progress: Progress,
     say: Say,
+    formats: Sequence[RunnableFormat] = ("tflite",),
     lean: bool = False,
 ) -> Path:
     """Exports a run's averaged redirector and estimator as a bundle.
@@ -65,6 +66,7 @@ def export_run(
         force: `out` may replace another bundle.
         progress: shows how far it is.
         say: tells the user what was chosen and what was measured.
+        formats: that every model is written in, the one that devices prefer first.
         lean: leave out the face models and the reference weights.
 
     Returns:
@@ -76,8 +78,11 @@ def export_run(
         UsageError: `out` exists and is no bundle.
         DataError: the eyes cannot be had.
         ArtifactError: a converted model is not the Keras model.
+        MissingPackageError: a format's packages are not installed.
     """
     _check_complete(run)
+    for file_format in formats:
+        check_converter(file_format)
     # Packages are not written to: the default run's bundles go where the user is.
     home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
     target = out or free_name(home, "bundle-int8" if int8 else "bundle-float")
@@ -93,32 +98,39 @@ def export_run(
             say=say,
         )
         with quiet_converter():
-            files = _proven_files(run, samples, int8=int8, lean=lean, progress=progress, say=say)
+            files = _proven_files(
+                run, samples, formats, int8=int8, lean=lean, progress=progress, say=say
+            )
         write_files(folder, files)
     return target
 
 
 def _proven_files(
-    run: RunFolder, samples: EyeSamples, *, int8: bool, lean: bool, progress: Progress, say: Say
+    run: RunFolder,
+    samples: EyeSamples,
+    formats: Sequence[RunnableFormat],
+    *,
+    int8: bool,
+    lean: bool,
+    progress: Progress,
+    say: Say,
 ) -> dict[str, bytes]:
     models = models_of_run(run)
     eyes = _eyes(samples, run, calibrate=int8)
     exported = {
-        name: _Exporter(name, model, eyes, progress, say).export(int8=int8)
+        name: [
+            _Exporter(name, model, file_format, eyes, progress, say).export(int8=int8)
+            for file_format in formats
+        ]
         for name, model in models.items()
     }
-    proofs = {name: one.proof for name, one in exported.items()}
+    proofs = {
+        file_name(name, one.converted): one.proof for name, all_ in exported.items() for one in all_
+    }
     say(proofs_text(proofs))
     if faults := faults_of(proofs):
         raise ArtifactError(f"not exported; {faults}")
-    return bundle_files(
-        run,
-        models,
-        {name: one.converted for name, one in exported.items()},
-        proofs,
-        build={name: one.build for name, one in exported.items()},
-        lean=lean,
-    )
+    return bundle_files(run, models, exported, lean=lean)
 
 
 @dataclass(frozen=True)
@@ -134,46 +146,39 @@ class _Eyes:
 
 
 @dataclass(frozen=True)
-class _Exported:
-    """One model, converted and proved."""
-
-    converted: Converted
-    proof: Proof
-    build: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class _Exporter:
-    """Converts and proves one model."""
+    """Converts and proves one model in one format."""
 
     name: str
     model: keras.Model
+    format: RunnableFormat
     eyes: _Eyes
     progress: Progress
     say: Say
 
-    def export(self, *, int8: bool) -> _Exported:
+    def export(self, *, int8: bool) -> Travelling:
         if not int8:
             return self._proven(self._float32(), {})
         exported = self._proven(*self._int8())
         if exported.proof.faults and self.name in _MAY_STAY_FLOAT:
-            self.say(f"{self.name} stays float32; in int8 {faults_of({self.name: exported.proof})}")
+            file = file_name(self.name, exported.converted)
+            self.say(f"{file} stays float32; in int8 {faults_of({file: exported.proof})}")
             return self._proven(self._float32(), {})
         return exported
 
     def _float32(self) -> Converted:
-        with self.progress(f"converting the {self.name}", None):
-            return Converted(convert_float32(freeze(self.model)), "float32")
+        with self.progress(f"converting the {self.name} to {self.format}", None):
+            return Converted(convert_float32(self.model, self.format), "float32", self.format)
 
     def _int8(self) -> tuple[Converted, dict[str, Any]]:
         assert self.eyes.calibration is not None
         inputs = self.eyes.calibration[self.name]
         with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
-            content = convert_int8(freeze(self.model), inputs, advance=advance)
+            content = convert_int8(self.model, self.format, inputs, advance=advance)
         calibration = {"pairs": CALIBRATION_PAIRS, "data": self.eyes.source, "seed": _SEED}
-        return Converted(content, "int8"), {"calibration": calibration}
+        return Converted(content, "int8", self.format), {"calibration": calibration}
 
-    def _proven(self, converted: Converted, build: dict[str, Any]) -> _Exported:
+    def _proven(self, converted: Converted, build: dict[str, Any]) -> Travelling:
         with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:
             proof = prove(
                 converted,
@@ -182,7 +187,7 @@ class _Exporter:
                 data=self.eyes.source,
                 advance=advance,
             )
-        return _Exported(converted, proof, build)
+        return Travelling(converted, proof, build)
 
 
 def _eyes(samples: EyeSamples, run: RunFolder, *, calibrate: bool) -> _Eyes:

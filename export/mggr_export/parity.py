@@ -134,10 +134,10 @@ def parity_text(models: Mapping[str, tuple[str, Iterable[Parity]]]) -> str:
     """The table for a terminal.
 
     Args:
-        models: name -> (precision, parities).
+        models: name of the file -> (precision, parities).
     """
-    form = "{:<11} {:<9} {:<11} {:>9} {:>9} {:>9}  {}"
-    lines = [form.format("model", "precision", "output", "max", "mean", "PSNR", "limit")]
+    form = "{:<17} {:<9} {:<11} {:>9} {:>9} {:>9}  {}"
+    lines = [form.format("file", "precision", "output", "max", "mean", "PSNR", "limit")]
     for model, (precision, parities) in models.items():
         for p in parities:
             limit = LIMITS[precision][p.output]

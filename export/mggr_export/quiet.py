@@ -1,8 +1,9 @@
-"""Keeps the converter's chatter off the terminal."""
+"""Keeps the converters' chatter off the terminal."""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -17,16 +18,18 @@ _STDERR = 2
 
 @contextmanager
 def quiet_converter() -> Iterator[None]:
-    """Hides what C++ code prints to stderr; Python's own output still shows.
+    """Hides what C++ code prints to stderr and what packages warn of; our own output still shows.
 
     TensorFlow's converter prints tables of ops to file descriptor 2 whatever
     the log level is. When something fails that is not the user's mistake, all
     of it is shown after all.
     """
+    level = logging.root.manager.disable
     sys.stderr.flush()
     real = os.dup(_STDERR)
     with TemporaryFile() as sink, os.fdopen(real, "w", buffering=1) as shown:
         os.dup2(sink.fileno(), _STDERR)
+        logging.disable(logging.WARNING)
         try:
             with redirect_stderr(shown) if _writes_to_descriptor(sys.stderr) else nullcontext():
                 yield
@@ -38,6 +41,7 @@ def quiet_converter() -> Iterator[None]:
             raise
         finally:
             os.dup2(real, _STDERR)
+            logging.disable(level)
 
 
 def _writes_to_descriptor(stream: TextIO) -> bool:

@@ -9,11 +9,12 @@ from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.contract import Contract
 from mggr_edge.default_bundle import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.errors import BundleError
+from mggr_edge.interpreters import check_fits, open_file
 from mggr_edge.progress import Progress
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.export_data import draw_people
 from mggr_export.keras_models import config_of, models_of_bundle, models_of_run
-from mggr_export.proof import Converted, Proof, prove
+from mggr_export.proof import Converted, Proof, file_name, prove
 from mggr_export.quiet import quiet_converter
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
@@ -43,7 +44,7 @@ def verify_bundle(
         say: tells the user what was chosen.
 
     Returns:
-        what was found, by model; look at `faults`.
+        what was found, by the files' names; look at `faults`.
 
     Raises:
         BundleError: damaged, of another schema, or without reference weights.
@@ -53,27 +54,33 @@ def verify_bundle(
     files, contract = read_bundle_files(bundle_path(path)), bundle.contract
     samples = _samples(data, contract, progress=progress, say=say)
     with quiet_converter():
-        for name in contract.models:
-            bundle.model(name)  # loads it, and holds its tensors against the contract
+        for artifact in (one for formats in contract.models.values() for one in formats):
+            check_fits(open_file(files[artifact.file], artifact.format), artifact)
         packaged = bundle_path(path).resolve().parent == packaged_bundles().resolve()
         models = models_of_run(open_run(DEFAULT)) if packaged else models_of_bundle(contract, files)
         converted = {name: _converted(contract, name, files) for name in models}
+        total = pairs * sum(len(formats) for formats in converted.values())
         chosen = balanced_pairs(samples, pairs, seed=_SEED)
         inputs = inputs_of_pairs(samples, chosen, contract.conventions)
-        with progress("comparing with Keras", pairs * len(models)) as advance:
+        with progress("comparing with Keras", total) as advance:
             return {
-                name: prove(
-                    converted[name], model, inputs[name], data=samples.source, advance=advance
+                file_name(name, one): prove(
+                    one, model, inputs[name], data=samples.source, advance=advance
                 )
                 for name, model in models.items()
+                for one in converted[name]
             }
 
 
-def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> Converted:
-    artifact = contract.models.get(name)
-    if artifact is None or artifact.precision == "float16":
+def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> list[Converted]:
+    comparable = [
+        Converted(files[artifact.file], artifact.precision, artifact.format)
+        for artifact in contract.models.get(name, ())
+        if artifact.precision != "float16" and artifact.format != "keras-weights"
+    ]
+    if not comparable:
         raise BundleError(f"the bundle has a reference for {name}, and no model to compare with it")
-    return Converted(files[artifact.file], artifact.precision)
+    return comparable
 
 
 def _samples(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -10,6 +12,10 @@ from tensorflow import keras
 from mggr_tf.models.addons import dense_image_warp
 
 Interpolation = Literal["bilinear", "bicubic"]
+
+Tracer = Callable[[tf.Tensor, tf.Tensor, Interpolation], tf.Tensor]
+
+_traced_as: Tracer | None = None
 
 _SHARPNESS = -0.75
 """Keys' parameter [2]. OpenCV's INTER_CUBIC, with which devices warp, and ONNX' GridSample
@@ -64,11 +70,28 @@ class BackwardWarp(keras.layers.Layer):
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Warps; see the class."""
+        if _traced_as is not None:
+            return _traced_as(*inputs, self.interpolation)
         return _READERS[self.interpolation](*inputs)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for Keras' own serialisation."""
         return {**super().get_config(), "interpolation": self.interpolation}
+
+
+@contextmanager
+def warps_traced_as(op: Tracer) -> Iterator[None]:
+    """Models traced inside warp by another op, of (image, flow, interpolation).
+
+    For runtimes that have a warp of their own: traced from TensorFlow it is dozens of
+    gathers, in which no converter sees a warp any more.
+    """
+    global _traced_as
+    before, _traced_as = _traced_as, op
+    try:
+        yield
+    finally:
+        _traced_as = before
 
 
 def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,9 @@ TRAINING = Training(data="synthetic", licence="Apache-2.0")
 
 
 def contract(**models):
-    return Contract(models=models, training=TRAINING)
+    """Of models in one format each."""
+    formats = {name: (artifact,) for name, artifact in models.items()}
+    return Contract(models=formats, training=TRAINING)
 
 
 @pytest.fixture

@@ -108,9 +108,9 @@ def converted_before(float_bundle, int8_bundle, monkeypatch):
     from mggr_export import export_run
 
     def stored(bundle):
-        def convert(frozen, *calibration, **options):
-            name = "estimator" if "gaze" in frozen.function.structured_outputs else "redirector"
-            return (bundle[0] / "models" / f"{name}.tflite").read_bytes()
+        def convert(model, file_format, *calibration, **options):
+            name = "estimator" if model.output_names == ["gaze"] else "redirector"
+            return (bundle[0] / "models" / f"{name}.{file_format}").read_bytes()
 
         return convert
 

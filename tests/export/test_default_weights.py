@@ -88,8 +88,8 @@ def test_what_was_put_in_is_found_by_name(made, installation, run):
     assert (bundle_path("default") / "MODEL_CARD.md").exists() is False
     for home in (installation / "mggr_edge" / "default", default_run.packaged_run()):
         assert (home / "MODEL_CARD.md").read_text() == CARD
-    assert Bundle.open("default").contract.models["redirector"].precision == "float32"
-    assert Bundle.open("default-int8").contract.models["redirector"].precision == "int8"
+    assert Bundle.open("default").contract.models["redirector"][0].precision == "float32"
+    assert Bundle.open("default-int8").contract.models["redirector"][0].precision == "int8"
     found = default_run.open_run("default")
     assert found.config == run.config
     assert {p.name for p in found.path.rglob("*") if p.is_file()} == {

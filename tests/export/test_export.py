@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from mggr_edge import Bundle, Gaze
 from mggr_edge.bundle import read_bundle_files
-from mggr_export import tflite
 from mggr_export.errors import ArtifactError
 from mggr_export.export_run import CALIBRATION_PAIRS
 from mggr_export.freeze import freeze
 from mggr_export.keras_models import models_of_run
-from mggr_export.structure import check_structure, op_counts
-from mggr_export.tflite_graph import CONVOLUTIONS, read_graph
+from mggr_export.tflite import convert
+from mggr_export.tflite.graph import CONVOLUTIONS, read_graph
+from mggr_export.tflite.structure import check_structure, op_counts
 
 FILES = {
     "LICENCES.txt",
@@ -35,7 +35,8 @@ def graph_of(bundle, model="redirector"):
 
 
 def parity_of(bundle, model="redirector"):
-    return {p.output: p for p in Bundle.open(bundle).contract.parity[model]}
+    (artifact,) = Bundle.open(bundle).contract.models[model]
+    return {p.output: p for p in artifact.parity}
 
 
 def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
@@ -43,7 +44,7 @@ def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
     assert set(read_bundle_files(path)) == FILES
     contract = Bundle.open(path).contract
     assert set(contract.models) == {"redirector", "estimator", "face_detector", "face_mesh", "iris"}
-    redirector = contract.models["redirector"]
+    redirector = contract.models["redirector"][0]
     assert {s.name: s.shape for s in redirector.inputs} == {
         "eye": (1, 64, 64, 3),
         "gazemap": (1, 64, 64, 2),
@@ -52,8 +53,8 @@ def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
     }
     assert [s.name for s in redirector.outputs] == ["coarse", "flow", "redirected", "residual"]
     assert redirector.outputs[2].range == (-1.0, 1.0)
-    assert contract.models["iris"].licence.startswith("Apache-2.0")
-    assert contract.models["face_detector"].precision == "float16"
+    assert contract.models["iris"][0].licence.startswith("Apache-2.0")
+    assert contract.models["face_detector"][0].precision == "float16"
     assert contract.training.data == "synthetic"
     assert contract.training.stages == {"estimator": 3, "coarse": 3, "joint": 3}
     assert {"mggr-tf", "tensorflow", "numpy", "python"} <= set(contract.versions)
@@ -93,8 +94,8 @@ def test_int8_agrees_with_keras_and_says_how_it_was_calibrated(int8_bundle):
     assert parity["redirected"].psnr_db >= 30
     assert parity["flow"].mean_abs <= 0.15
     contract = Bundle.open(path).contract
-    assert contract.models["redirector"].precision == "int8"
-    calibration = contract.models["redirector"].build["calibration"]
+    assert contract.models["redirector"][0].precision == "int8"
+    calibration = contract.models["redirector"][0].build["calibration"]
     assert calibration["pairs"] == CALIBRATION_PAIRS >= 200
     assert calibration["data"] == "synthetic, seed 3"
 
@@ -124,12 +125,12 @@ def test_licences_name_the_training_data_s_terms(float_bundle):
 def test_plain_quantisation_takes_the_warp_with_it_and_is_refused(run, monkeypatch):
     redirector = models_of_run(run)["redirector"]
     nothing = tf.lite.experimental.QuantizationDebugOptions()
-    monkeypatch.setattr(tflite, "_all_but_the_tail", lambda calibrated: nothing)
+    monkeypatch.setattr(convert, "_all_but_the_tail", lambda calibrated: nothing)
     rng = np.random.default_rng(1)
     noise = {
         tensor.name: rng.uniform(-1, 1, (20, *tensor.shape[1:])).astype(np.float32)
         for tensor in redirector.inputs
     }
-    content = tflite.convert_int8(freeze(redirector), noise)
+    content = convert.convert_int8(freeze(redirector), noise)
     with pytest.raises(ArtifactError, match="is int8; the warp and all that follows"):
         check_structure(read_graph(content), precision="int8")

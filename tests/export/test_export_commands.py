@@ -133,7 +133,7 @@ def test_a_limit_that_is_missed_leaves_nothing(runs, eyes, monkeypatch):
     impossible = dict.fromkeys(parity.LIMITS["float32"], parity.Limit(max_abs=-1.0))
     monkeypatch.setitem(parity.LIMITS, "float32", impossible)
     result = export(runs, "--data", eyes, "--out", runs / "b")
-    assert refused(result, "not exported; redirector: coarse differs by max")
+    assert refused(result, "not exported; redirector.tflite: coarse differs by max")
     assert "BROKEN" in result.stderr
     assert not list(runs.glob("b*"))
 
@@ -147,10 +147,10 @@ def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, eyes, mon
     monkeypatch.setitem(parity.LIMITS, "int8", strict)
     result = export(runs, "--int8", "--data", eyes, "--out", runs / "b")
     assert result.exit_code == 0, result.output
-    assert "estimator stays float32; in int8 estimator: gaze differs" in result.stderr
+    assert "estimator.tflite stays float32; in int8 estimator.tflite: gaze differs" in result.stderr
     models = Bundle.open(runs / "b").contract.models
-    assert models["estimator"].precision == "float32"
-    assert models["redirector"].precision == "int8"
+    assert models["estimator"][0].precision == "float32"
+    assert models["redirector"][0].precision == "int8"
 
 
 def test_the_commands_load_without_tensorflow():

@@ -65,9 +65,19 @@ def bundle_that_shifts(share=1.0, *, estimate=(0.2, -0.2)):
     runners |= {"redirector": redirector, "estimator": estimator}
     parity = Parity("gaze", pairs=64, data="synthetic", max_abs=0.01, mean_abs=0.001, psnr_db=None)
     contract = Contract(
-        models={name: Artifact(name, "tflite", "int8", "") for name in runners},
+        models={
+            name: (
+                Artifact(
+                    name,
+                    "tflite",
+                    "int8",
+                    "",
+                    parity=(parity,) if name in ("redirector", "estimator") else (),
+                ),
+            )
+            for name in runners
+        },
         training=Training(data="synthetic", licence="Apache-2.0"),
-        parity={"redirector": (parity,), "estimator": (parity,)},
     )
     return Bundle(contract, runners.__getitem__)
 

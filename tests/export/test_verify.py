@@ -1,6 +1,5 @@
 """Verify: sound bundles pass, bundles that lie do not, whatever their checksums say."""
 
-import hashlib
 import json
 import shutil
 
@@ -8,45 +7,29 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from mggr_edge.bundle import checksum_lines
 from mggr_export.freeze import FrozenModel, freeze
 from mggr_export.keras_models import models_of_run
-from mggr_export.tflite import convert_float32
+from mggr_export.tflite.convert import convert_float32
 from mggr_tf.cli import main
 from mggr_tf.models import warp as warp_module
+from spoilt import replace_file
 
 
 def verify(bundle, *options):
     return CliRunner().invoke(main, ["verify", str(bundle), *map(str, options)])
 
 
-def replace_file(bundle, name, content):
-    """Puts another file in, and makes contract and checksums say that it belongs there."""
-    (bundle / name).write_bytes(content)
-    contract = json.loads((bundle / "contract.json").read_text())
-    for artifact in (*contract["models"].values(), *contract["references"].values()):
-        if artifact["file"] == name:
-            artifact["sha256"] = hashlib.sha256(content).hexdigest()
-    (bundle / "contract.json").write_text(json.dumps(contract))
-    files = {
-        file.relative_to(bundle).as_posix(): file.read_bytes()
-        for file in bundle.rglob("*")
-        if file.is_file() and file.name != "SHA256SUMS"
-    }
-    (bundle / "SHA256SUMS").write_text(checksum_lines(files))
-
-
-def with_warp(run, monkeypatch, warp):
+def with_warp(run, warp):
     """The run's redirector, converted with another warp."""
-    monkeypatch.setattr(warp_module.BackwardWarp, "call", lambda self, inputs: warp(*inputs))
-    return convert_float32(freeze(models_of_run(run)["redirector"]))
+    with warp_module.warps_traced_as(warp):
+        return convert_float32(freeze(models_of_run(run)["redirector"]))
 
 
-def swapped_axes(image, flow):
+def swapped_axes(image, flow, interpolation):
     return warp_module.dense_image_warp(image, -flow)
 
 
-def wrong_sign(image, flow):
+def wrong_sign(image, flow, interpolation):
     return warp_module.dense_image_warp(image, flow[..., ::-1])
 
 
@@ -67,14 +50,13 @@ def test_a_sound_int8_bundle_passes(int8_bundle, eyes):
 
 
 @pytest.mark.parametrize("warp", [swapped_axes, wrong_sign])
-def test_a_wrong_warp_fails(run, copied, eyes, monkeypatch, warp):
-    broken = with_warp(run, monkeypatch, warp)
-    monkeypatch.undo()
-    replace_file(copied, "models/redirector.tflite", broken)
+def test_a_wrong_warp_fails(run, copied, eyes, warp):
+    replace_file(copied, "models/redirector.tflite", with_warp(run, warp))
     result = verify(copied, "--data", eyes, "--pairs", 8)
     assert result.exit_code == 1, result.output
     error = result.stderr.splitlines()[-1]
-    assert error.startswith(f"error: {copied} is not what was trained; redirector: coarse differs")
+    told = f"error: {copied} is not what was trained; redirector.tflite: coarse differs"
+    assert error.startswith(told)
     assert "BROKEN" in result.stdout
 
 
@@ -93,12 +75,12 @@ def test_two_inputs_swapped_fail(run, copied, eyes):
     replace_file(copied, "models/redirector.tflite", convert_float32(swapped))
     result = verify(copied, "--data", eyes, "--pairs", 8)
     assert result.exit_code == 1, result.output
-    assert "redirector: coarse differs" in result.stderr
+    assert "redirector.tflite: coarse differs" in result.stderr
 
 
 def test_a_float_file_that_claims_to_be_int8_fails(copied, eyes):
     contract = json.loads((copied / "contract.json").read_text())
-    contract["models"]["redirector"]["precision"] = "int8"
+    contract["models"]["redirector"][0]["precision"] = "int8"
     (copied / "contract.json").write_text(json.dumps(contract))
     replace_file(copied, "LICENCES.txt", b"the same\n")
     result = verify(copied, "--data", eyes, "--pairs", 8)

@@ -1,6 +1,15 @@
 """The seam between a model file and whatever runs it on this machine."""
 
-from mggr_edge.interpreters.runner import Runner
+from mggr_edge.interpreters.opening import open_file, runnable
+from mggr_edge.interpreters.runner import FileRunner, Runner, check_fits
 from mggr_edge.interpreters.tflite import TFLiteRunner, available_interpreters
 
-__all__ = ["Runner", "TFLiteRunner", "available_interpreters"]
+__all__ = [
+    "FileRunner",
+    "Runner",
+    "TFLiteRunner",
+    "available_interpreters",
+    "check_fits",
+    "open_file",
+    "runnable",
+]

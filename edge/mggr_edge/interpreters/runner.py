@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol
 
 from numpy.typing import NDArray
+
+from mggr_edge.contract import Artifact, TensorSpec
+from mggr_edge.errors import BundleError
+
+Kind = Literal["inputs", "outputs"]
 
 
 class Runner(Protocol):
@@ -16,3 +21,47 @@ class Runner(Protocol):
     """
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]: ...
+
+
+class FileRunner(Runner, Protocol):
+    """A runner that was loaded from a file, and knows what stands in it."""
+
+    def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
+        """Specs of the file's own inputs or outputs, in alphabetical order."""
+        ...
+
+
+def check_fits(runner: FileRunner, artifact: Artifact) -> None:
+    """Refuses a file whose tensors are not those of its contract.
+
+    Raises:
+        BundleError: names, shapes or dtypes differ.
+    """
+    promises: tuple[tuple[Kind, tuple[TensorSpec, ...]], ...] = (
+        ("inputs", artifact.inputs),
+        ("outputs", artifact.outputs),
+    )
+    for kind, specs in promises:
+        found = {s.name: (s.shape, s.dtype) for s in runner.tensor_specs(kind)}
+        promised = {s.name: (s.shape, s.dtype) for s in specs}
+        if found != promised:
+            raise BundleError(
+                f"{artifact.file}: the contract promises {kind} {promised}, the file has {found}"
+            )
+
+
+def check_inputs(inputs: Mapping[str, NDArray], expected: Iterable[TensorSpec]) -> None:
+    """Refuses inputs that a model does not take.
+
+    Raises:
+        ValueError: names, shapes or dtypes differ.
+    """
+    specs = {spec.name: spec for spec in expected}
+    if set(inputs) != set(specs):
+        raise ValueError(f"expected inputs {sorted(specs)}, got {sorted(inputs)}")
+    for name, value in inputs.items():
+        spec = specs[name]
+        if tuple(value.shape) != spec.shape or value.dtype != spec.dtype:
+            raise ValueError(
+                f"input {name}: expected {spec.shape} {spec.dtype}, got {value.shape} {value.dtype}"
+            )

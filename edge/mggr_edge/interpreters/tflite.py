@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Artifact, TensorSpec
+from mggr_edge.contract import TensorSpec
 from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.interpreters.runner import Kind, check_inputs
+
+WHAT = "A TFLite interpreter (ai-edge-litert or tflite-runtime)"
 
 _INTERPRETERS = {  # distribution name -> module with `Interpreter`, in order of preference
     "ai-edge-litert": "ai_edge_litert.interpreter",
@@ -59,56 +62,31 @@ class TFLiteRunner:
         self._signature = (
             self._interpreter.get_signature_runner(next(iter(signatures))) if signatures else None
         )
-        self.inputs = self._details("input")
-        self.outputs = self._details("output")
+        self._inputs = self._details("input")
+        self._outputs = self._details("output")
+        self._input_specs = self.tensor_specs("inputs")
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
-        self._check(inputs)
+        check_inputs(inputs, self._input_specs)
         if self._signature is not None:
             return dict(self._signature(**inputs))
-        for name, details in self.inputs.items():
+        for name, details in self._inputs.items():
             self._interpreter.set_tensor(details["index"], inputs[name])
         self._interpreter.invoke()
         return {
             name: self._interpreter.get_tensor(details["index"])
-            for name, details in self.outputs.items()
+            for name, details in self._outputs.items()
         }
 
-    def check_fits(self, artifact: Artifact) -> None:
-        """Refuses a file whose tensors are not those of its contract.
-
-        Raises:
-            BundleError: names, shapes or dtypes differ.
-        """
-        for kind, specs in (("inputs", artifact.inputs), ("outputs", artifact.outputs)):
-            found = {s.name: (s.shape, s.dtype) for s in self.tensor_specs(kind)}
-            promised = {s.name: (s.shape, s.dtype) for s in specs}
-            if found != promised:
-                raise BundleError(
-                    f"{artifact.file}: the contract promises {kind} {promised}, "
-                    f"the file has {found}"
-                )
-
-    def tensor_specs(self, kind: str) -> tuple[TensorSpec, ...]:
-        """Specs of the file's own "inputs" or "outputs", in alphabetical order."""
-        details = self.inputs if kind == "inputs" else self.outputs
+    def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
+        """Specs of the file's own inputs or outputs, in alphabetical order."""
+        details = self._inputs if kind == "inputs" else self._outputs
         return tuple(_spec(name, details[name]) for name in sorted(details))
 
     def _details(self, kind: str) -> dict[str, dict[str, Any]]:
         if self._signature is not None:
             return dict(getattr(self._signature, f"get_{kind}_details")())
         return {d["name"]: d for d in getattr(self._interpreter, f"get_{kind}_details")()}
-
-    def _check(self, inputs: Mapping[str, NDArray]) -> None:
-        if set(inputs) != set(self.inputs):
-            raise ValueError(f"expected inputs {sorted(self.inputs)}, got {sorted(inputs)}")
-        for name, value in inputs.items():
-            expected = self.inputs[name]
-            if tuple(value.shape) != tuple(expected["shape"]) or value.dtype != expected["dtype"]:
-                raise ValueError(
-                    f"input {name}: expected {tuple(expected['shape'])} "
-                    f"{np.dtype(expected['dtype']).name}, got {value.shape} {value.dtype}"
-                )
 
 
 def _spec(name: str, details: dict[str, Any]) -> TensorSpec:
@@ -126,6 +104,6 @@ def _spec(name: str, details: dict[str, Any]) -> TensorSpec:
 def _interpreter_class() -> Any:
     installed = available_interpreters()
     if not installed:
-        raise MissingPackageError("A TFLite interpreter (ai-edge-litert or tflite-runtime)", "edge")
+        raise MissingPackageError(WHAT, "edge")
     module = importlib.import_module(_INTERPRETERS[next(iter(installed))])
     return module.Interpreter

@@ -96,7 +96,7 @@ def _order(outcome: Outcome) -> str:
 
 def bundle_text(outcome: Outcome) -> str:
     """What a bundle is, and with which one the clip was made."""
-    estimator = outcome.bundles["int8"].contract.models["estimator"].precision
+    estimator = outcome.bundles["int8"].contract.models["estimator"][0].precision
     stays = (
         ""
         if estimator == "int8"

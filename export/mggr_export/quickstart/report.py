@@ -52,7 +52,7 @@ def report_text(outcome: Outcome) -> str:
         frame_size=f"{SIZE_PX} × {SIZE_PX}",
         machine=escape(f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}"),
         bundle_rows=tables.bundle_rows(outcome),
-        parity_pairs=contract.parity["redirector"][0].pairs,
+        parity_pairs=contract.models["redirector"][0].parity[0].pairs,
         parity_rows=tables.parity_rows(outcome),
         commands=prose.commands(outcome),
         time_rows=tables.time_rows(outcome),

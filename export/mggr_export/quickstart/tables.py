@@ -102,8 +102,9 @@ def parity_rows(outcome: Outcome) -> str:
             ],
         )
         for precision, bundle in outcome.bundles.items()
-        for model, parities in sorted(bundle.contract.parity.items())
-        for parity in parities
+        for model, formats in sorted(bundle.contract.models.items())
+        for artifact in formats
+        for parity in artifact.parity
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Contract
+from mggr_edge.contract import Artifact, Contract
 from mggr_export.weights.measuring import SEED, Measured
 from mggr_tf.data.synthetic.samples import (
     HEAD_PITCH_RANGE_DEG,
@@ -101,11 +101,17 @@ def _files(contracts: Mapping[str, Contract]) -> str:
     """What travels, and what it differs by from Keras."""
     lines = ["| bundle | model | precision | PSNR against Keras |", "|---|---|---|---|"]
     for name, contract in contracts.items():
-        for model, artifact in sorted(contract.models.items()):
-            measured = [p.psnr_db for p in contract.parity[model] if p.psnr_db is not None]
+        for model, artifact in _files_of(contract):
+            measured = [p.psnr_db for p in artifact.parity if p.psnr_db is not None]
             least = f"{min(measured):.0f} dB" if measured else "equal"
             lines.append(f"| {name} | {model} | {artifact.precision} | {least} |")
     return "\n".join(lines)
+
+
+def _files_of(contract: Contract) -> Iterator[tuple[str, Artifact]]:
+    for model, formats in sorted(contract.models.items()):
+        for artifact in formats:
+            yield model, artifact
 
 
 def _table(found: Measured) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mggr_export.calibration import Arrays, one_by_one
 from mggr_export.freeze import FrozenModel
-from mggr_export.tflite_graph import Graph, read_graph
+from mggr_export.tflite.graph import Graph, read_graph
 
 
 def convert_float32(frozen: FrozenModel) -> bytes:

@@ -7,12 +7,10 @@ an int8 file that runs in float, or an op that the device's interpreter lacks.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
 
 from mggr_export.errors import ArtifactError
-from mggr_export.tflite_graph import CONVOLUTIONS, Graph
-
-Precision = Literal["float32", "int8"]
+from mggr_export.precision import Precision
+from mggr_export.tflite.graph import CONVOLUTIONS, Graph
 
 _FORBIDDEN = {
     "GATHER_ND": "slow and large; a flattened GATHER is meant",

@@ -1,0 +1,88 @@
+"""ONNX models on ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module, util
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mggr_edge.contract import TensorSpec
+from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.interpreters.runner import Kind, check_inputs
+
+WHAT = "ONNX Runtime"
+
+_PACKAGE = "onnxruntime"
+
+_ERRORS_ONLY = 3
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
+
+
+def is_available() -> bool:
+    """Whether ONNX Runtime is installed; does not import it."""
+    return util.find_spec(_PACKAGE) is not None
+
+
+class OnnxRunner:
+    """An ONNX model behind the `Runner` seam, on the processor.
+
+    Args:
+        content: the file's bytes.
+        num_threads: that one operation is spread over; one, as for TFLite.
+
+    Raises:
+        MissingPackageError: ONNX Runtime is not installed.
+        BundleError: the bytes are no model that it can load.
+    """
+
+    def __init__(self, content: bytes, *, num_threads: int = 1) -> None:
+        if not is_available():
+            raise MissingPackageError(WHAT, "onnx")
+        runtime = import_module(_PACKAGE)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = runtime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        # Its errors have a common base only in C++; in Python each is a class of its own.
+        except Exception as error:
+            raise BundleError(f"not an ONNX model that can be loaded: {_line(error)}") from error
+        self._inputs = _specs(self._session.get_inputs())
+        self._outputs = _specs(self._session.get_outputs())
+
+    def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        check_inputs(inputs, self._inputs)
+        names = [spec.name for spec in self._outputs]
+        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+
+    def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
+        """Specs of the file's own inputs or outputs, in alphabetical order."""
+        return self._inputs if kind == "inputs" else self._outputs
+
+
+def _specs(arguments: Any) -> tuple[TensorSpec, ...]:
+    # An open size has a name, or none, in place of a number; no artifact of ours has one.
+    return tuple(
+        TensorSpec(
+            name=one.name,
+            shape=tuple(size if isinstance(size, int) else -1 for size in one.shape),
+            dtype=_DTYPES.get(one.type, one.type),
+        )
+        for one in sorted(arguments, key=lambda one: str(one.name))
+    )
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

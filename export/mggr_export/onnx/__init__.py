@@ -1,0 +1,1 @@
+"""ONNX files: converted, quantised and checked."""

@@ -1,0 +1,102 @@
+"""Explicit int8: pairs of QuantizeLinear and DequantizeLinear before every convolution.
+
+What reads them is TensorRT, which has no calibrators any more: precision stands in the graph.
+Activations have zero-point 0, weights a scale for every output channel, biases stay float.
+Only what convolutions read is quantised, never what they give: flow, residual, warp and clip stay
+float, and so do dense layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from mggr_export.calibration import Arrays, one_by_one
+
+_QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
+
+QUANTISED = ("Conv",)
+"""Dense layers of two angles stay float: they cost nothing, and their rounding is an angle."""
+
+
+def quantise(
+    content: bytes,
+    calibration: Arrays,
+    *,
+    advance: Callable[[int], None] = lambda n: None,
+) -> bytes:
+    """Writes the pairs into a float32 file, by the ranges that calibration shows.
+
+    Args:
+        content: of the float32 file.
+        calibration: [N, ...] of every input by name.
+        advance: called for every calibration example.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        quantize_static(
+            onnx.load_from_string(content),
+            path,
+            _Reader(calibration, advance),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": list(QUANTISED),
+            },
+        )
+        model = onnx.load(path)
+    _leave_others_float(model.graph)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _leave_others_float(graph: onnx.GraphProto) -> None:
+    """Lets whatever is no convolution read what was there before it was quantised.
+
+    ONNX Runtime gives the quantised tensor to everybody who read it, skip connections among
+    them.
+    """
+    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == _QUANTISE}
+    original = {
+        node.output[0]: before[node.input[0]]
+        for node in graph.node
+        if node.op_type == _DEQUANTISE and node.input[0] in before
+    }
+    for node in graph.node:
+        if node.op_type not in (*QUANTISED, _QUANTISE, _DEQUANTISE):
+            for index, name in enumerate(node.input):
+                node.input[index] = original.get(name, name)
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Calibration examples, one after another, as ONNX Runtime asks for them."""
+
+    def __init__(self, calibration: Arrays, advance: Callable[[int], None]) -> None:
+        self._examples: Iterator[dict[str, NDArray[np.float32]]] = one_by_one(calibration)
+        self._advance = advance
+
+    def get_next(self) -> Any:
+        """The next example, or None."""
+        example = next(self._examples, None)
+        if example is not None:
+            self._advance(1)
+        return example

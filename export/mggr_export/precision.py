@@ -1,0 +1,7 @@
+"""What an artifact's convolutions compute in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Precision = Literal["float32", "int8"]

@@ -1,0 +1,277 @@
+"""ONNX: one native warp, explicit quantisation, and gates that refuse anything else."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+from mggr_edge import Bundle, Gaze
+from mggr_edge.bundle import read_bundle_files
+from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.interpreters import onnx as onnx_runtime
+from mggr_edge.interpreters import open_file
+from mggr_edge.progress import no_progress
+from mggr_export.errors import ArtifactError
+from mggr_export.export_run import export_run
+from mggr_export.keras_models import models_of_run
+from mggr_export.onnx import convert
+from mggr_export.onnx.quantise import quantise
+from mggr_export.onnx.structure import check_structure, op_counts
+from mggr_tf.cli import main
+from spoilt import replace_file
+
+
+@pytest.fixture(scope="module")
+def bundle(run, tmp_path_factory):
+    """A float32 bundle in ONNX alone."""
+    return exported(run, tmp_path_factory.mktemp("onnx") / "float", int8=False)
+
+
+@pytest.fixture(scope="module")
+def quantised(run, tmp_path_factory):
+    """An int8 bundle in ONNX alone."""
+    return exported(run, tmp_path_factory.mktemp("onnx") / "int8", int8=True)
+
+
+def exported(run, out, *, int8):
+    options = {"int8": int8, "data": None, "force": False, "formats": ("onnx",), "lean": False}
+    return export_run(run, out, progress=no_progress, say=lambda text: None, **options)
+
+
+def content(bundle, model="redirector"):
+    return (bundle / "models" / f"{model}.onnx").read_bytes()
+
+
+def parity_of(bundle, model="redirector"):
+    (artifact,) = Bundle.open(bundle).contract.models[model]
+    return {p.output: p for p in artifact.parity}
+
+
+def test_the_warp_is_one_native_op(bundle):
+    counts = op_counts(content(bundle))
+    assert counts["GridSample"] == 1
+    assert not [kind for kind in counts if "Gather" in kind]
+    (warp,) = [
+        n for n in onnx.load_from_string(content(bundle)).graph.node if n.op_type == "GridSample"
+    ]
+    said = {a.name: helper.get_attribute_value(a) for a in warp.attribute}
+    assert said == {"mode": b"bicubic", "padding_mode": b"border", "align_corners": 1}
+
+
+def test_float_agrees_with_keras_on_a_real_flow(bundle):
+    assert set(parity_of(bundle)) == {"coarse", "flow", "redirected", "residual"}
+    assert all(p.max_abs <= 1e-4 and p.pairs == 64 for p in parity_of(bundle).values())
+    assert parity_of(bundle, "estimator")["gaze"].max_abs <= 1e-4
+
+
+def test_int8_reads_convolutions_from_symmetric_pairs_and_agrees(quantised):
+    check_structure(content(quantised), precision="int8")
+    counts = op_counts(content(quantised))
+    # Weights and picture of every convolution; several may share a picture.
+    assert counts["Conv"] < counts["DequantizeLinear"] <= 2 * counts["Conv"]
+    assert parity_of(quantised)["redirected"].psnr_db >= 30
+    assert parity_of(quantised)["flow"].mean_abs <= 0.15
+    (artifact,) = Bundle.open(quantised).contract.models["redirector"]
+    assert (artifact.format, artifact.precision) == ("onnx", "int8")
+    assert artifact.build["calibration"]["data"] == "synthetic, seed 3"
+
+
+@pytest.mark.parametrize("kind", ["bundle", "quantised"])
+def test_a_device_redirects_with_it_as_with_tflite(kind, float_bundle, request):
+    patch = np.random.default_rng(1).integers(60, 200, (64, 64, 3), np.uint8)
+    made, wanted = (
+        Bundle.open(path).redirect_eye(patch, side="left", source=Gaze(0, 0), target=Gaze(5, -10))
+        for path in (request.getfixturevalue(kind), float_bundle[0])
+    )
+    difference = np.abs(made.astype(int) - wanted)
+    assert difference.mean() < (0.01 if kind == "bundle" else 4)
+    assert np.abs(made.astype(int) - patch).mean() > 1
+
+
+def test_two_formats_in_one_bundle_are_both_verified(run, bundle, float_bundle, eyes, tmp_path):
+    from mggr_export import export_run as exporting
+
+    def stored(model, file_format, *calibration, **options):
+        name = "estimator" if model.output_names == ["gaze"] else "redirector"
+        home = bundle if file_format == "onnx" else float_bundle[0]
+        return (home / "models" / f"{name}.{file_format}").read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "convert_float32", stored)
+        args = ["export", str(run.path), "--data", str(eyes), "--formats", "tflite,onnx"]
+        done = CliRunner().invoke(main, [*args, "--out", str(tmp_path / "both")])
+    assert done.exit_code == 0, done.output
+    formats = Bundle.open(tmp_path / "both").contract.models["redirector"]
+    assert [one.format for one in formats] == ["tflite", "onnx"]
+    args = ["verify", str(tmp_path / "both"), "--data", str(eyes), "--pairs", "4"]
+    verified = CliRunner().invoke(main, args)
+    assert verified.exit_code == 0, verified.output
+    for file in ("redirector.tflite", "redirector.onnx", "estimator.tflite", "estimator.onnx"):
+        assert file in verified.stdout
+
+
+def test_an_unknown_format_is_named(run, tmp_path):
+    done = CliRunner().invoke(main, ["export", str(run.path), "--formats", "onnx,pickle"])
+    assert done.exit_code == 2
+    assert "no format pickle; there are: tflite, onnx" in done.output
+
+
+def swapped_axes(flow):
+    return flow[..., ::-1]
+
+
+def wrong_sign(flow):
+    return -flow
+
+
+@pytest.mark.parametrize("turned", [swapped_axes, wrong_sign])
+def test_a_wrong_warp_is_found(run, bundle, eyes, tmp_path, monkeypatch, turned):
+    right = convert.marked_warp
+    monkeypatch.setattr(convert, "marked_warp", lambda i, flow, how: right(i, turned(flow), how))
+    broken = convert.convert_float32(models_of_run(run)["redirector"])
+    assert op_counts(broken)["GridSample"] == 1
+    copied = shutil.copytree(bundle, tmp_path / "bundle")
+    replace_file(copied, "models/redirector.onnx", broken)
+    done = CliRunner().invoke(main, ["verify", str(copied), "--data", str(eyes), "--pairs", "8"])
+    assert done.exit_code == 1, done.output
+    assert "redirector.onnx: coarse differs" in done.stderr
+
+
+def edited(made, edit):
+    model = onnx.load_from_string(made)
+    edit(model)
+    return model.SerializeToString()
+
+
+def quantise_the_flow(model):
+    warp = next(n for n in model.graph.node if n.op_type == "GridSample")
+    scale = numpy_helper.from_array(np.float32(0.01), "s")
+    zero = numpy_helper.from_array(np.int8(0), "z")
+    model.graph.initializer.extend([scale, zero])
+    where = list(model.graph.node).index(warp)
+    pair = [
+        helper.make_node("QuantizeLinear", [warp.input[1], "s", "z"], ["q"], "rounding"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["dq"], "back"),
+    ]
+    warp.input[1] = "dq"
+    for offset, node in enumerate(pair):
+        model.graph.node.insert(where + offset, node)
+
+
+def open_the_batch(model):
+    for tensor in (*model.graph.input, *model.graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def shift_a_zero_point(model):
+    node = next(n for n in model.graph.node if n.op_type == "QuantizeLinear")
+    shifted = numpy_helper.from_array(np.int8(3), "shifted")
+    model.graph.initializer.append(shifted)
+    for reader in model.graph.node:
+        if reader.input[0] in (node.input[0], node.output[0]) and len(reader.input) == 3:
+            reader.input[2] = "shifted"
+
+
+def compute_one_in_float(model):
+    convolution = next(n for n in model.graph.node if n.op_type == "Conv")
+    maker = next(n for n in model.graph.node if convolution.input[0] in n.output)
+    before = next(n for n in model.graph.node if maker.input[0] in n.output)
+    convolution.input[0] = before.input[0]
+
+
+def add_a_gather(model):
+    picked = numpy_helper.from_array(np.int64([0]), "picked")
+    model.graph.initializer.append(picked)
+    output = model.graph.output[0]
+    maker = next(n for n in model.graph.node if output.name in n.output)
+    maker.output[list(maker.output).index(output.name)] = "before"
+    model.graph.node.append(helper.make_node("Gather", ["before", "picked"], [output.name], "pick"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit", "says"),
+    [
+        ("bundle", quantise_the_flow, "QuantizeLinear rounding in a float32 file"),
+        ("quantised", quantise_the_flow, "reads what back quantised; only convolutions may"),
+        ("bundle", open_the_batch, "has an open size"),
+        ("quantised", shift_a_zero_point, "zero-point 3 of int8; TensorRT takes int8 around 0"),
+        ("quantised", compute_one_in_float, "reads its picture in float32"),
+        ("bundle", add_a_gather, "op Gather pick must not be there: the warp must be a GridSample"),
+    ],
+)
+def test_structures_that_tensorrt_or_the_eye_would_suffer_from_are_refused(
+    kind, edit, says, request
+):
+    made = content(request.getfixturevalue(kind))
+    precision = "int8" if kind == "quantised" else "float32"
+    check_structure(made, precision=precision)
+    with pytest.raises(ArtifactError, match=says):
+        check_structure(edited(made, edit), precision=precision)
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_truncated_files_are_refused_by_gate_and_runtime(bundle, share):
+    made = content(bundle)
+    cut = made[: int(len(made) * share)]
+    with pytest.raises(ArtifactError, match="no valid ONNX model"):
+        check_structure(cut, precision="float32")
+    with pytest.raises(BundleError, match="not an ONNX model that can be loaded"):
+        open_file(cut, "onnx")
+
+
+def test_the_runner_checks_what_it_is_fed(bundle):
+    runner = open_file(content(bundle, "estimator"), "onnx")
+    sound = {"eye": np.zeros((1, 64, 64, 3), np.float32), "head_pose": np.zeros((1, 2), np.float32)}
+    assert runner(sound)["gaze"].shape == (1, 2)
+    with pytest.raises(ValueError, match=r"expected inputs \['eye', 'head_pose'\], got \['eye'\]"):
+        runner({"eye": sound["eye"]})
+    with pytest.raises(ValueError, match=r"input head_pose: expected \(1, 2\) float32"):
+        runner({**sound, "head_pose": sound["head_pose"].astype(np.float64)})
+
+
+def test_without_a_runtime_the_message_names_the_extra(bundle, monkeypatch):
+    monkeypatch.setattr(onnx_runtime, "is_available", lambda: False)
+    with pytest.raises(
+        MissingPackageError, match=r"ONNX Runtime is not installed.*mggr-tf\[onnx\]"
+    ):
+        Bundle.open(bundle).model("redirector")
+
+
+def test_skips_stay_unrounded_beside_quantised_convolutions():
+    """Conv -> skip around a second Conv -> Add: only what the convolutions read is rounded."""
+    weights = np.random.default_rng(0).normal(0, 0.4, (2, 3, 3, 1, 1)).astype(np.float32)
+    shape = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "a"], ["first"], "first"),
+            helper.make_node("Conv", ["first", "b"], ["second"], "second"),
+            helper.make_node("Add", ["first", "second"], ["y"], "skip"),
+        ],
+        "skip",
+        [shape("x", TensorProto.FLOAT, [1, 3, 4, 4])],
+        [shape("y", TensorProto.FLOAT, [1, 3, 4, 4])],
+        [numpy_helper.from_array(w, name) for w, name in zip(weights, "ab", strict=True)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    pictures = np.random.default_rng(1).uniform(-1, 1, (8, 3, 4, 4)).astype(np.float32)
+    made = quantise(model.SerializeToString(), {"x": pictures})
+    nodes = {node.name: node for node in onnx.load_from_string(made).graph.node}
+    assert "first" in nodes["skip"].input
+    assert nodes["second"].input[0] != "first"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--int8"]])
+def test_two_processes_write_the_same_bytes(run, eyes, tmp_path, options):
+    made = []
+    for name in ("a", "b"):
+        command = [sys.executable, "-m", "mggr_tf", "export", str(run.path), "--data", str(eyes)]
+        command += ["--formats", "tflite,onnx", "--out", str(tmp_path / name), *options]
+        subprocess.run(command, check=True, capture_output=True)
+        made.append(read_bundle_files(tmp_path / name))
+    assert made[0] == made[1]
