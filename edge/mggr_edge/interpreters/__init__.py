@@ -1,6 +1,6 @@
 """The seam between a model file and whatever runs it on this machine."""
 
-from mggr_edge.interpreters.opening import open_file, runnable
+from mggr_edge.interpreters.opening import import_runtime, open_file, runnable, runtimes
 from mggr_edge.interpreters.runner import FileRunner, Runner, check_fits
 from mggr_edge.interpreters.tflite import TFLiteRunner, available_interpreters
 
@@ -10,6 +10,8 @@ __all__ = [
     "TFLiteRunner",
     "available_interpreters",
     "check_fits",
+    "import_runtime",
     "open_file",
     "runnable",
+    "runtimes",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module, util
+from importlib import import_module, metadata, util
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from mggr_edge.interpreters.runner import Kind, check_inputs
 WHAT = "ONNX Runtime"
 
 _PACKAGE = "onnxruntime"
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 
 _ERRORS_ONLY = 3
 _DTYPES = {
@@ -27,9 +28,27 @@ _DTYPES = {
 }
 
 
-def is_available() -> bool:
-    """Whether ONNX Runtime is installed; does not import it."""
-    return util.find_spec(_PACKAGE) is not None
+def available_runtimes() -> dict[str, str]:
+    """ONNX Runtime, if it is installed: distribution name -> version; does not import it."""
+    if util.find_spec(_PACKAGE) is None:
+        return {}
+    for name in _DISTRIBUTIONS:
+        try:
+            return {name: metadata.version(name)}
+        except metadata.PackageNotFoundError:
+            continue
+    return {_PACKAGE: "of unknown version"}
+
+
+def runtime_module() -> Any:
+    """ONNX Runtime itself.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    if not available_runtimes():
+        raise MissingPackageError(WHAT, "onnx")
+    return import_module(_PACKAGE)
 
 
 class OnnxRunner:
@@ -45,9 +64,7 @@ class OnnxRunner:
     """
 
     def __init__(self, content: bytes, *, num_threads: int = 1) -> None:
-        if not is_available():
-            raise MissingPackageError(WHAT, "onnx")
-        runtime = import_module(_PACKAGE)
+        runtime = runtime_module()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads
         options.inter_op_num_threads = 1

@@ -10,25 +10,47 @@ from mggr_edge.interpreters import onnx, tflite
 from mggr_edge.interpreters.runner import FileRunner
 
 
-def open_file(content: bytes, file_format: Format, *, num_threads: int = 1) -> FileRunner:
-    """Loads a model file into the runtime of its format.
+def open_file(
+    content: bytes, file_format: Format, *, num_threads: int = 1, runtime: str | None = None
+) -> FileRunner:
+    """Loads a model file into a runtime of its format.
 
     Args:
         content: the file's bytes.
         file_format: as the contract says.
         num_threads: of the runtime.
+        runtime: one of `runtimes(file_format)`; None takes the best.
 
     Raises:
-        MissingPackageError: the runtime is not installed.
+        MissingPackageError: no runtime is installed.
         BundleError: the bytes are no model of that format, or the format cannot be run.
     """
     match file_format:
         case "tflite":
-            return tflite.TFLiteRunner(content, num_threads=num_threads)
+            return tflite.TFLiteRunner(content, num_threads=num_threads, interpreter=runtime)
         case "onnx":
             return onnx.OnnxRunner(content, num_threads=num_threads)
         case _:
             raise BundleError(f"{file_format} is no format that can be run")
+
+
+def runtimes(file_format: Format) -> dict[str, str]:
+    """What can run files of a format here, best first: distribution name -> version."""
+    match file_format:
+        case "tflite":
+            return tflite.available_interpreters()
+        case "onnx":
+            return onnx.available_runtimes()
+        case _:
+            return {}
+
+
+def import_runtime(file_format: Format, runtime: str) -> None:
+    """Loads a runtime's code, and no model."""
+    if file_format == "tflite":
+        tflite.interpreter_class(runtime)
+    elif file_format == "onnx":
+        onnx.runtime_module()
 
 
 def runnable(formats: Sequence[Artifact]) -> Artifact:
@@ -37,9 +59,8 @@ def runnable(formats: Sequence[Artifact]) -> Artifact:
     Raises:
         MissingPackageError: it can run none of them.
     """
-    here = {"tflite": bool(tflite.available_interpreters()), "onnx": onnx.is_available()}
     for artifact in formats:
-        if here.get(artifact.format, False):
+        if runtimes(artifact.format):
             return artifact
     if any(artifact.format == "tflite" for artifact in formats):
         raise MissingPackageError(tflite.WHAT, "edge")

@@ -45,16 +45,19 @@ class TFLiteRunner:
         content: the file's bytes.
         num_threads: threads of the interpreter; one, because two eyes of one
             frame are better run side by side than each on all cores.
+        interpreter: one of `available_interpreters`; None takes the best.
 
     Raises:
         MissingPackageError: no interpreter is installed.
         BundleError: the bytes are no model that this interpreter can load.
     """
 
-    def __init__(self, content: bytes, *, num_threads: int = 1) -> None:
-        interpreter_class = _interpreter_class()
+    def __init__(
+        self, content: bytes, *, num_threads: int = 1, interpreter: str | None = None
+    ) -> None:
+        of_runtime = interpreter_class(interpreter)
         try:
-            self._interpreter = interpreter_class(model_content=content, num_threads=num_threads)
+            self._interpreter = of_runtime(model_content=content, num_threads=num_threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"not a TFLite model that can be loaded: {error}") from error
@@ -101,9 +104,14 @@ def _spec(name: str, details: dict[str, Any]) -> TensorSpec:
     )
 
 
-def _interpreter_class() -> Any:
+def interpreter_class(name: str | None = None) -> Any:
+    """The class `Interpreter` of an installed distribution; None takes the best.
+
+    Raises:
+        MissingPackageError: none is installed, or not that one.
+    """
     installed = available_interpreters()
-    if not installed:
-        raise MissingPackageError(WHAT, "edge")
-    module = importlib.import_module(_INTERPRETERS[next(iter(installed))])
+    if not installed or (name is not None and name not in installed):
+        raise MissingPackageError(WHAT if name is None else name, "edge")
+    module = importlib.import_module(_INTERPRETERS[name or next(iter(installed))])
     return module.Interpreter

@@ -1,0 +1,1 @@
+"""How fast a bundle's models run here, on every runtime that is installed."""
