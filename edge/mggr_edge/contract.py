@@ -92,6 +92,24 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class GazeShown:
+    """How far from its target the gaze in redirected pictures is, as the run's estimator sees it.
+
+    Attributes:
+        error_deg: mean angle in the artifact's pictures.
+        keras_error_deg: the same in those of its Keras source.
+    """
+
+    error_deg: float
+    keras_error_deg: float
+
+    @property
+    def extra_deg(self) -> float:
+        """What the conversion costs; negative where it happens to gain."""
+        return self.error_deg - self.keras_error_deg
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One file of the bundle that can be run (or, for `keras-weights`, rebuilt).
 
@@ -105,6 +123,7 @@ class Artifact:
         build: how it was made.
         parity: what each output was found to differ by from Keras; empty where there
             is no Keras model, as of the landmark models.
+        gaze: of a redirector, where its pictures look.
     """
 
     file: str
@@ -116,6 +135,7 @@ class Artifact:
     licence: str = "Apache-2.0"
     build: dict[str, Any] = field(default_factory=dict)
     parity: tuple[Parity, ...] = ()
+    gaze: GazeShown | None = None
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _travelling(path: str, one: Travelling, *, licence: str) -> Artifact:
     artifact = _artifact(
         path, file.content, precision=file.precision, licence=licence, file_format=file.format
     )
-    return replace(artifact, build=one.build, parity=one.proof.parity)
+    return replace(artifact, build=one.build, parity=one.proof.parity, gaze=one.proof.gaze)
 
 
 def _artifact(

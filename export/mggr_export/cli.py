@@ -61,7 +61,7 @@ def export(
 
     Without --out the bundle is RUN/bundle-float or RUN/bundle-int8 (of `default`:
     in the working folder), with a number behind it where that is taken. Every
-    model is compared with Keras on 64 pairs of eyes, through the device's own
+    model is compared with Keras on 256 pairs of eyes, through the device's own
     code; the table is printed and travels in the bundle. A model that differs by
     more than its limit is not exported.
 
@@ -98,7 +98,7 @@ def export(
 @click.option(
     "--data", default="synthetic", show_default=True, help="A folder of patches, or `synthetic`."
 )
-@click.option("--pairs", default=64, show_default=True, type=click.IntRange(min=1))
+@click.option("--pairs", default=256, show_default=True, type=click.IntRange(min=1))
 def verify(bundle: str, data: str, pairs: int) -> None:
     """Check a bundle's files, and compare its models with Keras once more.
 

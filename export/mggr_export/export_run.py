@@ -12,7 +12,7 @@ from tensorflow import keras
 
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.bundle import CONTRACT_FILE
-from mggr_edge.contract import RunnableFormat
+from mggr_edge.contract import Conventions, RunnableFormat
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import Progress
 from mggr_export.bundle import Travelling, bundle_files, write_files
@@ -23,14 +23,15 @@ from mggr_export.export_data import samples_for_export
 from mggr_export.keras_models import models_of_run
 from mggr_export.proof import Converted, faults_of, file_name, proofs_text, prove
 from mggr_export.quiet import quiet_converter
+from mggr_export.sight import Sight
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.training.default_run import packaged_run
 from mggr_tf.training.run_folder import RunFolder, free_name
 
 Say = Callable[[str], None]
 
-CALIBRATION_PAIRS = 256
-PARITY_PAIRS = 64
+CALIBRATION_PAIRS = 320
+PARITY_PAIRS = 256
 
 _SEED = 64
 _PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
@@ -116,7 +117,7 @@ def _proven_files(
     say: Say,
 ) -> dict[str, bytes]:
     models = models_of_run(run)
-    eyes = _eyes(samples, run, calibrate=int8)
+    eyes = _eyes(samples, models["estimator"], run.config.conventions, calibrate=int8)
     exported = {
         name: [
             _Exporter(name, model, file_format, eyes, progress, say).export(int8=int8)
@@ -143,6 +144,7 @@ class _Eyes:
     source: str
     calibration: ModelInputs | None
     compared: ModelInputs
+    sight: Sight
 
 
 @dataclass(frozen=True)
@@ -185,18 +187,23 @@ class _Exporter:
                 self.model,
                 self.eyes.compared[self.name],
                 data=self.eyes.source,
+                sight=self.eyes.sight if self.name == "redirector" else None,
                 advance=advance,
             )
         return Travelling(converted, proof, build)
 
 
-def _eyes(samples: EyeSamples, run: RunFolder, *, calibrate: bool) -> _Eyes:
+def _eyes(
+    samples: EyeSamples, estimator: keras.Model, conventions: Conventions, *, calibrate: bool
+) -> _Eyes:
     pairs = balanced_pairs(samples, PARITY_PAIRS + CALIBRATION_PAIRS * calibrate, seed=_SEED)
-    first, rest = (
-        inputs_of_pairs(samples, some, run.config.conventions)
-        for some in np.split(pairs, [PARITY_PAIRS])
+    compared, rest = np.split(pairs, [PARITY_PAIRS])
+    return _Eyes(
+        samples.source,
+        inputs_of_pairs(samples, rest, conventions) if calibrate else None,
+        inputs_of_pairs(samples, compared, conventions),
+        Sight.of_pairs(estimator, samples, compared, conventions),
     )
-    return _Eyes(samples.source, rest if calibrate else None, first)
 
 
 def _check_complete(run: RunFolder) -> None:

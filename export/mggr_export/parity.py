@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Parity
+from mggr_edge.contract import GazeShown, Parity
 from mggr_edge.interpreters import Runner
 from mggr_export.calibration import Arrays, one_by_one
 
@@ -72,36 +72,34 @@ LIMITS: dict[str, dict[str, Limit]] = {
 """Precision -> output -> limit. An output that is not listed is an error."""
 
 
-def measure(
-    runner: Runner,
-    keras_outputs: Arrays,
-    inputs: Arrays,
-    *,
-    data: str,
-    advance: Callable[[int], None] = lambda n: None,
-) -> tuple[Parity, ...]:
-    """Runs an artifact on every input and compares each output.
+MAX_EXTRA_GAZE_DEG = {"float32": 0.01, "int8": 0.15}
+"""Precision -> by how much further from its target a redirected gaze may be, on average."""
 
-    Args:
-        runner: the artifact.
-        keras_outputs: [N, ...] of every output, what is right.
-        inputs: [N, ...] of every input.
-        data: what the inputs are, for the record.
-        advance: called for every input.
 
-    Raises:
-        ValueError: the artifact's outputs are not Keras' outputs.
+def run_each(
+    runner: Runner, inputs: Arrays, *, advance: Callable[[int], None] = lambda n: None
+) -> Arrays:
+    """Runs an artifact on inputs [N, ...] one by one, as a device does.
+
+    Returns:
+        [N, ...] of every output.
     """
     parts = []
     for example in one_by_one(inputs):
         parts.append(runner(example))
         advance(1)
-    if set(parts[0]) != set(keras_outputs):
-        raise ValueError(f"outputs {sorted(parts[0])}, Keras has {sorted(keras_outputs)}")
-    return tuple(
-        compare(name, np.concatenate([part[name] for part in parts]), right, data=data)
-        for name, right in sorted(keras_outputs.items())
-    )
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def compare_each(made: Arrays, right: Arrays, *, data: str) -> tuple[Parity, ...]:
+    """Compares every output with that of Keras, [N, ...] each.
+
+    Raises:
+        ValueError: they are not the same outputs.
+    """
+    if set(made) != set(right):
+        raise ValueError(f"outputs {sorted(made)}, Keras has {sorted(right)}")
+    return tuple(compare(name, made[name], right[name], data=data) for name in sorted(right))
 
 
 def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
@@ -128,6 +126,15 @@ def misses(precision: str, parities: Iterable[Parity]) -> list[str]:
         for p in parities
         if limits[p.output].misses(p)
     ]
+
+
+def gaze_misses(precision: str, gaze: GazeShown | None) -> list[str]:
+    """What a redirector's pictures lose in aim beyond its limit, as a sentence."""
+    limit = MAX_EXTRA_GAZE_DEG[precision]
+    # "not <=" rather than ">": NaN is a miss.
+    if gaze is None or gaze.extra_deg <= limit:
+        return []
+    return [f"the redirected gaze is {gaze.extra_deg:.3g} degrees further off (limit: {limit:g})"]
 
 
 def parity_text(models: Mapping[str, tuple[str, Iterable[Parity]]]) -> str:

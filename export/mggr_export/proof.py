@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from tensorflow import keras
 
-from mggr_edge.contract import Parity, RunnableFormat
+from mggr_edge.contract import GazeShown, Parity, RunnableFormat
 from mggr_edge.errors import BundleError
 from mggr_edge.interpreters import FileRunner, open_file
 from mggr_edge.interpreters.runner import Kind
 from mggr_export.calibration import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.keras_models import outputs_of
-from mggr_export.parity import measure, misses, parity_text
+from mggr_export.parity import compare_each, gaze_misses, misses, parity_text, run_each
 from mggr_export.precision import Precision
+from mggr_export.sight import WIDE_DEG, Sight
+
+_FEWEST_WIDE = 0.25
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,16 @@ class Proof:
         faults: what breaks a limit or a rule, one sentence each; empty when all is well.
         median_flow_px: where there is a flow, its median length in Keras; below a
             pixel the warp has hardly been put to the test.
+        gaze: of a redirector, where its pictures look.
+        wide_share: part of its pairs whose target is far away.
     """
 
     precision: Precision
     parity: tuple[Parity, ...]
     faults: tuple[str, ...]
-    median_flow_px: float | None
+    median_flow_px: float | None = None
+    gaze: GazeShown | None = None
+    wide_share: float | None = None
 
 
 def prove(
@@ -57,6 +64,7 @@ def prove(
     inputs: Arrays,
     *,
     data: str,
+    sight: Sight | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Proof:
     """Holds a file against its Keras model and against the rules of its precision.
@@ -66,6 +74,7 @@ def prove(
         model: what is right.
         inputs: [N, ...] of every input.
         data: what the inputs are, for the record.
+        sight: looks at the pictures of a redirector.
         advance: called for every input.
 
     Raises:
@@ -79,11 +88,20 @@ def prove(
     right = outputs_of(model, inputs)
     runner = open_file(converted.content, converted.format)
     _check_names(runner, inputs, right)
-    parity = measure(runner, right, inputs, data=data, advance=advance)
+    made = run_each(runner, inputs, advance=advance)
+    parity = compare_each(made, right, data=data)
     faults += misses(converted.precision, parity)
+    gaze = None if sight is None else sight.compare(made["redirected"], right["redirected"])
+    faults += gaze_misses(converted.precision, gaze)
     flow = right.get("flow")
-    median = None if flow is None else float(np.median(np.linalg.norm(flow, axis=-1)))
-    return Proof(converted.precision, parity, tuple(faults), median)
+    return Proof(
+        converted.precision,
+        parity,
+        tuple(faults),
+        median_flow_px=None if flow is None else float(np.median(np.linalg.norm(flow, axis=-1))),
+        gaze=gaze,
+        wide_share=None if sight is None else sight.wide_share,
+    )
 
 
 def proofs_text(proofs: Mapping[str, Proof]) -> str:
@@ -93,10 +111,26 @@ def proofs_text(proofs: Mapping[str, Proof]) -> str:
         proofs: by the files' names.
     """
     lines = [parity_text({name: (p.precision, p.parity) for name, p in proofs.items()})]
-    for flow in sorted({p.median_flow_px for p in proofs.values() if p.median_flow_px is not None}):
-        caution = "" if flow >= 1 else "; under a pixel, this says little about the warp"
-        lines.append(f"median flow {flow:.2f} px{caution}")
+    lines += [
+        f"{name}: redirected gazes are {proof.gaze.error_deg:.2f} degrees off "
+        f"({proof.gaze.extra_deg:+.3f} against Keras), as the run's estimator sees them"
+        for name, proof in proofs.items()
+        if proof.gaze is not None
+    ]
+    lines += dict.fromkeys(_hardness(proof) for proof in proofs.values() if proof.median_flow_px)
     return "\n".join(lines)
+
+
+def _hardness(proof: Proof) -> str:
+    """How much the pairs asked for."""
+    flow, wide = proof.median_flow_px or 0.0, proof.wide_share
+    said = f"median flow {flow:.2f} px"
+    if flow < 1:
+        said += "; under a pixel, this says little about the warp"
+    if wide is not None:
+        said += f"; {wide:.0%} of the targets are beyond {WIDE_DEG:g} degrees"
+        said += "" if wide >= _FEWEST_WIDE else ", which are few"
+    return said
 
 
 def faults_of(proofs: Mapping[str, Proof]) -> str:

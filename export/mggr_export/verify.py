@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from tensorflow import keras
+
 from mggr_edge.bundle import Bundle, read_bundle_files
-from mggr_edge.contract import Contract
+from mggr_edge.contract import Contract, Conventions
 from mggr_edge.default_bundle import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.errors import BundleError
 from mggr_edge.interpreters import check_fits, open_file
@@ -16,6 +20,7 @@ from mggr_export.export_data import draw_people
 from mggr_export.keras_models import config_of, models_of_bundle, models_of_run
 from mggr_export.proof import Converted, Proof, file_name, prove
 from mggr_export.quiet import quiet_converter
+from mggr_export.sight import Sight
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.training.default_run import open_run
@@ -62,10 +67,16 @@ def verify_bundle(
         total = pairs * sum(len(formats) for formats in converted.values())
         chosen = balanced_pairs(samples, pairs, seed=_SEED)
         inputs = inputs_of_pairs(samples, chosen, contract.conventions)
+        sights = {"redirector": _sight(models, samples, chosen, contract.conventions)}
         with progress("comparing with Keras", total) as advance:
             return {
                 file_name(name, one): prove(
-                    one, model, inputs[name], data=samples.source, advance=advance
+                    one,
+                    model,
+                    inputs[name],
+                    data=samples.source,
+                    sight=sights.get(name),
+                    advance=advance,
                 )
                 for name, model in models.items()
                 for one in converted[name]
@@ -81,6 +92,16 @@ def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> lis
     if not comparable:
         raise BundleError(f"the bundle has a reference for {name}, and no model to compare with it")
     return comparable
+
+
+def _sight(
+    models: Mapping[str, keras.Model],
+    samples: EyeSamples,
+    pairs: NDArray[np.int64],
+    conventions: Conventions,
+) -> Sight | None:
+    estimator = models.get("estimator")
+    return None if estimator is None else Sight.of_pairs(estimator, samples, pairs, conventions)
 
 
 def _samples(

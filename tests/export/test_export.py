@@ -10,7 +10,7 @@ import tensorflow as tf
 from mggr_edge import Bundle, Gaze
 from mggr_edge.bundle import read_bundle_files
 from mggr_export.errors import ArtifactError
-from mggr_export.export_run import CALIBRATION_PAIRS
+from mggr_export.export_run import CALIBRATION_PAIRS, PARITY_PAIRS
 from mggr_export.freeze import freeze
 from mggr_export.keras_models import models_of_run
 from mggr_export.tflite import convert
@@ -64,7 +64,7 @@ def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
 def test_float_agrees_with_keras_on_a_real_flow(float_bundle):
     path, said = float_bundle
     parity = parity_of(path)
-    assert all(p.max_abs <= 1e-4 and p.pairs == 64 for p in parity.values())
+    assert all(p.max_abs <= 1e-4 and p.pairs == PARITY_PAIRS == 256 for p in parity.values())
     assert parity_of(path, "estimator")["gaze"].max_abs <= 1e-4
     assert float(re.search(r"median flow ([\d.]+) px", said)[1]) >= 1
 
@@ -96,7 +96,7 @@ def test_int8_agrees_with_keras_and_says_how_it_was_calibrated(int8_bundle):
     contract = Bundle.open(path).contract
     assert contract.models["redirector"][0].precision == "int8"
     calibration = contract.models["redirector"][0].build["calibration"]
-    assert calibration["pairs"] == CALIBRATION_PAIRS >= 200
+    assert calibration["pairs"] == CALIBRATION_PAIRS >= 300
     assert calibration["data"] == "synthetic, seed 3"
 
 

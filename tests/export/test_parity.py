@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from mggr_export.parity import LIMITS, Limit, compare, measure, misses, parity_text
+from mggr_edge.contract import GazeShown
+from mggr_export.parity import (
+    LIMITS,
+    MAX_EXTRA_GAZE_DEG,
+    Limit,
+    compare,
+    compare_each,
+    gaze_misses,
+    misses,
+    parity_text,
+    run_each,
+)
 
 RIGHT = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 2, 2, 3)
 
@@ -59,7 +70,7 @@ def test_each_input_runs_alone_and_the_table_shows_what_broke():
         return {"redirected": inputs["eye"], "flow": inputs["eye"] + 1}
 
     right = {"redirected": RIGHT, "flow": RIGHT}
-    parity = measure(runner, right, {"eye": RIGHT}, data="noise")
+    parity = compare_each(run_each(runner, {"eye": RIGHT}), right, data="noise")
     assert seen == [(1, 2, 2, 3)] * 2
     assert [p.output for p in parity] == ["flow", "redirected"]
     table = parity_text({"redirector": ("float32", parity)})
@@ -69,4 +80,14 @@ def test_each_input_runs_alone_and_the_table_shows_what_broke():
 
 def test_other_outputs_than_keras_are_a_fault_of_ours():
     with pytest.raises(ValueError, match="Keras has"):
-        measure(lambda inputs: {"coarse": RIGHT}, {"flow": RIGHT}, {"eye": RIGHT}, data="noise")
+        compare_each({"coarse": RIGHT}, {"flow": RIGHT}, data="noise")
+
+
+@pytest.mark.parametrize(
+    ("extra", "missed"), [(0.1, []), (0.2, ["0.2 degrees further off (limit: 0.15)"]), (-3, [])]
+)
+def test_what_conversion_costs_in_aim_is_limited(extra, missed):
+    told = gaze_misses("int8", GazeShown(error_deg=5 + extra, keras_error_deg=5))
+    assert told == [f"the redirected gaze is {one}" for one in missed]
+    assert set(MAX_EXTRA_GAZE_DEG) == set(LIMITS)
+    assert gaze_misses("int8", GazeShown(error_deg=float("nan"), keras_error_deg=5))
