@@ -10,7 +10,7 @@ import click
 
 from mggr_edge.cli_errors import echo_error
 from mggr_edge.contract import RunnableFormat
-from mggr_edge.errors import MissingPackageError
+from mggr_edge.errors import MissingPackageError, UsageError
 from mggr_tf.cli.options import check_is_free, force_option, say
 
 _NOT_EQUAL = 1
@@ -28,6 +28,7 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Ru
 @click.argument("run", required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Bundle; default inside the run.")
 @click.option("--int8", is_flag=True, help="Quantise the convolutions; the warp stays float.")
+@click.option("--fp16", is_flag=True, help="Weights in half precision; the warp stays float32.")
 @click.option(
     "--data",
     help="Eyes to calibrate and compare with, a folder of patches or `synthetic`; "
@@ -45,6 +46,7 @@ def export(
     run: str | None,
     out: Path | None,
     int8: bool,
+    fp16: bool,
     data: str | None,
     formats: tuple[RunnableFormat, ...],
     force: bool,
@@ -59,8 +61,8 @@ def export(
       mggr-tf export runs/real --int8 --data patches/ --out bundles/real
       mggr-tf export --int8 --formats tflite,onnx
 
-    Without --out the bundle is RUN/bundle-float or RUN/bundle-int8 (of `default`:
-    in the working folder), with a number behind it where that is taken. Every
+    Without --out the bundle is RUN/bundle-float, -fp16 or -int8 (of `default`: in
+    the working folder), with a number behind it where that is taken. Every
     model is compared with Keras on 256 pairs of eyes, through the device's own
     code; the table is printed and travels in the bundle. A model that differs by
     more than its limit is not exported.
@@ -68,6 +70,8 @@ def export(
     In ONNX the warp is one native GridSample, and --int8 writes explicit pairs of
     QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT takes them.
     """
+    if int8 and fp16:
+        raise UsageError("--int8 and --fp16 exclude each other")
     if out is not None:
         check_is_free(out, force=force)
     _need_tensorflow()
@@ -81,7 +85,7 @@ def export(
     bundle = export_run(
         chosen,
         out,
-        int8=int8,
+        precision="int8" if int8 else "float16" if fp16 else "float32",
         data=data,
         formats=formats,
         force=force,

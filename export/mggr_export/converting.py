@@ -40,6 +40,20 @@ def convert_float32(model: keras.Model, file_format: RunnableFormat) -> bytes:
             return to_onnx(model)
 
 
+def convert_float16(model: keras.Model, file_format: RunnableFormat) -> bytes:
+    """Converts a model with its weights in half precision; warp and clip stay float32."""
+    match file_format:
+        case "tflite":
+            from mggr_export.tflite.convert import convert_float16 as to_tflite
+
+            return to_tflite(freeze(model))
+        case "onnx":
+            from mggr_export.onnx.convert import convert_float32 as to_onnx
+            from mggr_export.onnx.halve import halve
+
+            return halve(to_onnx(model))
+
+
 def convert_int8(
     model: keras.Model,
     file_format: RunnableFormat,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tensorflow import keras
@@ -17,10 +17,16 @@ from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import Progress
 from mggr_export.bundle import Travelling, bundle_files, write_files
 from mggr_export.calibration import ModelInputs, balanced_pairs, inputs_of_pairs
-from mggr_export.converting import check_converter, convert_float32, convert_int8
+from mggr_export.converting import (
+    check_converter,
+    convert_float16,
+    convert_float32,
+    convert_int8,
+)
 from mggr_export.errors import ArtifactError
 from mggr_export.export_data import samples_for_export
 from mggr_export.keras_models import models_of_run
+from mggr_export.precision import Precision
 from mggr_export.proof import Converted, faults_of, file_name, proofs_text, prove
 from mggr_export.quiet import quiet_converter
 from mggr_export.sight import Sight
@@ -34,6 +40,7 @@ CALIBRATION_PAIRS = 320
 PARITY_PAIRS = 256
 
 _SEED = 64
+_NAMES = {"float32": "bundle-float", "float16": "bundle-fp16", "int8": "bundle-int8"}
 _PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
 _MAY_STAY_FLOAT = frozenset({"estimator"})
 """Models whose int8 file may miss its limits: they then travel in float32, and it is said."""
@@ -43,7 +50,7 @@ def export_run(
     run: RunFolder,
     out: Path | None,
     *,
-    int8: bool,
+    precision: Precision,
     data: str | None,
     force: bool,
     progress: Progress,
@@ -58,10 +65,10 @@ def export_run(
 
     Args:
         run: whose stages are complete.
-        out: the bundle's folder; None takes `bundle-int8` or `bundle-float` in
-            the run (of the packaged one: in the working folder), with a number behind it
+        out: the bundle's folder; None takes `bundle-int8`, `bundle-fp16` or `bundle-float`
+            in the run (of the packaged one: in the working folder), with a number behind it
             where that is taken.
-        int8: quantise the convolutions.
+        precision: of the convolutions.
         data: eyes for calibration and comparison: `synthetic`, a folder, or None
             for what the run was trained on.
         force: `out` may replace another bundle.
@@ -86,7 +93,7 @@ def export_run(
         check_converter(file_format)
     # Packages are not written to: the default run's bundles go where the user is.
     home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
-    target = out or free_name(home, "bundle-int8" if int8 else "bundle-float")
+    target = out or free_name(home, _NAMES[precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
     with atomic_folder(target, force=force) as folder:
@@ -94,13 +101,13 @@ def export_run(
             data,
             trained_on=run.record.data,
             config=run.config,
-            draw=_PEOPLE_TO_CALIBRATE if int8 else _PEOPLE_TO_COMPARE,
+            draw=_PEOPLE_TO_CALIBRATE if precision == "int8" else _PEOPLE_TO_COMPARE,
             progress=progress,
             say=say,
         )
         with quiet_converter():
             files = _proven_files(
-                run, samples, formats, int8=int8, lean=lean, progress=progress, say=say
+                run, samples, formats, precision=precision, lean=lean, progress=progress, say=say
             )
         write_files(folder, files)
     return target
@@ -111,16 +118,18 @@ def _proven_files(
     samples: EyeSamples,
     formats: Sequence[RunnableFormat],
     *,
-    int8: bool,
+    precision: Precision,
     lean: bool,
     progress: Progress,
     say: Say,
 ) -> dict[str, bytes]:
     models = models_of_run(run)
-    eyes = _eyes(samples, models["estimator"], run.config.conventions, calibrate=int8)
+    eyes = _eyes(
+        samples, models["estimator"], run.config.conventions, calibrate=precision == "int8"
+    )
     exported = {
         name: [
-            _Exporter(name, model, file_format, eyes, progress, say).export(int8=int8)
+            _Exporter(name, model, file_format, eyes, progress, say).export(precision)
             for file_format in formats
         ]
         for name, model in models.items()
@@ -158,19 +167,20 @@ class _Exporter:
     progress: Progress
     say: Say
 
-    def export(self, *, int8: bool) -> Travelling:
-        if not int8:
-            return self._proven(self._float32(), {})
+    def export(self, precision: Precision) -> Travelling:
+        if precision != "int8":
+            return self._proven(self._float(precision), {})
         exported = self._proven(*self._int8())
         if exported.proof.faults and self.name in _MAY_STAY_FLOAT:
             file = file_name(self.name, exported.converted)
             self.say(f"{file} stays float32; in int8 {faults_of({file: exported.proof})}")
-            return self._proven(self._float32(), {})
+            return self._proven(self._float("float32"), {})
         return exported
 
-    def _float32(self) -> Converted:
+    def _float(self, precision: Literal["float32", "float16"]) -> Converted:
+        convert = convert_float16 if precision == "float16" else convert_float32
         with self.progress(f"converting the {self.name} to {self.format}", None):
-            return Converted(convert_float32(self.model, self.format), "float32", self.format)
+            return Converted(convert(self.model, self.format), precision, self.format)
 
     def _int8(self) -> tuple[Converted, dict[str, Any]]:
         assert self.eyes.calibration is not None

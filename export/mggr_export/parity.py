@@ -58,6 +58,14 @@ _EXACT = Limit(max_abs=1e-4)
 LIMITS: dict[str, dict[str, Limit]] = {
     # Measured on real eyes: 5e-6 of pictures, 4e-6 pixels of flow.
     "float32": dict.fromkeys(("flow", "coarse", "residual", "redirected", "gaze"), _EXACT),
+    # Half precision has three digits.
+    "float16": {
+        "flow": Limit(mean_abs=0.02),
+        "coarse": Limit(min_psnr_db=55.0),
+        "residual": Limit(mean_abs=0.002),
+        "redirected": Limit(min_psnr_db=55.0),
+        "gaze": Limit(mean_abs=0.01),
+    },
     # Measured on real eyes: 52 dB, 0.028 pixels of flow on average, 0.003 of residual,
     # 0.022 of gaze; calibrated on real eyes and compared on synthetic ones 49 dB, 0.039,
     # 0.003 and 0.034. A wrong axis or sign costs whole pixels of flow.
@@ -72,7 +80,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
 """Precision -> output -> limit. An output that is not listed is an error."""
 
 
-MAX_EXTRA_GAZE_DEG = {"float32": 0.01, "int8": 0.15}
+MAX_EXTRA_GAZE_DEG = {"float32": 0.01, "float16": 0.02, "int8": 0.15}
 """Precision -> by how much further from its target a redirected gaze may be, on average."""
 
 

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-Precision = Literal["float32", "int8"]
+Precision = Literal["float32", "float16", "int8"]

@@ -87,7 +87,7 @@ def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> lis
     comparable = [
         Converted(files[artifact.file], artifact.precision, artifact.format)
         for artifact in contract.models.get(name, ())
-        if artifact.precision != "float16" and artifact.format != "keras-weights"
+        if artifact.format != "keras-weights"
     ]
     if not comparable:
         raise BundleError(f"the bundle has a reference for {name}, and no model to compare with it")

@@ -58,22 +58,34 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def float_bundle(run):
     """Its float32 bundle, and what was said meanwhile."""
-    return _exported(run, int8=False)
+    return _exported(run, precision="float32")
+
+
+@pytest.fixture(scope="session")
+def fp16_bundle(run):
+    """Its float16 bundle, and what was said meanwhile."""
+    return _exported(run, precision="float16")
 
 
 @pytest.fixture(scope="session")
 def int8_bundle(run):
     """Its int8 bundle, and what was said meanwhile."""
-    return _exported(run, int8=True)
+    return _exported(run, precision="int8")
 
 
-def _exported(run, *, int8):
+def _exported(run, *, precision):
     from mggr_edge.progress import no_progress
     from mggr_export.export_run import export_run
 
     said = []
     path = export_run(
-        run, None, int8=int8, data=None, force=False, progress=no_progress, say=said.append
+        run,
+        None,
+        precision=precision,
+        data=None,
+        force=False,
+        progress=no_progress,
+        say=said.append,
     )
     return path, "\n".join(said)
 

@@ -77,6 +77,16 @@ def test_float_has_builtin_ops_and_a_flattened_gather(float_bundle):
     assert not {"GATHER_ND", "CUSTOM", "DEQUANTIZE", "QUANTIZE"} & set(counts)
 
 
+def test_float16_halves_the_weights_and_agrees(fp16_bundle, float_bundle):
+    path, _ = fp16_bundle
+    assert path.name == "bundle-fp16"
+    check_structure(graph_of(path), precision="float16")
+    assert parity_of(path)["redirected"].psnr_db >= 55
+    assert Bundle.open(path).contract.models["redirector"][0].precision == "float16"
+    with pytest.raises(ArtifactError, match="has weights that are not float16"):
+        check_structure(graph_of(float_bundle[0]), precision="float16")
+
+
 def test_int8_quantises_every_convolution_and_nothing_of_the_warp(int8_bundle):
     graph = graph_of(int8_bundle[0])
     convolutions = [op for op in graph.ops if op.kind in CONVOLUTIONS]
@@ -100,7 +110,7 @@ def test_int8_agrees_with_keras_and_says_how_it_was_calibrated(int8_bundle):
     assert calibration["data"] == "synthetic, seed 3"
 
 
-@pytest.mark.parametrize("kind", ["float_bundle", "int8_bundle"])
+@pytest.mark.parametrize("kind", ["float_bundle", "fp16_bundle", "int8_bundle"])
 def test_a_device_redirects_with_it(kind, request):
     bundle = Bundle.open(request.getfixturevalue(kind)[0])
     patch = np.random.default_rng(1).integers(60, 200, (64, 64, 3), np.uint8)

@@ -29,17 +29,29 @@ from spoilt import replace_file
 @pytest.fixture(scope="module")
 def bundle(run, tmp_path_factory):
     """A float32 bundle in ONNX alone."""
-    return exported(run, tmp_path_factory.mktemp("onnx") / "float", int8=False)
+    return exported(run, tmp_path_factory.mktemp("onnx") / "float", precision="float32")
 
 
 @pytest.fixture(scope="module")
 def quantised(run, tmp_path_factory):
     """An int8 bundle in ONNX alone."""
-    return exported(run, tmp_path_factory.mktemp("onnx") / "int8", int8=True)
+    return exported(run, tmp_path_factory.mktemp("onnx") / "int8", precision="int8")
 
 
-def exported(run, out, *, int8):
-    options = {"int8": int8, "data": None, "force": False, "formats": ("onnx",), "lean": False}
+@pytest.fixture(scope="module")
+def halved(run, tmp_path_factory):
+    """A float16 bundle in ONNX alone."""
+    return exported(run, tmp_path_factory.mktemp("onnx") / "fp16", precision="float16")
+
+
+def exported(run, out, *, precision):
+    options = {
+        "precision": precision,
+        "data": None,
+        "force": False,
+        "formats": ("onnx",),
+        "lean": False,
+    }
     return export_run(run, out, progress=no_progress, say=lambda text: None, **options)
 
 
@@ -81,7 +93,15 @@ def test_int8_reads_convolutions_from_symmetric_pairs_and_agrees(quantised):
     assert artifact.build["calibration"]["data"] == "synthetic, seed 3"
 
 
-@pytest.mark.parametrize("kind", ["bundle", "quantised"])
+def test_float16_halves_all_weights_and_no_coordinate(halved, bundle):
+    check_structure(content(halved), precision="float16")
+    assert parity_of(halved)["redirected"].psnr_db >= 55
+    assert parity_of(halved)["flow"].mean_abs <= 0.02
+    with pytest.raises(ArtifactError, match="has float32 weights, expected float16"):
+        check_structure(content(bundle), precision="float16")
+
+
+@pytest.mark.parametrize("kind", ["bundle", "halved", "quantised"])
 def test_a_device_redirects_with_it_as_with_tflite(kind, float_bundle, request):
     patch = np.random.default_rng(1).integers(60, 200, (64, 64, 3), np.uint8)
     made, wanted = (
@@ -89,7 +109,7 @@ def test_a_device_redirects_with_it_as_with_tflite(kind, float_bundle, request):
         for path in (request.getfixturevalue(kind), float_bundle[0])
     )
     difference = np.abs(made.astype(int) - wanted)
-    assert difference.mean() < (0.01 if kind == "bundle" else 4)
+    assert difference.mean() < {"bundle": 0.01, "halved": 0.5, "quantised": 4}[kind]
     assert np.abs(made.astype(int) - patch).mean() > 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -11,6 +10,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from mggr_export.errors import ArtifactError
+from mggr_export.onnx.graph import CONVOLUTIONS, Graph
 from mggr_export.onnx.grid_sample import OPSET
 from mggr_export.onnx.quantise import QUANTISED
 from mggr_export.precision import Precision
@@ -21,7 +21,7 @@ TENSORRT_OPS = frozenset(
         *("Add", "Mul", "Sub", "Min", "Max", "Clip"),
         *("Relu", "LeakyRelu", "Sigmoid", "Tanh"),
         *("Concat", "Flatten", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze"),
-        *("Transpose", "Unsqueeze", "DepthToSpace", "Resize", "GridSample"),
+        *("Cast", "Transpose", "Unsqueeze", "DepthToSpace", "Resize", "GridSample"),
         *("GlobalAveragePool", "ReduceMean"),
     }
 )
@@ -54,29 +54,16 @@ def check_structure(content: bytes, *, precision: Precision) -> None:
     _ops_are_known(model)
     _sizes_are_fixed(model)
     _resizes_are_plain(model.graph)
-    _quantisation_is(precision, _Graph(model.graph))
+    graph = Graph(model.graph)
+    _quantisation_is(precision, graph)
+    _weights_are(np.dtype("float16" if precision == "float16" else "float32"), graph)
+    _tail_is_float(model)
 
 
 def op_counts(content: bytes) -> dict[str, int]:
     """How often each op occurs, by name."""
     nodes = onnx.load_from_string(content).graph.node
     return dict(sorted(Counter(node.op_type for node in nodes).items()))
-
-
-class _Graph:
-    """Nodes by what they make and read, constants by name."""
-
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.nodes = list(graph.node)
-        self.constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._makers = {name: node for node in self.nodes for name in node.output}
-
-    def maker(self, tensor: str) -> onnx.NodeProto | None:
-        return self._makers.get(tensor)
-
-    def readers(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        made = set(node.output)
-        return (reader for reader in self.nodes if made & set(reader.input))
 
 
 def _checked(content: bytes) -> onnx.ModelProto:
@@ -124,11 +111,35 @@ def _resizes_are_plain(graph: onnx.GraphProto) -> None:
                 raise ArtifactError(f"Resize {node.name} is {mode}, expected one of {_RESIZES}")
 
 
-def _quantisation_is(precision: Precision, graph: _Graph) -> None:
+def _weights_are(dtype: np.dtype, graph: Graph) -> None:
+    """Where weights are stored as numbers at all: quantised ones are their own check's."""
+    for node in graph.nodes:
+        weights = graph.constants.get(node.input[1]) if node.op_type in CONVOLUTIONS else None
+        if weights is not None and numpy_helper.to_array(weights).dtype != dtype:
+            found = numpy_helper.to_array(weights).dtype
+            raise ArtifactError(f"{node.op_type} {node.name} has {found} weights, expected {dtype}")
+
+
+def _tail_is_float(model: onnx.ModelProto) -> None:
+    """The warp and all that follows the last convolutions compute in float32."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    tensors = (*inferred.value_info, *inferred.output)
+    dtypes = {tensor.name: tensor.type.tensor_type.elem_type for tensor in tensors}
+    for node in Graph(model.graph).tail():
+        for name in node.output:
+            if dtypes[name] != onnx.TensorProto.FLOAT:
+                kind = onnx.TensorProto.DataType.Name(dtypes[name])
+                raise ArtifactError(
+                    f"{node.op_type} {node.name} is {kind}; the warp and all that follows the "
+                    "last convolutions must be float"
+                )
+
+
+def _quantisation_is(precision: Precision, graph: Graph) -> None:
     for node in graph.nodes:
         if node.op_type in (_QUANTISE, _DEQUANTISE):
-            if precision == "float32":
-                raise ArtifactError(f"{node.op_type} {node.name} in a float32 file")
+            if precision != "int8":
+                raise ArtifactError(f"{node.op_type} {node.name} in a {precision} file")
             _is_symmetric(node, graph)
             _is_before_convolutions(node, graph)
         elif node.op_type in QUANTISED and precision == "int8":
@@ -138,7 +149,7 @@ def _quantisation_is(precision: Precision, graph: _Graph) -> None:
                     raise ArtifactError(f"{node.op_type} {node.name} reads its {kind} in float32")
 
 
-def _is_symmetric(node: onnx.NodeProto, graph: _Graph) -> None:
+def _is_symmetric(node: onnx.NodeProto, graph: Graph) -> None:
     if len(node.input) < 3 or node.input[2] not in graph.constants:
         raise ArtifactError(f"{node.op_type} {node.name} has no constant zero-point")
     zeros = numpy_helper.to_array(graph.constants[node.input[2]])
@@ -149,7 +160,7 @@ def _is_symmetric(node: onnx.NodeProto, graph: _Graph) -> None:
         )
 
 
-def _is_before_convolutions(node: onnx.NodeProto, graph: _Graph) -> None:
+def _is_before_convolutions(node: onnx.NodeProto, graph: Graph) -> None:
     wanted = (_DEQUANTISE,) if node.op_type == _QUANTISE else QUANTISED
     for reader in graph.readers(node):
         if reader.op_type not in wanted:

@@ -13,6 +13,7 @@ from mggr_edge.default_bundle import DEFAULT, DEFAULT_INT8
 from mggr_edge.errors import BundleError, RunError
 from mggr_edge.progress import progress
 from mggr_export.export_run import export_run
+from mggr_export.precision import Precision
 from mggr_export.quickstart.demo import run_demo, watch_portrait
 from mggr_export.quickstart.names import BUNDLES, RUN
 from mggr_export.quickstart.outcome import Outcome
@@ -23,6 +24,8 @@ from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.training.default_run import open_run
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.stages import Budget, train_stages
+
+_PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 
 Say = Callable[[str], None]
 
@@ -72,10 +75,11 @@ def travel(
     with _timed("training", seconds):
         run = _create_run(folder, config, split, donor)
         _train(run, split, minutes=minutes, say=say)
-    bundles = {}
-    for precision, name in BUNDLES.items():
+    bundles: dict[str, Bundle] = {}
+    for precision in _PRECISIONS:
+        name = BUNDLES[precision]
         with _timed(f"exporting {name}", seconds):
-            bundles[precision] = _export(run, folder / name, int8=precision == "int8", say=say)
+            bundles[precision] = _export(run, folder / name, precision=precision, say=say)
     with _timed("the portrait", seconds):
         say("redirecting the portrait")
         demo = run_demo(
@@ -111,11 +115,17 @@ def _train(run: RunFolder, split: Split, *, minutes: float, say: Say) -> None:
     )
 
 
-def _export(run: RunFolder, out: Path, *, int8: bool, say: Say) -> Bundle:
+def _export(run: RunFolder, out: Path, *, precision: Precision, say: Say) -> Bundle:
     say(f"exporting {out}")
     # Its tables stand in the report; here they would bury everything else.
     export_run(
-        run, out, int8=int8, data=None, force=False, progress=progress, say=lambda text: None
+        run,
+        out,
+        precision=precision,
+        data=None,
+        force=False,
+        progress=progress,
+        say=lambda text: None,
     )
     return Bundle.open(out)
 

@@ -1,4 +1,6 @@
-"""Conversion to TFLite: float32, or int8 by calibration after training.
+"""Conversion to TFLite: float32, float16, or int8 by calibration after training.
+
+In a float16 file the weights are halved and everything computes in float32.
 
 In an int8 file the convolutions and what lies between them compute with 8-bit
 integers (weights per channel). Inputs, outputs and everything behind the last
@@ -23,6 +25,15 @@ from mggr_export.tflite.graph import Graph, read_graph
 def convert_float32(frozen: FrozenModel) -> bytes:
     """Converts without any loss, to builtin ops only."""
     content: bytes = _converter(frozen).convert()
+    return content
+
+
+def convert_float16(frozen: FrozenModel) -> bytes:
+    """Stores weights in half precision; an interpreter widens them when it loads the file."""
+    converter = _converter(frozen)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    content: bytes = converter.convert()
     return content
 
 

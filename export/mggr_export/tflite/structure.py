@@ -10,7 +10,7 @@ from collections import Counter
 
 from mggr_export.errors import ArtifactError
 from mggr_export.precision import Precision
-from mggr_export.tflite.graph import CONVOLUTIONS, Graph
+from mggr_export.tflite.graph import CONVOLUTIONS, Graph, Op
 
 _FORBIDDEN = {
     "GATHER_ND": "slow and large; a flattened GATHER is meant",
@@ -62,11 +62,35 @@ def _float_tail(graph: Graph) -> None:
 
 
 def _convolutions_are(precision: Precision, graph: Graph) -> None:
+    if precision == "float16":
+        _weights_are_halved(graph)
+        return
     for op in graph.ops:
         if op.kind in CONVOLUTIONS:
             for index in op.inputs[:2]:  # picture and weights; biases are int32
                 if graph.tensors[index].dtype != precision:
                     raise ArtifactError(
-                        f"{op.kind} {graph.tensors[op.outputs[0]].name.split(';')[0]} reads "
+                        f"{op.kind} {_name(op, graph)} reads "
                         f"{graph.tensors[index].dtype}, expected {precision}"
                     )
+
+
+def _weights_are_halved(graph: Graph) -> None:
+    """Every weight comes from a float16 constant, and whatever computes is float32."""
+    maker = {index: op for op in graph.ops for index in op.outputs}
+    for op in graph.ops:
+        if op.kind not in CONVOLUTIONS:
+            continue
+        picture, weights = (graph.tensors[index].dtype for index in op.inputs[:2])
+        if (picture, weights) != ("float32", "float32"):
+            raise ArtifactError(
+                f"{op.kind} {_name(op, graph)} computes in {picture} and {weights}, not float32"
+            )
+        widened = maker.get(op.inputs[1])
+        stored = None if widened is None else graph.tensors[widened.inputs[0]]
+        if stored is None or (stored.dtype, stored.constant) != ("float16", True):
+            raise ArtifactError(f"{op.kind} {_name(op, graph)} has weights that are not float16")
+
+
+def _name(op: Op, graph: Graph) -> str:
+    return graph.tensors[op.outputs[0]].name.split(";")[0]

@@ -77,7 +77,7 @@ def lay_out(run: RunFolder, folder: Path, *, say: Say) -> None:
         export_run(
             run,
             folder / name,
-            int8=int8,
+            precision="int8" if int8 else "float32",
             data=None,
             force=False,
             progress=progress,
