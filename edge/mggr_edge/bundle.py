@@ -21,6 +21,7 @@ from mggr_edge import network_io
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import Contract, contract_from_json
 from mggr_edge.default_bundle import bundle_path
+from mggr_edge.engines.use import engine_of
 from mggr_edge.errors import BundleError
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
 from mggr_edge.interpreters import Runner, check_fits, open_file, runnable
@@ -82,7 +83,10 @@ class Bundle:
                 raise BundleError(f"{path}: {artifact.file} is not the file that was exported")
 
         def load(name: str) -> Runner:
-            artifact = runnable(contract.models[name])
+            formats = contract.models[name]
+            if (engine := engine_of(formats)) is not None:
+                return engine
+            artifact = runnable(formats)
             runner = open_file(files[artifact.file], artifact.format)
             check_fits(runner, artifact)
             return runner

@@ -1,0 +1,135 @@
+"""Builds engines for a bundle's models, and finds those that were built."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.contract import Artifact, Contract
+from mggr_edge.engines import tensorrt_api, trtexec
+from mggr_edge.engines.cache import EngineKey, cache_folder, store
+from mggr_edge.engines.recipe import EnginePrecision, Recipe, dotted, recipe_for
+from mggr_edge.errors import BundleError, MissingPackageError
+
+_JETSON_MODEL = Path("/proc/device-tree/model")
+_TIMING = "timing-{}.cache"
+
+
+@dataclass(frozen=True)
+class Builder:
+    """TensorRT as it is here.
+
+    Attributes:
+        version: of it.
+        gpu: that it builds for.
+        build: makes an engine of (ONNX file, recipe, timings): (engine, timings).
+    """
+
+    version: tuple[int, ...]
+    gpu: str
+    build: Callable[[bytes, Recipe, bytes], tuple[bytes, bytes]]
+
+
+def find_builder() -> Builder:
+    """TensorRT's Python package, or else `trtexec`.
+
+    Raises:
+        MissingPackageError: neither is here.
+    """
+    if (module := tensorrt_api.find()) is not None:
+        version = tensorrt_api.version_of(module)
+        return Builder(version, gpu_name(), lambda *what: tensorrt_api.build(module, *what))
+    if (program := trtexec.find()) is not None:
+        version = trtexec.version_of(program)
+        return Builder(version, gpu_name(), lambda *what: trtexec.build(program, *what))
+    raise MissingPackageError(
+        "TensorRT (JetPack brings it; in a venv: --system-site-packages), for engines built on it,",
+        "jetson",
+    )
+
+
+def build_engines(
+    contract: Contract,
+    files: Mapping[str, bytes],
+    *,
+    builder: Builder,
+    precision: EnginePrecision,
+    dla: int | None = None,
+    folder: Path | None = None,
+    say: Callable[[str], None],
+) -> tuple[Path, ...]:
+    """Builds an engine of every model that the bundle has in ONNX at this precision.
+
+    Args:
+        contract: of the bundle.
+        files: its bytes by name.
+        builder: TensorRT.
+        precision: whose files are built.
+        dla: for which accelerator; None for the GPU.
+        folder: the cache; None takes the user's.
+        say: told which model is next.
+
+    Returns:
+        where the engines lie.
+
+    Raises:
+        BundleError: the bundle has no such file, or TensorRT fails.
+        UsageError: this TensorRT cannot do it.
+    """
+    chosen = onnx_files(contract, precision)
+    if not chosen:
+        raise BundleError(
+            f"the bundle has no {precision} ONNX file; make one with: mggr-tf export "
+            f"{_OPTION[precision]}--formats tflite,onnx"
+        )
+    recipe = recipe_for(precision, version=builder.version, dla=dla)
+    home = cache_folder() if folder is None else folder
+    home.mkdir(parents=True, exist_ok=True)
+    timing_file = home / _TIMING.format(dotted(builder.version))
+    made = []
+    for name, artifact in chosen.items():
+        say(f"building the {name}, {precision}, for TensorRT {dotted(builder.version)}")
+        timing = timing_file.read_bytes() if timing_file.is_file() else b""
+        engine, timing = builder.build(files[artifact.file], recipe, timing)
+        if timing:
+            with atomic_file(timing_file, force=True) as temporary:
+                temporary.write_bytes(timing)
+        made.append(store(home, key_of(artifact, builder.version, builder.gpu, dla=dla), engine))
+    return tuple(made)
+
+
+def onnx_files(contract: Contract, precision: EnginePrecision) -> dict[str, Artifact]:
+    """Model -> its ONNX file of this precision, of those that have one."""
+    return {
+        name: artifact
+        for name, formats in contract.models.items()
+        for artifact in formats
+        if artifact.format == "onnx" and artifact.precision == precision
+    }
+
+
+def key_of(
+    artifact: Artifact, version: Sequence[int], gpu: str, *, dla: int | None = None
+) -> EngineKey:
+    """What an engine of this file depends on."""
+    return EngineKey(dotted(tuple(version)), gpu, artifact.precision, artifact.sha256, dla)
+
+
+def gpu_name() -> str:
+    """Of the Jetson module, or of the first GPU that the driver names."""
+    try:
+        return _JETSON_MODEL.read_bytes().rstrip(b"\0").decode().strip()
+    except OSError:
+        pass
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        named = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        named = ""
+    return named.strip().splitlines()[0] if named.strip() else "an unknown GPU"
+
+
+_OPTION = {"float32": "", "float16": "--fp16 ", "int8": "--int8 "}

@@ -1,0 +1,107 @@
+"""Where engines lie: in the user's cache, each with a note of what it was built for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.engines.recipe import EnginePrecision
+from mggr_edge.errors import BundleError, ConfigError
+from mggr_edge.strict import read
+
+_APART = ".engine", ".json"
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that an engine depends on.
+
+    Attributes:
+        tensorrt: version, dotted.
+        gpu: its name.
+        precision: of the file that it was built from.
+        model_sha256: of that file.
+        dla: which accelerator; None for the GPU.
+    """
+
+    tensorrt: str
+    gpu: str
+    precision: EnginePrecision
+    model_sha256: str
+    dla: int | None = None
+
+    def digest(self) -> str:
+        """A name for a file."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "mggr-edge" / "engines"
+
+
+def store(folder: Path, key: EngineKey, engine: bytes) -> Path:
+    """Puts an engine and its note into the cache; another with the same key is replaced.
+
+    Raises:
+        OSError: the cache cannot be written; nothing half-written is left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{key.digest()}{_APART[0]}"
+    note = {**asdict(key), "engine_sha256": hashlib.sha256(engine).hexdigest()}
+    for target, content in (
+        (path, engine),
+        (path.with_suffix(_APART[1]), json.dumps(note, indent=2).encode()),
+    ):
+        with atomic_file(target, force=True) as temporary:
+            temporary.write_bytes(content)
+    return path
+
+
+def load(folder: Path, key: EngineKey) -> bytes | None:
+    """The engine that was built for this key; None where nothing like it was ever built.
+
+    Raises:
+        BundleError: it was built for another TensorRT or GPU, or it is damaged. The message
+            says which, and what to run.
+    """
+    path = folder / f"{key.digest()}{_APART[0]}"
+    if not path.is_file():
+        if (other := _built_elsewhere(folder, key)) is None:
+            return None
+        raise BundleError(
+            f"built for TensorRT {other.tensorrt} on {other.gpu}, this is TensorRT "
+            f"{key.tensorrt} on {key.gpu}: run build-engine again"
+        )
+    engine = path.read_bytes()
+    note = _note(path.with_suffix(_APART[1]))
+    if note.get("engine_sha256") != hashlib.sha256(engine).hexdigest():
+        raise BundleError(f"{path} is damaged: run build-engine again")
+    return engine
+
+
+def _built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
+    """Of the same file, for another TensorRT or GPU."""
+    for file in sorted(folder.glob(f"*{_APART[1]}")) if folder.is_dir() else ():
+        note = {name: value for name, value in _note(file).items() if name != "engine_sha256"}
+        try:
+            other = read(EngineKey, note)
+        except ConfigError:
+            continue
+        if replace(other, tensorrt=key.tensorrt, gpu=key.gpu) == key:
+            return other
+    return None
+
+
+def _note(file: Path) -> dict[str, object]:
+    try:
+        note = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}

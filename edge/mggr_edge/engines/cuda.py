@@ -1,0 +1,85 @@
+"""The seam to CUDA's runtime library: memory on the GPU and one stream, by ctypes.
+
+JetPack and CUDA bring `libcudart`; no Python package is needed. It has not run on hardware.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes.util import find_library
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import MissingPackageError
+
+_TO_DEVICE, _TO_HOST = 1, 2
+
+
+class Cuda:
+    """Buffers and a stream.
+
+    Args:
+        library: loaded `libcudart`; None looks for it.
+
+    Raises:
+        MissingPackageError: there is none.
+        RuntimeError: CUDA reports an error; so do all methods.
+    """
+
+    def __init__(self, library: Any = None) -> None:
+        self._library = _load() if library is None else library
+        self._buffers: list[ctypes.c_void_p] = []
+        stream = ctypes.c_void_p()
+        self._check("cudaStreamCreate", ctypes.byref(stream))
+        self.stream = stream
+
+    def allocate(self, size: int) -> ctypes.c_void_p:
+        """Memory of so many bytes, freed with this object."""
+        pointer = ctypes.c_void_p()
+        self._check("cudaMalloc", ctypes.byref(pointer), ctypes.c_size_t(size))
+        self._buffers.append(pointer)
+        return pointer
+
+    def upload(self, pointer: ctypes.c_void_p, array: NDArray[Any]) -> None:
+        """Copies a contiguous array to the GPU, in the stream."""
+        self._copy(pointer, array.ctypes.data_as(ctypes.c_void_p), array.nbytes, _TO_DEVICE)
+
+    def download(self, array: NDArray[Any], pointer: ctypes.c_void_p) -> None:
+        """Copies from the GPU into a contiguous array, in the stream."""
+        self._copy(array.ctypes.data_as(ctypes.c_void_p), pointer, array.nbytes, _TO_HOST)
+
+    def wait(self) -> None:
+        """Until everything in the stream is done."""
+        self._check("cudaStreamSynchronize", self.stream)
+
+    def close(self) -> None:
+        """Gives memory and stream back."""
+        while self._buffers:
+            self._check("cudaFree", self._buffers.pop())
+        if self.stream:
+            self._check("cudaStreamDestroy", self.stream)
+            self.stream = ctypes.c_void_p()
+
+    def _copy(
+        self, to: ctypes.c_void_p, source: ctypes.c_void_p, size: int, direction: int
+    ) -> None:
+        self._check("cudaMemcpyAsync", to, source, ctypes.c_size_t(size), direction, self.stream)
+
+    def _check(self, function: str, *arguments: Any) -> None:
+        code = getattr(self._library, function)(*arguments)
+        if code != 0:
+            raise RuntimeError(f"{function} failed with CUDA error {code}")
+
+
+def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The array as CUDA copies it."""
+    return np.ascontiguousarray(array, dtype)
+
+
+def _load() -> Any:
+    name = find_library("cudart")
+    if name is None:
+        raise MissingPackageError("CUDA's runtime library (libcudart)", "jetson")
+    return ctypes.CDLL(name)

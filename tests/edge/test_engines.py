@@ -1,0 +1,298 @@
+"""Engines: what TensorRT is asked for, where they lie, and when they are refused.
+
+No TensorRT can run here: its API and CUDA's are stood in for by `fake_tensorrt`, `trtexec` by a
+script. What is ours around them is real.
+"""
+
+import hashlib
+import stat
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import fake_tensorrt
+from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines
+from mggr_edge.cli import main
+from mggr_edge.contract import Artifact, Contract, TensorSpec, Training, contract_to_json
+from mggr_edge.engines import build as building
+from mggr_edge.engines import tensorrt_api, trtexec, use
+from mggr_edge.engines.build import Builder, build_engines, find_builder, key_of
+from mggr_edge.engines.cache import cache_folder, load, store
+from mggr_edge.engines.cuda import Cuda
+from mggr_edge.engines.recipe import Recipe, parse_version, recipe_for
+from mggr_edge.errors import BundleError, MissingPackageError, UsageError
+from mggr_edge.interpreters.tensorrt import TensorRTRunner
+
+MODEL = b"an ONNX file, for whoever reads none"
+
+
+def onnx(precision="int8", content=MODEL):
+    return Artifact(
+        "models/doubler.onnx",
+        "onnx",
+        precision,
+        hashlib.sha256(content).hexdigest(),
+        inputs=(TensorSpec("x", (1, 3), "float32"),),
+        outputs=(TensorSpec("y", (1, 3), "float32"),),
+    )
+
+
+def contract(*formats):
+    return Contract({"doubler": formats}, Training(data="synthetic", licence="Apache-2.0"))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A cache of its own, and a machine without TensorRT."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tensorrt_api, "find", lambda: None)
+    monkeypatch.setattr(trtexec, "find", lambda: None)
+    for module in (building, use):
+        monkeypatch.setattr(module, "gpu_name", lambda: "Orin")
+    return tmp_path
+
+
+def install(monkeypatch, version, **options):
+    module, log = fake_tensorrt.make(version, **options)
+    monkeypatch.setattr(tensorrt_api, "find", lambda: module)
+    return module, log
+
+
+@pytest.mark.parametrize(
+    ("version", "precision", "dla", "expected"),
+    [
+        ("8.5.2", "float32", None, Recipe(False, ())),
+        ("8.6.1.6", "float16", None, Recipe(False, ("FP16",))),
+        ("8.6.1", "int8", None, Recipe(False, ("FP16", "INT8"))),
+        ("8.6.1", "int8", 1, Recipe(False, ("FP16", "INT8", "GPU_FALLBACK"), 1)),
+        ("10.3.0", "int8", None, Recipe(True, ())),
+        ("10.3.0", "float16", 0, Recipe(False, ("FP16", "GPU_FALLBACK"), 0)),
+        ("11.0.0", "float16", None, Recipe(True, ())),
+    ],
+)
+def test_precision_is_the_graph_s_or_flags(version, precision, dla, expected):
+    assert recipe_for(precision, version=parse_version(version), dla=dla) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "precision", "dla", "says"),
+    [
+        ("8.4.3", "int8", None, "TensorRT 8.4.3 has no GridSample"),
+        ("11.0.0", "int8", 0, "has no precision flags"),
+        ("8.6.1", "float32", 0, "add --fp16 or --int8"),
+    ],
+)
+def test_what_a_version_cannot_do_is_said(version, precision, dla, says):
+    with pytest.raises(UsageError, match=says):
+        recipe_for(precision, version=parse_version(version), dla=dla)
+
+
+@pytest.mark.parametrize(
+    ("version", "network", "flags"),
+    [("8.6.1", 1 << 0, ["FP16", "INT8"]), ("10.3.0", 1 << 1, []), ("11.0.0", 1 << 1, [])],
+)
+def test_the_python_package_is_asked_by_its_version_s_means(version, network, flags):
+    module, log = fake_tensorrt.make(version)
+    recipe = recipe_for("int8", version=tensorrt_api.version_of(module))
+    engine, timing = tensorrt_api.build(module, MODEL, recipe, b"seen")
+    assert engine == b"ENGINE" + MODEL
+    assert timing == b"seen!"
+    assert log[0] == ("create_network", network)
+    assert [entry[1] for entry in log if entry[0] == "set_flag"] == flags
+    assert ("create_timing_cache", b"seen") in log
+
+
+def test_an_accelerator_is_named_with_the_gpu_behind_it():
+    module, log = fake_tensorrt.make("8.6.1")
+    tensorrt_api.build(module, MODEL, recipe_for("int8", version=(8, 6, 1), dla=1), b"")
+    assert ("set_flag", "GPU_FALLBACK") in log
+    assert log[-1] == ("device", "DLA", 1)
+
+
+def test_tensorrt_s_own_reasons_are_told():
+    module, _ = fake_tensorrt.make("10.3.0")
+    with pytest.raises(BundleError, match="cannot read the model: node 3 has no kernel"):
+        tensorrt_api.build(module, fake_tensorrt.UNREADABLE, Recipe(True, ()), b"")
+    module, _ = fake_tensorrt.make("10.3.0", builds=False)
+    with pytest.raises(BundleError, match="built no engine"):
+        tensorrt_api.build(module, MODEL, Recipe(True, ()), b"")
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A script in `trtexec`'s place: it copies the model, or fails as it is told."""
+
+    def write(version="v8502", *, code=0):
+        path = tmp_path / "trtexec"
+        path.write_text(
+            "#!/bin/sh\n"
+            f"echo '&&&& RUNNING TensorRT.trtexec [TensorRT {version}] # trtexec'\n"
+            f'echo "$@" > {tmp_path}/called\n'
+            '[ "$1" = --help ] && exit 0\n'
+            f"[ {code} != 0 ] && echo 'no kernel for node 3' >&2 && exit {code}\n"
+            'for word in "$@"; do case "$word" in\n'
+            "  --onnx=*) model=${word#*=};; --saveEngine=*) engine=${word#*=};;\n"
+            "  --timingCacheFile=*) echo measured > ${word#*=};;\n"
+            "esac; done\n"
+            '(printf ENGINE; cat "$model") > "$engine"\n'
+        )
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [("v8502", (8, 5, 2)), ("v8601", (8, 6, 1)), ("v100300", (10, 3, 0)), ("v110001", (11, 0, 1))],
+)
+def test_trtexec_says_its_version(program, printed, version):
+    assert trtexec.version_of(program(printed)) == version
+
+
+def test_trtexec_builds_as_a_process_and_its_failure_is_told(program, tmp_path):
+    recipe = recipe_for("int8", version=(8, 5, 2), dla=0)
+    assert trtexec.build(program(), MODEL, recipe, b"") == (b"ENGINE" + MODEL, b"measured\n")
+    called = (tmp_path / "called").read_text().split()
+    assert called[-4:] == ["--fp16", "--int8", "--allowGPUFallback", "--useDLACore=0"]
+    assert "--stronglyTyped" not in called
+    with pytest.raises(BundleError, match="trtexec built no engine: no kernel for node 3"):
+        trtexec.build(program(code=3), MODEL, Recipe(True, ()), b"")
+    assert "--stronglyTyped" in (tmp_path / "called").read_text()
+
+
+def test_another_program_of_that_name_is_refused(program):
+    with pytest.raises(BundleError, match="does not say which TensorRT"):
+        trtexec.version_of(program("nine"))
+
+
+def test_the_package_is_taken_before_the_program(monkeypatch, program):
+    with pytest.raises(MissingPackageError, match="TensorRT"):
+        find_builder()
+    monkeypatch.setattr(trtexec, "find", program)
+    assert find_builder().version == (8, 5, 2)
+    install(monkeypatch, "10.3.0")
+    assert find_builder().version == (10, 3, 0)
+
+
+def build(precision="int8", version=(10, 3, 0), **options):
+    seen = []
+
+    def made(model, recipe, timing):
+        seen.append((recipe, timing))
+        return b"ENGINE" + model, b"timings"
+
+    builder = Builder(version, "Orin", made)
+    paths = build_engines(
+        contract(onnx()),
+        {"models/doubler.onnx": MODEL},
+        builder=builder,
+        precision=precision,
+        say=lambda text: None,
+        **options,
+    )
+    return paths, seen
+
+
+def test_engines_are_kept_and_timings_handed_on():
+    (path,), seen = build()
+    assert path.parent == cache_folder()
+    assert load(cache_folder(), key_of(onnx(), (10, 3, 0), "Orin")) == b"ENGINE" + MODEL
+    assert seen == [(Recipe(True, ()), b"")]
+    again, seen = build()
+    assert again == (path,)
+    assert seen == [(Recipe(True, ()), b"timings")]
+    _, seen = build(version=(8, 6, 1))
+    assert seen[0][1] == b""
+
+
+def test_a_bundle_without_such_files_says_how_to_make_them():
+    with pytest.raises(BundleError, match=r"no float16 ONNX file; .*--fp16 --formats tflite,onnx"):
+        build("float16")
+
+
+def test_another_tensorrt_or_gpu_is_named_and_other_models_are_none_of_its_business():
+    build(version=(8, 6, 1))
+    key = key_of(onnx(), (10, 3, 0), "Nano")
+    with pytest.raises(
+        BundleError,
+        match=r"built for TensorRT 8.6.1 on Orin, this is TensorRT 10.3.0 on Nano: run build-",
+    ):
+        load(cache_folder(), key)
+    assert load(cache_folder(), key_of(onnx(content=b"another"), (10, 3, 0), "Nano")) is None
+    assert load(cache_folder(), key_of(onnx("float16"), (10, 3, 0), "Nano")) is None
+
+
+def test_a_changed_engine_is_refused():
+    (path,), _ = build()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BundleError, match="is damaged: run build-engine again"):
+        load(cache_folder(), key_of(onnx(), (10, 3, 0), "Orin"))
+
+
+def test_damaged_notes_of_others_do_no_harm(tmp_path):
+    (tmp_path / "x.json").write_text("{")
+    (tmp_path / "y.json").write_text("[1]")
+    assert load(tmp_path, key_of(onnx(), (10, 3, 0), "Orin")) is None
+    store(tmp_path, key_of(onnx(), (10, 3, 0), "Orin"), b"ENGINE")
+    assert load(tmp_path, key_of(onnx(), (10, 3, 0), "Orin")) == b"ENGINE"
+
+
+def test_an_engine_runs_on_the_gpu_s_memory_and_gives_it_back():
+    module, _ = fake_tensorrt.make("10.3.0")
+    library = fake_tensorrt.Cudart()
+    cuda = Cuda(library)
+    runner = TensorRTRunner(b"ENGINE" + MODEL, module, cuda)
+    assert [spec.name for spec in runner.tensor_specs("inputs")] == ["x"]
+    x = np.float32([[1, 2, 3], [4, 5, 6]])[::-1][:1]  # not contiguous in its base
+    np.testing.assert_array_equal(runner({"x": x})["y"], 2 * x)
+    with pytest.raises(ValueError, match=r"input x: expected \(1, 3\) float32"):
+        runner({"x": x.astype(np.float64)})
+    cuda.close()
+    assert (library.memory, library.streams) == ({}, 0)
+    with pytest.raises(BundleError, match="run build-engine again"):
+        TensorRTRunner(b"something else", module, Cuda(fake_tensorrt.Cudart()))
+
+
+def test_cuda_s_errors_are_raised():
+    cuda = Cuda(fake_tensorrt.Cudart(fails="cudaMalloc"))
+    with pytest.raises(RuntimeError, match="cudaMalloc failed with CUDA error 2"):
+        cuda.allocate(4)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    files = {
+        "models/doubler.onnx": MODEL,
+        CONTRACT_FILE: contract_to_json(contract(onnx())).encode(),
+    }
+    files[SUMS_FILE] = checksum_lines(files).encode()
+    for name, content in files.items():
+        path = tmp_path / "bundle" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_runs_on_its_engine_once_there_is_one(bundle, monkeypatch):
+    install(monkeypatch, "10.3.0")
+    monkeypatch.setattr(use, "Cuda", lambda: Cuda(fake_tensorrt.Cudart()))
+    done = CliRunner().invoke(main, ["build-engine", str(bundle), "--int8"])
+    assert done.exit_code == 0, done.output
+    assert "building the doubler, int8, for TensorRT 10.3.0" in done.stderr
+    doubled = Bundle.open(bundle).model("doubler")({"x": np.float32([[1, 2, 3]])})["y"]
+    np.testing.assert_array_equal(doubled, [[2, 4, 6]])
+    install(monkeypatch, "10.4.0")
+    with pytest.raises(BundleError, match=r"this is TensorRT 10.4.0 on Orin: run build-"):
+        Bundle.open(bundle).model("doubler")
+
+
+def test_wrong_use_is_one_line(bundle):
+    for options, says in (
+        (["--int8"], "TensorRT (JetPack brings it"),
+        (["--int8", "--fp16"], "--fp16 and --int8 exclude each other"),
+    ):
+        done = CliRunner().invoke(main, ["build-engine", str(bundle), *options])
+        assert done.exit_code == 2
+        assert says in done.stderr.splitlines()[-1]
