@@ -26,6 +26,7 @@ from mggr_export.converting import (
 from mggr_export.errors import ArtifactError
 from mggr_export.export_data import samples_for_export
 from mggr_export.keras_models import models_of_run
+from mggr_export.labels import label_of, labelled
 from mggr_export.precision import Precision
 from mggr_export.proof import Converted, faults_of, file_name, proofs_text, prove
 from mggr_export.quiet import quiet_converter
@@ -129,7 +130,9 @@ def _proven_files(
     )
     exported = {
         name: [
-            _Exporter(name, model, file_format, eyes, progress, say).export(precision)
+            _Exporter(name, model, label_of(run, name), file_format, eyes, progress, say).export(
+                precision
+            )
             for file_format in formats
         ]
         for name, model in models.items()
@@ -162,6 +165,7 @@ class _Exporter:
 
     name: str
     model: keras.Model
+    label: str
     format: RunnableFormat
     eyes: _Eyes
     progress: Progress
@@ -180,7 +184,7 @@ class _Exporter:
     def _float(self, precision: Literal["float32", "float16"]) -> Converted:
         convert = convert_float16 if precision == "float16" else convert_float32
         with self.progress(f"converting the {self.name} to {self.format}", None):
-            return Converted(convert(self.model, self.format), precision, self.format)
+            return self._labelled(convert(self.model, self.format), precision)
 
     def _int8(self) -> tuple[Converted, dict[str, Any]]:
         assert self.eyes.calibration is not None
@@ -188,7 +192,10 @@ class _Exporter:
         with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
             content = convert_int8(self.model, self.format, inputs, advance=advance)
         calibration = {"pairs": CALIBRATION_PAIRS, "data": self.eyes.source, "seed": _SEED}
-        return Converted(content, "int8", self.format), {"calibration": calibration}
+        return self._labelled(content, "int8"), {"calibration": calibration}
+
+    def _labelled(self, content: bytes, precision: Precision) -> Converted:
+        return Converted(labelled(content, self.format, self.label), precision, self.format)
 
     def _proven(self, converted: Converted, build: dict[str, Any]) -> Travelling:
         with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:

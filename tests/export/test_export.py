@@ -13,8 +13,10 @@ from mggr_export.errors import ArtifactError
 from mggr_export.export_run import CALIBRATION_PAIRS, PARITY_PAIRS
 from mggr_export.freeze import freeze
 from mggr_export.keras_models import models_of_run
+from mggr_export.labels import read_label
 from mggr_export.tflite import convert
 from mggr_export.tflite.graph import CONVOLUTIONS, read_graph
+from mggr_export.tflite.metadata import metadata_of, with_metadata
 from mggr_export.tflite.structure import check_structure, op_counts
 
 FILES = {
@@ -59,6 +61,25 @@ def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
     assert contract.training.stages == {"estimator": 3, "coarse": 3, "joint": 3}
     assert {"mggr-tf", "tensorflow", "numpy", "python"} <= set(contract.versions)
     assert "median flow" in said
+
+
+@pytest.mark.parametrize("kind", ["float_bundle", "int8_bundle"])
+def test_a_file_says_what_it_is_without_its_bundle(kind, request):
+    path = request.getfixturevalue(kind)[0]
+    for model in ("redirector", "estimator"):
+        label = read_label((path / "models" / f"{model}.tflite").read_bytes(), "tflite")
+        assert label["model"] == model
+        assert label["conventions"]["delta_scale_deg"] == [10.0, 15.0]
+        assert label["licence"] == "Apache-2.0 (drawn by mggr-tf)"
+    landmarks = (path / "landmarks" / "iris_landmark.tflite").read_bytes()
+    assert read_label(landmarks, "tflite") == {}
+
+
+def test_a_label_changes_nothing_else_and_is_replaced(float_bundle):
+    content = (float_bundle[0] / "models" / "estimator.tflite").read_bytes()
+    again = with_metadata(with_metadata(content, "mggr", "one"), "mggr", "two")
+    assert metadata_of(again) == metadata_of(content) | {"mggr": "two"}
+    assert read_graph(again) == read_graph(content)
 
 
 def test_float_agrees_with_keras_on_a_real_flow(float_bundle):

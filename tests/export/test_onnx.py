@@ -19,6 +19,7 @@ from mggr_edge.progress import no_progress
 from mggr_export.errors import ArtifactError
 from mggr_export.export_run import export_run
 from mggr_export.keras_models import models_of_run
+from mggr_export.labels import read_label
 from mggr_export.onnx import convert
 from mggr_export.onnx.quantise import quantise
 from mggr_export.onnx.structure import check_structure, op_counts
@@ -73,6 +74,11 @@ def test_the_warp_is_one_native_op(bundle):
     ]
     said = {a.name: helper.get_attribute_value(a) for a in warp.attribute}
     assert said == {"mode": b"bicubic", "padding_mode": b"border", "align_corners": 1}
+
+
+def test_a_file_says_what_it_is_without_its_bundle(bundle):
+    label = read_label(content(bundle), "onnx")
+    assert (label["model"], label["conventions"]["patch_size"]) == ("redirector", 64)
 
 
 def test_float_agrees_with_keras_on_a_real_flow(bundle):
