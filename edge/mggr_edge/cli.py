@@ -113,11 +113,12 @@ def bench(
     floors: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Times the models of bundles on every runtime that is installed.
+    """Times the models of bundles on every interpreter that is installed.
 
     Those that run one model take turns, call by call, so that ratios hold on a
     busy machine: `speedup` is over the model's first row. Memory is what a
-    process grows by that loads and runs the file alone.
+    process grows by that loads and runs the file alone. TensorRT engines are not
+    timed.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from mggr_edge.contract import Artifact, Contract
 from mggr_edge.engines import tensorrt_api, trtexec
 from mggr_edge.engines.cache import EngineKey, cache_folder, store
 from mggr_edge.engines.recipe import EnginePrecision, Recipe, dotted, recipe_for
-from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.errors import BundleError, UsageError
 
 _JETSON_MODEL = Path("/proc/device-tree/model")
 _TIMING = "timing-{}.cache"
@@ -37,7 +37,7 @@ def find_builder() -> Builder:
     """TensorRT's Python package, or else `trtexec`.
 
     Raises:
-        MissingPackageError: neither is here.
+        UsageError: neither is here.
     """
     if (module := tensorrt_api.find()) is not None:
         version = tensorrt_api.version_of(module)
@@ -45,9 +45,9 @@ def find_builder() -> Builder:
     if (program := trtexec.find()) is not None:
         version = trtexec.version_of(program)
         return Builder(version, gpu_name(), lambda *what: trtexec.build(program, *what))
-    raise MissingPackageError(
-        "TensorRT (JetPack brings it; in a venv: --system-site-packages), for engines built on it,",
-        "jetson",
+    raise UsageError(
+        "neither TensorRT's Python package nor trtexec is here; JetPack brings both (in a venv: "
+        "--system-site-packages)"
     )
 
 

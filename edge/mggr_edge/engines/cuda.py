@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.errors import MissingPackageError
+from mggr_edge.errors import UsageError
 
 _TO_DEVICE, _TO_HOST = 1, 2
 
@@ -24,7 +24,7 @@ class Cuda:
         library: loaded `libcudart`; None looks for it.
 
     Raises:
-        MissingPackageError: there is none.
+        UsageError: there is none.
         RuntimeError: CUDA reports an error; so do all methods.
     """
 
@@ -81,5 +81,7 @@ def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def _load() -> Any:
     name = find_library("cudart")
     if name is None:
-        raise MissingPackageError("CUDA's runtime library (libcudart)", "jetson")
+        raise UsageError(
+            "CUDA's runtime library, libcudart, is not found; JetPack and CUDA bring it"
+        )
     return ctypes.CDLL(name)

@@ -21,7 +21,7 @@ def engine_of(formats: Sequence[Artifact]) -> FileRunner | None:
     Raises:
         BundleError: it was built for another TensorRT or GPU, is damaged, or has other tensors
             than its file.
-        MissingPackageError: CUDA's runtime library is missing.
+        UsageError: CUDA's runtime library is missing.
     """
     module = tensorrt_api.find()
     if module is None:
