@@ -14,7 +14,8 @@ from mggr_tf.training.step import Metrics, Step
 
 _LOG_EVERY = 25
 _CHECKPOINT_SECONDS = 60.0
-_TIMED_STEPS = 12
+_LEAST_TIMED_STEPS = 12
+_MOST_TIMED_STEPS = 1000
 _TIMING_SECONDS = 20.0
 """Large networks are timed on fewer steps, so that timing does not eat their budget."""
 
@@ -91,14 +92,21 @@ class Loop:
             raise RunError(f"{newest}: the checkpoint cannot be restored: {error}") from error
         return int(self._at)
 
-    def seconds_per_step(self) -> float:
-        """Times a few steps after tracing, then puts every variable back."""
+    def seconds_per_step(self, patience: float) -> float:
+        """Times steps after tracing, for about `patience` seconds; puts every variable back.
+
+        Twelve steps at least, within 20 seconds. Short steps are many in that time: a
+        second in which the machine was busy elsewhere does not decide a whole stage.
+        """
         before = [(v, tf.identity(v)) for v in self._variables]
-        batches = self._batches(0, 2 + _TIMED_STEPS)
+        batches = self._batches(0, 2 + _MOST_TIMED_STEPS)
         for _ in range(2):
             float(self._run(next(batches))["loss"])
         times: list[float] = []
-        while len(times) < _TIMED_STEPS and sum(times) < _TIMING_SECONDS:
+        while len(times) < _MOST_TIMED_STEPS and (
+            sum(times) < patience
+            or (len(times) < _LEAST_TIMED_STEPS and sum(times) < _TIMING_SECONDS)
+        ):
             started = time.perf_counter()
             float(self._run(next(batches))["loss"])
             times.append(time.perf_counter() - started)

@@ -29,6 +29,8 @@ _SHEETS_A_STAGE = 5
 _SHEET_PAIRS = 8
 _RESERVE = 0.97
 """Part of a time budget that goes into steps; the rest is sheets and checkpoints."""
+_TIMING_SHARE = 0.02
+"""Part of a time budget that finds out what a step takes."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ class _StageTrainer:
     def _steps(self, budget: Budget, started: float) -> int:
         if budget.minutes is None:
             return budget.steps or self._config.steps
-        each = self._loop.seconds_per_step()
+        each = self._loop.seconds_per_step(_TIMING_SHARE * 60 * budget.minutes)
         left = 60 * budget.minutes - (time.perf_counter() - started)
         return max(1, int(_RESERVE * left / each))
 

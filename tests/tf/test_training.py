@@ -125,7 +125,7 @@ def test_a_run_cut_short_goes_on_as_if_nothing_had_happened(
 
 def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples, monkeypatch):
     """As many steps as fit, at the pace that was measured: here, one a minute."""
-    monkeypatch.setattr(Loop, "seconds_per_step", lambda self: 60.0)
+    monkeypatch.setattr(Loop, "seconds_per_step", lambda self, patience: 60.0)
     run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
     train_stages(
         run,
@@ -150,7 +150,7 @@ def test_timing_steps_leaves_no_trace(tmp_path, tiny_config, samples):
     networks = Networks(tiny_config)
     trainer = _StageTrainer(run, "coarse", networks, strategy=local_strategy(), samples=samples)
     before = [w.copy() for w in networks.redirection.coarse.get_weights()]
-    assert trainer._loop.seconds_per_step() > 0
+    assert trainer._loop.seconds_per_step(0.5) > 0
     for one, other in zip(before, networks.redirection.coarse.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     optimizer = trainer._loop._checkpoint.optimizer

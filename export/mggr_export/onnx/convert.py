@@ -10,6 +10,7 @@ from tf2onnx import optimizer
 from tf2onnx.tfonnx import process_tf_graph
 
 from mggr_export.freeze import FrozenModel, freeze
+from mggr_export.onnx.canonical import canonical
 from mggr_export.onnx.grid_sample import OPSET, handlers, marked_warp
 from mggr_tf.models.warp import warps_traced_as
 
@@ -36,6 +37,7 @@ def convert_float32(model: keras.Model) -> bytes:
         )
         proto = optimizer.optimize_graph(converted).make_model("mggr")
     _resize_plainly(proto.graph)
+    canonical(proto.graph)
     return bytes(proto.SerializeToString(deterministic=True))
 
 
