@@ -1,8 +1,8 @@
 """What a config says: one whole file per method and size, checked as it is read.
 
-A config says what to train, never where anything lies. An unknown key, a
-wrong type or a value out of range is an error that names its path. Files are
-found and read by `config_files`.
+A config says what to train and what a conversion may cost, never where anything
+lies. An unknown key, a wrong type or a value out of range is an error that names
+its path. Files are found and read by `config_files`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
+from mggr_tf.conversion_limits import ConversionLimits
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.models.size import BranchSize, GeneratorSize, StackSize
 
@@ -204,7 +205,7 @@ class SyntheticConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides what training does, but for the data.
+    """Everything that decides what training does and export allows, but for the data.
 
     Attributes:
         name: of the method and size.
@@ -213,6 +214,7 @@ class Config:
         seed: of weights, batches and augmentation.
         moving_average: decay of the generator's averaged weights, which are exported.
         held_out: part of the subjects that training leaves aside when none are named.
+        limits: what a converted model may differ from Keras by.
     """
 
     name: str
@@ -225,6 +227,7 @@ class Config:
     held_out: float = 0.15
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     conventions: Conventions = field(default_factory=Conventions)
+    limits: ConversionLimits = field(default_factory=ConversionLimits)
 
     def __post_init__(self) -> None:
         if not 0 <= self.moving_average < 1 or not 0 <= self.held_out < 1:

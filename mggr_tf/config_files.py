@@ -12,7 +12,7 @@ import yaml
 
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import read
-from mggr_tf.config import Config
+from mggr_tf.config import Config, config_from_plain, config_to_plain
 
 
 def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
@@ -31,12 +31,26 @@ def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name_or_file}: not YAML: {error}") from error
-    for change in changes:
-        data = _changed(data, change)
     try:
-        return read(Config, data)
+        return changed_config(read(Config, data), changes)
     except ConfigError as error:
         raise ConfigError(f"{name_or_file}: {error}") from error
+
+
+def changed_config(config: Config, changes: Iterable[str]) -> Config:
+    """A config with some values changed, defaults that its file does not name among them.
+
+    Args:
+        config: stays as it is.
+        changes: `key=value`, as in `load_config`.
+
+    Raises:
+        ConfigError: a change that does not fit.
+    """
+    data = config_to_plain(config)
+    for change in changes:
+        data = _changed(data, change)
+    return config_from_plain(data)
 
 
 def config_names() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mggr_edge.engines.use import engine_of
 from mggr_edge.errors import BundleError
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
 from mggr_edge.interpreters import Runner, check_fits, open_file, runnable
+from mggr_edge.interpreters.batching import InBatches, batch_of
 from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
 
 CONTRACT_FILE = "contract.json"
@@ -84,12 +85,12 @@ class Bundle:
 
         def load(name: str) -> Runner:
             formats = contract.models[name]
-            if (engine := engine_of(formats)) is not None:
-                return engine
-            artifact = runnable(formats)
-            runner = open_file(files[artifact.file], artifact.format)
-            check_fits(runner, artifact)
-            return runner
+            runner = engine_of(formats)
+            if runner is None:
+                artifact = runnable(formats)
+                runner = open_file(files[artifact.file], artifact.format)
+                check_fits(runner, artifact)
+            return InBatches(runner, batch_of(runner))
 
         return cls(contract, load)
 
@@ -120,16 +121,35 @@ class Bundle:
             side: the subject's own side.
             head_pose: None stands for frontal.
         """
-        image, mirror = self._canonical(patch, side)
-        head = mirrored_if(head_pose or _FRONTAL, mirror=mirror)
+        return self.estimate_gazes([patch], sides=[side], head_pose=head_pose)[0]
+
+    def estimate_gazes(
+        self,
+        patches: Sequence[NDArray[np.uint8]],
+        *,
+        sides: Sequence[Side],
+        head_pose: Gaze | None = None,
+    ) -> list[Gaze]:
+        """Estimates where some eyes of one head look, with one call where the file takes several.
+
+        Args:
+            patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
+            sides: of each, the subject's own.
+            head_pose: of all; None stands for frontal.
+        """
+        if not patches:
+            return []
+        images, mirrors = self._canonical(patches, sides)
+        heads = [mirrored_if(head_pose or _FRONTAL, mirror=mirror).array() for mirror in mirrors]
         conventions = self.contract.conventions
         outputs = self.model("estimator")(
-            network_io.estimator_inputs(
-                image[None], head_deg=head.array()[None], conventions=conventions
-            )
+            network_io.estimator_inputs(images, head_deg=np.stack(heads), conventions=conventions)
         )
-        gaze = Gaze.from_array(network_io.gaze_from_network(outputs["gaze"], conventions)[0])
-        return mirrored_if(gaze, mirror=mirror)
+        gazes = network_io.gaze_from_network(outputs["gaze"], conventions)
+        return [
+            mirrored_if(Gaze.from_array(gaze), mirror=mirror)
+            for gaze, mirror in zip(gazes, mirrors, strict=True)
+        ]
 
     def redirect_crop(
         self,
@@ -152,25 +172,65 @@ class Bundle:
         Raises:
             ValueError: the patch has another shape or dtype.
         """
+        return self.redirect_crops(
+            [patch], sides=[side], target=target, source=source, head_pose=head_pose
+        )[0]
+
+    def redirect_crops(
+        self,
+        patches: Sequence[NDArray[np.uint8]],
+        *,
+        sides: Sequence[Side],
+        target: Gaze,
+        source: Gaze | None = None,
+        head_pose: Gaze | None = None,
+    ) -> list[EyeRedirection]:
+        """Redirects some eyes of one head, with one call where the file takes several.
+
+        Args:
+            patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
+            sides: of each, the subject's own.
+            target: where all shall look.
+            source: where all look; None has it estimated for each.
+            head_pose: of all; None stands for frontal.
+
+        Raises:
+            ValueError: a patch has another shape or dtype.
+        """
+        if not patches:
+            return []
         head_pose = head_pose or _FRONTAL
         if source is None:
-            source = self.estimate_gaze(patch, side=side, head_pose=head_pose)
-        image, mirror = self._canonical(patch, side)
+            sources = self.estimate_gazes(patches, sides=sides, head_pose=head_pose)
+        else:
+            sources = [source] * len(patches)
+        images, mirrors = self._canonical(patches, sides)
+
+        def canonical(gazes: Sequence[Gaze]) -> NDArray[np.float32]:
+            pairs = zip(gazes, mirrors, strict=True)
+            return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
+
         outputs = self.model("redirector")(
             network_io.redirector_inputs(
-                image[None],
-                source_deg=mirrored_if(source, mirror=mirror).array()[None],
-                target_deg=mirrored_if(target, mirror=mirror).array()[None],
-                head_deg=mirrored_if(head_pose, mirror=mirror).array()[None],
+                images,
+                source_deg=canonical(sources),
+                target_deg=canonical([target] * len(patches)),
+                head_deg=canonical([head_pose] * len(patches)),
                 conventions=self.contract.conventions,
             )
         )
-        flow, residual = outputs["flow"][0], outputs["residual"][0]
-        redirected = network_io.image_from_network(outputs["redirected"][0])
-        if mirror:
-            flow, residual = mirror_flow(flow), mirror_image(residual)
-            redirected = mirror_image(redirected)
-        return EyeRedirection(source, flow, residual, redirected)
+        pictures = network_io.image_from_network(outputs["redirected"])
+        return [
+            EyeRedirection(
+                gaze,
+                mirror_flow(flow) if mirror else flow,
+                mirror_image(residual) if mirror else residual,
+                mirror_image(picture) if mirror else picture,
+            )
+            for gaze, mirror, flow, residual, picture in zip(
+                sources, mirrors, outputs["flow"], outputs["residual"], pictures, strict=True
+            )
+        ]
 
     def redirect_eye(
         self,
@@ -190,16 +250,21 @@ class Bundle:
             patch, side=side, target=target, source=source, head_pose=head_pose
         ).redirected
 
-    def _canonical(self, patch: NDArray[np.uint8], side: Side) -> tuple[NDArray[np.uint8], bool]:
+    def _canonical(
+        self, patches: Sequence[NDArray[np.uint8]], sides: Sequence[Side]
+    ) -> tuple[NDArray[np.uint8], list[bool]]:
+        """Patches [N, H, W, 3] as the networks know eyes, and which of them were mirrored."""
         size = self.contract.conventions.patch_size
-        if patch.shape != (size, size, 3) or patch.dtype != np.uint8:
-            raise ValueError(
-                f"an eye patch is uint8 [{size}, {size}, 3], got {patch.dtype} {list(patch.shape)}"
-            )
-        if side not in ("left", "right"):
-            raise ValueError(f"side is 'left' or 'right', got {side!r}")
-        mirror = needs_mirror(side, self.contract.conventions.canonical_side)
-        return (mirror_image(patch) if mirror else patch), mirror
+        for patch in patches:
+            if patch.shape != (size, size, 3) or patch.dtype != np.uint8:
+                got = f"{patch.dtype} {list(patch.shape)}"
+                raise ValueError(f"an eye patch is uint8 [{size}, {size}, 3], got {got}")
+        for side in sides:
+            if side not in ("left", "right"):
+                raise ValueError(f"side is 'left' or 'right', got {side!r}")
+        mirrors = [needs_mirror(side, self.contract.conventions.canonical_side) for side in sides]
+        pairs = zip(patches, mirrors, strict=True)
+        return np.stack([mirror_image(p) if mirror else p for p, mirror in pairs]), mirrors
 
 
 def read_bundle_files(path: Path) -> dict[str, bytes]:

@@ -167,10 +167,20 @@ class Redirector:
         gaze = self._gaze(track, patches, self._gates(found, face.head_pose))
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
         gates = self._gates(found, face.head_pose, shift_deg=shift_deg)
-        results = []
-        for eye, crop, patch, unsteady in zip(face.eyes, crops, patches, gates, strict=True):
-            verdict = track.ease(eye.side, unsteady)
-            result = EyeResult(
+        verdicts = [
+            track.ease(eye.side, unsteady) for eye, unsteady in zip(face.eyes, gates, strict=True)
+        ]
+        # Both eyes in one call of the network.
+        turned = [n for n, one in enumerate(verdicts) if gaze is not None and one.strength > 0]
+        redirections = self._bundle.redirect_crops(
+            [patches[n] for n in turned],
+            sides=[face.eyes[n].side for n in turned],
+            source=gaze,
+            target=self.target,
+            head_pose=face.head_pose,
+        )
+        results = [
+            EyeResult(
                 side=eye.side,
                 outline=eye.outline,
                 gaze_before=gaze,
@@ -178,26 +188,20 @@ class Redirector:
                 strength=verdict.strength,
                 reason=verdict.reason,
             )
-            if gaze is not None and verdict.strength > 0:
-                redirection = self._bundle.redirect_crop(
-                    patch,
-                    side=eye.side,
-                    source=gaze,
-                    target=self.target,
-                    head_pose=face.head_pose,
-                )
-                flow, residual = anchored(redirection.flow, redirection.residual)
-                composed = compose_eye(
-                    frame,
-                    crop=crop,
-                    opening=eye.outline,
-                    flow=flow,
-                    residual=residual,
-                    strength=verdict.strength,
-                )
-                put_eye(out, composed)
-                result = replace(result, region=composed.region, mask=composed.mask)
-            results.append(result)
+            for eye, verdict in zip(face.eyes, verdicts, strict=True)
+        ]
+        for n, redirection in zip(turned, redirections, strict=True):
+            flow, residual = anchored(redirection.flow, redirection.residual)
+            composed = compose_eye(
+                frame,
+                crop=crops[n],
+                opening=face.eyes[n].outline,
+                flow=flow,
+                residual=residual,
+                strength=verdicts[n].strength,
+            )
+            put_eye(out, composed)
+            results[n] = replace(results[n], region=composed.region, mask=composed.mask)
         return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
 
     def _gates(self, face: Face, head_pose: Gaze, *, shift_deg: float = 0.0) -> tuple[Gate, Gate]:
@@ -236,10 +240,13 @@ class Redirector:
         weights = [verdict.strength for verdict in gates]
         if sum(weights) == 0:
             return None
-        estimates = [
-            self._bundle.estimate_gaze(patch, side=eye.side, head_pose=track.face.head_pose).array()
-            for patch, eye, weight in zip(patches, track.face.eyes, weights, strict=True)
-            if weight > 0
-        ]
-        used = [weight for weight in weights if weight > 0]
-        return track.steady_gaze(Gaze.from_array(np.average(estimates, axis=0, weights=used)))
+        seen = [n for n, weight in enumerate(weights) if weight > 0]
+        estimates = self._bundle.estimate_gazes(
+            [patches[n] for n in seen],
+            sides=[track.face.eyes[n].side for n in seen],
+            head_pose=track.face.head_pose,
+        )
+        mean = np.average(
+            [gaze.array() for gaze in estimates], axis=0, weights=[weights[n] for n in seen]
+        )
+        return track.steady_gaze(Gaze.from_array(mean))

@@ -71,12 +71,6 @@ def inputs_of_pairs(
     }
 
 
-def one_by_one(inputs: Arrays) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """The same inputs with a batch of one each, as a device feeds them."""
-    for index in range(len(next(iter(inputs.values())))):
-        yield {name: value[index : index + 1] for name, value in inputs.items()}
-
-
 def _endless_pairs(group: NDArray[np.int32], rng: np.random.Generator) -> Iterator[tuple[int, int]]:
     """All ordered pairs of two different members, shuffled, over and over."""
     every = [(int(a), int(b)) for a in group for b in group if a != b]

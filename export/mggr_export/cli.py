@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import click
 
 from mggr_edge.cli_errors import echo_error
 from mggr_edge.contract import RunnableFormat
 from mggr_edge.errors import MissingPackageError, UsageError
-from mggr_tf.cli.options import check_is_free, force_option, say
+from mggr_tf.cli.options import check_is_free, force_option, say, subjects_option
+
+if TYPE_CHECKING:
+    from mggr_tf.training.run_folder import RunFolder
 
 _NOT_EQUAL = 1
 
@@ -31,8 +34,8 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Ru
 @click.option("--fp16", is_flag=True, help="Weights in half precision; the warp stays float32.")
 @click.option(
     "--data",
-    help="Eyes to calibrate and compare with, a folder of patches or `synthetic`; "
-    "default: what the run was trained on.",
+    help="Eyes to compare with Keras on, and to calibrate on, a folder of patches or "
+    "`synthetic`; default: what the run was trained on.",
 )
 @click.option(
     "--formats",
@@ -40,6 +43,24 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Ru
     show_default=True,
     callback=_formats,
     help="Of tflite, onnx: every model in each, the one that devices prefer first.",
+)
+@click.option(
+    "--calibration",
+    help="Eyes to calibrate --int8 on instead of --data, a folder or `synthetic`.",
+)
+@click.option(
+    "--batch",
+    type=click.Choice(["1", "2"]),
+    default="1",
+    show_default=True,
+    help="Eyes that a file takes at once: one, or both of a face.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a limit of the run's config, e.g. limits.int8.redirected.min_psnr_db=45.",
 )
 @force_option
 def export(
@@ -49,6 +70,9 @@ def export(
     fp16: bool,
     data: str | None,
     formats: tuple[RunnableFormat, ...],
+    calibration: str | None,
+    batch: str,
+    changes: tuple[str, ...],
     force: bool,
 ) -> None:
     """Bundle a run's models for a device, with face models, contract and checksums.
@@ -59,13 +83,15 @@ def export(
       mggr-tf export --int8
       mggr-tf export default --int8         the weights of this package
       mggr-tf export runs/real --int8 --data patches/ --out bundles/real
-      mggr-tf export --int8 --formats tflite,onnx
+      mggr-tf export --int8 --formats tflite,onnx --batch 2
+      mggr-tf export --int8 --calibration synthetic
+      mggr-tf export --int8 --set limits.int8.redirected.min_psnr_db=45
 
     Without --out the bundle is RUN/bundle-float, -fp16 or -int8 (of `default`: in
     the working folder), with a number behind it where that is taken. Every
     model is compared with Keras on 256 pairs of eyes, through the device's own
     code; the table is printed and travels in the bundle. A model that differs by
-    more than its limit is not exported.
+    more than its limit, in the run's config, is not exported.
 
     In ONNX the warp is one native GridSample, and --int8 writes explicit pairs of
     QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT takes them.
@@ -77,17 +103,22 @@ def export(
     _need_tensorflow()
     from mggr_edge.progress import progress
     from mggr_export.export_run import export_run
+    from mggr_export.request import ExportRequest
     from mggr_tf.training.default_run import open_run
     from mggr_tf.training.run_folder import newest_run
 
     chosen = open_run(run) if run is not None else newest_run()
     say(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
     bundle = export_run(
-        chosen,
+        _with_limits(chosen, changes),
         out,
-        precision="int8" if int8 else "float16" if fp16 else "float32",
-        data=data,
-        formats=formats,
+        ExportRequest(
+            precision="int8" if int8 else "float16" if fp16 else "float32",
+            formats=formats,
+            batch=2 if batch == "2" else 1,
+            data=data,
+            calibration=calibration,
+        ),
         force=force,
         progress=progress,
         say=say,
@@ -103,13 +134,15 @@ def export(
     "--data", default="synthetic", show_default=True, help="A folder of patches, or `synthetic`."
 )
 @click.option("--pairs", default=256, show_default=True, type=click.IntRange(min=1))
-def verify(bundle: str, data: str, pairs: int) -> None:
+@subjects_option
+def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None) -> None:
     """Check a bundle's files, and compare its models with Keras once more.
 
     \b
     Examples:
       mggr-tf verify runs/real/bundle-int8
       mggr-tf verify bundle.zip --data patches/ --pairs 256
+      mggr-tf verify bundle.zip --data patches/ --split columbia:report
       mggr-tf verify default-int8           the weights of this package
 
     Keras is rebuilt from the reference weights in the bundle; nothing else is
@@ -122,12 +155,25 @@ def verify(bundle: str, data: str, pairs: int) -> None:
     from mggr_export.proof import faults_of, proofs_text
     from mggr_export.verify import verify_bundle
 
-    proofs = verify_bundle(bundle, data=data, pairs=pairs, progress=progress, say=say)
+    proofs = verify_bundle(
+        bundle, data=data, subjects=subjects, pairs=pairs, progress=progress, say=say
+    )
     click.echo(proofs_text(proofs))
     if faults := faults_of(proofs):
         echo_error(f"{bundle} is not what was trained; {faults}")
         raise SystemExit(_NOT_EQUAL)
     say(f"{bundle}: checksums, structure and parity hold")
+
+
+def _with_limits(run: RunFolder, changes: tuple[str, ...]) -> RunFolder:
+    """The run with other limits; what it was trained with cannot be changed any more."""
+    from mggr_tf.config_files import changed_config
+    from mggr_tf.training.run_folder import RunFolder
+
+    for change in changes:
+        if not change.startswith("limits."):
+            raise UsageError(f"--set {change}: an export can change limits only, as limits.int8...")
+    return RunFolder(run.path, changed_config(run.config, changes), run.record)
 
 
 def _need_tensorflow() -> None:

@@ -27,31 +27,31 @@ def check_converter(file_format: RunnableFormat) -> None:
                 raise MissingPackageError(title, "export")
 
 
-def convert_float32(model: keras.Model, file_format: RunnableFormat) -> bytes:
-    """Converts a model without any loss."""
+def convert_float32(model: keras.Model, file_format: RunnableFormat, *, batch: int = 1) -> bytes:
+    """Converts a model without any loss, for so many examples at once."""
     match file_format:
         case "tflite":
             from mggr_export.tflite.convert import convert_float32 as to_tflite
 
-            return to_tflite(freeze(model))
+            return to_tflite(freeze(model, batch=batch))
         case "onnx":
             from mggr_export.onnx.convert import convert_float32 as to_onnx
 
-            return to_onnx(model)
+            return to_onnx(model, batch=batch)
 
 
-def convert_float16(model: keras.Model, file_format: RunnableFormat) -> bytes:
+def convert_float16(model: keras.Model, file_format: RunnableFormat, *, batch: int = 1) -> bytes:
     """Converts a model with its weights in half precision; warp and clip stay float32."""
     match file_format:
         case "tflite":
             from mggr_export.tflite.convert import convert_float16 as to_tflite
 
-            return to_tflite(freeze(model))
+            return to_tflite(freeze(model, batch=batch))
         case "onnx":
             from mggr_export.onnx.convert import convert_float32 as to_onnx
             from mggr_export.onnx.halve import halve
 
-            return halve(to_onnx(model))
+            return halve(to_onnx(model, batch=batch))
 
 
 def convert_int8(
@@ -59,6 +59,7 @@ def convert_int8(
     file_format: RunnableFormat,
     calibration: Arrays,
     *,
+    batch: int = 1,
     advance: Callable[[int], None],
 ) -> bytes:
     """Converts a model with its convolutions in 8-bit integers.
@@ -67,15 +68,16 @@ def convert_int8(
         model: in Keras.
         file_format: of the file.
         calibration: [N, ...] of every input by name.
+        batch: how many examples the file shall take at once.
         advance: called for every calibration example.
     """
     match file_format:
         case "tflite":
             from mggr_export.tflite.convert import convert_int8 as to_tflite
 
-            return to_tflite(freeze(model), calibration, advance=advance)
+            return to_tflite(freeze(model, batch=batch), calibration, batch=batch, advance=advance)
         case "onnx":
             from mggr_export.onnx.convert import convert_float32 as to_onnx
             from mggr_export.onnx.quantise import quantise
 
-            return quantise(to_onnx(model), calibration, advance=advance)
+            return quantise(to_onnx(model, batch=batch), calibration, batch=batch, advance=advance)

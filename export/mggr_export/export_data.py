@@ -8,46 +8,73 @@ from pathlib import Path
 
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress
+from mggr_export.request import ExportRequest
 from mggr_tf.config import Config
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
-from mggr_tf.training.run_folder import DataRecord
+from mggr_tf.training.run_folder import RunFolder
+
+_PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
 
 
 def samples_for_export(
-    data: str | None,
-    *,
-    trained_on: DataRecord,
-    config: Config,
-    draw: int,
-    progress: Progress,
-    say: Callable[[str], None],
-) -> EyeSamples:
-    """The run's own eyes, or those that were named.
+    run: RunFolder, request: ExportRequest, *, progress: Progress, say: Callable[[str], None]
+) -> tuple[EyeSamples, EyeSamples | None]:
+    """The eyes to compare on, and to calibrate on: the run's own, or those that were named.
 
     Subjects that the run never touched stay untouched: of a folder that holds
     the run's subjects, only these are taken.
 
-    Args:
-        data: `synthetic`, a folder, or None for what the run was trained on.
-        trained_on: from the run.
-        config: of the run; it says what synthetic people look like.
-        draw: at most so many synthetic people, the first of the run's own.
+    Returns:
+        to compare on, and to calibrate on: None where nothing is calibrated, the very same
+        object unless others were named for it.
 
     Raises:
-        DataError: the folder is gone, or holds nothing usable.
+        DataError: the run's own folder is gone and none is named, or one holds nothing usable.
     """
-    source = data if data is not None else trained_on.source
+
+    def samples(source: str, *, people: int) -> EyeSamples:
+        return _samples(source, run, draw=people, progress=progress, say=say)
+
+    compared, calibration = _sources(run, request)
+    if not request.is_quantised:
+        return samples(compared, people=_PEOPLE_TO_COMPARE), None
+    if calibration == compared:
+        both = samples(compared, people=_PEOPLE_TO_CALIBRATE)
+        return both, both
+    return (
+        samples(compared, people=_PEOPLE_TO_COMPARE),
+        samples(calibration, people=_PEOPLE_TO_CALIBRATE),
+    )
+
+
+def _sources(run: RunFolder, request: ExportRequest) -> tuple[str, str]:
+    """Where to find eyes to compare on, and to calibrate on."""
+    own, named = run.record.data.source, request.data
+    if named is None and own != SYNTHETIC and not Path(own).is_dir():
+        named = request.calibration
+        if named is None:
+            raise DataError(
+                f"the data that the run was trained on ({own}) is gone; name the eyes to "
+                "calibrate and compare with: --data FOLDER or --data synthetic"
+            )
+    compared = own if named is None else named
+    return compared, compared if request.calibration is None else request.calibration
+
+
+def _samples(
+    source: str,
+    run: RunFolder,
+    *,
+    draw: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> EyeSamples:
     if source == SYNTHETIC:
-        return draw_people(config, draw, progress=progress, say=say)
-    if data is None and not Path(source).is_dir():
-        raise DataError(
-            f"the data that the run was trained on ({source}) is gone; name the eyes to "
-            "calibrate and compare with: --data FOLDER or --data synthetic"
-        )
+        return draw_people(run.config, draw, progress=progress, say=say)
     say(f"eyes: {source}")
-    known = {*trained_on.subjects, *trained_on.held_out}
-    everyone = open_samples(source, config=config, subjects=None, progress=progress, say=say)
+    known = {*run.record.data.subjects, *run.record.data.held_out}
+    everyone = open_samples(source, config=run.config, subjects=None, progress=progress, say=say)
     ours = known & set(everyone.subjects)
     return everyone.of_subjects(ours) if ours else everyone
 

@@ -1,7 +1,7 @@
 """A Keras model as one function of fixed shapes, ready for a converter.
 
-The batch is 1 and every input and output has its name: what a device sees is
-one eye, and converters turn unknown sizes into arithmetic on shapes.
+The batch is fixed and every input and output has its name: what a device sees is
+one eye or both, and converters turn unknown sizes into arithmetic on shapes.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ class FrozenModel:
     owner: tf.Module
 
 
-def freeze(model: keras.Model) -> FrozenModel:
-    """Traces a model in inference mode with a batch of one.
+def freeze(model: keras.Model, *, batch: int = 1) -> FrozenModel:
+    """Traces a model in inference mode.
 
     Args:
         model: of a dict of named inputs; its output is one tensor or a dict.
+        batch: how many examples it shall take at once, always.
     """
     inputs = {tensor.name: tensor for tensor in model.inputs}
     specs = {
-        name: tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=name)
+        name: tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name=name)
         for name, tensor in inputs.items()
     }
 

@@ -11,13 +11,14 @@ from tensorflow import keras
 from mggr_edge.contract import GazeShown, Parity, RunnableFormat
 from mggr_edge.errors import BundleError
 from mggr_edge.interpreters import FileRunner, open_file
+from mggr_edge.interpreters.batching import batch_of
 from mggr_edge.interpreters.runner import Kind
 from mggr_export.calibration import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.keras_models import outputs_of
 from mggr_export.parity import compare_each, gaze_misses, misses, parity_text, run_each
-from mggr_export.precision import Precision
 from mggr_export.sight import WIDE_DEG, Sight
+from mggr_tf.conversion_limits import ConversionLimits, Precision, PrecisionLimits
 
 _FEWEST_WIDE = 0.25
 
@@ -41,7 +42,8 @@ class Proof:
     """What was found about one file.
 
     Attributes:
-        precision: by whose limits it was judged.
+        precision: of the file.
+        limits: by which it was judged.
         parity: of every output.
         faults: what breaks a limit or a rule, one sentence each; empty when all is well.
         median_flow_px: where there is a flow, its median length in Keras; below a
@@ -51,6 +53,7 @@ class Proof:
     """
 
     precision: Precision
+    limits: PrecisionLimits
     parity: tuple[Parity, ...]
     faults: tuple[str, ...]
     median_flow_px: float | None = None
@@ -63,6 +66,7 @@ def prove(
     model: keras.Model,
     inputs: Arrays,
     *,
+    limits: ConversionLimits,
     data: str,
     sight: Sight | None = None,
     advance: Callable[[int], None] = lambda n: None,
@@ -73,6 +77,7 @@ def prove(
         converted: the file.
         model: what is right.
         inputs: [N, ...] of every input.
+        limits: what it may differ by.
         data: what the inputs are, for the record.
         sight: looks at the pictures of a redirector.
         advance: called for every input.
@@ -88,14 +93,16 @@ def prove(
     right = outputs_of(model, inputs)
     runner = open_file(converted.content, converted.format)
     _check_names(runner, inputs, right)
-    made = run_each(runner, inputs, advance=advance)
+    made = run_each(runner, inputs, batch=batch_of(runner), advance=advance)
     parity = compare_each(made, right, data=data)
-    faults += misses(converted.precision, parity)
+    allowed = limits.of(converted.precision)
+    faults += misses(allowed, parity)
     gaze = None if sight is None else sight.compare(made["redirected"], right["redirected"])
-    faults += gaze_misses(converted.precision, gaze)
+    faults += gaze_misses(allowed, gaze)
     flow = right.get("flow")
     return Proof(
         converted.precision,
+        allowed,
         parity,
         tuple(faults),
         median_flow_px=None if flow is None else float(np.median(np.linalg.norm(flow, axis=-1))),
@@ -110,7 +117,7 @@ def proofs_text(proofs: Mapping[str, Proof]) -> str:
     Args:
         proofs: by the files' names.
     """
-    lines = [parity_text({name: (p.precision, p.parity) for name, p in proofs.items()})]
+    lines = [parity_text({name: (p.precision, p.limits, p.parity) for name, p in proofs.items()})]
     lines += [
         f"{name}: redirected gazes are {proof.gaze.error_deg:.2f} degrees off "
         f"({proof.gaze.extra_deg:+.3f} against Keras), as the run's estimator sees them"

@@ -12,7 +12,7 @@ from tensorflow import keras
 from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.contract import Contract, Conventions
 from mggr_edge.default_bundle import DEFAULT, bundle_path, packaged_bundles
-from mggr_edge.errors import BundleError
+from mggr_edge.errors import BundleError, UsageError
 from mggr_edge.interpreters import check_fits, open_file
 from mggr_edge.progress import Progress
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
@@ -33,6 +33,7 @@ def verify_bundle(
     path: str | Path,
     *,
     data: str,
+    subjects: tuple[str, ...] | None = None,
     pairs: int,
     progress: Progress,
     say: Callable[[str], None],
@@ -44,6 +45,7 @@ def verify_bundle(
     Args:
         path: a bundle, folder or zip, or a packaged one by its name.
         data: eyes to compare on: `synthetic` or a folder.
+        subjects: of the folder only these; None takes all.
         pairs: how many.
         progress: shows how far it is.
         say: tells the user what was chosen.
@@ -54,10 +56,12 @@ def verify_bundle(
     Raises:
         BundleError: damaged, of another schema, or without reference weights.
         DataError: the eyes cannot be had.
+        UsageError: subjects of nobody's folder.
     """
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(bundle_path(path)), bundle.contract
-    samples = _samples(data, contract, progress=progress, say=say)
+    limits = config_of(contract).limits
+    samples = _samples(data, contract, subjects, progress=progress, say=say)
     with quiet_converter():
         for artifact in (one for formats in contract.models.values() for one in formats):
             check_fits(open_file(files[artifact.file], artifact.format), artifact)
@@ -74,6 +78,7 @@ def verify_bundle(
                     one,
                     model,
                     inputs[name],
+                    limits=limits,
                     data=samples.source,
                     sight=sights.get(name),
                     advance=advance,
@@ -105,10 +110,17 @@ def _sight(
 
 
 def _samples(
-    data: str, contract: Contract, *, progress: Progress, say: Callable[[str], None]
+    data: str,
+    contract: Contract,
+    subjects: tuple[str, ...] | None,
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
 ) -> EyeSamples:
     config = config_of(contract)
     if data == SYNTHETIC:
+        if subjects is not None:
+            raise UsageError("--subjects and --split choose from a folder: name one with --data")
         return draw_people(config, _PEOPLE, progress=progress, say=say)
     say(f"eyes: {data}")
-    return open_samples(data, config=config, subjects=None, progress=progress, say=say)
+    return open_samples(data, config=config, subjects=subjects, progress=progress, say=say)

@@ -163,3 +163,27 @@ def test_wrong_patches_are_refused(patch):
         bundle.redirect_eye(patch / 2, side="left", source=Gaze(0, 0), target=Gaze(0, 0))
     with pytest.raises(ValueError, match="side is 'left' or 'right'"):
         bundle.redirect_eye(patch, side="middle", source=Gaze(0, 0), target=Gaze(0, 0))
+
+
+def test_both_eyes_of_a_face_are_one_call(patch):
+    calls = []
+
+    def network(inputs):
+        calls.append({name: value.shape for name, value in inputs.items()})
+        eye = inputs["eye"]
+        flow = np.broadcast_to(inputs["delta"][:, None, None], (*eye.shape[:3], 2)).copy()
+        return {"flow": flow, "coarse": eye, "residual": 0 * eye, "redirected": eye}
+
+    bundle = Bundle(contract(redirector=Artifact("f", "tflite", "float32", "")), lambda _: network)
+    gazes = {"source": Gaze(0, 0), "target": Gaze(5, 15), "head_pose": Gaze(0, 15)}
+    other = patch[::-1].copy()
+    right, left = bundle.redirect_crops([patch, other], sides=["right", "left"], **gazes)
+    assert [call["eye"] for call in calls] == [(2, 64, 64, 3)]
+    for made, eye, side in ((right, patch, "right"), (left, other, "left")):
+        alone = bundle.redirect_crop(eye, side=side, **gazes)
+        np.testing.assert_array_equal(made.flow, alone.flow)
+        np.testing.assert_array_equal(made.redirected, alone.redirected)
+    # The network saw the left eye mirrored, with its yaw; the flow is turned back.
+    assert right.flow[0, 0] == pytest.approx([0.5, 1])
+    assert left.flow[0, 0] == pytest.approx([-0.5, -1])
+    assert bundle.redirect_crops([], sides=[], **gazes) == []

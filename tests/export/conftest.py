@@ -76,14 +76,13 @@ def int8_bundle(run):
 def _exported(run, *, precision):
     from mggr_edge.progress import no_progress
     from mggr_export.export_run import export_run
+    from mggr_export.request import ExportRequest
 
     said = []
     path = export_run(
         run,
         None,
-        precision=precision,
-        data=None,
-        force=False,
+        ExportRequest(precision),
         progress=no_progress,
         say=said.append,
     )
@@ -117,7 +116,7 @@ def copied(float_bundle, tmp_path):
 @pytest.fixture
 def converted_before(float_bundle, int8_bundle, monkeypatch):
     """Exports take the bundles' files instead of converting anew, which takes seconds."""
-    from mggr_export import export_run
+    from mggr_export import exporter
 
     def stored(bundle):
         def convert(model, file_format, *calibration, **options):
@@ -126,5 +125,5 @@ def converted_before(float_bundle, int8_bundle, monkeypatch):
 
         return convert
 
-    monkeypatch.setattr(export_run, "convert_float32", stored(float_bundle))
-    monkeypatch.setattr(export_run, "convert_int8", stored(int8_bundle))
+    monkeypatch.setattr(exporter, "convert_float32", stored(float_bundle))
+    monkeypatch.setattr(exporter, "convert_int8", stored(int8_bundle))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
-from mggr_export.calibration import balanced_pairs, inputs_of_pairs, one_by_one
+from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_tf.data.schema import make_samples
 
 
@@ -73,7 +73,3 @@ def test_inputs_are_the_device_s_own_by_name():
     }
     delta = (samples.gaze_deg[pairs[:, 1]] - samples.gaze_deg[pairs[:, 0]]) / [10, 15]
     assert inputs["redirector"]["delta"] == pytest.approx(delta, abs=1e-6)
-    singles = list(one_by_one(inputs["estimator"]))
-    assert len(singles) == 5
-    assert singles[3]["eye"].shape == (1, 64, 64, 3)
-    assert np.array_equal(singles[3]["head_pose"][0], inputs["estimator"]["head_pose"][3])

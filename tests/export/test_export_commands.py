@@ -11,6 +11,7 @@ from mggr_edge.bundle import read_bundle_files
 from mggr_edge.errors import DataError
 from mggr_edge.progress import no_progress
 from mggr_export.export_data import samples_for_export
+from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
@@ -100,52 +101,57 @@ def test_a_named_data_folder_that_is_gone(runs):
 
 def test_the_run_s_own_data_is_gone(tmp_path, run):
     record = DataRecord(str(tmp_path / "moved"), ("0001",), (), 9, "research only")
+    moved = RunFolder.create(tmp_path / "run", run.config, record)
     with pytest.raises(DataError, match=r"is gone; name the eyes .*--data FOLDER"):
-        samples_for_export(
-            None,
-            trained_on=record,
-            config=run.config,
-            draw=1,
-            progress=no_progress,
-            say=lambda text: None,
-        )
+        chosen_samples(moved, ExportRequest("int8"))
+
+
+def test_what_calibrates_also_compares_where_the_run_s_own_data_is_gone(tmp_path, run, eyes):
+    record = DataRecord(str(tmp_path / "moved"), ("0001",), (), 9, "research only")
+    moved = RunFolder.create(tmp_path / "run", run.config, record)
+    compared, calibration = chosen_samples(moved, ExportRequest("int8", calibration=str(eyes)))
+    assert compared is calibration
+    assert compared.subjects == ("0001",)
+
+
+def test_eyes_named_for_calibration_do_not_compare(run, eyes):
+    compared, calibration = chosen_samples(run, ExportRequest("int8", calibration=str(eyes)))
+    assert compared.source.startswith("synthetic")
+    assert calibration.source == eyes.name
+    compared, calibration = chosen_samples(run, ExportRequest("float16", data=str(eyes)))
+    assert compared.source == eyes.name
+    assert calibration is None
 
 
 @pytest.mark.parametrize(
     ("known", "expected"), [(("0001", "0007"), ("0001",)), (("9999",), ("0000", "0001"))]
 )
-def test_subjects_that_the_run_never_touched_stay_untouched(eyes, run, known, expected):
-    samples = samples_for_export(
-        str(eyes),
-        trained_on=DataRecord("elsewhere", known[:1], known[1:], 9, "research only"),
-        config=run.config,
-        draw=1,
-        progress=no_progress,
-        say=lambda text: None,
-    )
-    assert samples.subjects == expected
+def test_subjects_that_the_run_never_touched_stay_untouched(tmp_path, eyes, run, known, expected):
+    record = DataRecord("elsewhere", known[:1], known[1:], 9, "research only")
+    other = RunFolder.create(tmp_path / "run", run.config, record)
+    compared, _ = chosen_samples(other, ExportRequest(data=str(eyes)))
+    assert compared.subjects == expected
+
+
+def chosen_samples(run, request):
+    return samples_for_export(run, request, progress=no_progress, say=lambda text: None)
 
 
 @pytest.mark.usefixtures("converted_before")
-def test_a_limit_that_is_missed_leaves_nothing(runs, eyes, monkeypatch):
-    from mggr_export import parity
-
-    impossible = dict.fromkeys(parity.LIMITS["float32"], parity.Limit(max_abs=-1.0))
-    monkeypatch.setitem(parity.LIMITS, "float32", impossible)
-    result = export(runs, "--data", eyes, "--out", runs / "b")
+def test_a_limit_that_is_missed_leaves_nothing(runs, eyes):
+    impossible = ("--set", "limits.float32.coarse.max_abs=1e-12")
+    result = export(runs, "--data", eyes, "--out", runs / "b", *impossible)
     assert refused(result, "not exported; redirector.tflite: coarse differs by max")
     assert "BROKEN" in result.stderr
     assert not list(runs.glob("b*"))
 
 
 @pytest.mark.usefixtures("converted_before")
-def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, eyes, monkeypatch):
+def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, eyes):
     from mggr_edge import Bundle
-    from mggr_export import parity
 
-    strict = {**parity.LIMITS["int8"], "gaze": parity.Limit(mean_abs=1e-9)}
-    monkeypatch.setitem(parity.LIMITS, "int8", strict)
-    result = export(runs, "--int8", "--data", eyes, "--out", runs / "b")
+    strict = ("--set", "limits.int8.gaze.mean_abs=1e-9")
+    result = export(runs, "--int8", "--data", eyes, "--out", runs / "b", *strict)
     assert result.exit_code == 0, result.output
     assert "estimator.tflite stays float32; in int8 estimator.tflite: gaze differs" in result.stderr
     models = Bundle.open(runs / "b").contract.models
@@ -181,3 +187,21 @@ def test_two_fresh_processes_write_the_same_bytes(run, tmp_path):
         subprocess.run([sys.executable, "-c", code, *command], capture_output=True, check=True)
     sums = [(tmp_path / name / "SHA256SUMS").read_bytes() for name in ("a", "b")]
     assert sums[0] == sums[1]
+
+
+def test_calibration_without_anything_to_calibrate(runs):
+    assert refused(export(runs, "--calibration", "synthetic"), "--calibration goes with --int8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("seed=2", "an export can change limits only"),
+        ("limits.int8.redirected.best=3", "unknown key 'best'"),
+        ("limits.int8.redirected.min_psnr_db=-3", "at least 0"),
+        ("limits.int8.flow={}", "name at least one of max_abs"),
+    ],
+)
+def test_changes_that_do_not_fit(runs, change, message):
+    assert refused(export(runs, "--set", change), message)
+    assert not list(runs.glob("bundle*"))

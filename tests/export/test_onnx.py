@@ -20,6 +20,7 @@ from mggr_export.labels import read_label
 from mggr_export.onnx import convert
 from mggr_export.onnx.quantise import quantise
 from mggr_export.onnx.structure import check_structure, op_counts
+from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
 from spoilt import replace_file
 
@@ -43,14 +44,8 @@ def halved(run, tmp_path_factory):
 
 
 def exported(run, out, *, precision):
-    options = {
-        "precision": precision,
-        "data": None,
-        "force": False,
-        "formats": ("onnx",),
-        "lean": False,
-    }
-    return export_run(run, out, progress=no_progress, say=lambda text: None, **options)
+    request = ExportRequest(precision, formats=("onnx",))
+    return export_run(run, out, request, progress=no_progress, say=lambda text: None)
 
 
 def content(bundle, model="redirector"):

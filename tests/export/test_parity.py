@@ -5,9 +5,7 @@ import pytest
 
 from mggr_edge.contract import GazeShown
 from mggr_export.parity import (
-    LIMITS,
-    MAX_EXTRA_GAZE_DEG,
-    Limit,
+    breaks,
     compare,
     compare_each,
     gaze_misses,
@@ -15,14 +13,16 @@ from mggr_export.parity import (
     parity_text,
     run_each,
 )
+from mggr_tf.conversion_limits import ConversionLimits, Limit
 
+LIMITS = ConversionLimits()
 RIGHT = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 2, 2, 3)
 
 
 def test_equal_tensors_have_no_psnr_and_miss_nothing():
     parity = compare("redirected", RIGHT, RIGHT, data="noise")
     assert (parity.max_abs, parity.mean_abs, parity.psnr_db, parity.pairs) == (0, 0, None, 2)
-    assert not Limit(0.0, 0.0, 99.0).misses(parity)
+    assert not breaks(Limit(0.0, 0.0, 99.0), parity)
 
 
 def test_psnr_is_over_the_tensor_s_range():
@@ -46,20 +46,22 @@ def test_psnr_is_over_the_tensor_s_range():
 )
 def test_a_limit_is_missed_on_either_count(limit, broken):
     parity = compare("redirected", RIGHT + np.float32(0.02), RIGHT, data="noise")
-    assert limit.misses(parity) is broken
+    assert breaks(limit, parity) is broken
 
 
 def test_not_a_number_is_a_miss():
     made = RIGHT.copy()
     made[0, 0, 0, 0] = np.nan
-    assert misses("float32", [compare("redirected", made, RIGHT, data="noise")])
-    assert misses("int8", [compare("redirected", made, RIGHT, data="noise")])
+    assert misses(LIMITS.float32, [compare("redirected", made, RIGHT, data="noise")])
+    assert misses(LIMITS.int8, [compare("redirected", made, RIGHT, data="noise")])
 
 
 def test_every_precision_limits_every_output():
-    outputs = {"flow", "coarse", "residual", "redirected", "gaze"}
-    assert all(set(limits) == outputs for limits in LIMITS.values())
-    assert all(str(limit) for limits in LIMITS.values() for limit in limits.values())
+    for precision in ("float32", "float16", "int8"):
+        for output in ("flow", "coarse", "residual", "redirected", "gaze"):
+            assert str(LIMITS.of(precision).of(output))
+    with pytest.raises(ValueError, match="'extra_gaze_deg' has no limit"):
+        LIMITS.int8.of("extra_gaze_deg")
 
 
 def test_each_input_runs_alone_and_the_table_shows_what_broke():
@@ -73,9 +75,9 @@ def test_each_input_runs_alone_and_the_table_shows_what_broke():
     parity = compare_each(run_each(runner, {"eye": RIGHT}), right, data="noise")
     assert seen == [(1, 2, 2, 3)] * 2
     assert [p.output for p in parity] == ["flow", "redirected"]
-    table = parity_text({"redirector": ("float32", parity)})
+    table = parity_text({"redirector": ("float32", LIMITS.float32, parity)})
     assert [line.endswith("BROKEN") for line in table.splitlines()] == [False, True, False]
-    assert "flow differs by max 1, mean 1" in misses("float32", parity)[0]
+    assert "flow differs by max 1, mean 1" in misses(LIMITS.float32, parity)[0]
 
 
 def test_other_outputs_than_keras_are_a_fault_of_ours():
@@ -87,7 +89,6 @@ def test_other_outputs_than_keras_are_a_fault_of_ours():
     ("extra", "missed"), [(0.1, []), (0.2, ["0.2 degrees further off (limit: 0.15)"]), (-3, [])]
 )
 def test_what_conversion_costs_in_aim_is_limited(extra, missed):
-    told = gaze_misses("int8", GazeShown(error_deg=5 + extra, keras_error_deg=5))
+    told = gaze_misses(LIMITS.int8, GazeShown(error_deg=5 + extra, keras_error_deg=5))
     assert told == [f"the redirected gaze is {one}" for one in missed]
-    assert set(MAX_EXTRA_GAZE_DEG) == set(LIMITS)
-    assert gaze_misses("int8", GazeShown(error_deg=float("nan"), keras_error_deg=5))
+    assert gaze_misses(LIMITS.int8, GazeShown(error_deg=float("nan"), keras_error_deg=5))

@@ -17,7 +17,8 @@ class Runner(Protocol):
     """A model, ready to run.
 
     Called with every input by name; returns every output by name. Arrays carry
-    the batch dimension; the returned ones belong to the caller.
+    the batch dimension, which a file fixes (see `batching`); the returned ones
+    belong to the caller.
     """
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]: ...

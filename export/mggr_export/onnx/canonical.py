@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import onnx
 
@@ -84,13 +85,14 @@ def _free(name: str, seen: Counter[str]) -> str:
     return _free(f"{name}_{seen[name]}", seen)
 
 
-def _replace(field: object, values: list[object]) -> None:
-    copies = [value if isinstance(value, str) else _copied(value) for value in values]
-    del field[:]  # type: ignore[attr-defined]
-    field.extend(copies)  # type: ignore[attr-defined]
+def _replace(field: Any, values: Sequence[Any]) -> None:
+    """Puts values in place of what a repeated field holds, among them perhaps its own."""
+    kept = [value if isinstance(value, str) else _copied(value) for value in values]
+    del field[:]
+    field.extend(kept)
 
 
-def _copied(value: object) -> object:
-    copy = type(value)()
-    copy.CopyFrom(value)  # type: ignore[attr-defined]
+def _copied(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
     return copy

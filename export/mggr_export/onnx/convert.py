@@ -17,10 +17,10 @@ from mggr_tf.models.warp import warps_traced_as
 _DEPRECATED = b"tf_half_pixel_for_nn"
 
 
-def convert_float32(model: keras.Model) -> bytes:
-    """Converts without any loss; batch 1, inputs and outputs by the model's own names."""
+def convert_float32(model: keras.Model, *, batch: int = 1) -> bytes:
+    """Converts without any loss; inputs and outputs have the model's own names."""
     with warps_traced_as(marked_warp):
-        frozen = freeze(model)
+        frozen = freeze(model, batch=batch)
     constant = convert_variables_to_constants_v2(frozen.function)
     names = _names(frozen)
     inputs = [name for name, (kind, _) in names.items() if kind == "input"]

@@ -24,7 +24,8 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from mggr_export.calibration import Arrays, one_by_one
+from mggr_edge.interpreters.batching import cut
+from mggr_export.calibration import Arrays
 
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 
@@ -36,6 +37,7 @@ def quantise(
     content: bytes,
     calibration: Arrays,
     *,
+    batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> bytes:
     """Writes the pairs into a float32 file, by the ranges that calibration shows.
@@ -43,6 +45,7 @@ def quantise(
     Args:
         content: of the float32 file.
         calibration: [N, ...] of every input by name.
+        batch: how many examples the file takes at once.
         advance: called for every calibration example.
     """
     with TemporaryDirectory() as folder:
@@ -50,7 +53,7 @@ def quantise(
         quantize_static(
             onnx.load_from_string(content),
             path,
-            _Reader(calibration, advance),
+            _Reader(calibration, batch, advance),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             per_channel=True,
@@ -90,13 +93,14 @@ def _leave_others_float(graph: onnx.GraphProto) -> None:
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
     """Calibration examples, one after another, as ONNX Runtime asks for them."""
 
-    def __init__(self, calibration: Arrays, advance: Callable[[int], None]) -> None:
-        self._examples: Iterator[dict[str, NDArray[np.float32]]] = one_by_one(calibration)
+    def __init__(self, calibration: Arrays, batch: int, advance: Callable[[int], None]) -> None:
+        self._examples: Iterator[dict[str, NDArray[np.float32]]] = cut(calibration, batch)
+        self._batch = batch
         self._advance = advance
 
     def get_next(self) -> Any:
         """The next example, or None."""
         example = next(self._examples, None)
         if example is not None:
-            self._advance(1)
+            self._advance(self._batch)
         return example

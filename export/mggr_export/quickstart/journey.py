@@ -13,13 +13,14 @@ from mggr_edge.default_bundle import DEFAULT, DEFAULT_INT8
 from mggr_edge.errors import BundleError, RunError
 from mggr_edge.progress import progress
 from mggr_export.export_run import export_run
-from mggr_export.precision import Precision
 from mggr_export.quickstart.demo import run_demo, watch_portrait
 from mggr_export.quickstart.names import BUNDLES, RUN
 from mggr_export.quickstart.outcome import Outcome
 from mggr_export.quickstart.report import write_report
+from mggr_export.request import ExportRequest
 from mggr_tf.config import Config
 from mggr_tf.config_files import load_config
+from mggr_tf.conversion_limits import Precision
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.training.default_run import open_run
 from mggr_tf.training.run_folder import DataRecord, RunFolder
@@ -121,9 +122,7 @@ def _export(run: RunFolder, out: Path, *, precision: Precision, say: Say) -> Bun
     export_run(
         run,
         out,
-        precision=precision,
-        data=None,
-        force=False,
+        ExportRequest(precision),
         progress=progress,
         say=lambda text: None,
     )

@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_export.calibration import Arrays, one_by_one
+from mggr_edge.interpreters.batching import cut
+from mggr_export.calibration import Arrays
 from mggr_export.freeze import FrozenModel
 from mggr_export.tflite.graph import Graph, read_graph
 
@@ -41,6 +42,7 @@ def convert_int8(
     frozen: FrozenModel,
     calibration: Arrays,
     *,
+    batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> bytes:
     """Quantises all but the tail (see `Graph.tail`) by the ranges that calibration shows.
@@ -53,13 +55,14 @@ def convert_int8(
     Args:
         frozen: what to convert.
         calibration: [N, ...] of every input by name.
+        batch: how many examples the file takes at once.
         advance: called for every calibration example.
     """
 
     def examples() -> Iterator[dict[str, NDArray[np.float32]]]:
         # Dicts: lists would be fed in the converter's own order of inputs.
-        for example in one_by_one(calibration):
-            advance(1)
+        for example in cut(calibration, batch):
+            advance(batch)
             yield example
 
     converter = _converter(frozen)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter
 
 from mggr_export.errors import ArtifactError
-from mggr_export.precision import Precision
 from mggr_export.tflite.graph import CONVOLUTIONS, Graph, Op
+from mggr_tf.conversion_limits import Precision
 
 _FORBIDDEN = {
     "GATHER_ND": "slow and large; a flattened GATHER is meant",

@@ -21,6 +21,7 @@ from mggr_edge.default_bundle import packaged_bundles
 from mggr_edge.errors import UsageError
 from mggr_edge.progress import progress
 from mggr_export.export_run import export_run
+from mggr_export.request import ExportRequest
 from mggr_export.weights.card import model_card
 from mggr_export.weights.measuring import measure
 from mggr_tf.config import Config, Stage
@@ -77,12 +78,9 @@ def lay_out(run: RunFolder, folder: Path, *, say: Say) -> None:
         export_run(
             run,
             folder / name,
-            precision="int8" if int8 else "float32",
-            data=None,
-            force=False,
+            ExportRequest(precision="int8" if int8 else "float32", lean=True),
             progress=progress,
             say=say,
-            lean=True,
         )
 
 

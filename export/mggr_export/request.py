@@ -1,0 +1,46 @@
+"""What a bundle is asked to hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mggr_edge.contract import RunnableFormat
+from mggr_edge.errors import UsageError
+from mggr_tf.conversion_limits import Precision
+
+Batch = Literal[1, 2]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """One bundle of a run.
+
+    Attributes:
+        precision: of the convolutions.
+        formats: that every model is written in, the one that devices prefer first.
+        batch: eyes that a file takes at once: one, or both of a face.
+        data: eyes to compare with Keras on, and to calibrate on unless others are named:
+            `synthetic`, a folder, or None for what the run was trained on.
+        calibration: eyes to calibrate on, `synthetic` or a folder.
+        lean: leave out the face models and the reference weights.
+
+    Raises:
+        UsageError: eyes for a calibration that nothing asks for.
+    """
+
+    precision: Precision = "float32"
+    formats: tuple[RunnableFormat, ...] = ("tflite",)
+    batch: Batch = 1
+    data: str | None = None
+    calibration: str | None = None
+    lean: bool = False
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None and self.precision != "int8":
+            raise UsageError("--calibration goes with --int8; nothing else is calibrated")
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether anything is calibrated."""
+        return self.precision == "int8"

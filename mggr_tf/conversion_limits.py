@@ -1,0 +1,121 @@
+"""What a converted model may differ from Keras by: part of every config.
+
+Limits are a promise to whoever runs the model. They travel in the bundle with
+the rest of the config, and are what `verify` holds it against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal, cast
+
+Precision = Literal["float32", "float16", "int8"]
+"""What an artifact's convolutions compute in."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one output may differ by; null is no limit.
+
+    Attributes:
+        max_abs, mean_abs: in the tensor's own unit (pixels of flow, the rest in its range).
+        min_psnr_db: over the tensor's range.
+    """
+
+    max_abs: float | None = None
+    mean_abs: float | None = None
+    min_psnr_db: float | None = None
+
+    def __post_init__(self) -> None:
+        values = [getattr(self, one.name) for one in fields(self)]
+        if all(value is None for value in values):
+            raise ValueError("name at least one of max_abs, mean_abs, min_psnr_db")
+        if any(value is not None and not value >= 0 for value in values):
+            raise ValueError("a limit is a number of at least 0, or null")
+
+    def __str__(self) -> str:
+        parts = []
+        if self.max_abs is not None:
+            parts.append(f"max {self.max_abs:g}")
+        if self.mean_abs is not None:
+            parts.append(f"mean {self.mean_abs:g}")
+        if self.min_psnr_db is not None:
+            parts.append(f"{self.min_psnr_db:g} dB")
+        return ", ".join(parts)
+
+
+_OUTPUTS = ("flow", "coarse", "residual", "redirected", "gaze")
+
+
+@dataclass(frozen=True)
+class PrecisionLimits:
+    """What each output may differ by in one precision.
+
+    Attributes:
+        flow, coarse, residual, redirected: of the redirector.
+        gaze: of the estimator, in units of its output.
+        extra_gaze_deg: by how much further from its target a redirected gaze may be, on
+            average over pairs, as the run's own estimator sees it.
+    """
+
+    flow: Limit
+    coarse: Limit
+    residual: Limit
+    redirected: Limit
+    gaze: Limit
+    extra_gaze_deg: float
+
+    def of(self, output: str) -> Limit:
+        """The limit of an output by its name.
+
+        Raises:
+            ValueError: no network of ours has such an output.
+        """
+        if output not in _OUTPUTS:
+            raise ValueError(f"output {output!r} has no limit")
+        return cast(Limit, getattr(self, output))
+
+
+def _float32() -> PrecisionLimits:
+    # Measured on real eyes: 5e-6 of pictures, 4e-6 pixels of flow.
+    exact = Limit(max_abs=1e-4)
+    return PrecisionLimits(exact, exact, exact, exact, exact, extra_gaze_deg=0.01)
+
+
+def _float16() -> PrecisionLimits:
+    # Half precision has three digits.
+    return PrecisionLimits(
+        flow=Limit(mean_abs=0.02),
+        coarse=Limit(min_psnr_db=55.0),
+        residual=Limit(mean_abs=0.002),
+        redirected=Limit(min_psnr_db=55.0),
+        gaze=Limit(mean_abs=0.01),
+        extra_gaze_deg=0.02,
+    )
+
+
+def _int8() -> PrecisionLimits:
+    # Measured on real eyes: 52 dB, 0.028 pixels of flow on average, 0.003 of residual,
+    # 0.022 of gaze; calibrated on real eyes and compared on synthetic ones 49 dB, 0.039,
+    # 0.003 and 0.034. A wrong axis or sign costs whole pixels of flow.
+    return PrecisionLimits(
+        flow=Limit(mean_abs=0.15),
+        coarse=Limit(min_psnr_db=30.0),
+        residual=Limit(mean_abs=0.01),
+        redirected=Limit(min_psnr_db=30.0),
+        gaze=Limit(mean_abs=0.08),  # 0.8 degrees of pitch, 1.2 of yaw
+        extra_gaze_deg=0.15,
+    )
+
+
+@dataclass(frozen=True)
+class ConversionLimits:
+    """By precision. A precision that a config names, it names whole."""
+
+    float32: PrecisionLimits = field(default_factory=_float32)
+    float16: PrecisionLimits = field(default_factory=_float16)
+    int8: PrecisionLimits = field(default_factory=_int8)
+
+    def of(self, precision: Precision) -> PrecisionLimits:
+        """The limits of a file of that precision."""
+        return {"float32": self.float32, "float16": self.float16, "int8": self.int8}[precision]
