@@ -24,7 +24,9 @@ DEFAULT_CROP_FACTOR = 3.4
 DEFAULT_SIZE_PX = 64
 
 RunnableFormat = Literal["tflite", "onnx"]
-Format = Literal[RunnableFormat, "keras-weights"]
+"""What a device runs."""
+Format = Literal[RunnableFormat, "saved_model", "keras-weights"]
+"""What may lie in a bundle: SavedModels are for servers, Keras' weights for `verify`."""
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,14 @@ from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.contract import (
     Artifact,
     Contract,
-    RunnableFormat,
     Training,
     contract_to_json,
 )
-from mggr_edge.interpreters import available_interpreters, open_file
+from mggr_edge.interpreters import available_interpreters
 from mggr_edge.landmark_models import find_landmark_models
 from mggr_edge.version import __version__
+from mggr_export.engine_recipe import ENGINE_RECIPE_FILE, engine_recipe_text
+from mggr_export.formats import FileFormat, model_format
 from mggr_export.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
 from mggr_export.parity import RANGES
 from mggr_export.proof import Converted, Proof, file_name
@@ -55,6 +56,7 @@ def bundle_files(
     converted: Mapping[str, Sequence[Travelling]],
     *,
     lean: bool = False,
+    engine_recipe: bool = False,
 ) -> dict[str, bytes]:
     """Every file of a bundle, `contract.json` and `SHA256SUMS` included.
 
@@ -63,6 +65,7 @@ def bundle_files(
         models: in Keras; their weights become the reference.
         converted: the same models in each format, the preferred one first.
         lean: leave out the face models and the reference weights.
+        engine_recipe: say how TensorRT builds engines of the ONNX files.
 
     Returns:
         posix path inside the bundle -> bytes.
@@ -95,6 +98,8 @@ def bundle_files(
         conventions=run.config.conventions,
         versions=_versions(),
     )
+    if engine_recipe:
+        files[ENGINE_RECIPE_FILE] = engine_recipe_text(contract).encode()
     files[LICENCES_FILE] = licences_text(
         data=training.data, data_licence=licence, face_models=not lean
     ).encode()
@@ -124,9 +129,9 @@ def _artifact(
     *,
     precision: ArtifactPrecision,
     licence: str,
-    file_format: RunnableFormat = "tflite",
+    file_format: FileFormat = "tflite",
 ) -> Artifact:
-    runner = open_file(content, file_format)
+    runner = model_format(file_format).open(content)
     inputs, outputs = (
         tuple(replace(spec, range=RANGES.get(spec.name)) for spec in runner.tensor_specs(kind))
         for kind in ("inputs", "outputs")

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from mggr_edge.cli_errors import echo_error
-from mggr_edge.contract import RunnableFormat
 from mggr_edge.errors import MissingPackageError, UsageError
 from mggr_tf.cli.options import check_is_free, force_option, say, subjects_option
 
 if TYPE_CHECKING:
+    from mggr_export.formats import FileFormat
     from mggr_tf.training.run_folder import RunFolder
 
 _NOT_EQUAL = 1
 
 
-def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[RunnableFormat, ...]:
-    known = get_args(RunnableFormat)
+_FORMATS = ("tflite", "onnx", "tensorrt", "saved_model")
+
+
+def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     named = tuple(dict.fromkeys(word.strip() for word in value.split(",")))
-    if unknown := [name for name in named if name not in known]:
-        raise click.BadParameter(f"no format {', '.join(unknown)}; there are: {', '.join(known)}")
-    return cast("tuple[RunnableFormat, ...]", named)
+    if unknown := [name for name in named if name not in _FORMATS]:
+        known = ", ".join(_FORMATS)
+        raise click.BadParameter(f"no format {', '.join(unknown)}; there are: {known}")
+    return named
 
 
 @click.command()
@@ -42,7 +45,8 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[Ru
     default="tflite",
     show_default=True,
     callback=_formats,
-    help="Of tflite, onnx: every model in each, the one that devices prefer first.",
+    help="Of tflite, onnx, tensorrt, saved_model: every model in each, the one that devices "
+    "prefer first.",
 )
 @click.option(
     "--calibration",
@@ -69,7 +73,7 @@ def export(
     int8: bool,
     fp16: bool,
     data: str | None,
-    formats: tuple[RunnableFormat, ...],
+    formats: tuple[str, ...],
     calibration: str | None,
     batch: str,
     changes: tuple[str, ...],
@@ -94,7 +98,10 @@ def export(
     more than its limit, in the run's config, is not exported.
 
     In ONNX the warp is one native GridSample, and --int8 writes explicit pairs of
-    QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT takes them.
+    QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT takes them;
+    `tensorrt` is ONNX with a recipe for engines, which are built on the device, by
+    `mggr-edge build-engine` or by hand. A `saved_model` is a zip of one, for servers,
+    and stays float32.
     """
     if int8 and fp16:
         raise UsageError("--int8 and --fp16 exclude each other")
@@ -107,6 +114,8 @@ def export(
     from mggr_tf.training.default_run import open_run
     from mggr_tf.training.run_folder import newest_run
 
+    # TensorRT builds from ONNX, on the device.
+    files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)
     chosen = open_run(run) if run is not None else newest_run()
     say(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
     bundle = export_run(
@@ -114,7 +123,8 @@ def export(
         out,
         ExportRequest(
             precision="int8" if int8 else "float16" if fp16 else "float32",
-            formats=formats,
+            formats=cast("tuple[FileFormat, ...]", tuple(files)),
+            engine_recipe="tensorrt" in formats,
             batch=2 if batch == "2" else 1,
             data=data,
             calibration=calibration,

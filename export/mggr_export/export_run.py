@@ -12,11 +12,11 @@ from mggr_edge.bundle import CONTRACT_FILE
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import Progress
 from mggr_export.bundle import bundle_files, write_files
-from mggr_export.converting import check_converter
 from mggr_export.errors import ArtifactError
 from mggr_export.export_data import samples_for_export
 from mggr_export.export_eyes import ExportEyes, choose_eyes
 from mggr_export.exporter import Exporter
+from mggr_export.formats import model_format
 from mggr_export.keras_models import models_of_run
 from mggr_export.labels import label_of
 from mggr_export.proof import faults_of, file_name, proofs_text
@@ -67,7 +67,7 @@ def export_run(
     """
     _check_complete(run)
     for file_format in request.formats:
-        check_converter(file_format)
+        model_format(file_format)
     # Packages are not written to: the default run's bundles go where the user is.
     home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
     target = out or free_name(home, _NAMES[request.precision])
@@ -127,7 +127,9 @@ def _proven_files(
     if faults := faults_of(proofs):
         raise ArtifactError(f"not exported; {faults}")
     models = {one.name: one.model for one in exporters}
-    return bundle_files(run, models, exported, lean=request.lean)
+    return bundle_files(
+        run, models, exported, lean=request.lean, engine_recipe=request.engine_recipe
+    )
 
 
 def _check_complete(run: RunFolder) -> None:

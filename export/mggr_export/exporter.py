@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from tensorflow import keras
 
-from mggr_edge.contract import RunnableFormat
 from mggr_edge.progress import Progress
 from mggr_export.bundle import Travelling
-from mggr_export.converting import convert_float16, convert_float32, convert_int8
 from mggr_export.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS, SEED, ExportEyes
+from mggr_export.formats import FileFormat, model_format
 from mggr_export.labels import labelled
 from mggr_export.proof import Converted, faults_of, file_name, prove
 from mggr_export.request import Batch
@@ -46,45 +45,28 @@ class Exporter:
     progress: Progress
     say: Callable[[str], None]
 
-    def export(self, precision: Precision, file_format: RunnableFormat) -> Travelling:
+    def export(self, precision: Precision, file_format: FileFormat) -> Travelling:
         """The model in one format. What its proof found stands in the result.
+
+        A format that cannot be written in that precision, and an estimator that it hurts,
+        stay float32, and it is said.
 
         Raises:
             BundleError: the converter gave other inputs or outputs than the model's.
         """
-        if precision != "int8":
-            return self._proven(self._float(precision, file_format), {})
-        exported = self._proven(*self._int8(file_format))
-        if exported.proof.faults and self.name in _MAY_STAY_FLOAT:
+        if precision not in model_format(file_format).precisions:
+            self.say(f"{self.name} as {file_format}: float32, the only precision that it has")
+            precision = "float32"
+        exported = self._exported(precision, file_format)
+        if precision == "int8" and exported.proof.faults and self.name in _MAY_STAY_FLOAT:
             file = file_name(self.name, exported.converted)
             self.say(f"{file} stays float32; in int8 {faults_of({file: exported.proof})}")
-            return self._proven(self._float("float32", file_format), {})
+            return self._exported("float32", file_format)
         return exported
 
-    def _float(
-        self, precision: Literal["float32", "float16"], file_format: RunnableFormat
-    ) -> Converted:
-        convert = convert_float16 if precision == "float16" else convert_float32
-        with self.progress(f"converting the {self.name} to {file_format}", None):
-            content = convert(self.model, file_format, batch=self.batch)
-        return self._labelled(content, precision, file_format)
-
-    def _int8(self, file_format: RunnableFormat) -> tuple[Converted, dict[str, Any]]:
-        assert self.eyes.calibration is not None
-        inputs = self.eyes.calibration[self.name]
-        with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
-            content = convert_int8(
-                self.model, file_format, inputs, batch=self.batch, advance=advance
-            )
-        calibration = {"pairs": CALIBRATION_PAIRS, "data": self.eyes.calibrated_on, "seed": SEED}
-        return self._labelled(content, "int8", file_format), {"calibration": calibration}
-
-    def _labelled(
-        self, content: bytes, precision: Precision, file_format: RunnableFormat
-    ) -> Converted:
-        return Converted(labelled(content, file_format, self.label), precision, file_format)
-
-    def _proven(self, converted: Converted, build: dict[str, Any]) -> Travelling:
+    def _exported(self, precision: Precision, file_format: FileFormat) -> Travelling:
+        content, build = self._converted(precision, file_format)
+        converted = Converted(labelled(content, file_format, self.label), precision, file_format)
         with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:
             proof = prove(
                 converted,
@@ -96,3 +78,19 @@ class Exporter:
                 advance=advance,
             )
         return Travelling(converted, proof, build)
+
+    def _converted(
+        self, precision: Precision, file_format: FileFormat
+    ) -> tuple[bytes, dict[str, Any]]:
+        """The file, and how it was made as far as that is not said elsewhere."""
+        convert = model_format(file_format)
+        if precision != "int8":
+            with self.progress(f"converting the {self.name} to {file_format}", None):
+                to_float = convert.float16 if precision == "float16" else convert.float32
+                return to_float(self.model, batch=self.batch), {}
+        assert self.eyes.calibration is not None
+        inputs = self.eyes.calibration[self.name]
+        with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
+            content = convert.int8(self.model, inputs, batch=self.batch, advance=advance)
+        source = {"pairs": CALIBRATION_PAIRS, "data": self.eyes.calibrated_on, "seed": SEED}
+        return content, {"calibration": source}

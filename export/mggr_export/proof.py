@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from tensorflow import keras
 
-from mggr_edge.contract import GazeShown, Parity, RunnableFormat
+from mggr_edge.contract import GazeShown, Parity
 from mggr_edge.errors import BundleError
-from mggr_edge.interpreters import FileRunner, open_file
+from mggr_edge.interpreters import FileRunner
 from mggr_edge.interpreters.batching import batch_of
 from mggr_edge.interpreters.runner import Kind
 from mggr_export.calibration import Arrays
 from mggr_export.errors import ArtifactError
+from mggr_export.formats import FileFormat, model_format
 from mggr_export.keras_models import outputs_of
 from mggr_export.parity import compare_each, gaze_misses, misses, parity_text, run_each
 from mggr_export.sight import WIDE_DEG, Sight
@@ -29,12 +30,12 @@ class Converted:
 
     content: bytes
     precision: Precision
-    format: RunnableFormat = "tflite"
+    format: FileFormat = "tflite"
 
 
 def file_name(model: str, converted: Converted) -> str:
     """What the file of a model is called in a bundle."""
-    return f"{model}.{converted.format}"
+    return f"{model}.{model_format(converted.format).suffix}"
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,13 @@ def prove(
         BundleError: no file of its format, or one with other inputs or outputs than the model's.
     """
     faults = []
+    handled = model_format(converted.format)
     try:
-        _check_structure(converted)
+        handled.check_structure(converted.content, converted.precision)
     except ArtifactError as error:
         faults.append(str(error))
     right = outputs_of(model, inputs)
-    runner = open_file(converted.content, converted.format)
+    runner = handled.open(converted.content)
     _check_names(runner, inputs, right)
     made = run_each(runner, inputs, batch=batch_of(runner), advance=advance)
     parity = compare_each(made, right, data=data)
@@ -143,19 +145,6 @@ def _hardness(proof: Proof) -> str:
 def faults_of(proofs: Mapping[str, Proof]) -> str:
     """All faults in one line; empty when all is well."""
     return "; ".join(f"{name}: {fault}" for name, proof in proofs.items() for fault in proof.faults)
-
-
-def _check_structure(converted: Converted) -> None:
-    match converted.format:
-        case "tflite":
-            from mggr_export.tflite.graph import read_graph
-            from mggr_export.tflite.structure import check_structure as check_tflite
-
-            check_tflite(read_graph(converted.content), precision=converted.precision)
-        case "onnx":
-            from mggr_export.onnx.structure import check_structure as check_onnx
-
-            check_onnx(converted.content, precision=converted.precision)
 
 
 def _check_names(runner: FileRunner, inputs: Arrays, outputs: Arrays) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mggr_edge.contract import RunnableFormat
 from mggr_edge.errors import UsageError
+from mggr_export.formats import FileFormat
 from mggr_tf.conversion_limits import Precision
 
 Batch = Literal[1, 2]
@@ -19,6 +19,7 @@ class ExportRequest:
     Attributes:
         precision: of the convolutions.
         formats: that every model is written in, the one that devices prefer first.
+        engine_recipe: say how TensorRT builds engines of the ONNX files.
         batch: eyes that a file takes at once: one, or both of a face.
         data: eyes to compare with Keras on, and to calibrate on unless others are named:
             `synthetic`, a folder, or None for what the run was trained on.
@@ -30,7 +31,8 @@ class ExportRequest:
     """
 
     precision: Precision = "float32"
-    formats: tuple[RunnableFormat, ...] = ("tflite",)
+    formats: tuple[FileFormat, ...] = ("tflite",)
+    engine_recipe: bool = False
     batch: Batch = 1
     data: str | None = None
     calibration: str | None = None

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.bundle import Bundle, read_bundle_files
-from mggr_edge.contract import Contract, Conventions
+from mggr_edge.contract import Artifact, Contract, Conventions
 from mggr_edge.default_bundle import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.errors import BundleError, UsageError
-from mggr_edge.interpreters import check_fits, open_file
+from mggr_edge.interpreters import FileRunner, check_fits
 from mggr_edge.progress import Progress
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.export_data import draw_people
+from mggr_export.formats import model_format
 from mggr_export.keras_models import config_of, models_of_bundle, models_of_run
 from mggr_export.proof import Converted, Proof, file_name, prove
 from mggr_export.quiet import quiet_converter
@@ -64,7 +65,7 @@ def verify_bundle(
     samples = _samples(data, contract, subjects, progress=progress, say=say)
     with quiet_converter():
         for artifact in (one for formats in contract.models.values() for one in formats):
-            check_fits(open_file(files[artifact.file], artifact.format), artifact)
+            check_fits(_opened(artifact, files), artifact)
         packaged = bundle_path(path).resolve().parent == packaged_bundles().resolve()
         models = models_of_run(open_run(DEFAULT)) if packaged else models_of_bundle(contract, files)
         converted = {name: _converted(contract, name, files) for name in models}
@@ -86,6 +87,12 @@ def verify_bundle(
                 for name, model in models.items()
                 for one in converted[name]
             }
+
+
+def _opened(artifact: Artifact, files: Mapping[str, bytes]) -> FileRunner:
+    if artifact.format == "keras-weights":
+        raise BundleError(f"{artifact.file}: weights are no model that can be run")
+    return model_format(artifact.format).open(files[artifact.file])
 
 
 def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> list[Converted]:

@@ -116,14 +116,14 @@ def copied(float_bundle, tmp_path):
 @pytest.fixture
 def converted_before(float_bundle, int8_bundle, monkeypatch):
     """Exports take the bundles' files instead of converting anew, which takes seconds."""
-    from mggr_export import exporter
+    from mggr_export.tflite.tflite_format import TFLiteFormat
 
     def stored(bundle):
-        def convert(model, file_format, *calibration, **options):
+        def convert(self, model, *calibration, **options):
             name = "estimator" if model.output_names == ["gaze"] else "redirector"
-            return (bundle[0] / "models" / f"{name}.{file_format}").read_bytes()
+            return (bundle[0] / "models" / f"{name}.tflite").read_bytes()
 
         return convert
 
-    monkeypatch.setattr(exporter, "convert_float32", stored(float_bundle))
-    monkeypatch.setattr(exporter, "convert_int8", stored(int8_bundle))
+    monkeypatch.setattr(TFLiteFormat, "float32", stored(float_bundle))
+    monkeypatch.setattr(TFLiteFormat, "int8", stored(int8_bundle))

@@ -126,7 +126,13 @@ def test_two_processes_write_the_same_bytes(run, eyes, tmp_path, options):
     made = []
     for name in ("a", "b"):
         command = [sys.executable, "-m", "mggr_tf", "export", str(run.path), "--data", str(eyes)]
-        command += ["--formats", "tflite,onnx", "--out", str(tmp_path / name), *options]
+        command += [
+            "--formats",
+            "tflite,tensorrt,saved_model",
+            "--out",
+            str(tmp_path / name),
+            *options,
+        ]
         subprocess.run(command, check=True, capture_output=True)
         made.append(read_bundle_files(tmp_path / name))
     assert made[0] == made[1]

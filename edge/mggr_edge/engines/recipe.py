@@ -13,7 +13,9 @@ EnginePrecision = Literal["float32", "float16", "int8"]
 OLDEST = (8, 5)
 """The first with GridSample."""
 
-_TYPED_BY_GRAPH = (10, 0)
+TYPED_BY_GRAPH = (10, 0)
+"""The first that is told precisions by the graph alone."""
+
 _FLAGS_GONE = (11, 0)
 
 
@@ -57,7 +59,7 @@ def recipe_for(
         )
     if dla is not None and precision == "float32":
         raise UsageError("--dla computes in float16 or int8: add --fp16 or --int8")
-    if version >= _TYPED_BY_GRAPH and dla is None:
+    if version >= TYPED_BY_GRAPH and dla is None:
         return Recipe(strongly_typed=True, flags=())
     flags = {"float32": (), "float16": ("FP16",), "int8": ("FP16", "INT8")}[precision]
     return Recipe(False, (*flags, *(() if dla is None else ("GPU_FALLBACK",))), dla)

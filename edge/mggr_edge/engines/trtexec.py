@@ -59,14 +59,18 @@ def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[by
 
 def arguments(folder: Path, recipe: Recipe) -> list[str]:
     """What it is called with for files in a folder."""
-    made = [
+    return [
         f"--onnx={folder / 'model.onnx'}",
         f"--saveEngine={folder / 'model.engine'}",
         f"--timingCacheFile={folder / 'timing'}",
         "--skipInference",
+        *precision_arguments(recipe),
     ]
-    if recipe.strongly_typed:
-        made.append("--stronglyTyped")
+
+
+def precision_arguments(recipe: Recipe) -> list[str]:
+    """The arguments that say what an engine computes in, and where."""
+    made = ["--stronglyTyped"] if recipe.strongly_typed else []
     made += [_OPTIONS[flag] for flag in recipe.flags]
     return made + ([] if recipe.dla is None else [f"--useDLACore={recipe.dla}"])
 

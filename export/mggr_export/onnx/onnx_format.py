@@ -1,0 +1,59 @@
+"""ONNX behind the seam that all formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tensorflow import keras
+
+from mggr_edge.interpreters import FileRunner, open_file
+from mggr_export.calibration import Arrays
+from mggr_export.onnx.convert import convert_float32
+from mggr_export.onnx.halve import halve
+from mggr_export.onnx.metadata import metadata_of, with_metadata
+from mggr_export.onnx.quantise import quantise
+from mggr_export.onnx.structure import check_structure
+from mggr_tf.conversion_limits import Precision
+
+
+class OnnxFormat:
+    """ONNX files, one native op for the warp; see `formats.ModelFormat`."""
+
+    suffix = "onnx"
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
+
+    def float32(self, model: keras.Model, *, batch: int) -> bytes:
+        """Without any loss."""
+        return convert_float32(model, batch=batch)
+
+    def float16(self, model: keras.Model, *, batch: int) -> bytes:
+        """Weights in half precision, and what computes with them."""
+        return halve(convert_float32(model, batch=batch))
+
+    def int8(
+        self,
+        model: keras.Model,
+        calibration: Arrays,
+        *,
+        batch: int,
+        advance: Callable[[int], None],
+    ) -> bytes:
+        """Explicit pairs of QuantizeLinear and DequantizeLinear before convolutions."""
+        plain = convert_float32(model, batch=batch)
+        return quantise(plain, calibration, batch=batch, advance=advance)
+
+    def check_structure(self, content: bytes, precision: Precision) -> None:
+        """By the rules in `onnx.structure`."""
+        check_structure(content, precision=precision)
+
+    def open(self, content: bytes) -> FileRunner:
+        """In ONNX Runtime."""
+        return open_file(content, "onnx")
+
+    def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
+        """One more of the model's properties."""
+        return with_metadata(content, name, text)
+
+    def metadata_of(self, content: bytes) -> dict[str, str]:
+        """The model's properties."""
+        return metadata_of(content)

@@ -1,0 +1,1 @@
+"""TensorFlow's own files, for servers: written and run."""

@@ -1,0 +1,129 @@
+"""Formats beside TFLite and ONNX: SavedModels, and what TensorRT is told."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from mggr_edge import Bundle, Gaze
+from mggr_edge.bundle import read_bundle_files
+from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.interpreters import runnable
+from mggr_edge.progress import no_progress
+from mggr_export import formats as formats_module
+from mggr_export.errors import ArtifactError
+from mggr_export.export_run import export_run
+from mggr_export.formats import model_format
+from mggr_export.keras_models import models_of_run
+from mggr_export.labels import read_label
+from mggr_export.request import ExportRequest
+from mggr_export.saved_model.archive import pack, write_into
+from mggr_export.verify import verify_bundle
+
+
+@pytest.fixture(scope="module")
+def served(run, tmp_path_factory):
+    """A float16 bundle with a SavedModel beside ONNX, and a recipe for engines."""
+    request = ExportRequest("float16", formats=("saved_model", "onnx"), engine_recipe=True)
+    said = []
+    out = tmp_path_factory.mktemp("formats") / "bundle"
+    export_run(run, out, request, progress=no_progress, say=said.append)
+    return out, "\n".join(said)
+
+
+def test_a_saved_model_is_what_keras_is_and_stays_float32(served):
+    path, said = served
+    assert "redirector as saved_model: float32, the only precision that it has" in said
+    for formats in Bundle.open(path).contract.models.values():
+        if len(formats) == 2:
+            saved, onnx = formats
+            assert (saved.format, saved.precision) == ("saved_model", "float32")
+            assert (onnx.format, onnx.precision) == ("onnx", "float16")
+            assert all(parity.max_abs < 1e-4 for parity in saved.parity)
+            assert {spec.shape[0] for spec in saved.inputs} == {1}
+
+
+def test_its_label_and_its_folder(served, tmp_path):
+    content = (served[0] / "models" / "redirector.saved_model.zip").read_bytes()
+    assert read_label(content, "saved_model")["model"] == "redirector"
+    with zipfile.ZipFile(served[0] / "models" / "redirector.saved_model.zip") as archive:
+        names = set(archive.namelist())
+        assert {i.date_time for i in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert names >= {"saved_model.pb", "variables/variables.index", "assets.extra/mggr"}
+    assert "fingerprint.pb" not in names
+
+
+def test_devices_pass_it_over(served):
+    bundle = Bundle.open(served[0])
+    assert runnable(bundle.contract.models["redirector"]).format == "onnx"
+
+
+def test_verify_runs_it(served, eyes):
+    proofs = verify_bundle(
+        served[0], data=str(eyes), pairs=4, progress=no_progress, say=lambda text: None
+    )
+    assert set(proofs) == {
+        f"{model}.{suffix}"
+        for model in ("redirector", "estimator")
+        for suffix in ("saved_model.zip", "onnx")
+    }
+    assert not [proof.faults for proof in proofs.values() if proof.faults]
+
+
+def test_no_other_precision(run):
+    model = models_of_run(run)["estimator"]
+    saved = model_format("saved_model")
+    with pytest.raises(ArtifactError, match="is float32"):
+        saved.float16(model, batch=1)
+    with pytest.raises(ArtifactError, match="is float32, not int8"):
+        saved.check_structure(pack({"saved_model.pb": b""}), "int8")
+    with pytest.raises(ArtifactError, match=r"holds no saved_model\.pb"):
+        saved.check_structure(pack({"else": b""}), "float32")
+
+
+@pytest.mark.parametrize("content", [b"PK nothing", pack({"saved_model.pb": b"no graph"})])
+def test_what_is_no_saved_model(content):
+    with pytest.raises(BundleError, match=r"no (zipped )?SavedModel"):
+        model_format("saved_model").open(content)
+
+
+def test_a_path_that_leaves_the_folder(tmp_path):
+    with pytest.raises(BundleError, match="holds a path"):
+        write_into(tmp_path / "in", {"../out": b""})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_recipe_says_what_every_tensorrt_is_asked_for(served):
+    path = served[0]
+    recipe = json.loads(read_bundle_files(path)["tensorrt.json"])
+    assert set(recipe) == {"redirector", "estimator"}
+    one = recipe["redirector"]
+    assert (one["file"], one["precision"]) == ("models/redirector.onnx", "float16")
+    assert one["inputs"]["eye"] == {"shape": [1, 64, 64, 3], "dtype": "float32"}
+    old, new = one["tensorrt"].values()
+    assert list(one["tensorrt"]) == ["from 8.5 to before 10.0", "from 10.0"]
+    assert (old["builder_flags"], old["strongly_typed"]) == (["FP16"], False)
+    assert (new["builder_flags"], new["strongly_typed"]) == ([], True)
+    command = "trtexec --onnx=models/redirector.onnx --saveEngine=redirector.engine"
+    assert old["command"] == f"{command} --fp16"
+    assert new["command"] == f"{command} --stronglyTyped"
+
+
+def test_bundles_without_it_have_no_recipe(float_bundle):
+    assert not (float_bundle[0] / "tensorrt.json").exists()
+
+
+def test_a_missing_package_is_said_before_any_work(monkeypatch):
+    monkeypatch.setattr(formats_module, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match="ONNX"):
+        model_format("onnx")
+
+
+def test_the_redirection_is_the_same(served, float_bundle):
+    patch = np.random.default_rng(6).integers(0, 256, (64, 64, 3), np.uint8)
+    made = [
+        Bundle.open(path).redirect_eye(patch, side="right", target=Gaze(4, 9))
+        for path in (served[0], float_bundle[0])
+    ]
+    assert np.abs(made[0].astype(int) - made[1]).mean() < 1
