@@ -52,6 +52,7 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     "--calibration",
     help="Eyes to calibrate --int8 on instead of --data, a folder or `synthetic`.",
 )
+@click.option("--explain", is_flag=True, help="Name the layers that --int8 costs most in.")
 @click.option(
     "--batch",
     type=click.Choice(["1", "2"]),
@@ -75,6 +76,7 @@ def export(
     data: str | None,
     formats: tuple[str, ...],
     calibration: str | None,
+    explain: bool,
     batch: str,
     changes: tuple[str, ...],
     force: bool,
@@ -88,7 +90,7 @@ def export(
       mggr-tf export default --int8         the weights of this package
       mggr-tf export runs/real --int8 --data patches/ --out bundles/real
       mggr-tf export --int8 --formats tflite,onnx --batch 2
-      mggr-tf export --int8 --calibration synthetic
+      mggr-tf export --int8 --calibration synthetic --explain
       mggr-tf export --int8 --set limits.int8.redirected.min_psnr_db=45
 
     Without --out the bundle is RUN/bundle-float, -fp16 or -int8 (of `default`: in
@@ -128,6 +130,7 @@ def export(
             batch=2 if batch == "2" else 1,
             data=data,
             calibration=calibration,
+            explain=explain,
         ),
         force=force,
         progress=progress,

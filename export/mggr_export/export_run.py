@@ -124,6 +124,11 @@ def _proven_files(
         file_name(name, one.converted): one.proof for name, all_ in exported.items() for one in all_
     }
     say(proofs_text(proofs))
+    if request.explain:
+        for one in exporters:
+            for kind in request.formats:
+                if "int8" in model_format(kind).precisions:
+                    say(one.explain(kind))
     if faults := faults_of(proofs):
         raise ArtifactError(f"not exported; {faults}")
     models = {one.name: one.model for one in exporters}

@@ -10,13 +10,16 @@ from tensorflow import keras
 
 from mggr_edge.progress import Progress
 from mggr_export.bundle import Travelling
+from mggr_export.explain import dissect, explain, explained_text
 from mggr_export.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS, SEED, ExportEyes
 from mggr_export.formats import FileFormat, model_format
+from mggr_export.keras_models import outputs_of
 from mggr_export.labels import labelled
 from mggr_export.proof import Converted, faults_of, file_name, prove
 from mggr_export.request import Batch
 from mggr_tf.conversion_limits import ConversionLimits, Precision
 
+_PAIRS_TO_EXPLAIN = 32
 _MAY_STAY_FLOAT = frozenset({"estimator"})
 """Models whose int8 file may miss its limits: they then travel in float32, and it is said."""
 
@@ -63,6 +66,19 @@ class Exporter:
             self.say(f"{file} stays float32; in int8 {faults_of({file: exported.proof})}")
             return self._exported("float32", file_format)
         return exported
+
+    def explain(self, file_format: FileFormat) -> str:
+        """Where the int8 file of this format loses what it loses, as a table."""
+        assert self.eyes.calibration is not None
+        inputs = {
+            name: value[:_PAIRS_TO_EXPLAIN] for name, value in self.eyes.compared[self.name].items()
+        }
+        with self.progress(f"laying the {self.name} open", None) as advance:
+            opened = dissect(
+                self.model, file_format, self.eyes.calibration[self.name], batch=self.batch
+            )
+            costs = explain(opened, outputs_of(self.model, inputs), inputs, advance=advance)
+        return explained_text(f"{self.name}.{model_format(file_format).suffix}", costs)
 
     def _exported(self, precision: Precision, file_format: FileFormat) -> Travelling:
         content, build = self._converted(precision, file_format)

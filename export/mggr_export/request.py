@@ -25,9 +25,10 @@ class ExportRequest:
             `synthetic`, a folder, or None for what the run was trained on.
         calibration: eyes to calibrate on, `synthetic` or a folder.
         lean: leave out the face models and the reference weights.
+        explain: tell which layers' integers cost how much.
 
     Raises:
-        UsageError: eyes for a calibration that nothing asks for.
+        UsageError: eyes for a calibration, or an explanation, that nothing asks for.
     """
 
     precision: Precision = "float32"
@@ -37,10 +38,13 @@ class ExportRequest:
     data: str | None = None
     calibration: str | None = None
     lean: bool = False
+    explain: bool = False
 
     def __post_init__(self) -> None:
         if self.calibration is not None and self.precision != "int8":
             raise UsageError("--calibration goes with --int8; nothing else is calibrated")
+        if self.explain and self.precision != "int8":
+            raise UsageError("--explain goes with --int8; nothing else loses anything by layers")
 
     @property
     def is_quantised(self) -> bool:

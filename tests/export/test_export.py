@@ -156,7 +156,7 @@ def test_licences_name_the_training_data_s_terms(float_bundle):
 def test_plain_quantisation_takes_the_warp_with_it_and_is_refused(run, monkeypatch):
     redirector = models_of_run(run)["redirector"]
     nothing = tf.lite.experimental.QuantizationDebugOptions()
-    monkeypatch.setattr(convert, "_all_but_the_tail", lambda calibrated: nothing)
+    monkeypatch.setattr(convert, "_all_but_the_tail", lambda calibrated, spared: nothing)
     rng = np.random.default_rng(1)
     noise = {
         tensor.name: rng.uniform(-1, 1, (20, *tensor.shape[1:])).astype(np.float32)

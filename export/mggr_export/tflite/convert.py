@@ -58,31 +58,62 @@ def convert_int8(
         batch: how many examples the file takes at once.
         advance: called for every calibration example.
     """
-
-    def examples() -> Iterator[dict[str, NDArray[np.float32]]]:
-        # Dicts: lists would be fed in the converter's own order of inputs.
-        for example in cut(calibration, batch):
-            advance(batch)
-            yield example
-
-    converter = _converter(frozen)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = examples
-    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter)
-    debugger.options = _all_but_the_tail(read_graph(debugger.calibrated_model))
-    content: bytes = debugger.get_nondebug_quantized_model()
-    return content
+    return Calibrated(frozen, calibration, batch=batch, advance=advance).quantised()
 
 
-def _all_but_the_tail(calibrated: Graph) -> Any:
+class Calibrated:
+    """A model that calibration has been through, to be quantised once or in several ways.
+
+    Args:
+        frozen: what to convert.
+        calibration: [N, ...] of every input by name.
+        batch: how many examples the file takes at once.
+        advance: called for every calibration example.
+    """
+
+    def __init__(
+        self,
+        frozen: FrozenModel,
+        calibration: Arrays,
+        *,
+        batch: int = 1,
+        advance: Callable[[int], None] = lambda n: None,
+    ) -> None:
+        def examples() -> Iterator[dict[str, NDArray[np.float32]]]:
+            # Dicts: lists would be fed in the converter's own order of inputs.
+            for example in cut(calibration, batch):
+                advance(batch)
+                yield example
+
+        converter = _converter(frozen)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = examples
+        self._debugger = tf.lite.experimental.QuantizationDebugger(converter=converter)
+
+    @property
+    def content(self) -> bytes:
+        """The still float file; names of tensors differ in other conversions."""
+        content: bytes = self._debugger.calibrated_model
+        return content
+
+    def quantised(self, *, but: str | None = None) -> bytes:
+        """The int8 file, perhaps but for the op that makes a tensor of that name."""
+        self._debugger.options = _all_but_the_tail(read_graph(self.content), but)
+        content: bytes = self._debugger.get_nondebug_quantized_model()
+        return content
+
+
+def _all_but_the_tail(calibrated: Graph, spared: str | None = None) -> Any:
     """What the quantiser must leave alone, by the names that it goes by itself.
 
     Args:
-        calibrated: its own, still float, model; names differ in other conversions.
+        calibrated: its own, still float, model.
+        spared: one more tensor whose op stays float.
     """
     tail = calibrated.tail()
+    names = [tensor.name for tensor in calibrated.made_by(tail)]
     return tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_nodes=[tensor.name for tensor in calibrated.made_by(tail)],
+        denylisted_nodes=names if spared is None else [*names, spared],
         # An op with several outputs has no one name that would match (the warp's
         # UNPACK of x and y: 46 dB); it has to be named by its kind.
         denylisted_ops=sorted({op.kind for op in tail if len(op.outputs) > 1}),
