@@ -14,6 +14,9 @@ from mggr_edge.errors import ConfigError
 from mggr_edge.strict import read
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 
+_EXPONENT = re.compile(r"[-+]?\d+\.?\d*[eE][-+]?\d+")
+"""`1e-4` is a word to YAML 1.1, which wants `1.0e-4`; nobody who types it means a word."""
+
 
 def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
     """Reads a packaged config by name (`mggr-edge`) or any by file.
@@ -93,6 +96,8 @@ def _changed(data: Any, change: str) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {change}: the value is not YAML: {error}") from error
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        value = float(value)
     *parents, last = re.findall(r"[^.\[\]]+", key)
     place = data
     for depth, step in enumerate([*parents, last]):

@@ -7,6 +7,7 @@ is killed outright leaves a file or folder with `.partial-` in its name.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -14,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mggr_edge.errors import OutputExistsError, UsageError
+from mggr_edge.errors import DiskError, OutputExistsError, UsageError
+
+_TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 @contextmanager
@@ -32,6 +35,7 @@ def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         OutputExistsError: the target exists and `force` is false; also when it
             came into being meanwhile.
         UsageError: the target is a folder, or its own folder does not exist.
+        DiskError: the disk takes no more.
 
     Example:
         >>> import tempfile
@@ -45,10 +49,11 @@ def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     _check_file(target, force=force)
     temporary = _temporary_name(target)
     try:
-        yield temporary
-        _sync(temporary)
-        _check_file(target, force=force)
-        os.replace(temporary, target)
+        with _told_about_the_disk(target):
+            yield temporary
+            _sync(temporary)
+            _check_file(target, force=force)
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -68,17 +73,31 @@ def atomic_folder(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         OutputExistsError: the target exists and `force` is false; also when it
             came into being meanwhile.
         UsageError: the target is a file, or the folder around it does not exist.
+        DiskError: the disk takes no more.
     """
     target = Path(path)
     _check_folder(target, force=force)
     temporary = _temporary_name(target)
-    temporary.mkdir()
     try:
-        yield temporary
-        _check_folder(target, force=force)
-        _move_in(temporary, target)
+        with _told_about_the_disk(target):
+            temporary.mkdir()
+            yield temporary
+            _check_folder(target, force=force)
+            _move_in(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _told_about_the_disk(target: Path) -> Iterator[None]:
+    """Says of a full disk what was to be written, and that nothing of it is left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _TAKES_NO_MORE:
+            raise
+        reason = (error.strerror or str(error)).lower()
+        raise DiskError(f"{target} was not written, nothing of it is left: {reason}") from error
 
 
 def _move_in(temporary: Path, target: Path) -> None:

@@ -10,6 +10,7 @@
     ├── BundleError          a bundle that is damaged or does not fit
     ├── RunError             a run folder that is missing, damaged or incomplete
     ├── StreamError          a picture, video or camera that cannot be read or written
+    ├── DiskError            a disk that takes no more
     ├── ArtifactError        a converted model is not the trained one (in mggr_export)
     └── MissingPackageError  an optional package is not installed
 
@@ -54,6 +55,10 @@ class RunError(MggrError):
 
 class StreamError(MggrError):
     """A picture, video or camera that cannot be read or written."""
+
+
+class DiskError(MggrError):
+    """A disk that takes no more: full, over a quota, or read-only."""
 
 
 class MissingPackageError(MggrError):

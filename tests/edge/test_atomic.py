@@ -10,7 +10,7 @@ import pytest
 
 from mggr_edge import atomic
 from mggr_edge.atomic import atomic_file, atomic_folder
-from mggr_edge.errors import OutputExistsError, UsageError
+from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
 
 def names(folder: Path) -> list[str]:
@@ -163,3 +163,32 @@ def test_no_permission_is_said_at_once(tmp_path: Path) -> None:
             pass
     finally:
         tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("maker", [atomic_file, atomic_folder])
+def test_a_full_disk_is_told_in_one_line_and_leaves_the_old(tmp_path: Path, maker) -> None:
+    """The kernel's own refusal: /dev/full takes nothing."""
+    target = tmp_path / "kept"
+    if maker is atomic_file:
+        target.write_text("old")
+    else:
+        target.mkdir()
+        (target / "old").write_text("old")
+
+    def fill() -> None:
+        with maker(target, force=True), open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"more than it takes")
+
+    with pytest.raises(DiskError, match=r"kept was not written.*no space left on device"):
+        fill()
+    assert names(tmp_path) == ["kept"]
+    assert (target if maker is atomic_file else target / "old").read_text() == "old"
+
+
+def test_other_faults_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
+    def look_for_what_is_not_there() -> None:
+        with atomic_file(tmp_path / "a"):
+            (tmp_path / "gone").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
+        look_for_what_is_not_there()

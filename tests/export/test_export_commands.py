@@ -1,5 +1,6 @@
 """`mggr-tf export` as it is typed, and typed wrongly."""
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -205,3 +206,16 @@ def test_calibration_without_anything_to_calibrate(runs):
 def test_changes_that_do_not_fit(runs, change, message):
     assert refused(export(runs, "--set", change), message)
     assert not list(runs.glob("bundle*"))
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_a_disk_that_fills_up_in_mid_write_leaves_nothing(runs, eyes):
+    """The kernel refuses in the middle of a bundle: no file may grow beyond 300 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
+    try:
+        result = export(runs, "--data", eyes, "--out", runs / "b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused(result, "b was not written, nothing of it is left: file too large")
+    assert not list(runs.glob("b*"))

@@ -50,6 +50,11 @@ def test_mistakes_name_their_path(change, message):
         load_config("mggr-edge", changes=[change])
 
 
+def test_a_number_with_an_exponent_is_a_number():
+    config = load_config("mggr-edge", changes=["limits.int8.gaze.mean_abs=1e-3"])
+    assert config.limits.int8.gaze.mean_abs == 0.001
+
+
 def test_changes_take_effect():
     config = load_config("mggr-edge", changes=["seed=7", "stages.joint.losses[0].weight=2"])
     assert config.seed == 7
