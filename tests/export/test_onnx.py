@@ -18,9 +18,11 @@ from mggr_export.export_run import export_run
 from mggr_export.keras_models import models_of_run
 from mggr_export.labels import read_label
 from mggr_export.onnx import convert
+from mggr_export.onnx.onnx_format import OnnxFormat
 from mggr_export.onnx.quantise import quantise
 from mggr_export.onnx.structure import check_structure, op_counts
 from mggr_export.request import ExportRequest
+from mggr_export.tflite.tflite_format import TFLiteFormat
 from mggr_tf.cli import main
 from spoilt import replace_file
 
@@ -112,15 +114,16 @@ def test_a_device_redirects_with_it_as_with_tflite(kind, float_bundle, request):
 
 
 def test_two_formats_in_one_bundle_are_both_verified(run, bundle, float_bundle, eyes, tmp_path):
-    from mggr_export import export_run as exporting
+    def stored(home):
+        def convert(self, model, **options):
+            name = "estimator" if model.output_names == ["gaze"] else "redirector"
+            return (home / "models" / f"{name}.{self.suffix}").read_bytes()
 
-    def stored(model, file_format, *calibration, **options):
-        name = "estimator" if model.output_names == ["gaze"] else "redirector"
-        home = bundle if file_format == "onnx" else float_bundle[0]
-        return (home / "models" / f"{name}.{file_format}").read_bytes()
+        return convert
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "convert_float32", stored)
+        patch.setattr(OnnxFormat, "float32", stored(bundle))
+        patch.setattr(TFLiteFormat, "float32", stored(float_bundle[0]))
         args = ["export", str(run.path), "--data", str(eyes), "--formats", "tflite,onnx"]
         done = CliRunner().invoke(main, [*args, "--out", str(tmp_path / "both")])
     assert done.exit_code == 0, done.output
@@ -179,6 +182,33 @@ def quantise_the_flow(model):
     warp.input[1] = "dq"
     for offset, node in enumerate(pair):
         model.graph.node.insert(where + offset, node)
+
+
+def swap_two_inputs(model):
+    other = {"delta": "head_pose", "head_pose": "delta"}
+    for node in model.graph.node:
+        node.input[:] = [other.get(name, name) for name in node.input]
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (swap_two_inputs, "redirector.onnx: coarse differs"),
+        (quantise_the_flow, "redirector.onnx: QuantizeLinear rounding in a float32 file"),
+    ],
+)
+def test_a_broken_conversion_is_not_exported(run, bundle, eyes, tmp_path, monkeypatch, edit, says):
+    def broken(self, model, **options):
+        name = "estimator" if model.output_names == ["gaze"] else "redirector"
+        made = content(bundle, name)
+        return edited(made, edit) if name == "redirector" else made
+
+    monkeypatch.setattr(OnnxFormat, "float32", broken)
+    words = ["export", run.path, "--data", eyes, "--formats", "onnx", "--out", tmp_path / "b"]
+    done = CliRunner().invoke(main, list(map(str, words)))
+    assert done.exit_code == 2, done.output
+    assert f"not exported; {says}" in done.stderr
+    assert not list(tmp_path.glob("b*"))
 
 
 def open_the_batch(model):
