@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DISK := 3 GB
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-edge check format weights clean
+.PHONY: help demo test test-slow test-edge check bench format weights clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ check: $(STAMP) ## Formatting, lint, types and the import rule.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: $(STAMP) ## How fast the redirector is: beside PRGAN's generator, beside this core, by layer.
+	$(BIN)/python -m mggr_export.speed
 
 weights: $(STAMP) ## Train the package's default weights from nothing, resumably (about three hours).
 	$(BIN)/python -m mggr_export.weights

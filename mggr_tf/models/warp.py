@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -100,20 +102,31 @@ def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    batch = tf.shape(image)[0]
+    # Places stay floats up to the reads, and two channels are split rather than sliced: what
+    # small runtimes do with integers and strides takes longer than all the weights.
     height, width, channels = image.shape[1:]
-    columns, weights_x = _taps(flow[..., 0], tf.range(width, dtype=tf.float32)[None, None], width)
-    rows, weights_y = _taps(flow[..., 1], tf.range(height, dtype=tf.float32)[None, :, None], height)
+    dx, dy = tf.split(flow, 2, axis=-1)
+    columns, weights_x = _taps(dx, tf.range(width, dtype=tf.float32)[None, None, :, None], width)
+    rows, weights_y = _taps(dy, tf.range(height, dtype=tf.float32)[None, :, None, None], height)
     flat = tf.reshape(image, [-1, channels])
-    first = tf.range(batch)[:, None, None] * (height * width)
+    alone = image.shape[0] == 1
+    first = 0 if alone else tf.range(tf.shape(image)[0])[:, None, None, None] * (height * width)
+
+    def read(row_start: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        places = tf.cast(row_start + column, tf.int32)
+        places = places if alone else first + places
+        return tf.reshape(tf.gather(flat, tf.reshape(places, [-1])), [-1, height, width, channels])
 
     def line(row: tf.Tensor) -> tf.Tensor:
-        start = first + row * width
-        reads = [tf.gather(flat, tf.reshape(start + column, [-1])) for column in columns]
-        shaped = (tf.reshape(read, [-1, height, width, channels]) for read in reads)
-        return tf.add_n([w[..., None] * read for w, read in zip(weights_x, shaped, strict=True)])
+        start = row * float(width)
+        return _sum(w * read(start, column) for w, column in zip(weights_x, columns, strict=True))
 
-    return tf.add_n([w[..., None] * line(row) for w, row in zip(weights_y, rows, strict=True)])
+    return _sum(w * line(row) for w, row in zip(weights_y, rows, strict=True))
+
+
+def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
+    """One addition after another: an op for many sums has a slow kernel on devices."""
+    return functools.reduce(operator.add, terms)
 
 
 _READERS = {"bilinear": _bilinear, "bicubic": _bicubic}
@@ -123,18 +136,17 @@ def _taps(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[list[tf.Tensor], 
     """Which four pixels a read takes along one axis, and their weights.
 
     Args:
-        shift: [B, H, W] pixels.
+        shift: [B, H, W, 1] pixels.
         at: the output pixels' own places, broadcastable to it.
         size: of the image along the axis.
 
     Returns:
-        four indices [B, H, W] int32, borders repeated, and four weights [B, H, W].
+        four whole places [B, H, W, 1], borders repeated, and four weights [B, H, W, 1].
     """
     # Beyond two pixels outside, all four taps read the border pixel.
     place = tf.clip_by_value(at + shift, -2.0, size + 1.0)
     whole = tf.floor(place)
-    start = tf.cast(whole, tf.int32)
-    taps = [tf.clip_by_value(start + tap, 0, size - 1) for tap in (-1, 0, 1, 2)]
+    taps = [tf.clip_by_value(whole + tap, 0.0, size - 1.0) for tap in (-1.0, 0.0, 1.0, 2.0)]
     return taps, _keys_weights(place - whole)
 
 

@@ -1,6 +1,6 @@
 """The whole way of a frame, with real landmark models; only the trained networks are replaced."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 import cv2
@@ -36,21 +36,32 @@ class BumpNetwork:
     def model(self, name: str) -> Runner:
         return self._runners[name]
 
-    def estimate_gaze(self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze) -> Gaze:
-        assert patch.shape == (64, 64, 3)
-        assert patch.dtype == np.uint8
-        return self.gaze[side]
+    def estimate_gazes(
+        self, patches: Sequence[NDArray[np.uint8]], *, sides: Sequence[Side], head_pose: Gaze
+    ) -> list[Gaze]:
+        assert all(patch.shape == (64, 64, 3) for patch in patches)
+        assert all(patch.dtype == np.uint8 for patch in patches)
+        return [self.gaze[side] for side in sides]
 
-    def redirect_crop(
-        self, patch: NDArray[np.uint8], *, side: Side, source: Gaze, target: Gaze, head_pose: Gaze
-    ) -> EyeRedirection:
-        self.calls.append((side, source, target))
+    def redirect_crops(
+        self,
+        patches: Sequence[NDArray[np.uint8]],
+        *,
+        sides: Sequence[Side],
+        source: Gaze,
+        target: Gaze,
+        head_pose: Gaze,
+    ) -> list[EyeRedirection]:
+        self.calls += [(side, source, target) for side in sides]
         y, x = np.mgrid[:64, :64] - 31.5
         bump = np.clip((24 - np.hypot(x, y)) / 9, 0, 1)[..., None]
+        nothing = np.zeros((64, 64, 3), np.float32)
+        if not patches:
+            return []
         # Backward: to move right, read from the left; up is - y.
         step = (source.yaw_deg - target.yaw_deg, target.pitch_deg - source.pitch_deg)
         flow = (bump * step * PX_PER_DEG).astype(np.float32)
-        return EyeRedirection(source, flow, np.zeros((64, 64, 3), np.float32), patch)
+        return [EyeRedirection(source, flow, nothing, patch) for patch in patches]
 
 
 STRAIGHT: dict[Side, Gaze] = {"right": Gaze(0, 0), "left": Gaze(0, 0)}
