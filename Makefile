@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DISK := 3 GB
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-edge check bench format weights clean
+.PHONY: help demo test test-slow test-edge test-arm64 check bench format weights clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ test-slow: $(STAMP) ## All tests, trainings and conversions too.
 
 test-edge: ## The device tests where TensorFlow is not installed, with each interpreter, and a wheel outside the checkout.
 	.ci/test-edge
+
+test-arm64: $(STAMP) ## The device tests and a bundle's parity on aarch64 wheels, emulated (slow; Debian).
+	.ci/test-arm64
 
 check: $(STAMP) ## Formatting, lint, types and the import rule.
 	$(BIN)/ruff format --check .

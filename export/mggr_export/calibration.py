@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import cycle
 
 import numpy as np
@@ -11,15 +11,10 @@ from numpy.typing import NDArray
 
 from mggr_edge.contract import Conventions
 from mggr_edge.network_io import estimator_inputs
+from mggr_export.arrays import ModelInputs
 from mggr_tf.data.pairs import pair_table
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
-
-Arrays = Mapping[str, NDArray[np.float32]]
-"""Input or output name -> [N, ...]."""
-
-ModelInputs = dict[str, dict[str, NDArray[np.float32]]]
-"""The inputs of every model, by its name."""
 
 _HEAD_BIN_DEG = 15.0
 

@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from mggr_edge.interpreters import FileRunner
 from mggr_edge.interpreters.batching import batch_of
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.formats import FileFormat
 from mggr_export.parity import compare, run_each

@@ -8,7 +8,8 @@ import numpy as np
 from tensorflow import keras
 
 from mggr_edge.contract import Conventions
-from mggr_export.calibration import ModelInputs, balanced_pairs, inputs_of_pairs
+from mggr_export.arrays import ModelInputs
+from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.sight import Sight
 from mggr_tf.data.schema import EyeSamples
 

@@ -11,7 +11,7 @@ from tensorflow import keras
 from mggr_edge.contract import RunnableFormat
 from mggr_edge.errors import MissingPackageError
 from mggr_edge.interpreters import FileRunner
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_tf.conversion_limits import Precision
 
 FileFormat = Literal[RunnableFormat, "saved_model"]

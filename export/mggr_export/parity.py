@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mggr_edge.contract import GazeShown, Parity
 from mggr_edge.interpreters import Runner
 from mggr_edge.interpreters.batching import InBatches
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_tf.conversion_limits import Limit, Precision, PrecisionLimits
 
 RANGES = {

@@ -13,7 +13,7 @@ from mggr_edge.errors import BundleError
 from mggr_edge.interpreters import FileRunner
 from mggr_edge.interpreters.batching import batch_of
 from mggr_edge.interpreters.runner import Kind
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.formats import FileFormat, model_format
 from mggr_export.keras_models import outputs_of

@@ -129,17 +129,20 @@ def estimator():
     return Contestant("default", "estimator", artifact, content, runtime, version, 1)
 
 
+@pytest.mark.processes
 def test_memory_is_measured_in_a_process_of_its_own(estimator):
     found = memory_mb(estimator)
     # Its weights alone are 1.9 MB; the runtime's code, some 20 MB, is not counted.
     assert len(estimator.content) / 2**20 < found < 20
 
 
+@pytest.mark.processes
 def test_a_model_that_cannot_be_loaded_there_is_told():
     with pytest.raises(RuntimeError, match=r"measuring models/eye\.tflite failed: .*not a TFLite"):
         memory_mb(contestant("eye", runtime=next(iter(runtimes("tflite")))))
 
 
+@pytest.mark.processes
 def test_two_bundles_are_timed_together():
     rows = bench(
         ["default", "default-int8"],
@@ -156,6 +159,7 @@ def test_two_bundles_are_timed_together():
     assert rows[0].speedup == 1
 
 
+@pytest.mark.processes
 def test_the_command_prints_json_and_ends_with_1_below_a_floor():
     def run(*options):
         args = ["bench", "default", "--model", "estimator", "--seconds", "0", *options]

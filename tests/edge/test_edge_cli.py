@@ -62,6 +62,7 @@ def test_version() -> None:
     assert invoke("--version").output == f"mggr-edge, version {__version__}\n"
 
 
+@pytest.mark.processes
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys, contextlib\n"

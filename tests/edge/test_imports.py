@@ -5,6 +5,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import mggr_edge
 
 PROBE = """
@@ -16,6 +18,7 @@ print(json.dumps(sorted(heavy & set(sys.modules))))
 """
 
 
+@pytest.mark.processes
 def test_importing_every_module_leaves_tensorflow_alone():
     names = [m.name for m in pkgutil.walk_packages(mggr_edge.__path__, "mggr_edge.")]
     assert len(names) > 20

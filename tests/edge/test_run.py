@@ -268,6 +268,7 @@ def test_named_outputs_are_refused_without_force(tmp_path: Path) -> None:
     assert names(folder) == ["a.png"]
 
 
+@pytest.mark.processes
 def test_a_killed_run_leaves_a_file_that_plays(tmp_path: Path) -> None:
     """SIGKILL after 130 of 200 frames: no output, and a part with whole fragments of 2 s."""
     write_video(tmp_path / "v.mp4", frames=200)

@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from mggr_edge.interpreters import open_file
 from mggr_edge.interpreters.batching import batch_of, cut
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_export.explain import Dissection
 from mggr_export.onnx.convert import convert_float32
 from mggr_export.onnx.graph import Graph

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tensorflow import keras
 
 from mggr_edge.interpreters import FileRunner, open_file
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_export.onnx.convert import convert_float32
 from mggr_export.onnx.halve import halve
 from mggr_export.onnx.metadata import metadata_of, with_metadata

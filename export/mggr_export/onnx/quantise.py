@@ -25,7 +25,7 @@ from onnxruntime.quantization import (
 )
 
 from mggr_edge.interpreters.batching import cut
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tensorflow import keras
 
 from mggr_edge.interpreters import FileRunner
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.saved_model.archive import pack, unpack
 from mggr_export.saved_model.convert import GRAPH, convert_float32

@@ -11,7 +11,7 @@ from tensorflow import keras
 from mggr_edge.interpreters import open_file
 from mggr_edge.interpreters.batching import cut
 from mggr_edge.interpreters.tflite import interpreter_class
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_export.explain import Dissection
 from mggr_export.freeze import SIGNATURE, freeze
 from mggr_export.tflite.convert import Calibrated

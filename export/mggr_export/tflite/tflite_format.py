@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tensorflow import keras
 
 from mggr_edge.interpreters import FileRunner, open_file
-from mggr_export.calibration import Arrays
+from mggr_export.arrays import Arrays
 from mggr_export.freeze import freeze
 from mggr_export.tflite.convert import convert_float16, convert_float32, convert_int8
 from mggr_export.tflite.graph import read_graph
