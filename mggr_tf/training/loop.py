@@ -13,6 +13,8 @@ from mggr_edge.errors import RunError
 from mggr_tf.training.step import Metrics, Step
 
 _LOG_EVERY = 25
+_FEWEST_LOGS = 20
+"""Of a short training every step or two is logged: a curve has more than one point."""
 _CHECKPOINT_SECONDS = 60.0
 _LEAST_TIMED_STEPS = 12
 _MOST_TIMED_STEPS = 1000
@@ -128,6 +130,7 @@ class Loop:
         sums: dict[str, float] = {}
         count = 0
         first = int(self._at)
+        log_every = max(1, min(_LOG_EVERY, total // _FEWEST_LOGS))
         try:
             for batch in self._batches(first, total):
                 metrics = self._run(batch)
@@ -137,7 +140,7 @@ class Loop:
                 _check_finite(values, done)
                 sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
                 hooks.advance(1)
-                if done % _LOG_EVERY == 0 or done == total:
+                if done % log_every == 0 or done == total:
                     hooks.log(done, {name: value / count for name, value in sums.items()})
                     sums, count = {}, 0
                 if done in hooks.sheet_steps:
