@@ -40,13 +40,16 @@ class Comparison:
             head: `head_pose` [B, 2].
             seed: [2] integers, of the view.
         """
-        both = tf.concat([picture, target], 0)
-        if self._random_views:
-            both = random_view(both, seed)
-        shown = both
-        if self._with_head:
-            shown = {"eye": both, "head_pose": tf.concat([head["head_pose"]] * 2, 0)}
-        seen = self._network(shown, training=False)
-        halves = {name: tf.split(tf.cast(value, tf.float32), 2) for name, value in seen.items()}
-        ours, real = ({name: half[i] for name, half in halves.items()} for i in (0, 1))
+        # One after the other: through both at once, the way back would lead through the target's
+        # half too, for nothing.
+        ours = self._features(picture, head, seed)
+        real = self._features(target, head, seed)
         return ours, {name: tf.stop_gradient(value) for name, value in real.items()}
+
+    def _features(
+        self, pictures: tf.Tensor, head: Mapping[str, tf.Tensor], seed: tf.Tensor
+    ) -> Features:
+        eye = random_view(pictures, seed) if self._random_views else pictures
+        shown = {"eye": eye, **head} if self._with_head else eye
+        seen = self._network(shown, training=False)
+        return {name: tf.cast(value, tf.float32) for name, value in seen.items()}

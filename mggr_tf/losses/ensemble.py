@@ -27,7 +27,7 @@ def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """One and the same random view of all pictures of a batch.
 
     Args:
-        pictures: [B, H, W, C], H = W; what is to be compared must stand in one batch.
+        pictures: [B, H, W, C], H = W; of what is to be compared, with one and the same seed.
         seed: [2] integers; the view is a pure function of it.
 
     Returns:
