@@ -100,9 +100,9 @@ def _int8() -> PrecisionLimits:
     # 0.003 and 0.034. A wrong axis or sign costs whole pixels of flow.
     return PrecisionLimits(
         flow=Limit(mean_abs=0.15),
-        coarse=Limit(min_psnr_db=30.0),
+        coarse=Limit(min_psnr_db=38.0),
         residual=Limit(mean_abs=0.01),
-        redirected=Limit(min_psnr_db=30.0),
+        redirected=Limit(min_psnr_db=38.0),
         gaze=Limit(mean_abs=0.08),  # 0.8 degrees of pitch, 1.2 of yaw
         extra_gaze_deg=0.15,
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mggr_edge import Bundle, Gaze
 from mggr_edge.bundle import read_bundle_files
 from mggr_export.errors import ArtifactError
-from mggr_export.export_run import CALIBRATION_PAIRS, PARITY_PAIRS
+from mggr_export.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS
 from mggr_export.freeze import freeze
 from mggr_export.keras_models import models_of_run
 from mggr_export.labels import read_label
