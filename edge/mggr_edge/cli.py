@@ -117,8 +117,8 @@ def bench(
 
     Those that run one model take turns, call by call, so that ratios hold on a
     busy machine: `speedup` is over the model's first row. Memory is what a
-    process grows by that loads and runs the file alone. TensorRT engines are not
-    timed.
+    process grows by that loads and runs the file alone. TensorRT engines that
+    `build-engine` made are timed too (not yet seen on hardware).
 
     \b
     Examples:

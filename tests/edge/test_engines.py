@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import fake_tensorrt
+from mggr_edge.bench.contestants import contestants_of
+from mggr_edge.bench.footprint import memory_mb
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines
 from mggr_edge.cli import main
 from mggr_edge.contract import Artifact, Contract, TensorSpec, Training, contract_to_json
@@ -286,6 +288,23 @@ def test_a_bundle_runs_on_its_engine_once_there_is_one(bundle, monkeypatch):
     install(monkeypatch, "10.4.0")
     with pytest.raises(BundleError, match=r"this is TensorRT 10.4.0 on Orin: run build-"):
         Bundle.open(bundle).model("doubler")
+
+
+def test_an_engine_is_timed_beside_its_file_once_there_is_one(bundle, monkeypatch):
+    install(monkeypatch, "10.3.0")
+    monkeypatch.setattr(use, "Cuda", lambda: Cuda(fake_tensorrt.Cudart()))
+    found, files = Bundle.open(bundle).contract, {"models/doubler.onnx": MODEL}
+
+    def engines():
+        everybody = contestants_of("b", found, files, models=None, threads=(1, 2))
+        return [one for one in everybody if one.runtime == "tensorrt"]
+
+    assert engines() == []
+    CliRunner().invoke(main, ["build-engine", str(bundle), "--int8"])
+    (engine,) = engines()
+    assert (engine.version, engine.threads) == ("10.3.0", 1)
+    np.testing.assert_array_equal(engine.open()({"x": np.float32([[1, 2, 3]])})["y"], [[2, 4, 6]])
+    assert memory_mb(engine) is None
 
 
 def test_wrong_use_is_one_line(bundle):

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.contract import Artifact, Contract, TensorSpec
+from mggr_edge.engines import tensorrt_api
+from mggr_edge.engines.recipe import dotted
+from mggr_edge.engines.use import engine_of
 from mggr_edge.errors import UsageError
 from mggr_edge.interpreters import FileRunner, open_file, runtimes
 
@@ -38,7 +41,11 @@ class Contestant:
     threads: int
 
     def open(self) -> FileRunner:
-        """Loads the file into its runtime."""
+        """Loads the file into its runtime; an engine of it from where it was built."""
+        if self.runtime == tensorrt_api.NAME:
+            engine = engine_of((self.artifact,))
+            assert engine is not None, "it was there when the contestants were called"
+            return engine
         return open_file(
             self.content, self.artifact.format, num_threads=self.threads, runtime=self.runtime
         )
@@ -63,6 +70,7 @@ def contestants_of(
 
     Raises:
         UsageError: a model that the bundle does not hold.
+        BundleError: an engine that was built for another TensorRT or GPU.
     """
     chosen = tuple(contract.models) if models is None else tuple(models)
     if unknown := [name for name in chosen if name not in contract.models]:
@@ -72,9 +80,18 @@ def contestants_of(
         Contestant(bundle, model, artifact, files[artifact.file], runtime, version, count)
         for model in chosen
         for artifact in contract.models[model]
-        for runtime, version in runtimes(artifact.format).items()
-        for count in threads
+        for runtime, version in (runtimes(artifact.format) | _engine_runtime(artifact)).items()
+        # An engine has no threads to choose.
+        for count in (threads if runtime != tensorrt_api.NAME else threads[:1])
     ]
+
+
+def _engine_runtime(artifact: Artifact) -> dict[str, str]:
+    """TensorRT, where an engine of the file was built here: name -> version."""
+    module = tensorrt_api.find()
+    if module is None or engine_of((artifact,)) is None:
+        return {}
+    return {tensorrt_api.NAME: dotted(tensorrt_api.version_of(module))}
 
 
 def inputs_for(specs: Sequence[TensorSpec]) -> dict[str, NDArray]:

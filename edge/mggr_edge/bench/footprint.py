@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mggr_edge.bench.contestants import Contestant, inputs_for
 from mggr_edge.contract import Format
+from mggr_edge.engines import tensorrt_api
 from mggr_edge.interpreters import import_runtime, open_file
 
 _STATUS = Path("/proc/self/status")
@@ -21,12 +22,12 @@ def memory_mb(contestant: Contestant) -> float | None:
     """By how much resident memory grows when a model is loaded and run, in megabytes.
 
     The runtime's own code is not counted. None where the system does not tell (it is read
-    from Linux' `/proc`).
+    from Linux' `/proc`), and for an engine, which lies in the GPU's memory.
 
     Raises:
         RuntimeError: the process that measures it died.
     """
-    if not _STATUS.exists():
+    if not _STATUS.exists() or contestant.runtime == tensorrt_api.NAME:
         return None
     said = {
         "format": contestant.artifact.format,
