@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
@@ -102,26 +103,31 @@ def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    # Places stay floats up to the reads, and two channels are split rather than sliced: what
-    # small runtimes do with integers and strides takes longer than all the weights.
+    # Pixels in one row, places as floats up to the reads, channels split rather than sliced: what
+    # small runtimes do with integers, strides and four dimensions takes longer than the weights.
     height, width, channels = image.shape[1:]
-    dx, dy = tf.split(flow, 2, axis=-1)
-    columns, weights_x = _taps(dx, tf.range(width, dtype=tf.float32)[None, None, :, None], width)
-    rows, weights_y = _taps(dy, tf.range(height, dtype=tf.float32)[None, :, None, None], height)
+    pixels = height * width
+    y, x = np.mgrid[:height, :width].astype(np.float32).reshape(2, 1, pixels)
+    dx, dy = (tf.reshape(part, [-1, pixels]) for part in tf.split(flow, 2, axis=-1))
+    columns, weights_x = _taps(dx, tf.constant(x), width)
+    rows, weights_y = _taps(dy, tf.constant(y), height)
     flat = tf.reshape(image, [-1, channels])
     alone = image.shape[0] == 1
-    first = 0 if alone else tf.range(tf.shape(image)[0])[:, None, None, None] * (height * width)
+    first = 0 if alone else tf.range(tf.shape(image)[0])[:, None] * pixels
 
     def read(row_start: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
         places = tf.cast(row_start + column, tf.int32)
-        places = places if alone else first + places
-        return tf.reshape(tf.gather(flat, tf.reshape(places, [-1])), [-1, height, width, channels])
+        return tf.gather(flat, tf.reshape(places if alone else first + places, [-1]))
 
     def line(row: tf.Tensor) -> tf.Tensor:
         start = row * float(width)
-        return _sum(w * read(start, column) for w, column in zip(weights_x, columns, strict=True))
+        return _sum(
+            tf.reshape(w, [-1, 1]) * read(start, column)
+            for w, column in zip(weights_x, columns, strict=True)
+        )
 
-    return _sum(w * line(row) for w, row in zip(weights_y, rows, strict=True))
+    lines = (tf.reshape(w, [-1, 1]) * line(row) for w, row in zip(weights_y, rows, strict=True))
+    return tf.reshape(_sum(lines), [-1, height, width, channels])
 
 
 def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
@@ -136,12 +142,12 @@ def _taps(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[list[tf.Tensor], 
     """Which four pixels a read takes along one axis, and their weights.
 
     Args:
-        shift: [B, H, W, 1] pixels.
+        shift: [B, N] pixels.
         at: the output pixels' own places, broadcastable to it.
         size: of the image along the axis.
 
     Returns:
-        four whole places [B, H, W, 1], borders repeated, and four weights [B, H, W, 1].
+        four whole places [B, N], borders repeated, and four weights [B, N].
     """
     # Beyond two pixels outside, all four taps read the border pixel.
     place = tf.clip_by_value(at + shift, -2.0, size + 1.0)

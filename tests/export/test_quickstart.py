@@ -53,14 +53,14 @@ def bundle_that_shifts(share=1.0, *, estimate=(0.2, -0.2)):
     near = np.clip((24 - np.hypot(x, 1.4 * y)) / 8, 0, 1)
 
     def redirector(inputs):
-        pitch, yaw = np.radians(inputs["delta"][0] * conventions.delta_scale_deg)
-        shift = share * PX_PER_RAD * np.array([-yaw, pitch])
-        flow = (near[..., None] * shift).astype(np.float32)
-        zeros = np.zeros((1, 64, 64, 3), np.float32)
-        return {"flow": flow[None], "residual": zeros, "redirected": zeros}
+        pitch, yaw = np.radians(inputs["delta"] * conventions.delta_scale_deg).T
+        shift = share * PX_PER_RAD * np.stack([-yaw, pitch], -1)
+        flow = (near[..., None] * shift[:, None, None]).astype(np.float32)
+        zeros = np.zeros_like(inputs["eye"])
+        return {"flow": flow, "residual": zeros, "redirected": zeros}
 
     def estimator(inputs):
-        return {"gaze": np.asarray([estimate], np.float32)}
+        return {"gaze": np.tile(np.float32(estimate), (len(inputs["eye"]), 1))}
 
     runners |= {"redirector": redirector, "estimator": estimator}
     parity = Parity("gaze", pairs=64, data="synthetic", max_abs=0.01, mean_abs=0.001, psnr_db=None)
