@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mggr_tf.training.run_folder import RunFolder
 
 _NOT_EQUAL = 1
-
+_QAT_STEPS = 300
 
 _FORMATS = ("tflite", "onnx", "tensorrt", "saved_model")
 
@@ -52,6 +52,14 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     "--calibration",
     help="Eyes to calibrate --int8 on instead of --data, a folder or `synthetic`.",
 )
+@click.option(
+    "--qat", is_flag=True, help="Fit the weights to integers first; what it gains is said."
+)
+@click.option(
+    "--qat-steps",
+    type=click.IntRange(min=1),
+    help=f"How long --qat trains, 16 pairs a step.  [default: {_QAT_STEPS}]",
+)
 @click.option("--explain", is_flag=True, help="Name the layers that --int8 costs most in.")
 @click.option(
     "--batch",
@@ -76,6 +84,8 @@ def export(
     data: str | None,
     formats: tuple[str, ...],
     calibration: str | None,
+    qat: bool,
+    qat_steps: int | None,
     explain: bool,
     batch: str,
     changes: tuple[str, ...],
@@ -91,6 +101,7 @@ def export(
       mggr-tf export runs/real --int8 --data patches/ --out bundles/real
       mggr-tf export --int8 --formats tflite,onnx --batch 2
       mggr-tf export --int8 --calibration synthetic --explain
+      mggr-tf export --int8 --qat
       mggr-tf export --int8 --set limits.int8.redirected.min_psnr_db=45
 
     Without --out the bundle is RUN/bundle-float, -fp16 or -int8 (of `default`: in
@@ -98,6 +109,10 @@ def export(
     model is compared with Keras on 256 pairs of eyes, through the device's own
     code; the table is printed and travels in the bundle. A model that differs by
     more than its limit, in the run's config, is not exported.
+
+    --qat trains the weights for some minutes, in a simulation of the integers, at what
+    the float model makes of the eyes that calibrate. A file for which that is of no use
+    keeps the weights that it had.
 
     In ONNX the warp is one native GridSample, and --int8 writes explicit pairs of
     QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT takes them;
@@ -107,6 +122,8 @@ def export(
     """
     if int8 and fp16:
         raise UsageError("--int8 and --fp16 exclude each other")
+    if qat_steps and not qat:
+        raise UsageError("--qat-steps goes with --qat")
     if out is not None:
         check_is_free(out, force=force)
     _need_tensorflow()
@@ -131,6 +148,7 @@ def export(
             data=data,
             calibration=calibration,
             explain=explain,
+            qat_steps=(qat_steps or _QAT_STEPS) if qat else 0,
         ),
         force=force,
         progress=progress,

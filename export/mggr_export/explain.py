@@ -14,10 +14,7 @@ from mggr_edge.interpreters.batching import batch_of
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.formats import FileFormat
-from mggr_export.parity import compare, run_each
-
-_SHOWN = ("redirected", "gaze")
-"""Of a model's outputs the one that its user sees."""
+from mggr_export.parity import compare, run_each, shown
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,12 @@ def explain(
         inputs: [N, ...] of every input.
         advance: called for every layer.
     """
-    (shown,) = (name for name in _SHOWN if name in right)
+    picture = shown(right)
 
     def psnr_db(content: bytes) -> float:
         runner = dissection.runner(content)
         made = run_each(runner, inputs, batch=batch_of(runner))
-        found = compare(shown, made[shown], right[shown], data="").psnr_db
+        found = compare(picture, made[picture], right[picture], data="").psnr_db
         return np.inf if found is None else found
 
     whole = psnr_db(dissection.quantised)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.contract import Conventions
-from mggr_export.arrays import ModelInputs
+from mggr_export.arrays import Arrays, ModelInputs
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.sight import Sight
 from mggr_tf.data.schema import EyeSamples
 
 CALIBRATION_PAIRS = 320
 PARITY_PAIRS = 256
+FITTING_BATCH = 16
 SEED = 64
 
 
 @dataclass(frozen=True)
 class ExportEyes:
-    """What models are compared on, and calibrated on where they are quantised.
+    """What models are compared on, and calibrated and fitted on where they are quantised.
 
     Attributes:
         source: where the compared ones come from.
@@ -28,6 +31,7 @@ class ExportEyes:
         sight: where they look, and shall look.
         calibrated_on: where the calibration's come from.
         calibration: of every model; None for float.
+        fitting: what weights are fitted to integers on; None where they are not.
     """
 
     source: str
@@ -35,6 +39,28 @@ class ExportEyes:
     sight: Sight
     calibrated_on: str = ""
     calibration: ModelInputs | None = None
+    fitting: EyesToFit | None = None
+
+
+@dataclass(frozen=True)
+class EyesToFit:
+    """Pairs of eyes in a fixed order, prepared as they are needed: all at once would be large.
+
+    Attributes:
+        samples: eyes.
+        pairs: [N, 2] of indices, (source, target).
+        conventions: the scales.
+    """
+
+    samples: EyeSamples
+    pairs: NDArray[np.int64]
+    conventions: Conventions
+
+    def batches(self, model: str) -> Iterator[Arrays]:
+        """The inputs of a model, `FITTING_BATCH` examples at a time."""
+        for first in range(0, len(self.pairs), FITTING_BATCH):
+            some = self.pairs[first : first + FITTING_BATCH]
+            yield inputs_of_pairs(self.samples, some, self.conventions)[model]
 
 
 def choose_eyes(
@@ -43,6 +69,7 @@ def choose_eyes(
     *,
     estimator: keras.Model,
     conventions: Conventions,
+    fitting_steps: int = 0,
 ) -> ExportEyes:
     """Chooses pairs, balanced over subjects and head poses.
 
@@ -53,9 +80,11 @@ def choose_eyes(
         calibration: eyes to calibrate on, perhaps the same; None for float.
         estimator: of the run, in Keras.
         conventions: the scales.
+        fitting_steps: in which weights are fitted to integers, on the calibration's eyes.
     """
     together = calibration is compared
-    count = PARITY_PAIRS + CALIBRATION_PAIRS * together
+    to_quantise = CALIBRATION_PAIRS + FITTING_BATCH * fitting_steps
+    count = PARITY_PAIRS + to_quantise * together
     pairs, rest = np.split(balanced_pairs(compared, count, seed=SEED), [PARITY_PAIRS])
     eyes = ExportEyes(
         source=compared.source,
@@ -65,6 +94,11 @@ def choose_eyes(
     if calibration is None:
         return eyes
     if not together:
-        rest = balanced_pairs(calibration, CALIBRATION_PAIRS, seed=SEED)
-    inputs = inputs_of_pairs(calibration, rest, conventions)
-    return ExportEyes(eyes.source, eyes.compared, eyes.sight, calibration.source, inputs)
+        rest = balanced_pairs(calibration, to_quantise, seed=SEED)
+    seen, fitted = np.split(rest, [CALIBRATION_PAIRS])
+    return replace(
+        eyes,
+        calibrated_on=calibration.source,
+        calibration=inputs_of_pairs(calibration, seen, conventions),
+        fitting=EyesToFit(calibration, fitted, conventions) if fitting_steps else None,
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from tensorflow import keras
 
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.bundle import CONTRACT_FILE
-from mggr_edge.errors import RunError, UsageError
+from mggr_edge.errors import MissingPackageError, RunError, UsageError
 from mggr_edge.progress import Progress
 from mggr_export.bundle import bundle_files, write_files
 from mggr_export.errors import ArtifactError
@@ -63,11 +64,13 @@ def export_run(
         UsageError: `out` exists and is no bundle.
         DataError: the eyes cannot be had.
         ArtifactError: a converted model is not the Keras model.
-        MissingPackageError: a format's packages are not installed.
+        MissingPackageError: a format's packages, or those that fit weights, are not installed.
     """
     _check_complete(run)
     for file_format in request.formats:
         model_format(file_format)
+    if request.qat_steps and find_spec("tensorflow_model_optimization") is None:
+        raise MissingPackageError("TensorFlow Model Optimization", "export")
     # Packages are not written to: the default run's bundles go where the user is.
     home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
     target = out or free_name(home, _NAMES[request.precision])
@@ -82,6 +85,7 @@ def export_run(
                 calibration,
                 estimator=models["estimator"],
                 conventions=run.config.conventions,
+                fitting_steps=request.qat_steps,
             )
             exporters = _exporters(run, request, models, eyes, progress=progress, say=say)
             files = _proven_files(run, request, exporters, say=say)
@@ -98,6 +102,7 @@ def _exporters(
     progress: Progress,
     say: Say,
 ) -> list[Exporter]:
+    fitted = _fitted(models, eyes, steps=request.qat_steps, progress=progress)
     return [
         Exporter(
             name,
@@ -106,11 +111,33 @@ def _exporters(
             batch=request.batch,
             eyes=eyes,
             limits=run.config.limits,
+            fitted=fitted.get(name),
             progress=progress,
             say=say,
         )
         for name, model in models.items()
     ]
+
+
+def _fitted(
+    models: Mapping[str, keras.Model], eyes: ExportEyes, *, steps: int, progress: Progress
+) -> dict[str, keras.Model]:
+    """The models with weights fitted to integers; none where that is not asked for."""
+    if eyes.fitting is None or eyes.calibration is None:
+        return {}
+    from mggr_export.qat.fitting import fitted_to_integers
+
+    fitted = {}
+    for name, model in models.items():
+        with progress(f"fitting the {name} to integers", steps) as advance:
+            fitted[name] = fitted_to_integers(
+                model,
+                eyes.calibration[name],
+                eyes.fitting.batches(name),
+                steps=steps,
+                advance=advance,
+            )
+    return fitted
 
 
 def _proven_files(
@@ -126,9 +153,9 @@ def _proven_files(
     say(proofs_text(proofs))
     if request.explain:
         for one in exporters:
-            for kind in request.formats:
-                if "int8" in model_format(kind).precisions:
-                    say(one.explain(kind))
+            for made in exported[one.name]:
+                if made.converted.precision == "int8":
+                    say(one.explain(made))
     if faults := faults_of(proofs):
         raise ArtifactError(f"not exported; {faults}")
     models = {one.name: one.model for one in exporters}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,15 @@ from mggr_export.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS, SEED, Expor
 from mggr_export.formats import FileFormat, model_format
 from mggr_export.keras_models import outputs_of
 from mggr_export.labels import labelled
+from mggr_export.parity import shown
 from mggr_export.proof import Converted, faults_of, file_name, prove
 from mggr_export.request import Batch
 from mggr_tf.conversion_limits import ConversionLimits, Precision
 
 _PAIRS_TO_EXPLAIN = 32
+_FITTED = "qat"
+"""Where a file's record says that its weights were fitted."""
+
 _MAY_STAY_FLOAT = frozenset({"estimator"})
 """Models whose int8 file may miss its limits: they then travel in float32, and it is said."""
 
@@ -35,6 +40,7 @@ class Exporter:
         batch: eyes that its files take at once.
         eyes: what it is calibrated and compared on.
         limits: what its files may differ by.
+        fitted: its copy with weights fitted to integers; None goes without.
         progress: shows how far it is.
         say: tells the user what was decided.
     """
@@ -45,6 +51,7 @@ class Exporter:
     batch: Batch
     eyes: ExportEyes
     limits: ConversionLimits
+    fitted: keras.Model | None
     progress: Progress
     say: Callable[[str], None]
 
@@ -67,21 +74,45 @@ class Exporter:
             return self._exported("float32", file_format)
         return exported
 
-    def explain(self, file_format: FileFormat) -> str:
-        """Where the int8 file of this format loses what it loses, as a table."""
+    def explain(self, exported: Travelling) -> str:
+        """Where an int8 file loses what it loses, as a table."""
         assert self.eyes.calibration is not None
+        file_format = exported.converted.format
         inputs = {
             name: value[:_PAIRS_TO_EXPLAIN] for name, value in self.eyes.compared[self.name].items()
         }
         with self.progress(f"laying the {self.name} open", None) as advance:
             opened = dissect(
-                self.model, file_format, self.eyes.calibration[self.name], batch=self.batch
+                self.fitted if _is_fitted(exported) else self.model,
+                file_format,
+                self.eyes.calibration[self.name],
+                batch=self.batch,
             )
             costs = explain(opened, outputs_of(self.model, inputs), inputs, advance=advance)
-        return explained_text(f"{self.name}.{model_format(file_format).suffix}", costs)
+        return explained_text(file_name(self.name, exported.converted), costs)
 
     def _exported(self, precision: Precision, file_format: FileFormat) -> Travelling:
-        content, build = self._converted(precision, file_format)
+        plain = self._proven(self.model, precision, file_format)
+        if precision != "int8" or self.fitted is None:
+            return plain
+        fitted = self._proven(self.fitted, precision, file_format)
+        before, after = _psnr_db(plain), _psnr_db(fitted)
+        better = fitted if after > before else plain
+        self.say(
+            f"{file_name(self.name, plain.converted)}: {after:.1f} dB with weights fitted to "
+            f"integers, {before:.1f} dB by calibration alone"
+            + ("" if better is fitted else "; the fitted ones are left out")
+        )
+        if better is fitted and self.eyes.fitting is not None:
+            gain_db = float(f"{after - before:.3g}")
+            fitted.build[_FITTED] = {"pairs": len(self.eyes.fitting.pairs), "gain_db": gain_db}
+        return better
+
+    def _proven(
+        self, model: keras.Model, precision: Precision, file_format: FileFormat
+    ) -> Travelling:
+        """A file of some model, held against the one that was trained."""
+        content, build = self._converted(model, precision, file_format)
         converted = Converted(labelled(content, file_format, self.label), precision, file_format)
         with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:
             proof = prove(
@@ -96,17 +127,28 @@ class Exporter:
         return Travelling(converted, proof, build)
 
     def _converted(
-        self, precision: Precision, file_format: FileFormat
+        self, model: keras.Model, precision: Precision, file_format: FileFormat
     ) -> tuple[bytes, dict[str, Any]]:
         """The file, and how it was made as far as that is not said elsewhere."""
         convert = model_format(file_format)
         if precision != "int8":
             with self.progress(f"converting the {self.name} to {file_format}", None):
                 to_float = convert.float16 if precision == "float16" else convert.float32
-                return to_float(self.model, batch=self.batch), {}
+                return to_float(model, batch=self.batch), {}
         assert self.eyes.calibration is not None
         inputs = self.eyes.calibration[self.name]
         with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
-            content = convert.int8(self.model, inputs, batch=self.batch, advance=advance)
+            content = convert.int8(model, inputs, batch=self.batch, advance=advance)
         source = {"pairs": CALIBRATION_PAIRS, "data": self.eyes.calibrated_on, "seed": SEED}
         return content, {"calibration": source}
+
+
+def _is_fitted(exported: Travelling) -> bool:
+    return _FITTED in exported.build
+
+
+def _psnr_db(exported: Travelling) -> float:
+    """Of what the model's user sees, against Keras."""
+    parity = {one.output: one for one in exported.proof.parity}
+    found = parity[shown(parity)].psnr_db
+    return math.inf if found is None else found

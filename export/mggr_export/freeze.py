@@ -12,6 +12,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_export.keras_models import outputs_by_name
+
 SIGNATURE = "serving_default"
 
 
@@ -43,8 +45,7 @@ def freeze(model: keras.Model, *, batch: int = 1) -> FrozenModel:
 
     @tf.function(autograph=False)
     def serve(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        made = model(tensors, training=False)
-        named = made if isinstance(made, dict) else {model.output_names[0]: made}
+        named = outputs_by_name(model, model(tensors, training=False))
         return {name: tf.identity(value, name=name) for name, value in named.items()}
 
     owner = tf.Module()

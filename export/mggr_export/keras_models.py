@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +74,13 @@ def outputs_of(
     Args:
         inputs: [N, ...] each, by name.
     """
-    made = model(dict(inputs), training=False)
-    named = made if isinstance(made, dict) else {model.output_names[0]: made}
-    return {name: np.asarray(value) for name, value in named.items()}
+    made = outputs_by_name(model, model(dict(inputs), training=False))
+    return {name: np.asarray(value) for name, value in made.items()}
+
+
+def outputs_by_name(model: keras.Model, made: Any) -> dict[str, Any]:
+    """What a call of a model returned, one tensor or several, by their names."""
+    return made if isinstance(made, dict) else {model.output_names[0]: made}
 
 
 def _travelling(networks: Networks) -> dict[str, keras.Model]:

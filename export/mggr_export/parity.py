@@ -68,7 +68,7 @@ def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
     """Compares one output, [N, ...] each."""
     difference = made.astype(np.float64) - right
     rms = float(np.sqrt(np.mean(difference**2)))
-    span = max(float(np.ptp(RANGES.get(name, right))), 1e-6)
+    span = span_of(name, right)
     return Parity(
         output=name,
         pairs=len(right),
@@ -77,6 +77,17 @@ def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
         mean_abs=_rounded(float(np.abs(difference).mean())),
         psnr_db=None if rms == 0 else _rounded(20 * float(np.log10(span / rms))),
     )
+
+
+def span_of(name: str, right: NDArray) -> float:
+    """From the lowest to the highest value that an output can have, or has in Keras."""
+    return max(float(np.ptp(RANGES.get(name, right))), 1e-6)
+
+
+def shown(outputs: Iterable[str]) -> str:
+    """Of a model's outputs the one that its user sees: the picture, or the gaze."""
+    (found,) = (name for name in ("redirected", "gaze") if name in outputs)
+    return found
 
 
 def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:

@@ -26,9 +26,10 @@ class ExportRequest:
         calibration: eyes to calibrate on, `synthetic` or a folder.
         lean: leave out the face models and the reference weights.
         explain: tell which layers' integers cost how much.
+        qat_steps: of fitting weights to integers; 0 leaves them as they were trained.
 
     Raises:
-        UsageError: eyes for a calibration, or an explanation, that nothing asks for.
+        UsageError: eyes for a calibration, an explanation or a fit that nothing asks for.
     """
 
     precision: Precision = "float32"
@@ -39,12 +40,15 @@ class ExportRequest:
     calibration: str | None = None
     lean: bool = False
     explain: bool = False
+    qat_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.calibration is not None and self.precision != "int8":
             raise UsageError("--calibration goes with --int8; nothing else is calibrated")
         if self.explain and self.precision != "int8":
             raise UsageError("--explain goes with --int8; nothing else loses anything by layers")
+        if self.qat_steps and self.precision != "int8":
+            raise UsageError("--qat goes with --int8; weights need not be fitted to anything else")
 
     @property
     def is_quantised(self) -> bool:
