@@ -44,13 +44,51 @@ def main() -> None:
     help="Where the eyes shall look: into the lens, or so many degrees up and to the right "
     "as the picture is seen. Write --target=-5,10 for a negative pitch.",
 )
-@click.option("--force", is_flag=True, help="Replace OUTPUT if it exists.")
-def run(input_: str, output: str | None, model: str, target: str, force: bool) -> None:
+@click.option(
+    "--follow",
+    metavar="FILE",
+    help="A target that moves: a CSV with the columns time_s, pitch_deg, yaw_deg.",
+)
+@click.option(
+    "--look-away",
+    is_flag=True,
+    help="Leave the target for a moment every few seconds, as people do.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="How far on the way to the target.",
+)
+@click.option("--estimate-only", is_flag=True, help="See where eyes look, change nothing.")
+@click.option("--overlay", is_flag=True, help="Draw outlines, gazes, targets and reasons.")
+@click.option("--compare", is_flag=True, help="Show every frame twice: before, after.")
+@click.option(
+    "--metrics", metavar="FILE", help="Write a line of JSON for every frame: gazes, strengths."
+)
+@click.option("--stats", is_flag=True, help="Print at the end where the time went.")
+@click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
+def run(
+    input_: str,
+    output: str | None,
+    model: str,
+    target: str,
+    follow: str | None,
+    look_away: bool,
+    strength: float,
+    estimate_only: bool,
+    overlay: bool,
+    compare: bool,
+    metrics: str | None,
+    stats: bool,
+    force: bool,
+) -> None:
     """Redirects the eyes of INPUT and writes a file of the same kind.
 
     INPUT is a picture (JPEG, PNG, WebP, BMP), a folder of pictures or a video
     file. OUTPUT is of the same kind; without it the result is put beside the
-    input, as INPUT-redirected.
+    input, as INPUT-redirected. `null://` writes nothing.
 
     Videos become H.264; sound, timing and metadata are kept, and a comment says
     that the gaze was redirected. Where no eye was redirected, the output is a
@@ -62,15 +100,25 @@ def run(input_: str, output: str | None, model: str, target: str, force: bool) -
       mggr-edge run me.jpg
       mggr-edge run call.mp4 call-contact.mp4 --model bundle --target camera
       mggr-edge run photos/ redirected/ --model bundle --target=-5,10 --force
+      mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
+      mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
     """
-    from mggr_edge.bundle import Bundle
+    from mggr_edge.device_run import DeviceRun
     from mggr_edge.progress import progress
-    from mggr_edge.redirector import Redirector
-    from mggr_edge.run import run as run_file
-    from mggr_edge.target import parse_target
 
-    redirector = Redirector(Bundle.open(model), target=parse_target(target))
-    summary = run_file(input_, output, process=redirector.process, force=force, progress=progress)
+    summary = DeviceRun(
+        model=model,
+        target=target,
+        follow=follow,
+        look_away=look_away,
+        strength=strength,
+        estimate_only=estimate_only,
+        overlay=overlay,
+        compare=compare,
+        metrics=metrics,
+        stats=stats,
+        force=force,
+    )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
     click.echo(summary.in_words())
     for failure in summary.failures:
         echo_error(failure.message)

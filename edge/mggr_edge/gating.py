@@ -12,8 +12,9 @@ from typing import Literal
 
 from mggr_edge.angles import Gaze
 
-Reason = Literal["closed", "too small", "head turned", "gaze too far", "easing in"]
-"""Why an eye is not redirected fully; "easing in" follows any of the others in a video."""
+Reason = Literal["closed", "too small", "head turned", "gaze too far", "easing in", "turned off"]
+"""Why an eye is not redirected as far as was asked for; "easing in" follows any of the others in
+a video, "turned off" is asked for."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ turns both eyes alike instead of crossing them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.aiming.target import CAMERA
 from mggr_edge.anchoring import anchored
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.bundle import Bundle
@@ -21,7 +23,7 @@ from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
 from mggr_edge.gating import Gate, Limits, Reason, gate
 from mggr_edge.iris import Eye
-from mggr_edge.target import CAMERA
+from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.tracks import FaceTracks, Track
 
 
@@ -36,7 +38,7 @@ class EyeResult:
             even looked at.
         gaze_target: where it was to look.
         strength: in [0, 1], how far that was carried out.
-        reason: why not fully; None exactly when `strength` is 1.
+        reason: why less far than was asked for; None when it was not.
         region: the rectangle with `mask`; None where nothing was changed.
         mask: [h, w] float32 in [0, 1], what of the region may have changed.
     """
@@ -90,14 +92,25 @@ class FrameResult:
         return mask
 
 
+class FrameProcess(Protocol):
+    """Frame in, result out: `Redirector.process`, or what passes frames on to it."""
+
+    def __call__(
+        self, frame: NDArray[np.uint8], /, *, time_s: float | None = None
+    ) -> FrameResult: ...
+
+
 class Redirector:
     """Makes the eyes of a frame look at a target.
 
     Args:
         bundle: the networks, the landmark models and their conventions.
         target: where eyes shall look; may be set anew between frames.
+        strength: in [0, 1], how far on the way there; may be set anew between frames. At 0
+            gazes are estimated, and nothing is changed.
         limits: what is left alone; None for the default limits.
         max_faces: faces per frame, the most confident ones.
+        stages: measures where the time goes.
     """
 
     def __init__(
@@ -105,19 +118,34 @@ class Redirector:
         bundle: Bundle,
         *,
         target: Gaze = CAMERA,
+        strength: float = 1.0,
         limits: Limits | None = None,
         max_faces: int = 4,
+        stages: Stages = no_stages,
     ) -> None:
         self.target = target
+        self.strength = strength
         self._bundle = bundle
         self._limits = limits or Limits()
         self._max_faces = max_faces
+        self._stages = stages
         self._finder = FaceFinder(
             detector=bundle.model("face_detector"),
             mesh=bundle.model("face_mesh"),
             iris=bundle.model("iris"),
         )
         self._tracks = FaceTracks()
+
+    @property
+    def strength(self) -> float:
+        """How far on the way to the target."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"a strength lies in [0, 1], got {value}")
+        self._strength = value
 
     def reset(self) -> None:
         """Forgets all faces: call it before another video."""
@@ -145,7 +173,8 @@ class Redirector:
             got = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(np.shape(frame))}"
             raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
         frame = np.ascontiguousarray(frame)
-        found = self._finder.find(frame, max_faces=self._max_faces)
+        with self._stages("find faces"):
+            found = self._finder.find(frame, max_faces=self._max_faces)
         if time_s is None:
             tracks = FaceTracks().follow(found, 0.0)
         else:
@@ -164,21 +193,24 @@ class Redirector:
         face = track.face
         crops = tuple(self._crop(eye) for eye in face.eyes)
         patches = tuple(crop_patch(frame, crop) for crop in crops)
-        gaze = self._gaze(track, patches, self._gates(found, face.head_pose))
+        with self._stages("estimate gaze"):
+            gaze = self._gaze(track, patches, self._gates(found, face.head_pose))
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
         gates = self._gates(found, face.head_pose, shift_deg=shift_deg)
         verdicts = [
-            track.ease(eye.side, unsteady) for eye, unsteady in zip(face.eyes, gates, strict=True)
+            self._asked_for(track.ease(eye.side, unsteady))
+            for eye, unsteady in zip(face.eyes, gates, strict=True)
         ]
         # Both eyes in one call of the network.
         turned = [n for n, one in enumerate(verdicts) if gaze is not None and one.strength > 0]
-        redirections = self._bundle.redirect_crops(
-            [patches[n] for n in turned],
-            sides=[face.eyes[n].side for n in turned],
-            source=gaze,
-            target=self.target,
-            head_pose=face.head_pose,
-        )
+        with self._stages("redirect eyes"):
+            redirections = self._bundle.redirect_crops(
+                [patches[n] for n in turned],
+                sides=[face.eyes[n].side for n in turned],
+                source=gaze,
+                target=self.target,
+                head_pose=face.head_pose,
+            )
         results = [
             EyeResult(
                 side=eye.side,
@@ -190,19 +222,26 @@ class Redirector:
             )
             for eye, verdict in zip(face.eyes, verdicts, strict=True)
         ]
-        for n, redirection in zip(turned, redirections, strict=True):
-            flow, residual = anchored(redirection.flow, redirection.residual)
-            composed = compose_eye(
-                frame,
-                crop=crops[n],
-                opening=face.eyes[n].outline,
-                flow=flow,
-                residual=residual,
-                strength=verdicts[n].strength,
-            )
-            put_eye(out, composed)
-            results[n] = replace(results[n], region=composed.region, mask=composed.mask)
+        with self._stages("compose"):
+            for n, redirection in zip(turned, redirections, strict=True):
+                flow, residual = anchored(redirection.flow, redirection.residual)
+                composed = compose_eye(
+                    frame,
+                    crop=crops[n],
+                    opening=face.eyes[n].outline,
+                    flow=flow,
+                    residual=residual,
+                    strength=verdicts[n].strength,
+                )
+                put_eye(out, composed)
+                results[n] = replace(results[n], region=composed.region, mask=composed.mask)
         return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
+
+    def _asked_for(self, verdict: Gate) -> Gate:
+        """What may be done, and is wanted."""
+        if self._strength == 0.0:
+            return Gate(0.0, "turned off")
+        return Gate(self._strength * verdict.strength, verdict.reason)
 
     def _gates(self, face: Face, head_pose: Gaze, *, shift_deg: float = 0.0) -> tuple[Gate, Gate]:
         """Verdicts on both eyes. Lids as found: a blink is over before a filter has seen it."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from mggr_edge.atomic import atomic_file, atomic_folder
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.progress import Progress, no_progress
+from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.streams.paths import Source, choose_output, find_source, pictures_in
 from mggr_edge.streams.pictures import read_picture, write_picture
-from mggr_edge.streams.video_reader import AudioPacket, VideoLayout, open_video
-from mggr_edge.streams.video_writer import is_padded, open_writer
+from mggr_edge.streams.video_reader import AudioPacket, Video, VideoLayout, open_video
+from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, is_padded, open_writer
 from mggr_edge.summary import Failure, ProcessedFrame, RunSummary, Tally
 
 _PROFILE_NOTE = "a colour profile could not be carried over, so colours may shift a little"
@@ -44,8 +46,11 @@ def run(
     output_path: str | Path | None = None,
     *,
     process: Process,
+    columns: int = 1,
+    comment: str = REDIRECTED,
     force: bool = False,
     progress: Progress = no_progress,
+    stages: Stages = no_stages,
 ) -> RunSummary:
     """Redirects a picture, a folder of pictures or a video file.
 
@@ -55,10 +60,13 @@ def run(
     Args:
         source_path: the input.
         output_path: of the same kind; None puts `<name>-redirected` beside the
-            input, numbered if that is taken.
+            input, numbered if that is taken; `null://` writes nothing.
         process: what is done to each frame.
+        columns: how many times as wide as a frame is what `process` makes of it.
+        comment: what a video's metadata say of it.
         force: a named output that exists may be replaced.
         progress: shows how far it is.
+        stages: measures reading and writing.
 
     Raises:
         UsageError: the output does not fit the input, or exists without `force`.
@@ -69,92 +77,138 @@ def run(
     """
     source = find_source(source_path)
     output = choose_output(source, output_path, force=force)
-    return _RUN[source.kind](source, output, process=process, force=force, progress=progress)
+    task = _Task(source, output, process, columns, comment, force, progress, stages)
+    return _RUN[source.kind](task)
 
 
-def _run_picture(
-    source: Source, output: Path, *, process: Process, force: bool, progress: Progress
-) -> RunSummary:
+@dataclass(frozen=True)
+class _Task:
+    """The arguments of `run`, settled."""
+
+    source: Source
+    output: Path | None
+    process: Process
+    columns: int
+    comment: str
+    force: bool
+    progress: Progress
+    stages: Stages
+
+    @property
+    def path(self) -> Path:
+        """Of the input."""
+        return self.source.path
+
+
+def _run_picture(task: _Task) -> RunSummary:
     tally = Tally()
-    with atomic_file(output, force=force) as temporary:
-        is_complete = _redirect_picture(source.path, temporary, process=process, tally=tally)
-        is_copy = _copy_if_untouched(source.path, temporary, tally=tally)
+    if task.output is None:
+        _redirect_picture(task.path, None, task=task, tally=tally)
+        return tally.summary("picture", None)
+    with atomic_file(task.output, force=task.force) as temporary:
+        is_complete = _redirect_picture(task.path, temporary, task=task, tally=tally)
+        is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
     notes = () if is_copy or is_complete else (_PROFILE_NOTE,)
-    return tally.summary("picture", output, is_copy=is_copy, notes=notes)
+    return tally.summary("picture", task.output, is_copy=is_copy, notes=notes)
 
 
-def _run_folder(
-    source: Source, output: Path, *, process: Process, force: bool, progress: Progress
-) -> RunSummary:
-    pictures, ignored = pictures_in(source.path)
+def _run_folder(task: _Task) -> RunSummary:
+    pictures, ignored = pictures_in(task.path)
     if not pictures:
-        raise StreamError(f"{source.path} holds no pictures, only {ignored} other entries")
+        raise StreamError(f"{task.path} holds no pictures, only {ignored} other entries")
     total, failures = Tally(), []
     notes: tuple[str, ...] = ()
     with (
-        atomic_folder(output, force=force) as temporary,
-        progress(f"redirecting {source.path.name}", len(pictures)) as advance,
+        _folder_for(task) as temporary,
+        task.progress(f"redirecting {task.path.name}", len(pictures)) as advance,
     ):
         for picture in pictures:
-            tally, written = Tally(), temporary / picture.name
+            tally, written = Tally(), None if temporary is None else temporary / picture.name
             try:
-                is_complete = _redirect_picture(picture, written, process=process, tally=tally)
+                is_complete = _redirect_picture(picture, written, task=task, tally=tally)
                 if not (_copy_if_untouched(picture, written, tally=tally) or is_complete):
                     notes = (_PROFILE_NOTE,)
                 total.merge(tally)
             except (StreamError, UsageError) as error:
-                written.unlink(missing_ok=True)  # a full disk leaves half a picture
+                if written is not None:
+                    written.unlink(missing_ok=True)  # a full disk leaves half a picture
                 failures.append(Failure(picture, str(error)))
             advance()
         if len(failures) == len(pictures):
             raise StreamError(
-                f"no picture of {source.path} can be processed, {len(pictures)} tried; "
+                f"no picture of {task.path} can be processed, {len(pictures)} tried; "
                 f"the first: {failures[0].message}"
             )
-    return total.summary("folder", output, ignored=ignored, failures=tuple(failures), notes=notes)
+    return total.summary(
+        "folder", task.output, ignored=ignored, failures=tuple(failures), notes=notes
+    )
 
 
-def _run_video(
-    source: Source, output: Path, *, process: Process, force: bool, progress: Progress
-) -> RunSummary:
+def _folder_for(task: _Task) -> AbstractContextManager[Path | None]:
+    if task.output is None:
+        return nullcontext()
+    return atomic_folder(task.output, force=task.force)
+
+
+def _run_video(task: _Task) -> RunSummary:
     tally = Tally()
-    with atomic_file(output, force=force) as temporary:
-        with (
-            open_video(source.path) as video,
-            open_writer(temporary, video.layout, path=output) as writer,
-            progress(f"redirecting {source.path.name}", video.layout.frames) as advance,
-        ):
-            layout = video.layout
-            for item in video.items:
-                if isinstance(item, AudioPacket):
-                    writer.pass_audio(item)
-                    continue
-                result = process(item.rgb, time_s=item.time_s)
-                writer.write(result.frame, item)
-                tally.add(item.rgb, result)
-                advance()
-        is_copy = _copy_if_untouched(source.path, temporary, tally=tally)
+    if task.output is None:
+        with open_video(task.path) as video:
+            _redirect_video(video, NoWriter(), task=task, tally=tally)
+        return tally.summary("video", None)
+    with atomic_file(task.output, force=task.force) as temporary:
+        with open_video(task.path) as video:
+            layout = video.layout.widened(task.columns)
+            with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:
+                _redirect_video(video, writer, task=task, tally=tally)
+        is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
     notes = () if is_copy else _notes(layout)
-    return tally.summary("video", output, is_copy=is_copy, notes=notes)
+    return tally.summary("video", task.output, is_copy=is_copy, notes=notes)
 
 
-_RUN: dict[str, Callable[..., RunSummary]] = {
+def _redirect_video(
+    video: Video, writer: VideoWriter | NoWriter, *, task: _Task, tally: Tally
+) -> None:
+    items = iter(video.items)
+    with task.progress(f"redirecting {task.path.name}", video.layout.frames) as advance:
+        while True:
+            with task.stages("read"):
+                item = next(items, None)
+            if item is None:
+                return
+            if isinstance(item, AudioPacket):
+                writer.pass_audio(item)
+                continue
+            result = task.process(item.rgb, time_s=item.time_s)
+            with task.stages("write"):
+                writer.write(result.frame, item)
+            tally.add(item.rgb, result)
+            advance()
+
+
+_RUN: dict[str, Callable[[_Task], RunSummary]] = {
     "picture": _run_picture,
     "folder": _run_folder,
     "video": _run_video,
 }
 
 
-def _redirect_picture(path: Path, written: Path, *, process: Process, tally: Tally) -> bool:
-    picture = read_picture(path)
-    result = process(picture.rgb)
+def _redirect_picture(path: Path, written: Path | None, *, task: _Task, tally: Tally) -> bool:
+    """Whether the written picture carries all that the one that was read has."""
+    with task.stages("read"):
+        picture = read_picture(path)
+    result = task.process(picture.rgb)
     tally.add(picture.rgb, result)
-    return write_picture(written, replace(picture, rgb=result.frame))
+    if written is None:
+        return True
+    with task.stages("write"):
+        alpha = None if picture.alpha is None else np.tile(picture.alpha, (1, task.columns))
+        return write_picture(written, replace(picture, rgb=result.frame, alpha=alpha))
 
 
-def _copy_if_untouched(source: Path, written: Path, *, tally: Tally) -> bool:
+def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> bool:
     """Encoding again would only lose; and would claim an altered gaze that is none."""
-    if tally.has_changes or source.suffix.lower() != written.suffix.lower():
+    if written is None or tally.has_changes or source.suffix.lower() != written.suffix.lower():
         return False
     shutil.copyfile(source, written)
     return True

@@ -58,7 +58,7 @@ class RunSummary:
 
     Attributes:
         kind: of the input and of the output.
-        output: what was written.
+        output: what was written; None where nothing was.
         frames: frames of a video, or pictures.
         frames_with_faces: those in which a face was found.
         eyes_redirected: eyes of all frames whose strength was above zero.
@@ -70,7 +70,7 @@ class RunSummary:
     """
 
     kind: Kind
-    output: Path
+    output: Path | None
     frames: int
     frames_with_faces: int
     eyes_redirected: int
@@ -83,7 +83,8 @@ class RunSummary:
     def in_words(self) -> str:
         """The summary as one line for people."""
         noun = "frame" if self.kind == "video" else "picture"
-        parts = [f"wrote {self.output}: {_count(self.frames, noun)}"]
+        done = "wrote nothing" if self.output is None else f"wrote {self.output}"
+        parts = [f"{done}: {_count(self.frames, noun)}"]
         if self.frames_with_faces == 0:
             parts.append("no face was found")
         else:
@@ -136,7 +137,7 @@ class Tally:
         self.reasons += other.reasons
         self.has_changes = self.has_changes or other.has_changes
 
-    def summary(self, kind: Kind, output: Path, **rest: object) -> RunSummary:
+    def summary(self, kind: Kind, output: Path | None, **rest: object) -> RunSummary:
         """The counts as a summary; `rest` are its other fields."""
         return RunSummary(
             kind=kind,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge import doctor, redirector
+from mggr_edge import device_run, doctor
 from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
 from mggr_edge.cli_errors import MggrGroup
@@ -33,14 +33,15 @@ def inverting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     targets = []
 
     class Inverting:
-        def __init__(self, bundle: object, *, target: object) -> None:
-            targets.append(target)
+        def __init__(self, bundle: object, **options: object) -> None:
+            self.target: object = None
 
         def process(self, frame, *, time_s=None):
+            targets.append(self.target)
             eye = SimpleNamespace(strength=1.0, reason=None)
             return SimpleNamespace(frame=255 - frame, faces=(SimpleNamespace(eyes=(eye, eye)),))
 
-    monkeypatch.setattr(redirector, "Redirector", Inverting)
+    monkeypatch.setattr(device_run, "Redirector", Inverting)
     monkeypatch.setattr(Bundle, "open", lambda path: SimpleNamespace())
     return targets
 
@@ -119,6 +120,12 @@ def test_single_failures_are_listed_and_end_with_two(inverting: list[object], ph
         (["run", "me.png", "x.mp4", "--model", "b"], "x.mp4 ends in .mp4"),
         (["run", "me.png", "--model", "b", "--target", "up"], "target 'up'"),
         (["run", "empty", "--model", "b"], "empty holds no pictures"),
+        (["run", "me.png", "--follow", "gone.csv"], "gone.csv cannot be read"),
+        (["run", "me.png", "--follow", "a.csv", "--look-away"], "leave out --target and"),
+        (["run", "me.png", "--follow", "a.csv", "--target", "1,2"], "leave out --target and"),
+        (["run", "me.png", "--estimate-only", "--compare"], "--estimate-only changes nothing"),
+        (["run", "me.png", "--metrics", "other.png"], "other.png exists; "),
+        (["run", "me.png", "--metrics", "no/such.jsonl"], "no/such.jsonl cannot be written"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_two(
@@ -202,3 +209,31 @@ def test_faults_of_ours_keep_their_traceback(error: Exception) -> None:
     result = CliRunner().invoke(group_that_raises(error), ["command"])
     assert result.exception is error
     assert result.exit_code == 1
+
+
+def test_a_followed_target_of_a_picture_is_that_of_time_zero(
+    inverting: list[object], photo: Path
+) -> None:
+    table = photo.with_name("targets.csv")
+    table.write_text("time_s,pitch_deg,yaw_deg\n0,1,-2\n1,5,5\n")
+    assert invoke("run", photo, "--model", "b", "--follow", table).exit_code == 0
+    assert [(t.pitch_deg, t.yaw_deg) for t in inverting] == [(1, -2)]
+
+
+def test_stats_are_told_beside_the_result(inverting: list[object], photo: Path) -> None:
+    result = invoke("run", photo, "--model", "b", "--stats")
+    assert result.exit_code == 0
+    assert result.stdout.count("\n") == 1
+    stages = [line.split()[0] for line in result.stderr.splitlines()]
+    assert stages == ["stage", "read", "write"]
+
+
+def test_what_changes_nothing_writes_nothing_unless_it_is_named(
+    inverting: list[object], photo: Path
+) -> None:
+    result = invoke("run", photo, "--model", "b", "--estimate-only")
+    assert result.stdout.startswith("wrote nothing: 1 picture")
+    assert [path.name for path in photo.parent.iterdir()] == ["me.png"]
+    named = photo.with_name("seen.png")
+    assert invoke("run", photo, named, "--model", "b", "--estimate-only").exit_code == 0
+    assert named.exists()

@@ -155,6 +155,38 @@ def test_outside_the_eyes_every_bit_stays_and_the_input_too(
     assert all(eye.gaze_target == Gaze(5, 15) for eye in face.eyes)
 
 
+def test_half_the_strength_goes_half_the_way(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 15))
+    whole = iris_shift(redirector, portrait, redirector.process(portrait))[:, 0]
+    redirector.strength = 0.5
+    result = redirector.process(portrait)
+    half = iris_shift(redirector, portrait, result)[:, 0]
+    assert (half > 0.01).all()
+    assert half.mean() == pytest.approx(whole.mean() / 2, rel=0.25)
+    assert [(eye.strength, eye.reason) for eye in result.faces[0].eyes] == [(0.5, None)] * 2
+
+
+def test_without_strength_gazes_are_seen_and_every_bit_stays(
+    runners: dict[str, Runner], portrait: NDArray[np.uint8]
+) -> None:
+    bundle = BumpNetwork(runners, {"right": Gaze(-4, 9), "left": Gaze(-4, 9)})
+    result = Redirector(bundle, strength=0.0).process(portrait)
+    np.testing.assert_array_equal(result.frame, portrait)
+    for eye in result.faces[0].eyes:
+        assert eye.gaze_before is not None
+        assert eye.gaze_before.array() == pytest.approx([-4, 9])
+        assert (eye.strength, eye.reason) == (0.0, "turned off")
+    assert not bundle.calls
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_a_strength_is_a_share(bundle: BumpNetwork, strength: float) -> None:
+    with pytest.raises(ValueError, match=r"a strength lies in \[0, 1\]"):
+        Redirector(bundle, strength=strength)
+
+
 @pytest.mark.parametrize(
     ("target", "axis", "sign"),
     [(Gaze(0, 15), 0, 1), (Gaze(0, -15), 0, -1), (Gaze(8, 0), 1, -1), (Gaze(-8, 0), 1, 1)],

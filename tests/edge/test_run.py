@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.progress import progress
+from mggr_edge.reporting.stages import StageClock
 from mggr_edge.run import run
 from mggr_edge.streams.pictures import read_picture
 from mggr_edge.summary import RunSummary
@@ -316,3 +317,55 @@ def test_progress_counts_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     run(tmp_path / "v.mp4", process=invert, progress=progress)
     assert sys.stderr.getvalue() == ""
+
+
+def twice_as_wide(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> Result:
+    return Result(np.concatenate([frame, 255 - frame], axis=1), (WINKING,))
+
+
+def test_a_video_may_become_twice_as_wide(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "a.mp4", frames=5)
+    summary = run(source, process=twice_as_wide, columns=2, comment="seen twice")
+    assert summary.output is not None
+    for shown, before in zip(frames_of(summary.output), frames_of(source), strict=True):
+        assert shown.shape == (48, 128, 3)
+        assert np.abs(shown[:, :64].astype(int) - before).mean() < 4
+        assert np.abs(shown[:, 64:].astype(int) - (255 - before.astype(int))).mean() < 4
+    with av.open(str(summary.output)) as container:
+        assert container.metadata["comment"] == "seen twice"
+
+
+def test_a_transparent_picture_may_become_twice_as_wide(tmp_path: Path) -> None:
+    rgba = np.dstack([picture(), np.arange(48 * 64).reshape(48, 64) % 256]).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), rgba)
+    summary = run(tmp_path / "a.png", process=twice_as_wide, columns=2)
+    assert summary.output is not None
+    shown = read_picture(summary.output)
+    assert shown.rgb.shape == (48, 128, 3)
+    assert shown.alpha is not None
+    np.testing.assert_array_equal(shown.alpha, np.tile(rgba[..., 3], (1, 2)))
+
+
+@pytest.mark.parametrize("kind", ["picture", "folder", "video"])
+def test_nowhere_takes_everything_and_keeps_nothing(tmp_path: Path, kind: str) -> None:
+    source, frames = {
+        "picture": lambda: (write_rgb(tmp_path / "in" / "a.png", picture()), 1),
+        "folder": lambda: (write_rgb(tmp_path / "in" / "a.png", picture()).parent, 1),
+        "video": lambda: (write_video(tmp_path / "a.mp4", frames=6), 6),
+    }[kind]()
+    before = sorted(tmp_path.rglob("*"))
+    stages = StageClock()
+    summary = run(source, "null://", process=invert, stages=stages)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (summary.kind, summary.output, summary.frames) == (kind, None, frames)
+    assert summary.eyes_redirected == frames
+    assert summary.in_words().startswith(f"wrote nothing: {frames} ")
+    assert "read" in stages.totals_s()
+
+
+def test_a_folder_s_failures_are_told_where_nothing_is_written(tmp_path: Path) -> None:
+    write_rgb(tmp_path / "in" / "a.png", picture())
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"\xff\xd8")
+    summary = run(tmp_path / "in", "null://", process=invert)
+    assert [failure.path.name for failure in summary.failures] == ["bad.jpg"]
+    assert summary.frames == 1

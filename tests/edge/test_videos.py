@@ -13,7 +13,7 @@ import pytest
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.streams.orientation import upright
 from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, open_video
-from mggr_edge.streams.video_writer import COMMENT, open_writer
+from mggr_edge.streams.video_writer import REDIRECTED, open_writer
 from ramps import psnr_db, smooth_picture
 
 av = pytest.importorskip("av")
@@ -168,10 +168,10 @@ def test_the_file_says_that_it_was_altered(tmp_path: Path) -> None:
     copy_video(tmp_path / "in.mp4", tmp_path / "once.mp4")
     copy_video(tmp_path / "once.mp4", tmp_path / "twice.mp4")
     with av.open(str(tmp_path / "once.mp4")) as container:
-        assert container.metadata["comment"] == COMMENT
+        assert container.metadata["comment"] == REDIRECTED
         assert container.metadata["title"] == "a moving ramp"
     with av.open(str(tmp_path / "twice.mp4")) as container:
-        assert container.metadata["comment"] == f"{COMMENT}; {COMMENT}"
+        assert container.metadata["comment"] == f"{REDIRECTED}; {REDIRECTED}"
 
 
 def test_output_is_fragmented_h264_that_browsers_play(tmp_path: Path) -> None:

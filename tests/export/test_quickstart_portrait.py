@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mggr_edge.aiming.target import CAMERA
 from mggr_edge.angles import Gaze
 from mggr_edge.contract import Conventions
 from mggr_edge.gazemap import draw_gazemap
 from mggr_edge.interpreters import TFLiteRunner
 from mggr_edge.landmark_models import find_landmark_models
-from mggr_edge.target import CAMERA
 from mggr_export.quickstart.close_up import close_up
 from mggr_export.quickstart.following import fit_line, following, gaze_of_iris_shift
 from mggr_export.quickstart.portrait import (

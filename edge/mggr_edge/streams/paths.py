@@ -21,6 +21,9 @@ VIDEO_SUFFIXES = (
 VIDEO_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 """Containers that hold H.264 with most kinds of sound and still play when cut short."""
 
+NOWHERE = "null://"
+"""An OUTPUT that takes everything and keeps nothing."""
+
 _LIVE = re.compile(r"^([a-z][a-z0-9+.-]+)://|^/dev/", re.IGNORECASE)
 _OUTPUT_SUFFIXES = {"picture": PICTURE_SUFFIXES, "video": VIDEO_OUTPUT_SUFFIXES}
 
@@ -66,11 +69,12 @@ def find_source(text: str | Path) -> Source:
     )
 
 
-def choose_output(source: Source, output: str | Path | None, *, force: bool) -> Path:
+def choose_output(source: Source, output: str | Path | None, *, force: bool) -> Path | None:
     """Settles where the result goes.
 
     Without `output` it is `<name>-redirected` beside the input, numbered if that
     is taken. A video in a container that cannot hold H.264 becomes an MP4.
+    `null://` is nowhere: None.
 
     Args:
         source: what is read.
@@ -84,6 +88,8 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
     """
     if output is None:
         return _unnamed(source)
+    if str(output) == NOWHERE:
+        return None
     if _LIVE.match(str(output)):
         raise UsageError(
             f"{output} is a device or network address; this version writes "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -83,6 +83,11 @@ class VideoLayout:
     metadata: dict[str, str]
     left_out: tuple[str, ...]
     frames: int | None
+
+    def widened(self, columns: int) -> VideoLayout:
+        """The same with frames so many times as wide."""
+        height, width = self.size
+        return replace(self, size=(height, columns * width))
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,11 @@ from mggr_edge.streams.pyav import import_pyav, stream_errors
 from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, VideoLayout
 from mggr_edge.version import __version__
 
-COMMENT = f"gaze redirected by mggr-tf {__version__}"
-"""Written into every file, so that nobody takes an altered gaze for a recorded one."""
+REDIRECTED = f"gaze redirected by mggr-tf {__version__}"
+"""Written into a file, so that nobody takes an altered gaze for a recorded one."""
+
+ESTIMATED = f"gaze estimated, not altered, by mggr-tf {__version__}"
+"""Written into a file that only has drawings in it."""
 
 _FRAGMENT_S = 2.0
 _ENCODER = "libx264"
@@ -51,11 +54,12 @@ class VideoWriter:
         """Writes a frame at the time of the one that it was made from.
 
         Args:
-            rgb: [H, W, 3] uint8, of the video's size.
+            rgb: [H, W, 3] uint8, of the layout's size.
             at: the frame that was read.
         """
-        if rgb.shape != at.rgb.shape or rgb.dtype != np.uint8:
-            raise ValueError(f"expected uint8 {at.rgb.shape}, got {rgb.dtype} {rgb.shape}")
+        expected = (*self._layout.size, 3)
+        if rgb.shape != expected or rgb.dtype != np.uint8:
+            raise ValueError(f"expected uint8 {expected}, got {rgb.dtype} {rgb.shape}")
         frame = self._converter.frame_from_rgb(_even(rgb))
         frame.pts, frame.time_base = at.pts, self._layout.time_base
         self._last = at
@@ -119,8 +123,20 @@ class VideoWriter:
         )
 
 
+class NoWriter:
+    """Takes what a `VideoWriter` takes, and keeps nothing."""
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        """Drops a frame."""
+
+    def pass_audio(self, audio: AudioPacket) -> None:
+        """Drops a piece of sound."""
+
+
 @contextmanager
-def open_writer(temporary: Path, layout: VideoLayout, *, path: Path) -> Iterator[VideoWriter]:
+def open_writer(
+    temporary: Path, layout: VideoLayout, *, path: Path, comment: str = REDIRECTED
+) -> Iterator[VideoWriter]:
     """Opens a video to be written; on leaving without an error it is finished.
 
     H.264 in 4:2:0 has even sizes only: an odd last row or column is doubled, so
@@ -130,6 +146,7 @@ def open_writer(temporary: Path, layout: VideoLayout, *, path: Path) -> Iterator
         temporary: where it is written; its suffix says the container.
         layout: of the video that was read.
         path: what errors name: the file that the temporary one will become.
+        comment: what its metadata say of it, behind a comment that it had.
 
     Raises:
         StreamError: the container cannot hold the sound, or writing failed.
@@ -143,7 +160,7 @@ def open_writer(temporary: Path, layout: VideoLayout, *, path: Path) -> Iterator
         stream_errors(path, "written"),
         av.open(str(temporary), "w", options=options) as container,
     ):
-        container.metadata.update(_metadata(layout.metadata))
+        container.metadata.update(_metadata(layout.metadata, comment))
         writer = VideoWriter(container, layout, path=path)
         yield writer
         writer.finish()
@@ -169,7 +186,7 @@ def _mp4_options(time_base: Fraction) -> dict[str, str]:
     }
 
 
-def _metadata(source: dict[str, str]) -> dict[str, str]:
+def _metadata(source: dict[str, str], added: str) -> dict[str, str]:
     kept = {k: v for k, v in source.items() if k.lower() not in _CONTAINER_KEYS}
     comment = next((kept.pop(k) for k in list(kept) if k.lower() == "comment"), "")
-    return {**kept, "comment": f"{comment}; {COMMENT}" if comment else COMMENT}
+    return {**kept, "comment": f"{comment}; {added}" if comment else added}

@@ -1,0 +1,111 @@
+"""`mggr-edge run`: what its options ask for, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggr_edge.aiming import Aim
+from mggr_edge.aiming.aimed import Aimed
+from mggr_edge.aiming.followed import read_followed
+from mggr_edge.aiming.glances import Glances
+from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
+from mggr_edge.bundle import Bundle
+from mggr_edge.errors import UsageError
+from mggr_edge.progress import Progress
+from mggr_edge.redirector import FrameProcess, Redirector
+from mggr_edge.reporting.metrics import open_metrics
+from mggr_edge.reporting.overlay import overlay
+from mggr_edge.reporting.stages import StageClock
+from mggr_edge.reporting.views import Viewed, side_by_side
+from mggr_edge.run import run
+from mggr_edge.streams.paths import NOWHERE
+from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED
+from mggr_edge.summary import RunSummary
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """The options of `mggr-edge run`; its help says what they mean.
+
+    Raises:
+        UsageError: options that exclude each other.
+    """
+
+    model: str = "default"
+    target: str = "camera"
+    follow: str | None = None
+    look_away: bool = False
+    strength: float = 1.0
+    estimate_only: bool = False
+    overlay: bool = False
+    compare: bool = False
+    metrics: str | None = None
+    stats: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.follow is not None and (self.look_away or parse_target(self.target) != CAMERA):
+            raise UsageError("--follow says where eyes look; leave out --target and --look-away")
+        if self.estimate_only and (self.follow is not None or self.look_away or self.compare):
+            raise UsageError(
+                "--estimate-only changes nothing; leave out --follow, --look-away and --compare"
+            )
+
+    def __call__(
+        self,
+        source: str,
+        output: str | None,
+        *,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> RunSummary:
+        """Runs from a source to an output.
+
+        Raises:
+            MggrError: see `run.run`, `Bundle.open`, `read_followed` and `open_metrics`.
+        """
+        clock = StageClock()
+        aim = self._aim()
+        redirector = Redirector(
+            Bundle.open(self.model),
+            strength=0.0 if self.estimate_only else self.strength,
+            stages=clock,
+        )
+        with self._measured(Aimed(redirector, aim)) as process:
+            summary = run(
+                source,
+                NOWHERE if output is None and self._shows_nothing else output,
+                process=self._viewed(process),
+                columns=2 if self.compare else 1,
+                comment=ESTIMATED if self.estimate_only else REDIRECTED,
+                force=self.force,
+                progress=progress,
+                stages=clock,
+            )
+        if self.stats:
+            say(clock.table())
+        return summary
+
+    @property
+    def _shows_nothing(self) -> bool:
+        """No pixel can change, so nothing is written where no output is named."""
+        return self.estimate_only and not self.overlay
+
+    def _aim(self) -> Aim:
+        if self.follow is not None:
+            return read_followed(self.follow)
+        target = parse_target(self.target)
+        return Glances(target) if self.look_away else FixedAim(target)
+
+    def _measured(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:
+        if self.metrics is None:
+            return nullcontext(process)
+        return open_metrics(Path(self.metrics), process, force=self.force)
+
+    def _viewed(self, process: FrameProcess) -> FrameProcess:
+        if self.overlay:
+            process = Viewed(process, overlay)
+        return Viewed(process, side_by_side) if self.compare else process

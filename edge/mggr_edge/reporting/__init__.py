@@ -1,0 +1,1 @@
+"""What a run shows of itself: lines for programs, drawings and tables for people."""

@@ -1,0 +1,116 @@
+"""One line of JSON for every frame, for programs that want to know what was done."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze
+from mggr_edge.errors import DiskError, OutputExistsError, UsageError
+from mggr_edge.redirector import EyeResult, FaceResult, FrameProcess, FrameResult
+
+
+class Metrics:
+    """Writes a line for every frame that goes through; made by `open_metrics`.
+
+    Args:
+        process: what is done to each frame.
+        file: where lines go.
+        path: its name.
+    """
+
+    def __init__(self, process: FrameProcess, file: FileIO, path: Path) -> None:
+        self._process, self._file, self._path = process, file, path
+        self._count = 0
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Passes a frame through and notes what was done."""
+        started = time.perf_counter()
+        result = self._process(frame, time_s=time_s)
+        took_ms = 1000 * (time.perf_counter() - started)
+        line = frame_facts(result, number=self._count, time_s=time_s, took_ms=took_ms)
+        try:
+            self._file.write(json.dumps(line).encode() + b"\n")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise DiskError(f"{self._path} takes no more lines: {reason}") from error
+        self._count += 1
+        return result
+
+
+@contextmanager
+def open_metrics(path: Path, process: FrameProcess, *, force: bool = False) -> Iterator[Metrics]:
+    """Opens a file for lines. What was written stays when the run fails later.
+
+    Args:
+        path: the file.
+        process: what is done to each frame.
+        force: a file that exists may be replaced.
+
+    Raises:
+        OutputExistsError: the file exists and `force` is false.
+        UsageError: it cannot be written.
+    """
+    if os.path.lexists(path) and not force:
+        raise OutputExistsError(path)
+    with _opened(path) as file:
+        yield Metrics(process, file, path)
+
+
+def _opened(path: Path) -> FileIO:
+    try:
+        # Without a buffer: a full disk shows at the line that it takes no more.
+        return FileIO(path, "w")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def frame_facts(
+    result: FrameResult, *, number: int, time_s: float | None, took_ms: float
+) -> dict[str, Any]:
+    """What was done to one frame, as JSON takes it; angles are (pitch, yaw) in degrees.
+
+    Args:
+        result: of the frame.
+        number: of the frame, from 0.
+        time_s: of the frame in its video; None for a picture.
+        took_ms: from the frame to its result.
+    """
+    return {
+        "frame": number,
+        "time_s": None if time_s is None else round(time_s, 4),
+        "took_ms": round(took_ms, 2),
+        "faces": [_face(face) for face in result.faces],
+    }
+
+
+def _face(face: FaceResult) -> dict[str, Any]:
+    return {
+        "id": face.identity,
+        "head_deg": _angles(face.head_pose),
+        "eyes": [_eye(eye) for eye in face.eyes],
+    }
+
+
+def _eye(eye: EyeResult) -> dict[str, Any]:
+    return {
+        "side": eye.side,
+        "centre_px": [round(float(v), 1) for v in eye.outline.mean(axis=0)],
+        "gaze_deg": _angles(eye.gaze_before),
+        "target_deg": _angles(eye.gaze_target),
+        "strength": round(eye.strength, 3),
+        "reason": eye.reason,
+    }
+
+
+def _angles(gaze: Gaze | None) -> list[float] | None:
+    return None if gaze is None else [round(gaze.pitch_deg, 2), round(gaze.yaw_deg, 2)]

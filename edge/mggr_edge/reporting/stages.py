@@ -1,0 +1,59 @@
+"""Where the time of a frame goes, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
+
+import numpy as np
+
+_REMEMBERED = 2000
+"""Calls of a stage that its median is taken over: a service runs for months."""
+
+
+class Stages(Protocol):
+    """Called with a stage's name; what runs inside the context is that stage."""
+
+    def __call__(self, name: str, /) -> AbstractContextManager[None]: ...
+
+
+def no_stages(name: str, /) -> AbstractContextManager[None]:
+    """Measures nothing."""
+    return nullcontext()
+
+
+class StageClock:
+    """Times stages; they may follow one another, and not lie inside each other."""
+
+    def __init__(self) -> None:
+        self._took_s: dict[str, deque[float]] = {}
+        self._totals_s: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str, /) -> Iterator[None]:
+        """Times one stage once."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            took_s = time.perf_counter() - started
+            self._took_s.setdefault(name, deque(maxlen=_REMEMBERED)).append(took_s)
+            self._totals_s[name] = self._totals_s.get(name, 0.0) + took_s
+
+    def totals_s(self) -> dict[str, float]:
+        """Seconds in every stage so far, in the order in which they first ran."""
+        return dict(self._totals_s)
+
+    def table(self) -> str:
+        """Median and 95th percentile of a call, and the share of each stage, as text."""
+        form = "{:<20} {:>8} {:>8} {:>6}"
+        whole = sum(self._totals_s.values())
+        lines = [form.format("stage", "median", "p95", "share")]
+        for name, took_s in self._took_s.items():
+            median, high = 1000 * np.percentile(took_s, [50, 95])
+            share = self._totals_s[name] / max(whole, 1e-12)
+            lines.append(form.format(name, f"{median:.1f} ms", f"{high:.1f} ms", f"{share:.0%}"))
+        return "\n".join(lines)
