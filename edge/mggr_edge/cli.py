@@ -90,6 +90,10 @@ def run(
     file. OUTPUT is of the same kind; without it the result is put beside the
     input, as INPUT-redirected. `null://` writes nothing.
 
+    Live, INPUT is rtsp://HOST/NAME or a camera, v4l2:///dev/video0 or /dev/video0
+    (not yet seen on hardware); OUTPUT is a video file. The newest frame wins, the
+    others are counted; Ctrl-C ends it, and what was recorded is whole.
+
     Videos become H.264; sound, timing and metadata are kept, and a comment says
     that the gaze was redirected. Where no eye was redirected, the output is a
     copy of the input. If single pictures of a folder fail, the others are
@@ -102,6 +106,7 @@ def run(
       mggr-edge run photos/ redirected/ --model bundle --target=-5,10 --force
       mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
       mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
+      mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
     """
     from mggr_edge.device_run import DeviceRun
     from mggr_edge.progress import progress
@@ -120,9 +125,11 @@ def run(
         force=force,
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
     click.echo(summary.in_words())
-    for failure in summary.failures:
-        echo_error(failure.message)
-    if summary.failures:
+    errors = [failure.message for failure in summary.failures]
+    errors += [] if summary.lost is None else [summary.lost]
+    for message in errors:
+        echo_error(message)
+    if errors:
         sys.exit(USER_ERROR)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from mggr_edge.aiming import Aim
 from mggr_edge.aiming.aimed import Aimed
@@ -14,16 +15,28 @@ from mggr_edge.aiming.glances import Glances
 from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
 from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
+from mggr_edge.live.address import file_path, live_address
+from mggr_edge.live_run import run_live
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import FrameProcess, Redirector
 from mggr_edge.reporting.metrics import open_metrics
 from mggr_edge.reporting.overlay import overlay
-from mggr_edge.reporting.stages import StageClock
+from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
 from mggr_edge.run import run
-from mggr_edge.streams.paths import NOWHERE
+from mggr_edge.streams.paths import NOWHERE, choose_recording
 from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.summary import RunSummary
+
+
+class _How(TypedDict):
+    """What files and live sources are run with alike."""
+
+    process: FrameProcess
+    columns: int
+    comment: str
+    force: bool
+    stages: Stages
 
 
 @dataclass(frozen=True)
@@ -67,24 +80,30 @@ class DeviceRun:
         Raises:
             MggrError: see `run.run`, `Bundle.open`, `read_followed` and `open_metrics`.
         """
-        clock = StageClock()
+        # Mistakes first: models take a moment to load.
+        output = NOWHERE if output is None and self._shows_nothing else output
+        address = live_address(source)
+        recording = choose_recording(output, force=self.force) if address else None
         aim = self._aim()
+        clock = StageClock()
         redirector = Redirector(
             Bundle.open(self.model),
             strength=0.0 if self.estimate_only else self.strength,
             stages=clock,
         )
         with self._measured(Aimed(redirector, aim)) as process:
-            summary = run(
-                source,
-                NOWHERE if output is None and self._shows_nothing else output,
-                process=self._viewed(process),
-                columns=2 if self.compare else 1,
-                comment=ESTIMATED if self.estimate_only else REDIRECTED,
-                force=self.force,
-                progress=progress,
-                stages=clock,
-            )
+            how: _How = {
+                "process": self._viewed(process),
+                "columns": 2 if self.compare else 1,
+                "comment": ESTIMATED if self.estimate_only else REDIRECTED,
+                "force": self.force,
+                "stages": clock,
+            }
+            if address is not None:
+                summary = run_live(address, recording, **how)
+            else:
+                named = None if output is None else file_path(output)
+                summary = run(file_path(source), named, progress=progress, **how)
         if self.stats:
             say(clock.table())
         return summary

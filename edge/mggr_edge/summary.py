@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +66,12 @@ class RunSummary:
         is_copy: no pixel was changed, so the output is the input, byte for byte.
         ignored: entries of a folder that are no pictures.
         failures: pictures of a folder that could not be processed.
+        dropped: frames of a live source that came while another was in work.
+        lost: how a live source was lost; None when it ended or was stopped.
         notes: whatever else differs from the input.
     """
 
-    kind: Kind
+    kind: Kind | Literal["stream"]
     output: Path | None
     frames: int
     frames_with_faces: int
@@ -78,11 +80,13 @@ class RunSummary:
     is_copy: bool = False
     ignored: int = 0
     failures: tuple[Failure, ...] = ()
+    dropped: int = 0
+    lost: str | None = None
     notes: tuple[str, ...] = ()
 
     def in_words(self) -> str:
         """The summary as one line for people."""
-        noun = "frame" if self.kind == "video" else "picture"
+        noun = "frame" if self.kind in ("video", "stream") else "picture"
         done = "wrote nothing" if self.output is None else f"wrote {self.output}"
         parts = [f"{done}: {_count(self.frames, noun)}"]
         if self.frames_with_faces == 0:
@@ -93,6 +97,8 @@ class RunSummary:
         if self.reasons:
             ranked = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
             parts.append("left alone: " + ", ".join(f"{n} ({reason})" for reason, n in ranked))
+        if self.kind == "stream":
+            parts.append(f"{_count(self.dropped, 'frame')} dropped")
         if self.is_copy:
             parts.append("no pixel was changed, so it is a copy of the input")
         if self.ignored:
@@ -137,7 +143,9 @@ class Tally:
         self.reasons += other.reasons
         self.has_changes = self.has_changes or other.has_changes
 
-    def summary(self, kind: Kind, output: Path | None, **rest: object) -> RunSummary:
+    def summary(
+        self, kind: Kind | Literal["stream"], output: Path | None, **rest: object
+    ) -> RunSummary:
         """The counts as a summary; `rest` are its other fields."""
         return RunSummary(
             kind=kind,

@@ -12,7 +12,7 @@ from mggr_edge.streams.paths import choose_output, find_source, pictures_in
 
 @pytest.mark.parametrize("text", ["csi://0", "rtsp://host/x", "/dev/video0", "v4l2:///dev/video0"])
 def test_cameras_are_refused_in_words(text: str) -> None:
-    with pytest.raises(UsageError, match="camera or network address; this version reads a picture"):
+    with pytest.raises(UsageError, match="camera or network address; expected a picture"):
         find_source(text)
 
 

@@ -64,6 +64,18 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
     )
 
 
+def colour_of_rgb(height: int) -> VideoColour:
+    """What a video becomes that is made of RGB frames: the matrix that players assume, unnamed."""
+    assumed = _BT709 if height >= _HD_HEIGHT else _SMPTE170M
+    return VideoColour(
+        matrix=_SWSCALE_MATRIX[assumed],
+        is_full_range=False,
+        matrix_tag=_UNSPECIFIED,
+        primaries_tag=_UNSPECIFIED,
+        transfer_tag=_UNSPECIFIED,
+    )
+
+
 class ColourConverter:
     """Converts frames of one video, one way; keeps libswscale's tables between frames.
 

@@ -50,8 +50,8 @@ def find_source(text: str | Path) -> Source:
     """
     if _LIVE.match(str(text)):
         raise UsageError(
-            f"{text} is a camera or network address; this version reads a picture, "
-            "a folder of pictures or a video file"
+            f"{text} is a camera or network address; expected a picture, a folder of pictures "
+            "or a video file"
         )
     path = Path(text)
     if path.is_dir():
@@ -98,6 +98,26 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
     path = Path(output)
     _check_kind(source, path)
     _check_apart(source, path)
+    if os.path.lexists(path) and not force:
+        raise OutputExistsError(path)
+    return path
+
+
+def choose_recording(output: str | Path | None, *, force: bool) -> Path | None:
+    """Settles where a live source is recorded; None for nowhere.
+
+    Raises:
+        OutputExistsError: the named file exists and `force` is false.
+        UsageError: nothing is named, or no video file.
+    """
+    wanted = f"a video file ({_listed(VIDEO_OUTPUT_SUFFIXES)}) or {NOWHERE}"
+    if output is None:
+        raise UsageError(f"a live source needs an OUTPUT: {wanted}")
+    if str(output) == NOWHERE:
+        return None
+    path = Path(output)
+    if _LIVE.match(str(output)) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
+        raise UsageError(f"{output} is no OUTPUT of a live source; this version writes {wanted}")
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
     return path

@@ -1,0 +1,1 @@
+"""Cameras and network streams: the newest frame wins, and what is dropped is counted."""

@@ -1,0 +1,60 @@
+"""Where a live source is, in the words of jetson-utils."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from mggr_edge.errors import UsageError
+
+Scheme = Literal["rtsp", "v4l2"]
+
+_DEVICE = re.compile(r"^(?:v4l2://)?(/dev/[\w./-]+)$")
+_ANY_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_FILE = "file://"
+
+FORMS = "rtsp://HOST/NAME, v4l2:///dev/video0 or /dev/video0"
+
+
+@dataclass(frozen=True)
+class LiveAddress:
+    """A live source.
+
+    Attributes:
+        scheme: how it is spoken to.
+        place: a URL, or a device file.
+    """
+
+    scheme: Scheme
+    place: str
+
+    def __str__(self) -> str:
+        """As it may be shown and logged: without a password."""
+        parts = urlsplit(self.place)
+        if parts.password is None:
+            return self.place
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{parts.username}:...@{host}"))
+
+
+def live_address(text: str) -> LiveAddress | None:
+    """Reads an INPUT; None for what is a file's or folder's name.
+
+    Raises:
+        UsageError: an address of another kind.
+    """
+    if device := _DEVICE.match(text):
+        return LiveAddress("v4l2", device[1])
+    scheme = _ANY_SCHEME.match(text)
+    if scheme is None or text.lower().startswith(_FILE):
+        return None
+    if scheme[1].lower() == "rtsp" and urlsplit(text).hostname:
+        return LiveAddress("rtsp", text)
+    raise UsageError(f"{text} is no source that this version reads; cameras are {FORMS}")
+
+
+def file_path(text: str) -> str:
+    """The path in `file://PATH`; any other text as it is."""
+    return text[len(_FILE) :] if text.lower().startswith(_FILE) else text

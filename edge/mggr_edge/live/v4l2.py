@@ -1,0 +1,44 @@
+"""Cameras that Linux shows as /dev/videoN, read by OpenCV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError
+from mggr_edge.live.address import LiveAddress
+
+_API = cv2.CAP_V4L2
+
+
+class V4L2Capture:
+    """A camera, in the size and at the rate that it has by itself. Not seen on hardware.
+
+    Raises:
+        StreamError: no such device, no right to it, or no picture from it.
+    """
+
+    def __init__(self, address: LiveAddress) -> None:
+        self._address = address
+        if not Path(address.place).exists():
+            raise StreamError(f"{address} does not exist; `mggr-edge doctor` lists cameras")
+        self._device = cv2.VideoCapture(address.place, _API)
+        if not self._device.isOpened():
+            raise StreamError(f"{address} cannot be opened: it is busy, or not yours to read")
+        # One picture in the driver's queue: the newest is wanted.
+        self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame; a camera never ends, so none is a loss."""
+        is_there, bgr = self._device.read()
+        if not is_there:
+            raise StreamError(f"{self._address} is lost: it gives no more pictures")
+        rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        return rgb
+
+    def close(self) -> None:
+        """Lets go of the camera."""
+        self._device.release()

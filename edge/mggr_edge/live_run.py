@@ -1,0 +1,170 @@
+"""From a live source to a file or to nowhere, until it ends or somebody stops it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.errors import StreamError
+from mggr_edge.live.address import LiveAddress
+from mggr_edge.live.capture import Capture, open_capture
+from mggr_edge.live.newest import LiveFrame, Newest
+from mggr_edge.reporting.stages import Stages, no_stages
+from mggr_edge.run import Process
+from mggr_edge.streams.colour import colour_of_rgb
+from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
+from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, open_writer
+from mggr_edge.summary import RunSummary, Tally
+
+_TICKS_PER_S = 90_000
+_NOMINAL_RATE = Fraction(30)
+"""Only for the encoder, which wants one; every frame has its own time."""
+
+
+def run_live(
+    address: LiveAddress,
+    output: Path | None,
+    *,
+    process: Process,
+    columns: int = 1,
+    comment: str = REDIRECTED,
+    force: bool = False,
+    stages: Stages = no_stages,
+) -> RunSummary:
+    """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
+
+    However it ends, what was recorded until then is a whole file.
+
+    Args:
+        address: of the source.
+        output: a video file; None keeps nothing.
+        process: what is done to each frame.
+        columns: how many times as wide as a frame is what `process` makes of it.
+        comment: what the file's metadata say of it.
+        force: a file that exists may be replaced.
+        stages: measures waiting and writing.
+
+    Returns:
+        what was done; `lost` says how a source that did not end by itself was lost.
+
+    Raises:
+        StreamError: the source cannot be opened, gives no frame at all, or the file cannot be
+            written.
+    """
+    stop = threading.Event()
+    with _stopped_by_signals(stop), open_capture(address) as capture:
+        session = _Session(address, capture, process, columns, stages, stop)
+        if output is None:
+            return session.run(None, comment)
+        with atomic_file(output, force=force) as temporary:
+            return session.run(temporary, comment, named=output)
+
+
+class _Session:
+    def __init__(
+        self,
+        address: LiveAddress,
+        capture: Capture,
+        process: Process,
+        columns: int,
+        stages: Stages,
+        stop: threading.Event,
+    ) -> None:
+        self._address, self._capture, self._process = address, capture, process
+        self._columns, self._stages, self._stop = columns, stages, stop
+        self._tally = Tally()
+        self._lost: str | None = None
+
+    def run(self, file: Path | None, comment: str, *, named: Path | None = None) -> RunSummary:
+        """Records into `file`, which will be called `named`."""
+        with Newest(self._capture, stop=self._stop) as newest:
+            frames = self._frames(newest)
+            first = next(frames, None)
+            if first is None:
+                raise StreamError(self._lost or f"{self._address} ended before its first frame")
+            if file is None or named is None:
+                self._pass_all(first, frames, NoWriter())
+            else:
+                layout = _layout(first.rgb).widened(self._columns)
+                with open_writer(file, layout, path=named, comment=comment) as writer:
+                    self._pass_all(first, frames, writer)
+        return self._tally.summary("stream", named, dropped=newest.dropped, lost=self._lost)
+
+    def _frames(self, newest: Newest) -> Iterator[LiveFrame]:
+        """All that come; a loss ends them and is noted."""
+        frames = iter(newest)
+        while True:
+            try:
+                with self._stages("wait"):
+                    frame = next(frames, None)
+            except StreamError as error:
+                self._lost = str(error)
+                return
+            if frame is None:
+                return
+            yield frame
+
+    def _pass_all(
+        self, first: LiveFrame, frames: Iterator[LiveFrame], writer: VideoWriter | NoWriter
+    ) -> None:
+        size = first.rgb.shape
+        frame: LiveFrame | None = first
+        while frame is not None:
+            if frame.rgb.shape != size:
+                self._lost = (
+                    f"{self._address} changed its size from {_size(size)} to "
+                    f"{_size(frame.rgb.shape)}; run it again"
+                )
+                return
+            result = self._process(frame.rgb, time_s=frame.time_s)
+            at = TimedFrame(frame.rgb, round(frame.time_s * _TICKS_PER_S), None, frame.time_s)
+            with self._stages("write"):
+                writer.write(result.frame, at)
+            self._tally.add(frame.rgb, result)
+            frame = next(frames, None)
+
+
+def _layout(rgb: NDArray[np.uint8]) -> VideoLayout:
+    height, width = rgb.shape[:2]
+    return VideoLayout(
+        size=(height, width),
+        time_base=Fraction(1, _TICKS_PER_S),
+        rate=_NOMINAL_RATE,
+        pixel_aspect=None,
+        colour=colour_of_rgb(height),
+        audio=(),
+        metadata={},
+        left_out=(),
+        frames=None,
+    )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}"
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM end a recording as if the source had ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

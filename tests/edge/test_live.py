@@ -1,0 +1,388 @@
+"""Live sources: a real RTSP server where GStreamer is installed; a film in a camera's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mggr_edge.errors import OutputExistsError, StreamError, UsageError
+from mggr_edge.live import v4l2
+from mggr_edge.live.address import LiveAddress, file_path, live_address
+from mggr_edge.live.newest import Newest
+from mggr_edge.live.v4l2 import V4L2Capture
+from mggr_edge.live_run import run_live
+from mggr_edge.redirector import FrameResult
+from mggr_edge.streams.paths import choose_recording
+
+av = pytest.importorskip("av")
+
+SERVER = Path(__file__).parents[1] / "helpers" / "rtsp_server.py"
+SYSTEM_PYTHON = "/usr/bin/python3"
+BARS = [(255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0)]
+"""The first six of seven, each 46 pixels wide, at full saturation here."""
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "place"),
+    [
+        ("/dev/video0", "v4l2", "/dev/video0"),
+        ("v4l2:///dev/v4l/by-id/cam", "v4l2", "/dev/v4l/by-id/cam"),
+        ("rtsp://host:8554/live", "rtsp", "rtsp://host:8554/live"),
+    ],
+)
+def test_live_addresses(text: str, scheme: str, place: str) -> None:
+    assert live_address(text) == LiveAddress(scheme, place)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["clip.mp4", "file:///tmp/clip.mp4", "a:b.mp4", "dev/video0"])
+def test_files_are_no_live_addresses(text: str) -> None:
+    assert live_address(text) is None
+
+
+@pytest.mark.parametrize("text", ["csi://0", "rtsp:///name", "http://host/x", "null://"])
+def test_other_addresses_are_refused_with_what_would_work(text: str) -> None:
+    with pytest.raises(UsageError, match=r"no source .* rtsp://HOST/NAME, v4l2:///dev/video0"):
+        live_address(text)
+
+
+def test_a_password_is_not_shown() -> None:
+    address = live_address("rtsp://me:secret@host:8554/live?a=1")
+    assert address is not None
+    assert "secret" in address.place
+    assert str(address) == "rtsp://me:...@host:8554/live?a=1"
+    assert file_path("file:///tmp/a b.mp4") == "/tmp/a b.mp4"
+
+
+def test_recordings_are_videos_or_nothing(tmp_path: Path) -> None:
+    assert choose_recording("null://", force=False) is None
+    assert choose_recording(tmp_path / "a.mkv", force=False) == tmp_path / "a.mkv"
+    for output in (None, "a.jpg", "folder", "rtsp://@:8554/x"):
+        with pytest.raises(UsageError, match=r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\) or null"):
+            choose_recording(output, force=True)
+    (tmp_path / "a.mp4").write_bytes(b"theirs")
+    with pytest.raises(OutputExistsError):
+        choose_recording(tmp_path / "a.mp4", force=False)
+
+
+@dataclass
+class Scripted:
+    """Gives frames whose grey level counts up, each after it is let go."""
+
+    frames: int
+    error: Exception | None = None
+    pause_s: float = 0.0
+    given: int = 0
+    closed: bool = False
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def read(self) -> NDArray[np.uint8] | None:
+        if self.pause_s:
+            time.sleep(self.pause_s)
+        else:
+            self.gate.acquire()
+        if self.given == self.frames:
+            if self.error is not None:
+                raise self.error
+            return None
+        self.given += 1
+        return np.full((16, 16, 3), self.given, np.uint8)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Up to five seconds: another thread is at it."""
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("did not happen")
+
+
+def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
+    source, stop = Scripted(frames=6), threading.Event()
+    with Newest(source, stop=stop) as newest:
+        frames = iter(newest)
+        source.gate.release(4)
+        wait_for(lambda: source.given == 4 and newest.dropped == 3)
+        assert next(frames).rgb[0, 0, 0] == 4
+        source.gate.release()
+        assert next(frames).rgb[0, 0, 0] == 5
+        source.gate.release(2)
+        last = list(frames)
+    assert [frame.rgb[0, 0, 0] for frame in last] == [6]
+    assert newest.dropped == 3
+
+
+def test_times_go_up_from_zero() -> None:
+    source = Scripted(frames=20, pause_s=0.001)
+    with Newest(source, stop=threading.Event()) as newest:
+        times = [frame.time_s for frame in newest]
+    assert times == sorted(set(times))
+    assert 0 <= times[0] < 1
+    assert len(times) + newest.dropped == 20
+
+
+def test_a_loss_is_raised_behind_the_last_frame() -> None:
+    source = Scripted(frames=1, error=StreamError("the camera is lost"))
+    with Newest(source, stop=threading.Event()) as newest:
+        source.gate.release(2)
+        frames = iter(newest)
+        assert next(frames).rgb[0, 0, 0] == 1
+        with pytest.raises(StreamError, match="the camera is lost"):
+            next(frames)
+
+
+def test_stopping_ends_the_frames() -> None:
+    source, stop = Scripted(frames=10**9, pause_s=0.005), threading.Event()
+    with Newest(source, stop=stop) as newest:
+        for frame in newest:
+            if frame.time_s > 0.05:
+                stop.set()
+    given = source.given
+    time.sleep(0.05)
+    assert source.given == given  # nobody reads on
+
+
+def invert(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+    return FrameResult(255 - frame, ())
+
+
+CAMERA = LiveAddress("v4l2", "/dev/video0")
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], Scripted]:
+    def put(source: Scripted) -> Scripted:
+        monkeypatch.setattr("mggr_edge.live.capture._opened", lambda address: source)
+        return source
+
+    return put
+
+
+def frames_of(path: Path) -> list[NDArray[np.uint8]]:
+    with closing(av.open(str(path))) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("error", [None, StreamError("/dev/video0 is lost")])
+def test_a_recording_is_whole_however_its_source_ends(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted], error: StreamError | None
+) -> None:
+    source = scripted(Scripted(frames=12, error=error, pause_s=0.02))
+    summary = run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+    assert source.closed
+    assert summary.lost == (None if error is None else str(error))
+    assert summary.frames + summary.dropped == 12
+    shown = frames_of(tmp_path / "a.mp4")
+    assert len(shown) == summary.frames
+    assert [round(255 - frame.mean()) for frame in shown] == pytest.approx(
+        range(13 - len(shown), 13), abs=3 + summary.dropped
+    )
+    assert f"{summary.dropped} frames dropped" in summary.in_words() or summary.dropped == 1
+
+
+def test_a_source_without_any_frame_leaves_nothing(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted]
+) -> None:
+    scripted(Scripted(frames=0, pause_s=0.01))
+    with pytest.raises(StreamError, match="/dev/video0 ended before its first frame"):
+        run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+    scripted(Scripted(frames=0, error=StreamError("it is lost"), pause_s=0.01))
+    with pytest.raises(StreamError, match="it is lost"):
+        run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_changes_its_size_ends_the_recording(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted]
+) -> None:
+    class Growing(Scripted):
+        def read(self) -> NDArray[np.uint8] | None:
+            frame = super().read()
+            return frame if frame is None or self.given < 6 else np.tile(frame, (2, 1, 1))
+
+    scripted(Growing(frames=9, pause_s=0.02))
+    summary = run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+    assert summary.lost is not None
+    assert "changed its size from 16 x 16 to 16 x 32" in summary.lost
+    assert all(frame.shape == (16, 16, 3) for frame in frames_of(tmp_path / "a.mp4"))
+
+
+def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A film in the camera's place: OpenCV reads either.
+    film = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))
+    for _ in range(3):
+        film.write(np.full((48, 64, 3), (200, 30, 10), np.uint8))  # BGR
+    film.release()
+    monkeypatch.setattr(v4l2, "_API", cv2.CAP_ANY)
+    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")))
+    for _ in range(3):
+        frame = camera.read()
+        assert frame is not None
+        assert np.abs(frame.mean(axis=(0, 1)) - (10, 30, 200)).max() < 8
+    with pytest.raises(StreamError, match="is lost: it gives no more pictures"):
+        camera.read()
+    camera.close()
+    (tmp_path / "busy").write_bytes(b"no camera")
+    for name, message in (("busy", "cannot be opened"), ("gone", "does not exist")):
+        with pytest.raises(StreamError, match=message):
+            V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)))
+
+
+def has_server() -> bool:
+    script = (
+        "import gi; gi.require_version('GstRtspServer', '1.0')\n"
+        "from gi.repository import Gst, GstRtspServer; Gst.init(None)\n"
+        "assert all(map(Gst.ElementFactory.find, ('x264enc', 'rtph264pay', 'videotestsrc')))"
+    )
+    if not os.access(SYSTEM_PYTHON, os.X_OK):
+        return False
+    return subprocess.run([SYSTEM_PYTHON, "-c", script], capture_output=True).returncode == 0
+
+
+class Server:
+    """The process, and where it serves."""
+
+    def __init__(self, frames: int) -> None:
+        self.process = subprocess.Popen(
+            [SYSTEM_PYTHON, SERVER, str(frames)], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.url = f"rtsp://127.0.0.1:{int(self.process.stdout.readline())}/bars"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[int], Server]]:
+    if not has_server():
+        pytest.skip("no GStreamer RTSP server with bindings for the system's Python")
+    started: list[Server] = []
+
+    def start(frames: int) -> Server:
+        started.append(Server(frames))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+def address_of(server: Server) -> LiveAddress:
+    return LiveAddress("rtsp", server.url)
+
+
+@pytest.mark.processes
+def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[[int], Server]) -> None:
+    summary = run_live(address_of(serve(75)), tmp_path / "bars.mp4", process=invert)
+    assert summary.lost is None
+    # Three seconds, less what went by while the stream was looked at.
+    assert 30 <= summary.frames + summary.dropped <= 75
+    shown = frames_of(tmp_path / "bars.mp4")
+    assert len(shown) == summary.frames
+    for frame in (shown[0], shown[-1]):
+        assert frame.shape == (240, 320, 3)
+        for n, colour in enumerate(BARS):
+            seen = frame[40:120, 46 * n + 12 : 46 * n + 34].mean(axis=(0, 1))
+            assert np.abs(seen - (255 - np.array(colour))).max() < 30
+
+
+@pytest.mark.processes
+def test_a_server_that_is_killed_is_a_loss_and_the_recording_stays(
+    tmp_path: Path, serve: Callable[[int], Server]
+) -> None:
+    server = serve(0)
+
+    def kill_after_a_second(
+        frame: NDArray[np.uint8], /, *, time_s: float | None = None
+    ) -> FrameResult:
+        if time_s is not None and time_s > 1 and server.process.poll() is None:
+            server.process.kill()
+        return FrameResult(frame, ())
+
+    summary = run_live(address_of(server), tmp_path / "bars.mp4", process=kill_after_a_second)
+    assert summary.lost is None  # a closed connection is an end, as FFmpeg sees it
+    assert len(frames_of(tmp_path / "bars.mp4")) == summary.frames > 10
+
+
+@pytest.mark.processes
+def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
+    tmp_path: Path, serve: Callable[[int], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mggr_edge.live.rtsp._SILENT_S", 1.5)
+    server = serve(0)
+
+    def stop_after_a_second(
+        frame: NDArray[np.uint8], /, *, time_s: float | None = None
+    ) -> FrameResult:
+        if time_s is not None and time_s > 1:
+            server.process.send_signal(signal.SIGSTOP)
+        return FrameResult(frame, ())
+
+    summary = run_live(address_of(server), tmp_path / "bars.mp4", process=stop_after_a_second)
+    assert summary.lost == f"{server.url} is lost: no answer for 1.5 seconds"
+    assert len(frames_of(tmp_path / "bars.mp4")) == summary.frames > 10
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_recording_well(
+    tmp_path: Path, serve: Callable[[int], Server], number: signal.Signals
+) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mggr_edge.live.address import live_address\n"
+        "from mggr_edge.live_run import run_live\n"
+        "from mggr_edge.redirector import FrameResult\n"
+        "def process(frame, /, *, time_s=None):\n"
+        "    print('frame', flush=True)\n"
+        "    return FrameResult(frame, ())\n"
+        "summary = run_live(live_address(sys.argv[1]), Path(sys.argv[2]), process=process)\n"
+        "assert summary.lost is None\n"
+        "print(summary.frames)\n"
+    )
+    recorder = subprocess.Popen(
+        [sys.executable, "-c", script, serve(0).url, tmp_path / "bars.mp4"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert recorder.stdout is not None
+    for _ in range(20):
+        assert recorder.stdout.readline() == "frame\n"
+    recorder.send_signal(number)
+    rest, _ = recorder.communicate(timeout=20)
+    assert recorder.returncode == 0
+    assert len(frames_of(tmp_path / "bars.mp4")) == int(rest.splitlines()[-1]) >= 20
+    assert [path.name for path in tmp_path.iterdir()] == ["bars.mp4"]
+
+
+@pytest.mark.processes
+def test_an_address_where_nobody_answers(serve: Callable[[int], Server]) -> None:
+    server = serve(5)
+    gone = server.url.replace("/bars", "/other")
+    with pytest.raises(StreamError, match="/other cannot be opened: "):
+        run_live(LiveAddress("rtsp", gone), None, process=invert)
+    server.kill()
+    with pytest.raises(StreamError, match="cannot be opened: Connection refused"):
+        run_live(address_of(server), None, process=invert)

@@ -1,0 +1,39 @@
+"""A real RTSP server: `python rtsp_server.py FRAMES`, by a Python with GStreamer's bindings.
+
+Serves colour bars of 320 x 240 at 25 frames a second under /bars, so many frames a session
+(0: for ever), and prints its port when it is ready.
+"""
+
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+
+PIPELINE = (
+    "( videotestsrc is-live=true pattern=smpte num-buffers={count} "
+    "! video/x-raw,width=320,height=240,framerate=25/1 "
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 "
+    "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
+
+
+def main() -> None:
+    """Serves until it is killed."""
+    Gst.init(None)
+    factory = GstRtspServer.RTSPMediaFactory()
+    frames = int(sys.argv[1])
+    factory.set_launch(PIPELINE.format(count=frames or -1))
+    factory.set_shared(False)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service("0")
+    server.get_mount_points().add_factory("/bars", factory)
+    server.attach(None)
+    print(server.get_bound_port(), flush=True)
+    GLib.MainLoop().run()
+
+
+main()
