@@ -114,7 +114,9 @@ def test_single_failures_are_listed_and_end_with_two(inverting: list[object], ph
     ("arguments", "message"),
     [
         (["run", "nothing.jpg", "--model", "b"], "nothing.jpg does not exist"),
-        (["run", "csi://0", "--model", "b"], "csi://0 is a camera or network address"),
+        (["run", "csi://0", "--model", "b"], "csi://0 is no source that this version reads"),
+        (["run", "rtsp://host/a", "--model", "b"], "a live source needs an OUTPUT"),
+        (["run", "rtsp://host/a", "a.jpg", "--model", "b"], "a.jpg is no OUTPUT of a live source"),
         (["run", "me.png", "me.png", "--model", "b", "--force"], "is the input itself"),
         (["run", "me.png", "other.png", "--model", "b"], "other.png exists; "),
         (["run", "me.png", "x.mp4", "--model", "b"], "x.mp4 ends in .mp4"),
