@@ -91,8 +91,9 @@ def run(
     input, as INPUT-redirected. `null://` writes nothing.
 
     Live, INPUT is rtsp://HOST/NAME or a camera, v4l2:///dev/video0 or /dev/video0
-    (not yet seen on hardware); OUTPUT is a video file. The newest frame wins, the
-    others are counted; Ctrl-C ends it, and what was recorded is whole.
+    (not yet seen on hardware); OUTPUT is a video file or a virtual camera for video
+    calls, v4l2loopback:///dev/video10. The newest frame wins, the others are counted;
+    Ctrl-C ends it, and what was recorded is whole.
 
     Videos become H.264; sound, timing and metadata are kept, and a comment says
     that the gaze was redirected. Where no eye was redirected, the output is a
@@ -107,6 +108,7 @@ def run(
       mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
       mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
       mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
+      mggr-edge run /dev/video0 v4l2loopback:///dev/video10
     """
     from mggr_edge.device_run import DeviceRun
     from mggr_edge.progress import progress

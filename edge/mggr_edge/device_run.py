@@ -16,6 +16,7 @@ from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
 from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import file_path, live_address
+from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import FrameProcess, Redirector
@@ -24,7 +25,7 @@ from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
 from mggr_edge.run import run
-from mggr_edge.streams.paths import NOWHERE, choose_recording
+from mggr_edge.streams.paths import NOWHERE
 from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.summary import RunSummary
 
@@ -34,8 +35,6 @@ class _How(TypedDict):
 
     process: FrameProcess
     columns: int
-    comment: str
-    force: bool
     stages: Stages
 
 
@@ -83,7 +82,8 @@ class DeviceRun:
         # Mistakes first: models take a moment to load.
         output = NOWHERE if output is None and self._shows_nothing else output
         address = live_address(source)
-        recording = choose_recording(output, force=self.force) if address else None
+        comment = ESTIMATED if self.estimate_only else REDIRECTED
+        live = live_output(output, comment=comment, force=self.force) if address else None
         aim = self._aim()
         clock = StageClock()
         redirector = Redirector(
@@ -95,15 +95,20 @@ class DeviceRun:
             how: _How = {
                 "process": self._viewed(process),
                 "columns": 2 if self.compare else 1,
-                "comment": ESTIMATED if self.estimate_only else REDIRECTED,
-                "force": self.force,
                 "stages": clock,
             }
-            if address is not None:
-                summary = run_live(address, recording, **how)
+            if address is not None and live is not None:
+                summary = run_live(address, live, **how)
             else:
                 named = None if output is None else file_path(output)
-                summary = run(file_path(source), named, progress=progress, **how)
+                summary = run(
+                    file_path(source),
+                    named,
+                    comment=comment,
+                    force=self.force,
+                    progress=progress,
+                    **how,
+                )
         if self.stats:
             say(clock.table())
         return summary

@@ -1,4 +1,4 @@
-"""From a live source to a file or to nowhere, until it ends or somebody stops it."""
+"""From a live source to an output, until it ends or somebody stops it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from types import FrameType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import StreamError
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.capture import Capture, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
+from mggr_edge.live.output import LiveOutput, LiveWriter
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
-from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, open_writer
 from mggr_edge.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000
@@ -32,12 +30,10 @@ _NOMINAL_RATE = Fraction(30)
 
 def run_live(
     address: LiveAddress,
-    output: Path | None,
+    output: LiveOutput,
     *,
     process: Process,
     columns: int = 1,
-    comment: str = REDIRECTED,
-    force: bool = False,
     stages: Stages = no_stages,
 ) -> RunSummary:
     """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
@@ -46,27 +42,21 @@ def run_live(
 
     Args:
         address: of the source.
-        output: a video file; None keeps nothing.
+        output: where frames go.
         process: what is done to each frame.
         columns: how many times as wide as a frame is what `process` makes of it.
-        comment: what the file's metadata say of it.
-        force: a file that exists may be replaced.
         stages: measures waiting and writing.
 
     Returns:
         what was done; `lost` says how a source that did not end by itself was lost.
 
     Raises:
-        StreamError: the source cannot be opened, gives no frame at all, or the file cannot be
+        StreamError: the source cannot be opened, gives no frame at all, or the output cannot be
             written.
     """
     stop = threading.Event()
     with _stopped_by_signals(stop), open_capture(address) as capture:
-        session = _Session(address, capture, process, columns, stages, stop)
-        if output is None:
-            return session.run(None, comment)
-        with atomic_file(output, force=force) as temporary:
-            return session.run(temporary, comment, named=output)
+        return _Session(address, capture, process, stages, stop).run(output, columns=columns)
 
 
 class _Session:
@@ -75,29 +65,24 @@ class _Session:
         address: LiveAddress,
         capture: Capture,
         process: Process,
-        columns: int,
         stages: Stages,
         stop: threading.Event,
     ) -> None:
         self._address, self._capture, self._process = address, capture, process
-        self._columns, self._stages, self._stop = columns, stages, stop
+        self._stages, self._stop = stages, stop
         self._tally = Tally()
         self._lost: str | None = None
 
-    def run(self, file: Path | None, comment: str, *, named: Path | None = None) -> RunSummary:
-        """Records into `file`, which will be called `named`."""
+    def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
+        """Passes frames on until there are no more."""
         with Newest(self._capture, stop=self._stop) as newest:
             frames = self._frames(newest)
             first = next(frames, None)
             if first is None:
                 raise StreamError(self._lost or f"{self._address} ended before its first frame")
-            if file is None or named is None:
-                self._pass_all(first, frames, NoWriter())
-            else:
-                layout = _layout(first.rgb).widened(self._columns)
-                with open_writer(file, layout, path=named, comment=comment) as writer:
-                    self._pass_all(first, frames, writer)
-        return self._tally.summary("stream", named, dropped=newest.dropped, lost=self._lost)
+            with output.opened(_layout(first.rgb).widened(columns)) as writer:
+                self._pass_all(first, frames, writer)
+        return self._tally.summary("stream", output.name, dropped=newest.dropped, lost=self._lost)
 
     def _frames(self, newest: Newest) -> Iterator[LiveFrame]:
         """All that come; a loss ends them and is noted."""
@@ -113,9 +98,7 @@ class _Session:
                 return
             yield frame
 
-    def _pass_all(
-        self, first: LiveFrame, frames: Iterator[LiveFrame], writer: VideoWriter | NoWriter
-    ) -> None:
+    def _pass_all(self, first: LiveFrame, frames: Iterator[LiveFrame], writer: LiveWriter) -> None:
         size = first.rgb.shape
         frame: LiveFrame | None = first
         while frame is not None:

@@ -72,7 +72,7 @@ class RunSummary:
     """
 
     kind: Kind | Literal["stream"]
-    output: Path | None
+    output: Path | str | None
     frames: int
     frames_with_faces: int
     eyes_redirected: int
@@ -144,7 +144,7 @@ class Tally:
         self.has_changes = self.has_changes or other.has_changes
 
     def summary(
-        self, kind: Kind | Literal["stream"], output: Path | None, **rest: object
+        self, kind: Kind | Literal["stream"], output: Path | str | None, **rest: object
     ) -> RunSummary:
         """The counts as a summary; `rest` are its other fields."""
         return RunSummary(

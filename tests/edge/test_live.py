@@ -12,20 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.errors import OutputExistsError, StreamError, UsageError
+from mggr_edge.errors import MissingPackageError, OutputExistsError, StreamError, UsageError
 from mggr_edge.live import v4l2
 from mggr_edge.live.address import LiveAddress, file_path, live_address
 from mggr_edge.live.newest import Newest
+from mggr_edge.live.output import Nowhere, Recording, VirtualCamera, live_output
 from mggr_edge.live.v4l2 import V4L2Capture
 from mggr_edge.live_run import run_live
 from mggr_edge.redirector import FrameResult
-from mggr_edge.streams.paths import choose_recording
 
 av = pytest.importorskip("av")
 
@@ -66,15 +67,19 @@ def test_a_password_is_not_shown() -> None:
     assert file_path("file:///tmp/a b.mp4") == "/tmp/a b.mp4"
 
 
-def test_recordings_are_videos_or_nothing(tmp_path: Path) -> None:
-    assert choose_recording("null://", force=False) is None
-    assert choose_recording(tmp_path / "a.mkv", force=False) == tmp_path / "a.mkv"
-    for output in (None, "a.jpg", "folder", "rtsp://@:8554/x"):
-        with pytest.raises(UsageError, match=r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\) or null"):
-            choose_recording(output, force=True)
+def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
+    assert live_output("null://") == Nowhere()
+    assert live_output(str(tmp_path / "a.mkv")) == Recording(tmp_path / "a.mkv")
+    assert live_output(f"file://{tmp_path}/a.mp4", comment="c") == Recording(
+        tmp_path / "a.mp4", "c"
+    )
+    assert live_output("v4l2loopback:///dev/video10") == VirtualCamera("/dev/video10")
+    for output in (None, "a.jpg", "folder", "rtsp://@:8554/x.mp4", "v4l2loopback://10"):
+        with pytest.raises(UsageError, match=r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\), v4l2"):
+            live_output(output, force=True)
     (tmp_path / "a.mp4").write_bytes(b"theirs")
     with pytest.raises(OutputExistsError):
-        choose_recording(tmp_path / "a.mp4", force=False)
+        live_output(str(tmp_path / "a.mp4"))
 
 
 @dataclass
@@ -184,7 +189,7 @@ def test_a_recording_is_whole_however_its_source_ends(
     tmp_path: Path, scripted: Callable[[Scripted], Scripted], error: StreamError | None
 ) -> None:
     source = scripted(Scripted(frames=12, error=error, pause_s=0.02))
-    summary = run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+    summary = run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=invert)
     assert source.closed
     assert summary.lost == (None if error is None else str(error))
     assert summary.frames + summary.dropped == 12
@@ -201,10 +206,10 @@ def test_a_source_without_any_frame_leaves_nothing(
 ) -> None:
     scripted(Scripted(frames=0, pause_s=0.01))
     with pytest.raises(StreamError, match="/dev/video0 ended before its first frame"):
-        run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+        run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=invert)
     scripted(Scripted(frames=0, error=StreamError("it is lost"), pause_s=0.01))
     with pytest.raises(StreamError, match="it is lost"):
-        run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+        run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=invert)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -217,7 +222,7 @@ def test_a_source_that_changes_its_size_ends_the_recording(
             return frame if frame is None or self.given < 6 else np.tile(frame, (2, 1, 1))
 
     scripted(Growing(frames=9, pause_s=0.02))
-    summary = run_live(CAMERA, tmp_path / "a.mp4", process=invert)
+    summary = run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=invert)
     assert summary.lost is not None
     assert "changed its size from 16 x 16 to 16 x 32" in summary.lost
     assert all(frame.shape == (16, 16, 3) for frame in frames_of(tmp_path / "a.mp4"))
@@ -242,6 +247,72 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, message in (("busy", "cannot be opened"), ("gone", "does not exist")):
         with pytest.raises(StreamError, match=message):
             V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)))
+
+
+class Loopback:
+    """A backend of pyvirtualcam that stands for v4l2loopback, and keeps what it is shown."""
+
+    shown: ClassVar[list[NDArray[np.uint8]]] = []
+    closed: ClassVar[int] = 0
+
+    def __init__(self, *, width: int, height: int, fps: float, fourcc: int, device: str) -> None:
+        if device != "/dev/video10":
+            raise RuntimeError(f"Camera device {device}\n  does not exist")
+        self.size = (height, width)
+
+    def send(self, frame: NDArray[np.uint8]) -> None:
+        self.shown.append(frame.reshape(*self.size, 3).copy())
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+    def device(self) -> str:
+        return "/dev/video10"
+
+    def native_fourcc(self) -> None:
+        return None
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> type[Loopback]:
+    pyvirtualcam = pytest.importorskip("pyvirtualcam")
+    monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"loopback": Loopback})
+    Loopback.shown.clear()
+    Loopback.closed = 0
+    return Loopback
+
+
+def test_a_virtual_camera_shows_every_frame(
+    scripted: Callable[[Scripted], Scripted], loopback: type[Loopback]
+) -> None:
+    scripted(Scripted(frames=5, pause_s=0.03))
+    summary = run_live(CAMERA, VirtualCamera("/dev/video10"), process=twice_as_wide, columns=2)
+    assert summary.in_words().startswith("wrote /dev/video10: ")
+    assert len(loopback.shown) == summary.frames
+    assert loopback.shown[-1].shape == (16, 32, 3)
+    assert (loopback.shown[-1] == 5).all()
+    assert loopback.closed == 1
+
+
+def twice_as_wide(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+    return FrameResult(np.tile(frame, (1, 2, 1)), ())
+
+
+def test_a_virtual_camera_that_is_not_there_says_how_to_make_it(
+    scripted: Callable[[Scripted], Scripted], loopback: type[Loopback]
+) -> None:
+    scripted(Scripted(frames=5, pause_s=0.01))
+    with pytest.raises(StreamError, match="modprobe v4l2loopback video_nr=7 exclusive_caps=1"):
+        run_live(CAMERA, VirtualCamera("/dev/video7"), process=invert)
+
+
+def test_a_missing_pyvirtualcam_is_named(
+    scripted: Callable[[Scripted], Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    scripted(Scripted(frames=5, pause_s=0.01))
+    with pytest.raises(MissingPackageError, match="pyvirtualcam is not installed"):
+        run_live(CAMERA, VirtualCamera("/dev/video10"), process=invert)
 
 
 def has_server() -> bool:
@@ -293,7 +364,7 @@ def address_of(server: Server) -> LiveAddress:
 
 @pytest.mark.processes
 def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[[int], Server]) -> None:
-    summary = run_live(address_of(serve(75)), tmp_path / "bars.mp4", process=invert)
+    summary = run_live(address_of(serve(75)), Recording(tmp_path / "bars.mp4"), process=invert)
     assert summary.lost is None
     # Three seconds, less what went by while the stream was looked at.
     assert 30 <= summary.frames + summary.dropped <= 75
@@ -319,7 +390,9 @@ def test_a_server_that_is_killed_is_a_loss_and_the_recording_stays(
             server.process.kill()
         return FrameResult(frame, ())
 
-    summary = run_live(address_of(server), tmp_path / "bars.mp4", process=kill_after_a_second)
+    summary = run_live(
+        address_of(server), Recording(tmp_path / "bars.mp4"), process=kill_after_a_second
+    )
     assert summary.lost is None  # a closed connection is an end, as FFmpeg sees it
     assert len(frames_of(tmp_path / "bars.mp4")) == summary.frames > 10
 
@@ -338,7 +411,9 @@ def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
             server.process.send_signal(signal.SIGSTOP)
         return FrameResult(frame, ())
 
-    summary = run_live(address_of(server), tmp_path / "bars.mp4", process=stop_after_a_second)
+    summary = run_live(
+        address_of(server), Recording(tmp_path / "bars.mp4"), process=stop_after_a_second
+    )
     assert summary.lost == f"{server.url} is lost: no answer for 1.5 seconds"
     assert len(frames_of(tmp_path / "bars.mp4")) == summary.frames > 10
 
@@ -350,14 +425,14 @@ def test_a_signal_ends_a_recording_well(
 ) -> None:
     script = (
         "import sys\n"
-        "from pathlib import Path\n"
         "from mggr_edge.live.address import live_address\n"
+        "from mggr_edge.live.output import live_output\n"
         "from mggr_edge.live_run import run_live\n"
         "from mggr_edge.redirector import FrameResult\n"
         "def process(frame, /, *, time_s=None):\n"
         "    print('frame', flush=True)\n"
         "    return FrameResult(frame, ())\n"
-        "summary = run_live(live_address(sys.argv[1]), Path(sys.argv[2]), process=process)\n"
+        "summary = run_live(live_address(sys.argv[1]), live_output(sys.argv[2]), process=process)\n"
         "assert summary.lost is None\n"
         "print(summary.frames)\n"
     )
@@ -382,7 +457,7 @@ def test_an_address_where_nobody_answers(serve: Callable[[int], Server]) -> None
     server = serve(5)
     gone = server.url.replace("/bars", "/other")
     with pytest.raises(StreamError, match="/other cannot be opened: "):
-        run_live(LiveAddress("rtsp", gone), None, process=invert)
+        run_live(LiveAddress("rtsp", gone), Nowhere(), process=invert)
     server.kill()
     with pytest.raises(StreamError, match="cannot be opened: Connection refused"):
-        run_live(address_of(server), None, process=invert)
+        run_live(address_of(server), Nowhere(), process=invert)

@@ -103,26 +103,6 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
     return path
 
 
-def choose_recording(output: str | Path | None, *, force: bool) -> Path | None:
-    """Settles where a live source is recorded; None for nowhere.
-
-    Raises:
-        OutputExistsError: the named file exists and `force` is false.
-        UsageError: nothing is named, or no video file.
-    """
-    wanted = f"a video file ({_listed(VIDEO_OUTPUT_SUFFIXES)}) or {NOWHERE}"
-    if output is None:
-        raise UsageError(f"a live source needs an OUTPUT: {wanted}")
-    if str(output) == NOWHERE:
-        return None
-    path = Path(output)
-    if _LIVE.match(str(output)) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
-        raise UsageError(f"{output} is no OUTPUT of a live source; this version writes {wanted}")
-    if os.path.lexists(path) and not force:
-        raise OutputExistsError(path)
-    return path
-
-
 def pictures_in(folder: Path) -> tuple[list[Path], int]:
     """Lists the pictures of a folder by name, and counts whatever else lies there."""
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))

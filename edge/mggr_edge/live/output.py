@@ -1,0 +1,144 @@
+"""Where frames of a live source go: a file, a virtual camera, or nowhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.atomic import atomic_file
+from mggr_edge.errors import OutputExistsError, UsageError
+from mggr_edge.live.address import file_path
+from mggr_edge.streams.paths import NOWHERE, VIDEO_OUTPUT_SUFFIXES
+from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
+from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
+
+_LOOPBACK = re.compile(r"^v4l2loopback://(/dev/video\d+)$")
+_ANY_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+class LiveWriter(Protocol):
+    """Takes frames of one size."""
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        """Takes a frame [H, W, 3] uint8 RGB, made of the one that was read."""
+        ...
+
+
+class LiveOutput(Protocol):
+    """An output that is opened when the first frame is there.
+
+    Attributes:
+        name: for people; None for nowhere.
+    """
+
+    @property
+    def name(self) -> str | None: ...
+
+    def opened(self, layout: VideoLayout) -> AbstractContextManager[LiveWriter]:
+        """Opens it for frames of that layout.
+
+        Raises:
+            StreamError: it cannot be opened or written.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Nowhere:
+    """Keeps nothing."""
+
+    name = None
+
+    def opened(self, layout: VideoLayout) -> AbstractContextManager[LiveWriter]:
+        """Takes everything."""
+        return nullcontext(NoWriter())
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A video file, which appears when the source has ended.
+
+    Attributes:
+        path: of the file.
+        comment: what its metadata say of it.
+        force: a file that exists may be replaced.
+    """
+
+    path: Path
+    comment: str = REDIRECTED
+    force: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @contextmanager
+    def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
+        """Begins a file."""
+        with (
+            atomic_file(self.path, force=self.force) as temporary,
+            open_writer(temporary, layout, path=self.path, comment=self.comment) as writer,
+        ):
+            yield writer
+
+
+@dataclass(frozen=True)
+class VirtualCamera:
+    """A v4l2loopback device, which programs for video calls take for a camera.
+
+    Attributes:
+        device: its file.
+    """
+
+    device: str
+
+    @property
+    def name(self) -> str:
+        """The device."""
+        return self.device
+
+    @contextmanager
+    def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
+        """Begins to show frames."""
+        from mggr_edge.live.virtual_camera import open_virtual_camera
+
+        with open_virtual_camera(self.device, layout) as writer:
+            yield writer
+
+
+def live_output(text: str | None, *, comment: str = REDIRECTED, force: bool = False) -> LiveOutput:
+    """Reads the OUTPUT of a live source.
+
+    Args:
+        text: as it was typed.
+        comment: what a file's metadata say of it.
+        force: a file that exists may be replaced.
+
+    Raises:
+        OutputExistsError: the named file exists and `force` is false.
+        UsageError: nothing is named, or nothing that live frames can go to.
+    """
+    suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
+    wanted = f"a video file ({suffixes}), v4l2loopback:///dev/video10 or {NOWHERE}"
+    if text is None:
+        raise UsageError(f"a live source needs an OUTPUT: {wanted}")
+    if text == NOWHERE:
+        return Nowhere()
+    if loopback := _LOOPBACK.match(text):
+        return VirtualCamera(loopback[1])
+    place = file_path(text)
+    path = Path(place)
+    if _ANY_SCHEME.match(place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
+        raise UsageError(f"{text} is no OUTPUT of a live source; this version writes {wanted}")
+    if os.path.lexists(path) and not force:
+        raise OutputExistsError(path)
+    return Recording(path, comment, force)
