@@ -27,13 +27,9 @@ from mggr_edge.live.output import Nowhere, Recording, VirtualCamera, live_output
 from mggr_edge.live.v4l2 import V4L2Capture
 from mggr_edge.live_run import run_live
 from mggr_edge.redirector import FrameResult
+from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
-
-SERVER = Path(__file__).parents[1] / "helpers" / "rtsp_server.py"
-SYSTEM_PYTHON = "/usr/bin/python3"
-BARS = [(255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0)]
-"""The first six of seven, each 46 pixels wide, at full saturation here."""
 
 
 @pytest.mark.parametrize(
@@ -74,7 +70,7 @@ def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
         tmp_path / "a.mp4", "c"
     )
     assert live_output("v4l2loopback:///dev/video10") == VirtualCamera("/dev/video10")
-    for output in (None, "a.jpg", "folder", "rtsp://@:8554/x.mp4", "v4l2loopback://10"):
+    for output in (None, "a.jpg", "folder", "rtsp://host:8554/x.mp4", "v4l2loopback://10"):
         with pytest.raises(UsageError, match=r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\), v4l2"):
             live_output(output, force=True)
     (tmp_path / "a.mp4").write_bytes(b"theirs")
@@ -315,47 +311,10 @@ def test_a_missing_pyvirtualcam_is_named(
         run_live(CAMERA, VirtualCamera("/dev/video10"), process=invert)
 
 
-def has_server() -> bool:
-    script = (
-        "import gi; gi.require_version('GstRtspServer', '1.0')\n"
-        "from gi.repository import Gst, GstRtspServer; Gst.init(None)\n"
-        "assert all(map(Gst.ElementFactory.find, ('x264enc', 'rtph264pay', 'videotestsrc')))"
-    )
-    if not os.access(SYSTEM_PYTHON, os.X_OK):
-        return False
-    return subprocess.run([SYSTEM_PYTHON, "-c", script], capture_output=True).returncode == 0
-
-
-class Server:
-    """The process, and where it serves."""
-
-    def __init__(self, frames: int) -> None:
-        self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, SERVER, str(frames)], stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        self.url = f"rtsp://127.0.0.1:{int(self.process.stdout.readline())}/bars"
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[[int], Server]]:
-    if not has_server():
-        pytest.skip("no GStreamer RTSP server with bindings for the system's Python")
-    started: list[Server] = []
-
-    def start(frames: int) -> Server:
-        started.append(Server(frames))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
+    with serving() as start:
+        yield start
 
 
 def address_of(server: Server) -> LiveAddress:
@@ -370,11 +329,8 @@ def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[[int
     assert 30 <= summary.frames + summary.dropped <= 75
     shown = frames_of(tmp_path / "bars.mp4")
     assert len(shown) == summary.frames
-    for frame in (shown[0], shown[-1]):
-        assert frame.shape == (240, 320, 3)
-        for n, colour in enumerate(BARS):
-            seen = frame[40:120, 46 * n + 12 : 46 * n + 34].mean(axis=(0, 1))
-            assert np.abs(seen - (255 - np.array(colour))).max() < 30
+    assert shows_bars(255 - shown[0])
+    assert shows_bars(255 - shown[-1])
 
 
 @pytest.mark.processes

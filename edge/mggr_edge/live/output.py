@@ -1,4 +1,4 @@
-"""Where frames of a live source go: a file, a virtual camera, or nowhere."""
+"""Where frames of a live source go: a file, a virtual camera, a stream of our own, or nowhere."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
 
 _LOOPBACK = re.compile(r"^v4l2loopback://(/dev/video\d+)$")
+_SERVED = re.compile(r"^rtsp://@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)$")
 _ANY_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -115,6 +116,34 @@ class VirtualCamera:
             yield writer
 
 
+@dataclass(frozen=True)
+class RtspStream:
+    """An RTSP stream that this process serves.
+
+    Attributes:
+        host: the address that is listened on.
+        port: the port.
+        path: the stream's name.
+    """
+
+    host: str
+    port: int
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The address, as others ask for it."""
+        return f"rtsp://{self.host}:{self.port}/{self.path}"
+
+    @contextmanager
+    def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
+        """Begins to serve."""
+        from mggr_edge.live.rtsp_server import open_rtsp_server
+
+        with open_rtsp_server(self.host, self.port, self.path, layout) as writer:
+            yield writer
+
+
 def live_output(text: str | None, *, comment: str = REDIRECTED, force: bool = False) -> LiveOutput:
     """Reads the OUTPUT of a live source.
 
@@ -128,13 +157,17 @@ def live_output(text: str | None, *, comment: str = REDIRECTED, force: bool = Fa
         UsageError: nothing is named, or nothing that live frames can go to.
     """
     suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
-    wanted = f"a video file ({suffixes}), v4l2loopback:///dev/video10 or {NOWHERE}"
+    wanted = (
+        f"a video file ({suffixes}), v4l2loopback:///dev/video10, rtsp://@:8554/NAME or {NOWHERE}"
+    )
     if text is None:
         raise UsageError(f"a live source needs an OUTPUT: {wanted}")
     if text == NOWHERE:
         return Nowhere()
     if loopback := _LOOPBACK.match(text):
         return VirtualCamera(loopback[1])
+    if served := _SERVED.match(text):
+        return RtspStream(served["host"] or "0.0.0.0", int(served["port"]), served["path"])
     place = file_path(text)
     path = Path(place)
     if _ANY_SCHEME.match(place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:

@@ -1,0 +1,107 @@
+"""An RTSP server in this process: whoever connects sees the frames as they are made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError
+from mggr_edge.live.gstreamer import GStreamer, import_gstreamer
+from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
+
+_ENCODERS = {
+    # A Jetson's own; not seen on hardware.
+    "nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 "
+    "! nvv4l2h264enc insert-sps-pps=true idrinterval=30",
+    "x264enc": "x264enc tune=zerolatency speed-preset=veryfast key-int-max=30",
+}
+"""The first one that GStreamer knows is taken."""
+
+_PIPELINE = (
+    "( appsrc name=frames is-live=true do-timestamp=true format=time "
+    "caps=video/x-raw,format=RGB,width={width},height={height},framerate={rate} "
+    "! videoconvert ! video/x-raw,format=I420 ! {encoder} "
+    "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
+
+
+class _Served:
+    """The appsrc of the one pipeline that all who are connected share; none while nobody is."""
+
+    def __init__(self, gstreamer: GStreamer) -> None:
+        self._gst = gstreamer.gst
+        self._lock = threading.Lock()
+        self._source: Any = None
+        self._is_hungry = False
+
+    def configure(self, factory: Any, media: Any) -> None:
+        """Somebody has connected: takes the new pipeline's source."""
+        source = media.get_element().get_by_name_recurse_up("frames")
+        # Pushed only while wanted: what piles up in a source is memory, and the past.
+        source.connect("need-data", lambda *_: self._set(source, hungry=True))
+        source.connect("enough-data", lambda *_: self._set(source, hungry=False))
+        media.connect("unprepared", lambda *_: self._set(None, hungry=False))
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        with self._lock:
+            if self._source is not None and self._is_hungry:
+                content = np.ascontiguousarray(rgb).tobytes()
+                self._source.emit("push-buffer", self._gst.Buffer.new_wrapped(content))
+
+    def _set(self, source: Any, *, hungry: bool) -> None:
+        with self._lock:
+            self._source, self._is_hungry = source, hungry
+
+
+@contextmanager
+def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> Iterator[_Served]:
+    """Serves rtsp://HOST:PORT/NAME until the context is left.
+
+    Args:
+        host: the address that is listened on.
+        port: 0 takes a free one.
+        name: of the stream.
+        layout: size and nominal rate of the frames; sides are even.
+
+    Raises:
+        StreamError: GStreamer or its encoders are not there, or the port is taken.
+    """
+    gstreamer = import_gstreamer()
+    encoder = next(filter(gstreamer.gst.ElementFactory.find, _ENCODERS), None)
+    if encoder is None:
+        raise StreamError(f"GStreamer has no H.264 encoder of {', '.join(_ENCODERS)}")
+    height, width = layout.size
+    if height % 2 or width % 2:
+        raise StreamError(f"RTSP sends H.264, which needs even sizes, not {width} x {height}")
+    served = _Served(gstreamer)
+    factory = gstreamer.rtsp.RTSPMediaFactory()
+    factory.set_launch(
+        _PIPELINE.format(
+            width=width,
+            height=height,
+            rate=f"{layout.rate.numerator}/{layout.rate.denominator}",
+            encoder=_ENCODERS[encoder],
+        )
+    )
+    factory.set_shared(True)
+    factory.connect("media-configure", served.configure)
+    server = gstreamer.rtsp.RTSPServer()
+    server.set_address(host)
+    server.set_service(str(port))
+    server.get_mount_points().add_factory(f"/{name}", factory)
+    context = gstreamer.glib.MainContext()
+    loop = gstreamer.glib.MainLoop(context=context)
+    if not server.attach(context):
+        raise StreamError(f"rtsp://{host}:{port}/{name} cannot be served: the port is taken")
+    thread = threading.Thread(target=loop.run, name="rtsp server", daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        loop.quit()
+        thread.join()

@@ -1,0 +1,121 @@
+"""An RTSP stream that we serve ourselves, by a real GStreamer, seen by real clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError
+from mggr_edge.live.gstreamer import import_gstreamer
+from mggr_edge.live.output import RtspStream, live_output
+from streaming import Server, serving, shows_bars
+
+av = pytest.importorskip("av")
+
+SYSTEM_PACKAGES = "/usr/lib/python3/dist-packages"
+"""Where Debian keeps PyGObject; it fits a Python of the system's own version alone."""
+
+SCRIPT = f"""
+import sys
+sys.path.append({SYSTEM_PACKAGES!r})
+from mggr_edge.errors import MggrError
+from mggr_edge.live.address import live_address
+from mggr_edge.live.output import live_output
+from mggr_edge.live_run import run_live
+from mggr_edge.redirector import FrameResult
+
+def process(frame, /, *, time_s=None):
+    print("frame", flush=True)
+    return FrameResult(255 - frame, ())
+
+try:
+    summary = run_live(live_address(sys.argv[1]), live_output(sys.argv[2]), process=process)
+except MggrError as error:
+    sys.exit(f"error: {{error}}")
+print(summary.in_words())
+"""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[int], Server]]:
+    has_bindings = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.append({SYSTEM_PACKAGES!r}); import gi"],
+        capture_output=True,
+    )
+    if has_bindings.returncode:
+        pytest.skip("this Python has no bindings to GStreamer")
+    with serving() as start:
+        yield start
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def redirecting(source: Server, port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, source.url, f"rtsp://@127.0.0.1:{port}/eyes"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def watch(port: int, frames: int) -> list[NDArray[np.uint8]]:
+    """So many frames, as a client of its own sees them."""
+    url = f"rtsp://127.0.0.1:{port}/eyes"
+    with closing(av.open(url, options={"rtsp_transport": "tcp"}, timeout=10)) as client:
+        decoded = client.decode(video=0)
+        return [next(decoded).to_ndarray(format="rgb24") for _ in range(frames)]
+
+
+@pytest.mark.processes
+def test_clients_come_and_go_and_see_what_was_made(serve: Callable[[int], Server]) -> None:
+    port = free_port()
+    served = redirecting(serve(0), port)
+    assert served.stdout is not None
+    assert served.stdout.readline() == "frame\n"
+    for frames in (25, 5):  # one after the other has gone
+        seen = watch(port, frames)
+        assert len(seen) == frames
+        assert shows_bars(255 - seen[-1])
+    served.send_signal(signal.SIGTERM)
+    said, errors = served.communicate(timeout=20)
+    assert served.returncode == 0, errors
+    count = int(said.splitlines()[-1].split(": ")[1].split()[0])
+    assert said.splitlines()[-1].startswith(f"wrote rtsp://127.0.0.1:{port}/eyes: ")
+    assert count > 30
+
+
+@pytest.mark.processes
+def test_a_port_that_is_taken_is_one_line(serve: Callable[[int], Server]) -> None:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused = redirecting(serve(50), taken.getsockname()[1])
+        _, errors = refused.communicate(timeout=20)
+    assert refused.returncode == 1
+    assert errors.splitlines()[-1].endswith("/eyes cannot be served: the port is taken")
+
+
+def test_addresses_that_are_served() -> None:
+    assert live_output("rtsp://@:8554/eyes") == RtspStream("0.0.0.0", 8554, "eyes")
+    assert live_output("rtsp://@127.0.0.1:99/a/b") == RtspStream("127.0.0.1", 99, "a/b")
+
+
+def test_missing_bindings_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gi", None)
+    with pytest.raises(StreamError, match="apt install python3-gi gir1"):
+        import_gstreamer()
