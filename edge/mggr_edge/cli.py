@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from mggr_edge.cli_errors import USER_ERROR, MggrGroup, echo_error
 from mggr_edge.version import __version__
+
+if TYPE_CHECKING:
+    from mggr_edge.live.picture_format import Flip
 
 # Nothing heavier up here: `--help` shall answer at once, and `doctor` on a bare machine.
 
@@ -68,6 +72,16 @@ def main() -> None:
     "--metrics", metavar="FILE", help="Write a line of JSON for every frame: gazes, strengths."
 )
 @click.option("--stats", is_flag=True, help="Print at the end where the time went.")
+@click.option("--input-width", type=click.IntRange(min=16), help="Asked of a camera, in pixels.")
+@click.option("--input-height", type=click.IntRange(min=16), help="Asked of a camera, in pixels.")
+@click.option("--input-rate", type=click.IntRange(min=1), help="Asked of a camera, per second.")
+@click.option(
+    "--input-flip",
+    type=click.Choice(["none", "rotate-90", "rotate-180", "rotate-270", "horizontal", "vertical"]),
+    default="none",
+    show_default=True,
+    help="How a live picture is turned (clockwise) or mirrored first.",
+)
 @click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
 def run(
     input_: str,
@@ -82,6 +96,10 @@ def run(
     compare: bool,
     metrics: str | None,
     stats: bool,
+    input_width: int | None,
+    input_height: int | None,
+    input_rate: int | None,
+    input_flip: Flip,
     force: bool,
 ) -> None:
     """Redirects the eyes of INPUT and writes a file of the same kind.
@@ -90,8 +108,8 @@ def run(
     file. OUTPUT is of the same kind; without it the result is put beside the
     input, as INPUT-redirected. `null://` writes nothing.
 
-    Live, INPUT is rtsp://HOST/NAME or a camera, v4l2:///dev/video0 or /dev/video0
-    (not yet seen on hardware); OUTPUT is a video file, a virtual camera for video
+    Live, INPUT is rtsp://HOST/NAME or a camera: csi://0 on a Jetson,
+    v4l2:///dev/video0 or /dev/video0 (none yet seen on hardware); OUTPUT is a video file, a virtual camera for video
     calls, v4l2loopback:///dev/video10, or a stream that is served from here,
     rtsp://@:8554/NAME. The newest frame wins, the others are counted; Ctrl-C ends it,
     and what was recorded is whole. No socket is opened that is not named here.
@@ -109,9 +127,10 @@ def run(
       mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
       mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
       mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
-      mggr-edge run /dev/video0 v4l2loopback:///dev/video10
+      mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
     """
     from mggr_edge.device_run import DeviceRun
+    from mggr_edge.live.picture_format import PictureFormat
     from mggr_edge.progress import progress
 
     summary = DeviceRun(
@@ -126,6 +145,7 @@ def run(
         metrics=metrics,
         stats=stats,
         force=force,
+        wanted=PictureFormat(input_width, input_height, input_rate, input_flip),
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
     click.echo(summary.in_words())
     errors = [failure.message for failure in summary.failures]

@@ -17,6 +17,7 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import file_path, live_address
 from mggr_edge.live.output import live_output
+from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import FrameProcess, Redirector
@@ -57,6 +58,7 @@ class DeviceRun:
     metrics: str | None = None
     stats: bool = False
     force: bool = False
+    wanted: PictureFormat = AS_IT_COMES
 
     def __post_init__(self) -> None:
         if self.follow is not None and (self.look_away or parse_target(self.target) != CAMERA):
@@ -82,6 +84,8 @@ class DeviceRun:
         # Mistakes first: models take a moment to load.
         output = NOWHERE if output is None and self._shows_nothing else output
         address = live_address(source)
+        if address is None and self.wanted != AS_IT_COMES:
+            raise UsageError(f"{source} is no camera; leave out --input-...")
         comment = ESTIMATED if self.estimate_only else REDIRECTED
         live = live_output(output, comment=comment, force=self.force) if address else None
         aim = self._aim()
@@ -98,7 +102,7 @@ class DeviceRun:
                 "stages": clock,
             }
             if address is not None and live is not None:
-                summary = run_live(address, live, **how)
+                summary = run_live(address, live, wanted=self.wanted, **how)
             else:
                 named = None if output is None else file_path(output)
                 summary = run(

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from types import FrameType
 
@@ -17,6 +18,7 @@ from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.capture import Capture, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.output import LiveOutput, LiveWriter
+from mggr_edge.live.picture_format import Flip, PictureFormat, flipped
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
 from mggr_edge.streams.colour import colour_of_rgb
@@ -33,6 +35,7 @@ def run_live(
     output: LiveOutput,
     *,
     process: Process,
+    wanted: PictureFormat = PictureFormat(),
     columns: int = 1,
     stages: Stages = no_stages,
 ) -> RunSummary:
@@ -44,6 +47,7 @@ def run_live(
         address: of the source.
         output: where frames go.
         process: what is done to each frame.
+        wanted: size and rate that a camera is asked for, and which way up it hangs.
         columns: how many times as wide as a frame is what `process` makes of it.
         stages: measures waiting and writing.
 
@@ -55,8 +59,10 @@ def run_live(
             written.
     """
     stop = threading.Event()
-    with _stopped_by_signals(stop), open_capture(address) as capture:
-        return _Session(address, capture, process, stages, stop).run(output, columns=columns)
+    with _stopped_by_signals(stop), open_capture(address, wanted) as capture:
+        return _Session(address, capture, process, wanted.flip, stages, stop).run(
+            output, columns=columns
+        )
 
 
 class _Session:
@@ -65,11 +71,12 @@ class _Session:
         address: LiveAddress,
         capture: Capture,
         process: Process,
+        flip: Flip,
         stages: Stages,
         stop: threading.Event,
     ) -> None:
         self._address, self._capture, self._process = address, capture, process
-        self._stages, self._stop = stages, stop
+        self._flip, self._stages, self._stop = flip, stages, stop
         self._tally = Tally()
         self._lost: str | None = None
 
@@ -96,7 +103,7 @@ class _Session:
                 return
             if frame is None:
                 return
-            yield frame
+            yield replace(frame, rgb=flipped(frame.rgb, self._flip))
 
     def _pass_all(self, first: LiveFrame, frames: Iterator[LiveFrame], writer: LiveWriter) -> None:
         size = first.rgb.shape

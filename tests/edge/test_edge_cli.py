@@ -114,7 +114,8 @@ def test_single_failures_are_listed_and_end_with_two(inverting: list[object], ph
     ("arguments", "message"),
     [
         (["run", "nothing.jpg", "--model", "b"], "nothing.jpg does not exist"),
-        (["run", "csi://0", "--model", "b"], "csi://0 is no source that this version reads"),
+        (["run", "csi://x", "--model", "b"], "csi://x is no source that this version reads"),
+        (["run", "me.png", "--input-width", "640"], "me.png is no camera; leave out --input-"),
         (["run", "rtsp://host/a", "--model", "b"], "a live source needs an OUTPUT"),
         (["run", "rtsp://host/a", "a.jpg", "--model", "b"], "a.jpg is no OUTPUT of a live source"),
         (["run", "me.png", "me.png", "--model", "b", "--force"], "is the input itself"),

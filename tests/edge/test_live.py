@@ -24,6 +24,7 @@ from mggr_edge.live import v4l2
 from mggr_edge.live.address import LiveAddress, file_path, live_address
 from mggr_edge.live.newest import Newest
 from mggr_edge.live.output import Nowhere, Recording, VirtualCamera, live_output
+from mggr_edge.live.picture_format import FLIPS, Flip, PictureFormat, flipped
 from mggr_edge.live.v4l2 import V4L2Capture
 from mggr_edge.live_run import run_live
 from mggr_edge.redirector import FrameResult
@@ -37,6 +38,7 @@ av = pytest.importorskip("av")
     [
         ("/dev/video0", "v4l2", "/dev/video0"),
         ("v4l2:///dev/v4l/by-id/cam", "v4l2", "/dev/v4l/by-id/cam"),
+        ("csi://1", "csi", "1"),
         ("rtsp://host:8554/live", "rtsp", "rtsp://host:8554/live"),
     ],
 )
@@ -49,9 +51,9 @@ def test_files_are_no_live_addresses(text: str) -> None:
     assert live_address(text) is None
 
 
-@pytest.mark.parametrize("text", ["csi://0", "rtsp:///name", "http://host/x", "null://"])
+@pytest.mark.parametrize("text", ["csi://front", "rtsp:///name", "http://host/x", "null://"])
 def test_other_addresses_are_refused_with_what_would_work(text: str) -> None:
-    with pytest.raises(UsageError, match=r"no source .* rtsp://HOST/NAME, v4l2:///dev/video0"):
+    with pytest.raises(UsageError, match=r"no source .* rtsp://HOST/NAME, csi://0, v4l2:///dev"):
         live_address(text)
 
 
@@ -169,7 +171,7 @@ CAMERA = LiveAddress("v4l2", "/dev/video0")
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scripted], Scripted]:
     def put(source: Scripted) -> Scripted:
-        monkeypatch.setattr("mggr_edge.live.capture._opened", lambda address: source)
+        monkeypatch.setattr("mggr_edge.live.capture._opened", lambda address, wanted: source)
         return source
 
     return put
@@ -231,7 +233,7 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         film.write(np.full((48, 64, 3), (200, 30, 10), np.uint8))  # BGR
     film.release()
     monkeypatch.setattr(v4l2, "_API", cv2.CAP_ANY)
-    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")))
+    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")), PictureFormat(width=64))
     for _ in range(3):
         frame = camera.read()
         assert frame is not None
@@ -242,7 +244,45 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "busy").write_bytes(b"no camera")
     for name, message in (("busy", "cannot be opened"), ("gone", "does not exist")):
         with pytest.raises(StreamError, match=message):
-            V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)))
+            V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)), PictureFormat())
+
+
+@pytest.mark.parametrize("flip", FLIPS)
+def test_pictures_are_turned_clockwise_and_mirrored(flip: Flip) -> None:
+    picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    expected = {
+        "none": picture,
+        "rotate-90": np.rot90(picture, -1),
+        "rotate-180": picture[::-1, ::-1],
+        "rotate-270": np.rot90(picture),
+        "horizontal": picture[:, ::-1],
+        "vertical": picture[::-1],
+    }[flip]
+    np.testing.assert_array_equal(flipped(picture, flip), expected)
+
+
+def test_a_turned_source_is_recorded_turned(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted]
+) -> None:
+    class Wide(Scripted):
+        def read(self) -> NDArray[np.uint8] | None:
+            frame = super().read()
+            return frame if frame is None else np.tile(frame, (1, 2, 1))
+
+    scripted(Wide(frames=4, pause_s=0.02))
+    file = Recording(tmp_path / "a.mp4")
+    run_live(CAMERA, file, process=invert, wanted=PictureFormat(flip="rotate-90"))
+    assert all(frame.shape == (32, 16, 3) for frame in frames_of(tmp_path / "a.mp4"))
+
+
+def test_an_rtsp_stream_is_not_asked_for_a_size() -> None:
+    with pytest.raises(UsageError, match="sends what it sends"):
+        run_live(
+            LiveAddress("rtsp", "rtsp://host/a"),
+            Nowhere(),
+            process=invert,
+            wanted=PictureFormat(width=640),
+        )
 
 
 class Loopback:

@@ -110,6 +110,52 @@ def test_a_port_that_is_taken_is_one_line(serve: Callable[[int], Server]) -> Non
     assert errors.splitlines()[-1].endswith("/eyes cannot be served: the port is taken")
 
 
+CSI_SCRIPT = f"""
+import sys
+sys.path.append({SYSTEM_PACKAGES!r})
+from mggr_edge.errors import StreamError
+from mggr_edge.live import csi
+from mggr_edge.live.address import live_address
+from mggr_edge.live.picture_format import PictureFormat
+
+try:
+    csi.CsiCapture(live_address("csi://0"), PictureFormat())
+except StreamError as error:
+    print(error)
+csi._SOURCE = (
+    "videotestsrc pattern=smpte num-buffers=3 is-live=true ! video/x-raw,{{caps}} ! videoconvert"
+)
+camera = csi.CsiCapture(live_address("csi://0"), PictureFormat(322, 240, 25))
+frames = [camera.read() for _ in range(3)]
+print(*{{frame.shape for frame in frames}}, *frames[0][80, 12::46].ravel())
+csi._SILENT_NS = 10**8
+try:
+    camera.read()
+except StreamError as error:
+    print(error)
+camera.close()
+"""
+
+
+@pytest.mark.processes
+def test_a_csi_camera_by_another_source_in_its_place(serve: Callable[[int], Server]) -> None:
+    seen = subprocess.run(
+        [sys.executable, "-c", CSI_SCRIPT],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    missing, picture, silent = seen.stdout.splitlines()
+    assert missing.startswith("csi://0 cannot be opened: no element")
+    assert picture.startswith("(240, 322, 3) ")  # rows of 966 bytes, padded to 968
+    colours = np.array(picture.split(") ")[1].split(), int).reshape(-1, 3)
+    # Three quarters of full: white, yellow, cyan, green, magenta, red, blue.
+    bars = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1)]
+    assert ((colours > 120) == np.array(bars, bool)).all()
+    assert silent == "csi://0 is lost: no picture for 0.1 seconds"
+
+
 def test_addresses_that_are_served() -> None:
     assert live_output("rtsp://@:8554/eyes") == RtspStream("0.0.0.0", 8554, "eyes")
     assert live_output("rtsp://@127.0.0.1:99/a/b") == RtspStream("127.0.0.1", 99, "a/b")

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from mggr_edge.errors import UsageError
 
-Scheme = Literal["rtsp", "v4l2"]
+Scheme = Literal["rtsp", "v4l2", "csi"]
 
 _DEVICE = re.compile(r"^(?:v4l2://)?(/dev/[\w./-]+)$")
+_CSI = re.compile(r"^csi://(\d+)$")
 _ANY_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FILE = "file://"
 
-FORMS = "rtsp://HOST/NAME, v4l2:///dev/video0 or /dev/video0"
+FORMS = "rtsp://HOST/NAME, csi://0, v4l2:///dev/video0 or /dev/video0"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class LiveAddress:
 
     Attributes:
         scheme: how it is spoken to.
-        place: a URL, or a device file.
+        place: a URL, a device file, or the number of a CSI sensor.
     """
 
     scheme: Scheme
@@ -32,6 +33,8 @@ class LiveAddress:
 
     def __str__(self) -> str:
         """As it may be shown and logged: without a password."""
+        if self.scheme == "csi":
+            return f"csi://{self.place}"
         parts = urlsplit(self.place)
         if parts.password is None:
             return self.place
@@ -47,6 +50,8 @@ def live_address(text: str) -> LiveAddress | None:
     """
     if device := _DEVICE.match(text):
         return LiveAddress("v4l2", device[1])
+    if sensor := _CSI.match(text):
+        return LiveAddress("csi", sensor[1])
     scheme = _ANY_SCHEME.match(text)
     if scheme is None or text.lower().startswith(_FILE):
         return None

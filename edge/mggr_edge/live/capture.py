@@ -9,7 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.errors import UsageError
 from mggr_edge.live.address import LiveAddress
+from mggr_edge.live.picture_format import PictureFormat
 
 
 class Capture(Protocol):
@@ -29,27 +31,39 @@ class Capture(Protocol):
 
 
 @contextmanager
-def open_capture(address: LiveAddress) -> Iterator[Capture]:
+def open_capture(address: LiveAddress, wanted: PictureFormat) -> Iterator[Capture]:
     """Opens a live source.
 
+    Args:
+        address: of the source.
+        wanted: size and rate of its pictures.
+
     Raises:
+        UsageError: a size or rate is wanted of what cannot be asked.
         StreamError: it is not there, or gives nothing.
         MissingPackageError: what it is read with is not installed.
     """
-    capture = _opened(address)
+    capture = _opened(address, wanted)
     try:
         yield capture
     finally:
         capture.close()
 
 
-def _opened(address: LiveAddress) -> Capture:
+def _opened(address: LiveAddress, wanted: PictureFormat) -> Capture:
     match address.scheme:
         case "rtsp":
             from mggr_edge.live.rtsp import RtspCapture
+
+            if wanted.is_asked_for:
+                raise UsageError(f"{address} sends what it sends; size and rate are for cameras")
 
             return RtspCapture(address)
         case "v4l2":
             from mggr_edge.live.v4l2 import V4L2Capture
 
-            return V4L2Capture(address)
+            return V4L2Capture(address, wanted)
+        case "csi":
+            from mggr_edge.live.csi import CsiCapture
+
+            return CsiCapture(address, wanted)

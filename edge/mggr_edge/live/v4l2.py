@@ -10,18 +10,23 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.live.address import LiveAddress
+from mggr_edge.live.picture_format import PictureFormat
 
 _API = cv2.CAP_V4L2
 
 
 class V4L2Capture:
-    """A camera, in the size and at the rate that it has by itself. Not seen on hardware.
+    """A camera. Not seen on hardware.
+
+    Args:
+        address: `place` is its device file.
+        wanted: size and rate; a camera that has others takes what is nearest.
 
     Raises:
         StreamError: no such device, no right to it, or no picture from it.
     """
 
-    def __init__(self, address: LiveAddress) -> None:
+    def __init__(self, address: LiveAddress, wanted: PictureFormat) -> None:
         self._address = address
         if not Path(address.place).exists():
             raise StreamError(f"{address} does not exist; `mggr-edge doctor` lists cameras")
@@ -30,6 +35,13 @@ class V4L2Capture:
             raise StreamError(f"{address} cannot be opened: it is busy, or not yours to read")
         # One picture in the driver's queue: the newest is wanted.
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        for setting, value in (
+            (cv2.CAP_PROP_FRAME_WIDTH, wanted.width),
+            (cv2.CAP_PROP_FRAME_HEIGHT, wanted.height),
+            (cv2.CAP_PROP_FPS, wanted.rate),
+        ):
+            if value is not None:
+                self._device.set(setting, value)
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next frame; a camera never ends, so none is a loss."""
