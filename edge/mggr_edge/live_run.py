@@ -18,7 +18,7 @@ from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.capture import Capture, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.output import LiveOutput, LiveWriter
-from mggr_edge.live.picture_format import Flip, PictureFormat, flipped
+from mggr_edge.live.picture_format import AS_IT_COMES, Flip, PictureFormat, flipped
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
 from mggr_edge.streams.colour import colour_of_rgb
@@ -35,7 +35,7 @@ def run_live(
     output: LiveOutput,
     *,
     process: Process,
-    wanted: PictureFormat = PictureFormat(),
+    wanted: PictureFormat = AS_IT_COMES,
     columns: int = 1,
     stages: Stages = no_stages,
 ) -> RunSummary:
