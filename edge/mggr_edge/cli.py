@@ -65,7 +65,15 @@ def main() -> None:
     show_default=True,
     help="How far on the way to the target.",
 )
+@click.option(
+    "--max-faces",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="The most confident ones of a frame.",
+)
 @click.option("--estimate-only", is_flag=True, help="See where eyes look, change nothing.")
+@click.option("--mark", is_flag=True, help="Say in a corner that gazes are redirected.")
 @click.option("--overlay", is_flag=True, help="Draw outlines, gazes, targets and reasons.")
 @click.option("--compare", is_flag=True, help="Show every frame twice: before, after.")
 @click.option(
@@ -91,7 +99,9 @@ def run(
     follow: str | None,
     look_away: bool,
     strength: float,
+    max_faces: int,
     estimate_only: bool,
+    mark: bool,
     overlay: bool,
     compare: bool,
     metrics: str | None,
@@ -140,7 +150,9 @@ def run(
         follow=follow,
         look_away=look_away,
         strength=strength,
+        max_faces=max_faces,
         estimate_only=estimate_only,
+        mark=mark,
         overlay=overlay,
         compare=compare,
         metrics=metrics,

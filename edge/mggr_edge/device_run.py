@@ -21,6 +21,7 @@ from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import FrameProcess, Redirector
+from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.metrics import open_metrics
 from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.stages import StageClock, Stages
@@ -52,7 +53,9 @@ class DeviceRun:
     follow: str | None = None
     look_away: bool = False
     strength: float = 1.0
+    max_faces: int = 4
     estimate_only: bool = False
+    mark: bool = False
     overlay: bool = False
     compare: bool = False
     metrics: str | None = None
@@ -93,6 +96,7 @@ class DeviceRun:
         redirector = Redirector(
             Bundle.open(self.model),
             strength=0.0 if self.estimate_only else self.strength,
+            max_faces=self.max_faces,
             stages=clock,
         )
         with self._measured(Aimed(redirector, aim)) as process:
@@ -134,6 +138,8 @@ class DeviceRun:
         return open_metrics(Path(self.metrics), process, force=self.force)
 
     def _viewed(self, process: FrameProcess) -> FrameProcess:
+        if self.mark:
+            process = Viewed(process, mark)
         if self.overlay:
             process = Viewed(process, overlay)
         return Viewed(process, side_by_side) if self.compare else process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
+from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.metrics import open_metrics
 from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.stages import StageClock, no_stages
@@ -150,6 +152,21 @@ def test_an_overlay_shows_who_is_left_alone() -> None:
 
 def test_an_overlay_of_nobody_is_the_frame() -> None:
     np.testing.assert_array_equal(overlay(FRAME, FrameResult(FRAME, ())), FRAME)
+
+
+def test_a_mark_stands_in_a_corner_while_anybody_is_redirected() -> None:
+    made = result(FRAME.copy())
+    marked = mark(FRAME, made)
+    assert (made.frame == 90).all()
+    rows, columns = np.nonzero((marked != 90).any(axis=-1))
+    assert rows.min() > 240 * 0.9
+    assert columns.min() > 320 * 0.75
+    assert rows.max() < 239
+    assert columns.max() < 319
+    nobody = result(FRAME.copy(), strength=0.0, reason="closed")
+    right, left = nobody.faces[0].eyes
+    alone = replace(nobody.faces[0], eyes=(replace(right, strength=0.0), left))
+    assert mark(FRAME, FrameResult(nobody.frame, (alone,))) is nobody.frame
 
 
 def test_a_clock_tells_medians_and_shares() -> None:
