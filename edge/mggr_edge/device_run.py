@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -14,6 +14,7 @@ from mggr_edge.aiming.followed import read_followed
 from mggr_edge.aiming.glances import Glances
 from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
 from mggr_edge.bundle import Bundle
+from mggr_edge.careful import Careful
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import file_path, live_address
 from mggr_edge.live.output import live_output
@@ -99,7 +100,9 @@ class DeviceRun:
             max_faces=self.max_faces,
             stages=clock,
         )
-        with self._measured(Aimed(redirector, aim)) as process:
+        careful = Careful(Aimed(redirector, aim), say=say)
+        # A film that fails is done again; a call is not.
+        with self._measured(careful if live else Aimed(redirector, aim)) as process:
             how: _How = {
                 "process": self._viewed(process),
                 "columns": 2 if self.compare else 1,
@@ -107,6 +110,9 @@ class DeviceRun:
             }
             if address is not None and live is not None:
                 summary = run_live(address, live, wanted=self.wanted, **how)
+                if careful.failed:
+                    note = f"{careful.failed} frames passed through as they came, after errors"
+                    summary = replace(summary, notes=(*summary.notes, note))
             else:
                 named = None if output is None else file_path(output)
                 summary = run(

@@ -77,10 +77,12 @@ class FrameResult:
     Attributes:
         frame: [H, W, 3] uint8 RGB, a new array.
         faces: empty when none was found; the frame is then a plain copy.
+        failure: what went wrong; the frame is then a plain copy too.
     """
 
     frame: NDArray[np.uint8]
     faces: tuple[FaceResult, ...]
+    failure: str | None = None
 
     def mask(self) -> NDArray[np.bool_]:
         """[H, W], True where pixels may have changed; all others are bit-identical."""

@@ -90,6 +90,7 @@ def frame_facts(
         "time_s": None if time_s is None else round(time_s, 4),
         "took_ms": round(took_ms, 2),
         "faces": [_face(face) for face in result.faces],
+        "failure": result.failure,
     }
 
 
