@@ -67,9 +67,10 @@ class DeviceRun:
     def __post_init__(self) -> None:
         if self.follow is not None and (self.look_away or parse_target(self.target) != CAMERA):
             raise UsageError("--follow says where eyes look; leave out --target and --look-away")
-        if self.estimate_only and (self.follow is not None or self.look_away or self.compare):
+        if self.estimate_only and self._asks_for_change:
             raise UsageError(
-                "--estimate-only changes nothing; leave out --follow, --look-away and --compare"
+                "--estimate-only changes nothing; leave out --target, --follow, --look-away, "
+                "--strength, --mark and --compare"
             )
 
     def __call__(
@@ -90,7 +91,8 @@ class DeviceRun:
         address = live_address(source)
         if address is None and self.wanted != AS_IT_COMES:
             raise UsageError(f"{source} is no camera; leave out --input-...")
-        comment = ESTIMATED if self.estimate_only else REDIRECTED
+        self._check_metrics_apart(source, output)
+        comment = ESTIMATED if self._changes_nothing else REDIRECTED
         live = live_output(output, comment=comment, force=self.force) if address else None
         aim = self._aim()
         clock = StageClock()
@@ -128,6 +130,15 @@ class DeviceRun:
         return summary
 
     @property
+    def _asks_for_change(self) -> bool:
+        aimed = self.follow is not None or self.look_away or parse_target(self.target) != CAMERA
+        return aimed or self.strength != 1.0 or self.mark or self.compare
+
+    @property
+    def _changes_nothing(self) -> bool:
+        return self.estimate_only or self.strength == 0.0
+
+    @property
     def _shows_nothing(self) -> bool:
         """No pixel can change, so nothing is written where no output is named."""
         return self.estimate_only and not self.overlay
@@ -137,6 +148,14 @@ class DeviceRun:
             return read_followed(self.follow)
         target = parse_target(self.target)
         return Glances(target) if self.look_away else FixedAim(target)
+
+    def _check_metrics_apart(self, source: str, output: str | None) -> None:
+        """Nobody's film is to become lines of JSON."""
+        if self.metrics is None:
+            return
+        others = [file_path(text) for text in (source, output, self.follow, self.model) if text]
+        if Path(self.metrics).resolve() in [Path(other).resolve() for other in others]:
+            raise UsageError(f"--metrics {self.metrics} is another file of this run; name its own")
 
     def _measured(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:
         if self.metrics is None:

@@ -197,13 +197,13 @@ def check_cameras() -> Check:
     """Cameras, and whether this user may read them."""
     devices = sorted(_DEVICES.glob("video*"))
     if not devices:
-        return Check("cameras", "missing", "no /dev/video*; this version reads files only")
+        return Check("cameras", "missing", "no /dev/video*; files and streams do without")
     closed = [d.name for d in devices if not os.access(d, os.R_OK | os.W_OK)]
     found = ", ".join(f"/dev/{d.name}" for d in devices)
     if closed:
         mend = 'sudo usermod -aG video "$USER", then log in again'
         return Check("cameras", "warn", f"{found}; no permission for {', '.join(closed)}", mend)
-    return Check("cameras", "ok", f"{found}; this version reads files only")
+    return Check("cameras", "ok", found)
 
 
 CHECKS: tuple[Callable[[], Check], ...] = (

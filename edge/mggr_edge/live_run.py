@@ -41,7 +41,7 @@ def run_live(
 ) -> RunSummary:
     """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
 
-    However it ends, what was recorded until then is a whole file.
+    However it ends, what was recorded until then is a whole file, as long as the disk takes it.
 
     Args:
         address: of the source.
@@ -85,10 +85,20 @@ class _Session:
         with Newest(self._capture, stop=self._stop) as newest:
             frames = self._frames(newest)
             first = next(frames, None)
+            if first is None and self._stop.is_set():
+                return self._tally.summary(
+                    "stream", None, notes=("stopped before its first frame",)
+                )
             if first is None:
                 raise StreamError(self._lost or f"{self._address} ended before its first frame")
+            failure = None
             with output.opened(_layout(first.rgb).widened(columns)) as writer:
-                self._pass_all(first, frames, writer)
+                try:
+                    self._pass_all(first, frames, writer)
+                except Exception as error:  # noqa: BLE001 - raised as soon as the output is whole
+                    failure = error
+            if failure is not None:
+                raise failure
         return self._tally.summary("stream", output.name, dropped=newest.dropped, lost=self._lost)
 
     def _frames(self, newest: Newest) -> Iterator[LiveFrame]:
@@ -150,6 +160,8 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
         return
 
     def end(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():  # a second one: somebody does not want to wait
+            raise KeyboardInterrupt
         stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}

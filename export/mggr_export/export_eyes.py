@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.contract import Conventions
+from mggr_edge.errors import DataError
 from mggr_export.arrays import Arrays, ModelInputs
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.sight import Sight
@@ -80,7 +81,11 @@ def choose_eyes(
         calibration: eyes to calibrate on, perhaps the same; None for float.
         estimator: of the run, in Keras.
         conventions: the scales.
-        fitting_steps: in which weights are fitted to integers, on the calibration's eyes.
+        fitting_steps: in which weights are fitted to integers, on the calibration's eyes;
+            never on a pair that is compared, and where few are left, on some more than once.
+
+    Raises:
+        DataError: all pairs are compared, so that none is left to fit weights on.
     """
     together = calibration is compared
     to_quantise = CALIBRATION_PAIRS + FITTING_BATCH * fitting_steps
@@ -96,9 +101,23 @@ def choose_eyes(
     if not together:
         rest = balanced_pairs(calibration, to_quantise, seed=SEED)
     seen, fitted = np.split(rest, [CALIBRATION_PAIRS])
+    if together and fitting_steps:
+        fitted = _apart(fitted, pairs)
     return replace(
         eyes,
         calibrated_on=calibration.source,
         calibration=inputs_of_pairs(calibration, seen, conventions),
         fitting=EyesToFit(calibration, fitted, conventions) if fitting_steps else None,
     )
+
+
+def _apart(pairs: NDArray[np.int64], compared: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As many pairs as before, those that are compared replaced by others over again."""
+    taken = {tuple(pair) for pair in compared.tolist()}
+    free = [pair for pair in pairs.tolist() if tuple(pair) not in taken]
+    if not free:
+        raise DataError(
+            "these eyes make too few pairs to fit weights on any that are not compared; name "
+            "others with --calibration"
+        )
+    return np.resize(np.asarray(free, np.int64), pairs.shape)

@@ -19,15 +19,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.errors import MissingPackageError, OutputExistsError, StreamError, UsageError
+from mggr_edge.errors import (
+    DiskError,
+    MissingPackageError,
+    OutputExistsError,
+    StreamError,
+    UsageError,
+)
 from mggr_edge.live import v4l2
 from mggr_edge.live.address import LiveAddress, file_path, live_address
 from mggr_edge.live.newest import Newest
 from mggr_edge.live.output import Nowhere, Recording, VirtualCamera, live_output
 from mggr_edge.live.picture_format import FLIPS, Flip, PictureFormat, flipped
+from mggr_edge.live.rtsp import RtspCapture
 from mggr_edge.live.v4l2 import V4L2Capture
 from mggr_edge.live_run import run_live
 from mggr_edge.redirector import FrameResult
+from mggr_edge.streams.paths import find_source
 from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
@@ -57,11 +65,33 @@ def test_other_addresses_are_refused_with_what_would_work(text: str) -> None:
         live_address(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtsp://me:secret@host/x",
+        "rtsps://me:secret@host",
+        "http://me:se/cr#et?secret@host/a",
+        "rtsp://host/live?user=admin&password=secret",
+        "rtsp://[::1/a?a=secret",
+    ],
+)
+def test_no_message_shows_a_secret(text: str) -> None:
+    for refuse in (live_output, find_source):
+        with pytest.raises(UsageError) as caught:
+            refuse(text)
+        assert "secret" not in str(caught.value)
+    assert "secret" not in str(LiveAddress("rtsp", text))
+    if not text.startswith("rtsp://me") and "host/live" not in text:
+        with pytest.raises(UsageError) as caught:
+            live_address(text)
+        assert "secret" not in str(caught.value)
+
+
 def test_a_password_is_not_shown() -> None:
     address = live_address("rtsp://me:secret@host:8554/live?a=1")
     assert address is not None
     assert "secret" in address.place
-    assert str(address) == "rtsp://me:...@host:8554/live?a=1"
+    assert str(address) == "rtsp://me:...@host:8554/live?a=..."
     assert file_path("file:///tmp/a b.mp4") == "/tmp/a b.mp4"
 
 
@@ -72,7 +102,8 @@ def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
         tmp_path / "a.mp4", "c"
     )
     assert live_output("v4l2loopback:///dev/video10") == VirtualCamera("/dev/video10")
-    for output in (None, "a.jpg", "folder", "rtsp://host:8554/x.mp4", "v4l2loopback://10"):
+    served = ("rtsp://host:8554/x.mp4", "rtsp://@:99999/x", "rtsp://@:0/x")
+    for output in (None, "a.jpg", "folder", *served, "v4l2loopback://10"):
         with pytest.raises(UsageError, match=r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\), v4l2"):
             live_output(output, force=True)
     (tmp_path / "a.mp4").write_bytes(b"theirs")
@@ -247,6 +278,53 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)), PictureFormat())
 
 
+def test_an_error_is_raised_when_the_recording_is_whole(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted]
+) -> None:
+    def fail(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        if frame[0, 0, 0] >= 5:
+            raise DiskError("the disk takes no more lines")
+        return FrameResult(frame, ())
+
+    scripted(Scripted(frames=9, pause_s=0.03))
+    with pytest.raises(DiskError, match="no more lines"):
+        run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=fail)
+    assert 1 <= len(frames_of(tmp_path / "a.mp4")) <= 4
+
+
+def test_stopping_before_the_first_frame_is_no_error(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted]
+) -> None:
+    scripted(Scripted(frames=3, pause_s=1.0))
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    summary = run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=invert)
+    assert (summary.frames, summary.output, summary.lost) == (0, None, None)
+    assert summary.in_words().endswith("stopped before its first frame")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_arrives_damaged_is_left_out(tmp_path: Path) -> None:
+    # A transport stream in the server's place, joined in the middle and with damage in it.
+    path = tmp_path / "a.ts"
+    with closing(av.open(str(path), "w")) as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "10", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        rng = np.random.default_rng(0)
+        for _ in range(60):
+            noise = rng.integers(0, 255, (96, 128, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, "rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())[188 * 100 :]
+    middle = len(content) // 2 // 188 * 188
+    content[middle + 20 : middle + 180] = bytes(160)
+    path.write_bytes(content)
+    with closing(RtspCapture(LiveAddress("rtsp", str(path)))) as capture:
+        frames = 0
+        while capture.read() is not None:
+            frames += 1
+    assert 20 < frames < 58
+
+
 @pytest.mark.parametrize("flip", FLIPS)
 def test_pictures_are_turned_clockwise_and_mirrored(flip: Flip) -> None:
     picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -352,7 +430,7 @@ def test_a_missing_pyvirtualcam_is_named(
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[int], Server]]:
+def serve() -> Iterator[Callable[..., Server]]:
     with serving() as start:
         yield start
 
@@ -362,7 +440,7 @@ def address_of(server: Server) -> LiveAddress:
 
 
 @pytest.mark.processes
-def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[[int], Server]) -> None:
+def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[..., Server]) -> None:
     summary = run_live(address_of(serve(75)), Recording(tmp_path / "bars.mp4"), process=invert)
     assert summary.lost is None
     # Three seconds, less what went by while the stream was looked at.
@@ -375,7 +453,7 @@ def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[[int
 
 @pytest.mark.processes
 def test_a_server_that_is_killed_is_a_loss_and_the_recording_stays(
-    tmp_path: Path, serve: Callable[[int], Server]
+    tmp_path: Path, serve: Callable[..., Server]
 ) -> None:
     server = serve(0)
 
@@ -395,7 +473,7 @@ def test_a_server_that_is_killed_is_a_loss_and_the_recording_stays(
 
 @pytest.mark.processes
 def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
-    tmp_path: Path, serve: Callable[[int], Server], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mggr_edge.live.rtsp._SILENT_S", 1.5)
     server = serve(0)
@@ -415,9 +493,21 @@ def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
 
 
 @pytest.mark.processes
+def test_sound_that_goes_on_does_not_hide_a_loss(
+    tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mggr_edge.live.rtsp._SILENT_S", 1.5)
+    server = serve(75, "sound")
+    summary = run_live(address_of(server), Recording(tmp_path / "bars.mp4"), process=invert)
+    assert summary.frames > 10
+    # Sound is not asked for, so the server's session ends with its pictures.
+    assert summary.lost is None
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_recording_well(
-    tmp_path: Path, serve: Callable[[int], Server], number: signal.Signals
+    tmp_path: Path, serve: Callable[..., Server], number: signal.Signals
 ) -> None:
     script = (
         "import sys\n"
@@ -449,7 +539,7 @@ def test_a_signal_ends_a_recording_well(
 
 
 @pytest.mark.processes
-def test_an_address_where_nobody_answers(serve: Callable[[int], Server]) -> None:
+def test_an_address_where_nobody_answers(serve: Callable[..., Server]) -> None:
     server = serve(5)
     gone = server.url.replace("/bars", "/other")
     with pytest.raises(StreamError, match="/other cannot be opened: "):

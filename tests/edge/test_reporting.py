@@ -95,11 +95,28 @@ def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
         pass
     assert path.read_text() == "theirs"
     with open_metrics(path, brighten, force=True):
-        pass
-    assert path.read_text() == ""
+        assert path.read_text() == "theirs"  # until there is something to say
+    with open_metrics(path, brighten, force=True) as process:
+        process(FRAME)
+    assert len(path.read_text().splitlines()) == 1
     folder = open_metrics(tmp_path, brighten, force=True)
     with pytest.raises(UsageError, match="cannot be written"), folder:
         pass
+
+
+def test_a_run_without_frames_leaves_no_file(tmp_path: Path) -> None:
+    with open_metrics(tmp_path / "seen.jsonl", brighten):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_comes_into_being_meanwhile_stays(tmp_path: Path) -> None:
+    path = tmp_path / "seen.jsonl"
+    with open_metrics(path, brighten) as process:
+        path.write_text("theirs")
+        with pytest.raises(OutputExistsError):
+            process(FRAME)
+    assert path.read_text() == "theirs"
 
 
 def test_a_full_disk_is_one_line() -> None:

@@ -46,7 +46,7 @@ print(summary.in_words())
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[int], Server]]:
+def serve() -> Iterator[Callable[..., Server]]:
     has_bindings = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.append({SYSTEM_PACKAGES!r}); import gi"],
         capture_output=True,
@@ -73,6 +73,14 @@ def redirecting(source: Server, port: int) -> subprocess.Popen[str]:
     )
 
 
+def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it said; it does not outlive the test."""
+    try:
+        return process.communicate(timeout=30)
+    finally:
+        process.kill()
+
+
 def watch(port: int, frames: int) -> list[NDArray[np.uint8]]:
     """So many frames, as a client of its own sees them."""
     url = f"rtsp://127.0.0.1:{port}/eyes"
@@ -82,7 +90,7 @@ def watch(port: int, frames: int) -> list[NDArray[np.uint8]]:
 
 
 @pytest.mark.processes
-def test_clients_come_and_go_and_see_what_was_made(serve: Callable[[int], Server]) -> None:
+def test_clients_come_and_go_and_see_what_was_made(serve: Callable[..., Server]) -> None:
     port = free_port()
     served = redirecting(serve(0), port)
     assert served.stdout is not None
@@ -92,7 +100,7 @@ def test_clients_come_and_go_and_see_what_was_made(serve: Callable[[int], Server
         assert len(seen) == frames
         assert shows_bars(255 - seen[-1])
     served.send_signal(signal.SIGTERM)
-    said, errors = served.communicate(timeout=20)
+    said, errors = finished(served)
     assert served.returncode == 0, errors
     count = int(said.splitlines()[-1].split(": ")[1].split()[0])
     assert said.splitlines()[-1].startswith(f"wrote rtsp://127.0.0.1:{port}/eyes: ")
@@ -100,14 +108,52 @@ def test_clients_come_and_go_and_see_what_was_made(serve: Callable[[int], Server
 
 
 @pytest.mark.processes
-def test_a_port_that_is_taken_is_one_line(serve: Callable[[int], Server]) -> None:
+def test_a_port_that_is_taken_is_one_line(serve: Callable[..., Server]) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         refused = redirecting(serve(50), taken.getsockname()[1])
-        _, errors = refused.communicate(timeout=20)
+        _, errors = finished(refused)
     assert refused.returncode == 1
-    assert errors.splitlines()[-1].endswith("/eyes cannot be served: the port is taken")
+    assert "/eyes cannot be served: 127.0.0.1:" in errors.splitlines()[-1]
+    assert "is in use" in errors.splitlines()[-1]
+
+
+LARGE_SCRIPT = f"""
+import sys, time
+sys.path.append({SYSTEM_PACKAGES!r})
+import numpy as np
+from mggr_edge.live.output import live_output
+from mggr_edge.live_run import _layout
+from mggr_edge.streams.video_reader import TimedFrame
+
+noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
+with live_output(sys.argv[1]).opened(_layout(noise)) as writer:
+    print("serving", flush=True)
+    for n in range(150):
+        writer.write(noise, TimedFrame(noise, n, None, n / 30))
+        time.sleep(1 / 30)
+print("done")
+"""
+
+
+@pytest.mark.processes
+def test_frames_that_come_faster_than_they_are_encoded_do_not_block(
+    serve: Callable[..., Server],
+) -> None:
+    port = free_port()
+    served = subprocess.Popen(
+        [sys.executable, "-c", LARGE_SCRIPT, f"rtsp://@127.0.0.1:{port}/eyes"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert served.stdout is not None
+    assert served.stdout.readline() == "serving\n"
+    assert len(watch(port, 5)) == 5
+    said, errors = finished(served)
+    assert said == "done\n", errors
 
 
 CSI_SCRIPT = f"""
@@ -138,7 +184,7 @@ camera.close()
 
 
 @pytest.mark.processes
-def test_a_csi_camera_by_another_source_in_its_place(serve: Callable[[int], Server]) -> None:
+def test_a_csi_camera_by_another_source_in_its_place(serve: Callable[..., Server]) -> None:
     seen = subprocess.run(
         [sys.executable, "-c", CSI_SCRIPT],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -153,7 +199,7 @@ def test_a_csi_camera_by_another_source_in_its_place(serve: Callable[[int], Serv
     # Three quarters of full: white, yellow, cyan, green, magenta, red, blue.
     bars = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1)]
     assert ((colours > 120) == np.array(bars, bool)).all()
-    assert silent == "csi://0 is lost: no picture for 0.1 seconds"
+    assert silent == "csi://0 is lost: it has ended"
 
 
 def test_addresses_that_are_served() -> None:

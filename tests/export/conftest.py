@@ -92,14 +92,23 @@ def _exported(run, *, precision):
 @pytest.fixture(scope="session")
 def eyes(tmp_path_factory):
     """A folder of patches of subjects 0000 and 0001; faster to open than to draw."""
+    return _drawn_folder(tmp_path_factory.mktemp("eyes"), seed=3)
+
+
+@pytest.fixture(scope="session")
+def other_eyes(tmp_path_factory):
+    """Others of the same names."""
+    return _drawn_folder(tmp_path_factory.mktemp("other-eyes"), seed=9)
+
+
+def _drawn_folder(folder, *, seed):
     import cv2
 
     from mggr_edge.angles import Gaze
     from mggr_tf.data.columbia import PatchName
     from mggr_tf.data.synthetic.samples import SIDES, draw_samples
 
-    folder = tmp_path_factory.mktemp("eyes")
-    drawn = draw_samples(subjects=2, per_group=3, seed=3, heads=2)
+    drawn = draw_samples(subjects=2, per_group=3, seed=seed, heads=2)
     for i, image in enumerate(drawn.images):
         head, gaze = Gaze.from_array(drawn.head_deg[i]), Gaze.from_array(drawn.gaze_deg[i])
         name = PatchName(f"{drawn.subject[i]:04d}", head, gaze, SIDES[drawn.side[i]])

@@ -10,9 +10,12 @@ from click.testing import CliRunner
 
 from mggr_edge import Bundle
 from mggr_edge.bundle import read_bundle_files
-from mggr_edge.errors import MissingPackageError, UsageError
+from mggr_edge.contract import Parity
+from mggr_edge.errors import DataError, MissingPackageError, UsageError
 from mggr_edge.interpreters import open_file
 from mggr_edge.progress import no_progress
+from mggr_export.bundle import Travelling
+from mggr_export.errors import ArtifactError
 from mggr_export.export_eyes import FITTING_BATCH, choose_eyes
 from mggr_export.export_run import export_run
 from mggr_export.exporter import Exporter
@@ -20,6 +23,7 @@ from mggr_export.formats import model_format
 from mggr_export.keras_models import models_of_run, outputs_of
 from mggr_export.labels import label_of
 from mggr_export.parity import compare, run_each
+from mggr_export.proof import Converted, Proof
 from mggr_export.qat.fitting import fitted_to_integers
 from mggr_export.qat.simulation import Simulation
 from mggr_export.request import ExportRequest
@@ -120,9 +124,8 @@ def test_an_int8_file_of_fitted_weights_is_nearer_to_the_float_model():
     assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
 
 
-def _eyes(run, estimator, *, steps):
+def _eyes(run, estimator, *, steps, count=30):
     """870 ordered pairs of one person; up to 576 of them are compared and calibrated on."""
-    count = 30
     rng = np.random.default_rng(0)
     samples = make_samples(
         rng.integers(0, 255, (count, 64, 64, 3), np.uint8),
@@ -152,6 +155,19 @@ def test_eyes_to_fit_on_are_neither_compared_nor_calibrated_on(run):
     assert not fitted & {*_pairs(eyes.calibration["redirector"])}
 
 
+def test_where_pairs_run_out_those_that_are_compared_stay_out(run):
+    eyes = _eyes(run, models_of_run(run)["estimator"], steps=60)  # 960 pairs of 870
+    assert eyes.fitting is not None
+    fitted = [pair for batch in eyes.fitting.batches("redirector") for pair in _pairs(batch)]
+    assert len(fitted) == 60 * FITTING_BATCH
+    assert not {*fitted} & {*_pairs(eyes.compared["redirector"])}
+
+
+def test_eyes_that_are_all_compared_fit_nothing(run):
+    with pytest.raises(DataError, match="too few pairs to fit weights on"):
+        _eyes(run, models_of_run(run)["estimator"], steps=3, count=12)  # 132 pairs
+
+
 def _pairs(inputs):
     return [(e.tobytes(), d.tobytes()) for e, d in zip(inputs["eye"], inputs["delta"], strict=True)]
 
@@ -178,10 +194,63 @@ def test_a_fit_that_brings_nothing_is_left_out_and_it_is_said(run):
     assert line.endswith("; the fitted ones are left out")
 
 
+@pytest.mark.parametrize(
+    ("plain_faults", "fitted_faults", "gain_db", "is_fitted"),
+    [((), (), 0.5, True), ((), ("misses a limit",), 0.5, False), (("misses",), (), -0.5, True)],
+)
+def test_limits_come_before_decibels(
+    run, monkeypatch, plain_faults, fitted_faults, gain_db, is_fitted
+):
+    model = models_of_run(run)["estimator"]
+    fitted = keras.models.clone_model(model)
+
+    def proven(self, made, precision, file_format):
+        psnr_db, faults = (40 + gain_db, fitted_faults) if made is fitted else (40, plain_faults)
+        parity = (Parity("gaze", 1, "noise", 0.1, 0.1, psnr_db),)
+        proof = Proof("int8", run.config.limits.int8, parity, faults)
+        return Travelling(Converted(b"", "int8", "onnx"), proof)
+
+    monkeypatch.setattr(Exporter, "_proven", proven)
+    exporter = Exporter(
+        "redirector",
+        model,
+        label_of(run, "redirector"),
+        batch=1,
+        eyes=_eyes(run, model, steps=1),
+        limits=run.config.limits,
+        fitted=fitted,
+        progress=no_progress,
+        say=lambda text: None,
+    )
+    assert ("qat" in exporter.export("int8", "onnx").build) == is_fitted
+
+
+def test_transposed_convolutions_stay_as_they_are():
+    x = keras.Input((4, 4, 2), name="x")
+    up = keras.layers.Conv2DTranspose(3, 2, strides=2, name="up")(x)
+    model = keras.Model({"x": x}, keras.layers.Conv2D(2, 1, name="plain")(up))
+    simulation = Simulation(model)
+    assert [tuple(weight.shape) for weight in simulation.trained] == [(1, 1, 3, 2), (2,)]
+
+
+def test_a_shared_layer_is_refused():
+    shared = keras.layers.Conv2D(2, 1, name="shared")
+    inner = []
+    for name in ("one", "two"):
+        y = keras.Input((4, 4, 2))
+        inner.append(keras.Model(y, shared(y), name=name))
+    x = keras.Input((4, 4, 2), name="x")
+    model = keras.Model({"x": x}, keras.layers.Add()([inner[0](x), inner[1](x)]))
+    with pytest.raises(ArtifactError, match="layer shared is shared"):
+        Simulation(model)
+
+
 @pytest.mark.slow
-def test_a_bundle_says_what_fitting_gained_and_comes_out_the_same_again(run, eyes, tmp_path):
+def test_a_bundle_says_what_fitting_gained_and_comes_out_the_same_again(
+    run, eyes, other_eyes, tmp_path
+):
     words = ["export", run.path, "--int8", "--qat", "--qat-steps", 40, "--data", eyes]
-    words += ["--formats", "onnx"]
+    words += ["--formats", "onnx", "--calibration", other_eyes]
     outs = [tmp_path / "a", tmp_path / "b"]
     for out in outs:
         result = CliRunner().invoke(main, list(map(str, [*words, "--out", out])))

@@ -1,4 +1,4 @@
-"""A real RTSP server: `python rtsp_server.py FRAMES`, by a Python with GStreamer's bindings.
+"""A real RTSP server: `python rtsp_server.py FRAMES [sound]`, with GStreamer's bindings.
 
 Serves colour bars of 320 x 240 at 25 frames a second under /bars, so many frames a session
 (0: for ever), and prints its port when it is ready.
@@ -13,11 +13,12 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 PIPELINE = (
-    "( videotestsrc is-live=true pattern=smpte num-buffers={count} "
+    "videotestsrc is-live=true pattern=smpte num-buffers={count} "
     "! video/x-raw,width=320,height=240,framerate=25/1 "
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 "
-    "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    "! rtph264pay name=pay0 pt=96 config-interval=1"
 )
+SOUND = "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay1 pt=8"
 
 
 def main() -> None:
@@ -25,7 +26,8 @@ def main() -> None:
     Gst.init(None)
     factory = GstRtspServer.RTSPMediaFactory()
     frames = int(sys.argv[1])
-    factory.set_launch(PIPELINE.format(count=frames or -1))
+    sound = SOUND if sys.argv[2:] == ["sound"] else ""
+    factory.set_launch(f"( {PIPELINE.format(count=frames or -1)} {sound} )")
     factory.set_shared(False)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")

@@ -42,9 +42,9 @@ def has_server() -> bool:
 class Server:
     """A server of so many frames a session, 0 for ever: the process, and where it serves."""
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, *more: str) -> None:
         self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, SERVER, str(frames)], stdout=subprocess.PIPE, text=True
+            [SYSTEM_PYTHON, SERVER, str(frames), *more], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.url = f"rtsp://127.0.0.1:{int(self.process.stdout.readline())}/bars"
@@ -57,14 +57,14 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Callable[[int], Server]]:
+def serving() -> Iterator[Callable[..., Server]]:
     """Gives what starts servers; they end with the context. Skips where there are none."""
     if not has_server():
         pytest.skip("no GStreamer RTSP server with bindings for the system's Python")
     started: list[Server] = []
 
-    def start(frames: int) -> Server:
-        started.append(Server(frames))
+    def start(frames: int, *more: str) -> Server:
+        started.append(Server(frames, *more))
         return started[-1]
 
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from mggr_edge.addresses import without_secrets
 from mggr_edge.errors import UsageError
 
 Scheme = Literal["rtsp", "v4l2", "csi"]
@@ -33,13 +34,7 @@ class LiveAddress:
 
     def __str__(self) -> str:
         """As it may be shown and logged: without a password."""
-        if self.scheme == "csi":
-            return f"csi://{self.place}"
-        parts = urlsplit(self.place)
-        if parts.password is None:
-            return self.place
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit(parts._replace(netloc=f"{parts.username}:...@{host}"))
+        return f"csi://{self.place}" if self.scheme == "csi" else without_secrets(self.place)
 
 
 def live_address(text: str) -> LiveAddress | None:
@@ -55,9 +50,17 @@ def live_address(text: str) -> LiveAddress | None:
     scheme = _ANY_SCHEME.match(text)
     if scheme is None or text.lower().startswith(_FILE):
         return None
-    if scheme[1].lower() == "rtsp" and urlsplit(text).hostname:
+    if scheme[1].lower() == "rtsp" and _has_host(text):
         return LiveAddress("rtsp", text)
-    raise UsageError(f"{text} is no source that this version reads; cameras are {FORMS}")
+    shown = without_secrets(text)
+    raise UsageError(f"{shown} is no source that this version reads; cameras are {FORMS}")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:  # a bracket that is not closed
+        return False
 
 
 def file_path(text: str) -> str:

@@ -65,6 +65,8 @@ class CsiCapture:
     def _reason(self) -> str:
         kind = self._gst.MessageType.ERROR
         message = self._pipeline.get_bus().pop_filtered(kind)
+        if message is None and self._sink.get_property("eos"):
+            return "it has ended"
         if message is None:
             return f"no picture for {_SILENT_NS / 1e9:g} seconds"
         error, _ = message.parse_error()

@@ -7,20 +7,24 @@ from typing import Any
 
 from mggr_edge.errors import StreamError
 
-_PACKAGES = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-ugly"
+_PACKAGES = "python3-gi gir1.2-gstreamer-1.0"
+_SERVER_PACKAGES = f"{_PACKAGES} gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-ugly"
 
 
 @dataclass(frozen=True)
 class GStreamer:
-    """The modules, initialised."""
+    """The modules, initialised; `rtsp` is None unless it was asked for."""
 
     gst: Any
     glib: Any
-    rtsp: Any
+    rtsp: Any = None
 
 
-def import_gstreamer() -> GStreamer:
-    """Imports GStreamer and its RTSP server.
+def import_gstreamer(*, serving: bool = False) -> GStreamer:
+    """Imports GStreamer.
+
+    Args:
+        serving: its RTSP server too.
 
     Raises:
         StreamError: they, or Python's bindings to them, are not there; with what mends it.
@@ -28,13 +32,21 @@ def import_gstreamer() -> GStreamer:
     try:
         import gi
 
-        for name in ("Gst", "GstRtspServer"):
-            gi.require_version(name, "1.0")
-        from gi.repository import GLib, Gst, GstRtspServer
+        gi.require_version("Gst", "1.0")
+        from gi.repository import GLib, Gst
+
+        rtsp = None
+        if serving:
+            gi.require_version("GstRtspServer", "1.0")
+            from gi.repository import GstRtspServer
+
+            rtsp = GstRtspServer
     except (ImportError, ValueError) as error:
+        what = "GStreamer's RTSP server" if serving else "GStreamer"
+        packages = _SERVER_PACKAGES if serving else _PACKAGES
         raise StreamError(
-            f"GStreamer's RTSP server cannot be used ({error}); on Debian, Ubuntu or a Jetson: "
-            f"apt install {_PACKAGES}, in an environment that was made with --system-site-packages"
+            f"{what} cannot be used ({error}); on Debian, Ubuntu or a Jetson: apt install "
+            f"{packages}, in an environment that was made with --system-site-packages"
         ) from error
     Gst.init(None)
-    return GStreamer(Gst, GLib, GstRtspServer)
+    return GStreamer(Gst, GLib, rtsp)

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.addresses import without_secrets
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import OutputExistsError, UsageError
 from mggr_edge.live.address import file_path
@@ -22,6 +23,7 @@ from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
 
 _LOOPBACK = re.compile(r"^v4l2loopback://(/dev/video\d+)$")
 _SERVED = re.compile(r"^rtsp://@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)$")
+_PORTS = 65_536
 _ANY_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -132,7 +134,7 @@ class RtspStream:
 
     @property
     def name(self) -> str:
-        """The address, as others ask for it."""
+        """The address that is listened on."""
         return f"rtsp://{self.host}:{self.port}/{self.path}"
 
     @contextmanager
@@ -166,12 +168,13 @@ def live_output(text: str | None, *, comment: str = REDIRECTED, force: bool = Fa
         return Nowhere()
     if loopback := _LOOPBACK.match(text):
         return VirtualCamera(loopback[1])
-    if served := _SERVED.match(text):
+    if (served := _SERVED.match(text)) and 0 < int(served["port"]) < _PORTS:
         return RtspStream(served["host"] or "0.0.0.0", int(served["port"]), served["path"])
     place = file_path(text)
     path = Path(place)
     if _ANY_SCHEME.match(place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
-        raise UsageError(f"{text} is no OUTPUT of a live source; this version writes {wanted}")
+        shown = without_secrets(text)
+        raise UsageError(f"{shown} is no OUTPUT of a live source; this version writes {wanted}")
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
     return Recording(path, comment, force)

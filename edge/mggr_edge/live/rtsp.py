@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,8 @@ _OPTIONS = {
     "fflags": "nobuffer",
     "analyzeduration": "500000",
     "flags": "low_delay",
+    # Sound would keep a stream alive whose pictures have stopped.
+    "allowed_media_types": "video",
 }
 
 
@@ -44,20 +47,37 @@ class RtspCapture:
             self._container = self._av.open(
                 address.place, options=_OPTIONS, timeout=(_OPEN_S, _SILENT_S)
             )
-        videos = self._container.streams.video
-        if not videos:
+        if not self._container.streams.video:
             self.close()
             raise StreamError(f"{address} has no video")
-        self._frames = self._container.decode(videos[0])
+        self._frames = self._whole_frames()
         self._converter: ColourConverter | None = None
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next whole frame; see `Capture`."""
         with self._told("is lost"):
-            for frame in self._frames:
+            frame = next(self._frames, None)
+        return None if frame is None else self._rgb(frame)
+
+    def _whole_frames(self) -> Iterator[Any]:
+        """Frames without damage; too long without any is a loss, whatever else arrives."""
+        last_s = time.monotonic()
+        for packet in self._container.demux(video=0):
+            for frame in self._decoded(packet):
                 if not frame.is_corrupt:
-                    return self._rgb(frame)
-        return None
+                    yield frame
+                    last_s = time.monotonic()
+            if time.monotonic() - last_s > _SILENT_S:
+                raise StreamError(
+                    f"{self._address} is lost: no whole picture for {_SILENT_S:g} seconds"
+                )
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        try:
+            return list(packet.decode())
+        except self._av.InvalidDataError:
+            # Damaged, or from before the first picture that stands by itself.
+            return []
 
     def close(self) -> None:
         """Ends the session."""

@@ -45,17 +45,25 @@ class _Served:
         # Pushed only while wanted: what piles up in a source is memory, and the past.
         source.connect("need-data", lambda *_: self._set(source, hungry=True))
         source.connect("enough-data", lambda *_: self._set(source, hungry=False))
-        media.connect("unprepared", lambda *_: self._set(None, hungry=False))
+        media.connect("unprepared", lambda *_: self._forget(source))
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
         with self._lock:
-            if self._source is not None and self._is_hungry:
-                content = np.ascontiguousarray(rgb).tobytes()
-                self._source.emit("push-buffer", self._gst.Buffer.new_wrapped(content))
+            source = self._source if self._is_hungry else None
+        # Not under the lock: a source that is full says so from within this very call.
+        if source is not None:
+            content = np.ascontiguousarray(rgb).tobytes()
+            source.emit("push-buffer", self._gst.Buffer.new_wrapped(content))
 
     def _set(self, source: Any, *, hungry: bool) -> None:
         with self._lock:
             self._source, self._is_hungry = source, hungry
+
+    def _forget(self, source: Any) -> None:
+        """A pipeline has ended, perhaps after the next one began."""
+        with self._lock:
+            if self._source is source:
+                self._source, self._is_hungry = None, False
 
 
 @contextmanager
@@ -64,14 +72,14 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
 
     Args:
         host: the address that is listened on.
-        port: 0 takes a free one.
+        port: the port.
         name: of the stream.
         layout: size and nominal rate of the frames; sides are even.
 
     Raises:
-        StreamError: GStreamer or its encoders are not there, or the port is taken.
+        StreamError: GStreamer or its encoders are not there, or nobody can listen there.
     """
-    gstreamer = import_gstreamer()
+    gstreamer = import_gstreamer(serving=True)
     encoder = next(filter(gstreamer.gst.ElementFactory.find, _ENCODERS), None)
     if encoder is None:
         raise StreamError(f"GStreamer has no H.264 encoder of {', '.join(_ENCODERS)}")
@@ -96,12 +104,19 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
     server.get_mount_points().add_factory(f"/{name}", factory)
     context = gstreamer.glib.MainContext()
     loop = gstreamer.glib.MainLoop(context=context)
-    if not server.attach(context):
-        raise StreamError(f"rtsp://{host}:{port}/{name} cannot be served: the port is taken")
+    attached = server.attach(context)
+    if not attached:
+        raise StreamError(
+            f"rtsp://{host}:{port}/{name} cannot be served: {host}:{port} is in use, not "
+            "permitted, or no address of this machine"
+        )
     thread = threading.Thread(target=loop.run, name="rtsp server", daemon=True)
     thread.start()
     try:
         yield served
     finally:
+        remove = gstreamer.rtsp.RTSPFilterResult.REMOVE
+        server.client_filter(lambda *_: remove)
+        context.find_source_by_id(attached).destroy()
         loop.quit()
         thread.join()

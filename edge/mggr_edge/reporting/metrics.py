@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ class Metrics:
 
     Args:
         process: what is done to each frame.
-        file: where lines go.
-        path: its name.
+        path: of the file.
+        force: a file that exists may be replaced.
     """
 
-    def __init__(self, process: FrameProcess, file: FileIO, path: Path) -> None:
-        self._process, self._file, self._path = process, file, path
+    def __init__(self, process: FrameProcess, path: Path, *, force: bool) -> None:
+        self._process, self._path, self._force = process, path, force
+        self._file: FileIO | None = None
         self._count = 0
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
@@ -38,6 +39,8 @@ class Metrics:
         result = self._process(frame, time_s=time_s)
         took_ms = 1000 * (time.perf_counter() - started)
         line = frame_facts(result, number=self._count, time_s=time_s, took_ms=took_ms)
+        # Opened now and not before: a run that reads nothing leaves nothing.
+        self._file = self._file or _opened(self._path, force=self._force)
         try:
             self._file.write(json.dumps(line).encode() + b"\n")
         except OSError as error:
@@ -46,10 +49,15 @@ class Metrics:
         self._count += 1
         return result
 
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._file is not None:
+            self._file.close()
+
 
 @contextmanager
 def open_metrics(path: Path, process: FrameProcess, *, force: bool = False) -> Iterator[Metrics]:
-    """Opens a file for lines. What was written stays when the run fails later.
+    """Gives what writes a line for every frame. What was written stays when the run fails later.
 
     Args:
         path: the file.
@@ -62,14 +70,18 @@ def open_metrics(path: Path, process: FrameProcess, *, force: bool = False) -> I
     """
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
-    with _opened(path) as file:
-        yield Metrics(process, file, path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written; name a file in a folder that is there")
+    with closing(Metrics(process, path, force=force)) as metrics:
+        yield metrics
 
 
-def _opened(path: Path) -> FileIO:
+def _opened(path: Path, *, force: bool) -> FileIO:
     try:
         # Without a buffer: a full disk shows at the line that it takes no more.
-        return FileIO(path, "w")
+        return FileIO(path, "w" if force else "x")
+    except FileExistsError as error:
+        raise OutputExistsError(path) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 

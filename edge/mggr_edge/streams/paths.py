@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mggr_edge.addresses import without_secrets
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 
 Kind = Literal["picture", "folder", "video"]
@@ -50,8 +51,8 @@ def find_source(text: str | Path) -> Source:
     """
     if _LIVE.match(str(text)):
         raise UsageError(
-            f"{text} is a camera or network address; expected a picture, a folder of pictures "
-            "or a video file"
+            f"{without_secrets(str(text))} is a camera or network address; expected a picture, "
+            "a folder of pictures or a video file"
         )
     path = Path(text)
     if path.is_dir():
@@ -92,7 +93,7 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
         return None
     if _LIVE.match(str(output)):
         raise UsageError(
-            f"{output} is a device or network address; this version writes "
+            f"{without_secrets(str(output))} is a device or network address; this version writes "
             f"{_what(source)}, as the input is one"
         )
     path = Path(output)

@@ -22,6 +22,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
 
 from mggr_edge.interpreters.batching import cut
 from mggr_export.arrays import Arrays
+from mggr_export.errors import ArtifactError
 from mggr_export.qat.quantise_configs import ConvolutionQuantizeConfig, activation_quantizer
 from mggr_tf.models.blocks import ResumableDropout
 
@@ -69,7 +70,8 @@ class Simulation:
         copy = _built(layer)
         if isinstance(layer, keras.layers.BatchNormalization):
             copy.trainable = False
-        if not isinstance(layer, keras.layers.Conv2D):
+        # Not what is derived from it: a transposed one has other axes, and stays float in ONNX.
+        if type(layer) is not keras.layers.Conv2D:
             return copy
         # Taken now: the wrapper will put tensors in their places.
         self._weights[id(layer)] = list(copy.weights)
@@ -81,20 +83,29 @@ class Simulation:
 def _copied(
     model: keras.Model, copied_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
-    """A model of copied layers, in models inside it too."""
+    """A model of copied layers, in models inside it too.
+
+    Raises:
+        ArtifactError: a layer that several models share, which Keras cannot copy as such.
+    """
+    seen: set[int] = set()
 
     def copied(layer: keras.layers.Layer) -> Any:
-        if isinstance(layer, keras.Model):
-            return _copied(layer, copied_layer)
-        return copied_layer(layer)
+        if id(layer) in seen:
+            raise ArtifactError(f"layer {layer.name} is shared; its weights cannot be fitted")
+        seen.add(id(layer))
+        return cloned(layer) if isinstance(layer, keras.Model) else copied_layer(layer)
 
-    return keras.models.clone_model(model, clone_function=copied)
+    def cloned(inner: keras.Model) -> keras.Model:
+        return keras.models.clone_model(inner, clone_function=copied)
+
+    return cloned(model)
 
 
 def _built(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A copy of a layer with its weights."""
     copy = layer.__class__.from_config(layer.get_config())
     if layer.weights:
-        copy.build(layer.input_shape)
+        copy.build(layer.get_input_shape_at(0))
         copy.set_weights(layer.get_weights())
     return copy
