@@ -1,0 +1,84 @@
+"""Where live frames come from and go to, as it is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mggr_edge.errors import OutputExistsError, UsageError
+from mggr_edge.live.address import LiveAddress, file_path, live_address
+from mggr_edge.live.output import Nowhere, Recording, VirtualCamera, live_output
+from mggr_edge.streams.paths import find_source
+
+av = pytest.importorskip("av")
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "place"),
+    [
+        ("/dev/video0", "v4l2", "/dev/video0"),
+        ("v4l2:///dev/v4l/by-id/cam", "v4l2", "/dev/v4l/by-id/cam"),
+        ("csi://1", "csi", "1"),
+        ("rtsp://host:8554/live", "rtsp", "rtsp://host:8554/live"),
+    ],
+)
+def test_live_addresses(text: str, scheme: str, place: str) -> None:
+    assert live_address(text) == LiveAddress(scheme, place)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["clip.mp4", "file:///tmp/clip.mp4", "a:b.mp4", "dev/video0"])
+def test_files_are_no_live_addresses(text: str) -> None:
+    assert live_address(text) is None
+
+
+@pytest.mark.parametrize("text", ["csi://front", "rtsp:///name", "http://host/x", "null://"])
+def test_other_addresses_are_refused_with_what_would_work(text: str) -> None:
+    with pytest.raises(UsageError, match=r"no source .* rtsp://HOST/NAME, csi://0, v4l2:///dev"):
+        live_address(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtsp://me:secret@host/x",
+        "rtsps://me:secret@host",
+        "http://me:se/cr#et?secret@host/a",
+        "rtsp://host/live?user=admin&password=secret",
+        "rtsp://[::1/a?a=secret",
+    ],
+)
+def test_no_message_shows_a_secret(text: str) -> None:
+    for refuse in (live_output, find_source):
+        with pytest.raises(UsageError) as caught:
+            refuse(text)
+        assert "secret" not in str(caught.value)
+    assert "secret" not in str(LiveAddress("rtsp", text))
+    if not text.startswith("rtsp://me") and "host/live" not in text:
+        with pytest.raises(UsageError) as caught:
+            live_address(text)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_password_is_not_shown() -> None:
+    address = live_address("rtsp://me:secret@host:8554/live?a=1")
+    assert address is not None
+    assert "secret" in address.place
+    assert str(address) == "rtsp://me:...@host:8554/live?a=..."
+    assert file_path("file:///tmp/a b.mp4") == "/tmp/a b.mp4"
+
+
+def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
+    assert live_output("null://") == Nowhere()
+    assert live_output(str(tmp_path / "a.mkv")) == Recording(tmp_path / "a.mkv")
+    assert live_output(f"file://{tmp_path}/a.mp4", comment="c") == Recording(
+        tmp_path / "a.mp4", "c"
+    )
+    assert live_output("v4l2loopback:///dev/video10") == VirtualCamera("/dev/video10")
+    served = ("rtsp://host:8554/x.mp4", "rtsp://@:99999/x", "rtsp://@:0/x")
+    for output in (None, "a.jpg", "folder", *served, "v4l2loopback://10"):
+        with pytest.raises(UsageError, match=r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\), v4l2"):
+            live_output(output, force=True)
+    (tmp_path / "a.mp4").write_bytes(b"theirs")
+    with pytest.raises(OutputExistsError):
+        live_output(str(tmp_path / "a.mp4"))
