@@ -103,31 +103,52 @@ def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    # Pixels in one row, places as floats up to the reads, channels split rather than sliced: what
-    # small runtimes do with integers, strides and four dimensions takes longer than the weights.
+    # Four neighbours of a row are read at once, places stay floats up to the reads, channels are
+    # split rather than sliced: what small runtimes do with many reads, integers and strides takes
+    # longer than the weights.
     height, width, channels = image.shape[1:]
-    pixels = height * width
+    pixels, starts = height * width, width + _BEYOND
     y, x = np.mgrid[:height, :width].astype(np.float32).reshape(2, 1, pixels)
     dx, dy = (tf.reshape(part, [-1, pixels]) for part in tf.split(flow, 2, axis=-1))
-    columns, weights_x = _taps(dx, tf.constant(x), width)
-    rows, weights_y = _taps(dy, tf.constant(y), height)
-    flat = tf.reshape(image, [-1, channels])
+    column, weights_x = _place(dx, tf.constant(x), width)
+    row, weights_y = _place(dy, tf.constant(y), height)
+    fours = _fours(image)
     alone = image.shape[0] == 1
-    first = 0 if alone else tf.range(tf.shape(image)[0])[:, None] * pixels
+    first = 0 if alone else tf.range(tf.shape(image)[0])[:, None] * (height * starts)
 
-    def read(row_start: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-        places = tf.cast(row_start + column, tf.int32)
-        return tf.gather(flat, tf.reshape(places if alone else first + places, [-1]))
+    def line(tap: float) -> tf.Tensor:
+        """Four neighbours each, [B N, 4 C], of the row at a tap; the border's beyond it."""
+        start = tf.clip_by_value(row + tap, 0.0, height - 1.0) * float(starts) + (column + 2.0)
+        places = tf.cast(start, tf.int32)
+        return tf.gather(fours, tf.reshape(places if alone else first + places, [-1]))
 
-    def line(row: tf.Tensor) -> tf.Tensor:
-        start = row * float(width)
-        return _sum(
-            tf.reshape(w, [-1, 1]) * read(start, column)
-            for w, column in zip(weights_x, columns, strict=True)
-        )
+    lines = _weighted(weights_y, [line(tap) for tap in _TAPS])
+    warped = _weighted(weights_x, tf.split(lines, 4, axis=-1))
+    return tf.reshape(warped, [-1, height, width, channels])
 
-    lines = (tf.reshape(w, [-1, 1]) * line(row) for w, row in zip(weights_y, rows, strict=True))
-    return tf.reshape(_sum(lines), [-1, height, width, channels])
+
+_TAPS = (-1.0, 0.0, 1.0, 2.0)
+"""The four pixels of a read along one axis, from the whole place."""
+
+_BEYOND = 4
+"""A read may begin up to two pixels beyond either border."""
+
+
+def _fours(image: tf.Tensor) -> tf.Tensor:
+    """[B H (W + 4), 4 C]: each pixel and the three to its right, from three pixels left of the
+    border on; beyond it the border's pixel is repeated."""
+    width, channels = image.shape[2:]
+    starts = np.arange(-3, width + _BEYOND - 3)
+    columns = np.clip(starts[:, None] + np.arange(4), 0, width - 1).ravel()
+    # A reshape and gathers: behind slices or a concatenation, TFLite's quantiser would hand on a
+    # rounded picture.
+    rows = tf.reshape(image, [-1, width, channels])
+    return tf.reshape(tf.gather(rows, columns, axis=1), [-1, 4 * channels])
+
+
+def _weighted(weights: list[tf.Tensor], values: list[tf.Tensor]) -> tf.Tensor:
+    """Sum of values [M, C] by weights [B, N], M = B N."""
+    return _sum(tf.reshape(w, [-1, 1]) * v for w, v in zip(weights, values, strict=True))
 
 
 def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
@@ -138,8 +159,8 @@ def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
 _READERS = {"bilinear": _bilinear, "bicubic": _bicubic}
 
 
-def _taps(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Which four pixels a read takes along one axis, and their weights.
+def _place(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Where a read lies along one axis.
 
     Args:
         shift: [B, N] pixels.
@@ -147,13 +168,12 @@ def _taps(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[list[tf.Tensor], 
         size: of the image along the axis.
 
     Returns:
-        four whole places [B, N], borders repeated, and four weights [B, N].
+        the whole place [B, N], from -2 to `size` + 1, and the weights [B, N] of its taps.
     """
     # Beyond two pixels outside, all four taps read the border pixel.
     place = tf.clip_by_value(at + shift, -2.0, size + 1.0)
     whole = tf.floor(place)
-    taps = [tf.clip_by_value(whole + tap, 0.0, size - 1.0) for tap in (-1.0, 0.0, 1.0, 2.0)]
-    return taps, _keys_weights(place - whole)
+    return whole, _keys_weights(place - whole)
 
 
 def _keys_weights(t: tf.Tensor) -> list[tf.Tensor]:
