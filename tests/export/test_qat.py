@@ -172,20 +172,25 @@ def _pairs(inputs):
     return [(e.tobytes(), d.tobytes()) for e, d in zip(inputs["eye"], inputs["delta"], strict=True)]
 
 
-def test_a_fit_that_brings_nothing_is_left_out_and_it_is_said(run):
-    model, said = models_of_run(run)["estimator"], []
-    exporter = Exporter(
-        "estimator",
+def _exporter(run, name, model, *, fitted, say):
+    return Exporter(
+        name,
         model,
-        label_of(run, "estimator"),
+        label_of(run, name),
         batch=1,
         eyes=_eyes(run, model, steps=1),
         limits=run.config.limits,
-        fitted=model,
+        fitted=fitted,
         progress=no_progress,
-        say=said.append,
+        say=say,
     )
-    exported = exporter.export("int8", "onnx")
+
+
+def test_a_fit_that_brings_nothing_is_left_out_and_it_is_said(run):
+    model, said = models_of_run(run)["estimator"], []
+    exported = _exporter(run, "estimator", model, fitted=model, say=said.append).export(
+        "int8", "onnx"
+    )
     assert set(exported.build) == {"calibration"}
     (line,) = [line for line in said if "fitted" in line]
     after, before = re.findall(r"([\d.]+) dB", line)
@@ -211,17 +216,7 @@ def test_limits_come_before_decibels(
         return Travelling(Converted(b"", "int8", "onnx"), proof)
 
     monkeypatch.setattr(Exporter, "_proven", proven)
-    exporter = Exporter(
-        "redirector",
-        model,
-        label_of(run, "redirector"),
-        batch=1,
-        eyes=_eyes(run, model, steps=1),
-        limits=run.config.limits,
-        fitted=fitted,
-        progress=no_progress,
-        say=lambda text: None,
-    )
+    exporter = _exporter(run, "redirector", model, fitted=fitted, say=lambda text: None)
     assert ("qat" in exporter.export("int8", "onnx").build) == is_fitted
 
 
