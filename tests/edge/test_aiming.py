@@ -98,7 +98,9 @@ def test_glances_follow_their_seed_and_stay_in_range() -> None:
     assert (first[:, 1] <= 1e-4).all()
 
 
-def test_a_long_pause_between_frames_is_caught_up_with() -> None:
-    aim = Glances(Gaze(0, 0))
+def test_after_a_long_pause_between_frames_it_begins_at_the_target() -> None:
+    aim = Glances(Gaze(2, 3))
     aim.at(0.0)
-    assert abs(aim.at(100_000.0).yaw_deg) <= 11
+    assert aim.at(100_000.0) == Gaze(2, 3)
+    later = [aim.at(100_000 + t / 25) for t in range(250)]
+    assert any(gaze.angle_to(Gaze(2, 3)) > 4 for gaze in later)

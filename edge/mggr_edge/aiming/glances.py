@@ -15,6 +15,9 @@ _AWAY_S = (0.5, 1.4)
 _YAW_DEG = (5.0, 11.0)
 _PITCH_DEG = (-6.0, 3.0)
 
+_PAUSE_S = 10.0
+"""Who saw no frame for so long begins anew, at the target."""
+
 _SACCADE_S = 0.021
 _SACCADE_S_PER_DEG = 0.0022
 """An eye takes so long for a jump, and so much longer for every degree of it [2]."""
@@ -39,19 +42,22 @@ class Glances:
         self._is_away = False
         self._from = self._to = target
         self._jumps_at_s: float | None = None
-        self._jumped_at_s = 0.0
+        self._jumped_at_s = self._takes_s = 0.0
 
     def at(self, time_s: float) -> Gaze:
         """The target at a time, which never goes back from call to call."""
-        if self._jumps_at_s is None:
+        if self._jumps_at_s is None or time_s > self._jumps_at_s + _PAUSE_S:
+            self._is_away, self._from, self._to = False, self._target, self._target
             self._jumped_at_s, self._jumps_at_s = time_s, time_s + self._hold_s()
         while time_s >= self._jumps_at_s:
             self._jumped_at_s = self._jumps_at_s
             self._is_away = not self._is_away
             self._from, self._to = self._to, self._glance() if self._is_away else self._target
+            self._takes_s = _SACCADE_S + _SACCADE_S_PER_DEG * self._from.angle_to(self._to)
             self._jumps_at_s += self._hold_s()
-        takes_s = _SACCADE_S + _SACCADE_S_PER_DEG * self._from.angle_to(self._to)
-        t = min(1.0, max(0.0, (time_s - self._jumped_at_s) / takes_s))
+        if time_s - self._jumped_at_s >= self._takes_s:
+            return self._to
+        t = max(0.0, (time_s - self._jumped_at_s) / self._takes_s)
         share = t * t * (3.0 - 2.0 * t)
         return Gaze.from_array((1 - share) * self._from.array() + share * self._to.array())
 
