@@ -48,7 +48,7 @@ def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[...,
 
 
 @pytest.mark.processes
-def test_a_server_that_is_killed_is_a_loss_and_the_recording_stays(
+def test_a_server_that_is_killed_ends_the_stream_and_the_recording_stays(
     tmp_path: Path, serve: Callable[..., Server]
 ) -> None:
     server = serve(0)
