@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.data.augment_domain import occluded, recoloured, stretched
 
 
 class Changed(NamedTuple):
@@ -55,6 +56,12 @@ def augment_pair(
             codes = _shift(codes, offsets, (height, width))
         if landmarks is not None:
             landmarks -= tf.cast(offsets[:, None, ::-1], tf.float32)
+    if how.stretch:
+        both, landmarks = stretched(both, landmarks, seed=seed + [0, 103], limit=how.stretch)
+    if how.occlusion:
+        both = occluded(both, seed=seed + [0, 104], share=how.occlusion)
+    if how.colour_mix:
+        both = recoloured(both, seed=seed + [0, 106], share=how.colour_mix)
     both = _lit_otherwise(both, seed, how)
     middle = tf.reduce_mean(both[..., :3], [1, 2, 3], keepdims=True)
 

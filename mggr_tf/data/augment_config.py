@@ -18,6 +18,10 @@ class Augmentation:
         ramp: largest relative change of light from the middle to a corner, from any side.
         blur: largest share of a blurred picture; half as much sharpens.
         noise: largest standard deviation of a camera's noise, in units of the [-1, 1] range.
+        stretch: largest logarithm of a change of the eye's height; its width and the line of its
+            corners change less. The exact flow does not follow.
+        occlusion: share of pictures that each of two bars is laid over.
+        colour_mix: share of pictures whose colours are mixed at random, and most of the mixing.
     """
 
     brightness: float = 0.15
@@ -28,6 +32,9 @@ class Augmentation:
     ramp: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    stretch: float = 0.0
+    occlusion: float = 0.0
+    colour_mix: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -35,6 +42,6 @@ class Augmentation:
                 raise ValueError(
                     f"{field.name} must not be negative, got {getattr(self, field.name)}"
                 )
-        for name in ("ramp", "blur"):
+        for name in ("ramp", "blur", "occlusion", "colour_mix"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must not be above 1, got {getattr(self, name)}")

@@ -1,0 +1,126 @@
+"""Changes that drawn eyes undergo so that what is learned from them holds on photographs.
+
+People's proportions, things before the eye and colours that no renderer draws. As in
+`augment`, both pictures of a pair change in one and the same way, as pure functions of a seed.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_BARS = 2
+_BAR_HALF_WIDTHS_PX = (1.0, 9.0)
+_BAR_HALF_LENGTHS_PX = (4.5, 55.0)
+_BAR_EDGE_PER_PX = 1.5
+_BAR_COVERS = (0.3, 1.0)
+
+_LEAST_VARIANCE = 1e-6
+
+
+def stretched(
+    both: tf.Tensor, landmarks: tf.Tensor | None, *, seed: tf.Tensor, limit: float
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Makes eyes taller or flatter, wider or narrower, and their corners uneven.
+
+    Args:
+        both: [B, H, W, 6], the pair.
+        landmarks: [B, K, 2] pixels (x, y), which go along.
+        limit: largest logarithm of the height's change; the width's is two thirds of it, and
+            a pixel to the side lifts a point by up to half of it.
+
+    Returns:
+        the pair, its borders repeated, and the landmarks.
+    """
+    batch, height, width = both.shape[0], both.shape[1], both.shape[2]
+    tall, wide, slant = tf.unstack(limit * _signed([3, batch], seed))
+    per_x, per_y = tf.exp(-2 / 3 * wide), tf.exp(-tall)
+    slant = slant / 2
+    x, y = (width - 1) / 2, (height - 1) / 2
+    # Where each new pixel lies in the old picture, as rows of (x, y, 1).
+    from_x = (per_x, tf.zeros([batch]), x * (1 - per_x))
+    from_y = (slant, per_y, y * (1 - per_y) - slant * x)
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=both,
+        transforms=tf.stack([*from_x, *from_y, tf.zeros([batch]), tf.zeros([batch])], 1),
+        output_shape=[height, width],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+    moved = tf.ensure_shape(moved, both.shape)
+    if landmarks is None:
+        return moved, None
+    new_x = (landmarks[..., 0] - from_x[2][:, None]) / per_x[:, None]
+    lifted = slant[:, None] * new_x + from_y[2][:, None]
+    return moved, tf.stack([new_x, (landmarks[..., 1] - lifted) / per_y[:, None]], -1)
+
+
+def occluded(both: tf.Tensor, *, seed: tf.Tensor, share: float) -> tf.Tensor:
+    """Lays bars of any colour, width and direction before the eye: rims, hair, glare.
+
+    Args:
+        both: [B, H, W, 6] in [-1, 1], the pair.
+        share: how many of the bars are there at all; every pair may have two.
+    """
+    batch, height, width = both.shape[0], both.shape[1], both.shape[2]
+    rows = tf.range(height, dtype=tf.float32)[None, :, None]
+    columns = tf.range(width, dtype=tf.float32)[None, None, :]
+    for bar in range(_BARS):
+        seeds = tf.random.experimental.stateless_split(seed + [0, bar], 2)
+        unit = tf.random.stateless_uniform([7, batch, 1, 1], seeds[0])
+        angle = 3.14159 * unit[2]
+        right, down = columns - width * unit[0], rows - height * unit[1]
+        along = tf.cos(angle) * right + tf.sin(angle) * down
+        across = tf.cos(angle) * down - tf.sin(angle) * right
+        half_length = _between(_BAR_HALF_LENGTHS_PX, unit[3])
+        half_width = _between(_BAR_HALF_WIDTHS_PX, unit[4])
+        inside = tf.sigmoid(_BAR_EDGE_PER_PX * (half_length - tf.abs(along))) * tf.sigmoid(
+            _BAR_EDGE_PER_PX * (half_width - tf.abs(across))
+        )
+        least, most = _BAR_COVERS
+        covers = inside * (least + (most - least) * unit[5]) * tf.cast(unit[6] < share, tf.float32)
+        colour = tf.tile(_signed([batch, 1, 1, 3], seeds[1]), [1, 1, 1, 2])
+        both += covers[..., None] * (colour - both)
+    return both
+
+
+def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float) -> tf.Tensor:
+    """Mixes the colours at random, partly, and takes some of them out.
+
+    Brightness and contrast stay as a whole; what was dark stays darker than what was light.
+
+    Args:
+        both: [B, H, W, 6] in [-1, 1], the pair.
+        share: how many pairs are mixed, and most of what each may be mixed by.
+    """
+    batch = both.shape[0]
+    seeds = tf.random.experimental.stateless_split(seed, 3)
+    matrix = tf.random.stateless_normal([batch, 3, 3], seeds[0])
+    source, target = both[..., :3], both[..., 3:]
+    mixed = tf.einsum("bhwk,bkc->bhwc", source, matrix)
+    mean, variance = tf.nn.moments(source, [1, 2], keepdims=True)
+    mixed_mean, mixed_variance = tf.nn.moments(mixed, [1, 2], keepdims=True)
+    light = tf.reduce_mean(source - mean, -1, keepdims=True)
+    agree = tf.reduce_sum((mixed - mixed_mean) * light, [1, 2], keepdims=True)
+    gain = tf.where(agree < 0, -1.0, 1.0) * tf.sqrt(variance / (mixed_variance + _LEAST_VARIANCE))
+    mixing, draining = tf.unstack(tf.random.stateless_uniform([2, batch, 1, 1, 1], seeds[1]))
+    chosen = tf.cast(tf.random.stateless_uniform([2, batch, 1, 1, 1], seeds[2]) < share, tf.float32)
+    mixing *= chosen[0]
+    draining = (1 + draining) / 2 * chosen[1]
+
+    def change(image: tf.Tensor) -> tf.Tensor:
+        other = gain * (tf.einsum("bhwk,bkc->bhwc", image, matrix) - mixed_mean) + mean
+        image = tf.clip_by_value(image + mixing * (other - image), -1, 1)
+        return image + draining * (tf.reduce_mean(image, -1, keepdims=True) - image)
+
+    return tf.concat([change(source), change(target)], -1)
+
+
+def _between(limits: tuple[float, float], unit: tf.Tensor) -> tf.Tensor:
+    """From one limit at 0 to the other at 1, by equal factors."""
+    low, high = limits
+    return low * tf.pow(high / low, unit)
+
+
+def _signed(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)
