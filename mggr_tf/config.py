@@ -134,7 +134,9 @@ class StageConfig:
         if self.share <= 0:
             raise ValueError("share must be positive")
         if self.augmentation.stretch and any(one.name in NEEDS_EXACT_FLOW for one in self.active):
-            raise ValueError("augmentation.stretch moves points where loss exact_flow cannot follow")
+            raise ValueError(
+                "augmentation.stretch moves points where loss exact_flow cannot follow"
+            )
 
 
 @dataclass(frozen=True)
