@@ -1,4 +1,4 @@
-"""What carries a network from drawn eyes to photographs changes pictures, and nothing it should not."""
+"""What carries a network from drawn eyes to photographs changes pictures as it says."""
 
 import numpy as np
 import pytest
