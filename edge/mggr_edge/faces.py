@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,8 +67,21 @@ class FaceFinder:
         Returns:
             Faces, the detector's most confident first; empty when there are none.
         """
+        return self.find_more(frame, beside=(), max_faces=max_faces)
+
+    def find_more(
+        self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
+    ) -> tuple[Face, ...]:
+        """Finds faces other than those that are known.
+
+        Args:
+            frame: [H, W, 3] uint8 RGB.
+            beside: faces of this frame.
+            max_faces: so many more at most.
+        """
         fits: list[MeshFit] = []
-        for detection in self._detector.detect(frame):
+        known = [face.landmarks for face in beside]
+        for detection in self._detector.detect(frame) if max_faces else ():
             if len(fits) == max_faces:
                 break
             region = region_of_detection(
@@ -77,7 +91,24 @@ class FaceFinder:
             rough = self._mesh.fit(frame, region)
             fit = self._mesh.fit(frame, region_of_landmarks(rough.landmarks))
             if fit.confidence >= _MIN_MESH_CONFIDENCE and not any(
-                _same_face(fit, other) for other in fits
+                _same_face(fit.landmarks, other) for other in known
+            ):
+                fits.append(fit)
+                known.append(fit.landmarks)
+        return tuple(self._face(frame, fit) for fit in fits)
+
+    def find_again(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[Face, ...]:
+        """Finds faces of the frame before where they were; those that are gone are left out.
+
+        Args:
+            frame: [H, W, 3] uint8 RGB.
+            faces: of a frame a moment ago. Two that lie on one face now are one.
+        """
+        fits: list[MeshFit] = []
+        for face in faces:
+            fit = self._mesh.fit(frame, region_of_landmarks(face.landmarks))
+            if fit.confidence >= _MIN_MESH_CONFIDENCE and not any(
+                _same_face(fit.landmarks, other.landmarks) for other in fits
             ):
                 fits.append(fit)
         return tuple(self._face(frame, fit) for fit in fits)
@@ -89,8 +120,8 @@ class FaceFinder:
         return Face(fit.landmarks, fit.confidence, head_pose(fit.landmarks), (right, left))
 
 
-def _same_face(one: MeshFit, other: MeshFit) -> bool:
+def _same_face(landmarks: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
     outer = [RIGHT_EYE_CORNERS[0], LEFT_EYE_CORNERS[0]]
-    eyes, other_eyes = one.landmarks[outer, :2], other.landmarks[outer, :2]
+    eyes, other_eyes = landmarks[outer, :2], others[outer, :2]
     apart_px = np.linalg.norm(eyes.mean(axis=0) - other_eyes.mean(axis=0))
     return bool(apart_px < _SAME_FACE * np.linalg.norm(eyes[1] - eyes[0]))

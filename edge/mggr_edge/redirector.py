@@ -25,6 +25,7 @@ from mggr_edge.gating import Gate, Limits, Reason, gate
 from mggr_edge.iris import Eye
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.tracks import FaceTracks, Track
+from mggr_edge.watching import FaceWatcher
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Redirector:
             mesh=bundle.model("face_mesh"),
             iris=bundle.model("iris"),
         )
-        self._tracks = FaceTracks()
+        self.reset()
 
     @property
     def strength(self) -> float:
@@ -152,6 +153,7 @@ class Redirector:
     def reset(self) -> None:
         """Forgets all faces: call it before another video."""
         self._tracks = FaceTracks()
+        self._watcher = FaceWatcher(self._finder)
 
     def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
         """Redirects all eyes of a frame; the input is never changed.
@@ -176,11 +178,15 @@ class Redirector:
             raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
         frame = np.ascontiguousarray(frame)
         with self._stages("find faces"):
-            found = self._finder.find(frame, max_faces=self._max_faces)
-        if time_s is None:
-            tracks = FaceTracks().follow(found, 0.0)
-        else:
-            tracks = self._tracks.follow(found, time_s)
+            if time_s is None:
+                found = self._finder.find(frame, max_faces=self._max_faces)
+            else:
+                found = self._watcher.find(frame, time_s, max_faces=self._max_faces)
+        tracks = (
+            FaceTracks().follow(found, 0.0)
+            if time_s is None
+            else self._tracks.follow(found, time_s)
+        )
         out = frame.copy()
         faces = tuple(
             self._redirect_face(frame, out, face, track)

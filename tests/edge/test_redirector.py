@@ -262,10 +262,12 @@ def test_a_still_video_keeps_its_face_and_its_pixels(
     bundle: BumpNetwork, portrait: NDArray[np.uint8]
 ) -> None:
     redirector = Redirector(bundle, target=Gaze(0, 10))
-    frames = [redirector.process(portrait, time_s=n / 25) for n in range(3)]
-    assert [f.faces[0].identity for f in frames] == [0, 0, 0]
-    for frame in frames[1:]:
-        assert np.abs(frame.frame.astype(int) - frames[0].frame).max() <= 2
+    frames = [redirector.process(portrait, time_s=n / 25) for n in range(12)]
+    assert {f.faces[0].identity for f in frames} == {0}
+    changes = [np.abs(f.frame.astype(int) - frames[0].frame).max() for f in frames]
+    # The mesh settles within a few frames, by a third of a pixel.
+    assert max(changes) <= 4
+    assert np.abs(frames[-1].frame.astype(int) - frames[-2].frame).max() <= 1
 
 
 def test_time_goes_forward_until_reset(bundle: BumpNetwork, portrait: NDArray[np.uint8]) -> None:
