@@ -206,7 +206,7 @@ class Redirector:
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
         gates = self._gates(found, face.head_pose, shift_deg=shift_deg)
         verdicts = [
-            self._asked_for(track.ease(eye.side, unsteady))
+            self._asked_for(track.ease(eye.side, unsteady, shift_deg=shift_deg))
             for eye, unsteady in zip(face.eyes, gates, strict=True)
         ]
         # Both eyes in one call of the network.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
+from mggr_edge.easing import Easing
 from mggr_edge.faces import Face
 from mggr_edge.gating import Gate
 from mggr_edge.smoothing import OneEuro, OneEuroFilter
@@ -23,10 +24,6 @@ of the eye's width already shows the network another gaze."""
 ANGLES = OneEuro(min_cutoff_hz=1.0, beta=0.05)
 """Speed in degrees per second, for head and gaze."""
 
-RISE_PER_S = 4.0
-"""Strength comes back within a quarter of a second, and goes at once: a lid that
-hovers at the limit would else make the iris jump to and fro."""
-
 MAX_GAP_S = 0.5
 _REACH = 0.75
 """A face moves by less than this share of the distance between its eyes per frame."""
@@ -37,7 +34,8 @@ class Track:
     """One face over time.
 
     Attributes:
-        identity: counts up, never given twice.
+        identity: counts up, never given twice. Faces of the first frame have their strength at
+            once, those that come later ease in.
         face: as of its last frame, steadied.
         time_s: of that frame.
     """
@@ -45,12 +43,12 @@ class Track:
     identity: int
     face: Face
     time_s: float
+    _easing: dict[Side, Easing]
     _outlines: tuple[OneEuroFilter, OneEuroFilter] = field(
         default_factory=lambda: (OneEuroFilter(OUTLINE), OneEuroFilter(OUTLINE))
     )
     _head: OneEuroFilter = field(default_factory=lambda: OneEuroFilter(ANGLES))
     _gaze: OneEuroFilter = field(default_factory=lambda: OneEuroFilter(ANGLES))
-    _strengths: dict[Side, float] = field(default_factory=dict)
     _step_s: float = 0.0
 
     def follow(self, face: Face, time_s: float) -> None:
@@ -68,13 +66,9 @@ class Track:
         """Takes the gaze as estimated in the frame that was followed last."""
         return Gaze.from_array(self._gaze(gaze.array(), self.time_s))
 
-    def ease(self, side: Side, verdict: Gate) -> Gate:
-        """Holds back an eye that was gated a moment ago; call once per eye and frame."""
-        allowed = self._strengths.get(side, 1.0) + RISE_PER_S * self._step_s
-        if verdict.strength > allowed:
-            verdict = Gate(allowed, "easing in")
-        self._strengths[side] = verdict.strength
-        return verdict
+    def ease(self, side: Side, verdict: Gate, *, shift_deg: float) -> Gate:
+        """Takes the verdict on an eye in that frame; see `Easing`. Once per eye and frame."""
+        return self._easing[side](verdict, shift_deg=shift_deg, step_s=self._step_s)
 
 
 class FaceTracks:
@@ -103,7 +97,6 @@ class FaceTracks:
                 f"time_s must go forward: {time_s} after {self._time_s}; "
                 "call reset() before another video"
             )
-        self._time_s = time_s
         self._tracks = [t for t in self._tracks if time_s - t.time_s <= MAX_GAP_S]
         found = tuple(
             track if track is not None else self._begin(face, time_s)
@@ -111,10 +104,12 @@ class FaceTracks:
         )
         for face, track in zip(faces, found, strict=True):
             track.follow(face, time_s)
+        self._time_s = time_s
         return found
 
     def _begin(self, face: Face, time_s: float) -> Track:
-        track = Track(self._next_identity, face, time_s)
+        easing = {eye.side: Easing(at_once=self._time_s is None) for eye in face.eyes}
+        track = Track(self._next_identity, face, time_s, easing)
         self._next_identity += 1
         self._tracks.append(track)
         return track

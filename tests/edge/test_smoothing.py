@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mggr_edge.angles import Gaze
+from mggr_edge.easing import RISE_PER_S
 from mggr_edge.faces import Face
 from mggr_edge.gating import Gate
 from mggr_edge.iris import Eye
 from mggr_edge.smoothing import OneEuro, OneEuroFilter
-from mggr_edge.tracks import MAX_GAP_S, RISE_PER_S, FaceTracks
+from mggr_edge.tracks import MAX_GAP_S, FaceTracks
 
 SETTINGS = OneEuro(min_cutoff_hz=1.0, beta=0.5)
 
@@ -118,14 +119,14 @@ def test_tracks_refuse_time_that_goes_back() -> None:
         tracks.follow((), 0.5)
 
 
-def test_strength_goes_at_once_and_comes_back_gradually() -> None:
+def test_a_face_that_comes_later_eases_in_and_each_eye_on_its_own() -> None:
     tracks = FaceTracks()
-    (track,) = tracks.follow((make_face(100),), 0.0)
-    assert track.ease("right", Gate(1.0, None)) == Gate(1.0, None)
-    (track,) = tracks.follow((make_face(100),), 0.04)
-    assert track.ease("right", Gate(0.0, "closed")) == Gate(0.0, "closed")
-    (track,) = tracks.follow((make_face(100),), 0.08)
-    eased = track.ease("right", Gate(1.0, None))
-    assert eased.strength == pytest.approx(0.04 * RISE_PER_S)
-    assert eased.reason == "easing in"
-    assert track.ease("left", Gate(1.0, None)) == Gate(1.0, None)
+    (first,) = tracks.follow((make_face(100),), 0.0)
+    assert first.ease("right", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
+    first, later = tracks.follow((make_face(100), make_face(400)), 0.04)
+    assert first.ease("right", Gate(0.0, "closed"), shift_deg=10) == Gate(0.0, "closed")
+    assert first.ease("left", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
+    assert later.ease("left", Gate(1.0, None), shift_deg=10) == Gate(0.0, "easing in")
+    first, later = tracks.follow((make_face(100), make_face(400)), 0.08)
+    for eased in (track.ease("left", Gate(1.0, None), shift_deg=10) for track in (first, later)):
+        assert eased.strength in (1.0, pytest.approx(0.04 * RISE_PER_S))
