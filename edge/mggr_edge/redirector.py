@@ -18,6 +18,7 @@ from mggr_edge.aiming.target import CAMERA
 from mggr_edge.anchoring import anchored
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.bundle import Bundle
+from mggr_edge.clarity import clarity
 from mggr_edge.compose import Region, compose_eye, put_eye
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
@@ -202,9 +203,13 @@ class Redirector:
         crops = tuple(self._crop(eye) for eye in face.eyes)
         patches = tuple(crop_patch(frame, crop) for crop in crops)
         with self._stages("estimate gaze"):
-            gaze = self._gaze(track, patches, self._gates(found, face.head_pose))
+            clear = tuple(
+                clarity(patch, eye.outline, crop)
+                for patch, eye, crop in zip(patches, face.eyes, crops, strict=True)
+            )
+            gaze = self._gaze(track, patches, self._gates(found, face.head_pose, clear))
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
-        gates = self._gates(found, face.head_pose, shift_deg=shift_deg)
+        gates = self._gates(found, face.head_pose, clear, shift_deg=shift_deg)
         verdicts = [
             self._asked_for(track.ease(eye.side, unsteady, shift_deg=shift_deg))
             for eye, unsteady in zip(face.eyes, gates, strict=True)
@@ -251,25 +256,28 @@ class Redirector:
             return Gate(0.0, "turned off")
         return Gate(self._strength * verdict.strength, verdict.reason)
 
-    def _gates(self, face: Face, head_pose: Gaze, *, shift_deg: float = 0.0) -> tuple[Gate, Gate]:
+    def _gates(
+        self, face: Face, head_pose: Gaze, clear: tuple[float, ...], *, shift_deg: float = 0.0
+    ) -> tuple[Gate, Gate]:
         """Verdicts on both eyes. Lids as found: a blink is over before a filter has seen it."""
-        right, left = face.eyes
-        return self._gate(right, left, head_pose, shift_deg), self._gate(
-            left, right, head_pose, shift_deg
-        )
 
-    def _gate(self, eye: Eye, other: Eye, head_pose: Gaze, shift_deg: float) -> Gate:
-        relative_width = eye.width_px / max(other.width_px, 1e-6)
-        # The far eye of a turned head is not seen well enough to speak for the near one.
-        seen_both = 1.0 / max(relative_width, 1e-6) >= self._limits.relative_width[1]
-        return gate(
-            openness=min(eye.openness, other.openness) if seen_both else eye.openness,
-            width_px=eye.width_px,
-            relative_width=relative_width,
-            head_pose=head_pose,
-            shift_deg=shift_deg,
-            limits=self._limits,
-        )
+        def verdict(eye: Eye, other: Eye, clearness: float) -> Gate:
+            relative_width = eye.width_px / max(other.width_px, 1e-6)
+            # The far eye of a turned head is not seen well enough to speak for the near one.
+            seen_both = 1.0 / max(relative_width, 1e-6) >= self._limits.relative_width[1]
+            return gate(
+                openness=min(eye.openness, other.openness) if seen_both else eye.openness,
+                width_px=eye.width_px,
+                relative_width=relative_width,
+                clarity=clearness,
+                confidence=face.confidence,
+                head_pose=head_pose,
+                shift_deg=shift_deg,
+                limits=self._limits,
+            )
+
+        right, left = face.eyes
+        return verdict(right, left, clear[0]), verdict(left, right, clear[1])
 
     def _crop(self, eye: Eye) -> EyeCrop:
         conventions = self._bundle.contract.conventions

@@ -11,6 +11,8 @@ GOOD = {
     "openness": 0.3,
     "width_px": 60.0,
     "relative_width": 1.0,
+    "clarity": 0.3,
+    "confidence": 1.0,
     "head_pose": Gaze(0, 0),
     "shift_deg": 10.0,
 }
@@ -26,6 +28,8 @@ def test_a_good_eye_is_redirected_fully() -> None:
     [
         ({"openness": 0.05}, "closed"),
         ({"width_px": 8.0}, "too small"),
+        ({"clarity": 0.02}, "not clear"),
+        ({"confidence": 0.4}, "not clear"),
         ({"relative_width": 0.3}, "head turned"),
         ({"head_pose": Gaze(0, -50)}, "head turned"),
         ({"head_pose": Gaze(45, 0)}, "head turned"),
@@ -52,15 +56,31 @@ def test_a_head_turned_further_is_never_redirected_more(
     assert strong >= gate(**{**GOOD, "head_pose": Gaze(0, sign * high)}).strength
 
 
-@given(st.floats(0, 1), st.floats(0, 100), st.floats(0, 2), ANGLES, ANGLES, st.floats(0, 180))
+@given(
+    st.floats(0, 1),
+    st.floats(0, 100),
+    st.floats(0, 2),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.tuples(ANGLES, ANGLES),
+    st.floats(0, 180),
+)
 def test_strength_is_a_share_and_a_reason_stands_for_less(
-    openness: float, width_px: float, relative: float, pitch: float, yaw: float, shift: float
+    openness: float,
+    width_px: float,
+    relative: float,
+    clarity: float,
+    confidence: float,
+    head_deg: tuple[float, float],
+    shift: float,
 ) -> None:
     verdict = gate(
         openness=openness,
         width_px=width_px,
         relative_width=relative,
-        head_pose=Gaze(pitch, yaw),
+        clarity=clarity,
+        confidence=confidence,
+        head_pose=Gaze(*head_deg),
         shift_deg=shift,
     )
     assert 0.0 <= verdict.strength <= 1.0

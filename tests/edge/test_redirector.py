@@ -237,6 +237,34 @@ def test_gated_eyes_are_left_alone_and_say_why(
         assert eye.region is None
 
 
+def test_an_eye_behind_something_is_left_alone_and_the_other_is_not(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    seen = redirector.process(portrait).faces[0].eyes[0]
+    covered = portrait.copy()
+    centre = tuple(int(v) for v in seen.outline.mean(axis=0))
+    width = int(np.ptp(seen.outline[:, 0]))
+    skin = tuple(int(v) for v in portrait[centre[1] + width, centre[0]])
+    cv2.ellipse(covered, centre, (width, width // 2), 20, 0, 360, skin, -1, cv2.LINE_AA)
+    (face,) = redirector.process(covered).faces
+    right, left = face.eyes
+    assert (right.strength, right.reason) == (0.0, "not clear")
+    assert left.reason != "not clear"
+    assert left.strength > 0
+
+
+def test_eyes_that_are_blurred_away_are_left_alone(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    (sharp,) = redirector.process(portrait).faces
+    width = float(np.ptp(sharp.eyes[0].outline[:, 0]))
+    result = redirector.process(cv2.GaussianBlur(portrait, (0, 0), width / 4))
+    assert [eye.reason for eye in result.faces[0].eyes] == ["not clear", "not clear"]
+    assert not result.mask().any()
+
+
 def test_a_target_too_far_is_refused_with_the_gaze_that_was_seen(
     runners: dict[str, Runner], portrait: NDArray[np.uint8]
 ) -> None:
