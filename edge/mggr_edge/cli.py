@@ -80,6 +80,13 @@ def main() -> None:
     "--metrics", metavar="FILE", help="Write a line of JSON for every frame: gazes, strengths."
 )
 @click.option("--stats", is_flag=True, help="Print at the end where the time went.")
+@click.option(
+    "--stats-every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Print it every so often, too.",
+)
+@click.option("--headless", is_flag=True, help="Open no window: display:// shows nothing.")
 @click.option("--input-width", type=click.IntRange(min=16), help="Asked of a camera, in pixels.")
 @click.option("--input-height", type=click.IntRange(min=16), help="Asked of a camera, in pixels.")
 @click.option("--input-rate", type=click.IntRange(min=1), help="Asked of a camera, per second.")
@@ -106,6 +113,8 @@ def run(
     compare: bool,
     metrics: str | None,
     stats: bool,
+    stats_every: float | None,
+    headless: bool,
     input_width: int | None,
     input_height: int | None,
     input_rate: int | None,
@@ -125,6 +134,10 @@ def run(
     the others are counted; Ctrl-C ends it, and what was recorded is whole. No
     socket is opened that is not named here.
 
+    OUTPUT display://0 is a window, for live sources, videos (at their own pace,
+    without sound) and pictures. Its keys: space turns it on and off, + and -
+    change the strength, o draws what is done, q ends it.
+
     Videos become H.264; sound, timing and metadata are kept, and a comment says
     that the gaze was redirected. Where no eye was redirected, the output is a
     copy of the input. If single pictures of a folder fail, the others are
@@ -138,6 +151,7 @@ def run(
       mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
       mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
       mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
+      mggr-edge run /dev/video0 display://0 --overlay
       mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
     """
     from mggr_edge.device_run import DeviceRun
@@ -157,6 +171,8 @@ def run(
         compare=compare,
         metrics=metrics,
         stats=stats,
+        stats_every_s=stats_every,
+        headless=headless,
         force=force,
         wanted=PictureFormat(input_width, input_height, input_rate, input_flip),
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mggr_edge.aiming import Aim
 from mggr_edge.aiming.aimed import Aimed
 from mggr_edge.aiming.followed import read_followed
@@ -17,14 +20,17 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import file_path, live_address
-from mggr_edge.live.output import live_output
+from mggr_edge.live.controls import KEYS, Controls, Steered
+from mggr_edge.live.film import shown_file
+from mggr_edge.live.output import is_window, live_output
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
 from mggr_edge.progress import Progress
-from mggr_edge.redirector import FrameProcess, Redirector
+from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
 from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.metrics import open_metrics
 from mggr_edge.reporting.overlay import overlay
+from mggr_edge.reporting.pace import NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
 from mggr_edge.run import run
@@ -61,6 +67,8 @@ class DeviceRun:
     compare: bool = False
     metrics: str | None = None
     stats: bool = False
+    stats_every_s: float | None = None
+    headless: bool = False
     force: bool = False
     wanted: PictureFormat = AS_IT_COMES
 
@@ -87,31 +95,45 @@ class DeviceRun:
             MggrError: see `run.run`, `Bundle.open`, `read_followed` and `open_metrics`.
         """
         # Mistakes first: models take a moment to load.
-        output = NOWHERE if output is None and self._shows_nothing else output
+        if (output is None and self._shows_nothing) or (is_window(output) and self.headless):
+            output = NOWHERE
         address = live_address(source)
         if address is None and self.wanted != AS_IT_COMES:
             raise UsageError(f"{source} is no camera; leave out --input-...")
+        if address is None and is_window(output):
+            address = shown_file(file_path(source))
         self._check_metrics_apart(source, output)
         comment = ESTIMATED if self._changes_nothing else REDIRECTED
-        live = live_output(output, comment=comment, force=self.force) if address else None
+        controls = self._controls()
+        live = (
+            live_output(output, comment=comment, force=self.force, controls=controls)
+            if address
+            else None
+        )
         aim = self._aim()
         clock = StageClock()
         redirector = Redirector(
             Bundle.open(self.model),
-            strength=0.0 if self.estimate_only else self.strength,
+            strength=controls.strength,
             max_faces=self.max_faces,
             stages=clock,
         )
         careful = Careful(Aimed(redirector, aim), say=say)
         # A film that fails is done again; a call is not.
-        with self._measured(careful if live else Aimed(redirector, aim)) as process:
+        plain = careful if live else Aimed(redirector, aim)
+        if is_window(output):
+            plain = Steered(plain, redirector, controls)
+            say(KEYS)
+        if self.stats_every_s is not None:
+            plain = NowAndThen(plain, clock, every_s=self.stats_every_s, say=say)
+        with self._measured(plain) as process:
             how: _How = {
-                "process": self._viewed(process),
+                "process": self._viewed(process, controls, is_live=live is not None),
                 "columns": 2 if self.compare else 1,
                 "stages": clock,
             }
             if address is not None and live is not None:
-                summary = run_live(address, live, wanted=self.wanted, **how)
+                summary = run_live(address, live, wanted=self.wanted, stop=controls.stop, **how)
                 if careful.failed:
                     note = f"{careful.failed} frames passed through as they came, after errors"
                     summary = replace(summary, notes=(*summary.notes, note))
@@ -125,7 +147,7 @@ class DeviceRun:
                     progress=progress,
                     **how,
                 )
-        if self.stats:
+        if self.stats or self.stats_every_s is not None:
             say(clock.table())
         return summary
 
@@ -162,9 +184,20 @@ class DeviceRun:
             return nullcontext(process)
         return open_metrics(Path(self.metrics), process, force=self.force)
 
-    def _viewed(self, process: FrameProcess) -> FrameProcess:
+    def _controls(self) -> Controls:
+        return Controls(strength=0.0 if self.estimate_only else self.strength, overlay=self.overlay)
+
+    def _viewed(self, process: FrameProcess, controls: Controls, *, is_live: bool) -> FrameProcess:
         if self.mark:
             process = Viewed(process, mark)
-        if self.overlay:
-            process = Viewed(process, overlay)
+        status = StatusLine(controls.in_words)
+
+        def drawn(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
+            if not controls.overlay:
+                return result.frame
+            shown = replace(result, frame=overlay(before, result))
+            return status(before, shown) if is_live else shown.frame
+
+        if self.overlay or is_live:  # a window's keys turn it on and off
+            process = Viewed(process, drawn)
         return Viewed(process, side_by_side) if self.compare else process

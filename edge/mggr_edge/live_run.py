@@ -22,6 +22,7 @@ from mggr_edge.live.picture_format import AS_IT_COMES, Flip, PictureFormat, flip
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
 from mggr_edge.streams.colour import colour_of_rgb
+from mggr_edge.streams.fit import fitted
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 from mggr_edge.summary import RunSummary, Tally
 
@@ -38,6 +39,7 @@ def run_live(
     wanted: PictureFormat = AS_IT_COMES,
     columns: int = 1,
     stages: Stages = no_stages,
+    stop: threading.Event | None = None,
 ) -> RunSummary:
     """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
 
@@ -50,6 +52,7 @@ def run_live(
         wanted: size and rate that a camera is asked for, and which way up it hangs.
         columns: how many times as wide as a frame is what `process` makes of it.
         stages: measures waiting and writing.
+        stop: set from elsewhere to end.
 
     Returns:
         what was done; `lost` says how a source that did not end by itself was lost.
@@ -58,7 +61,7 @@ def run_live(
         StreamError: the source cannot be opened, gives no frame at all, or the output cannot be
             written.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
     with _stopped_by_signals(stop), open_capture(address, wanted) as capture:
         return _Session(address, capture, process, wanted.flip, stages, stop).run(
             output, columns=columns
@@ -92,9 +95,10 @@ class _Session:
             if first is None:
                 raise StreamError(self._lost or f"{self._address} ended before its first frame")
             failure = None
-            with output.opened(_layout(first.rgb).widened(columns)) as writer:
+            layout = _layout(first.rgb).widened(columns)
+            with output.opened(layout) as writer:
                 try:
-                    self._pass_all(first, frames, writer)
+                    self._pass_all(first, frames, writer, layout.size)
                 except Exception as error:  # noqa: BLE001 - raised as soon as the output is whole
                     failure = error
             if failure is not None:
@@ -115,20 +119,23 @@ class _Session:
                 return
             yield replace(frame, rgb=flipped(frame.rgb, self._flip))
 
-    def _pass_all(self, first: LiveFrame, frames: Iterator[LiveFrame], writer: LiveWriter) -> None:
-        size = first.rgb.shape
+    def _pass_all(
+        self,
+        first: LiveFrame,
+        frames: Iterator[LiveFrame],
+        writer: LiveWriter,
+        size: tuple[int, int],
+    ) -> None:
         frame: LiveFrame | None = first
         while frame is not None:
-            if frame.rgb.shape != size:
-                self._lost = (
-                    f"{self._address} changed its size from {_size(size)} to "
-                    f"{_size(frame.rgb.shape)}; run it again"
-                )
-                return
             result = self._process(frame.rgb, time_s=frame.time_s)
+            shown = result.frame
+            if frame.rgb.shape != first.rgb.shape:
+                shown = fitted(shown, size)
+                self._tally.refitted += 1
             at = TimedFrame(frame.rgb, round(frame.time_s * _TICKS_PER_S), None, frame.time_s)
             with self._stages("write"):
-                writer.write(result.frame, at)
+                writer.write(shown, at)
             self._tally.add(frame.rgb, result)
             frame = next(frames, None)
 
@@ -146,10 +153,6 @@ def _layout(rgb: NDArray[np.uint8]) -> VideoLayout:
         left_out=(),
         frames=None,
     )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} x {shape[0]}"
 
 
 @contextmanager

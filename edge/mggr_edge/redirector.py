@@ -154,7 +154,12 @@ class Redirector:
     def reset(self) -> None:
         """Forgets all faces: call it before another video."""
         self._tracks = FaceTracks()
-        self._watcher = FaceWatcher(self._finder)
+        self._look_anew(None)
+
+    def _look_anew(self, shape: tuple[int, ...] | None) -> None:
+        """Forgets where faces were, as in a video that changes its size."""
+        self._watcher, self._shape = FaceWatcher(self._finder), shape
+        self._tracks.forget()
 
     def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
         """Redirects all eyes of a frame; the input is never changed.
@@ -178,6 +183,8 @@ class Redirector:
             got = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(np.shape(frame))}"
             raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
         frame = np.ascontiguousarray(frame)
+        if time_s is not None and frame.shape != self._shape:
+            self._look_anew(frame.shape)
         with self._stages("find faces"):
             if time_s is None:
                 found = self._finder.find(frame, max_faces=self._max_faces)

@@ -20,6 +20,7 @@ from mggr_edge.atomic import atomic_file, atomic_folder
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.progress import Progress, no_progress
 from mggr_edge.reporting.stages import Stages, no_stages
+from mggr_edge.streams.fit import fitted
 from mggr_edge.streams.paths import Source, choose_output, find_source, pictures_in
 from mggr_edge.streams.pictures import read_picture, write_picture
 from mggr_edge.streams.video_reader import AudioPacket, Video, VideoLayout, open_video
@@ -180,8 +181,12 @@ def _redirect_video(
                 writer.pass_audio(item)
                 continue
             result = task.process(item.rgb, time_s=item.time_s)
+            shown = result.frame
+            if item.rgb.shape[:2] != video.layout.size:
+                shown = fitted(shown, video.layout.widened(task.columns).size)
+                tally.refitted += 1
             with task.stages("write"):
-                writer.write(result.frame, item)
+                writer.write(shown, item)
             tally.add(item.rgb, result)
             advance()
 

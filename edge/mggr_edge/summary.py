@@ -68,6 +68,7 @@ class RunSummary:
         failures: pictures of a folder that could not be processed.
         dropped: frames of a live source that came while another was in work.
         lost: how a live source was lost; None when it ended or was stopped.
+        refitted: frames of another size than the first, scaled into it.
         notes: whatever else differs from the input.
     """
 
@@ -82,6 +83,7 @@ class RunSummary:
     failures: tuple[Failure, ...] = ()
     dropped: int = 0
     lost: str | None = None
+    refitted: int = 0
     notes: tuple[str, ...] = ()
 
     def in_words(self) -> str:
@@ -99,6 +101,8 @@ class RunSummary:
             parts.append("left alone: " + ", ".join(f"{n} ({reason})" for reason, n in ranked))
         if self.kind == "stream":
             parts.append(f"{_count(self.dropped, 'frame')} dropped")
+        if self.refitted:
+            parts.append(f"{_count(self.refitted, 'frame')} scaled into the size of the first")
         if self.is_copy:
             parts.append("no pixel was changed, so it is a copy of the input")
         if self.ignored:
@@ -117,6 +121,7 @@ class Tally:
     eyes_redirected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     has_changes: bool = False
+    refitted: int = 0
 
     def add(self, before: NDArray[np.uint8], result: ProcessedFrame) -> None:
         """Counts one frame.
@@ -142,6 +147,7 @@ class Tally:
         self.eyes_redirected += other.eyes_redirected
         self.reasons += other.reasons
         self.has_changes = self.has_changes or other.has_changes
+        self.refitted += other.refitted
 
     def summary(
         self, kind: Kind | Literal["stream"], output: Path | str | None, **rest: object
@@ -154,6 +160,7 @@ class Tally:
             frames_with_faces=self.frames_with_faces,
             eyes_redirected=self.eyes_redirected,
             reasons=dict(self.reasons),
+            refitted=self.refitted,
             **rest,  # type: ignore[arg-type]
         )
 

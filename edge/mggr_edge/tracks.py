@@ -107,6 +107,10 @@ class FaceTracks:
         self._time_s = time_s
         return found
 
+    def forget(self) -> None:
+        """Takes the faces of the next frame for new ones."""
+        self._tracks.clear()
+
     def _begin(self, face: Face, time_s: float) -> Track:
         easing = {eye.side: Easing(at_once=self._time_s is None) for eye in face.eyes}
         track = Track(self._next_identity, face, time_s, easing)

@@ -58,7 +58,7 @@ def test_a_source_without_any_frame_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_source_that_changes_its_size_ends_the_recording(
+def test_a_source_that_changes_its_size_goes_on_in_the_size_of_its_first_frame(
     tmp_path: Path, scripted: Callable[[Scripted], Scripted]
 ) -> None:
     class Growing(Scripted):
@@ -68,9 +68,16 @@ def test_a_source_that_changes_its_size_ends_the_recording(
 
     scripted(Growing(frames=9, pause_s=0.02))
     summary = run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=invert)
-    assert summary.lost is not None
-    assert "changed its size from 16 x 16 to 16 x 32" in summary.lost
-    assert all(frame.shape == (16, 16, 3) for frame in frames_of(tmp_path / "a.mp4"))
+    assert summary.lost is None
+    assert summary.frames + summary.dropped == 9
+    shown = frames_of(tmp_path / "a.mp4")
+    assert len(shown) == summary.frames
+    assert all(frame.shape == (16, 16, 3) for frame in shown)
+    # Twice as high as wide: in the middle, between black.
+    narrow = [frame for frame in shown if frame[:, :2].mean() < 60]
+    assert len(narrow) == summary.refitted > 0
+    assert min(frame[:, 6:10].mean() for frame in narrow) > 200
+    assert f"{summary.refitted} frames scaled into the size of the first" in summary.in_words()
 
 
 def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

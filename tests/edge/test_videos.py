@@ -7,10 +7,14 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
+from mggr_edge.redirector import FrameResult
+from mggr_edge.run import run
 from mggr_edge.streams.orientation import upright
 from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, open_video
 from mggr_edge.streams.video_writer import REDIRECTED, open_writer
@@ -287,13 +291,28 @@ def test_frames_without_times_get_the_rate(tmp_path: Path) -> None:
     np.testing.assert_allclose(steps, 1 / 25, atol=1e-3)
 
 
-def test_a_change_of_size_is_refused_and_placed(tmp_path: Path) -> None:
+def test_frames_of_another_size_are_scaled_into_the_first_and_none_is_lost(tmp_path: Path) -> None:
     for name, size in (("a.h264", (48, 64)), ("b.h264", (96, 64))):
         make_video(tmp_path / name, pts=list(range(5)), time_base=Fraction(1, 25), size=size)
     joined = tmp_path / "joined.h264"
     joined.write_bytes((tmp_path / "a.h264").read_bytes() + (tmp_path / "b.h264").read_bytes())
-    with pytest.raises(StreamError, match=r"joined\.h264 changes its size .*frame 5"):
-        read_all(joined)
+    joined.rename(tmp_path / "joined.ts")
+    sizes = []
+
+    def look(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        sizes.append(frame.shape[:2])
+        return FrameResult(255 - frame, ())
+
+    summary = run(tmp_path / "joined.ts", tmp_path / "out.mkv", process=look)
+    assert sizes == [(48, 64)] * 5 + [(96, 64)] * 5
+    assert (summary.frames, summary.refitted) == (10, 5)
+    frames, _ = read_all(tmp_path / "out.mkv")
+    assert [frame.rgb.shape for frame in frames] == [(48, 64, 3)] * 10
+    first, last = frames[4].rgb, frames[9].rgb
+    assert first[:, :12].mean() > 60
+    assert last[:, :12].mean() < 20
+    small = cv2.resize(255 - smooth_picture(96, 64, shift=8.0), (32, 48))
+    assert psnr_db(last[:, 16:48], small) > 25
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from mggr_edge.addresses import without_secrets
 from mggr_edge.errors import UsageError
 
-Scheme = Literal["rtsp", "v4l2", "csi"]
+Scheme = Literal["rtsp", "v4l2", "csi", "film", "still"]
+"""The last two are files that are shown as if they were live."""
 
 _DEVICE = re.compile(r"^(?:v4l2://)?(/dev/[\w./-]+)$")
 _CSI = re.compile(r"^csi://(\d+)$")
@@ -26,7 +27,7 @@ class LiveAddress:
 
     Attributes:
         scheme: how it is spoken to.
-        place: a URL, a device file, or the number of a CSI sensor.
+        place: a URL, a device file, the number of a CSI sensor, or a path.
     """
 
     scheme: Scheme

@@ -67,3 +67,11 @@ def _opened(address: LiveAddress, wanted: PictureFormat) -> Capture:
             from mggr_edge.live.csi import CsiCapture
 
             return CsiCapture(address, wanted)
+        case "film":
+            from mggr_edge.live.film import FilmCapture
+
+            return FilmCapture(address)
+        case "still":
+            from mggr_edge.live.film import StillCapture
+
+            return StillCapture(address)

@@ -1,4 +1,4 @@
-"""Where frames of a live source go: a file, a virtual camera, a stream of our own, or nowhere."""
+"""Where frames of a live source go: a file, a window, a virtual camera, a stream, or nowhere."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from mggr_edge.addresses import without_secrets
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import OutputExistsError, UsageError
 from mggr_edge.live.address import file_path
+from mggr_edge.live.controls import Controls
 from mggr_edge.streams.paths import NOWHERE, VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
 
+_WINDOW = re.compile(r"^display://\d*$")
 _LOOPBACK = re.compile(r"^v4l2loopback://(/dev/video\d+)$")
 _SERVED = re.compile(r"^rtsp://@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)$")
 _PORTS = 65_536
@@ -95,6 +97,26 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A window on this machine's screen.
+
+    Attributes:
+        controls: what its keys change.
+    """
+
+    controls: Controls
+    name = "display://"
+
+    @contextmanager
+    def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
+        """Opens it."""
+        from mggr_edge.live.window import open_window
+
+        with open_window(self.controls) as writer:
+            yield writer
+
+
+@dataclass(frozen=True)
 class VirtualCamera:
     """A v4l2loopback device, which programs for video calls take for a camera.
 
@@ -146,13 +168,25 @@ class RtspStream:
             yield writer
 
 
-def live_output(text: str | None, *, comment: str = REDIRECTED, force: bool = False) -> LiveOutput:
+def is_window(text: str | None) -> bool:
+    """Whether an OUTPUT is a window: `display://0`; there is one, whatever its number."""
+    return text is not None and bool(_WINDOW.match(text))
+
+
+def live_output(
+    text: str | None,
+    *,
+    comment: str = REDIRECTED,
+    force: bool = False,
+    controls: Controls | None = None,
+) -> LiveOutput:
     """Reads the OUTPUT of a live source.
 
     Args:
         text: as it was typed.
         comment: what a file's metadata say of it.
         force: a file that exists may be replaced.
+        controls: what a window's keys change.
 
     Raises:
         OutputExistsError: the named file exists and `force` is false.
@@ -160,12 +194,15 @@ def live_output(text: str | None, *, comment: str = REDIRECTED, force: bool = Fa
     """
     suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
     wanted = (
-        f"a video file ({suffixes}), v4l2loopback:///dev/video10, rtsp://@:8554/NAME or {NOWHERE}"
+        f"a video file ({suffixes}), display://0, v4l2loopback:///dev/video10, "
+        f"rtsp://@:8554/NAME or {NOWHERE}"
     )
     if text is None:
         raise UsageError(f"a live source needs an OUTPUT: {wanted}")
     if text == NOWHERE:
         return Nowhere()
+    if is_window(text):
+        return Window(controls or Controls())
     if loopback := _LOOPBACK.match(text):
         return VirtualCamera(loopback[1])
     if (served := _SERVED.match(text)) and 0 < int(served["port"]) < _PORTS:

@@ -63,7 +63,7 @@ class VideoLayout:
     """What a writer must know to write the same video again.
 
     Attributes:
-        size: (height, width) upright.
+        size: (height, width) upright, of the first frame; later ones may have another.
         time_base: seconds per tick.
         rate: frames per second, on average.
         pixel_aspect: width of a pixel by its height, upright; None when not said.
@@ -139,7 +139,6 @@ class _Decoder:
         self._orientation: int | None = None
         self._colour: VideoColour | None = None
         self._converter: ColourConverter | None = None
-        self._size: tuple[int, int] | None = None
         self._durations: dict[int, int] = {}
         self._last_pts: int | None = None
         self._count = 0
@@ -195,13 +194,6 @@ class _Decoder:
             self._orientation = _orientation(self._path, frame)
             self._colour = colour_of(frame, self._stream.codec_context)
             self._converter = ColourConverter(self._colour)
-        size = (frame.height, frame.width)
-        if self._size not in (None, size):
-            raise StreamError(
-                f"{self._path} changes its size from {self._size} to {size} (height, width) "
-                f"{self._where()}; cut it there into two files"
-            )
-        self._size = size
         return upright(self._converter.rgb_from_frame(frame), self._orientation)
 
     def _rising(self, pts: int | None) -> int:

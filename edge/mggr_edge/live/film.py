@@ -1,0 +1,86 @@
+"""Files in a live source's place: a video at its own pace, a picture that stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import UsageError
+from mggr_edge.live.address import LiveAddress
+from mggr_edge.streams.paths import find_source
+from mggr_edge.streams.pictures import read_picture
+from mggr_edge.streams.video_reader import TimedFrame, open_video
+
+_PICTURE_EVERY_S = 0.1
+
+
+def shown_file(place: str) -> LiveAddress:
+    """A file that is shown and not written.
+
+    Raises:
+        StreamError: nothing lies there.
+        UsageError: neither a video nor a picture.
+    """
+    source = find_source(place)
+    if source.kind == "folder":
+        raise UsageError(f"{place} is a folder; show one of its pictures, or a video")
+    return LiveAddress("film" if source.kind == "video" else "still", str(source.path))
+
+
+class FilmCapture:
+    """A video file, each frame at its time; without sound.
+
+    Args:
+        address: `place` is its path.
+
+    Raises:
+        StreamError: no video, or a damaged one; also later, by `read`.
+    """
+
+    def __init__(self, address: LiveAddress) -> None:
+        self._opened = ExitStack()
+        video = self._opened.enter_context(open_video(find_source(address.place).path))
+        self._frames: Iterator[TimedFrame] = (
+            item for item in video.items if isinstance(item, TimedFrame)
+        )
+        self._begun_s: float | None = None
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """Waits until the next frame's time."""
+        frame = next(self._frames, None)
+        if frame is None:
+            return None
+        if self._begun_s is None:
+            self._begun_s = time.monotonic() - frame.time_s
+        time.sleep(max(0.0, self._begun_s + frame.time_s - time.monotonic()))
+        return frame.rgb
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._opened.close()
+
+
+class StillCapture:
+    """A picture, ten times a second, until somebody stops it.
+
+    Args:
+        address: `place` is its path.
+
+    Raises:
+        StreamError: no picture, or a damaged one.
+    """
+
+    def __init__(self, address: LiveAddress) -> None:
+        self._rgb = read_picture(find_source(address.place).path).rgb
+
+    def read(self) -> NDArray[np.uint8]:
+        """Waits a moment; a picture never ends."""
+        time.sleep(_PICTURE_EVERY_S)
+        return self._rgb
+
+    def close(self) -> None:
+        """Nothing is open."""
