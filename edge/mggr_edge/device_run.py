@@ -120,7 +120,7 @@ class DeviceRun:
         )
         careful = Careful(Aimed(redirector, aim), say=say)
         # A film that fails is done again; a call is not.
-        plain = careful if live else Aimed(redirector, aim)
+        plain: FrameProcess = careful if live else Aimed(redirector, aim)
         if is_window(output):
             plain = Steered(plain, redirector, controls)
             say(KEYS)

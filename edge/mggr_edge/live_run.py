@@ -103,7 +103,9 @@ class _Session:
                     failure = error
             if failure is not None:
                 raise failure
-        return self._tally.summary("stream", output.name, dropped=newest.dropped, lost=self._lost)
+        return self._tally.summary(
+            "stream", output.name, verb=output.verb, dropped=newest.dropped, lost=self._lost
+        )
 
     def _frames(self, newest: Newest) -> Iterator[LiveFrame]:
         """All that come; a loss ends them and is noted."""

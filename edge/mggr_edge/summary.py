@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.streams.paths import Kind
 
+Verb = Literal["wrote", "showed in"]
+
 
 class ProcessedEye(Protocol):
     """What was done to one eye.
@@ -69,6 +71,7 @@ class RunSummary:
         dropped: frames of a live source that came while another was in work.
         lost: how a live source was lost; None when it ended or was stopped.
         refitted: frames of another size than the first, scaled into it.
+        verb: what was done with the output.
         notes: whatever else differs from the input.
     """
 
@@ -84,12 +87,13 @@ class RunSummary:
     dropped: int = 0
     lost: str | None = None
     refitted: int = 0
+    verb: Verb = "wrote"
     notes: tuple[str, ...] = ()
 
     def in_words(self) -> str:
         """The summary as one line for people."""
         noun = "frame" if self.kind in ("video", "stream") else "picture"
-        done = "wrote nothing" if self.output is None else f"wrote {self.output}"
+        done = "wrote nothing" if self.output is None else f"{self.verb} {self.output}"
         parts = [f"{done}: {_count(self.frames, noun)}"]
         if self.frames_with_faces == 0:
             parts.append("no face was found")

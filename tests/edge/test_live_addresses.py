@@ -76,8 +76,9 @@ def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
     )
     assert live_output("v4l2loopback:///dev/video10") == VirtualCamera("/dev/video10")
     served = ("rtsp://host:8554/x.mp4", "rtsp://@:99999/x", "rtsp://@:0/x")
+    wanted = r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\), display"
     for output in (None, "a.jpg", "folder", *served, "v4l2loopback://10"):
-        with pytest.raises(UsageError, match=r"OUTPUT.*a video file \(\.mp4 \.mov \.mkv\), display"):
+        with pytest.raises(UsageError, match=wanted):
             live_output(output, force=True)
     (tmp_path / "a.mp4").write_bytes(b"theirs")
     with pytest.raises(OutputExistsError):

@@ -17,6 +17,7 @@ from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
 from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.metrics import open_metrics
 from mggr_edge.reporting.overlay import overlay
+from mggr_edge.reporting.pace import FrameRate, NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, no_stages
 from mggr_edge.reporting.views import Viewed, side_by_side
 
@@ -212,3 +213,56 @@ def test_a_stage_that_fails_is_timed_and_fails() -> None:
     with no_stages("anything"):
         pass
     assert StageClock().table().splitlines()[1:] == []
+
+
+class Clock:
+    """Time that goes by as told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("mggr_edge.reporting.pace.time", clock)
+    return clock
+
+
+def test_a_table_comes_every_so_often_and_counts_since_the_last(clock: Clock) -> None:
+    stages, said = StageClock(), []
+    process = NowAndThen(brighten, stages, every_s=2.0, say=said.append)
+    for step_s in [0.5] * 4 + [0.25] * 9:
+        clock.now += step_s
+        with stages("find faces"):
+            pass
+        assert process(FRAME).frame[0, 0, 0] == 140
+    assert [text.splitlines()[0][:20] for text in said] == [
+        "2.0 frames a second;",
+        "4.0 frames a second;",
+    ]
+    assert all("find faces" in text for text in said)
+
+
+def test_the_rate_is_of_the_last_two_seconds(clock: Clock) -> None:
+    rate = FrameRate()
+    assert rate.tick() == 0
+    for _ in range(100):
+        clock.now += 0.1
+        slow = rate.tick()
+    for _ in range(100):
+        clock.now += 0.04
+        fast = rate.tick()
+    assert (slow, fast) == (pytest.approx(10), pytest.approx(25))
+
+
+def test_the_status_is_written_into_the_corner_of_a_copy(clock: Clock) -> None:
+    made = result(FRAME)
+    shown = StatusLine(lambda: "strength 1.0")(FRAME, made)
+    changed = np.argwhere((shown != made.frame).any(-1))
+    assert (made.frame == 90).all()
+    assert len(changed) > 50
+    assert changed.max(0)[0] < 30, "a line at the top"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from mggr_edge.live.controls import Controls
 from mggr_edge.streams.paths import NOWHERE, VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
+from mggr_edge.summary import Verb
 
 _WINDOW = re.compile(r"^display://\d*$")
 _LOOPBACK = re.compile(r"^v4l2loopback://(/dev/video\d+)$")
@@ -42,10 +43,13 @@ class LiveOutput(Protocol):
 
     Attributes:
         name: for people; None for nowhere.
+        verb: what is done with it.
     """
 
     @property
     def name(self) -> str | None: ...
+    @property
+    def verb(self) -> Verb: ...
 
     def opened(self, layout: VideoLayout) -> AbstractContextManager[LiveWriter]:
         """Opens it for frames of that layout.
@@ -61,6 +65,7 @@ class Nowhere:
     """Keeps nothing."""
 
     name = None
+    verb: ClassVar[Verb] = "wrote"
 
     def opened(self, layout: VideoLayout) -> AbstractContextManager[LiveWriter]:
         """Takes everything."""
@@ -79,6 +84,7 @@ class Recording:
 
     path: Path
     comment: str = REDIRECTED
+    verb: ClassVar[Verb] = "wrote"
     force: bool = False
 
     @property
@@ -105,14 +111,15 @@ class Window:
     """
 
     controls: Controls
-    name = "display://"
+    name: ClassVar[str] = "a window"
+    verb: ClassVar[Verb] = "showed in"
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Opens it."""
         from mggr_edge.live.window import open_window
 
-        with open_window(self.controls) as writer:
+        with open_window(layout, self.controls) as writer:
             yield writer
 
 
@@ -125,6 +132,7 @@ class VirtualCamera:
     """
 
     device: str
+    verb: ClassVar[Verb] = "showed in"
 
     @property
     def name(self) -> str:
@@ -153,6 +161,7 @@ class RtspStream:
     host: str
     port: int
     path: str
+    verb: ClassVar[Verb] = "showed in"
 
     @property
     def name(self) -> str:

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.live.controls import Controls
-from mggr_edge.streams.video_reader import TimedFrame
+from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 
 TITLE = "mggr-edge"
+
+_WIDEST_PX = 1280
+"""At first; the mouse may pull it wider."""
 
 _KEY_MS = 1
 _NO_KEY = -1
@@ -36,10 +39,11 @@ class _Window:
 
 
 @contextmanager
-def open_window(controls: Controls) -> Iterator[_Window]:
+def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
     """Opens a window, from the main thread.
 
     Args:
+        layout: size of the frames.
         controls: what its keys change, and closing it stops.
 
     Raises:
@@ -54,7 +58,10 @@ def open_window(controls: Controls) -> Iterator[_Window]:
             "there is no screen here (DISPLAY is not set); leave the window out with --headless"
         )
     try:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        height, width = layout.size
+        scale = min(1.0, _WIDEST_PX / width)
+        cv2.resizeWindow(TITLE, round(scale * width), round(scale * height))
     except cv2.error as error:
         raise StreamError(f"a window cannot be opened: {' '.join(str(error).split())}") from error
     try:
