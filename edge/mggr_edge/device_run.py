@@ -16,15 +16,17 @@ from mggr_edge.aiming.aimed import Aimed
 from mggr_edge.aiming.followed import read_followed
 from mggr_edge.aiming.glances import Glances
 from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
+from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
 from mggr_edge.errors import UsageError
-from mggr_edge.live.address import file_path, live_address
+from mggr_edge.live.address import LiveAddress, file_path, live_address
 from mggr_edge.live.controls import KEYS, Controls, Steered
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.output import is_window, live_output
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
+from mggr_edge.profile import profile_file, read_profile
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
 from mggr_edge.reporting.mark import mark
@@ -37,6 +39,8 @@ from mggr_edge.run import run
 from mggr_edge.streams.paths import NOWHERE
 from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.summary import RunSummary
+
+NO_PROFILE = "none"
 
 
 class _How(TypedDict):
@@ -69,6 +73,7 @@ class DeviceRun:
     stats: bool = False
     stats_every_s: float | None = None
     headless: bool = False
+    profile: str | None = None
     force: bool = False
     wanted: PictureFormat = AS_IT_COMES
 
@@ -112,8 +117,10 @@ class DeviceRun:
         )
         aim = self._aim()
         clock = StageClock()
+        bundle = Bundle.open(self.model)
         redirector = Redirector(
-            Bundle.open(self.model),
+            bundle,
+            offset=self._offset(address, bundle, say=say),
             strength=controls.strength,
             max_faces=self.max_faces,
             stages=clock,
@@ -183,6 +190,20 @@ class DeviceRun:
         if self.metrics is None:
             return nullcontext(process)
         return open_metrics(Path(self.metrics), process, force=self.force)
+
+    def _offset(
+        self, address: LiveAddress | None, bundle: Bundle, *, say: Callable[[str], None]
+    ) -> Gaze:
+        """What calibrating found: of whoever sits before this machine's camera, or as named."""
+        if self.profile is not None:
+            if self.profile == NO_PROFILE:
+                return CAMERA
+            return read_profile(Path(self.profile), bundle.contract).offset
+        path = profile_file()
+        if address is None or address.scheme not in ("csi", "v4l2") or not path.is_file():
+            return CAMERA
+        say(f"with the profile {path}; --profile none leaves it out")
+        return read_profile(path, bundle.contract).offset
 
     def _controls(self) -> Controls:
         return Controls(strength=0.0 if self.estimate_only else self.strength, overlay=self.overlay)

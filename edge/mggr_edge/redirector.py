@@ -115,6 +115,7 @@ class Redirector:
         limits: what is left alone; None for the default limits.
         max_faces: faces per frame, the most confident ones.
         stages: measures where the time goes.
+        offset: what is taken off every estimate; see `profile.Profile`.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Redirector:
         limits: Limits | None = None,
         max_faces: int = 4,
         stages: Stages = no_stages,
+        offset: Gaze = CAMERA,
     ) -> None:
         self.target = target
         self.strength = strength
@@ -133,6 +135,7 @@ class Redirector:
         self._limits = limits or Limits()
         self._max_faces = max_faces
         self._stages = stages
+        self._offset = offset
         self._finder = FaceFinder(
             detector=bundle.model("face_detector"),
             mesh=bundle.model("face_mesh"),
@@ -311,4 +314,4 @@ class Redirector:
         mean = np.average(
             [gaze.array() for gaze in estimates], axis=0, weights=[weights[n] for n in seen]
         )
-        return track.steady_gaze(Gaze.from_array(mean))
+        return track.steady_gaze(Gaze.from_array(mean - self._offset.array()))

@@ -1,0 +1,120 @@
+"""Measures a profile: a look into the lens, and one at the screen's middle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze
+from mggr_edge.bundle import Bundle
+from mggr_edge.errors import StreamError, UsageError
+from mggr_edge.live.address import LiveAddress
+from mggr_edge.live.capture import open_capture
+from mggr_edge.live.newest import LiveFrame, Newest
+from mggr_edge.live.picture_format import PictureFormat, flipped
+from mggr_edge.profile import Profile, estimator_of
+from mggr_edge.redirector import FaceResult, Redirector
+
+FRAMES = 40
+"""Of each look: what is measured is their median."""
+
+PATIENCE_S = 20.0
+_SETTLE_S = 0.4
+"""Eyes still move when the key is pressed."""
+
+MOST_SPREAD_DEG = 4.0
+LEAST_APART_DEG = 1.5
+
+LENS = "look into the lens"
+SCREEN = "look at the middle of your screen"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look.
+
+    Attributes:
+        gaze_deg: (pitch, yaw), the median.
+        spread_deg: median distance from it.
+    """
+
+    gaze_deg: tuple[float, float]
+    spread_deg: float
+
+
+def calibrate(
+    address: LiveAddress,
+    bundle: Bundle,
+    *,
+    wanted: PictureFormat,
+    ask: Callable[[str], None],
+) -> Profile:
+    """Asks for both looks.
+
+    Args:
+        address: of the camera.
+        bundle: whose estimator is asked.
+        wanted: size and rate of its pictures, and which way up it hangs.
+        ask: says what to look at, and returns when somebody does.
+
+    Raises:
+        StreamError: the camera is lost, or shows no open eyes for a while.
+        UsageError: the eyes did not keep still, or both looks are one.
+    """
+    with (
+        open_capture(address, wanted) as capture,
+        Newest(capture, stop=threading.Event()) as newest,
+    ):
+        frames = (
+            LiveFrame(flipped(frame.rgb, wanted.flip), frame.time_s) for frame in iter(newest)
+        )
+        redirector = Redirector(bundle, strength=0.0, max_faces=1)
+        lens, screen = (_take(frames, redirector, what, ask) for what in (LENS, SCREEN))
+    apart_deg = Gaze(*lens.gaze_deg).angle_to(Gaze(*screen.gaze_deg))
+    if apart_deg < LEAST_APART_DEG:
+        raise UsageError(
+            f"the two looks are {apart_deg:.1f} degrees apart, too little to be told from one; "
+            "look into the lens itself first, then at the middle of the screen"
+        )
+    return Profile(estimator_of(bundle.contract), lens.gaze_deg, screen.gaze_deg)
+
+
+def _take(
+    frames: Iterator[LiveFrame], redirector: Redirector, what: str, ask: Callable[[str], None]
+) -> Look:
+    ask(what)
+    seen: list[NDArray[np.float64]] = []
+    begun_s: float | None = None
+    for frame in frames:
+        begun_s = frame.time_s if begun_s is None else begun_s
+        past_s = frame.time_s - begun_s
+        if past_s > PATIENCE_S:
+            raise StreamError(
+                f"only {len(seen)} of {FRAMES} frames in {PATIENCE_S:g} seconds show open eyes; "
+                "sit before the camera, in the light"
+            )
+        faces = redirector.process(frame.rgb, time_s=frame.time_s).faces
+        gaze = _gaze(faces[0]) if faces else None
+        if gaze is not None and past_s >= _SETTLE_S:
+            seen.append(gaze.array().astype(np.float64))
+        if len(seen) == FRAMES:
+            return _median(np.array(seen), what)
+    raise StreamError(f"the camera ended after {len(seen)} of {FRAMES} frames of a look")
+
+
+def _gaze(face: FaceResult) -> Gaze | None:
+    return next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
+
+
+def _median(seen: NDArray[np.float64], what: str) -> Look:
+    pitch, yaw = np.median(seen, axis=0)
+    spread_deg = float(np.median(np.hypot(*(seen - (pitch, yaw)).T)))
+    if spread_deg > MOST_SPREAD_DEG:
+        raise UsageError(
+            f"the eyes moved by {spread_deg:.1f} degrees; {what} without looking elsewhere"
+        )
+    return Look((round(float(pitch), 2), round(float(yaw), 2)), spread_deg)

@@ -1,0 +1,77 @@
+"""`mggr-edge bench`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from mggr_edge.cli_errors import echo_error
+
+
+@click.command()
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True)
+@click.option("--model", "models", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--threads",
+    multiple=True,
+    type=click.IntRange(min=1),
+    default=(1,),
+    show_default=True,
+    help="Of the runtime; may be repeated.",
+)
+@click.option(
+    "--seconds",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="For each model, all that run it together.",
+)
+@click.option(
+    "--floor",
+    "floors",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Exit with 1 where the best such row is below: redirector.int8.per_second=200, "
+    "redirector.onnx.speedup=0.5. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def bench(
+    bundles: tuple[str, ...],
+    models: tuple[str, ...],
+    threads: tuple[int, ...],
+    seconds: float,
+    floors: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Times the models of bundles on every interpreter that is installed.
+
+    Those that run one model take turns, call by call, so that ratios hold on a
+    busy machine: `speedup` is over the model's first row. Memory is what a
+    process grows by that loads and runs the file alone. TensorRT engines that
+    `build-engine` made are timed too (not yet seen on hardware).
+
+    \b
+    Examples:
+      mggr-edge bench default default-int8 --model redirector
+      mggr-edge bench bundle --threads 1 --threads 2 --json
+      mggr-edge bench bundle --floor redirector.per_second=60
+    """
+    from mggr_edge.bench.bench import bench as time_bundles
+    from mggr_edge.bench.result import missed, parse_floor, table
+    from mggr_edge.progress import progress
+
+    wanted = [parse_floor(text) for text in floors]
+    rows = time_bundles(
+        bundles,
+        models=models or None,
+        threads=tuple(dict.fromkeys(threads)),
+        seconds=seconds,
+        progress=progress,
+    )
+    click.echo(json.dumps([row.as_json() for row in rows], indent=2) if as_json else table(rows))
+    faults = missed(wanted, rows)
+    for fault in faults:
+        echo_error(fault)
+    sys.exit(1 if faults else 0)

@@ -1,0 +1,43 @@
+"""`mggr-edge build-engine`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("build-engine")
+@click.argument("bundle")
+@click.option("--fp16", is_flag=True, help="From the bundle's float16 files.")
+@click.option("--int8", is_flag=True, help="From the bundle's int8 files, with their Q/DQ pairs.")
+@click.option("--dla", type=click.IntRange(min=0), help="For this deep learning accelerator.")
+def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
+    """Builds TensorRT engines of a bundle's models, for this very device.
+
+    Takes the ONNX files that `mggr-tf export --formats tflite,onnx` wrote, by
+    TensorRT's Python package or, without it, by trtexec. Engines lie in the
+    user's cache; they hold for one TensorRT version on one kind of GPU, and
+    `mggr-edge` uses them when they fit. (Not yet run on hardware.)
+
+    \b
+    Examples:
+      mggr-edge build-engine bundle --int8
+      mggr-edge build-engine bundle --fp16 --dla 0
+    """
+    from mggr_edge.bundle import Bundle, read_bundle_files
+    from mggr_edge.default_bundle import bundle_path
+    from mggr_edge.engines.build import build_engines, find_builder
+    from mggr_edge.errors import UsageError
+
+    if fp16 and int8:
+        raise UsageError("--fp16 and --int8 exclude each other")
+    contract = Bundle.open(bundle).contract
+    made = build_engines(
+        contract,
+        read_bundle_files(bundle_path(bundle)),
+        builder=find_builder(),
+        precision="int8" if int8 else "float16" if fp16 else "float32",
+        dla=dla,
+        say=lambda text: click.echo(text, err=True),
+    )
+    for path in made:
+        click.echo(path)

@@ -1,0 +1,30 @@
+"""`mggr-edge doctor`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def doctor(as_json: bool) -> None:
+    """Tells what this machine has, and what to do about what is missing.
+
+    Exits with 0 when `mggr-edge run` can work on pictures and videos, with 1
+    when something that it needs is missing. Cameras, landmark models and the
+    package's own weights (which need the landmark models) are reported, and not
+    needed for that: a bundle brings its own models.
+
+    \b
+    Examples:
+      mggr-edge doctor
+      mggr-edge doctor --json | python -m json.tool
+    """
+    from mggr_edge.doctor import examine, is_able, report
+
+    checks = examine()
+    click.echo(json.dumps([c.as_json() for c in checks], indent=2) if as_json else report(checks))
+    sys.exit(0 if is_able(checks) else 1)

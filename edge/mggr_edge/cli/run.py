@@ -1,0 +1,164 @@
+"""`mggr-edge run`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from mggr_edge.cli.camera import camera_options
+from mggr_edge.cli_errors import USER_ERROR, echo_error
+
+if TYPE_CHECKING:
+    from mggr_edge.live.picture_format import PictureFormat
+
+
+@click.command()
+@click.argument("input_", metavar="INPUT")
+@click.argument("output", metavar="[OUTPUT]", required=False)
+@click.option(
+    "--model",
+    metavar="BUNDLE",
+    default="default",
+    show_default=True,
+    help="Folder or zip that `mggr-tf export` wrote, or the weights of this package: `default`, "
+    "`default-int8`.",
+)
+@click.option(
+    "--target",
+    metavar="camera|PITCH,YAW",
+    default="camera",
+    show_default=True,
+    help="Where the eyes shall look: into the lens, or so many degrees up and to the right "
+    "as the picture is seen. Write --target=-5,10 for a negative pitch.",
+)
+@click.option(
+    "--follow",
+    metavar="FILE",
+    help="A target that moves: a CSV with the columns time_s, pitch_deg, yaw_deg.",
+)
+@click.option(
+    "--look-away",
+    is_flag=True,
+    help="Leave the target for a moment every few seconds, as people do.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="How far on the way to the target.",
+)
+@click.option(
+    "--max-faces",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="The most confident ones of a frame.",
+)
+@click.option(
+    "--profile",
+    metavar="FILE|none",
+    help="What `mggr-edge calibrate` measured. Cameras take the user's own, where there is one.",
+)
+@click.option("--estimate-only", is_flag=True, help="See where eyes look, change nothing.")
+@click.option("--mark", is_flag=True, help="Say in a corner that gazes are redirected.")
+@click.option("--overlay", is_flag=True, help="Draw outlines, gazes, targets and reasons.")
+@click.option("--compare", is_flag=True, help="Show every frame twice: before, after.")
+@click.option(
+    "--metrics", metavar="FILE", help="Write a line of JSON for every frame: gazes, strengths."
+)
+@click.option("--stats", is_flag=True, help="Print at the end where the time went.")
+@click.option(
+    "--stats-every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Print it every so often, too.",
+)
+@click.option("--headless", is_flag=True, help="Open no window: display:// shows nothing.")
+@camera_options
+@click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
+def run(
+    input_: str,
+    output: str | None,
+    model: str,
+    target: str,
+    follow: str | None,
+    look_away: bool,
+    strength: float,
+    max_faces: int,
+    profile: str | None,
+    estimate_only: bool,
+    mark: bool,
+    overlay: bool,
+    compare: bool,
+    metrics: str | None,
+    stats: bool,
+    stats_every: float | None,
+    headless: bool,
+    wanted: PictureFormat,
+    force: bool,
+) -> None:
+    """Redirects the eyes of INPUT and writes a file of the same kind.
+
+    INPUT is a picture (JPEG, PNG, WebP, BMP), a folder of pictures or a video
+    file. OUTPUT is of the same kind; without it the result is put beside the
+    input, as INPUT-redirected. `null://` writes nothing.
+
+    Live, INPUT is rtsp://HOST/NAME or a camera: csi://0 on a Jetson,
+    v4l2:///dev/video0 or /dev/video0 (none yet seen on hardware). OUTPUT is a
+    video file, a virtual camera for video calls, v4l2loopback:///dev/video10, or
+    a stream that is served from here, rtsp://@:8554/NAME. The newest frame wins,
+    the others are counted; Ctrl-C ends it, and what was recorded is whole. No
+    socket is opened that is not named here.
+
+    OUTPUT display://0 is a window, for live sources, videos (at their own pace,
+    without sound) and pictures. Its keys: space turns it on and off, + and -
+    change the strength, o draws what is done, q ends it.
+
+    Videos become H.264; sound, timing and metadata are kept, and a comment says
+    that the gaze was redirected. Where no eye was redirected, the output is a
+    copy of the input. If single pictures of a folder fail, the others are
+    written, every failure is named, and the exit code is 2.
+
+    \b
+    Examples:
+      mggr-edge run me.jpg
+      mggr-edge run call.mp4 call-contact.mp4 --model bundle --target camera
+      mggr-edge run photos/ redirected/ --model bundle --target=-5,10 --force
+      mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
+      mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
+      mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
+      mggr-edge run /dev/video0 display://0 --overlay
+      mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
+    """
+    from mggr_edge.device_run import DeviceRun
+    from mggr_edge.progress import progress
+
+    summary = DeviceRun(
+        model=model,
+        target=target,
+        follow=follow,
+        look_away=look_away,
+        strength=strength,
+        max_faces=max_faces,
+        profile=profile,
+        estimate_only=estimate_only,
+        mark=mark,
+        overlay=overlay,
+        compare=compare,
+        metrics=metrics,
+        stats=stats,
+        stats_every_s=stats_every,
+        headless=headless,
+        force=force,
+        wanted=wanted,
+    )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
+    click.echo(summary.in_words())
+    errors = [failure.message for failure in summary.failures]
+    errors += [] if summary.lost is None else [summary.lost]
+    for message in errors:
+        echo_error(message)
+    if errors:
+        sys.exit(USER_ERROR)

@@ -1,0 +1,97 @@
+"""What one estimator says of one person before one camera: measured once, taken off ever after.
+
+An estimator is off by a few degrees for each person, always to the same side. Somebody who
+looks into the lens shows by how much.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggr_edge.angles import Gaze
+from mggr_edge.atomic import atomic_file
+from mggr_edge.contract import Contract
+from mggr_edge.errors import ConfigError, UsageError
+from mggr_edge.strict import plain, read
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Two looks, as an estimator saw them.
+
+    Attributes:
+        estimator_sha256: of the files of that estimator, any of which may have seen them.
+        lens_deg: (pitch, yaw) seen of a look into the lens; without error it would be 0, 0.
+        screen_deg: the same of a look at the screen's middle.
+        schema: of this file.
+    """
+
+    estimator_sha256: tuple[str, ...]
+    lens_deg: tuple[float, float]
+    screen_deg: tuple[float, float]
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema {self.schema} is not {SCHEMA}; calibrate again")
+
+    @property
+    def offset(self) -> Gaze:
+        """What is taken off every estimate."""
+        return Gaze(*self.lens_deg)
+
+    @property
+    def screen(self) -> Gaze:
+        """Where the screen's middle is, seen from the eyes, relative to the lens."""
+        return Gaze(*(s - o for s, o in zip(self.screen_deg, self.lens_deg, strict=True)))
+
+
+def profile_file() -> Path:
+    """`$XDG_CONFIG_HOME/mggr-edge/profile.json`, by default under `~/.config`."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "mggr-edge" / "profile.json"
+
+
+def estimator_of(contract: Contract) -> tuple[str, ...]:
+    """Checksums of a bundle's estimator, in whatever formats it is there."""
+    return tuple(sorted(artifact.sha256 for artifact in contract.models["estimator"]))
+
+
+def write_profile(path: Path, profile: Profile, *, force: bool) -> None:
+    """Writes a profile, as a whole or not at all.
+
+    Raises:
+        OutputExistsError: the file exists and `force` is false.
+        UsageError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path, force=force) as temporary:
+            temporary.write_text(json.dumps(plain(profile), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_profile(path: Path, contract: Contract) -> Profile:
+    """Reads a profile that was measured with this bundle's estimator.
+
+    Raises:
+        UsageError: the file is missing, damaged, or of another estimator.
+    """
+    try:
+        profile = read(Profile, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; `mggr-edge calibrate` writes a profile") from None
+    except (OSError, ValueError, ConfigError) as error:
+        raise UsageError(f"{path} is no profile: {error}; calibrate again") from error
+    if not set(profile.estimator_sha256) & set(estimator_of(contract)):
+        raise UsageError(
+            f"{path} was measured with another model, and every model errs in its own way; "
+            "calibrate again, or leave it out with --profile none"
+        )
+    return profile
