@@ -111,6 +111,13 @@ class Bundle:
                 raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
         return self._runners[name]
 
+    def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
+        """The same bundle with every model seen through something, as by who times it."""
+        other = Bundle(self.contract, self._load)
+        for name in {*self.contract.models, *LANDMARK_MODEL_FILES}:
+            other._runners[name] = seen(self.model(name))
+        return other
+
     def estimate_gaze(
         self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze | None = None
     ) -> Gaze:

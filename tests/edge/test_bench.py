@@ -1,6 +1,7 @@
 """The bench: turns, percentiles, ratios within a round, floors, and a real run of each."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.cli import main
 from mggr_edge.contract import Artifact, TensorSpec
 from mggr_edge.default_bundle import bundle_path
-from mggr_edge.errors import UsageError
+from mggr_edge.errors import MggrError, UsageError
 from mggr_edge.interpreters import runtimes
+from mggr_edge.landmark_models import find_landmark_models
 from mggr_edge.progress import no_progress
 
 
@@ -186,3 +188,50 @@ def test_wrong_use_is_one_line(args, says):
     done = CliRunner().invoke(main, ["bench", *args])
     assert done.exit_code == 2
     assert says in done.stderr.splitlines()[-1]
+
+
+def _film_of_a_face(path: Path, frames: int) -> Path:
+    av = pytest.importorskip("av")
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
+    face = np.ascontiguousarray(data.astronaut()[:280, 90:350])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 280, 260, "yuv420p"
+        for _ in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(face, "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.processes
+def test_a_clip_is_timed_as_a_whole(tmp_path: Path) -> None:
+    _need_the_default_bundle()
+    clip = _film_of_a_face(tmp_path / "her.mp4", 25)
+    result = CliRunner().invoke(main, ["bench", "default", "--clip", str(clip), "--json"])
+    assert result.exit_code == 0, result.output
+    (whole,) = json.loads(result.stdout)
+    assert whole["frames"] == 15, "ten warm it up"
+    assert min(whole[f"{part}_ms"] for part in ("decode", "interpreters", "own")) > 0
+    assert whole["whole_ms"] <= whole["whole_p99_ms"]
+    assert 0 < whole["reachable"] < 1
+    assert 0 < whole["start_s"] < 60
+    assert 30 < whole["peak_mb"] < 2000
+
+
+@pytest.mark.processes
+def test_a_clip_without_a_face_is_not_timed(tmp_path: Path) -> None:
+    _need_the_default_bundle()
+    clip = _film_of_a_face(tmp_path / "her.mp4", 5)
+    result = CliRunner().invoke(main, ["bench", "default", "--clip", str(clip)])
+    assert result.exit_code == 2
+    assert "shows a face in fewer than 11 frames" in result.output
+    asked = ["bench", "default", "--clip", str(clip), "--model", "redirector"]
+    assert "leave out --model" in CliRunner().invoke(main, asked).output
+
+
+def _need_the_default_bundle() -> None:
+    try:
+        Bundle.open("default")
+        find_landmark_models()
+    except MggrError as error:
+        pytest.skip(str(error))

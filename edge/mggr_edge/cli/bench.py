@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
@@ -36,6 +37,11 @@ from mggr_edge.cli_errors import echo_error
     help="Exit with 1 where the best such row is below: redirector.int8.per_second=200, "
     "redirector.onnx.speedup=0.5. May be repeated.",
 )
+@click.option(
+    "--clip",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Time a whole video instead: decoding, interpreters, and what is added to them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def bench(
     bundles: tuple[str, ...],
@@ -43,6 +49,7 @@ def bench(
     threads: tuple[int, ...],
     seconds: float,
     floors: tuple[str, ...],
+    clip: Path | None,
     as_json: bool,
 ) -> None:
     """Times the models of bundles on every interpreter that is installed.
@@ -57,11 +64,21 @@ def bench(
       mggr-edge bench default default-int8 --model redirector
       mggr-edge bench bundle --threads 1 --threads 2 --json
       mggr-edge bench bundle --floor redirector.per_second=60
+      mggr-edge bench default --clip call.mp4
     """
     from mggr_edge.bench.bench import bench as time_bundles
+    from mggr_edge.bench.pipeline import time_pipeline
     from mggr_edge.bench.result import missed, parse_floor, table
+    from mggr_edge.errors import UsageError
     from mggr_edge.progress import progress
 
+    if clip is not None:
+        if models or floors:
+            raise UsageError("--clip times all models together; leave out --model and --floor")
+        whole = [time_pipeline(clip, one, max_faces=1, progress=progress) for one in bundles]
+        as_text = "\n".join(one.in_words() for one in whole)
+        click.echo(json.dumps([one.as_json() for one in whole], indent=2) if as_json else as_text)
+        return
     wanted = [parse_floor(text) for text in floors]
     rows = time_bundles(
         bundles,
