@@ -15,6 +15,7 @@ clearer than it is."""
 
 _SOBEL_PER_LEVEL = 8.0
 _FEWEST_PX = 10
+_STRONG = 0.9
 
 
 def clarity(patch: NDArray[np.uint8], opening: ArrayLike, crop: EyeCrop) -> float:
@@ -44,4 +45,6 @@ def clarity(patch: NDArray[np.uint8], opening: ArrayLike, crop: EyeCrop) -> floa
     grey = patch.astype(np.float32) @ _LUMA
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     edges = np.hypot(across, down)[between] / _SOBEL_PER_LEVEL
-    return float(np.percentile(edges, 90) / (grey[between].mean() + _DARK_LEVELS))
+    rank = int(_STRONG * (edges.size - 1))
+    strong = np.partition(edges, rank)[rank]
+    return float(strong / (grey[between].mean() + _DARK_LEVELS))

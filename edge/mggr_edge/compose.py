@@ -15,6 +15,7 @@ irises.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -150,6 +151,7 @@ def _fill(image: NDArray[np.uint8], points: NDArray[np.float64]) -> None:
     cv2.fillConvexPoly(image, np.rint(hull * 16).astype(np.int32), 1, shift=4)
 
 
+@cache
 def _border_fade() -> NDArray[np.float32]:
     """0 on the square's border, 1 from an eighth of its width inwards."""
     axis = np.arange(_MASK_SIZE_PX, dtype=np.float32)

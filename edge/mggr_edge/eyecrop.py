@@ -8,6 +8,7 @@ whole numbers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -37,13 +38,10 @@ class EyeCrop:
     def eye_from_frame(self, size_px: int | None = None) -> NDArray[np.float64]:
         """The 2x3 that maps frame points to points of a patch `size_px` wide."""
         size = self.size_px if size_px is None else size_px
-        scale = size / self.width_px
-        roll = np.radians(self.roll_deg)
-        rotation = scale * np.array(
-            [[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float64
-        )
-        middle = np.full(2, (size - 1) / 2)
-        return np.hstack([rotation, (middle - rotation @ np.asarray(self.centre))[:, None]])
+        scale, roll, middle = size / self.width_px, math.radians(self.roll_deg), (size - 1) / 2
+        a, b = scale * math.cos(roll), scale * math.sin(roll)
+        x, y = self.centre
+        return np.array([[a, b, middle - a * x - b * y], [-b, a, middle + b * x - a * y]])
 
     def frame_from_eye(self, size_px: int | None = None) -> NDArray[np.float64]:
         """The inverse of `eye_from_frame`."""

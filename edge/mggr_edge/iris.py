@@ -17,6 +17,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,12 +66,12 @@ class Eye:
     iris_centre: tuple[float, float]
     iris_radius_px: float
 
-    @property
+    @cached_property
     def corners(self) -> NDArray[np.float32]:
         """[2, 2] outer and inner corner of the outline."""
         return self.outline[[_OUTER_CORNER, _INNER_CORNER]]
 
-    @property
+    @cached_property
     def crop_corners(self) -> NDArray[np.float32]:
         """[2, 2] outer and inner corner as the landmarks of training patches have them."""
         outer, inner = self.corners
@@ -79,17 +80,17 @@ class Eye:
         inwards_share, up_share = _INNER_CORNER_SHIFT
         return np.stack([outer, inner + inwards_share * (inner - outer) + up_share * up])
 
-    @property
+    @cached_property
     def crop_outline(self) -> NDArray[np.float32]:
         """[6, 2] what an eye crop is laid around: `crop_corners` and two points per lid."""
         return np.concatenate([self.crop_corners, self.outline[list(_CROP_LIDS)]])
 
-    @property
+    @cached_property
     def width_px(self) -> float:
         """Distance between the corners."""
         return float(np.linalg.norm(self.corners[1] - self.corners[0]))
 
-    @property
+    @cached_property
     def openness(self) -> float:
         """Greatest distance between the lids, as a share of the eye's width.
 

@@ -132,7 +132,7 @@ class VirtualCamera:
     """
 
     device: str
-    verb: ClassVar[Verb] = "showed in"
+    verb: ClassVar[Verb] = "wrote"
 
     @property
     def name(self) -> str:
@@ -161,7 +161,7 @@ class RtspStream:
     host: str
     port: int
     path: str
-    verb: ClassVar[Verb] = "showed in"
+    verb: ClassVar[Verb] = "wrote"
 
     @property
     def name(self) -> str:
