@@ -51,11 +51,11 @@ def natural(
 
     `outside`: pixels outside the masks that changed. `border`: the gradient along the masks'
     borders over the input's, 95th percentile; `pasted`: the same of a small square picture pasted
-    with hard edges, as a control. `lids`: eyes that are nearly or quite closed, and how many of them
-    are as open after as before. `fully`: of open eyes of frontal heads within 20 degrees of the
-    target, how many get the full strength; `judge`: how far off the target they look to it, before
-    and after. `jitter`, of pictures: how much more irises tremble than in the input, as a camera's
-    noise makes them.
+    with hard edges, as a control. `lids`: eyes that are nearly or quite closed, and how many of
+    them are as open after as before. `fully`: of open eyes of frontal heads within 20 degrees of
+    the target, how many get the full strength; `judge`: how far off the target they look to it,
+    before and after. `jitter`, of pictures: how much more irises tremble than in the input, as a
+    camera's noise makes them.
 
     \b
     Examples:
