@@ -1,6 +1,7 @@
 """The weights of the package: how they are made, put in, and found by name."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,3 +213,16 @@ def test_the_card_has_a_row_for_every_kind_of_people(made, run, tmp_path, monkey
     assert len(rows) == 2 + sum(len(kinds) for kinds in found.groups.values()) + 1 + 4
     assert "| int8 | redirector | int8 | " in text
     assert "Apache-2.0" in text
+
+
+def test_a_training_that_is_complete_is_found_whatever_its_machine_settled(run):
+    """A recipe that leaves the precision to the machine, and a run that has one."""
+    precision = {"features_precision": "auto"}
+    recipe = replace(run.config, models=replace(run.config.models, **precision))
+    last, said = run.config.recipe[-1], []
+    found = making._trained(run.path, recipe, last, making.Budget(), say=said.append)
+    assert found.config == run.config
+    assert said == [f"{run.path}: stage {last} is complete"]
+    other = replace(recipe, seed=recipe.seed + 1)
+    with pytest.raises(UsageError, match="was begun with another config"):
+        making._trained(run.path, other, last, making.Budget(), say=said.append)

@@ -102,7 +102,7 @@ def put_into_package(made: Path, *, say: Say) -> None:
 def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: Say) -> RunFolder:
     """A run that is complete up to a stage: found, resumed or made."""
     run = RunFolder.open(path) if (path / "run.json").is_file() else None
-    if run is not None and run.config != config:
+    if run is not None and run.config != _settled_as(run.config, config):
         raise UsageError(f"{path} was begun with another config; name another --out, or remove it")
     if run is not None and run.is_complete(stage):
         say(f"{path}: stage {stage} is complete")
@@ -114,6 +114,14 @@ def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: S
         run = RunFolder.create(path, config, DataRecord.of(split))
     _train(run, stage, split, budget, say=say)
     return run
+
+
+def _settled_as(begun: Config, config: Config) -> Config:
+    """The config with the precision that a run of it found best on its machine."""
+    if config.models.features_precision != "auto":
+        return config
+    precision = begun.models.features_precision
+    return replace(config, models=replace(config.models, features_precision=precision))
 
 
 def _train(run: RunFolder, stage: Stage, split: Split, budget: Budget, *, say: Say) -> None:

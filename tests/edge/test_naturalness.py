@@ -1,0 +1,121 @@
+"""The counts of naturalness catch what they are there for."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze
+from mggr_edge.bench import naturalness
+from mggr_edge.bench.naturalness import jitter, watch
+from mggr_edge.bundle import Bundle
+from mggr_edge.errors import MggrError
+from mggr_edge.redirector import Redirector
+
+ASIDE = Gaze(0.0, 12.0)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    try:
+        opened = Bundle.open("default")
+        opened.model("face_mesh")
+    except MggrError as error:
+        pytest.skip(str(error))
+    return opened
+
+
+@pytest.fixture(scope="module")
+def portrait() -> NDArray[np.uint8]:
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
+    return cv2.resize(data.astronaut()[:280, 90:350], None, fx=3, fy=3)
+
+
+def test_a_portrait_is_redirected_without_seams_and_fully(
+    bundle: Bundle, portrait: NDArray[np.uint8]
+) -> None:
+    found = watch([(portrait, None)], bundle, target=ASIDE)
+    assert (found.frames, found.eyes, found.near) == (1, 2, 2)
+    assert found.changed_outside == 0
+    assert found.border_gradient is not None
+    assert found.border_gradient < 1.15
+    assert found.near_fully == 1.0
+    assert found.lids == 0
+    assert found.lids_kept is None
+
+
+class Careless(Redirector):
+    """Darkens what it redirects up to a hard edge, and a corner of the frame besides."""
+
+    def process(self, frame, *, time_s=None):
+        result = super().process(frame, time_s=time_s)
+        spoilt = result.frame.copy()
+        spoilt[result.mask()] //= 2
+        spoilt[:2, :3] = 255 - spoilt[:2, :3]
+        return replace(result, frame=spoilt)
+
+
+def test_a_hard_edge_and_a_change_outside_are_caught(
+    bundle: Bundle, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naturalness, "Redirector", Careless)
+    found = watch([(portrait, None)], bundle, target=ASIDE)
+    assert found.changed_outside == 6
+    assert found.border_gradient is not None
+    assert found.border_gradient > 1.5
+
+
+def test_the_judge_sees_before_and_after(bundle: Bundle, portrait: NDArray[np.uint8]) -> None:
+    asked = []
+
+    def judge(patches, sides, head_pose):
+        asked.append([patch.mean() for patch in patches])
+        assert {patch.shape for patch in patches} == {(64, 64, 3)}
+        assert list(sides) == ["right", "left"]
+        return [Gaze(0.0, 0.0) if len(asked) == 1 else Gaze(0.0, 9.0) for _ in patches]
+
+    found = watch([(portrait, None)], bundle, target=ASIDE, judge=judge)
+    assert found.judge_before_deg == pytest.approx(12.0, abs=1e-3)
+    assert found.judge_after_deg == pytest.approx(3.0, abs=1e-3)
+    assert asked[0] != asked[1]
+
+
+def test_lids_that_are_down_have_to_stay_so() -> None:
+    usual = [(0.40, 0.41)] * 9
+    assert naturalness._lids_kept(np.array([*usual, (0.1, 0.13), (0.05, 0.2)])) == [True, False]
+    assert naturalness._lids_kept(np.array(usual)) == []
+
+
+def test_still_eyes_tremble_as_their_noise_makes_them(
+    bundle: Bundle, portrait: NDArray[np.uint8]
+) -> None:
+    before, after = jitter(portrait, bundle, target=ASIDE, frames=12)
+    assert 0 < before < 0.05
+    assert after < 3 * before
+
+
+class Trembling(Redirector):
+    """Looks now here, now there."""
+
+    def process(self, frame, *, time_s=None):
+        assert time_s is not None
+        self.target = Gaze(0.0, 12.0 if round(30 * time_s) % 2 else 4.0)
+        return super().process(frame, time_s=time_s)
+
+
+def test_eyes_that_look_to_and_fro_are_caught(
+    bundle: Bundle, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naturalness, "Redirector", Trembling)
+    before, after = jitter(portrait, bundle, target=ASIDE, frames=12)
+    assert after > 2 * before
+
+
+def test_where_nobody_is_nothing_is_counted(bundle: Bundle) -> None:
+    nobody = np.full((120, 160, 3), 90, np.uint8)
+    found = watch([(nobody, None)], bundle, target=ASIDE)
+    assert (found.frames, found.eyes, found.border_gradient, found.near_fully) == (1, 0, None, None)
+    with pytest.raises(ValueError, match="not every frame shows the same eyes"):
+        jitter(nobody, bundle, target=ASIDE, frames=6)

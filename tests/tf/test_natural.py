@@ -1,0 +1,83 @@
+"""`mggr-tf natural`: clips, pictures, and a judge that knows both sides."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mggr_edge.angles import Gaze
+from mggr_edge.bundle import Bundle
+from mggr_edge.contract import Conventions
+from mggr_edge.errors import MggrError, RunError
+from mggr_edge.eyecrop import mirror_image
+from mggr_edge.progress import no_progress
+from mggr_tf.cli.natural import natural
+from mggr_tf.config_files import load_config
+from mggr_tf.data.source import open_split
+from mggr_tf.evaluation.clips import frames_of, judge_of
+from mggr_tf.models.networks import Networks, save_weights
+from mggr_tf.training.run_folder import DataRecord, RunFolder
+
+
+@pytest.fixture(scope="module")
+def judging(tmp_path_factory):
+    """A run whose judge has some weights; it was never trained."""
+    config = load_config("mggr-edge", changes=["synthetic.subjects=2", "synthetic.per_group=2"])
+    split = open_split(
+        "synthetic", config=config, stage="judge", subjects=None, progress=no_progress, say=print
+    )
+    run = RunFolder.create(tmp_path_factory.mktemp("runs") / "judge", config, DataRecord.of(split))
+    with pytest.raises(RunError, match="has no judge"):
+        judge_of(run, Conventions())
+    run.weights_file("judge").parent.mkdir(exist_ok=True)
+    save_weights(Networks(config).judge, run.weights_file("judge"))
+    return run
+
+
+def test_the_judge_sees_a_mirrored_eye_looking_the_other_way(judging):
+    ask = judge_of(judging, Conventions())
+    patch = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    (right,) = ask([patch], ["right"], Gaze(3.0, 10.0))
+    (left,) = ask([mirror_image(patch)], ["left"], Gaze(3.0, -10.0))
+    assert left.pitch_deg == pytest.approx(right.pitch_deg, abs=1e-4)
+    assert left.yaw_deg == pytest.approx(-right.yaw_deg, abs=1e-4)
+
+
+def test_pictures_have_no_time_and_films_have(tmp_path):
+    av = pytest.importorskip("av")
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64, 3), 90, np.uint8))
+    ((frame, time_s),) = frames_of(tmp_path / "a.png")
+    assert (frame.shape, time_s) == ((48, 64, 3), None)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+    times = [time_s for _, time_s in frames_of(tmp_path / "a.mp4")]
+    assert times == pytest.approx([0, 0.04, 0.08])
+
+
+def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
+    try:
+        Bundle.open("default").model("face_mesh")
+    except MggrError as error:
+        pytest.skip(str(error))
+    data = pytest.importorskip("skimage.data")
+    portrait = cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)
+    cv2.imwrite(str(tmp_path / "her.png"), portrait[..., ::-1])
+    asked = ["default", str(tmp_path / "her.png"), "--judge", str(judging.path)]
+    asked += ["--target", "0,10", "--target=-5,0"]
+    result = CliRunner().invoke(natural, asked)
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[:5] for line in lines] == [
+        ["source", "target", "frames", "eyes", "outside"],
+        ["her.png", "0,10", "1", "2", "0"],
+        ["her.png", "-5,0", "1", "2", "0"],
+    ]
+    (facts, _) = json.loads(CliRunner().invoke(natural, [*asked, "--json"]).stdout)
+    assert facts["judge_before_deg"] != facts["judge_after_deg"]
+    assert facts["jitter"] > 0
