@@ -316,3 +316,54 @@ def test_a_picture_on_its_own_is_not_steadied(
     after_another = redirector.process(moved)
     alone = Redirector(bundle, target=Gaze(0, 10)).process(moved)
     np.testing.assert_array_equal(after_another.frame, alone.frame)
+
+
+def test_ten_faces_are_all_redirected_and_keep_their_numbers(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    one = cv2.resize(portrait[60:660, 60:660], (256, 256), interpolation=cv2.INTER_AREA)
+    rows = [np.hstack([one[:, ::-1] if n % 2 else one for n in range(5)]) for _ in range(2)]
+    crowd = np.ascontiguousarray(np.vstack(rows))
+    redirector = Redirector(bundle, target=Gaze(0, 10), max_faces=10)
+    numbers = []
+    for count in range(3):
+        result = redirector.process(crowd, time_s=count / 25)
+        cells = [tuple(face.eyes[0].outline.mean(axis=0) // 256) for face in result.faces]
+        assert len(set(cells)) == 10
+        numbers.append(dict(zip(cells, (f.identity for f in result.faces), strict=True)))
+        assert {eye.strength for face in result.faces for eye in face.eyes} == {1.0}
+        assert np.array_equal(result.frame[~result.mask()], crowd[~result.mask()])
+    assert numbers[0] == numbers[1] == numbers[2]
+
+
+def test_no_more_faces_than_asked_for_and_the_same_ones(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    pair = np.ascontiguousarray(np.hstack([portrait, portrait[:, ::-1]]))
+    redirector = Redirector(bundle, target=Gaze(0, 10), max_faces=1)
+    seen = [redirector.process(pair, time_s=n / 25).faces for n in range(3)]
+    assert [len(faces) for faces in seen] == [1, 1, 1]
+    assert len({faces[0].landmarks[:, 0].mean() > portrait.shape[1] for faces in seen}) == 1
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 30), (120, 120, 120)])
+def test_frames_of_one_colour_pass_through(bundle: BumpNetwork, colour: tuple[int, ...]) -> None:
+    frame = np.full((240, 320, 3), colour, np.uint8)
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    for count in range(2):
+        result = redirector.process(frame, time_s=count / 25)
+        assert result.faces == ()
+        assert np.array_equal(result.frame, frame)
+
+
+def test_a_video_that_changes_its_size_finds_its_faces_anew(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    (before,) = redirector.process(portrait, time_s=0.0).faces
+    half = cv2.resize(portrait, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    (after,) = redirector.process(half, time_s=0.04).faces
+    np.testing.assert_allclose(
+        2 * after.landmarks[:, :2], before.landmarks[:, :2], atol=0.1 * np.ptp(before.landmarks)
+    )
+    assert after.identity > before.identity
