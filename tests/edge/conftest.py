@@ -7,6 +7,10 @@ from typing import TypeVar
 
 import pytest
 
+from mggr_edge.errors import MissingPackageError
+from mggr_edge.interpreters import TFLiteRunner
+from mggr_edge.landmark_models import find_landmark_models
+
 Source = TypeVar("Source")
 
 
@@ -19,3 +23,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], Source]:
         return source
 
     return put
+
+
+@pytest.fixture(scope="session")
+def runners() -> dict[str, TFLiteRunner]:
+    """The landmark models of this machine, by their names in a bundle."""
+    try:
+        paths = find_landmark_models()
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    return {name: TFLiteRunner(path.read_bytes()) for name, path in paths.items()}

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.bundle import EyeRedirection
 from mggr_edge.contract import Conventions
-from mggr_edge.errors import MissingPackageError
 from mggr_edge.gating import Limits
-from mggr_edge.interpreters import Runner, TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.interpreters import Runner
 from mggr_edge.redirector import FrameResult, Redirector
 
 PX_PER_DEG = 0.23
@@ -73,15 +71,6 @@ def portrait() -> NDArray[np.uint8]:
     data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
     head = data.astronaut()[:280, 90:350]
     return cv2.resize(head, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
-
-
-@pytest.fixture(scope="module")
-def runners() -> dict[str, Runner]:
-    try:
-        paths = find_landmark_models()
-    except MissingPackageError as error:
-        pytest.skip(str(error))
-    return {name: TFLiteRunner(path.read_bytes()) for name, path in paths.items()}
 
 
 @pytest.fixture

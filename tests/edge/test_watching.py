@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.errors import MissingPackageError
 from mggr_edge.faces import FaceFinder
 from mggr_edge.interpreters import Runner, TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
 from mggr_edge.watching import LOOK_AROUND_S, MAX_GAP_S, FaceWatcher
 
 STEP_S = 1 / 25
@@ -26,15 +24,6 @@ class Counted:
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         self.calls += 1
         return self._network(inputs)
-
-
-@pytest.fixture(scope="module")
-def runners() -> dict[str, TFLiteRunner]:
-    try:
-        paths = find_landmark_models()
-    except MissingPackageError as error:
-        pytest.skip(str(error))
-    return {name: TFLiteRunner(path.read_bytes()) for name, path in paths.items()}
 
 
 @pytest.fixture
