@@ -129,7 +129,8 @@ class DeviceRun:
         # A film that fails is done again; a call is not.
         plain: FrameProcess = careful if live else Aimed(redirector, aim)
         if is_window(output):
-            plain = Steered(plain, redirector, controls)
+            if not self.estimate_only:  # which changes nothing, whatever is pressed
+                plain = Steered(plain, redirector, controls)
             say(KEYS)
         if self.stats_every_s is not None:
             plain = NowAndThen(plain, clock, every_s=self.stats_every_s, say=say)

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.faces import Face, FaceFinder
+from mggr_edge.tracks import MAX_GAP_S
 
 LOOK_AROUND_S = 0.5
 """Somebody who comes into the picture waits so long at most."""
-
-MAX_GAP_S = 0.5
-"""A face that was seen longer ago is looked for anew: it may be anywhere."""
 
 
 class FaceWatcher:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.faces import FaceFinder
 from mggr_edge.interpreters import Runner, TFLiteRunner
-from mggr_edge.watching import LOOK_AROUND_S, MAX_GAP_S, FaceWatcher
+from mggr_edge.tracks import MAX_GAP_S
+from mggr_edge.watching import LOOK_AROUND_S, FaceWatcher
 
 STEP_S = 1 / 25
 

@@ -33,7 +33,12 @@ def camera_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_format(
-        *, input_width: int, input_height: int, input_rate: int, input_flip: Any, **rest: Any
+        *,
+        input_width: int | None,
+        input_height: int | None,
+        input_rate: int | None,
+        input_flip: Any,
+        **rest: Any,
     ) -> None:
         from mggr_edge.live.picture_format import PictureFormat
 
