@@ -23,7 +23,8 @@ def clarity(patch: NDArray[np.uint8], opening: ArrayLike, crop: EyeCrop) -> floa
 
     An iris in white gives 0.2 to 0.4 in sharp frames of the trial clips, and at least 0.088
     on 1200 labelled patches, mirroring glasses among them. Plain skin colour drawn over the eye
-    gives 0.02 (what has edges of its own, such as fingers, was not tried), as does a blur as wide as an eighth of the patch.
+    gives 0.02 (what has edges of its own, such as fingers, was not tried), as does a
+    blur as wide as an eighth of the patch.
 
     Args:
         patch: [S, S, 3] uint8 RGB, what the network sees.
