@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.eyecrop import EyeCrop
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARK_LEVELS = 10.0
 """Added to the brightness, which may be nearly nothing. A noisy camera in the dark still looks
 clearer than it is."""
@@ -43,9 +42,9 @@ def clarity(patch: NDArray[np.uint8], opening: ArrayLike, crop: EyeCrop) -> floa
     between = inside > 0
     if between.sum() < _FEWEST_PX:
         return 0.0
-    grey = patch.astype(np.float32) @ _LUMA
+    grey = cv2.cvtColor(patch.astype(np.float32), cv2.COLOR_RGB2GRAY)
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    edges = np.hypot(across, down)[between] / _SOBEL_PER_LEVEL
+    edges = cv2.magnitude(across, down)[between] / _SOBEL_PER_LEVEL
     rank = int(_STRONG * (edges.size - 1))
     strong = np.partition(edges, rank)[rank]
     return float(strong / (grey[between].mean() + _DARK_LEVELS))

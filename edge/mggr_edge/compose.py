@@ -4,12 +4,14 @@ The network's flow and residual are 64 x 64; the frame is not. For every frame
 pixel p near the eye, with e(p) its place in the patch and L the patch's axes in
 the frame,
 
-    out(p) = frame(p) + m(e) (frame(p + s L flow(e)) + s residual(e) - frame(p))
+    out(p) = frame(p) + m(e) (frame(p + s L f(e)) + s r(e) - frame(p))
 
 so the frame is resampled once and lashes stay as sharp as they were. m is a
 soft mask of the eye's opening, exactly 0 outside its support; s is the
 strength. It shortens the way that the iris goes instead of fading between two
-irises.
+irises. f and r are the network's flow and residual with the face held still:
+where the network shifts all of it by d, its picture is moved back,
+f(e) = flow(e - d) - d and r(e) = residual(e - d).
 """
 
 from __future__ import annotations
@@ -76,6 +78,7 @@ def compose_eye(
     opening: ArrayLike,
     flow: NDArray[np.float32],
     residual: NDArray[np.float32],
+    drift: tuple[float, float] = (0.0, 0.0),
     strength: float = 1.0,
 ) -> ComposedEye:
     """Redirects one eye of a frame; the frame is not changed.
@@ -86,6 +89,8 @@ def compose_eye(
         opening: [N, 2] frame points, the closed polygon of lids and corners.
         flow: [h, w, 2] float32, backward (dx, dy) in pixels of the patch.
         residual: [h, w, 3] float32 in units of [-1, 1].
+        drift: (dx, dy) of `flow` that is the whole face's, and is taken off; see
+            `anchoring.skin_drift`.
         strength: in [0, 1], the share of flow and residual that is applied.
     """
     mask_patch = opening_mask(opening, crop)
@@ -93,25 +98,22 @@ def compose_eye(
     if region.left >= region.right or region.top >= region.bottom:
         here = frame[region.slices]
         return ComposedEye(region, here.copy(), np.zeros(here.shape[:2], np.float32))
-    x, y = np.meshgrid(
-        np.arange(region.left, region.right, dtype=np.float32),
-        np.arange(region.top, region.bottom, dtype=np.float32),
+    size = flow.shape[0]
+    mask = _sample(
+        mask_patch, region, crop.eye_from_frame(_MASK_SIZE_PX), cv2.INTER_LINEAR, border=0.0
     )
-    mask = _sample(mask_patch, _places(x, y, crop, _MASK_SIZE_PX), cv2.INTER_LINEAR, border=0.0)
-    places = _places(x, y, crop, flow.shape[0])
-    shift = strength * _sample(flow, places, cv2.INTER_CUBIC)
-    frame_axes = crop.frame_from_eye(flow.shape[0])[:, :2].astype(np.float32)
-    shift = shift @ frame_axes.T
+    still = crop.eye_from_frame(size)
+    still[:, 2] -= drift
+    shift = _sample(flow, region, still, cv2.INTER_CUBIC) - np.array(drift, np.float32)
+    shift = shift @ (strength * crop.frame_from_eye(size)[:, :2].T).astype(np.float32)
+    shift[..., 0] += np.arange(region.left, region.right, dtype=np.float32)
+    shift[..., 1] += np.arange(region.top, region.bottom, dtype=np.float32)[:, None]
     here = frame[region.slices].astype(np.float32)
     moved = cv2.remap(
-        frame,
-        x + shift[..., 0],
-        y + shift[..., 1],
-        interpolation=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
+        frame, shift, None, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     change = moved.astype(np.float32) - here
-    change += strength * _UNITS_PER_LEVEL * _sample(residual, places, cv2.INTER_CUBIC)
+    change += strength * _UNITS_PER_LEVEL * _sample(residual, region, still, cv2.INTER_CUBIC)
     pixels = np.clip(np.rint(here + mask[..., None] * change), 0, 255).astype(np.uint8)
     return ComposedEye(region, pixels, mask)
 
@@ -136,19 +138,26 @@ def opening_mask(opening: ArrayLike, crop: EyeCrop) -> NDArray[np.float32]:
     eye_from_frame = crop.eye_from_frame(_MASK_SIZE_PX)
     points = np.asarray(opening, np.float64) @ eye_from_frame[:, :2].T + eye_from_frame[:, 2]
     width = float(np.ptp(points[:, 0]))
-    lifted = points - (0.0, _LIFT * width)
-    inside = np.zeros((_MASK_SIZE_PX, _MASK_SIZE_PX), np.uint8)
     # The opening and its upward sweep; the hull also rounds off what landmarks jag.
-    _fill(inside, np.vstack([points, lifted]))
-    away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    fall = (away - _GROW * width) / max(_FEATHER * width, 1e-6)
-    t = np.clip(1.0 - fall, 0.0, 1.0)
-    return (t * t * (3.0 - 2.0 * t) * _border_fade()).astype(np.float32)
+    swept = np.vstack([points, points - (0.0, _LIFT * width)])
+    mask = np.zeros((_MASK_SIZE_PX, _MASK_SIZE_PX), np.float32)
+    reach = (_GROW + _FEATHER) * width + 1.0
+    left, top = np.clip(np.floor(swept.min(axis=0) - reach), 0, _MASK_SIZE_PX).astype(int)
+    right, bottom = np.clip(np.ceil(swept.max(axis=0) + reach), 0, _MASK_SIZE_PX).astype(int)
+    if left >= right or top >= bottom:
+        return mask
+    here = slice(top, bottom), slice(left, right)
+    outside = np.ones((bottom - top, right - left), np.uint8)
+    _fill(outside, swept - (left, top), 0)
+    away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    t = np.clip(1.0 + (_GROW * width - away) / max(_FEATHER * width, 1e-6), 0.0, 1.0)
+    mask[here] = t * t * (3.0 - 2.0 * t) * _border_fade()[here]
+    return mask
 
 
-def _fill(image: NDArray[np.uint8], points: NDArray[np.float64]) -> None:
+def _fill(image: NDArray[np.uint8], points: NDArray[np.float64], value: int) -> None:
     hull = cv2.convexHull(points.astype(np.float32))
-    cv2.fillConvexPoly(image, np.rint(hull * 16).astype(np.int32), 1, shift=4)
+    cv2.fillConvexPoly(image, np.rint(hull * 16).astype(np.int32), value, shift=4)
 
 
 @cache
@@ -164,39 +173,36 @@ def _region_of_mask(
     mask_patch: NDArray[np.float32], crop: EyeCrop, frame: NDArray[np.uint8]
 ) -> Region:
     """The frame's rectangle around the mask's support; empty if that lies outside."""
-    rows, columns = np.nonzero(mask_patch.max(axis=1))[0], np.nonzero(mask_patch.max(axis=0))[0]
-    if not rows.size:
+    left, top, width, height = cv2.boundingRect((mask_patch > 0).view(np.uint8))
+    if not width:
         return Region(0, 0, 0, 0)
     # One more pixel each way: linear sampling reaches that far.
-    x, y = np.meshgrid([columns[0] - 1, columns[-1] + 1], [rows[0] - 1, rows[-1] + 1])
+    xs, ys = (left - 1, left + width), (top - 1, top + height)
+    corners = np.array([(x, y) for x in xs for y in ys], np.float64)
     frame_from_eye = crop.frame_from_eye(_MASK_SIZE_PX)
-    corners = np.stack([x.ravel(), y.ravel()], -1) @ frame_from_eye[:, :2].T + frame_from_eye[:, 2]
-    height, width = frame.shape[:2]
-    left, top = (np.clip(np.floor(corners.min(axis=0)), 0, [width, height])).astype(int)
-    right, bottom = (np.clip(np.ceil(corners.max(axis=0)) + 1, 0, [width, height])).astype(int)
-    return Region(int(left), int(top), int(right), int(bottom))
-
-
-def _places(
-    x: NDArray[np.float32], y: NDArray[np.float32], crop: EyeCrop, size_px: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Where frame pixels lie in a patch `size_px` wide."""
-    (a, b, c), (d, e, f) = crop.eye_from_frame(size_px)
-    return (a * x + b * y + c).astype(np.float32), (d * x + e * y + f).astype(np.float32)
+    corners = corners @ frame_from_eye[:, :2].T + frame_from_eye[:, 2]
+    size = frame.shape[1], frame.shape[0]
+    first = np.clip(np.floor(corners.min(axis=0)), 0, size).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, size).astype(int)
+    return Region(*first.tolist(), *last.tolist())
 
 
 def _sample(
     image: NDArray[np.float32],
-    places: tuple[NDArray[np.float32], NDArray[np.float32]],
+    region: Region,
+    image_from_frame: NDArray[np.float64],
     interpolation: int,
     *,
     border: float | None = None,
 ) -> NDArray[np.float32]:
-    """Reads an image at places; beyond its border `border`, or the border repeated."""
-    return cv2.remap(
+    """Reads an image at a region's pixels; beyond its border `border`, or the border repeated."""
+    image_from_region = image_from_frame.copy()
+    image_from_region[:, 2] += image_from_frame[:, :2] @ (region.left, region.top)
+    return cv2.warpAffine(
         np.ascontiguousarray(image, np.float32),
-        *places,
-        interpolation=interpolation,
+        image_from_region,
+        (region.right - region.left, region.bottom - region.top),
+        flags=interpolation | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT,
         borderValue=0.0 if border is None else border,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.aiming.target import CAMERA
-from mggr_edge.anchoring import anchored
+from mggr_edge.anchoring import skin_drift
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.bundle import Bundle
 from mggr_edge.clarity import clarity
@@ -247,13 +247,13 @@ class Redirector:
         ]
         with self._stages("compose"):
             for n, redirection in zip(turned, redirections, strict=True):
-                flow, residual = anchored(redirection.flow, redirection.residual)
                 composed = compose_eye(
                     frame,
                     crop=crops[n],
                     opening=face.eyes[n].outline,
-                    flow=flow,
-                    residual=residual,
+                    flow=redirection.flow,
+                    residual=redirection.residual,
+                    drift=skin_drift(redirection.flow),
                     strength=verdicts[n].strength,
                 )
                 put_eye(out, composed)
