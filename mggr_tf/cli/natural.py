@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
+    from mggr_edge.angles import Gaze
     from mggr_edge.bench.naturalness import Judge, Naturalness
     from mggr_edge.bundle import Bundle
+    from mggr_tf.evaluation.known_gaze import KnownGaze
+
+DRAWN = "synthetic"
+_PEOPLE = 3
+
+
+@dataclass(frozen=True)
+class _Row:
+    source: str
+    target: str
+    found: Naturalness
+    jitter: float | None = None
+    known: KnownGaze | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        known = (
+            {} if self.known is None else {f"known_{k}": v for k, v in asdict(self.known).items()}
+        )
+        facts = {"source": self.source, "target": self.target, **self.found.as_json()}
+        return {**facts, "jitter": self.jitter, **known}
 
 
 @click.command()
@@ -23,7 +45,7 @@ if TYPE_CHECKING:
     metavar="SOURCE...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=lambda _context, _parameter, sources: _existing(sources),
 )
 @click.option(
     "--target",
@@ -42,7 +64,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 def natural(
     bundle: str,
-    sources: tuple[Path, ...],
+    sources: tuple[str, ...],
     targets: tuple[str, ...],
     judge: Path | None,
     as_json: bool,
@@ -57,42 +79,74 @@ def natural(
     before and after. `jitter`, of pictures: how much more irises tremble than in the input, as a
     camera's noise makes them.
 
+    SOURCE `synthetic` stands for the clips of three drawn people whose gaze is known. `known`: how
+    far off the target they look, before, and after by where their irises are and should be.
+
     \b
     Examples:
       mggr-tf natural default call.mp4 photo.jpg
+      mggr-tf natural default synthetic --target camera
       mggr-tf natural bundle call.mp4 --judge runs/judge --target camera --target=-10,0
     """
     from mggr_edge.aiming.target import parse_target
-    from mggr_edge.bench.naturalness import jitter, watch
     from mggr_edge.bundle import Bundle
+
+    opened = Bundle.open(bundle)
+    asked = None if judge is None else _judge(judge, opened)
+    aims = {text: parse_target(text) for text in targets}
+    rows: list[_Row] = []
+    for source in sources:
+        if source == DRAWN:
+            rows += _drawn(opened, aims)
+        else:
+            rows += _filmed(Path(source), opened, aims, asked)
+    if as_json:
+        click.echo(json.dumps([row.as_json() for row in rows], indent=2))
+    else:
+        click.echo(_table(rows))
+
+
+def _existing(sources: tuple[str, ...]) -> tuple[str, ...]:
+    for source in sources:
+        if source != DRAWN and not Path(source).is_file():
+            raise click.BadParameter(f"{source} is not a file (or `{DRAWN}`)")
+    return sources
+
+
+def _filmed(
+    source: Path, bundle: Bundle, aims: dict[str, Gaze], judge: Judge | None
+) -> Iterator[_Row]:
+    from mggr_edge.bench.naturalness import jitter, watch
     from mggr_edge.streams.paths import find_source
     from mggr_edge.streams.pictures import read_picture
     from mggr_tf.evaluation.clips import frames_of
 
-    opened = Bundle.open(bundle)
-    asked = None if judge is None else _judge(judge, opened)
-    rows: list[tuple[str, str, Naturalness, float | None]] = []
-    for source in sources:
-        for text in targets:
-            say(f"{source.name}, target {text}")
-            target = parse_target(text)
-            found = watch(frames_of(source), opened, target=target, judge=asked)
-            trembling = None
-            if find_source(source).kind == "picture":
-                try:
-                    before, after = jitter(read_picture(source).rgb, opened, target=target)
-                    trembling = after / before
-                except ValueError as error:
-                    say(f"{source.name}: no jitter: {error}")
-            rows.append((source.name, text, found, trembling))
-    if as_json:
-        facts = [
-            {"source": name, "target": text, **found.as_json(), "jitter": trembling}
-            for name, text, found, trembling in rows
-        ]
-        click.echo(json.dumps(facts, indent=2))
-    else:
-        click.echo(_table(rows))
+    for text, target in aims.items():
+        say(f"{source.name}, target {text}")
+        found = watch(frames_of(source), bundle, target=target, judge=judge)
+        trembling = None
+        if find_source(source).kind == "picture":
+            try:
+                before, after = jitter(read_picture(source).rgb, bundle, target=target)
+                trembling = after / before
+            except ValueError as error:
+                say(f"{source.name}: no jitter: {error}")
+        yield _Row(source.name, text, found, jitter=trembling)
+
+
+def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
+    from mggr_edge.bench.naturalness import watch
+    from mggr_tf.evaluation.drawn_clip import DrawnClip
+    from mggr_tf.evaluation.known_gaze import measure_known_gaze
+
+    for person in range(_PEOPLE):
+        clip = DrawnClip(person)
+        for text, target in aims.items():
+            say(f"drawn person {person}, target {text}")
+            known = measure_known_gaze(clip, bundle, target=target)
+            yield _Row(
+                f"{DRAWN} {person}", text, watch(clip.frames(), bundle, target=target), known=known
+            )
 
 
 def _judge(run: Path, bundle: Bundle) -> Judge:
@@ -102,16 +156,16 @@ def _judge(run: Path, bundle: Bundle) -> Judge:
     return judge_of(RunFolder.open(run), bundle.contract.conventions)
 
 
-def _table(rows: Sequence[tuple[str, str, Naturalness, float | None]]) -> str:
-    form = "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>13} {:>6}"
+def _table(rows: Sequence[_Row]) -> str:
+    form = "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>13} {:>13} {:>6}"
     head = ("source", "target", "frames", "eyes", "outside", "border", "pasted")
-    lines = [form.format(*head, "lids", "fully", "judge", "jitter")]
-    for name, text, found, trembling in rows:
-        seen = (found.judge_before_deg, found.judge_after_deg)
+    lines = [form.format(*head, "lids", "fully", "judge", "known", "jitter")]
+    for row in rows:
+        found, known = row.found, row.known
         lines.append(
             form.format(
-                name[:16],
-                text,
+                row.source[:16],
+                row.target,
                 found.frames,
                 found.eyes,
                 found.changed_outside,
@@ -119,11 +173,16 @@ def _table(rows: Sequence[tuple[str, str, Naturalness, float | None]]) -> str:
                 _number(found.pasted_gradient),
                 _part(found.lids_kept, found.lids),
                 _part(found.near_fully, found.near),
-                "-" if seen[0] is None or seen[1] is None else f"{seen[0]:.1f} -> {seen[1]:.1f}",
-                _number(trembling),
+                _change(found.judge_before_deg, found.judge_after_deg),
+                "-" if known is None else _change(known.before_deg, known.after_deg),
+                _number(row.jitter),
             )
         )
     return "\n".join(lines)
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return "-" if before is None or after is None else f"{before:.1f} -> {after:.1f}"
 
 
 def _number(value: float | None) -> str:

@@ -17,6 +17,8 @@ from mggr_tf.cli.natural import natural
 from mggr_tf.config_files import load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.evaluation.clips import frames_of, judge_of
+from mggr_tf.evaluation.drawn_clip import DrawnClip
+from mggr_tf.evaluation.known_gaze import measure_known_gaze
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 
@@ -60,11 +62,43 @@ def test_pictures_have_no_time_and_films_have(tmp_path):
     assert times == pytest.approx([0, 0.04, 0.08])
 
 
-def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
+def default_bundle():
     try:
-        Bundle.open("default").model("face_mesh")
+        bundle = Bundle.open("default")
+        bundle.model("face_mesh")
     except MggrError as error:
         pytest.skip(str(error))
+    return bundle
+
+
+def test_on_drawn_faces_the_default_weights_go_most_of_the_known_way_and_no_flow_none():
+    clip, bundle, target = DrawnClip(0, count=16), default_bundle(), Gaze(0.0, -8.0)
+    known = measure_known_gaze(clip, bundle, target=target)
+    compared = [clip.moment(number).gaze.angle_to(target) for number in (0, 5, 10, 15)]
+    near = [angle for angle in compared if angle <= 20]
+    assert known.eyes >= 2 * len(near) - 2 > 0
+    assert min(near) < known.before_deg < 20
+    assert known.after_deg < 0.6 * known.before_deg
+
+    def idle(runner):
+        def call(inputs):
+            outputs = runner(inputs)
+            return {n: 0 * v if n in ("flow", "residual") else v for n, v in outputs.items()}
+
+        return call
+
+    still = measure_known_gaze(clip, bundle.through(idle), target=target)
+    assert still.after_deg == pytest.approx(still.before_deg, rel=0.01)
+
+
+def test_a_source_that_is_no_file_is_named():
+    result = CliRunner().invoke(natural, ["default", "nowhere.mp4"])
+    assert result.exit_code == 2
+    assert "nowhere.mp4 is not a file" in result.output
+
+
+def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
+    default_bundle()
     data = pytest.importorskip("skimage.data")
     portrait = cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)
     cv2.imwrite(str(tmp_path / "her.png"), portrait[..., ::-1])

@@ -199,14 +199,21 @@ def _count_face(
         if eye.region is not None and eye.mask is not None and eye.mask.any():
             counted.eyes += 1
             _count_border(counted, frame, result, eye, face, bundle=bundle)
-        if _should_be_redirected(eye, face, before):
+        if should_be_redirected(eye, face, before):
             counted.fully.append(eye.strength >= _FULL)
             near.append((before, eye))
     if judge is not None and near:
         _ask(judge, counted, frame, result, face, near, bundle=bundle)
 
 
-def _should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
+def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
+    """Whether it is an open eye of a frontal head and looks near enough to its target.
+
+    Args:
+        eye: what was done to it.
+        face: whose it is.
+        seen: the eye as it was found before.
+    """
     head = face.head_pose
     return (
         eye.gaze_before is not None
