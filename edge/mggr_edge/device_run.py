@@ -23,7 +23,7 @@ from mggr_edge.errors import UsageError
 from mggr_edge.live.address import LiveAddress, file_path, live_address
 from mggr_edge.live.controls import KEYS, Controls, Steered
 from mggr_edge.live.film import shown_file
-from mggr_edge.live.output import is_window, live_output
+from mggr_edge.live.output import is_shown, is_window, live_output
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
 from mggr_edge.profile import profile_file, read_profile
@@ -75,6 +75,7 @@ class DeviceRun:
     headless: bool = False
     profile: str | None = None
     force: bool = False
+    loops: int = 0
     wanted: PictureFormat = AS_IT_COMES
 
     def __post_init__(self) -> None:
@@ -105,8 +106,10 @@ class DeviceRun:
         address = live_address(source)
         if address is None and self.wanted != AS_IT_COMES:
             raise UsageError(f"{source} is no camera; leave out --input-...")
-        if address is None and is_window(output):
-            address = shown_file(file_path(source))
+        if address is not None and self.loops:
+            raise UsageError(f"{source} is no file; leave out --input-loop")
+        if address is None and is_shown(output):
+            address = shown_file(file_path(source), loops=self.loops)
         self._check_metrics_apart(source, output)
         comment = ESTIMATED if self._changes_nothing else REDIRECTED
         controls = self._controls()
@@ -152,6 +155,7 @@ class DeviceRun:
                     named,
                     comment=comment,
                     force=self.force,
+                    loops=self.loops,
                     progress=progress,
                     **how,
                 )

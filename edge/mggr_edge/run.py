@@ -21,7 +21,8 @@ from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.progress import Progress, no_progress
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.streams.fit import fitted
-from mggr_edge.streams.paths import Source, choose_output, find_source, pictures_in
+from mggr_edge.streams.looped import open_looped
+from mggr_edge.streams.paths import NOWHERE, Source, choose_output, find_source, pictures_in
 from mggr_edge.streams.pictures import read_picture, write_picture
 from mggr_edge.streams.video_reader import AudioPacket, Video, VideoLayout, open_video
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, is_padded, open_writer
@@ -50,6 +51,7 @@ def run(
     columns: int = 1,
     comment: str = REDIRECTED,
     force: bool = False,
+    loops: int = 0,
     progress: Progress = no_progress,
     stages: Stages = no_stages,
 ) -> RunSummary:
@@ -66,11 +68,13 @@ def run(
         columns: how many times as wide as a frame is what `process` makes of it.
         comment: what a video's metadata say of it.
         force: a named output that exists may be replaced.
+        loops: how many times more a video is gone through, -1 for ever; only to nowhere.
         progress: shows how far it is.
         stages: measures reading and writing.
 
     Raises:
-        UsageError: the output does not fit the input, or exists without `force`.
+        UsageError: the output does not fit the input, or exists without `force`; or what shall
+            be looped is no video, or would be written.
         StreamError: the input is missing or damaged, or the output cannot be
             written; nothing is left behind. Of a folder's pictures, one that
             fails is listed in the summary, and only if all fail it is an error.
@@ -78,7 +82,9 @@ def run(
     """
     source = find_source(source_path)
     output = choose_output(source, output_path, force=force)
-    task = _Task(source, output, process, columns, comment, force, progress, stages)
+    if loops and (source.kind != "video" or output is not None):
+        raise UsageError(f"only a video can be looped, and only to where it is shown or {NOWHERE}")
+    task = _Task(source, output, process, columns, comment, force, loops, progress, stages)
     return _RUN[source.kind](task)
 
 
@@ -92,6 +98,7 @@ class _Task:
     columns: int
     comment: str
     force: bool
+    loops: int
     progress: Progress
     stages: Stages
 
@@ -154,7 +161,7 @@ def _folder_for(task: _Task) -> AbstractContextManager[Path | None]:
 def _run_video(task: _Task) -> RunSummary:
     tally = Tally()
     if task.output is None:
-        with open_video(task.path) as video:
+        with _opened_video(task) as video:
             _redirect_video(video, NoWriter(), task=task, tally=tally)
         return tally.summary("video", None)
     with atomic_file(task.output, force=task.force) as temporary:
@@ -165,6 +172,10 @@ def _run_video(task: _Task) -> RunSummary:
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
     notes = () if is_copy else _notes(layout)
     return tally.summary("video", task.output, is_copy=is_copy, notes=notes)
+
+
+def _opened_video(task: _Task) -> AbstractContextManager[Video]:
+    return open_looped(task.path, task.loops) if task.loops else open_video(task.path)
 
 
 def _redirect_video(

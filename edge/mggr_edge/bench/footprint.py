@@ -6,14 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from mggr_edge.bench.contestants import Contestant, inputs_for
 from mggr_edge.contract import Format
 from mggr_edge.engines import tensorrt_api
 from mggr_edge.interpreters import import_runtime, open_file
+from mggr_edge.reporting.memory import resident_mb
 
-_STATUS = Path("/proc/self/status")
 _CALLS = 3
 _PATIENCE_S = 120
 
@@ -27,7 +26,7 @@ def memory_mb(contestant: Contestant) -> float | None:
     Raises:
         RuntimeError: the process that measures it died.
     """
-    if not _STATUS.exists() or contestant.runtime == tensorrt_api.NAME:
+    if resident_mb() is None or contestant.runtime == tensorrt_api.NAME:
         return None
     said = {
         "format": contestant.artifact.format,
@@ -47,18 +46,15 @@ def memory_mb(contestant: Contestant) -> float | None:
 def growth_mb(content: bytes, file_format: Format, *, runtime: str, threads: int) -> float:
     """By how much this process grows when it loads and runs a model."""
     import_runtime(file_format, runtime)
-    before = _resident_mb()
+    before = resident_mb()
     runner = open_file(content, file_format, num_threads=threads, runtime=runtime)
     inputs = inputs_for(runner.tensor_specs("inputs"))
     for _ in range(_CALLS):
         runner(inputs)
-    return _resident_mb() - before
-
-
-def _resident_mb() -> float:
-    lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmRSS:"))
-    return int(kilobytes) / 1024
+    after = resident_mb()
+    assert before is not None
+    assert after is not None
+    return after - before
 
 
 def _main(said: Mapping[str, object]) -> None:

@@ -77,6 +77,13 @@ if TYPE_CHECKING:
     help="Print it every so often, too.",
 )
 @click.option("--headless", is_flag=True, help="Open no window: display:// shows nothing.")
+@click.option(
+    "--input-loop",
+    type=click.IntRange(min=-1),
+    default=0,
+    metavar="N",
+    help="Go through a video N times more, -1 for ever, where it is shown or goes to null://.",
+)
 @camera_options
 @click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
 def run(
@@ -97,6 +104,7 @@ def run(
     stats: bool,
     stats_every: float | None,
     headless: bool,
+    input_loop: int,
     wanted: PictureFormat,
     force: bool,
 ) -> None:
@@ -113,8 +121,9 @@ def run(
     the others are counted; Ctrl-C ends it, and what was recorded is whole. No
     socket is opened that is not named here.
 
-    OUTPUT display://0 is a window, for live sources, videos (at their own pace,
-    without sound) and pictures. Its keys: space turns it on and off, + and -
+    Videos and pictures may be shown like live sources: in a window, OUTPUT
+    display://0, by a virtual camera or as a stream; at their own pace, without
+    sound, and as often as --input-loop says. A window's keys: space turns it on and off, + and -
     change the strength, o draws what is done, q ends it.
 
     Videos become H.264; sound, timing and metadata are kept, and a comment says
@@ -153,6 +162,7 @@ def run(
         stats_every_s=stats_every,
         headless=headless,
         force=force,
+        loops=input_loop,
         wanted=wanted,
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
     click.echo(summary.in_words())

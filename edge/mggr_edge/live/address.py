@@ -28,10 +28,12 @@ class LiveAddress:
     Attributes:
         scheme: how it is spoken to.
         place: a URL, a device file, the number of a CSI sensor, or a path.
+        loops: how many times more a film is shown; -1 for ever.
     """
 
     scheme: Scheme
     place: str
+    loops: int = 0
 
     def __str__(self) -> str:
         """As it may be shown and logged: without a password."""

@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import LiveAddress
+from mggr_edge.streams.looped import open_looped
 from mggr_edge.streams.paths import find_source
 from mggr_edge.streams.pictures import read_picture
-from mggr_edge.streams.video_reader import TimedFrame, open_video
+from mggr_edge.streams.video_reader import TimedFrame
 
 _PICTURE_EVERY_S = 0.1
 
 
-def shown_file(place: str) -> LiveAddress:
+def shown_file(place: str, *, loops: int = 0) -> LiveAddress:
     """A file that is shown and not written.
+
+    Args:
+        place: its path.
+        loops: how many times more a video is shown; -1 for ever.
 
     Raises:
         StreamError: nothing lies there.
@@ -28,7 +33,7 @@ def shown_file(place: str) -> LiveAddress:
     source = find_source(place)
     if source.kind == "folder":
         raise UsageError(f"{place} is a folder; show one of its pictures, or a video")
-    return LiveAddress("film" if source.kind == "video" else "still", str(source.path))
+    return LiveAddress("film" if source.kind == "video" else "still", str(source.path), loops)
 
 
 class FilmCapture:
@@ -43,7 +48,8 @@ class FilmCapture:
 
     def __init__(self, address: LiveAddress) -> None:
         self._opened = ExitStack()
-        video = self._opened.enter_context(open_video(find_source(address.place).path))
+        path = find_source(address.place).path
+        video = self._opened.enter_context(open_looped(path, address.loops))
         self._frames: Iterator[TimedFrame] = (
             item for item in video.items if isinstance(item, TimedFrame)
         )

@@ -177,6 +177,11 @@ class RtspStream:
             yield writer
 
 
+def is_shown(text: str | None) -> bool:
+    """Whether an OUTPUT is seen as it is made: a window, a virtual camera or a stream."""
+    return is_window(text) or bool(text and (_LOOPBACK.match(text) or _SERVED.match(text)))
+
+
 def is_window(text: str | None) -> bool:
     """Whether an OUTPUT is a window: `display://0`; there is one, whatever its number."""
     return text is not None and bool(_WINDOW.match(text))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.redirector import FrameProcess, FrameResult
+from mggr_edge.reporting.memory import resident_mb
 from mggr_edge.reporting.stages import StageClock
 
 _LOOK_BACK_S = 2.0
@@ -76,15 +77,21 @@ class NowAndThen:
     ) -> None:
         self._process, self._clock, self._every_s, self._say = process, clock, every_s, say
         self._since_s = time.monotonic()
-        self._frames = 0
+        self._frames = self._all_frames = 0
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
         """Passes a frame through."""
         result = self._process(frame, time_s=time_s)
         self._frames += 1
+        self._all_frames += 1
         took_s = time.monotonic() - self._since_s
         if took_s >= self._every_s:
             rate = self._frames / took_s
-            self._say(f"{rate:.1f} frames a second; the last ones:\n{self._clock.table()}")
+            held_mb = resident_mb()
+            memory = "" if held_mb is None else f", {held_mb:.1f} MB held"
+            self._say(
+                f"{rate:.1f} frames a second, {self._all_frames} so far{memory}; the last ones:\n"
+                f"{self._clock.table()}"
+            )
             self._since_s, self._frames = time.monotonic(), 0
         return result
