@@ -65,10 +65,7 @@ def calibrate(
         StreamError: the camera is lost, or shows no open eyes for a while.
         UsageError: the eyes did not keep still, or both looks are one.
     """
-    with (
-        open_capture(address, wanted) as capture,
-        Newest(capture, stop=threading.Event()) as newest,
-    ):
+    with Newest(open_capture(address, wanted), stop=threading.Event()) as newest:
         frames = (
             LiveFrame(flipped(frame.rgb, wanted.flip), frame.time_s) for frame in iter(newest)
         )

@@ -76,6 +76,7 @@ class DeviceRun:
     profile: str | None = None
     force: bool = False
     loops: int = 0
+    reconnect: bool = False
     wanted: PictureFormat = AS_IT_COMES
 
     def __post_init__(self) -> None:
@@ -108,6 +109,8 @@ class DeviceRun:
             raise UsageError(f"{source} is no camera; leave out --input-...")
         if address is not None and self.loops:
             raise UsageError(f"{source} is no file; leave out --input-loop")
+        if address is None and self.reconnect:
+            raise UsageError(f"{source} is a file, which is not lost; leave out --reconnect")
         if address is None and is_shown(output):
             address = shown_file(file_path(source), loops=self.loops)
         self._check_metrics_apart(source, output)
@@ -144,7 +147,15 @@ class DeviceRun:
                 "stages": clock,
             }
             if address is not None and live is not None:
-                summary = run_live(address, live, wanted=self.wanted, stop=controls.stop, **how)
+                summary = run_live(
+                    address,
+                    live,
+                    wanted=self.wanted,
+                    stop=controls.stop,
+                    reconnect=self.reconnect,
+                    say=say,
+                    **how,
+                )
                 if careful.failed:
                     note = f"{careful.failed} frames passed through as they came, after errors"
                     summary = replace(summary, notes=(*summary.notes, note))

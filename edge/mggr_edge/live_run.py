@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from types import FrameType
 
 import numpy as np
@@ -19,8 +20,11 @@ from mggr_edge.live.capture import Capture, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.output import LiveOutput, LiveWriter
 from mggr_edge.live.picture_format import AS_IT_COMES, Flip, PictureFormat, flipped
+from mggr_edge.live.reconnecting import Reconnecting
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
+from mggr_edge.service.heartbeat import Heartbeat
+from mggr_edge.service.systemd import Systemd
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.fit import fitted
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
@@ -40,6 +44,8 @@ def run_live(
     columns: int = 1,
     stages: Stages = no_stages,
     stop: threading.Event | None = None,
+    reconnect: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:
     """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
 
@@ -53,6 +59,9 @@ def run_live(
         columns: how many times as wide as a frame is what `process` makes of it.
         stages: measures waiting and writing.
         stop: set from elsewhere to end.
+        reconnect: a source that is lost, or not yet there, is waited for; only being stopped
+            ends it then.
+        say: takes what happens to the source.
 
     Returns:
         what was done; `lost` says how a source that did not end by itself was lost.
@@ -62,10 +71,24 @@ def run_live(
             written.
     """
     stop = stop or threading.Event()
-    with _stopped_by_signals(stop), open_capture(address, wanted) as capture:
-        return _Session(address, capture, process, wanted.flip, stages, stop).run(
-            output, columns=columns
+    heartbeat, systemd = Heartbeat(), Systemd()
+
+    def told(text: str) -> None:
+        say(text)
+        systemd.status(text)
+
+    open_ = partial(open_capture, address, wanted)
+    with _stopped_by_signals(stop):
+        capture = (
+            Reconnecting(open_, name=str(address), stop=stop, say=told, beat=heartbeat.beat)
+            if reconnect
+            else open_()
         )
+        session = _Session(address, capture, process, wanted.flip, stages, stop, heartbeat, systemd)
+        summary = session.run(output, columns=columns)
+    if isinstance(capture, Reconnecting):
+        summary = replace(summary, reconnected=capture.reconnected)
+    return summary
 
 
 class _Session:
@@ -77,15 +100,22 @@ class _Session:
         flip: Flip,
         stages: Stages,
         stop: threading.Event,
+        heartbeat: Heartbeat,
+        systemd: Systemd,
     ) -> None:
         self._address, self._capture, self._process = address, capture, process
         self._flip, self._stages, self._stop = flip, stages, stop
+        self._heartbeat, self._systemd = heartbeat, systemd
         self._tally = Tally()
         self._lost: str | None = None
 
     def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
         """Passes frames on until there are no more."""
-        with Newest(self._capture, stop=self._stop) as newest:
+        reading = Newest(
+            self._capture, stop=self._stop, beat=self._heartbeat.beat, meanwhile=self._alive
+        )
+        with reading as newest:
+            self._systemd.ready()
             frames = self._frames(newest)
             first = next(frames, None)
             if first is None and self._stop.is_set():
@@ -101,11 +131,17 @@ class _Session:
                     self._pass_all(first, frames, writer, layout.size)
                 except Exception as error:  # noqa: BLE001 - raised as soon as the output is whole
                     failure = error
+                self._systemd.stopping()
             if failure is not None:
                 raise failure
         return self._tally.summary(
             "stream", output.name, verb=output.verb, dropped=newest.dropped, lost=self._lost
         )
+
+    def _alive(self) -> None:
+        """Said with every frame, and while none comes; not once the reader hangs."""
+        if not self._heartbeat.is_stuck:
+            self._systemd.alive()
 
     def _frames(self, newest: Newest) -> Iterator[LiveFrame]:
         """All that come; a loss ends them and is noted."""
@@ -119,6 +155,7 @@ class _Session:
                 return
             if frame is None:
                 return
+            self._alive()
             yield replace(frame, rgb=flipped(frame.rgb, self._flip))
 
     def _pass_all(

@@ -70,6 +70,7 @@ class RunSummary:
         failures: pictures of a folder that could not be processed.
         dropped: frames of a live source that came while another was in work.
         lost: how a live source was lost; None when it ended or was stopped.
+        reconnected: how often a live source came back.
         refitted: frames of another size than the first, scaled into it.
         verb: what was done with the output.
         notes: whatever else differs from the input.
@@ -86,6 +87,7 @@ class RunSummary:
     failures: tuple[Failure, ...] = ()
     dropped: int = 0
     lost: str | None = None
+    reconnected: int = 0
     refitted: int = 0
     verb: Verb = "wrote"
     notes: tuple[str, ...] = ()
@@ -105,6 +107,8 @@ class RunSummary:
             parts.append("left alone: " + ", ".join(f"{n} ({reason})" for reason, n in ranked))
         if self.kind == "stream":
             parts.append(f"{_count(self.dropped, 'frame')} dropped")
+        if self.reconnected:
+            parts.append(f"reconnected {_count(self.reconnected, 'time')}")
         if self.refitted:
             parts.append(f"{_count(self.refitted, 'frame')} scaled into the size of the first")
         if self.is_copy:

@@ -84,6 +84,9 @@ if TYPE_CHECKING:
     metavar="N",
     help="Go through a video N times more, -1 for ever, where it is shown or goes to null://.",
 )
+@click.option(
+    "--reconnect", is_flag=True, help="Wait for a camera or stream that is lost or not yet there."
+)
 @camera_options
 @click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
 def run(
@@ -105,6 +108,7 @@ def run(
     stats_every: float | None,
     headless: bool,
     input_loop: int,
+    reconnect: bool,
     wanted: PictureFormat,
     force: bool,
 ) -> None:
@@ -163,6 +167,7 @@ def run(
         headless=headless,
         force=force,
         loops=input_loop,
+        reconnect=reconnect,
         wanted=wanted,
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
     click.echo(summary.in_words())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -30,9 +28,8 @@ class Capture(Protocol):
         ...
 
 
-@contextmanager
-def open_capture(address: LiveAddress, wanted: PictureFormat) -> Iterator[Capture]:
-    """Opens a live source.
+def open_capture(address: LiveAddress, wanted: PictureFormat) -> Capture:
+    """Opens a live source; who reads it closes it.
 
     Args:
         address: of the source.
@@ -43,11 +40,7 @@ def open_capture(address: LiveAddress, wanted: PictureFormat) -> Iterator[Captur
         StreamError: it is not there, or gives nothing.
         MissingPackageError: what it is read with is not installed.
     """
-    capture = _opened(address, wanted)
-    try:
-        yield capture
-    finally:
-        capture.close()
+    return _opened(address, wanted)
 
 
 def _opened(address: LiveAddress, wanted: PictureFormat) -> Capture:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,10 @@ from numpy.typing import NDArray
 from mggr_edge.live.capture import Capture
 
 _LOOK_S = 0.1
-"""How often a waiting reader looks whether it shall stop."""
+"""How often a waiting consumer looks whether it shall stop."""
+
+_GRACE_S = 0.5
+"""How long is waited for a reader that was told to stop; one that hangs in a driver is left."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Newest:
     """One frame is kept; one that comes before it was asked for takes its place.
 
     Reading goes on in a thread of its own, so that no frame waits in a queue and a slow
-    consumer sees the present and not the past.
+    consumer sees the present and not the past. That thread also closes the source: nobody may
+    while it is read, and a source that hangs must not hold up the end.
 
     Attributes:
         dropped: frames so far that nobody asked for in time.
@@ -42,24 +45,34 @@ class Newest:
     Args:
         capture: what is read.
         stop: set from anywhere to end.
+        beat: called by the reader before every frame that it asks for.
+        meanwhile: called by the consumer, again and again while it waits.
     """
 
-    def __init__(self, capture: Capture, *, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        capture: Capture,
+        *,
+        stop: threading.Event,
+        beat: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         self.dropped = 0
         self._capture, self._stop = capture, stop
+        self._beat, self._meanwhile = beat, meanwhile
         self._changed = threading.Condition()
         self._waiting: LiveFrame | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="capture")
-        self._reading: Future[None] | None = None
+        self._error: BaseException | None = None
+        self._has_ended = False
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def __enter__(self) -> Newest:
-        self._reading = self._thread.submit(self._read)
-        self._reading.add_done_callback(lambda reading: self._tell())
+        self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
-        self._thread.shutdown(wait=True)
+        self._thread.join(_GRACE_S)
 
     def __iter__(self) -> Iterator[LiveFrame]:
         """Frames until the source ends or `stop` is set.
@@ -71,25 +84,36 @@ class Newest:
             yield frame
 
     def _next(self) -> LiveFrame | None:
-        assert self._reading is not None, "use it as a context"
         with self._changed:
-            while self._waiting is None and not self._reading.done() and not self._stop.is_set():
+            while self._waiting is None and not self._has_ended and not self._stop.is_set():
                 self._changed.wait(_LOOK_S)
+                self._meanwhile()
             frame, self._waiting = self._waiting, None
         if self._stop.is_set():
             return None
-        if frame is None:
-            self._reading.result()  # raises what ended it
+        if frame is None and self._error is not None:
+            raise self._error
         return frame
 
-    def _tell(self) -> None:
-        with self._changed:
-            self._changed.notify()
+    def _run(self) -> None:
+        try:
+            self._read()
+        except BaseException as error:  # noqa: BLE001 - raised by whoever waits for frames
+            self._error = error
+        finally:
+            self._capture.close()
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify()
 
     def _read(self) -> None:
         started: float | None = None
         last_s = -1.0
-        while not self._stop.is_set() and (rgb := self._capture.read()) is not None:
+        while not self._stop.is_set():
+            self._beat()
+            rgb = self._capture.read()
+            if rgb is None:
+                return
             now = time.monotonic()
             started = now if started is None else started
             last_s = max(now - started, float(np.nextafter(last_s, np.inf)))
