@@ -12,8 +12,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,7 @@ from mggr_edge.errors import BundleError
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
 from mggr_edge.interpreters import Runner, check_fits, open_file, runnable
 from mggr_edge.interpreters.batching import InBatches, batch_of
+from mggr_edge.interpreters.tflite_part import can_be_parted, part_of
 from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
 
 CONTRACT_FILE = "contract.json"
@@ -57,11 +60,18 @@ class Bundle:
     Args:
         contract: the conventions, and what the models promise.
         load: builds the runner of a model by its name, on first use.
+        load_coarse: builds one of the redirector that gives the flow alone; None where that
+            cannot be done.
     """
 
-    def __init__(self, contract: Contract, load: Callable[[str], Runner]) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        load: Callable[[str], Runner],
+        load_coarse: Callable[[], Runner | None] = lambda: None,
+    ) -> None:
         self.contract = contract
-        self._load = load
+        self._load, self._load_coarse = load, load_coarse
         self._runners: dict[str, Runner] = {}
 
     @classmethod
@@ -92,7 +102,17 @@ class Bundle:
                 check_fits(runner, artifact)
             return InBatches(runner, batch_of(runner))
 
-        return cls(contract, load)
+        def load_coarse() -> Runner | None:
+            formats = contract.models["redirector"]
+            if engine_of(formats) is not None:
+                return None
+            artifact = runnable(formats)
+            if artifact.format != "tflite" or not can_be_parted():
+                return None
+            runner = open_file(part_of(files[artifact.file], ["flow"]), "tflite")
+            return InBatches(runner, batch_of(runner))
+
+        return cls(contract, load, load_coarse)
 
     def model(self, name: str) -> Runner:
         """The model of that name, loaded on first use.
@@ -111,9 +131,18 @@ class Bundle:
                 raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
         return self._runners[name]
 
+    @cached_property
+    def coarse(self) -> Runner | None:
+        """The redirector without its fine branch: the flow alone, at a fraction of the work.
+
+        None where the model in use cannot be run in part: an engine, an ONNX file, or a TFLite
+        file on tflite-runtime.
+        """
+        return self._load_coarse()
+
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
         """The same bundle with every model seen through something, as by who times it."""
-        other = Bundle(self.contract, self._load)
+        other = Bundle(self.contract, self._load, self._load_coarse)
         for name in {*self.contract.models, *LANDMARK_MODEL_FILES}:
             other._runners[name] = seen(self.model(name))
         return other
@@ -191,6 +220,7 @@ class Bundle:
         target: Gaze,
         source: Gaze | None = None,
         head_pose: Gaze | None = None,
+        fine: bool = True,
     ) -> list[EyeRedirection]:
         """Redirects some eyes of one head, with one call where the file takes several.
 
@@ -200,6 +230,8 @@ class Bundle:
             target: where all shall look.
             source: where all look; None has it estimated for each.
             head_pose: of all; None stands for frontal.
+            fine: with the fine branch; without it where the bundle has `coarse`, residuals are
+                then 0.
 
         Raises:
             ValueError: a patch has another shape or dtype.
@@ -217,16 +249,20 @@ class Bundle:
             pairs = zip(gazes, mirrors, strict=True)
             return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
 
-        outputs = self.model("redirector")(
-            network_io.redirector_inputs(
-                images,
-                source_deg=canonical(sources),
-                target_deg=canonical([target] * len(patches)),
-                head_deg=canonical([head_pose] * len(patches)),
-                conventions=self.contract.conventions,
-            )
+        inputs = network_io.redirector_inputs(
+            images,
+            source_deg=canonical(sources),
+            target_deg=canonical([target] * len(patches)),
+            head_deg=canonical([head_pose] * len(patches)),
+            conventions=self.contract.conventions,
         )
-        pictures = network_io.image_from_network(outputs["redirected"])
+        if fine or self.coarse is None:
+            outputs = self.model("redirector")(inputs)
+            pictures = network_io.image_from_network(outputs["redirected"])
+        else:
+            outputs = self.coarse(inputs)
+            pictures = np.stack(list(map(_warped, images, outputs["flow"])))
+            outputs["residual"] = np.zeros(images.shape, np.float32)
         return [
             EyeRedirection(
                 gaze,
@@ -272,6 +308,18 @@ class Bundle:
         mirrors = [needs_mirror(side, self.contract.conventions.canonical_side) for side in sides]
         pairs = zip(patches, mirrors, strict=True)
         return np.stack([mirror_image(p) if mirror else p for p, mirror in pairs]), mirrors
+
+
+def _warped(image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """[H, W, 3] uint8 by [H, W, 2]: what the coarse branch makes of it."""
+    places = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    return cv2.remap(
+        image,
+        places[1] + flow[..., 0],
+        places[0] + flow[..., 1],
+        interpolation=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def read_bundle_files(path: Path) -> dict[str, bytes]:

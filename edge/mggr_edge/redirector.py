@@ -116,6 +116,9 @@ class Redirector:
         max_faces: faces per frame, the most confident ones.
         stages: measures where the time goes.
         offset: what is taken off every estimate; see `profile.Profile`.
+
+    Attributes:
+        fine: whether the fine branch takes part; may be set anew between frames.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Redirector:
         offset: Gaze = CAMERA,
     ) -> None:
         self.target = target
+        self.fine = True
         self.strength = strength
         self._bundle = bundle
         self._limits = limits or Limits()
@@ -233,6 +237,7 @@ class Redirector:
                 source=gaze,
                 target=self.target,
                 head_pose=face.head_pose,
+                fine=self.fine,
             )
         results = [
             EyeResult(

@@ -49,6 +49,7 @@ class BumpNetwork:
         source: Gaze,
         target: Gaze,
         head_pose: Gaze,
+        fine: bool,
     ) -> list[EyeRedirection]:
         self.calls += [(side, source, target) for side in sides]
         y, x = np.mgrid[:64, :64] - 31.5
