@@ -17,7 +17,7 @@ from mggr_edge.live.capture import open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.profile import Profile, estimator_of
-from mggr_edge.redirector import FaceResult, Redirector
+from mggr_edge.redirector import FaceResult, FrameResult, Redirector
 
 FRAMES = 40
 """Of each look: what is measured is their median."""
@@ -71,6 +71,15 @@ def calibrate(
         )
         redirector = Redirector(bundle, strength=0.0, max_faces=1)
         lens, screen = (_take(frames, redirector, what, ask) for what in (LENS, SCREEN))
+    return profile_of_looks(lens, screen, bundle)
+
+
+def profile_of_looks(lens: Look, screen: Look, bundle: Bundle) -> Profile:
+    """What two looks say of a bundle's estimator.
+
+    Raises:
+        UsageError: both looks are one.
+    """
     apart_deg = Gaze(*lens.gaze_deg).angle_to(Gaze(*screen.gaze_deg))
     if apart_deg < LEAST_APART_DEG:
         raise UsageError(
@@ -80,27 +89,60 @@ def calibrate(
     return Profile(estimator_of(bundle.contract), lens.gaze_deg, screen.gaze_deg)
 
 
+class LookTaker:
+    """Gathers one look, frame by frame.
+
+    Args:
+        what: somebody is asked to do, `LENS` or `SCREEN`.
+        settle_s: so long after the first frame nothing is taken yet; None for the time that
+            eyes take after a key.
+    """
+
+    def __init__(self, what: str, *, settle_s: float | None = None) -> None:
+        self._what = what
+        self._settle_s = _SETTLE_S if settle_s is None else settle_s
+        self._seen: list[NDArray[np.float64]] = []
+        self._begun_s: float | None = None
+
+    @property
+    def seen(self) -> int:
+        """Frames taken so far, of `FRAMES`."""
+        return len(self._seen)
+
+    def take(self, result: FrameResult, time_s: float) -> Look | None:
+        """Takes a frame whose gaze was estimated and not changed; gives the look once it is whole.
+
+        Args:
+            result: of the frame.
+            time_s: of the frame, going forward.
+
+        Raises:
+            StreamError: no open eyes for too long.
+            UsageError: the eyes did not keep still.
+        """
+        self._begun_s = time_s if self._begun_s is None else self._begun_s
+        past_s = time_s - self._begun_s
+        if past_s > PATIENCE_S:
+            raise StreamError(
+                f"only {self.seen} of {FRAMES} frames in {PATIENCE_S:g} seconds show open eyes; "
+                "sit before the camera, in the light"
+            )
+        gaze = _gaze(result.faces[0]) if result.faces else None
+        if gaze is not None and past_s >= self._settle_s:
+            self._seen.append(gaze.array().astype(np.float64))
+        return _median(np.array(self._seen), self._what) if self.seen == FRAMES else None
+
+
 def _take(
     frames: Iterator[LiveFrame], redirector: Redirector, what: str, ask: Callable[[str], None]
 ) -> Look:
     ask(what)
-    seen: list[NDArray[np.float64]] = []
-    begun_s: float | None = None
+    taker = LookTaker(what)
     for frame in frames:
-        begun_s = frame.time_s if begun_s is None else begun_s
-        past_s = frame.time_s - begun_s
-        if past_s > PATIENCE_S:
-            raise StreamError(
-                f"only {len(seen)} of {FRAMES} frames in {PATIENCE_S:g} seconds show open eyes; "
-                "sit before the camera, in the light"
-            )
-        faces = redirector.process(frame.rgb, time_s=frame.time_s).faces
-        gaze = _gaze(faces[0]) if faces else None
-        if gaze is not None and past_s >= _SETTLE_S:
-            seen.append(gaze.array().astype(np.float64))
-        if len(seen) == FRAMES:
-            return _median(np.array(seen), what)
-    raise StreamError(f"the camera ended after {len(seen)} of {FRAMES} frames of a look")
+        result = redirector.process(frame.rgb, time_s=frame.time_s)
+        if (look := taker.take(result, frame.time_s)) is not None:
+            return look
+    raise StreamError(f"the camera ended after {taker.seen} of {FRAMES} frames of a look")
 
 
 def _gaze(face: FaceResult) -> Gaze | None:

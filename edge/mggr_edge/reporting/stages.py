@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 _REMEMBERED = 2000
-"""Calls of a stage that its median is taken over: a service runs for months."""
+"""Not more: a service runs for months."""
 
 
 class Stages(Protocol):
@@ -26,9 +26,14 @@ def no_stages(name: str, /) -> AbstractContextManager[None]:
 
 
 class StageClock:
-    """Times stages; they may follow one another, and not lie inside each other."""
+    """Times stages; they may follow one another, and not lie inside each other.
 
-    def __init__(self) -> None:
+    Args:
+        remembered: calls of a stage that its median is taken over.
+    """
+
+    def __init__(self, *, remembered: int = _REMEMBERED) -> None:
+        self._remembered = remembered
         self._took_s: dict[str, deque[float]] = {}
         self._totals_s: dict[str, float] = {}
 
@@ -40,12 +45,16 @@ class StageClock:
             yield
         finally:
             took_s = time.perf_counter() - started
-            self._took_s.setdefault(name, deque(maxlen=_REMEMBERED)).append(took_s)
+            self._took_s.setdefault(name, deque(maxlen=self._remembered)).append(took_s)
             self._totals_s[name] = self._totals_s.get(name, 0.0) + took_s
 
     def totals_s(self) -> dict[str, float]:
         """Seconds in every stage so far, in the order in which they first ran."""
         return dict(self._totals_s)
+
+    def medians_ms(self) -> dict[str, float]:
+        """Median milliseconds of a call of every stage, in the order in which they first ran."""
+        return {name: 1000 * float(np.median(took_s)) for name, took_s in self._took_s.items()}
 
     def table(self) -> str:
         """Median and 95th percentile of a call, and the share of each stage, as text."""
