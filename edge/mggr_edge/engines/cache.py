@@ -86,17 +86,22 @@ def load(folder: Path, key: EngineKey) -> bytes | None:
     return engine
 
 
-def _built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
-    """Of the same file, for another TensorRT or GPU."""
+def keys_in(folder: Path) -> list[EngineKey]:
+    """What the engines in a cache were built for; what has no readable note is left out."""
+    keys = []
     for file in sorted(folder.glob(f"*{_APART[1]}")) if folder.is_dir() else ():
         note = {name: value for name, value in _note(file).items() if name != "engine_sha256"}
         try:
-            other = read(EngineKey, note)
+            keys.append(read(EngineKey, note))
         except ConfigError:
             continue
-        if replace(other, tensorrt=key.tensorrt, gpu=key.gpu) == key:
-            return other
-    return None
+    return keys
+
+
+def _built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
+    """Of the same file, for another TensorRT or GPU."""
+    others = (k for k in keys_in(folder) if replace(k, tensorrt=key.tensorrt, gpu=key.gpu) == key)
+    return next(others, None)
 
 
 def _note(file: Path) -> dict[str, object]:
