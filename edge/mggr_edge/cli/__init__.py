@@ -12,6 +12,7 @@ from mggr_edge.cli.build_engine import build_engine
 from mggr_edge.cli.calibrate import calibrate
 from mggr_edge.cli.doctor import doctor
 from mggr_edge.cli.run import run
+from mggr_edge.cli.studio import studio
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.version import __version__
 
@@ -30,5 +31,5 @@ def main() -> None:
     """
 
 
-for _command in (run, calibrate, bench, doctor, build_engine):
+for _command in (run, studio, calibrate, bench, doctor, build_engine):
     main.add_command(_command)

@@ -1,0 +1,61 @@
+"""`mggr-edge studio`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mggr_edge.cli.camera import camera_options
+
+if TYPE_CHECKING:
+    from mggr_edge.live.picture_format import PictureFormat
+
+
+@click.command()
+@click.argument("input_", metavar="[INPUT]", default="/dev/video0")
+@click.option("--model", metavar="BUNDLE", default="default", show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Of the page; 0 for any that is free.",
+)
+@click.option(
+    "--profile",
+    metavar="FILE|none",
+    help="What `mggr-edge calibrate` measured; the page writes it anew. Cameras take the user's "
+    "own, under ~/.config.",
+)
+@camera_options
+def studio(input_: str, model: str, port: int, profile: str | None, wanted: PictureFormat) -> None:
+    """Shows a page in the browser where gaze redirection is seen and set.
+
+    INPUT is a camera (/dev/video0 unless you say so), a stream, a video file,
+    which goes on and on, or a picture. The page shows every frame before and
+    after, with a slider between them; drag the point on a face to say where its
+    eyes shall look, set the strength, see what takes how long, and calibrate by
+    two buttons. A camera that is lost is waited for.
+
+    Nothing leaves this machine and no picture is stored: the page answers on
+    127.0.0.1 only. To see a device's page from a desk, run
+    `ssh -L 8080:127.0.0.1:8080 DEVICE` and open http://127.0.0.1:8080/ there.
+
+    \b
+    Examples:
+      mggr-edge studio
+      mggr-edge studio csi://0 --input-width 1280 --input-height 720
+      mggr-edge studio call.mp4 --port 9000
+      mggr-edge studio rtsp://camera.local/live --profile none
+    """
+    from mggr_edge.studio.run import run_studio
+
+    run_studio(
+        input_,
+        model=model,
+        port=port,
+        profile=profile,
+        wanted=wanted,
+        say=lambda text: click.echo(text, err=True),
+    )

@@ -1,0 +1,112 @@
+"""What the page asks for, and what it gets."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from types import ModuleType
+from typing import Any
+
+from mggr_edge.errors import MissingPackageError, UsageError
+from mggr_edge.studio.guard import Application
+from mggr_edge.studio.session import Session
+
+PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/studio.css": ("studio.css", "text/css; charset=utf-8"),
+    "/studio.js": ("studio.js", "text/javascript; charset=utf-8"),
+}
+"""Address -> (file, type): the whole page, and all of it our own."""
+
+FACTS = "Frame-Facts"
+"""The header that says what is known of a frame, so that both arrive together."""
+
+_PATIENCE_S = 1.0
+"""How long a request for a frame waits; the facts without one are news too."""
+
+_MOST_BYTES = 4096
+
+
+def import_bottle() -> ModuleType:
+    """Bottle, which the page is served by.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import bottle
+    except ImportError as error:
+        raise MissingPackageError("bottle", "studio") from error
+    return bottle
+
+
+def studio_app(session: Session) -> Application:
+    """The page's server side.
+
+    `GET /frame?after=N` waits for a frame other than number N: 200 with a JPEG, or 204 after a
+    second without one. `POST /settings` takes settings, `POST /look` begins a look; both take
+    JSON, and answer 400 with `{"error": ...}` to what they cannot do.
+
+    Args:
+        session: what is shown and steered.
+
+    Raises:
+        MissingPackageError: bottle is not installed.
+    """
+    bottle = import_bottle()
+    app = bottle.Bottle()
+    folder = resources.files("mggr_edge.studio") / "page"
+
+    def serve(content: bytes, kind: str) -> Any:
+        return lambda: bottle.HTTPResponse(content, headers={"Content-Type": kind})
+
+    for address, (file, kind) in PAGE.items():
+        app.get(address, callback=serve((folder / file).read_bytes(), kind))
+
+    @app.get("/favicon.ico")
+    def no_icon() -> Any:
+        return bottle.HTTPResponse(status=204)
+
+    @app.get("/frame")
+    def frame() -> Any:
+        number = bottle.request.query.get("after", "0")
+        shown = session.shown(int(number) if number.isdecimal() else 0, patience_s=_PATIENCE_S)
+        headers = {FACTS: json.dumps(shown.facts)}
+        if shown.jpeg is None:
+            return bottle.HTTPResponse(status=204, headers=headers)
+        return bottle.HTTPResponse(shown.jpeg, headers={**headers, "Content-Type": "image/jpeg"})
+
+    @app.post("/settings")
+    def settings() -> Any:
+        return _done(bottle, lambda asked: session.set(asked))
+
+    @app.post("/look")
+    def look() -> Any:
+        return _done(bottle, lambda asked: session.looks.begin(str(asked.get("at"))))
+
+    return app
+
+
+def _done(bottle: ModuleType, do: Any) -> Any:
+    """Does what a POST asks for; what it asks in vain is told with 400."""
+    request = bottle.request
+    if request.content_type.split(";")[0].strip().lower() != "application/json":
+        return _answer(bottle, 415, "send application/json")
+    if not 0 < request.content_length <= _MOST_BYTES:
+        return _answer(bottle, 413, f"send 1 to {_MOST_BYTES} bytes")
+    try:
+        asked = json.loads(request.body.read())
+    except ValueError as error:
+        return _answer(bottle, 400, f"no JSON: {error}")
+    if not isinstance(asked, dict):
+        return _answer(bottle, 400, "send a JSON object")
+    try:
+        do(asked)
+    except UsageError as error:
+        return _answer(bottle, 400, str(error))
+    return _answer(bottle, 200, None)
+
+
+def _answer(bottle: ModuleType, status: int, error: str | None) -> Any:
+    content = json.dumps({"error": error})
+    return bottle.HTTPResponse(content, status, headers={"Content-Type": "application/json"})

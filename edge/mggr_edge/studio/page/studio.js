@@ -1,0 +1,425 @@
+/* The page: asks for frames one by one, draws them, and tells the server what is set.
+ *
+ * One request for a frame is under way at a time, and none while the page is hidden, so that
+ * nothing queues up. Before and after arrive in one picture and are drawn in one go.
+ */
+
+const DEG_PER_FACE_WIDTH = 25;
+const MOST = { pitch_deg: 20, yaw_deg: 30 };
+const STEP_DEG = 1, WIDE_STEP_DEG = 5;
+const SILENT_S = 3;
+const STEADY = 0.4; /* of the way to where a face is now, with every frame */
+
+const by = (id) => document.getElementById(id);
+const canvas = by("canvas"), picture = by("picture"), pen = canvas.getContext("2d");
+
+const REASONS = {
+  "closed": "closed",
+  "not clear": "covered or blurred",
+  "too small": "too far from the camera",
+  "head turned": "the head is turned",
+  "gaze too far": "looks too far elsewhere",
+  "easing in": "coming",
+  "turned off": "turned off",
+};
+
+let settings = { pitch_deg: 0, yaw_deg: 0, strength: 1, is_on: true, overlay: false };
+let bitmap = null, layout = null;
+let wiped = 0.12; /* what was done is to be seen first */
+
+/* Settings: shown at once, told to the server one request after the other, the newest wins. */
+
+let untold = null, isTelling = false;
+
+async function post(address, asked) {
+  const answer = await fetch(address, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(asked),
+  });
+  const said = await answer.json();
+  if (said.error) throw new Error(said.error);
+}
+
+async function set(asked) {
+  settings = { ...settings, ...asked };
+  showSettings();
+  untold = { ...untold, ...asked };
+  if (isTelling) return;
+  isTelling = true;
+  try {
+    while (untold) {
+      const now = untold;
+      untold = null;
+      await post("/settings", now);
+    }
+  } catch (error) {
+    untold = null;
+    console.error(error);
+  }
+  isTelling = false;
+}
+
+const bounded = (value, most) => Math.max(-most, Math.min(most, value));
+
+function aimAt(pitch_deg, yaw_deg) {
+  set({
+    pitch_deg: Math.round(bounded(pitch_deg, MOST.pitch_deg) * 2) / 2,
+    yaw_deg: Math.round(bounded(yaw_deg, MOST.yaw_deg) * 2) / 2,
+  });
+}
+
+const degrees = (value) => `${Math.abs(value)}°`;
+
+function inWords({ pitch_deg, yaw_deg }) {
+  const parts = [];
+  if (pitch_deg) parts.push(`${degrees(pitch_deg)} ${pitch_deg > 0 ? "up" : "down"}`);
+  if (yaw_deg) parts.push(`${degrees(yaw_deg)} ${yaw_deg > 0 ? "right" : "left"}`);
+  return parts.join(", ") || "into the camera";
+}
+
+const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+const signed = (value) => (value > 0 ? `+${value}°` : value < 0 ? `−${-value}°` : "0°");
+
+function showSettings() {
+  const where = inWords(settings);
+  say(by("target"), where[0].toUpperCase() + where.slice(1));
+  by("yaw").value = settings.yaw_deg;
+  by("pitch").value = settings.pitch_deg;
+  by("strength").value = Math.round(100 * settings.strength);
+  say(by("yaw-said"), signed(settings.yaw_deg));
+  say(by("pitch-said"), signed(settings.pitch_deg));
+  say(by("strength-said"), `${Math.round(100 * settings.strength)} %`);
+  by("is-on").checked = settings.is_on;
+  say(by("is-on").nextElementSibling, settings.is_on ? "On" : "Off");
+  by("overlay").checked = settings.overlay;
+  by("camera").disabled = !settings.pitch_deg && !settings.yaw_deg;
+  picture.classList.toggle("off", !settings.is_on);
+  placeAims();
+}
+
+by("yaw").oninput = (event) => aimAt(settings.pitch_deg, event.target.valueAsNumber);
+by("pitch").oninput = (event) => aimAt(event.target.valueAsNumber, settings.yaw_deg);
+by("strength").oninput = (event) => set({ strength: event.target.valueAsNumber / 100 });
+by("is-on").onchange = (event) => set({ is_on: event.target.checked });
+by("overlay").onchange = (event) => set({ overlay: event.target.checked });
+by("camera").onclick = () => aimAt(0, 0);
+
+/* Before and after, with a border that is dragged. */
+
+function draw() {
+  if (!bitmap) return;
+  const [width, height] = layout.size;
+  if (canvas.width !== width || canvas.height !== height) {
+    canvas.width = width;
+    canvas.height = height;
+    picture.style.setProperty("--shape", width / height);
+  }
+  const x = Math.round(wiped * width);
+  if (x > 0) pen.drawImage(bitmap, 0, 0, x, height, 0, 0, x, height);
+  if (x < width) pen.drawImage(bitmap, layout.after_x + x, 0, width - x, height, x, 0, width - x, height);
+}
+
+function wipe(share) {
+  wiped = Math.max(0, Math.min(1, share));
+  by("wipe").style.left = `${100 * wiped}%`;
+  for (const [side, share] of [["before", wiped], ["after", 1 - wiped]]) {
+    const chip = by("wipe").querySelector(`.${side}`);
+    chip.classList.toggle("squeezed", share * picture.clientWidth < chip.offsetWidth + 20);
+  }
+  const grip = by("grip"), percent = Math.round(100 * wiped);
+  grip.setAttribute("aria-valuenow", percent);
+  grip.setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
+  draw();
+}
+
+function dragged(element, { start, move, end }) {
+  element.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    element.setPointerCapture(event.pointerId);
+    start(event);
+  });
+  element.addEventListener("pointermove", (event) => {
+    if (element.hasPointerCapture(event.pointerId)) move(event);
+  });
+  element.addEventListener("lostpointercapture", () => end());
+}
+
+const across = (event) => {
+  const box = picture.getBoundingClientRect();
+  return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+};
+
+dragged(by("grip"), { start: () => {}, move: (event) => wipe(across(event).x), end: () => {} });
+by("grip").addEventListener("keydown", (event) => {
+  const steps = { ArrowLeft: -0.02, ArrowRight: 0.02, ArrowDown: -0.02, ArrowUp: 0.02, PageDown: -0.1, PageUp: 0.1 };
+  const ends = { Home: 0, End: 1 };
+  if (event.key in steps) wipe(wiped + steps[event.key]);
+  else if (event.key in ends) wipe(ends[event.key]);
+  else return;
+  event.preventDefault();
+});
+
+/* A ring for each face: where it is dragged to, the eyes look. */
+
+const aims = new Map(); /* a face's number -> its place, smoothed, and its elements */
+
+function newAim(id) {
+  const area = document.createElement("div"), ring = document.createElement("button");
+  area.className = "face";
+  ring.className = "aim";
+  ring.type = "button";
+  const label = document.createElement("span");
+  ring.append(label);
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+  const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+  dot.setAttribute("r", 3);
+  by("lines").append(line, dot);
+  by("faces").append(area, ring);
+  const aim = { id, area, ring, label, line, dot, place: null, held: null };
+  for (const element of [area, ring]) {
+    dragged(element, {
+      start: (event) => hold(aim, event, element === ring),
+      move: (event) => pull(aim, event),
+      end: () => hold(aim, null),
+    });
+    element.addEventListener("dblclick", () => aimAt(0, 0));
+  }
+  ring.addEventListener("keydown", (event) => {
+    const step = event.shiftKey ? WIDE_STEP_DEG : STEP_DEG;
+    const steps = { ArrowLeft: [0, -step], ArrowRight: [0, step], ArrowUp: [step, 0], ArrowDown: [-step, 0] };
+    if (event.key in steps) {
+      const [up, right] = steps[event.key];
+      aimAt(settings.pitch_deg + up, settings.yaw_deg + right);
+    } else if (event.key === "Home") aimAt(0, 0);
+    else return;
+    event.preventDefault();
+  });
+  return aim;
+}
+
+/* Where the ring was taken hold of, seen from its middle: it does not jump under the pointer. */
+function hold(aim, event, isRing) {
+  const isHeld = event !== null;
+  aim.area.classList.toggle("held", isHeld);
+  aim.ring.classList.toggle("held", isHeld);
+  aim.held = null;
+  if (!isHeld) return;
+  aim.ring.focus({ preventScroll: true, focusVisible: false });
+  const at = across(event), ring = ringOf(aim);
+  if (aim.place.x < wiped) wipe(aim.place.x - aim.place.width); /* what is set is to be seen */
+  aim.held = isRing ? { x: at.x - ring.x, y: at.y - ring.y } : { x: 0, y: 0 };
+}
+
+function pull(aim, event) {
+  if (!aim.held) return;
+  const at = across(event), { x, y, width } = aim.place;
+  const per_width = DEG_PER_FACE_WIDTH / width;
+  aimAt(-(at.y - aim.held.y - y) / shape() * per_width, (at.x - aim.held.x - x) * per_width);
+}
+
+const shape = () => (layout ? layout.size[0] / layout.size[1] : 16 / 9);
+
+/* Shares of the picture; kept inside it, however far the eyes look. */
+function ringOf({ place: { x, y, width } }) {
+  const { pitch_deg, yaw_deg } = settings, width_per = width / DEG_PER_FACE_WIDTH;
+  const inside = (value) => Math.max(0.02, Math.min(0.98, value));
+  return { x: inside(x + yaw_deg * width_per), y: inside(y - pitch_deg * width_per * shape()) };
+}
+
+function placeFaces(faces) {
+  const seen = new Set(faces.map((face) => face.id));
+  for (const [id, aim] of aims) {
+    if (seen.has(id) || aim.held) continue;
+    for (const element of [aim.area, aim.ring, aim.line, aim.dot]) element.remove();
+    aims.delete(id);
+  }
+  for (const face of faces) {
+    if (!aims.has(face.id)) aims.set(face.id, newAim(face.id));
+    const aim = aims.get(face.id), was = aim.place;
+    const { x, y, width, height } = face;
+    const near = was && Math.hypot(was.x - x, was.y - y) < width / 2;
+    const steady = (old, now) => (near ? old + STEADY * (now - old) : now);
+    aim.place = {
+      x: steady(was?.x, x), y: steady(was?.y, y),
+      width: steady(was?.width, width), height: steady(was?.height, height),
+    };
+  }
+  placeAims();
+}
+
+function placeAims() {
+  const text = inWords(settings);
+  for (const aim of aims.values()) {
+    const { x, y, width, height } = aim.place, ring = ringOf(aim);
+    Object.assign(aim.area.style, {
+      left: `${100 * x}%`, top: `${100 * y}%`, width: `${100 * width}%`, height: `${100 * height}%`,
+    });
+    Object.assign(aim.ring.style, { left: `${100 * ring.x}%`, top: `${100 * ring.y}%` });
+    aim.ring.classList.toggle("low", ring.y < 0.12);
+    const width_px = width * picture.clientWidth;
+    aim.ring.style.setProperty("--ring", `${Math.max(14, Math.min(26, 0.22 * width_px))}px`);
+    say(aim.label, text);
+    aim.ring.setAttribute("aria-label", `Face ${aim.id}: the eyes look ${text}. Arrow keys turn them.`);
+    const ends = { x1: x, y1: y, x2: ring.x, y2: ring.y };
+    for (const [name, share] of Object.entries(ends)) aim.line.setAttribute(name, `${100 * share}%`);
+    aim.dot.setAttribute("cx", `${100 * x}%`);
+    aim.dot.setAttribute("cy", `${100 * y}%`);
+    const isAway = settings.pitch_deg !== 0 || settings.yaw_deg !== 0;
+    aim.line.style.display = aim.dot.style.display = isAway ? "" : "none";
+  }
+}
+
+/* What is known of the frame and of the session. */
+
+function stateOf({ strength, reason }) {
+  const why = REASONS[reason] ?? reason;
+  if (reason === "turned off") return ["calm", "turned off"];
+  if (strength === 0) return ["none", `left alone: ${why ?? "not seen well"}`];
+  if (reason === null) return ["full", "redirected"];
+  return ["part", reason === "easing in" ? "coming" : `in part: ${why}`];
+}
+
+function showEyes(faces, isLooking) {
+  const rows = faces.flatMap((face) => {
+    const [left, right] = [...face.eyes].sort((a, b) => a.x - b.x);
+    const whose = faces.length > 1 ? `Face ${face.id}, ` : "";
+    const name = (side) => (whose ? `${whose}${side}` : side[0].toUpperCase() + side.slice(1));
+    return [[name("left in the picture"), left], [name("right in the picture"), right]];
+  });
+  const list = by("eyes");
+  const lines = rows.length ? rows.map(([name, eye]) => [name, ...(isLooking ? ["calm", "is measured"] : stateOf(eye))])
+    : [["No face is seen.", "calm", ""]];
+  while (list.children.length > lines.length) list.lastChild.remove();
+  lines.forEach(([name, kind, text], n) => {
+    if (!list.children[n]) {
+      const row = document.createElement("li");
+      row.append(document.createElement("span"), document.createElement("span"));
+      list.append(row);
+    }
+    const [label, state] = list.children[n].children;
+    say(label, name);
+    say(state, text);
+    if (state.className !== `state ${kind}`) state.className = `state ${kind}`;
+  });
+}
+
+function showSpeed({ per_s, stages_ms }) {
+  say(by("per-s"), per_s ? `${per_s.toFixed(0)} frames a second` : "");
+  const list = by("stages"), stages = Object.entries(stages_ms);
+  while (list.children.length > stages.length) list.lastChild.remove();
+  stages.forEach(([name, ms], n) => {
+    if (!list.children[n]) {
+      const row = document.createElement("div");
+      row.append(document.createElement("dt"), document.createElement("dd"));
+      list.append(row);
+    }
+    const [label, value] = list.children[n].children;
+    say(label, name);
+    say(value, `${ms.toFixed(1)} ms`);
+  });
+}
+
+const LOOKS = { lens: "into the lens", screen: "at the middle of your screen" };
+let lookFailure = null;
+
+function showLooks({ running, share, done, failure, path, offset_deg }) {
+  const isDone = Object.fromEntries(done.map((where) => [where, true]));
+  for (const where of ["lens", "screen"]) {
+    by(where).disabled = path === null || running !== null;
+    by(where).classList.toggle("next", path !== null && running === null && !isDone[where]
+      && (where === "screen" ? isDone.lens === true : !isDone.lens && done.length > 0));
+  }
+  by("looks-share").hidden = running === null;
+  by("looks-share").value = share;
+  const problem = failure ?? lookFailure;
+  const off = offset_deg?.map((value) => signed(Math.round(10 * value) / 10));
+  let text;
+  if (running) text = `Look ${LOOKS[running]} and keep still.`;
+  else if (problem) text = `That did not work: ${problem}.`;
+  else if (isDone.lens) text = "Taken. Now look at the middle of your screen and press.";
+  else if (isDone.screen) text = "Taken. Now look into the lens and press.";
+  else if (offset_deg) text = `Calibrated: ${off[0]} up and ${off[1]} right are taken off what is estimated of you.`;
+  else if (path === null) text = "Needs a camera and you before it; a file cannot be asked to look.";
+  else text = "Two looks tell how the estimator errs about you. Look, press, and keep looking for a moment.";
+  say(by("looks-said"), text);
+  by("looks-said").title = path === null ? "" : `The profile is ${path}`;
+}
+
+for (const where of ["lens", "screen"]) {
+  by(where).onclick = async () => {
+    lookFailure = null;
+    try {
+      await post("/look", { at: where });
+    } catch (error) {
+      lookFailure = error.message;
+    }
+  };
+}
+
+function notice(text) {
+  by("notice").hidden = !text;
+  say(by("notice"), text ?? "");
+  by("light").className = `light ${text ? "lost" : "live"}`;
+}
+
+function showSource({ source, failure }) {
+  say(by("source"), source.name);
+  if (source.lost) notice(source.lost);
+  else if (!bitmap) notice("Waiting for the first picture");
+  else if (source.silent_s > SILENT_S) notice(`No picture for ${source.silent_s.toFixed(0)} seconds`);
+  else notice(null);
+  if (failure) console.warn(failure);
+}
+
+function show(facts) {
+  const isBusy = untold || isTelling || [...aims.values()].some((aim) => aim.held);
+  if (!isBusy) {
+    settings = facts.settings; /* another page may have changed them */
+    showSettings();
+  }
+  showSource(facts);
+  showSpeed(facts);
+  showLooks(facts.looks);
+  if (facts.faces) {
+    placeFaces(facts.faces);
+    showEyes(facts.faces, facts.looks.running !== null);
+  }
+}
+
+/* One frame after the other, for as long as the page is there. */
+
+const painted = () => new Promise((done) => requestAnimationFrame(done));
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+async function next(number) {
+  const answer = await fetch(`/frame?after=${number}`);
+  if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+  const facts = JSON.parse(answer.headers.get("Frame-Facts"));
+  if (answer.status === 200) {
+    const fresh = await createImageBitmap(await answer.blob());
+    bitmap?.close();
+    [bitmap, layout] = [fresh, facts];
+    draw();
+  }
+  show(facts);
+  return facts.number ?? number;
+}
+
+async function follow() {
+  for (let number = 0; ;) {
+    try {
+      number = await next(number);
+    } catch (error) {
+      number = 0;
+      notice("The studio does not answer. Once it runs again, this page goes on.");
+      await pause(1000);
+    }
+    await painted(); /* none while the page is hidden */
+  }
+}
+
+window.addEventListener("resize", () => wipe(wiped));
+wipe(wiped);
+showSettings();
+follow();

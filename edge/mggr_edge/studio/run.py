@@ -1,0 +1,114 @@
+"""`mggr-edge studio`: what its options ask for, put together."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from mggr_edge.bundle import Bundle
+from mggr_edge.device_run import NO_PROFILE
+from mggr_edge.errors import UsageError
+from mggr_edge.live.address import LiveAddress, file_path, live_address
+from mggr_edge.live.film import shown_file
+from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
+from mggr_edge.profile import Profile, profile_file, read_profile
+from mggr_edge.streams.looped import FOR_EVER
+from mggr_edge.studio.app import import_bottle, studio_app
+from mggr_edge.studio.server import PageServer
+from mggr_edge.studio.session import Session, open_session
+
+
+def run_studio(
+    source: str,
+    *,
+    model: str = "default",
+    port: int = 8080,
+    profile: str | None = None,
+    wanted: PictureFormat = AS_IT_COMES,
+    say: Callable[[str], None],
+) -> None:
+    """Serves the page until SIGINT or SIGTERM comes.
+
+    Args:
+        source: a camera, a stream, a video file or a picture.
+        model: name or path of a bundle.
+        port: on 127.0.0.1; 0 for any that is free.
+        profile: file of a profile, which calibrating writes if it is not there; "none" for none;
+            None for the user's own, where the source is a camera of this machine.
+        wanted: how the source's pictures are wanted.
+        say: takes where the page is, and which profile is used.
+
+    Raises:
+        MissingPackageError: bottle is not installed, or what the source is read with.
+        StreamError: the port is in use, or no such file.
+        UsageError: no source, or no profile of this model.
+        BundleError: see `Bundle.open`.
+    """
+    # Mistakes first: models take a moment to load.
+    import_bottle()
+    address = _address(source, wanted)
+    with _stopped_by_signals() as stop, PageServer(port) as server:
+        bundle = Bundle.open(model)
+        known = _profile(address, profile, bundle)
+        if known is not None:
+            say(f"with the profile {_path(profile)}; --profile none leaves it out")
+        session = Session(
+            address,
+            bundle,
+            wanted=wanted,
+            profile=known,
+            profile_path=_path(profile) if is_camera(address) else None,
+            stop=stop,
+        )
+        with open_session(session), server.serving(studio_app(session)):
+            say(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
+            session.stop.wait()
+
+
+def is_camera(address: LiveAddress) -> bool:
+    """Whether somebody may sit before it."""
+    return address.scheme in ("csi", "v4l2", "rtsp")
+
+
+def _address(source: str, wanted: PictureFormat) -> LiveAddress:
+    address = live_address(source)
+    if address is not None:
+        return address
+    if wanted != AS_IT_COMES:
+        raise UsageError(f"{source} is no camera; leave out --input-...")
+    return shown_file(file_path(source), loops=FOR_EVER)
+
+
+def _path(profile: str | None) -> Path:
+    return profile_file() if profile in (None, NO_PROFILE) else Path(str(profile))
+
+
+def _profile(address: LiveAddress, profile: str | None, bundle: Bundle) -> Profile | None:
+    """What calibrating found: of whoever sits before this machine's camera, or as named."""
+    path = _path(profile)
+    is_own = profile is not None or address.scheme in ("csi", "v4l2")
+    if profile == NO_PROFILE or not is_own or not path.exists():
+        return None
+    return read_profile(path, bundle.contract)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Gives an event that SIGINT and SIGTERM set."""
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():  # a second one: somebody does not want to wait
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,229 @@
+"""A source, redirected as the page asks, its newest frame at hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.aiming.target import CAMERA
+from mggr_edge.bundle import Bundle
+from mggr_edge.careful import Careful
+from mggr_edge.live.address import LiveAddress
+from mggr_edge.live.capture import open_capture
+from mggr_edge.live.newest import LiveFrame, Newest
+from mggr_edge.live.picture_format import PictureFormat, flipped
+from mggr_edge.live.reconnecting import Reconnecting
+from mggr_edge.profile import Profile
+from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.reporting.overlay import overlay
+from mggr_edge.reporting.pace import FrameRate
+from mggr_edge.reporting.stages import StageClock
+from mggr_edge.studio.latest import Latest
+from mggr_edge.studio.looks import Looks
+from mggr_edge.studio.settings import Settings, changed
+from mggr_edge.studio.shown import Pair, encode_pair, face_facts
+
+_REMEMBERED = 60
+"""Frames that stage times are medians of: the page shows the present."""
+
+_FILES = ("film", "still")
+_ENCODE = "encode"
+
+
+@dataclass
+class _Frame:
+    """A frame that may be shown; encoded by whoever wants it first."""
+
+    before: NDArray[np.uint8]
+    result: FrameResult
+    settings: Settings
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page gets.
+
+    Attributes:
+        jpeg: before and after; None where nothing newer came in time.
+        facts: about the frame and the session, as JSON takes it.
+    """
+
+    jpeg: bytes | None
+    facts: dict[str, Any]
+
+
+class Session:
+    """Redirects a live source while somebody watches; made by `open_session`.
+
+    Attributes:
+        stop: set from anywhere to end.
+        error: what ended it, other than `stop`.
+
+    Args:
+        address: of the source.
+        bundle: the networks.
+        wanted: how the source's pictures are wanted.
+        profile: what is known of who sits there; None for nothing.
+        profile_path: where calibrating writes; None where it cannot be done.
+        stop: see above.
+    """
+
+    def __init__(
+        self,
+        address: LiveAddress,
+        bundle: Bundle,
+        *,
+        wanted: PictureFormat,
+        profile: Profile | None,
+        profile_path: Path | None,
+        stop: threading.Event,
+    ) -> None:
+        self.stop = stop
+        self.error: BaseException | None = None
+        self._address, self._bundle, self._wanted = address, bundle, wanted
+        self._name = Path(address.place).name if address.scheme in _FILES else str(address)
+        self._lock = threading.Lock()
+        self._settings = Settings()
+        self._clock = StageClock(remembered=_REMEMBERED)
+        self._encoding, self._encoding_clock = threading.Lock(), StageClock(remembered=_REMEMBERED)
+        self._rate, self._per_s, self._medians_ms = FrameRate(), 0.0, dict[str, float]()
+        self._latest: Latest[_Frame] = Latest()
+        self._redirector = self._made(profile)
+        self._careful = Careful(self._redirect, say=lambda text: None)
+        self.looks = Looks(bundle, path=profile_path, profile=profile, found=self._take_profile)
+        self._lost: str | None = None
+        self._dropped = 0
+        self._seen_s = time.monotonic()
+
+    def set(self, asked: Mapping[str, Any]) -> Settings:
+        """Changes settings, from the next frame on.
+
+        Raises:
+            UsageError: see `settings.changed`.
+        """
+        with self._lock:
+            self._settings = changed(self._settings, asked)
+            return self._settings
+
+    def shown(self, number: int, *, patience_s: float) -> Shown:
+        """The newest frame, if it is another than the one of that number; else waits for it."""
+        found = self._latest.after(number, patience_s=patience_s)
+        if found is None:
+            return Shown(None, self._session_facts())
+        frame = found[1]
+        with self._encoding:
+            if frame.pair is None:
+                with self._encoding_clock(_ENCODE):
+                    frame.pair = encode_pair(frame.before, self._drawn(frame))
+        of_frame = {
+            "number": found[0],
+            "size": frame.pair.size,
+            "after_x": frame.pair.after_x,
+            "shown": asdict(frame.settings),
+            "faces": [face_facts(face, frame.before.shape) for face in frame.result.faces],
+            "failure": frame.result.failure,
+        }
+        return Shown(frame.pair.jpeg, self._session_facts() | of_frame)
+
+    def run(self) -> None:
+        """Reads and redirects until `stop` is set; for a thread of its own."""
+        try:
+            self._run()
+        except BaseException as error:  # noqa: BLE001 - raised by whoever opened the session
+            self.error = error
+        finally:
+            self.stop.set()
+            self._latest.close()
+
+    def _run(self) -> None:
+        source = Reconnecting(
+            partial(open_capture, self._address, self._wanted),
+            name=str(self._address),
+            stop=self.stop,
+            say=self._say,
+            beat=lambda: None,
+        )
+        with Newest(source, stop=self.stop) as newest:
+            for frame in newest:
+                self._lost, self._dropped = None, newest.dropped
+                self._seen_s = time.monotonic()
+                if self._latest.is_watched:
+                    self._pass(frame)
+
+    def _pass(self, frame: LiveFrame) -> None:
+        rgb = flipped(frame.rgb, self._wanted.flip)
+        settings, looking = self._settings, self.looks.redirector
+        if looking is not None:
+            result = looking.process(rgb, time_s=frame.time_s)
+            self.looks.see(result, frame.time_s, by=looking)
+        else:
+            self._redirector.target = settings.target
+            self._redirector.strength = settings.applied_strength
+            result = self._careful(rgb, time_s=frame.time_s)
+        self._per_s, self._medians_ms = self._rate.tick(), self._clock.medians_ms()
+        self._latest.put(_Frame(rgb, result, settings))
+
+    def _redirect(self, rgb: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        return self._redirector.process(rgb, time_s=time_s)
+
+    def _drawn(self, frame: _Frame) -> NDArray[np.uint8]:
+        if not frame.settings.overlay:
+            return frame.result.frame
+        return overlay(frame.before, frame.result)
+
+    def _made(self, profile: Profile | None) -> Redirector:
+        offset = CAMERA if profile is None else profile.offset
+        return Redirector(self._bundle, stages=self._clock, offset=offset)
+
+    def _take_profile(self, profile: Profile) -> None:
+        self._redirector = self._made(profile)
+
+    def _say(self, text: str) -> None:
+        """What happens to the source; the next frame shows that it is back."""
+        self._lost = text
+
+    def _session_facts(self) -> dict[str, Any]:
+        with self._encoding:
+            encoding_ms = self._encoding_clock.medians_ms()
+        return {
+            "source": {
+                "name": self._name,
+                "lost": self._lost,
+                "silent_s": round(time.monotonic() - self._seen_s, 1),
+                "dropped": self._dropped,
+            },
+            "settings": asdict(self._settings),
+            "per_s": round(self._per_s, 1),
+            "stages_ms": {
+                name: round(ms, 1) for name, ms in (self._medians_ms | encoding_ms).items()
+            },
+            "looks": self.looks.state().facts(),
+        }
+
+
+@contextmanager
+def open_session(session: Session) -> Iterator[Session]:
+    """Runs a session beside what is in the context, and ends it with the context.
+
+    Raises:
+        MggrError: what ended the session, if that was no wish of anybody's.
+    """
+    thread = threading.Thread(target=session.run, name="studio", daemon=True)
+    thread.start()
+    try:
+        yield session
+    finally:
+        session.stop.set()
+        thread.join(1.0)
+    if session.error is not None:
+        raise session.error
