@@ -36,6 +36,9 @@ from mggr_edge.reporting.pace import NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
 from mggr_edge.run import run
+from mggr_edge.service.pressure import HOT_C, Pressure
+from mggr_edge.service.thermal import hottest_c
+from mggr_edge.service.workload import Workload
 from mggr_edge.streams.paths import NOWHERE
 from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.summary import RunSummary
@@ -77,6 +80,8 @@ class DeviceRun:
     force: bool = False
     loops: int = 0
     reconnect: bool = False
+    step_down: bool = True
+    max_temperature_c: float = HOT_C
     wanted: PictureFormat = AS_IT_COMES
 
     def __post_init__(self) -> None:
@@ -153,6 +158,7 @@ class DeviceRun:
                     wanted=self.wanted,
                     stop=controls.stop,
                     reconnect=self.reconnect,
+                    workload=self._workload(redirector, bundle, say=say),
                     say=say,
                     **how,
                 )
@@ -220,6 +226,23 @@ class DeviceRun:
             return CAMERA
         say(f"with the profile {path}; --profile none leaves it out")
         return read_profile(path, bundle.contract).offset
+
+    def _workload(
+        self, redirector: Redirector, bundle: Bundle, *, say: Callable[[str], None]
+    ) -> Workload | None:
+        if not self.step_down:
+            return None
+
+        def set_fine(fine: bool) -> None:
+            redirector.fine = fine
+
+        pressure = Pressure(
+            has_coarse=bundle.coarse is not None,
+            temperature=hottest_c,
+            say=say,
+            hot_c=self.max_temperature_c,
+        )
+        return Workload(pressure, set_fine)
 
     def _controls(self) -> Controls:
         return Controls(strength=0.0 if self.estimate_only else self.strength, overlay=self.overlay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -25,6 +25,7 @@ from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
 from mggr_edge.service.heartbeat import Heartbeat
 from mggr_edge.service.systemd import Systemd
+from mggr_edge.service.workload import Workload
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.fit import fitted
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
@@ -45,6 +46,7 @@ def run_live(
     stages: Stages = no_stages,
     stop: threading.Event | None = None,
     reconnect: bool = False,
+    workload: Workload | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:
     """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
@@ -61,6 +63,7 @@ def run_live(
         stop: set from elsewhere to end.
         reconnect: a source that is lost, or not yet there, is waited for; only being stopped
             ends it then.
+        workload: may leave frames out when there is too much to do.
         say: takes what happens to the source.
 
     Returns:
@@ -84,7 +87,9 @@ def run_live(
             if reconnect
             else open_()
         )
-        session = _Session(address, capture, process, wanted.flip, stages, stop, heartbeat, systemd)
+        session = _Session(
+            address, capture, process, wanted.flip, stages, stop, heartbeat, systemd, workload
+        )
         summary = session.run(output, columns=columns)
     if isinstance(capture, Reconnecting):
         summary = replace(summary, reconnected=capture.reconnected)
@@ -102,10 +107,11 @@ class _Session:
         stop: threading.Event,
         heartbeat: Heartbeat,
         systemd: Systemd,
+        workload: Workload | None,
     ) -> None:
         self._address, self._capture, self._process = address, capture, process
         self._flip, self._stages, self._stop = flip, stages, stop
-        self._heartbeat, self._systemd = heartbeat, systemd
+        self._heartbeat, self._systemd, self._workload = heartbeat, systemd, workload
         self._tally = Tally()
         self._lost: str | None = None
 
@@ -134,8 +140,13 @@ class _Session:
                 self._systemd.stopping()
             if failure is not None:
                 raise failure
+        left_out = 0 if self._workload is None else self._workload.left_out
         return self._tally.summary(
-            "stream", output.name, verb=output.verb, dropped=newest.dropped, lost=self._lost
+            "stream",
+            output.name,
+            verb=output.verb,
+            dropped=newest.dropped + left_out,
+            lost=self._lost,
         )
 
     def _alive(self) -> None:
@@ -156,6 +167,8 @@ class _Session:
             if frame is None:
                 return
             self._alive()
+            if self._workload is not None and not self._workload.takes(frame.number):
+                continue
             yield replace(frame, rgb=flipped(frame.rgb, self._flip))
 
     def _pass_all(
@@ -167,16 +180,22 @@ class _Session:
     ) -> None:
         frame: LiveFrame | None = first
         while frame is not None:
-            result = self._process(frame.rgb, time_s=frame.time_s)
-            shown = result.frame
-            if frame.rgb.shape != first.rgb.shape:
-                shown = fitted(shown, size)
-                self._tally.refitted += 1
-            at = TimedFrame(frame.rgb, round(frame.time_s * _TICKS_PER_S), None, frame.time_s)
-            with self._stages("write"):
-                writer.write(shown, at)
-            self._tally.add(frame.rgb, result)
+            with nullcontext() if self._workload is None else self._workload.work():
+                self._pass(frame, writer, size, is_refitted=frame.rgb.shape != first.rgb.shape)
             frame = next(frames, None)
+
+    def _pass(
+        self, frame: LiveFrame, writer: LiveWriter, size: tuple[int, int], *, is_refitted: bool
+    ) -> None:
+        result = self._process(frame.rgb, time_s=frame.time_s)
+        shown = result.frame
+        if is_refitted:
+            shown = fitted(shown, size)
+            self._tally.refitted += 1
+        at = TimedFrame(frame.rgb, round(frame.time_s * _TICKS_PER_S), None, frame.time_s)
+        with self._stages("write"):
+            writer.write(shown, at)
+        self._tally.add(frame.rgb, result)
 
 
 def _layout(rgb: NDArray[np.uint8]) -> VideoLayout:

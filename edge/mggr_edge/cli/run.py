@@ -85,6 +85,19 @@ if TYPE_CHECKING:
     help="Go through a video N times more, -1 for ever, where it is shown or goes to null://.",
 )
 @click.option(
+    "--no-step-down",
+    is_flag=True,
+    help="Do all of the work of a live picture, however late it gets or hot the machine.",
+)
+@click.option(
+    "--max-temperature",
+    type=click.FloatRange(min=30),
+    default=85.0,
+    show_default=True,
+    metavar="°C",
+    help="From where on less is done: without the fine branch, then every second frame.",
+)
+@click.option(
     "--reconnect", is_flag=True, help="Wait for a camera or stream that is lost or not yet there."
 )
 @camera_options
@@ -109,6 +122,8 @@ def run(
     headless: bool,
     input_loop: int,
     reconnect: bool,
+    no_step_down: bool,
+    max_temperature: float,
     wanted: PictureFormat,
     force: bool,
 ) -> None:
@@ -168,6 +183,8 @@ def run(
         force=force,
         loops=input_loop,
         reconnect=reconnect,
+        step_down=not no_step_down,
+        max_temperature_c=max_temperature,
         wanted=wanted,
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
     click.echo(summary.in_words())

@@ -26,10 +26,12 @@ class LiveFrame:
     Attributes:
         rgb: [H, W, 3] uint8.
         time_s: since the first frame; always going up.
+        number: among all that came, dropped ones too, from 0.
     """
 
     rgb: NDArray[np.uint8]
     time_s: float
+    number: int = 0
 
 
 class Newest:
@@ -109,6 +111,7 @@ class Newest:
     def _read(self) -> None:
         started: float | None = None
         last_s = -1.0
+        number = 0
         while not self._stop.is_set():
             self._beat()
             rgb = self._capture.read()
@@ -119,5 +122,6 @@ class Newest:
             last_s = max(now - started, float(np.nextafter(last_s, np.inf)))
             with self._changed:
                 self.dropped += self._waiting is not None
-                self._waiting = LiveFrame(rgb, last_s)
+                self._waiting = LiveFrame(rgb, last_s, number)
                 self._changed.notify()
+            number += 1

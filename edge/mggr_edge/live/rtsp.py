@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.streams.colour import ColourConverter, colour_of
-from mggr_edge.streams.pyav import import_pyav
+from mggr_edge.streams.pyav import closed_for_good, import_pyav
 
 _OPEN_S, _SILENT_S = 10.0, 5.0
 """How long a server may take to answer, and to send a frame."""
@@ -81,7 +81,11 @@ class RtspCapture:
 
     def close(self) -> None:
         """Ends the session."""
-        self._container.close()
+        self._frames = iter(())
+        container, self._container = self._container, None
+        if container is not None:
+            with closed_for_good(container):
+                del container
 
     def _rgb(self, frame: Any) -> NDArray[np.uint8]:
         if self._converter is None:

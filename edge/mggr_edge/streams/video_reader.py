@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
-from mggr_edge.streams.pyav import import_pyav, stream_errors
+from mggr_edge.streams.pyav import closed_for_good, import_pyav, stream_errors
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
@@ -114,7 +114,7 @@ def open_video(path: Path) -> Iterator[Video]:
     av = import_pyav()
     with stream_errors(path, "read"):
         container = av.open(str(path), metadata_errors="replace")
-    with container:
+    with closed_for_good(container):
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise StreamError(f"{path} holds no video that can be decoded")

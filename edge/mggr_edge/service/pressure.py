@@ -1,0 +1,124 @@
+"""Less work when there is too much of it or the machine gets hot, and more again afterwards.
+
+The steps, each on top of the one before: the fine branch is left out, where the bundle allows it;
+at most every second frame is taken. A step down takes two seconds of too much, a step up needs room
+for what it brings, for longer each time that it turned out to be too early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+HOT_C = 85.0
+"""Steps down from here on; up again when it is `_COOLER_C` below."""
+
+WINDOW_S = 1.0
+_COOLER_C = 7.0
+_TOO_MUCH, _ROOM = 0.95, 0.75
+_WINDOWS_DOWN, _WINDOWS_UP = 2, 3
+_MOST_WINDOWS_UP = 60
+_TOO_EARLY_WINDOWS = 10
+_GROWTH = {"fine": 1.6, "frames": 2.0}
+"""How much more work a step up is. The fine branch takes a third of a frame's work or less."""
+
+
+class Level(IntEnum):
+    """How much of the work is done."""
+
+    ALL = 0
+    COARSE = 1
+    HALF = 2
+
+    def in_words(self) -> str:
+        """What is done there."""
+        return ("all of the work", "without the fine branch", "at most every second frame")[self]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a while was like.
+
+    Attributes:
+        arrived: frames that came from the source, taken or not.
+        taken: frames that were worked on.
+        busy_s: seconds that these took.
+        lasted_s: how long the while was.
+    """
+
+    arrived: int
+    taken: int
+    busy_s: float
+    lasted_s: float
+
+    @property
+    def share(self) -> float:
+        """Work that every arriving frame would make, over the time there is; 1 is all of it."""
+        if not self.taken or self.lasted_s <= 0:
+            return 0.0
+        return self.busy_s / self.taken * self.arrived / self.lasted_s
+
+
+class Pressure:
+    """Decides how much is done, from what a second was like.
+
+    Attributes:
+        level: what is done now.
+
+    Args:
+        has_coarse: whether the fine branch can be left out.
+        temperature: of the machine in degrees Celsius, None where it does not tell.
+        say: takes every step, and its reason.
+        hot_c: from where on it is too hot.
+    """
+
+    def __init__(
+        self,
+        *,
+        has_coarse: bool,
+        temperature: Callable[[], float | None],
+        say: Callable[[str], None],
+        hot_c: float = HOT_C,
+    ) -> None:
+        self.level = Level.ALL
+        self._levels = tuple(level for level in Level if has_coarse or level is not Level.COARSE)
+        self._temperature, self._say, self._hot_c = temperature, say, hot_c
+        self._too_much = self._room = 0
+        self._patience = _WINDOWS_UP
+        self._since_up: int | None = None
+
+    def look(self, load: Load) -> None:
+        """Takes a window of `WINDOW_S`, and perhaps a step."""
+        celsius = self._temperature()
+        is_hot = celsius is not None and celsius >= self._hot_c
+        is_cool = celsius is None or celsius < self._hot_c - _COOLER_C
+        share = load.share / 2 if self.level is Level.HALF else load.share
+        self._too_much = self._too_much + 1 if is_hot or share > _TOO_MUCH else 0
+        has_room = is_cool and load.taken > 0 and share * self._growth() < _ROOM
+        self._room = self._room + 1 if has_room else 0
+        self._since_up = None if self._since_up is None else self._since_up + 1
+        if self._too_much >= _WINDOWS_DOWN:
+            reason = f"{celsius:.0f} °C hot" if is_hot else f"{share:.0%} of the time there is"
+            self._step(+1, reason)
+        elif self._room >= self._patience:
+            self._step(-1, "there is room again")
+
+    def _growth(self) -> float:
+        if self.level is Level.HALF:
+            return _GROWTH["frames"]
+        return _GROWTH["fine"]
+
+    def _step(self, by: int, reason: str) -> None:
+        self._too_much = self._room = 0
+        place = self._levels.index(self.level) + by
+        if not 0 <= place < len(self._levels):
+            return
+        if by < 0:
+            self._since_up = 0
+        elif self._since_up is not None:
+            was_early = self._since_up <= _TOO_EARLY_WINDOWS
+            self._patience = min(2 * self._patience, _MOST_WINDOWS_UP) if was_early else _WINDOWS_UP
+            self._since_up = None
+        self.level = self._levels[place]
+        self._say(f"{reason}: {self.level.in_words()}")

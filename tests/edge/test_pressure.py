@@ -1,0 +1,157 @@
+"""Less work when there is too much, more when there is room, and no to and fro."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from mggr_edge.service import workload as workload_module
+from mggr_edge.service.pressure import Level, Load, Pressure
+from mggr_edge.service.thermal import hottest_c
+from mggr_edge.service.workload import Workload
+
+IDLE, FULL, OVER = (Load(25, 25, busy_s, 1.0) for busy_s in (0.2, 0.85, 1.5))
+
+
+class Machine:
+    """A machine of some temperature, and what was said of it."""
+
+    def __init__(self, *, has_coarse: bool = True) -> None:
+        self.celsius: float | None = 50.0
+        self.said: list[str] = []
+        self.pressure = Pressure(
+            has_coarse=has_coarse, temperature=lambda: self.celsius, say=self.said.append
+        )
+
+    def look(self, load: Load, times: int = 1) -> list[Level]:
+        levels = []
+        for _ in range(times):
+            self.pressure.look(load)
+            levels.append(self.pressure.level)
+        return levels
+
+
+def test_too_much_for_two_seconds_is_a_step_and_a_moment_is_none() -> None:
+    machine = Machine()
+    machine.look(OVER)
+    machine.look(FULL)
+    machine.look(OVER)
+    assert machine.pressure.level is Level.ALL
+    assert machine.look(OVER) == [Level.COARSE]
+    assert machine.said == ["150% of the time there is: without the fine branch"]
+
+
+def test_two_steps_down_and_no_further_and_up_again() -> None:
+    machine = Machine()
+    # Twice too much is just enough when half of the frames are taken.
+    assert machine.look(Load(25, 25, 2.2, 1.0), 8)[1::2] == [Level.COARSE] + 3 * [Level.HALF]
+    assert machine.look(IDLE, 6)[2::3] == [Level.COARSE, Level.ALL]
+    assert machine.said[1:] == [
+        "220% of the time there is: at most every second frame",
+        "there is room again: without the fine branch",
+        "there is room again: all of the work",
+    ]
+
+
+def test_a_step_up_wants_room_for_what_it_brings() -> None:
+    machine = Machine()
+    machine.look(OVER, 2)
+    half_full = Load(25, 25, 0.5, 1.0)
+    assert machine.look(half_full, 20)[-1] is Level.COARSE
+    assert machine.look(Load(25, 25, 0.4, 1.0), 3)[-1] is Level.ALL
+
+
+def test_a_step_up_that_was_too_early_is_not_repeated_soon() -> None:
+    machine = Machine()
+    machine.look(OVER, 2)
+    waits = []
+    for _ in range(4):
+        waits.append(machine.look(IDLE, 100).index(Level.ALL) + 1)
+        machine.look(OVER, 2)
+    # It is up for many seconds after each climb here, so nothing was too early.
+    assert waits == [3, 3, 3, 3]
+    machine = Machine()
+    machine.look(OVER, 2)
+    waits = []
+    for _ in range(4):
+        count = 0
+        while machine.pressure.level is not Level.ALL:
+            machine.look(IDLE)
+            count += 1
+        waits.append(count)
+        machine.look(OVER, 2)
+    assert waits == [3, 6, 12, 24]
+
+
+def test_heat_steps_down_whatever_the_load_is_and_up_only_when_it_is_cooler() -> None:
+    machine = Machine()
+    machine.celsius = 86.0
+    assert machine.look(IDLE, 4) == [Level.ALL, Level.COARSE, Level.COARSE, Level.HALF]
+    assert machine.said[0] == "86 °C hot: without the fine branch"
+    machine.celsius = 80.0
+    assert machine.look(IDLE, 20)[-1] is Level.HALF
+    machine.celsius = 77.0
+    assert machine.look(IDLE, 20)[-1] is Level.ALL
+
+
+def test_a_machine_that_tells_no_temperature_is_not_hot() -> None:
+    machine = Machine()
+    machine.celsius = None
+    machine.look(OVER, 2)
+    assert machine.look(IDLE, 3)[-1] is Level.ALL
+
+
+def test_where_the_fine_branch_cannot_be_left_out_frames_are() -> None:
+    machine = Machine(has_coarse=False)
+    assert machine.look(OVER, 2)[-1] is Level.HALF
+    assert machine.look(IDLE, 3)[-1] is Level.ALL
+
+
+def test_a_still_camera_is_no_load() -> None:
+    assert Load(0, 0, 0.0, 5.0).share == 0.0
+    assert Load(30, 10, 1.0, 1.0).share == pytest.approx(3.0)
+
+
+def test_the_hottest_believable_zone_counts(tmp_path: Path) -> None:
+    assert hottest_c(tmp_path) is None
+    for number, text in enumerate(["-256000", "61500\n", "48000", "no number", "900000"]):
+        (tmp_path / f"thermal_zone{number}").mkdir()
+        (tmp_path / f"thermal_zone{number}" / "temp").write_text(text)
+    (tmp_path / "thermal_zone9").mkdir()  # refuses to be read
+    assert hottest_c(tmp_path) == 61.5
+
+
+class Clock:
+    """Time as the test tells it."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_frames_are_left_out_and_the_fine_branch_is_turned_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, fine, machine = Clock(), [], Machine()
+    monkeypatch.setattr(workload_module, "time", clock)
+    workload = Workload(machine.pressure, fine.append)
+    levels, taken = [], []
+    for number in range(200):  # 40 ms apart, each of 100 ms work, in a source that does not wait
+        if workload.takes(number):
+            taken.append(number)
+            with workload.work():
+                clock.now += 0.1
+        else:
+            clock.now += 0.001
+        levels.append(machine.pressure.level)
+    assert levels[0] is Level.ALL
+    assert levels[-1] is Level.HALF
+    first = levels.index(Level.HALF)
+    later = [number for number in taken if number > first]
+    assert {b - a for a, b in pairwise(later)} == {2}
+    assert workload.left_out == 200 - len(taken) > 20
+    assert fine[0] is True
+    assert fine[-1] is False
