@@ -19,6 +19,7 @@ from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
+from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import LiveAddress, file_path, live_address
 from mggr_edge.live.controls import KEYS, Controls, Steered
@@ -37,6 +38,7 @@ from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
 from mggr_edge.run import run
 from mggr_edge.service.pressure import HOT_C, Pressure
+from mggr_edge.service.replacing import Replacing
 from mggr_edge.service.thermal import hottest_c
 from mggr_edge.service.workload import Workload
 from mggr_edge.streams.paths import NOWHERE
@@ -139,6 +141,14 @@ class DeviceRun:
         careful = Careful(Aimed(redirector, aim), say=say)
         # A film that fails is done again; a call is not.
         plain: FrameProcess = careful if live else Aimed(redirector, aim)
+        if live:
+            plain = Replacing(
+                plain,
+                redirector,
+                bundle_path(self.model),
+                offset_of=lambda new: self._offset(address, new, say=say),
+                say=say,
+            )
         if is_window(output):
             if not self.estimate_only:  # which changes nothing, whatever is pressed
                 plain = Steered(plain, redirector, controls)

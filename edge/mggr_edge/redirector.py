@@ -135,17 +135,12 @@ class Redirector:
         self.target = target
         self.fine = True
         self.strength = strength
-        self._bundle = bundle
         self._limits = limits or Limits()
         self._max_faces = max_faces
         self._stages = stages
-        self._offset = offset
-        self._finder = FaceFinder(
-            detector=bundle.model("face_detector"),
-            mesh=bundle.model("face_mesh"),
-            iris=bundle.model("iris"),
-        )
-        self.reset()
+        self._tracks = FaceTracks()
+        self._shape: tuple[int, ...] | None = None
+        self.take(bundle, offset)
 
     @property
     def strength(self) -> float:
@@ -157,6 +152,21 @@ class Redirector:
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"a strength lies in [0, 1], got {value}")
         self._strength = value
+
+    def take(self, bundle: Bundle, offset: Gaze = CAMERA) -> None:
+        """Goes on with another bundle; faces keep their numbers.
+
+        Args:
+            bundle: the networks from now on.
+            offset: what is taken off their estimates.
+        """
+        self._bundle, self._offset = bundle, offset
+        self._finder = FaceFinder(
+            detector=bundle.model("face_detector"),
+            mesh=bundle.model("face_mesh"),
+            iris=bundle.model("iris"),
+        )
+        self._watcher = FaceWatcher(self._finder)
 
     def reset(self) -> None:
         """Forgets all faces: call it before another video."""

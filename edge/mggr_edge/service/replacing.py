@@ -1,0 +1,114 @@
+"""A bundle that is replaced while it is in use: the next frames use the new one, if it is good."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze
+from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle
+from mggr_edge.errors import MggrError
+from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
+
+LOOK_S = 1.0
+"""How often is looked; what still changes between two looks is being copied, and is left alone."""
+
+_STRAIGHT = Gaze(0.0, 0.0)
+
+Print = tuple[tuple[str, int, int, int], ...]
+"""Name, inode, size and time of change of what a bundle shows of itself."""
+
+
+class Replacing:
+    """Watches a bundle's place, opens what appears there beside the work, and takes it.
+
+    What cannot be used is told once, with the reason, and the old one goes on.
+
+    Args:
+        process: passes frames to the redirector.
+        redirector: takes a new bundle.
+        path: of the bundle, a folder or a zip.
+        offset_of: what is taken off a new bundle's estimates; raises where it cannot be used.
+        say: takes what happens.
+    """
+
+    def __init__(
+        self,
+        process: FrameProcess,
+        redirector: Redirector,
+        path: Path,
+        *,
+        offset_of: Callable[[Bundle], Gaze],
+        say: Callable[[str], None],
+    ) -> None:
+        self._process, self._redirector, self._path = process, redirector, path
+        self._offset_of, self._say = offset_of, say
+        self._in_use = self._seen = _print_of(path)
+        self._looked_s = time.monotonic()
+        self._opening: threading.Thread | None = None
+        self._opened: tuple[Bundle, Gaze] | str | None = None
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Passes a frame on, perhaps to another bundle than the one before."""
+        self._look()
+        self._take()
+        return self._process(frame, time_s=time_s)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._opening is not None or now - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now
+        before, self._seen = self._seen, _print_of(self._path)
+        if self._seen and self._seen == before and self._seen != self._in_use:
+            self._in_use = self._seen
+            self._opening = threading.Thread(target=self._open, name="bundle", daemon=True)
+            self._opening.start()
+
+    def _open(self) -> None:
+        try:
+            bundle = Bundle.open(self._path)
+            offset = self._offset_of(bundle)
+            _try_out(bundle)
+        except (MggrError, OSError) as error:
+            self._opened = f"{error}"
+        else:
+            self._opened = bundle, offset
+
+    def _take(self) -> None:
+        if self._opening is None or self._opening.is_alive():
+            return
+        opened, self._opening, self._opened = self._opened, None, None
+        if isinstance(opened, tuple):
+            self._redirector.take(*opened)
+            self._say(f"{self._path} was replaced: the new one is in use")
+        else:
+            reason = opened or "it cannot be run"
+            self._say(f"{self._path} was replaced, and the old one goes on: {reason}")
+
+
+def _print_of(path: Path) -> Print:
+    """What changes when a bundle does; empty while none lies there."""
+    files = [path] if path.is_file() else [path / CONTRACT_FILE, path / SUMS_FILE]
+    found = []
+    for file in files:
+        try:
+            facts = file.stat()
+        except OSError:
+            return ()
+        found.append((file.name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(found)
+
+
+def _try_out(bundle: Bundle) -> None:
+    """Loads every model that a frame needs, and runs what is trained, once."""
+    for name in ("face_detector", "face_mesh", "iris"):
+        bundle.model(name)
+    size = bundle.contract.conventions.patch_size
+    patch = np.zeros((size, size, 3), np.uint8)
+    bundle.redirect_crop(patch, side="right", target=_STRAIGHT)
