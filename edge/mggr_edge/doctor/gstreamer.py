@@ -88,7 +88,7 @@ def _without_bindings(machine: Machine, error: ImportError) -> Check:
         found = f"PyGObject is there for the system's Python {theirs}, and this is {ours}"
         mend = (
             "sudo apt install gcc pkg-config libcairo2-dev libgirepository1.0-dev\n"
-            "pip install 'pycairo<1.27' 'PyGObject<3.51'"
+            "pip install 'PyGObject<3.47'"
         )
         return Check("GStreamer", "missing", found, mend)
     if machine.is_venv:

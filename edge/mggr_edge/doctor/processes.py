@@ -10,7 +10,9 @@ from mggr_edge.addresses import without_secrets
 from mggr_edge.doctor.check import Check
 from mggr_edge.doctor.machine import Machine
 
-_UNIT = "mggr-edge.service"
+UNIT = "mggr-edge.service"
+"""As it lies in `edge/`."""
+
 _PROGRAM = "mggr-edge"
 _WORDS_BEFORE = 6
 """Python, and options of its own."""
@@ -117,6 +119,6 @@ def _shown(process: Process) -> str:
 
 
 def _mend(machine: Machine, process: Process) -> str:
-    is_service = _UNIT in (machine.text(f"/proc/{process.pid}/cgroup") or "")
+    is_service = UNIT in (machine.text(f"/proc/{process.pid}/cgroup") or "")
     # SIGINT: what it records becomes a whole file.
-    return f"sudo systemctl stop {_UNIT}" if is_service else f"kill -INT {process.pid}"
+    return f"sudo systemctl stop {UNIT}" if is_service else f"kill -INT {process.pid}"
