@@ -37,10 +37,7 @@ from mggr_edge.reporting.pace import NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
 from mggr_edge.run import run
-from mggr_edge.service.pressure import HOT_C, Pressure
-from mggr_edge.service.replacing import Replacing
-from mggr_edge.service.thermal import hottest_c
-from mggr_edge.service.workload import Workload
+from mggr_edge.service.attendance import AS_USUAL, Attendance, ServiceOptions
 from mggr_edge.streams.paths import NOWHERE
 from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.summary import RunSummary
@@ -81,9 +78,7 @@ class DeviceRun:
     profile: str | None = None
     force: bool = False
     loops: int = 0
-    reconnect: bool = False
-    step_down: bool = True
-    max_temperature_c: float = HOT_C
+    service: ServiceOptions = AS_USUAL
     wanted: PictureFormat = AS_IT_COMES
 
     def __post_init__(self) -> None:
@@ -116,8 +111,10 @@ class DeviceRun:
             raise UsageError(f"{source} is no camera; leave out --input-...")
         if address is not None and self.loops:
             raise UsageError(f"{source} is no file; leave out --input-loop")
-        if address is None and self.reconnect:
+        if address is None and self.service.reconnect:
             raise UsageError(f"{source} is a file, which is not lost; leave out --reconnect")
+        if address is None and self.service.prometheus_port is not None:
+            raise UsageError(f"{source} is a file; figures for Prometheus are of live sources")
         if address is None and is_shown(output):
             address = shown_file(file_path(source), loops=self.loops)
         self._check_metrics_apart(source, output)
@@ -141,34 +138,31 @@ class DeviceRun:
         careful = Careful(Aimed(redirector, aim), say=say)
         # A film that fails is done again; a call is not.
         plain: FrameProcess = careful if live else Aimed(redirector, aim)
-        if live:
-            plain = Replacing(
-                plain,
-                redirector,
-                bundle_path(self.model),
-                offset_of=lambda new: self._offset(address, new, say=say),
-                say=say,
-            )
+        attendance = self._attendance(address, bundle, redirector, clock, say) if live else None
         if is_window(output):
             if not self.estimate_only:  # which changes nothing, whatever is pressed
                 plain = Steered(plain, redirector, controls)
             say(KEYS)
         if self.stats_every_s is not None:
             plain = NowAndThen(plain, clock, every_s=self.stats_every_s, say=say)
-        with self._measured(plain) as process:
+        with (
+            attendance.around(plain) if attendance else nullcontext(plain) as attended,
+            self._measured(attended) as process,
+        ):
             how: _How = {
                 "process": self._viewed(process, controls, is_live=live is not None),
                 "columns": 2 if self.compare else 1,
                 "stages": clock,
             }
-            if address is not None and live is not None:
+            if address is not None and live is not None and attendance is not None:
                 summary = run_live(
                     address,
                     live,
                     wanted=self.wanted,
                     stop=controls.stop,
-                    reconnect=self.reconnect,
-                    workload=self._workload(redirector, bundle, say=say),
+                    reconnect=self.service.reconnect,
+                    workload=attendance.workload,
+                    counts=attendance.counts,
                     say=say,
                     **how,
                 )
@@ -237,22 +231,23 @@ class DeviceRun:
         say(f"with the profile {path}; --profile none leaves it out")
         return read_profile(path, bundle.contract).offset
 
-    def _workload(
-        self, redirector: Redirector, bundle: Bundle, *, say: Callable[[str], None]
-    ) -> Workload | None:
-        if not self.step_down:
-            return None
-
-        def set_fine(fine: bool) -> None:
-            redirector.fine = fine
-
-        pressure = Pressure(
-            has_coarse=bundle.coarse is not None,
-            temperature=hottest_c,
+    def _attendance(
+        self,
+        address: LiveAddress | None,
+        bundle: Bundle,
+        redirector: Redirector,
+        clock: StageClock,
+        say: Callable[[str], None],
+    ) -> Attendance:
+        return Attendance(
+            self.service,
+            redirector,
+            bundle,
+            bundle_path(self.model),
+            offset_of=lambda new: self._offset(address, new, say=say),
+            clock=clock,
             say=say,
-            hot_c=self.max_temperature_c,
         )
-        return Workload(pressure, set_fine)
 
     def _controls(self) -> Controls:
         return Controls(strength=0.0 if self.estimate_only else self.strength, overlay=self.overlay)

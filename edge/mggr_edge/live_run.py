@@ -23,6 +23,7 @@ from mggr_edge.live.picture_format import AS_IT_COMES, Flip, PictureFormat, flip
 from mggr_edge.live.reconnecting import Reconnecting
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
+from mggr_edge.service.counts import Counts
 from mggr_edge.service.heartbeat import Heartbeat
 from mggr_edge.service.systemd import Systemd
 from mggr_edge.service.workload import Workload
@@ -47,6 +48,7 @@ def run_live(
     stop: threading.Event | None = None,
     reconnect: bool = False,
     workload: Workload | None = None,
+    counts: Counts | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:
     """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
@@ -64,6 +66,7 @@ def run_live(
         reconnect: a source that is lost, or not yet there, is waited for; only being stopped
             ends it then.
         workload: may leave frames out when there is too much to do.
+        counts: kept up to date while it goes on.
         say: takes what happens to the source.
 
     Returns:
@@ -88,12 +91,18 @@ def run_live(
             else open_()
         )
         session = _Session(
-            address, capture, process, wanted.flip, stages, stop, heartbeat, systemd, workload
+            address,
+            capture,
+            process,
+            wanted.flip,
+            stages,
+            stop,
+            heartbeat,
+            systemd,
+            workload,
+            counts or Counts(),
         )
-        summary = session.run(output, columns=columns)
-    if isinstance(capture, Reconnecting):
-        summary = replace(summary, reconnected=capture.reconnected)
-    return summary
+        return session.run(output, columns=columns)
 
 
 class _Session:
@@ -108,17 +117,21 @@ class _Session:
         heartbeat: Heartbeat,
         systemd: Systemd,
         workload: Workload | None,
+        counts: Counts,
     ) -> None:
         self._address, self._capture, self._process = address, capture, process
         self._flip, self._stages, self._stop = flip, stages, stop
         self._heartbeat, self._systemd, self._workload = heartbeat, systemd, workload
-        self._tally = Tally()
+        self._counts, self._tally = counts, Tally()
         self._lost: str | None = None
 
     def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
         """Passes frames on until there are no more."""
         reading = Newest(
-            self._capture, stop=self._stop, beat=self._heartbeat.beat, meanwhile=self._alive
+            self._capture,
+            stop=self._stop,
+            beat=self._heartbeat.beat,
+            meanwhile=lambda: self._alive(reading),
         )
         with reading as newest:
             self._systemd.ready()
@@ -140,17 +153,26 @@ class _Session:
                 self._systemd.stopping()
             if failure is not None:
                 raise failure
-        left_out = 0 if self._workload is None else self._workload.left_out
+        self._count(newest)
         return self._tally.summary(
             "stream",
             output.name,
             verb=output.verb,
-            dropped=newest.dropped + left_out,
+            dropped=self._counts.dropped + self._counts.left_out,
+            reconnected=self._counts.reconnected,
             lost=self._lost,
         )
 
-    def _alive(self) -> None:
+    def _count(self, newest: Newest) -> None:
+        self._counts.dropped = newest.dropped
+        if self._workload is not None:
+            self._counts.left_out = self._workload.left_out
+        if isinstance(self._capture, Reconnecting):
+            self._counts.reconnected = self._capture.reconnected
+
+    def _alive(self, newest: Newest) -> None:
         """Said with every frame, and while none comes; not once the reader hangs."""
+        self._count(newest)
         if not self._heartbeat.is_stuck:
             self._systemd.alive()
 
@@ -166,7 +188,7 @@ class _Session:
                 return
             if frame is None:
                 return
-            self._alive()
+            self._alive(newest)
             if self._workload is not None and not self._workload.takes(frame.number):
                 continue
             yield replace(frame, rgb=flipped(frame.rgb, self._flip))

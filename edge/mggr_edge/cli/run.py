@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.cli.camera import camera_options
+from mggr_edge.cli.service import service_options
 from mggr_edge.cli_errors import USER_ERROR, echo_error
 
 if TYPE_CHECKING:
     from mggr_edge.live.picture_format import PictureFormat
+    from mggr_edge.service.attendance import ServiceOptions
 
 
 @click.command()
@@ -84,22 +86,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Go through a video N times more, -1 for ever, where it is shown or goes to null://.",
 )
-@click.option(
-    "--no-step-down",
-    is_flag=True,
-    help="Do all of the work of a live picture, however late it gets or hot the machine.",
-)
-@click.option(
-    "--max-temperature",
-    type=click.FloatRange(min=30),
-    default=85.0,
-    show_default=True,
-    metavar="°C",
-    help="From where on less is done: without the fine branch, then every second frame.",
-)
-@click.option(
-    "--reconnect", is_flag=True, help="Wait for a camera or stream that is lost or not yet there."
-)
+@service_options
 @camera_options
 @click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
 def run(
@@ -121,9 +108,7 @@ def run(
     stats_every: float | None,
     headless: bool,
     input_loop: int,
-    reconnect: bool,
-    no_step_down: bool,
-    max_temperature: float,
+    service: ServiceOptions,
     wanted: PictureFormat,
     force: bool,
 ) -> None:
@@ -182,9 +167,7 @@ def run(
         headless=headless,
         force=force,
         loops=input_loop,
-        reconnect=reconnect,
-        step_down=not no_step_down,
-        max_temperature_c=max_temperature,
+        service=service,
         wanted=wanted,
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
     click.echo(summary.in_words())

@@ -50,7 +50,7 @@ class StageClock:
 
     def totals_s(self) -> dict[str, float]:
         """Seconds in every stage so far, in the order in which they first ran."""
-        return dict(self._totals_s)
+        return self._totals_s.copy()
 
     def medians_ms(self) -> dict[str, float]:
         """Median milliseconds of a call of every stage, in the order in which they first ran."""

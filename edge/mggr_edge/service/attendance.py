@@ -1,0 +1,99 @@
+"""All that attends to a live picture which is left switched on, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mggr_edge.angles import Gaze
+from mggr_edge.bundle import Bundle
+from mggr_edge.redirector import FrameProcess, Redirector
+from mggr_edge.reporting.stages import StageClock
+from mggr_edge.service.counts import Counts
+from mggr_edge.service.pressure import HOT_C, Pressure
+from mggr_edge.service.prometheus import open_endpoint
+from mggr_edge.service.replacing import Replacing
+from mggr_edge.service.thermal import hottest_c
+from mggr_edge.service.workload import Workload
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """What is asked for.
+
+    Attributes:
+        reconnect: wait for a source that is lost or not yet there.
+        step_down: do less when there is too much to do, or the machine is hot.
+        hot_c: from which temperature on it is hot.
+        prometheus_port: where figures are served; None serves none.
+    """
+
+    reconnect: bool = False
+    step_down: bool = True
+    hot_c: float = HOT_C
+    prometheus_port: int | None = None
+
+
+AS_USUAL = ServiceOptions()
+
+
+@dataclass
+class Attendance:
+    """Attends to one redirector.
+
+    Attributes:
+        options: what is asked for.
+        redirector: works less, or with another bundle.
+        bundle: what it begins with.
+        path: where that lies, and may be replaced.
+        offset_of: what is taken off a new bundle's estimates; raises where it cannot be used.
+        clock: of its stages.
+        say: takes what happens.
+        counts: of the source.
+    """
+
+    options: ServiceOptions
+    redirector: Redirector
+    bundle: Bundle
+    path: Path
+    offset_of: Callable[[Bundle], Gaze]
+    clock: StageClock
+    say: Callable[[str], None]
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        self._pressure = Pressure(
+            has_coarse=self.options.step_down and self.bundle.coarse is not None,
+            temperature=hottest_c,
+            say=self.say,
+            hot_c=self.options.hot_c,
+        )
+        self.workload = Workload(self._pressure, self._set_fine) if self.options.step_down else None
+
+    @contextmanager
+    def around(self, process: FrameProcess) -> Iterator[FrameProcess]:
+        """Gives what passes frames to `process`, with all that attends to it.
+
+        Raises:
+            MissingPackageError: figures shall be served, and their library is not installed.
+            StreamError: their port is in use.
+        """
+        attended = Replacing(
+            process, self.redirector, self.path, offset_of=self.offset_of, say=self.say
+        )
+        if self.options.prometheus_port is None:
+            yield attended
+            return
+        with open_endpoint(
+            self.options.prometheus_port,
+            attended,
+            counts=self.counts,
+            clock=self.clock,
+            level=lambda: self._pressure.level,
+        ) as watched:
+            yield watched
+
+    def _set_fine(self, fine: bool) -> None:
+        self.redirector.fine = fine
