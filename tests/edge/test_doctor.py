@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from fake_machine import FakeMachine, fake_cv2
 from mggr_edge.doctor import CHECKS, Check, Machine, examine, is_able, report
 from mggr_edge.doctor import examination as examination_module
+from mggr_edge.doctor.machine import available_interpreters
 
 
 @pytest.fixture
@@ -186,23 +187,22 @@ def test_this_very_machine() -> None:
     assert is_able(tuple(found.values())) == (found["PyAV"].state == "ok")
 
 
-@pytest.mark.parametrize("error", [SimpleNamespace(name="cv2"), SimpleNamespace(name="av")])
-def test_only_a_missing_opencv_hides_the_interpreters(
-    monkeypatch: pytest.MonkeyPatch, error: SimpleNamespace
+@pytest.mark.parametrize(("missing", "is_told"), [("cv2", False), ("numpy", False), ("av", True)])
+def test_interpreters_cannot_be_told_without_what_their_seam_imports(
+    fake: FakeMachine, monkeypatch: pytest.MonkeyPatch, missing: str, is_told: bool
 ) -> None:
-    import sys
-
-    from mggr_edge.doctor.machine import available_interpreters
-
     class Refuse:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
             if name == "mggr_edge.interpreters":
-                raise ModuleNotFoundError("gone", name=error.name)
+                raise ModuleNotFoundError("gone", name=missing)
 
     monkeypatch.delitem(sys.modules, "mggr_edge.interpreters", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Refuse(), *sys.meta_path])
-    if error.name == "cv2":
-        assert available_interpreters() is None
-    else:
+    if is_told:
         with pytest.raises(ModuleNotFoundError):
             available_interpreters()
+        return
+    assert available_interpreters() is None
+    fake.interpreters = None
+    check = fake.look("interpreter")
+    assert (check.state, check.needed, check.mend) == ("missing", True, "mend them first")

@@ -30,7 +30,7 @@ def available_interpreters() -> dict[str, str] | None:
     try:
         from mggr_edge.interpreters import available_interpreters as available
     except ModuleNotFoundError as error:
-        if error.name != "cv2":
+        if error.name not in ("cv2", "numpy"):
             raise
         return None
     return available()

@@ -36,8 +36,8 @@ def check_interpreter(machine: Machine) -> Check:
     """The interpreter that runs the models."""
     installed = machine.interpreters()
     if installed is None:
-        found = "cannot be told before OpenCV is there"
-        return Check("interpreter", "missing", found, "mend OpenCV first", needed=True)
+        found = "cannot be told before numpy and OpenCV are there"
+        return Check("interpreter", "missing", found, "mend them first", needed=True)
     if not installed:
         mend = "pip install 'ai-edge-litert>=2.0'"
         return Check("interpreter", "missing", "none", mend, needed=True)
