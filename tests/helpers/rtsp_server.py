@@ -1,7 +1,7 @@
-"""A real RTSP server: `python rtsp_server.py FRAMES [sound]`, with GStreamer's bindings.
+"""A real RTSP server: `python rtsp_server.py FRAMES PORT [sound]`, with GStreamer's bindings.
 
 Serves colour bars of 320 x 240 at 25 frames a second under /bars, so many frames a session
-(0: for ever), and prints its port when it is ready.
+(0: for ever), and prints its port (of its own choice for 0) when it is ready.
 """
 
 import sys
@@ -26,12 +26,12 @@ def main() -> None:
     Gst.init(None)
     factory = GstRtspServer.RTSPMediaFactory()
     frames = int(sys.argv[1])
-    sound = SOUND if sys.argv[2:] == ["sound"] else ""
+    sound = SOUND if sys.argv[3:] == ["sound"] else ""
     factory.set_launch(f"( {PIPELINE.format(count=frames or -1)} {sound} )")
     factory.set_shared(False)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(sys.argv[2])
     server.get_mount_points().add_factory("/bars", factory)
     server.attach(None)
     print(server.get_bound_port(), flush=True)

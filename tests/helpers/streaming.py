@@ -42,12 +42,15 @@ def has_server() -> bool:
 class Server:
     """A server of so many frames a session, 0 for ever: the process, and where it serves."""
 
-    def __init__(self, frames: int, *more: str) -> None:
+    def __init__(self, frames: int, *more: str, port: int = 0) -> None:
         self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, SERVER, str(frames), *more], stdout=subprocess.PIPE, text=True
+            [SYSTEM_PYTHON, SERVER, str(frames), str(port), *more],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
-        self.url = f"rtsp://127.0.0.1:{int(self.process.stdout.readline())}/bars"
+        self.port = int(self.process.stdout.readline())
+        self.url = f"rtsp://127.0.0.1:{self.port}/bars"
 
     def kill(self) -> None:
         self.process.kill()
@@ -63,8 +66,8 @@ def serving() -> Iterator[Callable[..., Server]]:
         pytest.skip("no GStreamer RTSP server with bindings for the system's Python")
     started: list[Server] = []
 
-    def start(frames: int, *more: str) -> Server:
-        started.append(Server(frames, *more))
+    def start(frames: int, *more: str, port: int = 0) -> Server:
+        started.append(Server(frames, *more, port=port))
         return started[-1]
 
     try:

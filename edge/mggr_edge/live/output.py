@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from mggr_edge.addresses import without_secrets
 from mggr_edge.atomic import atomic_file
-from mggr_edge.errors import OutputExistsError, UsageError
+from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.live.address import file_path
 from mggr_edge.live.controls import Controls
+from mggr_edge.streams.fragments import cut_to_whole_fragments
 from mggr_edge.streams.paths import NOWHERE, VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
@@ -74,7 +75,7 @@ class Nowhere:
 
 @dataclass(frozen=True)
 class Recording:
-    """A video file, which appears when the source has ended.
+    """A video file, which appears when the source has ended, or the disk is full.
 
     Attributes:
         path: of the file.
@@ -95,11 +96,26 @@ class Recording:
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Begins a file."""
-        with (
-            atomic_file(self.path, force=self.force) as temporary,
-            open_writer(temporary, layout, path=self.path, comment=self.comment) as writer,
-        ):
-            yield writer
+        failure = None
+        with atomic_file(self.path, force=self.force) as temporary:
+            try:
+                with open_writer(temporary, layout, path=self.path, comment=self.comment) as writer:
+                    yield writer
+            except StreamError as error:
+                if not _is_worth_keeping(temporary):
+                    raise
+                failure = error
+        if failure is not None:
+            raise StreamError(f"{failure}; what was recorded until then is kept in it") from failure
+
+
+def _is_worth_keeping(temporary: Path) -> bool:
+    """Whether pictures are in a recording that broke off; they play to its end then."""
+    if not temporary.exists():
+        return False
+    if temporary.suffix.lower() == ".mkv":
+        return temporary.stat().st_size > 0
+    return cut_to_whole_fragments(temporary)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class VideoWriter:
         self._video = self._add_video()
         self._audio = {s.index: self._add_audio(s) for s in layout.audio}
         self._last: TimedFrame | None = None
+        self._keyed_s = -float("inf")
         self._write_header()
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
@@ -62,6 +63,10 @@ class VideoWriter:
             raise ValueError(f"expected uint8 {expected}, got {rgb.dtype} {rgb.shape}")
         frame = self._converter.frame_from_rgb(_even(rgb))
         frame.pts, frame.time_base = at.pts, self._layout.time_base
+        if at.time_s - self._keyed_s >= _FRAGMENT_S:
+            # Asked for by time, because a live source may be slower than its nominal rate.
+            frame.pict_type = import_pyav().video.frame.PictureType.I
+            self._keyed_s = at.time_s
         self._last = at
         self._container.mux(self._video.encode(frame))
 
