@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ import sys
 sys.path.append({SYSTEM_PACKAGES!r})
 from mggr_edge.errors import MggrError
 from mggr_edge.live.address import live_address
+from mggr_edge.live.film import shown_file
 from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
 from mggr_edge.redirector import FrameResult
@@ -38,7 +40,8 @@ def process(frame, /, *, time_s=None):
     return FrameResult(255 - frame, ())
 
 try:
-    summary = run_live(live_address(sys.argv[1]), live_output(sys.argv[2]), process=process)
+    source = live_address(sys.argv[1]) or shown_file(sys.argv[1], loops=-1)
+    summary = run_live(source, live_output(sys.argv[2]), process=process)
 except MggrError as error:
     sys.exit(f"error: {{error}}")
 print(summary.in_words())
@@ -63,9 +66,9 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def redirecting(source: Server, port: int) -> subprocess.Popen[str]:
+def redirecting(source: str, port: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, source.url, f"rtsp://@127.0.0.1:{port}/eyes"],
+        [sys.executable, "-c", SCRIPT, source, f"rtsp://@127.0.0.1:{port}/eyes"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -92,7 +95,7 @@ def watch(port: int, frames: int) -> list[NDArray[np.uint8]]:
 @pytest.mark.processes
 def test_clients_come_and_go_and_see_what_was_made(serve: Callable[..., Server]) -> None:
     port = free_port()
-    served = redirecting(serve(0), port)
+    served = redirecting(serve(0).url, port)
     assert served.stdout is not None
     assert served.stdout.readline() == "frame\n"
     for frames in (25, 5):  # one after the other has gone
@@ -108,11 +111,31 @@ def test_clients_come_and_go_and_see_what_was_made(serve: Callable[..., Server])
 
 
 @pytest.mark.processes
+def test_a_film_is_streamed_again_and_again(serve: Callable[..., Server], tmp_path: Path) -> None:
+    film, port, colour = tmp_path / "a.mp4", free_port(), (200, 60, 60)
+    with closing(av.open(str(film), "w")) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(10):
+            picture = np.full((240, 320, 3), colour, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    served = redirecting(str(film), port)
+    assert served.stdout is not None
+    assert served.stdout.readline() == "frame\n"
+    seen = watch(port, 30)
+    served.send_signal(signal.SIGTERM)
+    _, errors = finished(served)
+    assert served.returncode == 0, errors
+    assert np.abs(seen[-1].mean(axis=(0, 1)) - (255 - np.array(colour))).max() < 12
+
+
+@pytest.mark.processes
 def test_a_port_that_is_taken_is_one_line(serve: Callable[..., Server]) -> None:
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        refused = redirecting(serve(50), taken.getsockname()[1])
+        refused = redirecting(serve(50).url, taken.getsockname()[1])
         _, errors = finished(refused)
     assert refused.returncode == 1
     assert "/eyes cannot be served: 127.0.0.1:" in errors.splitlines()[-1]

@@ -18,7 +18,7 @@ from mggr_edge.service.systemd import Systemd
 
 pytest.importorskip("av")
 
-from scripted_source import CAMERA, Scripted, invert  # noqa: E402
+from scripted_source import CAMERA, Scripted, invert
 
 
 class Manager:
