@@ -1,5 +1,6 @@
-"""A real RTSP server: `python rtsp_server.py FRAMES PORT [sound]`, with GStreamer's bindings.
+"""A real RTSP server: `python rtsp_server.py FRAMES PORT [sound|FILM.mp4]`, with GStreamer's bindings.
 
+Of a film, an MP4 with H.264, every session sees all, from the start.
 Serves colour bars of 320 x 240 at 25 frames a second under /bars, so many frames a session
 (0: for ever), and prints its port (of its own choice for 0) when it is ready.
 """
@@ -18,6 +19,10 @@ PIPELINE = (
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 "
     "! rtph264pay name=pay0 pt=96 config-interval=1"
 )
+FILM = (
+    '( filesrc location="{film}" ! qtdemux ! h264parse '
+    "! rtph264pay name=pay0 pt=96 config-interval=1 )"
+)
 SOUND = "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay1 pt=8"
 
 
@@ -27,7 +32,9 @@ def main() -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     frames = int(sys.argv[1])
     sound = SOUND if sys.argv[3:] == ["sound"] else ""
-    factory.set_launch(f"( {PIPELINE.format(count=frames or -1)} {sound} )")
+    bars = f"( {PIPELINE.format(count=frames or -1)} {sound} )"
+    film = next((argument for argument in sys.argv[3:] if argument.endswith(".mp4")), None)
+    factory.set_launch(bars if film is None else FILM.format(film=film))
     factory.set_shared(False)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
