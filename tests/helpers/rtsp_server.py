@@ -1,4 +1,4 @@
-"""A real RTSP server: `python rtsp_server.py FRAMES PORT [sound|FILM.mp4]`, with GStreamer's bindings.
+"""A real RTSP server, with GStreamer: `python rtsp_server.py FRAMES PORT [sound|FILM.mp4]`.
 
 Of a film, an MP4 with H.264, every session sees all, from the start.
 Serves colour bars of 320 x 240 at 25 frames a second under /bars, so many frames a session
