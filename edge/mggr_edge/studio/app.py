@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import resources
 from types import ModuleType
 from typing import Any
@@ -45,7 +46,8 @@ def studio_app(session: Session) -> Application:
 
     `GET /frame?after=N` waits for a frame other than number N: 200 with a JPEG, or 204 after a
     second without one. `POST /settings` takes settings, `POST /look` begins a look; both take
-    JSON, and answer 400 with `{"error": ...}` to what they cannot do.
+    JSON, and answer 400 with `{"error": ...}` to what they cannot do. Settings are answered with
+    `{"revision": ...}`, by which the page tells newer facts from older ones.
 
     Args:
         session: what is shown and steered.
@@ -78,35 +80,38 @@ def studio_app(session: Session) -> Application:
 
     @app.post("/settings")
     def settings() -> Any:
-        return _done(bottle, lambda asked: session.set(asked))
+        return _done(bottle, lambda asked: {"revision": session.set(asked)})
 
     @app.post("/look")
     def look() -> Any:
-        return _done(bottle, lambda asked: session.looks.begin(str(asked.get("at"))))
+        def begin(asked: dict[str, Any]) -> dict[str, Any]:
+            session.looks.begin(str(asked.get("at")))
+            return {}
+
+        return _done(bottle, begin)
 
     return app
 
 
-def _done(bottle: ModuleType, do: Any) -> Any:
-    """Does what a POST asks for; what it asks in vain is told with 400."""
+def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Does what a POST asks for, and answers with what comes of it."""
     request = bottle.request
     if request.content_type.split(";")[0].strip().lower() != "application/json":
-        return _answer(bottle, 415, "send application/json")
+        return _answer(bottle, 415, {"error": "send application/json"})
     if not 0 < request.content_length <= _MOST_BYTES:
-        return _answer(bottle, 413, f"send 1 to {_MOST_BYTES} bytes")
+        return _answer(bottle, 413, {"error": f"send 1 to {_MOST_BYTES} bytes"})
     try:
         asked = json.loads(request.body.read())
     except ValueError as error:
-        return _answer(bottle, 400, f"no JSON: {error}")
+        return _answer(bottle, 400, {"error": f"no JSON: {error}"})
     if not isinstance(asked, dict):
-        return _answer(bottle, 400, "send a JSON object")
+        return _answer(bottle, 400, {"error": "send a JSON object"})
     try:
-        do(asked)
+        return _answer(bottle, 200, do(asked))
     except UsageError as error:
-        return _answer(bottle, 400, str(error))
-    return _answer(bottle, 200, None)
+        return _answer(bottle, 400, {"error": str(error)})
 
 
-def _answer(bottle: ModuleType, status: int, error: str | None) -> Any:
-    content = json.dumps({"error": error})
-    return bottle.HTTPResponse(content, status, headers={"Content-Type": "application/json"})
+def _answer(bottle: ModuleType, status: int, content: dict[str, Any]) -> Any:
+    headers = {"Content-Type": "application/json"}
+    return bottle.HTTPResponse(json.dumps(content), status, headers=headers)

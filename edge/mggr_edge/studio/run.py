@@ -21,6 +21,9 @@ from mggr_edge.studio.app import import_bottle, studio_app
 from mggr_edge.studio.server import PageServer
 from mggr_edge.studio.session import Session, open_session
 
+_LOOK_S = 0.1
+"""How often is looked whether it shall end."""
+
 
 def run_studio(
     source: str,
@@ -66,7 +69,9 @@ def run_studio(
         )
         with open_session(session), server.serving(studio_app(session)):
             say(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
-            session.stop.wait()
+            # Again and again: a signal that another thread receives does not wake this one.
+            while not session.stop.wait(_LOOK_S):
+                pass
 
 
 def is_camera(address: LiveAddress) -> bool:

@@ -93,7 +93,7 @@ class Session:
         self._address, self._bundle, self._wanted = address, bundle, wanted
         self._name = Path(address.place).name if address.scheme in _FILES else str(address)
         self._lock = threading.Lock()
-        self._settings = Settings()
+        self._settings, self._revision = Settings(), 0
         self._clock = StageClock(remembered=_REMEMBERED)
         self._encoding, self._encoding_clock = threading.Lock(), StageClock(remembered=_REMEMBERED)
         self._rate, self._per_s, self._medians_ms = FrameRate(), 0.0, dict[str, float]()
@@ -105,15 +105,24 @@ class Session:
         self._dropped = 0
         self._seen_s = time.monotonic()
 
-    def set(self, asked: Mapping[str, Any]) -> Settings:
+    @property
+    def settings(self) -> Settings:
+        """What is set now."""
+        return self._settings
+
+    def set(self, asked: Mapping[str, Any]) -> int:
         """Changes settings, from the next frame on.
+
+        Returns:
+            how often settings were changed so far: what is told of an older state is the past.
 
         Raises:
             UsageError: see `settings.changed`.
         """
         with self._lock:
             self._settings = changed(self._settings, asked)
-            return self._settings
+            self._revision += 1
+            return self._revision
 
     def shown(self, number: int, *, patience_s: float) -> Shown:
         """The newest frame, if it is another than the one of that number; else waits for it."""
@@ -195,6 +204,8 @@ class Session:
     def _session_facts(self) -> dict[str, Any]:
         with self._encoding:
             encoding_ms = self._encoding_clock.medians_ms()
+        with self._lock:
+            settings, revision = self._settings, self._revision
         return {
             "source": {
                 "name": self._name,
@@ -202,7 +213,8 @@ class Session:
                 "silent_s": round(time.monotonic() - self._seen_s, 1),
                 "dropped": self._dropped,
             },
-            "settings": asdict(self._settings),
+            "settings": asdict(settings),
+            "revision": revision,
             "per_s": round(self._per_s, 1),
             "stages_ms": {
                 name: round(ms, 1) for name, ms in (self._medians_ms | encoding_ms).items()

@@ -30,6 +30,7 @@ let wiped = 0.12; /* what was done is to be seen first */
 /* Settings: shown at once, told to the server one request after the other, the newest wins. */
 
 let untold = null, isTelling = false;
+let revision = 0; /* of what was told last: facts from before it are the past */
 
 async function post(address, asked) {
   const answer = await fetch(address, {
@@ -39,6 +40,7 @@ async function post(address, asked) {
   });
   const said = await answer.json();
   if (said.error) throw new Error(said.error);
+  return said;
 }
 
 async function set(asked) {
@@ -51,7 +53,7 @@ async function set(asked) {
     while (untold) {
       const now = untold;
       untold = null;
-      await post("/settings", now);
+      ({ revision } = await post("/settings", now));
     }
   } catch (error) {
     untold = null;
@@ -374,7 +376,8 @@ function showSource({ source, failure }) {
 
 function show(facts) {
   const isBusy = untold || isTelling || [...aims.values()].some((aim) => aim.held);
-  if (!isBusy) {
+  if (!isBusy && facts.revision >= revision) {
+    revision = facts.revision;
     settings = facts.settings; /* another page may have changed them */
     showSettings();
   }
@@ -411,7 +414,7 @@ async function follow() {
     try {
       number = await next(number);
     } catch (error) {
-      number = 0;
+      number = revision = 0; /* another server counts anew */
       notice("The studio does not answer. Once it runs again, this page goes on.");
       await pause(1000);
     }
