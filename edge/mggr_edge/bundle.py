@@ -8,9 +8,7 @@ are run.
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from mggr_edge import network_io
 from mggr_edge.angles import Gaze, Side
+from mggr_edge.bundle_files import CONTRACT_FILE, SUMS_FILE, checksum_lines, read_bundle_files
 from mggr_edge.contract import Contract, contract_from_json
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.engines.use import engine_of
@@ -30,9 +29,16 @@ from mggr_edge.interpreters import Runner, check_fits, open_file, runnable
 from mggr_edge.interpreters.batching import InBatches, batch_of
 from mggr_edge.interpreters.tflite_part import can_be_parted, part_of
 from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
+from mggr_edge.tensors import check_usable
 
-CONTRACT_FILE = "contract.json"
-SUMS_FILE = "SHA256SUMS"
+__all__ = [
+    "CONTRACT_FILE",
+    "SUMS_FILE",
+    "Bundle",
+    "EyeRedirection",
+    "checksum_lines",
+    "read_bundle_files",
+]
 
 _FRONTAL = Gaze(0.0, 0.0)
 
@@ -86,7 +92,7 @@ class Bundle:
         """
         path = bundle_path(path)
         files = read_bundle_files(path)
-        contract = contract_from_json(files[CONTRACT_FILE].decode("utf-8"))
+        contract = contract_from_json(files[CONTRACT_FILE])
         for artifact in contract.artifacts():
             if artifact.file not in files:
                 raise BundleError(f"{path}: the contract names {artifact.file}, which is missing")
@@ -100,11 +106,12 @@ class Bundle:
                 artifact = runnable(formats)
                 runner = open_file(files[artifact.file], artifact.format)
                 check_fits(runner, artifact)
+            check_usable(name, runner, contract.conventions)
             return InBatches(runner, batch_of(runner))
 
         def load_coarse() -> Runner | None:
-            formats = contract.models["redirector"]
-            if engine_of(formats) is not None:
+            formats = contract.models.get("redirector")
+            if formats is None or engine_of(formats) is not None:
                 return None
             artifact = runnable(formats)
             if artifact.format != "tflite" or not can_be_parted():
@@ -320,61 +327,3 @@ def _warped(image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.u
         interpolation=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
-
-
-def read_bundle_files(path: Path) -> dict[str, bytes]:
-    """Reads every file of a bundle and holds it against `SHA256SUMS`.
-
-    Returns:
-        posix path inside the bundle -> bytes, without `SHA256SUMS` itself.
-
-    Raises:
-        BundleError: no bundle there, or a file that is missing, changed or too many.
-    """
-    files = _read_zip(path) if path.is_file() else _read_folder(path)
-    if SUMS_FILE not in files or CONTRACT_FILE not in files:
-        raise BundleError(f"{path} is not a bundle: it has no {CONTRACT_FILE} with {SUMS_FILE}")
-    sums = _parse_sums(path, files.pop(SUMS_FILE))
-    for name in sorted(sums.keys() | files.keys()):
-        if name not in files:
-            raise BundleError(f"{path}: {name} is missing; copy the bundle again")
-        if name not in sums:
-            raise BundleError(f"{path}: {name} is not listed in {SUMS_FILE}; remove it")
-        if hashlib.sha256(files[name]).hexdigest() != sums[name]:
-            raise BundleError(f"{path}: {name} does not match its checksum; copy the bundle again")
-    return files
-
-
-def checksum_lines(files: Mapping[str, bytes]) -> str:
-    """The text of `SHA256SUMS`, readable by `sha256sum --check`."""
-    return "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files))
-
-
-def _parse_sums(path: Path, content: bytes) -> dict[str, str]:
-    sums = {}
-    try:
-        for line in content.decode("utf-8").removesuffix("\n").split("\n"):
-            digest, name = line.split("  ", 1)
-            sums[name] = digest
-    except ValueError as error:
-        raise BundleError(f"{path}: {SUMS_FILE} is damaged; copy the bundle again") from error
-    return sums
-
-
-def _read_folder(path: Path) -> dict[str, bytes]:
-    if not path.is_dir():
-        raise BundleError(f"{path} does not exist; a bundle is a folder or a zip of it")
-    return {
-        file.relative_to(path).as_posix(): file.read_bytes()
-        for file in sorted(path.rglob("*"))
-        if file.is_file()
-    }
-
-
-def _read_zip(path: Path) -> dict[str, bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            return {name: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
-        raise BundleError(f"{path} is not a bundle: {error}") from error

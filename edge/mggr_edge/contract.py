@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mggr_edge.angles import Side
 from mggr_edge.errors import BundleError, ConfigError
 from mggr_edge.gazemap import DEFAULT_EDGE_PX, DEFAULT_K
-from mggr_edge.strict import plain, read
+from mggr_edge.strict import plain, read, read_json
 
 SCHEMA = 1
 """Raised whenever a reader of the former number would misread the bundle."""
@@ -27,6 +27,14 @@ RunnableFormat = Literal["tflite", "onnx"]
 """What a device runs."""
 Format = Literal[RunnableFormat, "saved_model", "keras-weights"]
 """What may lie in a bundle: SavedModels are for servers, Keras' weights for `verify`."""
+
+_LARGEST_PATCH_PX = 4096
+_SMALLEST, _LARGEST = 1e-3, 1e3
+"""Of what divides or is divided by: beyond it nothing is left of a picture or an angle."""
+_LENGTHS = (
+    *("crop_factor", "gazemap_k", "gazemap_edge_px"),
+    *("delta_scale_deg", "head_pose_scale_deg", "gaze_scale_deg"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,18 @@ class Conventions:
     angle_unit: Literal["degree"] = "degree"
     flow: Literal["backward (dx, dy) in patch pixels"] = "backward (dx, dy) in patch pixels"
     image: Literal["RGB in [-1, 1]"] = "RGB in [-1, 1]"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.patch_size <= _LARGEST_PATCH_PX:
+            raise ValueError(
+                f"patch_size is {self.patch_size} pixels, expected 1 to {_LARGEST_PATCH_PX}"
+            )
+        for name in _LENGTHS:
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                # Written so that nan fails too.
+                if not _SMALLEST <= one <= _LARGEST:
+                    raise ValueError(f"{name} is {value}, expected {_SMALLEST:g} to {_LARGEST:g}")
 
 
 @dataclass(frozen=True)
@@ -171,6 +191,11 @@ class Contract:
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
+    def __post_init__(self) -> None:
+        for name, formats in self.models.items():
+            if not formats:
+                raise ValueError(f"the model {name!r} has no file in any format")
+
     def artifacts(self) -> Iterator[Artifact]:
         """Every file that is named, models in all formats first."""
         for formats in self.models.values():
@@ -183,14 +208,14 @@ def contract_to_json(contract: Contract) -> str:
     return json.dumps(plain(contract), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def contract_from_json(text: str) -> Contract:
+def contract_from_json(text: str | bytes) -> Contract:
     """Reads `contract.json`.
 
     Raises:
         BundleError: not JSON, another schema number, or keys and types that do not fit.
     """
     try:
-        data = json.loads(text)
+        data = read_json(text.decode("utf-8") if isinstance(text, bytes) else text)
     except ValueError as error:
         raise BundleError(f"contract.json is not JSON: {error}") from error
     schema = data.get("schema") if isinstance(data, dict) else None

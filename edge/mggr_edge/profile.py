@@ -15,7 +15,7 @@ from mggr_edge.angles import Gaze
 from mggr_edge.atomic import atomic_file
 from mggr_edge.contract import Contract
 from mggr_edge.errors import ConfigError, UsageError
-from mggr_edge.strict import plain, read
+from mggr_edge.strict import plain, read, read_json
 
 SCHEMA = 1
 
@@ -39,6 +39,9 @@ class Profile:
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(f"schema {self.schema} is not {SCHEMA}; calibrate again")
+        # Written so that nan fails too.
+        if not all(-90 <= angle <= 90 for angle in (*self.lens_deg, *self.screen_deg)):
+            raise ValueError(f"{self.lens_deg} and {self.screen_deg} are no angles of eyes")
 
     @property
     def offset(self) -> Gaze:
@@ -59,7 +62,7 @@ def profile_file() -> Path:
 
 def estimator_of(contract: Contract) -> tuple[str, ...]:
     """Checksums of a bundle's estimator, in whatever formats it is there."""
-    return tuple(sorted(artifact.sha256 for artifact in contract.models["estimator"]))
+    return tuple(sorted(artifact.sha256 for artifact in contract.models.get("estimator", ())))
 
 
 def write_profile(path: Path, profile: Profile, *, force: bool) -> None:
@@ -84,7 +87,7 @@ def read_profile(path: Path, contract: Contract) -> Profile:
         UsageError: the file is missing, damaged, or of another estimator.
     """
     try:
-        profile = read(Profile, json.loads(path.read_text(encoding="utf-8")))
+        profile = read(Profile, read_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; `mggr-edge calibrate` writes a profile") from None
     except (OSError, ValueError, ConfigError) as error:

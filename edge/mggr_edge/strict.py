@@ -9,6 +9,7 @@ type (a whole number may stand for a float), and each complaint names the path
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -34,6 +35,31 @@ def read(kind: type[T], data: object, *, path: str = "") -> T:
         ConfigError: a key or value that does not fit; the message names its path.
     """
     return typing.cast(T, _read(kind, data, path))
+
+
+def read_json(text: str) -> Any:
+    """Reads JSON and nothing beyond it: no NaN, no key twice, nothing deeper than Python goes.
+
+    Raises:
+        ValueError: it is not JSON, with what is wrong.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_keys_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
 
 
 def plain(value: object) -> Any:
@@ -124,7 +150,10 @@ def _shared_keys(kind: Any, data: Mapping[Any, Any]) -> int:
 
 def _read_scalar(kind: Any, data: object, path: str) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError:
+            raise _misfit(path, "a number that a float holds", data) from None
     if isinstance(data, bool) and kind is not bool:
         raise _misfit(path, _name(kind), data)
     if kind is type(None):
