@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.streams.orientation import upright
 from mggr_edge.streams.paths import TRANSPARENT_SUFFIXES
-from mggr_edge.streams.picture_facts import picture_facts, with_profile
+from mggr_edge.streams.picture_facts import PictureFacts, picture_facts, with_profile
 
 _QUALITY = 95
 _ENCODER_OPTIONS = {
@@ -20,6 +20,15 @@ _ENCODER_OPTIONS = {
     ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, _QUALITY],
     ".webp": [cv2.IMWRITE_WEBP_QUALITY, _QUALITY],
 }
+
+_MOST_PIXELS = 1 << 28
+"""The largest phones' sensors have 200 million."""
+_EMPTY_PIXELS = 1 << 25
+"""Of whatever content: a frame of 8K video, 100 MB."""
+_PIXELS_PER_BYTE = 100
+"""Beyond that. Photographs of low quality have 25, and what is blown up has thousands."""
+_MOST_SCANS = 100
+"""Encoders write about ten, and each is a walk over the whole picture."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +52,19 @@ def read_picture(path: Path) -> Picture:
     """Reads a JPEG, PNG, WebP or BMP of 8 bits; EXIF orientation is applied.
 
     Raises:
-        StreamError: missing, damaged, cut short, animated, or of more than 8 bits.
+        StreamError: missing, damaged, cut short, animated, of more than 8 bits, of another
+            format, or so large that it could not be held.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise StreamError(f"{path} cannot be read: {error.strerror}") from error
     facts = picture_facts(content)
-    if not facts.complete:
+    _check_size(path, facts, len(content))
+    if not facts.complete or (facts.format and 0 in facts.size):
         raise StreamError(f"{path} is damaged or cut short; copy it again from its source")
+    if content and not facts.format:
+        raise StreamError(f"{path} is no JPEG, PNG, WebP or BMP; open and save it anew")
     if facts.animated:
         raise StreamError(f"{path} is animated; make it a video (.mp4) or a still picture first")
     stored = _decode(path, content)
@@ -91,6 +104,20 @@ def write_picture(path: Path, picture: Picture) -> bool:
     except OSError as error:
         raise StreamError(f"{path} cannot be written: {error.strerror}") from error
     return profiled is not None
+
+
+def _check_size(path: Path, facts: PictureFacts, length: int) -> None:
+    """Refuses what a few bytes blow up: before anything is decoded, let alone allocated."""
+    height, width = facts.size
+    pixels = height * width
+    allowed = min(_MOST_PIXELS, max(_EMPTY_PIXELS, _PIXELS_PER_BYTE * length))
+    if pixels > allowed:
+        raise StreamError(
+            f"{path} says that it is {width} x {height}, in {length} bytes; at most "
+            f"{allowed // 1_000_000} megapixels are read of that: make it smaller first"
+        )
+    if facts.scans > _MOST_SCANS:
+        raise StreamError(f"{path} is a JPEG of {facts.scans} scans; open and save it anew")
 
 
 def _decode(path: Path, content: bytes) -> NDArray:
