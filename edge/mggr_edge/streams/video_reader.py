@@ -27,6 +27,15 @@ from mggr_edge.streams.pyav import closed_for_good, import_pyav, stream_errors
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
 
+_ONLY_VIDEOS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,h264,hevc,mpegvideo,m4v,ivf",
+}
+"""FFmpeg's names of the containers that `VIDEO_SUFFIXES` stand for, and of streams without one."""
+
+_MOST_PIXELS = 1 << 26
+"""Of a frame: twice those of 8K, of which decoders hold a dozen."""
+
 _DURATION_TOLERANCE_S = 0.5
 
 
@@ -131,6 +140,14 @@ def open_video(path: Path) -> Iterator[Video]:
         yield Video(decoder.layout(item), chain(waiting, items))
 
 
+def _check_size(path: Path, height: int, width: int) -> None:
+    if height * width > _MOST_PIXELS:
+        raise StreamError(
+            f"{path} says that it is {width} x {height}, expected at most "
+            f"{_MOST_PIXELS // 1_000_000} megapixels a frame"
+        )
+
+
 class _Decoder:
     def __init__(self, path: Path, container: Any, stream: Any) -> None:
         self._path, self._container, self._stream = path, container, stream
@@ -213,6 +230,8 @@ class _Decoder:
 
     def _check_whole(self) -> None:
         duration, start = self._container.duration, self._container.start_time or 0
+        if "matroska" in self._container.format.name:
+            start = 0  # its duration is the time of the end, wherever it begins
         if not duration or not any(n in self._container.format.name for n in _INDEXED_FORMATS):
             return
         promised_s = (start + duration) / 1e6

@@ -105,6 +105,8 @@ class VideoWriter:
         return stream
 
     def _add_audio(self, source: Any) -> Any:
+        if self._path.suffix.lower() == ".mp4" and source.name.startswith("pcm_"):
+            raise self._unfit_sound()  # FFmpeg takes it, and leaves a file that nobody can read
         try:
             track = self._container.add_stream_from_template(source)
         except ValueError as error:
