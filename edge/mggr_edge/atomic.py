@@ -19,6 +19,9 @@ from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
 _TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
+_LONGEST_NAME = 255
+"""Bytes, on every usual file system."""
+
 
 @contextmanager
 def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
@@ -119,7 +122,7 @@ def _move_in(temporary: Path, target: Path) -> None:
 
 def _check_file(target: Path, *, force: bool) -> None:
     _check_place(target)
-    if target.is_dir():
+    if os.path.isdir(target):
         raise UsageError(f"{target} is a folder; a file is to be written: name one")
     if os.path.lexists(target) and not force:
         raise OutputExistsError(target)
@@ -127,7 +130,7 @@ def _check_file(target: Path, *, force: bool) -> None:
 
 def _check_folder(target: Path, *, force: bool) -> None:
     _check_place(target)
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise UsageError(f"{target} is a file; a folder is to be written: name another")
     if os.path.lexists(target) and not force:
         raise OutputExistsError(target)
@@ -136,15 +139,24 @@ def _check_folder(target: Path, *, force: bool) -> None:
 def _check_place(target: Path) -> None:
     if not target.name:
         raise UsageError(f"{str(target)!r} cannot be written to; name a file or folder in it")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise UsageError(f"{target} cannot be written: the folder {target.parent} does not exist")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise UsageError(f"{target} cannot be written: no permission in {target.parent}")
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # a name that is too long, or none
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{target} cannot be written: {reason.lower()}") from error
 
 
 def _temporary_name(target: Path) -> Path:
     # Beside the target, because a rename is atomic only within one file system.
-    return target.with_name(f"{target.stem}.partial-{secrets.token_hex(4)}{target.suffix}")
+    ending = f".partial-{secrets.token_hex(4)}{target.suffix}"
+    room = _LONGEST_NAME - len(os.fsencode(ending))
+    return target.with_name(os.fsdecode(os.fsencode(target.stem)[:room]) + ending)
 
 
 def _sync(file: Path) -> None:

@@ -7,6 +7,7 @@ from typing import IO, Any
 import click
 
 from mggr_edge.errors import MggrError, MissingPackageError
+from mggr_edge.one_line import one_line
 
 USER_ERROR = 2
 """Exit code of every mistake that the user can mend, as click's own usage errors have."""
@@ -44,4 +45,4 @@ class OneLineError(click.ClickException):
 
 def echo_error(message: str) -> None:
     """Writes one line `error: ...` to stderr, whatever breaks the message holds."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.one_line import one_line
 from mggr_edge.streams.paths import Kind
 
 Verb = Literal["wrote", "showed in"]
@@ -117,7 +118,7 @@ class RunSummary:
             parts.append(f"{_count(self.ignored, 'other entry', 'other entries')} ignored")
         if self.failures:
             parts.append(f"{_count(len(self.failures), 'picture')} failed")
-        return "; ".join((*parts, *self.notes))
+        return one_line("; ".join((*parts, *self.notes)))
 
 
 @dataclass

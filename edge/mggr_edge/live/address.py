@@ -17,6 +17,7 @@ _DEVICE = re.compile(r"^(?:v4l2://)?(/dev/[\w./-]+)$")
 _CSI = re.compile(r"^csi://(\d+)$")
 _ANY_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _FILE = "file://"
+_FILE_OF_SOMEBODY = re.compile(r"^file://(?!/)[^:]*:.*@", re.IGNORECASE | re.DOTALL)
 
 FORMS = "rtsp://HOST/NAME, csi://0, v4l2:///dev/video0 or /dev/video0"
 
@@ -67,5 +68,11 @@ def _has_host(url: str) -> bool:
 
 
 def file_path(text: str) -> str:
-    """The path in `file://PATH`; any other text as it is."""
+    """The path in `file://PATH`; any other text as it is.
+
+    Raises:
+        UsageError: a user and password stand in it.
+    """
+    if _FILE_OF_SOMEBODY.match(text):
+        raise UsageError(f"{without_secrets(text)} has a password, which files have not")
     return text[len(_FILE) :] if text.lower().startswith(_FILE) else text

@@ -55,17 +55,25 @@ def find_source(text: str | Path) -> Source:
             "a folder of pictures or a video file"
         )
     path = Path(text)
+    shown = without_secrets(str(path))
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StreamError(
+            f"{shown} does not exist; expected a picture, a folder or a video file"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StreamError(f"{shown} cannot be read: {reason}") from error
     if path.is_dir():
         return Source("folder", path)
-    if not path.exists():
-        raise StreamError(f"{path} does not exist; expected a picture, a folder or a video file")
     suffix = path.suffix.lower()
     if path.is_file() and suffix in PICTURE_SUFFIXES:
         return Source("picture", path)
     if path.is_file() and suffix in VIDEO_SUFFIXES:
         return Source("video", path)
     raise UsageError(
-        f"{path} is neither a folder nor a picture ({_listed(PICTURE_SUFFIXES)}) "
+        f"{shown} is neither a folder nor a picture ({_listed(PICTURE_SUFFIXES)}) "
         f"nor a video ({_listed(VIDEO_SUFFIXES)})"
     )
 
@@ -126,14 +134,14 @@ def _unnamed(source: Source) -> Path:
 
 def _check_kind(source: Source, path: Path) -> None:
     if source.kind == "folder":
-        if path.exists() and not path.is_dir():
+        if os.path.exists(path) and not os.path.isdir(path):
             raise UsageError(f"{source.path} is a folder, so OUTPUT must be one; {path} is a file")
         if path.suffix.lower() in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
             raise UsageError(
                 f"{source.path} is a folder, so OUTPUT must be one; {path.name} is a file's name"
             )
         return
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{path} is a folder; name the file, e.g. {path / source.path.name}")
     suffixes = _OUTPUT_SUFFIXES[source.kind]
     if path.suffix.lower() not in suffixes:
@@ -145,7 +153,8 @@ def _check_kind(source: Source, path: Path) -> None:
 
 
 def _check_apart(source: Source, path: Path) -> None:
-    here, there = source.path.resolve(), path.resolve()
+    # Not `Path.resolve`, which a link to itself is an exception to.
+    here, there = (Path(os.path.realpath(one)) for one in (source.path, path))
     if here == there:
         raise UsageError(f"{path} is the input itself; name another OUTPUT")
     if there in here.parents:
