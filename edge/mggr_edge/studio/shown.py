@@ -83,8 +83,15 @@ def face_facts(face: FaceResult, shape: tuple[int, ...]) -> dict[str, Any]:
         "y": round(float(y) / height, 4),
         "width": round(float(high[0] - low[0]) / width, 4),
         "height": round(float(high[1] - low[1]) / height, 4),
+        "gaze_deg": _gaze_deg(face),
         "eyes": [_eye(eye, width) for eye in face.eyes],
     }
+
+
+def _gaze_deg(face: FaceResult) -> tuple[float, float] | None:
+    """(pitch, yaw) as it was estimated; None where no eye could be seen well."""
+    gaze = next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
+    return None if gaze is None else (round(gaze.pitch_deg, 1), round(gaze.yaw_deg, 1))
 
 
 def _eye(eye: EyeResult, width: int) -> dict[str, Any]:

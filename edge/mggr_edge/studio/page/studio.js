@@ -9,6 +9,7 @@ const MOST = { pitch_deg: 20, yaw_deg: 30 };
 const STEP_DEG = 1, WIDE_STEP_DEG = 5;
 const SILENT_S = 3;
 const STEADY = 0.4; /* of the way to where a face is now, with every frame */
+const FORGET = 10; /* frames without a face until its ring goes */
 
 const by = (id) => document.getElementById(id);
 const canvas = by("canvas"), picture = by("picture"), pen = canvas.getContext("2d");
@@ -178,7 +179,7 @@ function newAim(id) {
   dot.setAttribute("r", 3);
   by("lines").append(line, dot);
   by("faces").append(area, ring);
-  const aim = { id, area, ring, label, line, dot, place: null, held: null };
+  const aim = { id, area, ring, label, line, dot, place: null, held: null, unseen: 0 };
   for (const element of [area, ring]) {
     dragged(element, {
       start: (event) => hold(aim, event, element === ring),
@@ -229,16 +230,23 @@ function ringOf({ place: { x, y, width } }) {
   return { x: inside(x + yaw_deg * width_per), y: inside(y - pitch_deg * width_per * shape()) };
 }
 
+/* A face that was lost for a moment comes back under another number: its ring stays what it is. */
+function adopt(face, orphans) {
+  const aim = orphans.find(({ place: { x, y } }) => Math.hypot(x - face.x, y - face.y) < face.width);
+  if (!aim) return newAim(face.id);
+  orphans.splice(orphans.indexOf(aim), 1);
+  aims.delete(aim.id);
+  aim.id = face.id;
+  return aim;
+}
+
 function placeFaces(faces) {
   const seen = new Set(faces.map((face) => face.id));
-  for (const [id, aim] of aims) {
-    if (seen.has(id) || aim.held) continue;
-    for (const element of [aim.area, aim.ring, aim.line, aim.dot]) element.remove();
-    aims.delete(id);
-  }
+  const orphans = [...aims.values()].filter((aim) => !seen.has(aim.id));
   for (const face of faces) {
-    if (!aims.has(face.id)) aims.set(face.id, newAim(face.id));
+    if (!aims.has(face.id)) aims.set(face.id, adopt(face, orphans));
     const aim = aims.get(face.id), was = aim.place;
+    aim.unseen = 0;
     const { x, y, width, height } = face;
     const near = was && Math.hypot(was.x - x, was.y - y) < width / 2;
     const steady = (old, now) => (near ? old + STEADY * (now - old) : now);
@@ -246,6 +254,12 @@ function placeFaces(faces) {
       x: steady(was?.x, x), y: steady(was?.y, y),
       width: steady(was?.width, width), height: steady(was?.height, height),
     };
+  }
+  for (const aim of orphans) {
+    aim.unseen += 1;
+    if (aim.unseen <= FORGET || aim.held) continue;
+    for (const element of [aim.area, aim.ring, aim.line, aim.dot]) element.remove();
+    aims.delete(aim.id);
   }
   placeAims();
 }
@@ -282,16 +296,26 @@ function stateOf({ strength, reason }) {
   return ["part", reason === "easing in" ? "coming" : `in part: ${why}`];
 }
 
+function gazeInWords(gaze_deg) {
+  if (gaze_deg === null) return "not seen well";
+  const [pitch_deg, yaw_deg] = gaze_deg.map(Math.round);
+  return inWords({ pitch_deg, yaw_deg });
+}
+
 function showEyes(faces, isLooking) {
   const rows = faces.flatMap((face) => {
     const [left, right] = [...face.eyes].sort((a, b) => a.x - b.x);
     const whose = faces.length > 1 ? `Face ${face.id}, ` : "";
     const name = (side) => (whose ? `${whose}${side}` : side[0].toUpperCase() + side.slice(1));
-    return [[name("left in the picture"), left], [name("right in the picture"), right]];
+    const state = (eye) => (isLooking ? ["calm", "is measured"] : stateOf(eye));
+    return [
+      [name("looked"), "calm", gazeInWords(face.gaze_deg)],
+      [name("left in the picture"), ...state(left)],
+      [name("right in the picture"), ...state(right)],
+    ];
   });
   const list = by("eyes");
-  const lines = rows.length ? rows.map(([name, eye]) => [name, ...(isLooking ? ["calm", "is measured"] : stateOf(eye))])
-    : [["No face is seen.", "calm", ""]];
+  const lines = rows.length ? rows : [["No face is seen.", "calm", ""]];
   while (list.children.length > lines.length) list.lastChild.remove();
   lines.forEach(([name, kind, text], n) => {
     if (!list.children[n]) {
