@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mggr_edge.angles import Gaze
+from mggr_edge.visibility import Visibility
 
 Reason = Literal[
-    "closed", "not clear", "too small", "head turned", "gaze too far", "easing in", "turned off"
+    "closed",
+    "not clear",
+    "covered",
+    "too small",
+    "head turned",
+    "gaze too far",
+    "easing in",
+    "turned off",
 ]
 """Why an eye is not redirected as far as was asked for; "easing in" follows any of the others in
 a video, "turned off" is asked for."""
@@ -28,7 +36,8 @@ class Limits:
             trial clips fall below 0.1, smiles and downcast eyes stay above 0.15.
         width_px: corner to corner. Below ten pixels an iris is two or three
             pixels wide, and landmarks miss it.
-        clarity: see `clarity.clarity`; lower are eyes behind a hand, or blurred away.
+        clarity: see `clarity.clarity`; lower are eyes that are blurred away.
+        likeness: see `likeness.likeness`; lower are eyes behind a hand, hair or a reflection.
         confidence: of the face's mesh.
         relative_width: of the other eye's width. The far eye of a turned head is
             hidden by the nose before its landmarks know it.
@@ -40,6 +49,7 @@ class Limits:
     openness: tuple[float, float] = (0.10, 0.16)
     width_px: tuple[float, float] = (10.0, 16.0)
     clarity: tuple[float, float] = (0.03, 0.07)
+    likeness: tuple[float, float] = (-0.12, 0.0)
     confidence: tuple[float, float] = (0.5, 0.8)
     relative_width: tuple[float, float] = (0.45, 0.60)
     head_yaw_deg: tuple[float, float] = (42.0, 32.0)
@@ -65,7 +75,7 @@ def gate(
     openness: float,
     width_px: float,
     relative_width: float,
-    clarity: float,
+    visible: Visibility,
     confidence: float,
     head_pose: Gaze,
     shift_deg: float = 0.0,
@@ -78,7 +88,7 @@ def gate(
             openness of both, because lids blink together and one redirected eye
             beside one that is not would squint.
         relative_width: this eye's width over the other one's.
-        clarity: of this eye.
+        visible: how well this eye is to be seen.
         confidence, head_pose: of the face.
         shift_deg: angle between gaze and target; 0 while the gaze is unknown.
         limits: the default ones if None.
@@ -87,7 +97,8 @@ def gate(
     strengths: list[tuple[float, Reason]] = [
         (_ramp(openness, limits.openness), "closed"),
         (_ramp(width_px, limits.width_px), "too small"),
-        (_ramp(clarity, limits.clarity), "not clear"),
+        (_ramp(visible.clarity, limits.clarity), "not clear"),
+        (_ramp(visible.likeness, limits.likeness), "covered"),
         (_ramp(confidence, limits.confidence), "not clear"),
         (_ramp(relative_width, limits.relative_width), "head turned"),
         (_ramp(abs(head_pose.yaw_deg), limits.head_yaw_deg), "head turned"),

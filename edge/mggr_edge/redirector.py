@@ -18,7 +18,6 @@ from mggr_edge.aiming.target import CAMERA
 from mggr_edge.anchoring import skin_drift
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.bundle import Bundle
-from mggr_edge.clarity import clarity
 from mggr_edge.compose import Region, compose_eye, put_eye
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
@@ -26,6 +25,7 @@ from mggr_edge.gating import Gate, Limits, Reason, gate
 from mggr_edge.iris import Eye
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.tracks import FaceTracks, Track
+from mggr_edge.visibility import Visibility, visibility
 from mggr_edge.watching import FaceWatcher
 
 
@@ -227,13 +227,13 @@ class Redirector:
         crops = tuple(self._crop(eye) for eye in face.eyes)
         patches = tuple(crop_patch(frame, crop) for crop in crops)
         with self._stages("estimate gaze"):
-            clear = tuple(
-                clarity(patch, eye.outline, crop)
+            visible = tuple(
+                visibility(patch, eye, crop)
                 for patch, eye, crop in zip(patches, face.eyes, crops, strict=True)
             )
-            gaze = self._gaze(track, patches, self._gates(found, face.head_pose, clear))
+            gaze = self._gaze(track, patches, self._gates(found, face.head_pose, visible))
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
-        gates = self._gates(found, face.head_pose, clear, shift_deg=shift_deg)
+        gates = self._gates(found, face.head_pose, visible, shift_deg=shift_deg)
         verdicts = [
             self._asked_for(track.ease(eye.side, unsteady, shift_deg=shift_deg))
             for eye, unsteady in zip(face.eyes, gates, strict=True)
@@ -282,11 +282,16 @@ class Redirector:
         return Gate(self._strength * verdict.strength, verdict.reason)
 
     def _gates(
-        self, face: Face, head_pose: Gaze, clear: tuple[float, ...], *, shift_deg: float = 0.0
+        self,
+        face: Face,
+        head_pose: Gaze,
+        visible: tuple[Visibility, ...],
+        *,
+        shift_deg: float = 0.0,
     ) -> tuple[Gate, Gate]:
         """Verdicts on both eyes. Lids as found: a blink is over before a filter has seen it."""
 
-        def verdict(eye: Eye, other: Eye, clearness: float) -> Gate:
+        def verdict(eye: Eye, other: Eye, seen: Visibility) -> Gate:
             relative_width = eye.width_px / max(other.width_px, 1e-6)
             # The far eye of a turned head is not seen well enough to speak for the near one.
             seen_both = 1.0 / max(relative_width, 1e-6) >= self._limits.relative_width[1]
@@ -294,7 +299,7 @@ class Redirector:
                 openness=min(eye.openness, other.openness) if seen_both else eye.openness,
                 width_px=eye.width_px,
                 relative_width=relative_width,
-                clarity=clearness,
+                visible=seen,
                 confidence=face.confidence,
                 head_pose=head_pose,
                 shift_deg=shift_deg,
@@ -302,7 +307,7 @@ class Redirector:
             )
 
         right, left = face.eyes
-        return verdict(right, left, clear[0]), verdict(left, right, clear[1])
+        return verdict(right, left, visible[0]), verdict(left, right, visible[1])
 
     def _crop(self, eye: Eye) -> EyeCrop:
         conventions = self._bundle.contract.conventions

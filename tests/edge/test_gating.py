@@ -6,12 +6,13 @@ from hypothesis import strategies as st
 
 from mggr_edge.angles import Gaze
 from mggr_edge.gating import Gate, Limits, gate
+from mggr_edge.visibility import Visibility
 
 GOOD = {
     "openness": 0.3,
     "width_px": 60.0,
     "relative_width": 1.0,
-    "clarity": 0.3,
+    "visible": Visibility(0.3, 0.6),
     "confidence": 1.0,
     "head_pose": Gaze(0, 0),
     "shift_deg": 10.0,
@@ -28,7 +29,8 @@ def test_a_good_eye_is_redirected_fully() -> None:
     [
         ({"openness": 0.05}, "closed"),
         ({"width_px": 8.0}, "too small"),
-        ({"clarity": 0.02}, "not clear"),
+        ({"visible": Visibility(0.02, 0.6)}, "not clear"),
+        ({"visible": Visibility(0.3, -0.2)}, "covered"),
         ({"confidence": 0.4}, "not clear"),
         ({"relative_width": 0.3}, "head turned"),
         ({"head_pose": Gaze(0, -50)}, "head turned"),
@@ -60,7 +62,7 @@ def test_a_head_turned_further_is_never_redirected_more(
     st.floats(0, 1),
     st.floats(0, 100),
     st.floats(0, 2),
-    st.floats(0, 1),
+    st.builds(Visibility, st.floats(0, 1), st.floats(-2, 1)),
     st.floats(0, 1),
     st.tuples(ANGLES, ANGLES),
     st.floats(0, 180),
@@ -69,7 +71,7 @@ def test_strength_is_a_share_and_a_reason_stands_for_less(
     openness: float,
     width_px: float,
     relative: float,
-    clarity: float,
+    visible: Visibility,
     confidence: float,
     head_deg: tuple[float, float],
     shift: float,
@@ -78,7 +80,7 @@ def test_strength_is_a_share_and_a_reason_stands_for_less(
         openness=openness,
         width_px=width_px,
         relative_width=relative,
-        clarity=clarity,
+        visible=visible,
         confidence=confidence,
         head_pose=Gaze(*head_deg),
         shift_deg=shift,
