@@ -423,15 +423,15 @@ def test_dragging_a_face_moves_its_eyes_on_the_page(
         soon(lambda: on_the_page(browser, "drag.took_ms"))
         assert on_the_page(browser, "drag.took_ms") < 500
         assert text(browser, "target") in ("13.5° right", "14° right", "14.5° right")
-        time.sleep(0.2)
-        moved = irises(finder, canvas(browser)) - before
-        assert (moved[:, 0] > 0.035).all(), moved
-        assert (np.abs(moved[:, 1]) < 0.05).all(), moved
+
+        def moved() -> NDArray[np.float64]:
+            return irises(finder, canvas(browser)) - before
+
+        soon(lambda: (moved()[:, 0] > 0.035).all())
+        assert (np.abs(moved()[:, 1]) < 0.03).all()
         ActionChains(browser).double_click(ring).perform()
         soon(lambda: text(browser, "target") == "Into the camera")
-        time.sleep(0.3)
-        back = irises(finder, canvas(browser)) - before
-        assert (np.abs(back) < 0.04).all(), back
+        soon(lambda: (np.abs(moved()) < 0.02).all())
 
 
 @pytest.mark.processes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from mggr_edge.aiming.target import CAMERA
 from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
 from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.capture import open_capture
+from mggr_edge.live.capture import Capture, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.live.reconnecting import Reconnecting
@@ -60,6 +60,26 @@ class Shown:
 
     jpeg: bytes | None
     facts: dict[str, Any]
+
+
+class _Noted:
+    """A source that tells of every frame as it comes, and in the order of what else it tells.
+
+    Args:
+        source: what is read.
+        note: called with every frame.
+    """
+
+    def __init__(self, source: Capture, note: Callable[[], None]) -> None:
+        self._source, self._note = source, note
+        self.close = source.close
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame; see `Capture`."""
+        frame = self._source.read()
+        if frame is not None:
+            self._note()
+        return frame
 
 
 class Session:
@@ -162,10 +182,9 @@ class Session:
             say=self._say,
             beat=lambda: None,
         )
-        with Newest(source, stop=self.stop) as newest:
+        with Newest(_Noted(source, self._note_frame), stop=self.stop) as newest:
             for frame in newest:
-                self._lost, self._dropped = None, newest.dropped
-                self._seen_s = time.monotonic()
+                self._dropped = newest.dropped
                 if self._latest.is_watched:
                     self._pass(frame)
 
@@ -198,8 +217,11 @@ class Session:
         self._redirector = self._made(profile)
 
     def _say(self, text: str) -> None:
-        """What happens to the source; the next frame shows that it is back."""
+        """What happens to the source; the next frame that it gives shows that it is back."""
         self._lost = text
+
+    def _note_frame(self) -> None:
+        self._lost, self._seen_s = None, time.monotonic()
 
     def _session_facts(self) -> dict[str, Any]:
         with self._encoding:

@@ -51,9 +51,10 @@ def encode_pair(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Pair:
     halves = [_bounded(half) for half in (before, after)]
     height, width = halves[0].shape[:2]
     gap = -width % _BLOCK_PX
-    left = cv2.copyMakeBorder(halves[0], 0, 0, 0, gap, cv2.BORDER_REPLICATE)
-    both = np.concatenate([left, halves[1]], axis=1)
-    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(both, cv2.COLOR_RGB2BGR), _ENCODING)
+    if gap:
+        halves[0] = cv2.copyMakeBorder(halves[0], 0, 0, 0, gap, cv2.BORDER_REPLICATE)
+    both = cv2.cvtColor(cv2.hconcat(halves), cv2.COLOR_RGB2BGR)
+    done, jpeg = cv2.imencode(".jpg", both, _ENCODING)
     assert done
     return Pair(jpeg.tobytes(), (width, height), width + gap)
 

@@ -359,13 +359,14 @@ function showLooks({ running, share, done, failure, path, offset_deg }) {
   by("looks-share").hidden = running === null;
   by("looks-share").value = share;
   const problem = failure ?? lookFailure;
-  const off = offset_deg?.map((value) => signed(Math.round(10 * value) / 10));
+  const [pitch_deg, yaw_deg] = (offset_deg ?? [0, 0]).map((value) => Math.round(10 * value) / 10);
+  const off = pitch_deg || yaw_deg ? inWords({ pitch_deg, yaw_deg }) : "nothing";
   let text;
   if (running) text = `Look ${LOOKS[running]} and keep still.`;
   else if (problem) text = `That did not work: ${problem}.`;
   else if (isDone.lens) text = "Taken. Now look at the middle of your screen and press.";
   else if (isDone.screen) text = "Taken. Now look into the lens and press.";
-  else if (offset_deg) text = `Calibrated: ${off[0]} up and ${off[1]} right are taken off what is estimated of you.`;
+  else if (offset_deg) text = `Calibrated: estimates of you are off by ${off}, which is taken off.`;
   else if (path === null) text = "Needs a camera and you before it; a file cannot be asked to look.";
   else text = "Two looks tell how the estimator errs about you. Look, press, and keep looking for a moment.";
   say(by("looks-said"), text);
