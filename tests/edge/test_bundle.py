@@ -8,9 +8,18 @@ import pytest
 
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines, read_bundle_files
-from mggr_edge.contract import Artifact, Contract, Training, contract_from_json, contract_to_json
+from mggr_edge.contract import (
+    Artifact,
+    Contract,
+    Conventions,
+    TensorSpec,
+    Training,
+    contract_from_json,
+    contract_to_json,
+)
 from mggr_edge.errors import BundleError
 from mggr_edge.network_io import image_to_network
+from mggr_edge.tensors import check_usable
 
 TRAINING = Training(data="synthetic", licence="Apache-2.0")
 
@@ -187,3 +196,50 @@ def test_both_eyes_of_a_face_are_one_call(patch):
     assert right.flow[0, 0] == pytest.approx([0.5, 1])
     assert left.flow[0, 0] == pytest.approx([-0.5, -1])
     assert bundle.redirect_crops([], sides=[], **gazes) == []
+
+
+class Shaped:
+    """A file that has the tensors it is told to."""
+
+    def __init__(self, inputs, outputs):
+        self._specs = {"inputs": inputs, "outputs": outputs}
+
+    def tensor_specs(self, kind):
+        return tuple(
+            TensorSpec(name, shape, "float32") for name, shape in self._specs[kind].items()
+        )
+
+
+GAZE_IN, GAZE_OUT = {"eye": (2, 64, 64, 3), "head_pose": (2, 2)}, {"gaze": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "message"),
+    [
+        ({**GAZE_IN, "eye": (2, 32, 32, 3)}, GAZE_OUT, "estimator takes .*32.*, expected .*64"),
+        ({**GAZE_IN, "eye": (1, 64, 64, 3)}, GAZE_OUT, r"batches of \[1, 2\]"),
+        ({"eye": (2, 64, 64, 3)}, GAZE_OUT, "estimator takes"),
+        (GAZE_IN, {"look": (2, 2)}, "gives 0 numbers of gaze, expected 4"),
+        (GAZE_IN, {"gaze": (2, 3)}, "gives 6 numbers of gaze, expected 4"),
+    ],
+)
+def test_a_network_that_nobody_can_feed_is_refused(inputs, outputs, message):
+    check_usable("estimator", Shaped(GAZE_IN, GAZE_OUT), Conventions())
+    with pytest.raises(BundleError, match=message):
+        check_usable("estimator", Shaped(inputs, outputs), Conventions())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch_size": 0}, "patch_size is 0"),
+        ({"gazemap_k": 0.0}, "gazemap_k is 0.0, expected 0.001"),
+        ({"delta_scale_deg": [10.0, 1e9]}, "delta_scale_deg is"),
+        ({"crop_factor": float("nan")}, "NaN is no number"),
+    ],
+)
+def test_conventions_that_leave_nothing_of_an_eye_are_refused(change, message):
+    data = json.loads(contract_to_json(contract()))
+    data["conventions"].update(change)
+    with pytest.raises(BundleError, match=message):
+        contract_from_json(json.dumps(data))

@@ -249,3 +249,24 @@ def test_animations_are_refused(tmp_path: Path) -> None:
 def test_any_bytes_give_facts_and_no_exception(magic: bytes, rest: bytes) -> None:
     assert 1 <= picture_facts(magic + rest).orientation <= 8
     assert 1 <= exif_orientation(b"II*\0" + rest) <= 8
+
+
+@pytest.mark.parametrize("side", [6_000, 12_000])
+def test_what_a_few_bytes_blow_up_is_refused(tmp_path: Path, side: int) -> None:
+    content = cv2.imencode(".png", np.zeros((side, side), np.uint8))[1].tobytes()
+    assert picture_facts(content).size == (side, side)
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(StreamError, match=rf"x\.png says that it is {side} x {side}"):
+        read_picture(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+def test_sizes_are_read_off_the_header(suffix: str) -> None:
+    content = cv2.imencode(suffix, smooth_picture(40, 60))[1].tobytes()
+    assert picture_facts(content).size == (40, 60)
+
+
+def test_other_formats_do_not_reach_the_decoder(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"P6\n2 2\n255\n" + bytes(12))
+    with pytest.raises(StreamError, match="is no JPEG, PNG, WebP or BMP"):
+        read_picture(tmp_path / "x.png")

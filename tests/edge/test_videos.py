@@ -356,3 +356,46 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "x.mp4").write_bytes(b"")
     with pytest.raises(MissingPackageError, match=r"PyAV.*mggr-tf\[edge\]"):
         read_all(tmp_path / "x.mp4")
+
+
+def test_a_list_of_other_files_is_no_video(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.ts", pts=CONSTANT, codec="mpeg2video", time_base=Fraction(1, 25))
+    for name, content in (
+        ("list.mp4", "#EXTM3U\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n"),
+        ("concat.mp4", "ffconcat version 1.0\nfile a.ts\n"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(StreamError, match=rf"{name} cannot be read"):
+            read_all(tmp_path / name)
+
+
+def test_a_name_like_an_address_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "x.mp4", pts=CONSTANT[:3])
+    (tmp_path / "x.mp4").rename("tcp:127.0.0.1:9.mp4")
+    assert len(read_all(Path("tcp:127.0.0.1:9.mp4"))[0]) == 3
+
+
+def test_pcm_does_not_fit_into_mp4(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=48000)
+        frame = av.VideoFrame.from_ndarray(smooth_picture(), "rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.int16), layout="stereo")
+        tone.sample_rate, tone.pts, tone.time_base = 48000, 0, Fraction(1, 48000)
+        container.mux(sound.encode(tone))
+        container.mux(sound.encode())
+    with pytest.raises(StreamError, match=r"\.mp4 cannot hold .*pcm.*\.mkv"):
+        copy_video(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    copy_video(tmp_path / "in.mkv", tmp_path / "out.mov")
+    assert len(read_all(tmp_path / "out.mov")[0]) == 1
+
+
+def test_a_matroska_file_may_begin_late(tmp_path: Path) -> None:
+    make_video(
+        tmp_path / "in.mkv", pts=[5000 + 40 * i for i in range(8)], time_base=Fraction(1, 1000)
+    )
+    assert len(read_all(tmp_path / "in.mkv")[0]) == 8

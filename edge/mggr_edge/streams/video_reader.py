@@ -122,11 +122,15 @@ def open_video(path: Path) -> Iterator[Video]:
     """
     av = import_pyav()
     with stream_errors(path, "read"):
-        container = av.open(str(path), metadata_errors="replace")
+        # As a file, whatever its name looks like; and only what is itself a video, because a
+        # list of other files and addresses would have them opened.
+        container = av.open(f"file:{path}", metadata_errors="replace", options=_ONLY_VIDEOS)
     with closed_for_good(container):
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
             raise StreamError(f"{path} holds no video that can be decoded")
+        _check_size(path, stream.codec_context.height, stream.codec_context.width)
+        stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
         stream.thread_type = "AUTO"
         decoder = _Decoder(path, container, stream)
         items = decoder.items()
