@@ -305,6 +305,18 @@ def test_a_camera_that_is_lost_is_told_and_comes_back(
         assert frame(url, number)[0]["source"]["lost"] is None
 
 
+def test_a_frame_that_fails_is_shown_as_it_came(
+    blind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **how: object) -> None:
+        raise ZeroDivisionError("somewhere within")
+
+    monkeypatch.setattr("mggr_edge.watching.FaceWatcher.find", fail)
+    facts, before, after = frame_where(blind, lambda facts: facts["failure"] is not None)
+    assert facts["failure"] == "ZeroDivisionError: somewhere within"
+    np.testing.assert_array_equal(before, after)
+
+
 def test_the_newest_frame_wins_and_nothing_is_done_unseen() -> None:
     now = SimpleNamespace(s=0.0)
     latest: Latest[str] = Latest(clock=lambda: now.s)

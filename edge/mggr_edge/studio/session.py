@@ -83,7 +83,7 @@ class _Noted:
 
 
 class Session:
-    """Redirects a live source while somebody watches; made by `open_session`.
+    """Redirects a live source while somebody watches; run by `open_session`.
 
     Attributes:
         stop: set from anywhere to end.
@@ -118,7 +118,7 @@ class Session:
         self._encoding, self._encoding_clock = threading.Lock(), StageClock(remembered=_REMEMBERED)
         self._rate, self._per_s, self._medians_ms = FrameRate(), 0.0, dict[str, float]()
         self._latest: Latest[_Frame] = Latest()
-        self._redirector = self._made(profile)
+        self._redirector = self._in_use = self._made(profile)
         self._careful = Careful(self._redirect, say=lambda text: None)
         self.looks = Looks(bundle, path=profile_path, profile=profile, found=self._take_profile)
         self._lost: str | None = None
@@ -191,18 +191,17 @@ class Session:
     def _pass(self, frame: LiveFrame) -> None:
         rgb = flipped(frame.rgb, self._wanted.flip)
         settings, looking = self._settings, self.looks.redirector
+        self._redirector.target = settings.target
+        self._redirector.strength = settings.applied_strength
+        self._in_use = looking or self._redirector
+        result = self._careful(rgb, time_s=frame.time_s)
         if looking is not None:
-            result = looking.process(rgb, time_s=frame.time_s)
             self.looks.see(result, frame.time_s, by=looking)
-        else:
-            self._redirector.target = settings.target
-            self._redirector.strength = settings.applied_strength
-            result = self._careful(rgb, time_s=frame.time_s)
         self._per_s, self._medians_ms = self._rate.tick(), self._clock.medians_ms()
         self._latest.put(_Frame(rgb, result, settings))
 
     def _redirect(self, rgb: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        return self._redirector.process(rgb, time_s=time_s)
+        return self._in_use.process(rgb, time_s=time_s)
 
     def _drawn(self, frame: _Frame) -> NDArray[np.uint8]:
         if not frame.settings.overlay:

@@ -395,8 +395,7 @@ function showSource({ source, failure }) {
   if (source.lost) notice(source.lost);
   else if (!bitmap) notice("Waiting for the first picture");
   else if (source.silent_s > SILENT_S) notice(`No picture for ${source.silent_s.toFixed(0)} seconds`);
-  else notice(null);
-  if (failure) console.warn(failure);
+  else notice(failure ? `This frame is shown as it came: ${failure}` : null);
 }
 
 function show(facts) {
