@@ -303,16 +303,16 @@ function gazeInWords(gaze_deg) {
 }
 
 function showEyes(faces, isLooking) {
+  const state = (eye) => (isLooking ? ["calm", "is measured"] : stateOf(eye));
   const rows = faces.flatMap((face) => {
-    const [left, right] = [...face.eyes].sort((a, b) => a.x - b.x);
-    const whose = faces.length > 1 ? `Face ${face.id}, ` : "";
-    const name = (side) => (whose ? `${whose}${side}` : side[0].toUpperCase() + side.slice(1));
-    const state = (eye) => (isLooking ? ["calm", "is measured"] : stateOf(eye));
-    return [
-      [name("looked"), "calm", gazeInWords(face.gaze_deg)],
-      [name("left in the picture"), ...state(left)],
-      [name("right in the picture"), ...state(right)],
-    ];
+    const [left, right] = [...face.eyes].sort((a, b) => a.x - b.x).map(state);
+    const looked = gazeInWords(face.gaze_deg);
+    if (faces.length === 1) {
+      return [["Looked", "calm", looked], ["Left in the picture", ...left], ["Right in the picture", ...right]];
+    }
+    const eyes = left.join() === right.join() ? [["both eyes", ...left]]
+      : [["left in the picture", ...left], ["right in the picture", ...right]];
+    return [[`Face ${face.id} looked`, "calm", looked], ...eyes];
   });
   const list = by("eyes");
   const lines = rows.length ? rows : [["No face is seen.", "calm", ""]];
