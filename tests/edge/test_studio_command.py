@@ -1,0 +1,105 @@
+"""`mggr-edge studio`: how it begins, how it ends, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import pytest
+from click.testing import CliRunner
+
+from mggr_edge.bundle import Bundle
+from mggr_edge.cli import main
+from mggr_edge.errors import MggrError
+from mggr_edge.studio.run import run_studio
+from ramps import smooth_picture
+from studio_page import frame, soon
+
+pytest.importorskip("bottle")
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    try:
+        return Bundle.open("default")
+    except MggrError as error:
+        pytest.skip(str(error))
+
+
+def answers(port: int | None) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    cv2.imwrite(str(tmp_path / "me.png"), smooth_picture(48, 60))
+    return tmp_path / "me.png"
+
+
+def test_mistakes_are_one_line(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object) -> str:
+        result = CliRunner().invoke(main, ["studio", *map(str, arguments)])
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        return result.stderr
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"error: port {port} is in use; name another" in refused(photo, "--port", port)
+    assert "gone.mp4 does not exist" in refused("gone.mp4")
+    assert "leave out --input-" in refused(photo, "--input-width", 640)
+    monkeypatch.setitem(sys.modules, "bottle", None)
+    assert refused(photo) == "error: bottle is not installed; run: pip install 'mggr-tf[studio]'\n"
+
+
+def test_help_has_examples_and_signals_are_as_before(photo: Path) -> None:
+    assert "Examples:\n    mggr-edge studio\n" in CliRunner().invoke(main, ["studio", "-h"]).output
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(MggrError, match="no-bundle"):
+        run_studio(str(photo), model=str(photo.with_name("no-bundle")), port=0, say=print)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_within_a_second(
+    photo: Path, bundle: Bundle, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "mggr_edge", "studio", str(photo), "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stderr is not None
+            url = next(line for line in process.stderr if line.startswith("open ")).split()[1]
+            facts, before, _ = frame(url)
+            assert facts["source"]["name"] == "me.png"
+            assert before.shape == (48, 60, 3)
+            told_s = time.monotonic()
+            process.send_signal(number)
+            soon(lambda: not answers(urlsplit(url).port))
+            assert time.monotonic() - told_s < 1.0
+            assert process.wait(10) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+@pytest.mark.processes
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, contextlib\n"
+        "from mggr_edge.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['studio', '--help'])\n"
+        "print([m for m in ('numpy', 'cv2', 'bottle', 'wsgiref') if m in sys.modules])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
