@@ -47,7 +47,8 @@ _INTERRUPTED = 130
 @click.option(
     "--from",
     "from_run",
-    help="Start from another run's weights (fine-tuning), or from this package's: `default`.",
+    help="Go on from another run's weights (fine-tuning), or from this package's: `default`. On "
+    "other data than they saw the estimator goes on first.",
 )
 @click.option(
     "--vgg16",
@@ -130,6 +131,14 @@ def train(
     click.echo(run.path)
 
 
+def _of_people(donor: RunFolder, split: Split) -> tuple[Stage, ...]:
+    """Stages that go on, too: on other data the estimator gets to know its people.
+
+    The redirector aims by it, and a device asks it where they look.
+    """
+    return () if split.source == donor.record.data.source else ("estimator",)
+
+
 def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
     both_drawn = split.source == donor.record.data.source == "synthetic"
     if both_drawn and config.synthetic.seed == donor.config.synthetic.seed:
@@ -185,7 +194,7 @@ def _created(
     try:
         run = RunFolder.create(out, config, DataRecord.of(split), vgg16=vgg16)
         if donor is not None:
-            run.adopt(donor, stage=stage)
+            run.adopt(donor, stage=stage, train_on=_of_people(donor, split))
             _say_if_known(config, donor, split)
     except MggrError:
         shutil.rmtree(out, ignore_errors=True)

@@ -18,7 +18,7 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -175,8 +175,13 @@ class RunFolder:
         except (OSError, ValueError, AttributeError, yaml.YAMLError, ConfigError) as error:
             raise RunError(f"{path}: the run is damaged: {error}") from error
 
-    def adopt(self, donor: RunFolder, *, stage: Stage) -> None:
+    def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
         """Starts from another run's weights: what `stage` needs counts as trained.
+
+        Args:
+            donor: the other run.
+            stage: the last one that this run will train.
+            train_on: of the stages that it needs, those that go on from the donor's weights too.
 
         Raises:
             RunError: the donor has no weights that could be taken, or some of
@@ -194,6 +199,8 @@ class RunFolder:
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(name), temporary)
         for earlier in self.config.needed(stage):
+            if earlier in train_on:
+                continue
             if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
                 theirs = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
                 # Its minutes were the donor's: this run's budget is for what it trains itself.

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_tf.cli import main
+from mggr_tf.training.run_folder import RunFolder
 
 TINY_DATA = ("--set", "synthetic.subjects=4", "--set", "synthetic.per_group=2")
 
@@ -199,3 +200,29 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     assert "14 patches of 1 subject; mean error" in found.output
     axes = json.loads((tmp_path / "scores.json").read_text())["scores"]["axes"]
     assert -1 <= axes["yaw"]["correlation"] <= 1
+
+
+def test_on_other_data_the_estimator_goes_on_from_what_it_knew(tmp_path, eyes, tiny_changes):
+    other, tiny = tmp_path / "other", flags(tiny_changes)
+    other.mkdir()
+    for file in eyes.glob("*.jpg"):
+        (other / f"0099{file.name[4:]}").write_bytes(file.read_bytes())
+    how = ["train", "--stage", "coarse", *tiny]
+    first = invoke(*how, "--data", eyes, "--steps", 2, "--out", tmp_path / "run")
+    assert first.exit_code == 0, first.output
+    for name, data, trained in (("same", eyes, "coarse: 3"), ("new", other, "estimator: 3")):
+        on = ["--from", tmp_path / "run", "--data", data, "--steps", 3, "--out", tmp_path / name]
+        result = invoke(*how, *on)
+        assert result.exit_code == 0, result.output
+        assert f"{trained} steps" in result.output
+        stages = RunFolder.open(tmp_path / name).record.stages
+        assert stages["estimator"].complete
+        assert stages["estimator"].steps == (2 if name == "same" else 3)
+    weights = [
+        np.load(tmp_path / run / "weights" / "estimator.npz") for run in ("run", "same", "new")
+    ]
+    for key in weights[0]:
+        np.testing.assert_array_equal(weights[1][key], weights[0][key])
+    kernels = [key for key in weights[0] if weights[0][key].ndim == 4]
+    off = max(float(np.abs(weights[2][key] - weights[0][key]).max()) for key in kernels)
+    assert 0 < off < 0.05  # three steps away, not begun anew
