@@ -20,7 +20,8 @@ _ENCODERS = {
     "! nvv4l2h264enc insert-sps-pps=true idrinterval=30",
     "x264enc": "x264enc tune=zerolatency speed-preset=veryfast key-int-max=30",
 }
-"""The first one that GStreamer knows is taken."""
+"""The first one that GStreamer knows, and that gets ready, is taken: NVIDIA's plugin is there on
+an Orin Nano too, which has no encoder."""
 
 _PIPELINE = (
     "( appsrc name=frames is-live=true do-timestamp=true format=time "
@@ -80,7 +81,7 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
         StreamError: GStreamer or its encoders are not there, or nobody can listen there.
     """
     gstreamer = import_gstreamer(serving=True)
-    encoder = next(filter(gstreamer.gst.ElementFactory.find, _ENCODERS), None)
+    encoder = next((name for name in _ENCODERS if _gets_ready(gstreamer, name)), None)
     if encoder is None:
         raise StreamError(f"GStreamer has no H.264 encoder of {', '.join(_ENCODERS)}")
     height, width = layout.size
@@ -120,3 +121,14 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
         context.find_source_by_id(attached).destroy()
         loop.quit()
         thread.join()
+
+
+def _gets_ready(gstreamer: GStreamer, name: str) -> bool:
+    """Whether an element is there, and opens the device that it needs."""
+    gst = gstreamer.gst
+    element = gst.ElementFactory.make(name)
+    if element is None:
+        return False
+    is_ready = element.set_state(gst.State.READY) != gst.StateChangeReturn.FAILURE
+    element.set_state(gst.State.NULL)
+    return is_ready
