@@ -27,7 +27,7 @@ from mggr_edge.live.film import shown_file
 from mggr_edge.live.output import is_shown, is_window, live_output
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
-from mggr_edge.profile import profile_file, read_profile
+from mggr_edge.profile import NO_PROFILE, chosen_profile, read_profile
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
 from mggr_edge.reporting.mark import mark
@@ -41,8 +41,6 @@ from mggr_edge.service.attendance import AS_USUAL, Attendance, ServiceOptions
 from mggr_edge.streams.paths import NOWHERE
 from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.summary import RunSummary
-
-NO_PROFILE = "none"
 
 
 class _How(TypedDict):
@@ -221,14 +219,12 @@ class DeviceRun:
         self, address: LiveAddress | None, bundle: Bundle, *, say: Callable[[str], None]
     ) -> Gaze:
         """What calibrating found: of whoever sits before this machine's camera, or as named."""
-        if self.profile is not None:
-            if self.profile == NO_PROFILE:
-                return CAMERA
-            return read_profile(Path(self.profile), bundle.contract).offset
-        path = profile_file()
-        if address is None or address.scheme not in ("csi", "v4l2") or not path.is_file():
+        own_camera = address is not None and address.is_own_camera
+        path = chosen_profile(self.profile, own_camera=own_camera)
+        if path is None:
             return CAMERA
-        say(f"with the profile {path}; --profile none leaves it out")
+        if self.profile is None:
+            say(f"with the profile {path}; --profile {NO_PROFILE} leaves it out")
         return read_profile(path, bundle.contract).offset
 
     def _attendance(

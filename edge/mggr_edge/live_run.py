@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from types import FrameType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,7 @@ from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.output import LiveOutput, LiveWriter
 from mggr_edge.live.picture_format import AS_IT_COMES, Flip, PictureFormat, flipped
 from mggr_edge.live.reconnecting import Reconnecting
+from mggr_edge.live.stopping import stopped_by_signals
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
 from mggr_edge.service.counts import Counts
@@ -84,7 +83,7 @@ def run_live(
         systemd.status(text)
 
     open_ = partial(open_capture, address, wanted)
-    with _stopped_by_signals(stop):
+    with stopped_by_signals(stop):
         capture = (
             Reconnecting(open_, name=str(address), stop=stop, say=told, beat=heartbeat.beat)
             if reconnect
@@ -233,23 +232,3 @@ def _layout(rgb: NDArray[np.uint8]) -> VideoLayout:
         left_out=(),
         frames=None,
     )
-
-
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM end a recording as if the source had ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():  # a second one: somebody does not want to wait
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,6 +19,9 @@ from mggr_edge.strict import plain, read, read_json
 
 SCHEMA = 1
 
+NO_PROFILE = "none"
+"""In a profile's place: take none, whatever is there."""
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -98,3 +101,21 @@ def read_profile(path: Path, contract: Contract) -> Profile:
             "calibrate again, or leave it out with --profile none"
         )
     return profile
+
+
+def profile_path(named: str | None) -> Path:
+    """The file that is named, or the user's own."""
+    return profile_file() if named in (None, NO_PROFILE) else Path(str(named))
+
+
+def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
+    """Which profile is taken: the one that is named, or before this machine's camera the user's.
+
+    Args:
+        named: a file, there or not, `NO_PROFILE`, or None where nothing is said.
+        own_camera: whether the source is a camera of this machine.
+    """
+    path = profile_path(named)
+    if named == NO_PROFILE or (named is None and not (own_camera and path.is_file())):
+        return None
+    return path

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from mggr_edge.errors import MissingPackageError
+from mggr_edge.bundle import Bundle
+from mggr_edge.errors import MggrError, MissingPackageError
 from mggr_edge.interpreters import TFLiteRunner
 from mggr_edge.landmark_models import find_landmark_models
 
@@ -33,3 +37,21 @@ def runners() -> dict[str, TFLiteRunner]:
     except MissingPackageError as error:
         pytest.skip(str(error))
     return {name: TFLiteRunner(path.read_bytes()) for name, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    """The package's own weights, with this machine's face models."""
+    try:
+        bundle = Bundle.open("default")
+        bundle.model("face_mesh")
+    except MggrError as error:
+        pytest.skip(str(error))
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def portrait() -> NDArray[np.uint8]:
+    """She looks into the lens."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
+    return cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)

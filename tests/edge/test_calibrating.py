@@ -17,28 +17,13 @@ from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.calibrating import LENS, SCREEN, calibrate
 from mggr_edge.cli import main
-from mggr_edge.errors import MggrError, OutputExistsError, StreamError, UsageError
+from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.profile import Profile, estimator_of, profile_file, read_profile, write_profile
 from mggr_edge.redirector import Redirector
 from scripted_source import CAMERA
 
 ASIDE = Gaze(0.0, 14.0)
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    try:
-        return Bundle.open("default")
-    except MggrError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def portrait() -> NDArray[np.uint8]:
-    """She looks into the lens."""
-    data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
-    return cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)
 
 
 class Sitter:

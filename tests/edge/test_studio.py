@@ -15,7 +15,6 @@ from browser import browsing
 from mggr_edge import calibrating
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
-from mggr_edge.errors import MggrError
 from mggr_edge.faces import FaceFinder
 from mggr_edge.profile import read_profile
 from mggr_edge.redirector import Redirector
@@ -28,26 +27,11 @@ ASIDE = Gaze(0.0, 14.0)
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    try:
-        return Bundle.open("default")
-    except MggrError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
 def finder(bundle: Bundle) -> FaceFinder:
     """Looks at what the page shows; with interpreters of its own, for they take no two at once."""
     own = Bundle.open("default")
     models = {"detector": "face_detector", "mesh": "face_mesh", "iris": "iris"}
     return FaceFinder(**{name: own.model(model) for name, model in models.items()})
-
-
-@pytest.fixture(scope="module")
-def portrait() -> NDArray[np.uint8]:
-    """She looks into the lens."""
-    data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
-    return cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)
 
 
 @pytest.fixture(scope="module")

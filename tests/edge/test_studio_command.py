@@ -25,14 +25,6 @@ from studio_page import frame, soon
 pytest.importorskip("bottle")
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    try:
-        return Bundle.open("default")
-    except MggrError as error:
-        pytest.skip(str(error))
-
-
 def answers(port: int | None) -> bool:
     with socket.socket() as asking:
         return asking.connect_ex(("127.0.0.1", port)) == 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
-from mggr_edge.errors import MggrError, UsageError
+from mggr_edge.errors import UsageError
 from mggr_edge.studio import looks
 from mggr_edge.studio.app import PAGE
 from mggr_edge.studio.latest import Latest
@@ -27,21 +27,6 @@ from ramps import smooth_picture
 from studio_page import Sitter, answer, frame, frame_where, frame_with, reasons, studio
 
 pytest.importorskip("bottle")
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    try:
-        return Bundle.open("default")
-    except MggrError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def portrait() -> NDArray[np.uint8]:
-    """She looks into the lens."""
-    data = pytest.importorskip("skimage.data", reason="scikit-image carries the portrait")
-    return cv2.resize(data.astronaut()[:280, 90:350], None, fx=2, fy=2)
 
 
 @pytest.fixture

@@ -7,30 +7,20 @@ import shutil
 
 from mggr_edge.doctor.check import Check
 from mggr_edge.doctor.machine import Machine
+from mggr_edge.service.thermal import HOT_C, ZONES, zones_c
 
-_HOT_C = 85.0
-_BELIEVABLE_C = (0.0, 150.0)
 _LEAST_MEMORY_MB = 500
 _LEAST_DISK_MB = 1000
-_CONSTANT = "PMIC"
-"""Some Jetsons have a zone of this name that says the same number for ever."""
 
 
 def check_temperature(machine: Machine) -> Check:
     """The hottest thermal zone."""
-    zones = {}
-    for zone in machine.at("/sys/class/thermal").glob("thermal_zone*"):
-        name = machine.text(zone / "type") or zone.name
-        # A zone whose part is switched off refuses to be read, or says what cannot be.
-        text = machine.text(zone / "temp") or ""
-        celsius = int(text) / 1000 if re.fullmatch(r"-?\d+", text) else -1.0
-        if _BELIEVABLE_C[0] < celsius < _BELIEVABLE_C[1] and not name.startswith(_CONSTANT):
-            zones[name] = celsius
+    zones = zones_c(machine.at(str(ZONES)))
     if not zones:
         return Check("temperature", "missing", "no thermal zone can be read")
     hottest = max(zones, key=lambda name: zones[name])
     found = f"{zones[hottest]:.0f} °C in {hottest}, the hottest of {len(zones)}"
-    if zones[hottest] >= _HOT_C:
+    if zones[hottest] >= HOT_C:
         mend = "a fan, or less to do: --input-width 640, --max-faces 1, a bundle in int8"
         return Check("temperature", "warn", f"{found}: the clock is lowered soon", mend)
     return Check("temperature", "ok", found)

@@ -36,6 +36,11 @@ class LiveAddress:
     place: str
     loops: int = 0
 
+    @property
+    def is_own_camera(self) -> bool:
+        """Whether it is a camera of this machine."""
+        return self.scheme in ("csi", "v4l2")
+
     def __str__(self) -> str:
         """As it may be shown and logged: without a password."""
         return f"csi://{self.place}" if self.scheme == "csi" else without_secrets(self.place)

@@ -12,10 +12,10 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.redirector import FrameProcess, Redirector
 from mggr_edge.reporting.stages import StageClock
 from mggr_edge.service.counts import Counts
-from mggr_edge.service.pressure import HOT_C, Pressure
+from mggr_edge.service.pressure import Pressure
 from mggr_edge.service.prometheus import open_endpoint
 from mggr_edge.service.replacing import Replacing
-from mggr_edge.service.thermal import hottest_c
+from mggr_edge.service.thermal import HOT_C, hottest_c
 from mggr_edge.service.workload import Workload
 
 

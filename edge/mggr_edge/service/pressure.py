@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-HOT_C = 85.0
-"""Steps down from here on; up again when it is `_COOLER_C` below."""
+from mggr_edge.service.thermal import HOT_C
 
 WINDOW_S = 1.0
+
 _COOLER_C = 7.0
+"""So far below what is hot there may be more work again."""
+
 _TOO_MUCH, _ROOM = 0.95, 0.75
 _WINDOWS_DOWN, _WINDOWS_UP = 2, 3
 _MOST_WINDOWS_UP = 60

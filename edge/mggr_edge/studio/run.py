@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
+from collections.abc import Callable
 
 from mggr_edge.bundle import Bundle
-from mggr_edge.device_run import NO_PROFILE
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import LiveAddress, file_path, live_address
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
-from mggr_edge.profile import Profile, profile_file, read_profile
+from mggr_edge.live.stopping import stopped_by_signals
+from mggr_edge.profile import NO_PROFILE, Profile, chosen_profile, profile_path, read_profile
 from mggr_edge.streams.looped import FOR_EVER
 from mggr_edge.studio.app import import_bottle, studio_app
 from mggr_edge.studio.server import PageServer
@@ -54,17 +50,18 @@ def run_studio(
     # Mistakes first: models take a moment to load.
     import_bottle()
     address = _address(source, wanted)
-    with _stopped_by_signals() as stop, PageServer(port) as server:
+    stop = threading.Event()
+    with stopped_by_signals(stop), PageServer(port) as server:
         bundle = Bundle.open(model)
         known = _profile(address, profile, bundle)
         if known is not None:
-            say(f"with the profile {_path(profile)}; --profile none leaves it out")
+            say(f"with the profile {profile_path(profile)}; --profile {NO_PROFILE} leaves it out")
         session = Session(
             address,
             bundle,
             wanted=wanted,
             profile=known,
-            profile_path=_path(profile) if is_camera(address) else None,
+            profile_path=profile_path(profile) if is_camera(address) else None,
             stop=stop,
         )
         with open_session(session), server.serving(studio_app(session)):
@@ -76,7 +73,7 @@ def run_studio(
 
 def is_camera(address: LiveAddress) -> bool:
     """Whether somebody may sit before it."""
-    return address.scheme in ("csi", "v4l2", "rtsp")
+    return address.is_own_camera or address.scheme == "rtsp"
 
 
 def _address(source: str, wanted: PictureFormat) -> LiveAddress:
@@ -88,32 +85,7 @@ def _address(source: str, wanted: PictureFormat) -> LiveAddress:
     return shown_file(file_path(source), loops=FOR_EVER)
 
 
-def _path(profile: str | None) -> Path:
-    return profile_file() if profile in (None, NO_PROFILE) else Path(str(profile))
-
-
-def _profile(address: LiveAddress, profile: str | None, bundle: Bundle) -> Profile | None:
-    """What calibrating found: of whoever sits before this machine's camera, or as named."""
-    path = _path(profile)
-    is_own = profile is not None or address.scheme in ("csi", "v4l2")
-    if profile == NO_PROFILE or not is_own or not path.exists():
-        return None
-    return read_profile(path, bundle.contract)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Gives an event that SIGINT and SIGTERM set."""
-    stop = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():  # a second one: somebody does not want to wait
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _profile(address: LiveAddress, named: str | None, bundle: Bundle) -> Profile | None:
+    """What calibrating found; a file that is not there yet will be written by it."""
+    path = chosen_profile(named, own_camera=address.is_own_camera)
+    return None if path is None or not path.exists() else read_profile(path, bundle.contract)
