@@ -21,6 +21,8 @@ _ENCODER_OPTIONS = {
     ".webp": [cv2.IMWRITE_WEBP_QUALITY, _QUALITY],
 }
 
+_SILENT = 0
+"""OpenCV's log level."""
 _MOST_PIXELS = 1 << 28
 """The largest phones' sensors have 200 million."""
 _EMPTY_PIXELS = 1 << 25
@@ -123,11 +125,14 @@ def _check_size(path: Path, facts: PictureFacts, length: int) -> None:
 def _decode(path: Path, content: bytes) -> NDArray:
     if not content:
         raise StreamError(f"{path} is empty; expected a picture")
+    before = cv2.setLogLevel(_SILENT)  # what it has against a picture is told below, in one line
     try:
         # Unchanged: with its transparency and depth, and not turned; that is ours to do.
         stored = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise StreamError(f"{path} cannot be decoded: {error.err}") from error
+    finally:
+        cv2.setLogLevel(before)
     if stored is None:
         raise StreamError(f"{path} is no picture that can be decoded; open and save it anew")
     return stored
