@@ -16,7 +16,8 @@ const canvas = by("canvas"), picture = by("picture"), pen = canvas.getContext("2
 
 const REASONS = {
   "closed": "closed",
-  "not clear": "covered or blurred",
+  "not clear": "blurred",
+  "covered": "something is before it",
   "too small": "too far from the camera",
   "head turned": "the head is turned",
   "gaze too far": "looks too far elsewhere",
