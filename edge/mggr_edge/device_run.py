@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.addresses import without_secrets
 from mggr_edge.aiming import Aim
 from mggr_edge.aiming.aimed import Aimed
 from mggr_edge.aiming.followed import read_followed
@@ -104,15 +106,15 @@ class DeviceRun:
         # Mistakes first: models take a moment to load.
         if (output is None and self._shows_nothing) or (is_window(output) and self.headless):
             output = NOWHERE
-        address = live_address(source)
+        address, named = live_address(source), without_secrets(source)
         if address is None and self.wanted != AS_IT_COMES:
-            raise UsageError(f"{source} is no camera; leave out --input-...")
+            raise UsageError(f"{named} is no camera; leave out --input-...")
         if address is not None and self.loops:
-            raise UsageError(f"{source} is no file; leave out --input-loop")
+            raise UsageError(f"{named} is no file; leave out --input-loop")
         if address is None and self.service.reconnect:
-            raise UsageError(f"{source} is a file, which is not lost; leave out --reconnect")
+            raise UsageError(f"{named} is a file, which is not lost; leave out --reconnect")
         if address is None and self.service.prometheus_port is not None:
-            raise UsageError(f"{source} is a file; figures for Prometheus are of live sources")
+            raise UsageError(f"{named} is a file; figures for Prometheus are of live sources")
         if address is None and is_shown(output):
             address = shown_file(file_path(source), loops=self.loops)
         self._check_metrics_apart(source, output)
@@ -168,10 +170,9 @@ class DeviceRun:
                     note = f"{careful.failed} frames passed through as they came, after errors"
                     summary = replace(summary, notes=(*summary.notes, note))
             else:
-                named = None if output is None else file_path(output)
                 summary = run(
                     file_path(source),
-                    named,
+                    None if output is None else file_path(output),
                     comment=comment,
                     force=self.force,
                     loops=self.loops,
@@ -207,7 +208,8 @@ class DeviceRun:
         if self.metrics is None:
             return
         others = [file_path(text) for text in (source, output, self.follow, self.model) if text]
-        if Path(self.metrics).resolve() in [Path(other).resolve() for other in others]:
+        # Not Path.resolve, which raises on a link to itself.
+        if os.path.realpath(self.metrics) in [os.path.realpath(other) for other in others]:
             raise UsageError(f"--metrics {self.metrics} is another file of this run; name its own")
 
     def _measured(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from mggr_edge.addresses import without_secrets
 from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
 from mggr_edge.live.address import LiveAddress, file_path, live_address
@@ -81,7 +82,7 @@ def _address(source: str, wanted: PictureFormat) -> LiveAddress:
     if address is not None:
         return address
     if wanted != AS_IT_COMES:
-        raise UsageError(f"{source} is no camera; leave out --input-...")
+        raise UsageError(f"{without_secrets(source)} is no camera; leave out --input-...")
     return shown_file(file_path(source), loops=FOR_EVER)
 
 

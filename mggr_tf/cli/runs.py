@@ -1,0 +1,98 @@
+"""`mggr-tf runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.errors import UsageError
+from mggr_tf.cli.options import check_is_free, force_option
+
+_RUN = click.Path(path_type=Path)
+
+
+@click.group(cls=MggrGroup)
+def runs() -> None:
+    """List runs, tell their weights apart, compare two.
+
+    \b
+    Examples:
+      mggr-tf runs list
+      mggr-tf runs fingerprint runs/mggr-edge
+      mggr-tf runs compare runs/a runs/b --out a-and-b.html
+    """
+
+
+@runs.command("list")
+@click.argument("root", type=_RUN, default=Path("runs"))
+def list_(root: Path) -> None:
+    """List the runs under ROOT (runs/): how far they are, and the best that their logs hold.
+
+    Numbers are those of the pairs that they train on, averaged over a few steps: they tell runs
+    of one recipe apart, and are no scores. Those come from `mggr-tf evaluate`.
+
+    \b
+    Examples:
+      mggr-tf runs list
+      mggr-tf runs list bench/runs
+    """
+    from mggr_tf.runs.listing import list_runs
+
+    found = list_runs(root)
+    if not found:
+        click.echo(f"no runs under {root}")
+    for run in found:
+        if run.problem is not None:
+            click.echo(f"{run.path}: {run.problem}")
+            continue
+        click.echo(f"{run.path}: {run.config}; {run.data}")
+        for stage in run.stages:
+            click.echo(f"  {stage}")
+
+
+@runs.command()
+@click.argument("run", type=_RUN)
+def fingerprint(run: Path) -> None:
+    """Print a hash of a run's final weights, of each network and of all.
+
+    Equal weights have equal hashes, whenever and wherever they were written.
+
+    \b
+    Examples:
+      mggr-tf runs fingerprint runs/mggr-edge
+    """
+    from mggr_tf.runs.fingerprint import fingerprint as of_run
+    from mggr_tf.training.run_folder import RunFolder
+
+    for name, digest in of_run(RunFolder.open(run)).items():
+        click.echo(f"{digest}  {name}")
+
+
+@runs.command()
+@click.argument("a", type=_RUN)
+@click.argument("b", type=_RUN)
+@click.option(
+    "--out",
+    type=_RUN,
+    default=Path("comparison.html"),
+    show_default=True,
+    help="The page; it needs no other file.",
+)
+@force_option
+def compare(a: Path, b: Path, out: Path, force: bool) -> None:
+    """Put two runs side by side: what differs in config and data, curves, sample sheets.
+
+    \b
+    Examples:
+      mggr-tf runs compare runs/a runs/b --out a-and-b.html
+    """
+    from mggr_tf.runs.comparison import write_comparison
+    from mggr_tf.training.run_folder import RunFolder
+
+    if out.suffix.lower() != ".html":
+        raise UsageError(f"{out} must end in .html")
+    check_is_free(out, force=force)
+    write_comparison(out, (RunFolder.open(a), RunFolder.open(b)), force=force)
+    click.echo(out)

@@ -1,0 +1,123 @@
+"""Two runs side by side, as one page that needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mggr_edge.atomic import atomic_file
+from mggr_tf.benchmark.document import Picture, Section, Table, to_html
+from mggr_tf.config import STAGES, Stage, config_to_plain
+from mggr_tf.training.run_folder import RunFolder
+
+_COLUMNS = 3
+_INCHES = (4.2, 2.6)
+"""Of one curve."""
+
+
+def write_comparison(out: Path, runs: tuple[RunFolder, RunFolder], *, force: bool) -> None:
+    """Writes a page: what differs in data and config, curves, and the last sample sheets.
+
+    Args:
+        out: the `.html` file.
+        runs: the two.
+        force: an existing file may be replaced.
+    """
+    names = (str(runs[0].path), str(runs[1].path))
+    sections = [
+        Section("What differs", (_differences(runs, names),)),
+        *(
+            Section(f"Stage {stage}", tuple(_of_stage(stage, runs, names)))
+            for stage in STAGES
+            if any(stage in run.record.stages for run in runs)
+        ),
+    ]
+    with atomic_file(out, force=force) as temporary:
+        page = to_html(f"{names[0]} and {names[1]}", sections)
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _differences(runs: tuple[RunFolder, RunFolder], names: tuple[str, str]) -> Table:
+    flat = [dict(_facts(run)) for run in runs]
+    keys = sorted(flat[0].keys() | flat[1].keys())
+    rows = tuple(
+        (key, flat[0].get(key, ""), flat[1].get(key, ""))
+        for key in keys
+        if flat[0].get(key) != flat[1].get(key)
+    )
+    return Table(("", *names), rows or (("nothing", "", ""),))
+
+
+def _facts(run: RunFolder) -> Iterator[tuple[str, str]]:
+    data = run.record.data
+    yield "data", data.source
+    yield "subjects", f"{len(data.subjects)} ({data.patches} patches)"
+    yield from _leaves("config", config_to_plain(run.config))
+    for stage, record in run.record.stages.items():
+        yield f"{stage}: steps", f"{record.done} of {record.steps}"
+        yield f"{stage}: minutes", f"{record.seconds / 60:.1f}"
+    for package, version in run.record.versions.items():
+        yield f"version of {package}", version
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _leaves(f"{path}.{key}", part)
+    elif isinstance(value, (list, tuple)) and any(isinstance(part, dict) for part in value):
+        for number, part in enumerate(value):
+            yield from _leaves(f"{path}[{number}]", part)
+    else:
+        yield path, str(value)
+
+
+def _of_stage(
+    stage: Stage, runs: tuple[RunFolder, RunFolder], names: tuple[str, str]
+) -> Iterator[str | Picture]:
+    logged = {
+        metric: [run.logged(stage, metric) for run in runs] for metric in _metrics(stage, runs)
+    }
+    if logged:
+        yield Picture(_embedded(_curves(logged, names)), "What was logged, by step")
+    else:
+        yield "Neither has a log of it."
+    for run, name in zip(runs, names, strict=True):
+        sheets = sorted((run.path / "sheets").glob(f"{stage}-*.png"))
+        if sheets:
+            step = int(sheets[-1].stem.rpartition("-")[2])
+            yield Picture(_embedded(sheets[-1].read_bytes()), f"{name} after {step} steps")
+
+
+def _metrics(stage: Stage, runs: tuple[RunFolder, RunFolder]) -> list[str]:
+    found: dict[str, None] = {}
+    for run in runs:
+        file = run.path / "logs" / f"{stage}.csv"
+        if file.is_file():
+            with file.open(encoding="utf-8") as lines:
+                found |= dict.fromkeys(lines.readline().strip().split(",")[1:])
+    return list(found)
+
+
+def _curves(logged: dict[str, list[dict[int, float]]], names: tuple[str, str]) -> bytes:
+    from matplotlib.figure import Figure
+
+    rows = -(-len(logged) // _COLUMNS)
+    figure = Figure(figsize=(_COLUMNS * _INCHES[0], rows * _INCHES[1]), layout="constrained")
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    for axes, (metric, both) in zip(grid, logged.items(), strict=False):
+        for values, name in zip(both, names, strict=True):
+            axes.plot(list(values), list(values.values()), label=name, linewidth=1)
+        axes.set_title(metric, fontsize="medium")
+    for axes in grid[len(logged) :]:
+        axes.set_visible(False)
+    grid[0].legend(fontsize="small")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    return content.getvalue()
+
+
+def _embedded(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

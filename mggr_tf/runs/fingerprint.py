@@ -1,0 +1,46 @@
+"""A hash of what a run learned: equal for equal weights, whatever file holds them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from mggr_edge.errors import RunError
+from mggr_tf.training.run_folder import RunFolder
+
+
+def fingerprint(run: RunFolder) -> dict[str, str]:
+    """SHA-256 of every network's weights, and of all of them.
+
+    Counted are the arrays' names, types, shapes and bytes; not when and by which version they
+    were written, which is in the files too.
+
+    Returns:
+        network -> hash, in alphabetical order, and at the end "all".
+
+    Raises:
+        RunError: the run has no weights, or damaged ones.
+    """
+    files = sorted((run.path / "weights").glob("*.npz"))
+    if not files:
+        raise RunError(f"{run.path} has no weights yet; a stage leaves them when it is complete")
+    found = {file.stem: _of_file(file) for file in files}
+    whole = hashlib.sha256()
+    for name, one in found.items():
+        whole.update(f"{name} {one}\n".encode())
+    return {**found, "all": whole.hexdigest()}
+
+
+def _of_file(file: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            for name in sorted(arrays.files):
+                array = np.ascontiguousarray(arrays[name])
+                digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+                digest.update(array.tobytes())
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{file}: the weights are damaged: {error}") from error
+    return digest.hexdigest()
