@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from mggr_edge.gating import Gate
 
-RISE_PER_S = 4.0
-"""Strength comes within a quarter of a second."""
+RISE_PER_S = 8.0
+"""Strength comes within an eighth of a second, as a lid opens."""
 
 MOST_DEG_PER_S = 100.0
 """So fast strength may turn an eye, coming or going; eyes themselves turn several times faster."""
