@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,12 @@ def fingerprint(run: RunFolder) -> dict[str, str]:
 def _of_file(file: Path) -> str:
     digest = hashlib.sha256()
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        # numpy leaves a file open that it cannot read; this one closes.
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             for name in sorted(arrays.files):
                 array = np.ascontiguousarray(arrays[name])
                 digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
                 digest.update(array.tobytes())
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{file}: the weights are damaged: {error}") from error
     return digest.hexdigest()
