@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,13 +16,14 @@ from numpy.typing import NDArray
 
 from mggr_edge.cli import main
 from mggr_edge.errors import UsageError
-from mggr_edge.live.film import shown_file
+from mggr_edge.live.film import FilmCapture, shown_file
 from mggr_edge.live.output import Nowhere, is_shown
 from mggr_edge.live_run import run_live
 from mggr_edge.redirector import FrameResult
 from mggr_edge.run import run
+from mggr_edge.streams import looped
 from mggr_edge.streams.looped import FOR_EVER, open_looped
-from mggr_edge.streams.video_reader import TimedFrame
+from mggr_edge.streams.video_reader import TimedFrame, Video, open_video
 
 av = pytest.importorskip("av")
 
@@ -87,6 +90,30 @@ def test_a_looped_film_is_shown_until_it_is_stopped(clip: Path) -> None:
 
     film = shown_file(str(clip), loops=FOR_EVER)
     assert run_live(film, Nowhere(), process=count, stop=stop).frames == 10
+
+
+def test_a_film_lets_go_of_its_file_in_a_later_pass_too(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = [], []
+
+    @contextmanager
+    def counting(path: Path) -> Iterator[Video]:
+        opened.append(path)
+        try:
+            with open_video(path) as video:
+                yield video
+        finally:
+            closed.append(path)
+
+    monkeypatch.setattr(looped, "open_video", counting)
+    film = FilmCapture(shown_file(str(clip), loops=FOR_EVER))
+    for _ in range(6):
+        assert film.read() is not None
+    assert len(opened) == 2
+    film.close()
+    assert closed == opened
+    assert film.read() is None
 
 
 def test_every_pass_is_counted(clip: Path) -> None:

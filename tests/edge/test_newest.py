@@ -68,3 +68,21 @@ def test_stopping_ends_the_frames() -> None:
     given = source.given
     time.sleep(0.05)
     assert source.given == given  # nobody reads on
+
+
+class HardToClose(Scripted):
+    def close(self) -> None:
+        super().close()
+        self.gate.acquire()  # for ever, as a driver may
+
+
+def test_a_loss_is_raised_although_the_source_cannot_be_closed() -> None:
+    source = HardToClose(frames=0, error=StreamError("the camera is lost"), pause_s=0.001)
+    with Newest(source, stop=threading.Event()) as newest:
+        ends = threading.Timer(10, newest.__exit__)
+        ends.start()
+        with pytest.raises(StreamError, match="the camera is lost"):
+            list(newest)
+        ends.cancel()
+    wait_for(lambda: source.closed)
+    source.gate.release()

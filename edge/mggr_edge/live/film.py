@@ -66,7 +66,8 @@ class FilmCapture:
         return frame.rgb
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, in whichever pass it is."""
+        self._frames = iter(())
         self._opened.close()
 
 

@@ -102,11 +102,11 @@ class Newest:
             self._read()
         except BaseException as error:  # noqa: BLE001 - raised by whoever waits for frames
             self._error = error
-        finally:
-            self._capture.close()
-            with self._changed:
-                self._has_ended = True
-                self._changed.notify()
+        # Told before the source is closed: that may hang in a driver, or fail.
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify()
+        self._capture.close()
 
     def _read(self) -> None:
         started: float | None = None
