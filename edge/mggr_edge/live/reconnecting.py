@@ -20,17 +20,17 @@ class Reconnecting:
 
     While it is away no frame is given. It is tried after half a second, and then after twice as
     long each time, up to a quarter of a minute. A loss is told once, another reason for it again,
-    and that it is back.
+    and that it is there.
 
     Attributes:
-        reconnected: how often it came back.
+        reconnected: how often it came back, having been there before.
 
     Args:
         open_: opens it, or raises `StreamError`.
         name: of the source, for people.
         stop: set from anywhere to end.
         say: takes what happens.
-        beat: called whenever something is tried.
+        beat: called whenever something is tried, and when that has failed.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Reconnecting:
         self._stop, self._say, self._beat = stop, say, beat
         self._capture: Capture | None = None
         self._wait_s = 0.0
+        self._was_there = False
         self._lost_s: float | None = None
         self._told: str | None = None
 
@@ -64,7 +65,7 @@ class Reconnecting:
             if frame is None:
                 self._lose(f"{self._name} has ended")
                 continue
-            self._note_that_it_is_back()
+            self._note_that_it_is_there()
             return frame
         return None
 
@@ -76,16 +77,19 @@ class Reconnecting:
 
     def _lose(self, reason: str) -> None:
         self.close()
+        self._beat()
         self._lost_s = time.monotonic() if self._lost_s is None else self._lost_s
         if reason != self._told:
             self._say(f"{reason}; trying again until it is there")
             self._told = reason
         self._wait_s = min(max(_FIRST_WAIT_S, 2 * self._wait_s), _LONGEST_WAIT_S)
 
-    def _note_that_it_is_back(self) -> None:
+    def _note_that_it_is_there(self) -> None:
         self._wait_s = 0.0
         if self._lost_s is not None:
             away_s = time.monotonic() - self._lost_s
             self._lost_s = self._told = None
-            self.reconnected += 1
-            self._say(f"{self._name} is there again, after {away_s:.1f} s")
+            self.reconnected += self._was_there
+            again = " again" if self._was_there else ""
+            self._say(f"{self._name} is there{again}, after {away_s:.1f} s")
+        self._was_there = True
