@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,8 @@ from mggr_edge.live.rtsp import RtspCapture
 from mggr_edge.live.v4l2 import V4L2Capture
 from mggr_edge.live_run import run_live
 from mggr_edge.redirector import FrameResult
+from mggr_edge.streams.colour import colour_of_rgb
+from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 
 av = pytest.importorskip("av")
 
@@ -56,6 +59,30 @@ def test_a_source_without_any_frame_leaves_nothing(
     with pytest.raises(StreamError, match="it is lost"):
         run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=invert)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("frames", [0, 120])
+def test_what_breaks_off_is_kept_if_a_picture_is_in_it(
+    tmp_path: Path, suffix: str, frames: int
+) -> None:
+    layout = VideoLayout(
+        (48, 64), Fraction(1, 30), Fraction(30), None, colour_of_rgb(48), (), {}, (), None
+    )
+
+    def record() -> None:
+        with Recording(tmp_path / f"a{suffix}").opened(layout) as writer:
+            for number in range(frames):
+                picture = np.full((48, 64, 3), number, np.uint8)
+                writer.write(picture, TimedFrame(picture, number, None, number / 30))
+            raise StreamError("the disk is full")
+
+    with pytest.raises(StreamError) as raised:
+        record()
+    is_kept = frames > 0
+    assert str(raised.value).startswith("the disk is full")
+    assert str(raised.value).endswith("is kept in it") is is_kept
+    assert [path.name for path in tmp_path.iterdir()] == ([f"a{suffix}"] if is_kept else [])
 
 
 def test_a_source_that_changes_its_size_goes_on_in_the_size_of_its_first_frame(

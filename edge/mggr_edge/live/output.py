@@ -20,7 +20,7 @@ from mggr_edge.live.address import file_path
 from mggr_edge.live.controls import Controls
 from mggr_edge.streams.fragments import cut_to_whole_fragments
 from mggr_edge.streams.paths import NOWHERE, VIDEO_OUTPUT_SUFFIXES
-from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
+from mggr_edge.streams.video_reader import TimedFrame, VideoLayout, open_video
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
 from mggr_edge.summary import Verb
 
@@ -114,8 +114,16 @@ def _is_worth_keeping(temporary: Path) -> bool:
     if not temporary.exists():
         return False
     if temporary.suffix.lower() == ".mkv":
-        return temporary.stat().st_size > 0
+        return _holds_a_picture(temporary)
     return cut_to_whole_fragments(temporary)
+
+
+def _holds_a_picture(path: Path) -> bool:
+    try:
+        with open_video(path):
+            return True
+    except StreamError:
+        return False
 
 
 @dataclass(frozen=True)
