@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.redirector import FrameResult
 from mggr_edge.run import run
+from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.orientation import upright
-from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, open_video
+from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, VideoLayout, open_video
 from mggr_edge.streams.video_writer import REDIRECTED, open_writer
 from ramps import psnr_db, smooth_picture
 
@@ -399,3 +400,17 @@ def test_a_matroska_file_may_begin_late(tmp_path: Path) -> None:
         tmp_path / "in.mkv", pts=[5000 + 40 * i for i in range(8)], time_base=Fraction(1, 1000)
     )
     assert len(read_all(tmp_path / "in.mkv")[0]) == 8
+
+
+def test_keyframes_come_every_two_seconds_whatever_the_average_rate_is(tmp_path: Path) -> None:
+    path, tick, picture = tmp_path / "out.mp4", Fraction(1, 30), smooth_picture()
+    # As a telephone films: thirty frames a second, and ten when it gets dark.
+    layout = VideoLayout(
+        picture.shape[:2], tick, Fraction(24), None, colour_of_rgb(48), (), {}, (), None
+    )
+    with open_writer(path, layout, path=path) as writer:
+        for pts in (*range(150), *range(150, 210, 3)):
+            writer.write(picture, TimedFrame(picture, pts, None, float(pts * tick)))
+    with av.open(str(path)) as container:
+        keys = [float(p.pts * p.time_base) for p in container.demux(video=0) if p.is_keyframe]
+    assert keys == pytest.approx([0.0, 2.0, 4.0, 6.0])

@@ -34,7 +34,9 @@ _FRAGMENT_S = 2.0
 _ENCODER = "libx264"
 # Measured on 720p, two cores: 80 frames/s at 42 dB; "medium" halves the speed for no gain.
 # No B-frames: an MP4 then says how long each frame is shown, at a fifth more bytes.
-_ENCODER_OPTIONS = {"preset": "veryfast", "crf": "17", "bf": "0"}
+# No limit for its own distance of keyframes (2^30 is x264's word for that), which it counts in
+# frames: they are asked for by time.
+_ENCODER_OPTIONS = {"preset": "veryfast", "crf": "17", "bf": "0", "g": str(1 << 30)}
 _CONTAINER_KEYS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 """Metadata that speak of the old container, not of the video."""
 
@@ -64,7 +66,7 @@ class VideoWriter:
         frame = self._converter.frame_from_rgb(_even(rgb))
         frame.pts, frame.time_base = at.pts, self._layout.time_base
         if at.time_s - self._keyed_s >= _FRAGMENT_S:
-            # Asked for by time, because a live source may be slower than its nominal rate.
+            # By time: the nominal rate of a live source, or of uneven frames, is not theirs.
             frame.pict_type = import_pyav().video.frame.PictureType.I
             self._keyed_s = at.time_s
         self._last = at
@@ -87,12 +89,7 @@ class VideoWriter:
 
     def _add_video(self) -> Any:
         layout = self._layout
-        keyframe_distance = max(1, round(_FRAGMENT_S * float(layout.rate)))
-        stream = self._container.add_stream(
-            _ENCODER,
-            rate=layout.rate,
-            options={**_ENCODER_OPTIONS, "g": str(keyframe_distance)},
-        )
+        stream = self._container.add_stream(_ENCODER, rate=layout.rate, options=_ENCODER_OPTIONS)
         height, width = layout.size
         context = stream.codec_context
         context.height, context.width = height + height % 2, width + width % 2
