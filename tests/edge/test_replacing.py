@@ -112,6 +112,20 @@ def test_a_bad_one_is_told_once_and_the_old_one_goes_on(
     assert gaze_of(after).angle_to(gaze_of(before)) < 0.1
 
 
+def test_one_that_is_copied_slowly_is_used_when_it_is_whole(
+    place: Path, portrait: NDArray[np.uint8]
+) -> None:
+    running, new = Running(place, portrait), bundle_path("default-int8")
+    shutil.rmtree(place / "models")
+    for name in ("contract.json", "SHA256SUMS", "LICENCES.txt"):
+        shutil.copyfile(new / name, place / name)
+    list(running.frames_until(lambda: bool(running.said)))
+    assert running.said[0].endswith("models/estimator.tflite is missing; copy the bundle again")
+    shutil.copytree(new / "models", place / "models")
+    list(running.frames_until(lambda: len(running.said) == 2))
+    assert running.said[1] == f"{place} was replaced: the new one is in use"
+
+
 def test_one_that_is_gone_is_no_reason_to_stop(place: Path, portrait: NDArray[np.uint8]) -> None:
     running = Running(place, portrait)
     shutil.rmtree(place)

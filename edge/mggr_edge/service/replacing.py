@@ -21,7 +21,7 @@ LOOK_S = 1.0
 _STRAIGHT = Gaze(0.0, 0.0)
 
 Print = tuple[tuple[str, int, int, int], ...]
-"""Name, inode, size and time of change of what a bundle shows of itself."""
+"""Name, inode, size and time of change of every file of a bundle."""
 
 
 class Replacing:
@@ -93,16 +93,20 @@ class Replacing:
 
 
 def _print_of(path: Path) -> Print:
-    """What changes when a bundle does; empty while none lies there."""
-    files = [path] if path.is_file() else [path / CONTRACT_FILE, path / SUMS_FILE]
-    found = []
-    for file in files:
-        try:
-            facts = file.stat()
-        except OSError:
-            return ()
-        found.append((file.name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
-    return tuple(found)
+    """What changes when a bundle does; empty while none lies there.
+
+    Of every file: one whose models are still on their way is told as bad, and is good later.
+    """
+    try:
+        found = [
+            (str(file.relative_to(path)), facts.st_ino, facts.st_size, facts.st_mtime_ns)
+            for file in ([path] if path.is_file() else sorted(path.rglob("*")))
+            for facts in (file.stat(),)
+        ]
+    except OSError:
+        return ()
+    names = {name for name, *_ in found}
+    return tuple(found) if path.is_file() or {CONTRACT_FILE, SUMS_FILE} <= names else ()
 
 
 def _try_out(bundle: Bundle) -> None:
