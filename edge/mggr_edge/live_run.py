@@ -92,14 +92,14 @@ def run_live(
         session = _Session(
             address,
             capture,
-            process,
-            wanted.flip,
-            stages,
-            stop,
-            heartbeat,
-            systemd,
-            workload,
-            counts or Counts(),
+            process=process,
+            flip=wanted.flip,
+            stages=stages,
+            stop=stop,
+            heartbeat=heartbeat,
+            systemd=systemd,
+            workload=workload,
+            counts=counts or Counts(),
         )
         return session.run(output, columns=columns)
 
@@ -109,6 +109,7 @@ class _Session:
         self,
         address: LiveAddress,
         capture: Capture,
+        *,
         process: Process,
         flip: Flip,
         stages: Stages,

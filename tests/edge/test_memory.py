@@ -10,6 +10,7 @@ import pytest
 
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.rtsp import RtspCapture
+from mggr_edge.reporting import memory
 from mggr_edge.reporting.memory import resident_mb
 from mggr_edge.streams.video_reader import open_video
 
@@ -52,3 +53,12 @@ def test_what_is_opened_again_and_again_does_not_grow(clip: Path, read) -> None:
         read(clip)
         held.append(resident_mb())
     assert held[-1] - held[SETTLED_AFTER] < LIMIT_MB
+
+
+def test_a_system_that_tells_of_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
+    assert memory.resident_mb() is None
+    (tmp_path / "status").write_text("Name:\tpython\n")
+    assert memory.resident_mb() is None
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t    2048 kB\n")
+    assert memory.resident_mb() == 2.0

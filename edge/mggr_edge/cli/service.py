@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from mggr_edge.service.thermal import HOT_C
+
 _OPTIONS = (
     click.option(
         "--reconnect",
@@ -22,7 +24,7 @@ _OPTIONS = (
     click.option(
         "--max-temperature",
         type=click.FloatRange(min=30),
-        default=85.0,
+        default=HOT_C,
         show_default=True,
         metavar="CELSIUS",
         help="From where on less is done: without the fine branch, then every second frame.",

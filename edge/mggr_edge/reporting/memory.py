@@ -12,4 +12,5 @@ def resident_mb() -> float | None:
     if not _STATUS.exists():
         return None
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+    held = (int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+    return next(held, None)
