@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -31,11 +33,21 @@ class Manager:
 
     def heard(self) -> list[str]:
         words = []
-        while True:
-            try:
+        try:
+            while True:
                 words.append(self.socket.recv(4096).decode())
-            except TimeoutError:
-                return words
+        except TimeoutError:
+            return words
+
+    def hears(self, word: str) -> list[str]:
+        """What came until it did; there may be no end of words."""
+        words: list[str] = []
+        ends_s = time.monotonic() + 10
+        while word not in words:
+            assert time.monotonic() < ends_s, words
+            with contextlib.suppress(TimeoutError):
+                words.append(self.socket.recv(4096).decode())
+        return words
 
 
 @pytest.fixture
@@ -92,14 +104,12 @@ def test_a_run_is_ready_before_its_first_frame_and_kicks_while_it_waits(
         target=lambda: run_live(CAMERA, Nowhere(), process=invert, stop=stop), daemon=True
     )
     running.start()
-    waiting = manager.heard()
-    while "WATCHDOG=1" not in waiting:
-        waiting += manager.heard()
-    assert waiting[0] == "READY=1"
+    assert manager.hears("WATCHDOG=1")[0] == "READY=1"
     source.gate.release(4)
+    assert set(manager.hears("STOPPING=1")) <= {"WATCHDOG=1", "STOPPING=1"}
     running.join(10)
     assert not running.is_alive()
-    assert manager.heard()[-1] == "STOPPING=1"
+    assert manager.heard() == []
 
 
 class Clock:
