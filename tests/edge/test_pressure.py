@@ -114,6 +114,25 @@ def test_a_still_camera_is_no_load() -> None:
     assert Load(30, 10, 1.0, 1.0).share == pytest.approx(3.0)
 
 
+def test_a_camera_slower_than_the_look_gets_all_of_its_work_back() -> None:
+    """Half of its frames are left out, so that nothing is done in every second while."""
+    machine = Machine()
+    machine.celsius = 90.0
+    machine.look(IDLE, 4)
+    assert machine.pressure.level is Level.HALF
+    machine.celsius = 50.0
+    for _ in range(6):
+        machine.look(Load(1, 1, 0.1, 2.0))
+        machine.look(Load(1, 0, 0.0, 2.0))
+    assert machine.pressure.level is Level.ALL
+
+
+def test_heat_counts_while_nothing_is_done() -> None:
+    machine = Machine()
+    machine.celsius = 90.0
+    assert machine.look(Load(0, 0, 0.0, 5.0), 2)[-1] is Level.COARSE
+
+
 def test_the_hottest_believable_zone_counts(tmp_path: Path) -> None:
     assert hottest_c(tmp_path) is None
     for number, text in enumerate(["-256000", "61500\n", "48000", "no number", "900000"]):

@@ -96,9 +96,10 @@ class Pressure:
         is_hot = celsius is not None and celsius >= self._hot_c
         is_cool = celsius is None or celsius < self._hot_c - _COOLER_C
         share = load.share / 2 if self.level is Level.HALF else load.share
-        self._too_much = self._too_much + 1 if is_hot or share > _TOO_MUCH else 0
-        has_room = is_cool and load.taken > 0 and share * self._growth() < _ROOM
-        self._room = self._room + 1 if has_room else 0
+        if is_hot or load.taken:  # a while without work says nothing of how long it takes
+            self._too_much = self._too_much + 1 if is_hot or share > _TOO_MUCH else 0
+            has_room = is_cool and share * self._growth() < _ROOM
+            self._room = self._room + 1 if has_room else 0
         self._since_up = None if self._since_up is None else self._since_up + 1
         if self._too_much >= _WINDOWS_DOWN:
             reason = f"{celsius:.0f} °C hot" if is_hot else f"{share:.0%} of the time there is"
