@@ -147,6 +147,19 @@ class Bundle:
         """
         return self._load_coarse()
 
+    def try_out(self) -> None:
+        """Loads every model that a frame needs, and runs what is trained, once.
+
+        Raises:
+            BundleError: one of them is missing, does not fit or cannot be run.
+            MissingLandmarkModelsError: a face model that neither the bundle nor this machine has.
+        """
+        for name in LANDMARK_MODEL_FILES:
+            self.model(name)
+        size = self.contract.conventions.patch_size
+        patch = np.zeros((size, size, 3), np.uint8)
+        self.redirect_crop(patch, side="right", target=_FRONTAL)
+
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
         """The same bundle with every model seen through something, as by who times it."""
         other = Bundle(self.contract, self._load, self._load_coarse)

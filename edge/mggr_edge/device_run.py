@@ -128,6 +128,8 @@ class DeviceRun:
         aim = self._aim()
         clock = StageClock()
         bundle = Bundle.open(self.model)
+        if live:
+            bundle.try_out()  # what cannot be run is told now, not when the first face comes
         redirector = Redirector(
             bundle,
             offset=self._offset(address, bundle, say=say),

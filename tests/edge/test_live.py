@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -15,7 +16,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.errors import DiskError, StreamError, UsageError
+from mggr_edge.bundle import Bundle, checksum_lines, read_bundle_files
+from mggr_edge.default_bundle import bundle_path
+from mggr_edge.device_run import DeviceRun
+from mggr_edge.errors import BundleError, DiskError, StreamError, UsageError
 from mggr_edge.live import v4l2
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.output import Nowhere, Recording
@@ -23,8 +27,10 @@ from mggr_edge.live.picture_format import FLIPS, Flip, PictureFormat, flipped
 from mggr_edge.live.rtsp import RtspCapture
 from mggr_edge.live.v4l2 import V4L2Capture
 from mggr_edge.live_run import run_live
+from mggr_edge.progress import no_progress
 from mggr_edge.redirector import FrameResult
 from mggr_edge.streams.colour import colour_of_rgb
+from mggr_edge.streams.paths import NOWHERE
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 
 av = pytest.importorskip("av")
@@ -83,6 +89,25 @@ def test_what_breaks_off_is_kept_if_a_picture_is_in_it(
     assert str(raised.value).startswith("the disk is full")
     assert str(raised.value).endswith("is kept in it") is is_kept
     assert [path.name for path in tmp_path.iterdir()] == ([f"a{suffix}"] if is_kept else [])
+
+
+def test_a_bundle_that_cannot_be_run_is_told_before_the_first_frame(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted], bundle: Bundle
+) -> None:
+    """Its checksums are right: an estimator lies in the redirector's place."""
+    place, source = tmp_path / "bundle", scripted(Scripted(frames=3, pause_s=0.01))
+    files = read_bundle_files(bundle_path("default"))
+    facts = json.loads(files["contract.json"])
+    facts["models"]["redirector"] = facts["models"]["estimator"]
+    del files["models/redirector.tflite"]
+    files["contract.json"] = json.dumps(facts).encode()
+    files["SHA256SUMS"] = checksum_lines(files).encode()
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+    with pytest.raises(BundleError, match="the model redirector takes "):
+        DeviceRun(model=str(place))(CAMERA.place, NOWHERE, progress=no_progress, say=print)
+    assert source.given == 0
 
 
 def test_a_source_that_changes_its_size_goes_on_in_the_size_of_its_first_frame(

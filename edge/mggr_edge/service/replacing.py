@@ -18,8 +18,6 @@ from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
 LOOK_S = 1.0
 """How often is looked; what still changes between two looks is being copied, and is left alone."""
 
-_STRAIGHT = Gaze(0.0, 0.0)
-
 Print = tuple[tuple[str, int, int, int], ...]
 """Name, inode, size and time of change of every file of a bundle."""
 
@@ -74,7 +72,7 @@ class Replacing:
         try:
             bundle = Bundle.open(self._path)
             offset = self._offset_of(bundle)
-            _try_out(bundle)
+            bundle.try_out()
         except (MggrError, OSError) as error:
             self._opened = f"{error}"
         else:
@@ -107,12 +105,3 @@ def _print_of(path: Path) -> Print:
         return ()
     names = {name for name, *_ in found}
     return tuple(found) if path.is_file() or {CONTRACT_FILE, SUMS_FILE} <= names else ()
-
-
-def _try_out(bundle: Bundle) -> None:
-    """Loads every model that a frame needs, and runs what is trained, once."""
-    for name in ("face_detector", "face_mesh", "iris"):
-        bundle.model(name)
-    size = bundle.contract.conventions.patch_size
-    patch = np.zeros((size, size, 3), np.uint8)
-    bundle.redirect_crop(patch, side="right", target=_STRAIGHT)
