@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_ONE_S = 1.0
+"""What comes within this time is one wish to end: Ctrl-C goes to a whole group of processes, and a
+program that started this one may hand on its own."""
+
 
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Sets `stop` when a signal comes; a second one is for somebody who does not want to wait.
+    """Sets `stop` when a signal comes; a later one is for somebody who does not want to wait.
 
     Signals reach the main thread alone: in another one this does nothing.
     """
@@ -21,10 +26,15 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
         yield
         return
 
+    asked_s: float | None = None
+
     def end(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal asked_s
+        if asked_s is None:
+            asked_s = time.monotonic()
+            stop.set()
+        elif time.monotonic() - asked_s > _ONE_S:
             raise KeyboardInterrupt
-        stop.set()
 
     before = {number: signal.signal(number, end) for number in _SIGNALS}
     try:

@@ -1,0 +1,56 @@
+"""Signals end a live run once, or at once for somebody who does not want to wait."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from mggr_edge.live import stopping
+from mggr_edge.live.stopping import stopped_by_signals
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(stopping, "time", clock)
+    return clock
+
+
+def test_what_comes_at_once_is_one_wish_to_end_and_what_comes_later_is_impatience(
+    clock: Clock,
+) -> None:
+    stop = threading.Event()
+    with stopped_by_signals(stop):
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        clock.now += 0.02
+        signal.raise_signal(signal.SIGTERM)  # of a program that hands Ctrl-C on
+        clock.now += 2
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_handlers_are_put_back_and_other_threads_have_none() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with stopped_by_signals(threading.Event()):
+        assert signal.getsignal(signal.SIGTERM) != before[1]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    entered = []
+
+    def enter() -> None:
+        with stopped_by_signals(threading.Event()):
+            entered.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == before[1:]
