@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from mggr_tf.data.source import Split
     from mggr_tf.training.run_folder import RunFolder
 
-_INTERRUPTED = 130
-
 
 @click.command()
 @click.option(
@@ -82,12 +80,14 @@ def train(
       mggr-tf train --stage joint --out runs/real --resume
       mggr-tf train --stage joint --set stages.joint.batch=32 --set seed=2
 
-    Ctrl-C keeps what was trained; --resume goes on from there.
+    Ctrl-C and SIGTERM keep what was trained, and --resume goes on from there. The exit code is
+    then 130, or 143.
     """
     one_budget(steps, minutes)
     from mggr_edge.progress import progress
     from mggr_tf.config_files import load_config
     from mggr_tf.data.source import open_split
+    from mggr_tf.training.preemption import INTERRUPTED, PREEMPTED, Preempted
     from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name
     from mggr_tf.training.stages import Budget, train_stages
 
@@ -123,10 +123,11 @@ def train(
             progress=progress,
             say=say,
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         again = f"mggr-tf train --stage {stage} --out {run.path} --resume"
         say(f"\ninterrupted; what was trained is kept. Go on with: {again}")
-        raise SystemExit(_INTERRUPTED) from None
+        code = PREEMPTED if isinstance(stopped, Preempted) else INTERRUPTED
+        raise SystemExit(code) from None
     say(f"{run.path}: stage {stage} is complete")
     click.echo(run.path)
 

@@ -232,6 +232,10 @@ class RunFolder:
         """Where a sample sheet is written."""
         return self.path / "sheets" / f"{stage}-{step:06d}.png"
 
+    def bad_batch_file(self, stage: Stage, step: int) -> Path:
+        """Where the batch is kept that a step saw whose loss was no number."""
+        return self.path / "logs" / f"{stage}-not-a-number-{step:06d}.npz"
+
     def log_folder(self, stage: Stage) -> Path:
         """Where TensorBoard events of a stage are written."""
         return self.path / "logs" / stage

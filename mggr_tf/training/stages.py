@@ -87,7 +87,7 @@ def train_stages(
     for name in todo:
         part = shares[name] / sum(shares.values())
         minutes = None if budget.minutes is None else budget.minutes * part
-        trainer = _StageTrainer(run, name, networks, strategy=strategy, samples=samples)
+        trainer = _StageTrainer(run, name, networks, strategy=strategy, samples=samples, say=say)
         trainer.train(Budget(budget.steps, minutes), held_out or samples, progress, say)
 
 
@@ -116,6 +116,7 @@ class _StageTrainer:
         *,
         strategy: tf.distribute.Strategy,
         samples: EyeSamples,
+        say: Say = print,
     ) -> None:
         self._run, self._stage, self._networks = run, stage, networks
         self._strategy, self._samples = strategy, samples
@@ -128,6 +129,7 @@ class _StageTrainer:
                 strategy=strategy,
                 batches=self._batches,
                 folder=str(run.checkpoint_folder(stage)),
+                warn=say,
             )
 
     def train(self, budget: Budget, shown: EyeSamples, progress: Progress, say: Say) -> None:
@@ -154,6 +156,7 @@ class _StageTrainer:
                 saved=saved,
                 sheet=lambda step: self._sheet(step, shown),
                 sheet_steps=_sheet_steps(record.steps, stage),
+                bad_batch=self._keep_batch,
             )
             self._loop.train(record.steps, hooks)
         self._keep_weights()
@@ -210,6 +213,14 @@ class _StageTrainer:
 
     def _writer(self) -> Any:
         return _MetricsWriter(self._run, self._stage)
+
+    def _keep_batch(self, step: int, batch: dict[str, Any]) -> str:
+        """Of several replicas the first one's part."""
+        first = {k: self._strategy.experimental_local_results(v)[0] for k, v in batch.items()}
+        file = self._run.bad_batch_file(self._stage, step)
+        with atomic_file(file, force=True) as temporary:
+            np.savez_compressed(temporary, **{k: np.asarray(v) for k, v in first.items()})
+        return str(file)
 
     def _sheet(self, step: int, shown: EyeSamples) -> None:
         pairs = all_pairs(shown, limit=_SHEET_PAIRS, seed=self._run.config.seed)

@@ -169,9 +169,40 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
             "stages.estimator.learning_rate=1.0e+30",
         ],
     )
-    with pytest.raises(RunError, match="no longer a number; lower the stage's learning_rate"):
+    with pytest.raises(RunError, match="no longer a number; lower the stage's learning_rate") as e:
         train(tmp_path / "run", config, samples, stage="estimator", steps=50)
     assert not RunFolder.open(tmp_path / "run").is_complete("estimator")
+    (kept,) = (tmp_path / "run" / "logs").glob("estimator-not-a-number-*.npz")
+    assert str(e.value).endswith(f"What the step saw is in {kept}")
+    with np.load(kept) as batch:
+        assert batch["eye"].shape[1:] == (64, 64, 3)
+        assert np.isfinite(batch["eye"]).all()
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path, tiny_config, samples, monkeypatch
+):
+    monkeypatch.setattr("mggr_tf.training.loop._CHECKPOINT_SECONDS", 0.0)
+    run = train(tmp_path / "run", tiny_config, samples, stage="estimator", steps=4)
+    whole = {k: v.copy() for k, v in np.load(run.weights_file("estimator")).items()}
+    *_, newest = sorted(run.checkpoint_folder("estimator").glob("*.data-*"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    record = run.record.stages["estimator"]
+    run.update_stage("estimator", replace(record, complete=False))
+    said = []
+    train(tmp_path / "run", tiny_config, samples, stage="estimator", said=said)
+    assert f"{newest.with_suffix('')} is damaged and passed over: " in said[0]
+    assert said[1] == "estimator: 4 steps, from step 3"
+    with np.load(run.weights_file("estimator")) as again:
+        for key, value in whole.items():
+            np.testing.assert_array_equal(again[key], value, err_msg=key)
+    for file in run.checkpoint_folder("estimator").glob("*.data-*"):
+        file.write_bytes(file.read_bytes()[:100])
+    run.update_stage("estimator", replace(record, complete=False))
+    with pytest.raises(RunError, match="the checkpoint cannot be restored"):
+        train(tmp_path / "run", tiny_config, samples, stage="estimator")
 
 
 def test_runs_are_found_and_named(trained, tmp_path):
