@@ -97,6 +97,8 @@ def natural(
     rows: list[_Row] = []
     for source in sources:
         if source == DRAWN:
+            if asked is not None:
+                say("the judge is not asked about drawn people, whose gaze is known")
             rows += _drawn(opened, aims)
         else:
             rows += _filmed(Path(source), opened, aims, asked)
