@@ -11,8 +11,9 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
@@ -24,7 +25,9 @@ _LONGEST_NAME = 255
 
 
 @contextmanager
-def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_file(
+    path: str | Path, *, force: bool = False, elsewhere: Callable[[Path], None] | None = None
+) -> Iterator[Path]:
     """Gives a temporary path to write a file to; it becomes `path` on success.
 
     The temporary name keeps the suffix, by which many writers choose a format,
@@ -33,10 +36,12 @@ def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     Args:
         path: the target; its folder must exist.
         force: an existing file may be replaced.
+        elsewhere: for what cannot be made again: where the target came into being meanwhile, the
+            file gets the next free name beside it, and this is told which.
 
     Raises:
         OutputExistsError: the target exists and `force` is false; also when it
-            came into being meanwhile.
+            came into being meanwhile, and `elsewhere` is None.
         UsageError: the target is a folder, or its own folder does not exist.
         DiskError: the disk takes no more.
 
@@ -55,6 +60,9 @@ def atomic_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         with _told_about_the_disk(target):
             yield temporary
             _sync(temporary)
+            if elsewhere is not None and not force and os.path.lexists(target):
+                target = _free_beside(target)
+                elsewhere(target)
             _check_file(target, force=force)
             os.replace(temporary, target)
     finally:
@@ -157,6 +165,11 @@ def _temporary_name(target: Path) -> Path:
     ending = f".partial-{secrets.token_hex(4)}{target.suffix}"
     room = _LONGEST_NAME - len(os.fsencode(ending))
     return target.with_name(os.fsdecode(os.fsencode(target.stem)[:room]) + ending)
+
+
+def _free_beside(target: Path) -> Path:
+    names = (target.with_name(f"{target.stem}-{n}{target.suffix}") for n in count(2))
+    return next(path for path in names if not os.path.lexists(path))
 
 
 def _sync(file: Path) -> None:

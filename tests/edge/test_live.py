@@ -132,6 +132,21 @@ def test_a_source_that_changes_its_size_goes_on_in_the_size_of_its_first_frame(
     assert f"{summary.refitted} frames scaled into the size of the first" in summary.in_words()
 
 
+def test_a_file_that_comes_into_being_meanwhile_stays_and_so_does_the_recording(
+    tmp_path: Path, scripted: Callable[[Scripted], Scripted]
+) -> None:
+    def take_its_name(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        (tmp_path / "a.mp4").write_bytes(b"somebody else's")
+        return FrameResult(frame, ())
+
+    scripted(Scripted(frames=9, pause_s=0.02))
+    with pytest.raises(StreamError, match=r"a\.mp4 came into being meanwhile; the recording is"):
+        run_live(CAMERA, Recording(tmp_path / "a.mp4"), process=take_its_name)
+    assert (tmp_path / "a.mp4").read_bytes() == b"somebody else's"
+    assert len(frames_of(tmp_path / "a-2.mp4")) >= 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-2.mp4", "a.mp4"]
+
+
 def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A film in the camera's place: OpenCV reads either.
     film = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 48))

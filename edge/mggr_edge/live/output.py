@@ -97,7 +97,8 @@ class Recording:
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Begins a file."""
         failure = None
-        with atomic_file(self.path, force=self.force) as temporary:
+        moved: list[Path] = []
+        with atomic_file(self.path, force=self.force, elsewhere=moved.append) as temporary:
             try:
                 with open_writer(temporary, layout, path=self.path, comment=self.comment) as writer:
                     yield writer
@@ -105,6 +106,8 @@ class Recording:
                 if not _is_worth_keeping(temporary):
                     raise
                 failure = error
+        if moved:
+            raise StreamError(f"{self.path} came into being meanwhile; the recording is {moved[0]}")
         if failure is not None:
             raise StreamError(f"{failure}; what was recorded until then is kept in it") from failure
 
