@@ -140,7 +140,7 @@ class DeviceRun:
         careful = Careful(Aimed(redirector, aim), say=say)
         # A film that fails is done again; a call is not.
         plain: FrameProcess = careful if live else Aimed(redirector, aim)
-        attendance = self._attendance(address, bundle, redirector, clock, say) if live else None
+        attendance = self._attendance(address, redirector, clock, say) if live else None
         if is_window(output):
             if not self.estimate_only:  # which changes nothing, whatever is pressed
                 plain = Steered(plain, redirector, controls)
@@ -234,7 +234,6 @@ class DeviceRun:
     def _attendance(
         self,
         address: LiveAddress | None,
-        bundle: Bundle,
         redirector: Redirector,
         clock: StageClock,
         say: Callable[[str], None],
@@ -242,7 +241,6 @@ class DeviceRun:
         return Attendance(
             self.service,
             redirector,
-            bundle,
             bundle_path(self.model),
             offset_of=lambda new: self._offset(address, new, say=say),
             clock=clock,

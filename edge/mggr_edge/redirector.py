@@ -153,6 +153,11 @@ class Redirector:
             raise ValueError(f"a strength lies in [0, 1], got {value}")
         self._strength = value
 
+    @property
+    def has_coarse(self) -> bool:
+        """Whether `fine` can be turned off with the bundle that is in use."""
+        return self._bundle.coarse is not None
+
     def take(self, bundle: Bundle, offset: Gaze = CAMERA) -> None:
         """Goes on with another bundle; faces keep their numbers.
 

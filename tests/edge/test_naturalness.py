@@ -11,20 +11,9 @@ from mggr_edge.angles import Gaze
 from mggr_edge.bench import naturalness
 from mggr_edge.bench.naturalness import jitter, watch
 from mggr_edge.bundle import Bundle
-from mggr_edge.errors import MggrError
 from mggr_edge.redirector import Redirector
 
 ASIDE = Gaze(0.0, 12.0)
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    try:
-        opened = Bundle.open("default")
-        opened.model("face_mesh")
-    except MggrError as error:
-        pytest.skip(str(error))
-    return opened
 
 
 @pytest.fixture(scope="module")

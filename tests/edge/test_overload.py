@@ -41,7 +41,7 @@ def process(frame, /, *, time_s=None):
 def say(text):
     print(text, flush=True)
 
-pressure = Pressure(has_coarse=True, temperature=lambda: None, say=say)
+pressure = Pressure(has_coarse=lambda: True, temperature=lambda: None, say=say)
 summary = run_live(
     live_address(sys.argv[1]), Nowhere(), process=process, workload=Workload(pressure, set_fine)
 )

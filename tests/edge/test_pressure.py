@@ -21,8 +21,11 @@ class Machine:
     def __init__(self, *, has_coarse: bool = True) -> None:
         self.celsius: float | None = 50.0
         self.said: list[str] = []
+        self.has_coarse = has_coarse
         self.pressure = Pressure(
-            has_coarse=has_coarse, temperature=lambda: self.celsius, say=self.said.append
+            has_coarse=lambda: self.has_coarse,
+            temperature=lambda: self.celsius,
+            say=self.said.append,
         )
 
     def look(self, load: Load, times: int = 1) -> list[Level]:
@@ -105,6 +108,14 @@ def test_a_machine_that_tells_no_temperature_is_not_hot() -> None:
 
 def test_where_the_fine_branch_cannot_be_left_out_frames_are() -> None:
     machine = Machine(has_coarse=False)
+    assert machine.look(OVER, 2)[-1] is Level.HALF
+    assert machine.look(IDLE, 3)[-1] is Level.ALL
+
+
+def test_a_bundle_without_a_coarse_branch_that_comes_later_takes_no_step_that_it_has_not() -> None:
+    machine = Machine()
+    machine.look(OVER, 2)
+    machine.has_coarse = False  # the bundle was replaced
     assert machine.look(OVER, 2)[-1] is Level.HALF
     assert machine.look(IDLE, 3)[-1] is Level.ALL
 

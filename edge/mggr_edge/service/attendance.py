@@ -46,7 +46,6 @@ class Attendance:
     Attributes:
         options: what is asked for.
         redirector: works less, or with another bundle.
-        bundle: what it begins with.
         path: where that lies, and may be replaced.
         offset_of: what is taken off a new bundle's estimates; raises where it cannot be used.
         clock: of its stages.
@@ -56,7 +55,6 @@ class Attendance:
 
     options: ServiceOptions
     redirector: Redirector
-    bundle: Bundle
     path: Path
     offset_of: Callable[[Bundle], Gaze]
     clock: StageClock
@@ -65,7 +63,7 @@ class Attendance:
 
     def __post_init__(self) -> None:
         self._pressure = Pressure(
-            has_coarse=self.options.step_down and self.bundle.coarse is not None,
+            has_coarse=lambda: self.redirector.has_coarse,
             temperature=hottest_c,
             say=self.say,
             hot_c=self.options.hot_c,

@@ -69,7 +69,7 @@ class Pressure:
         level: what is done now.
 
     Args:
-        has_coarse: whether the fine branch can be left out.
+        has_coarse: whether the fine branch can be left out, of the bundle that is in use then.
         temperature: of the machine in degrees Celsius, None where it does not tell.
         say: takes every step, and its reason.
         hot_c: from where on it is too hot.
@@ -78,13 +78,13 @@ class Pressure:
     def __init__(
         self,
         *,
-        has_coarse: bool,
+        has_coarse: Callable[[], bool],
         temperature: Callable[[], float | None],
         say: Callable[[str], None],
         hot_c: float = HOT_C,
     ) -> None:
         self.level = Level.ALL
-        self._levels = tuple(level for level in Level if has_coarse or level is not Level.COARSE)
+        self._has_coarse = has_coarse
         self._temperature, self._say, self._hot_c = temperature, say, hot_c
         self._too_much = self._room = 0
         self._patience = _WINDOWS_UP
@@ -114,8 +114,9 @@ class Pressure:
 
     def _step(self, by: int, reason: str) -> None:
         self._too_much = self._room = 0
-        place = self._levels.index(self.level) + by
-        if not 0 <= place < len(self._levels):
+        levels = [level for level in Level if level is not Level.COARSE or self._has_coarse()]
+        beyond = [level for level in levels if (level - self.level) * by > 0]
+        if not beyond:
             return
         if by < 0:
             self._since_up = 0
@@ -123,5 +124,5 @@ class Pressure:
             was_early = self._since_up <= _TOO_EARLY_WINDOWS
             self._patience = min(2 * self._patience, _MOST_WINDOWS_UP) if was_early else _WINDOWS_UP
             self._since_up = None
-        self.level = self._levels[place]
+        self.level = min(beyond, key=lambda level: abs(level - self.level))
         self._say(f"{reason}: {self.level.in_words()}")
