@@ -25,7 +25,14 @@ PAGE = """<video id="film" muted src="{name}"></video>
 <script>
 const said = {{colours: []}};
 const tell = () => {{ document.title = JSON.stringify(said); }};
-const at = (time) => new Promise((done) => {{ film.onseeked = done; film.currentTime = time; }});
+const at = (time) => new Promise((done) => {{
+  // Seeking ends before the frame is shown: what is waited for is that frame.
+  const shown = (now, {{mediaTime}}) => {{
+    if (Math.abs(mediaTime - time) < 0.1) done(); else film.requestVideoFrameCallback(shown);
+  }};
+  film.requestVideoFrameCallback(shown);
+  film.currentTime = time;
+}});
 film.onerror = () => {{ said.error = film.error.message; tell(); }};
 film.onloadeddata = async () => {{
   film.onloadeddata = null;
