@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.augment_domain import occluded, recoloured, stretched
+from mggr_tf.data.rows import Rows
 
 
 class Changed(NamedTuple):
@@ -29,6 +30,7 @@ def augment_pair(
     *,
     seed: tf.Tensor,
     how: Augmentation,
+    rows: Rows | None = None,
     codes: tf.Tensor | None = None,
     landmarks: tf.Tensor | None = None,
 ) -> Changed:
@@ -36,33 +38,38 @@ def augment_pair(
 
     Args:
         source, target: [B, H, W, 3] uint8.
-        seed: [2] integers.
+        seed: [2] integers, of the whole batch.
+        rows: which of its rows these are; None: all.
         codes: [B, H, W, 2] int8 codes of the flow between them; vectors stay, places move.
         landmarks: [B, K, 2] pixels (x, y) in either picture.
 
     Returns:
         both pictures as [B, H, W, 3] float32 in [-1, 1], and what came with them.
     """
-    batch, height, width = source.shape[0], source.shape[1], source.shape[2]
+    height, width = source.shape[1], source.shape[2]
+    rows = rows or Rows.all(source.shape[0])
     seeds = tf.random.experimental.stateless_split(seed, 4)
-    gain = 1 + how.contrast * _signed([batch, 1, 1, 1], seeds[0])
-    tint = 1 + how.colour * _signed([batch, 1, 1, 3], seeds[1])
-    light = how.brightness * _signed([batch, 1, 1, 1], seeds[2])
+    gain = 1 + how.contrast * rows.signed([1, 1, 1], seeds[0])
+    tint = 1 + how.colour * rows.signed([1, 1, 3], seeds[1])
+    light = how.brightness * rows.signed([1, 1, 1], seeds[2])
     both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
     if how.shift_px:
-        offsets = _offsets(batch, seeds[3], how.shift_px)
+        # Whole pixels (y, x): where in the old picture the new one's corner lies.
+        offsets = rows.whole([2], seeds[3], low=-how.shift_px, high=how.shift_px + 1)
         both = _shift(both, offsets, (height, width))
         if codes is not None:
             codes = _shift(codes, offsets, (height, width))
         if landmarks is not None:
             landmarks -= tf.cast(offsets[:, None, ::-1], tf.float32)
     if how.stretch:
-        both, landmarks = stretched(both, landmarks, seed=seed + [0, 103], limit=how.stretch)
+        both, landmarks = stretched(
+            both, landmarks, seed=seed + [0, 103], limit=how.stretch, rows=rows
+        )
     if how.occlusion:
-        both = occluded(both, seed=seed + [0, 104], share=how.occlusion)
+        both = occluded(both, seed=seed + [0, 104], share=how.occlusion, rows=rows)
     if how.colour_mix:
-        both = recoloured(both, seed=seed + [0, 106], share=how.colour_mix)
-    both = _lit_otherwise(both, seed, how)
+        both = recoloured(both, seed=seed + [0, 106], share=how.colour_mix, rows=rows)
+    both = _lit_otherwise(both, seed, how, rows)
     middle = tf.reduce_mean(both[..., :3], [1, 2, 3], keepdims=True)
 
     def relight(image: tf.Tensor) -> tf.Tensor:
@@ -70,47 +77,42 @@ def augment_pair(
         return tf.clip_by_value((contrasted + 1) * tint - 1, -1, 1)
 
     changed = _taken_otherwise(
-        tf.concat([relight(both[..., :3]), relight(both[..., 3:])], -1), seed, how
+        tf.concat([relight(both[..., :3]), relight(both[..., 3:])], -1), seed, how, rows
     )
     return Changed(changed[..., :3], changed[..., 3:], codes, landmarks)
 
 
-def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
+def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:
     """Gamma, and light that falls off across the picture."""
     if how.gamma == 0 and how.ramp == 0:
         return both
-    batch, height, width = both.shape[0], both.shape[1], both.shape[2]
+    height, width = both.shape[1], both.shape[2]
     seeds = tf.random.experimental.stateless_split(seed + [0, 101], 2)
-    exponent = tf.exp(how.gamma * _signed([batch, 1, 1, 1], seeds[0]))
+    exponent = tf.exp(how.gamma * rows.signed([1, 1, 1], seeds[0]))
     x = tf.linspace(-1.0, 1.0, width)[None, None, :, None]
     y = tf.linspace(-1.0, 1.0, height)[None, :, None, None]
-    slope = how.ramp / 2 * _signed([batch, 1, 1, 2], seeds[1])
+    slope = how.ramp / 2 * rows.signed([1, 1, 2], seeds[1])
     fall = 1 + slope[..., :1] * x + slope[..., 1:] * y
     return tf.clip_by_value(2 * fall * tf.pow((both + 1) / 2, exponent) - 1, -1, 1)
 
 
-def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
+def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:
     """Softer or sharper, and each picture with noise of its own."""
     if how.blur == 0 and how.noise == 0:
         return both
-    batch, channels = both.shape[0], both.shape[3]
+    channels = both.shape[3]
     seeds = tf.random.experimental.stateless_split(seed + [0, 102], 3)
     if how.blur:
         taps = tf.constant([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
         kernel = tf.tile((taps[:, None] * taps[None])[..., None, None], [1, 1, channels, 1])
         padded = tf.pad(both, [[0, 0], [2, 2], [2, 2], [0, 0]], "SYMMETRIC")
         soft = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
-        share = _signed([batch, 1, 1, 1], seeds[0])
+        share = rows.signed([1, 1, 1], seeds[0])
         both += how.blur * tf.where(share < 0, share / 2, share) * (soft - both)
     if how.noise:
-        deviation = how.noise * tf.random.stateless_uniform([batch, 1, 1, 1], seeds[1])
-        both += deviation * tf.random.stateless_normal(tf.shape(both), seeds[2])
+        deviation = how.noise * rows.uniform([1, 1, 1], seeds[1])
+        both += deviation * rows.noise(both.shape[1:], seeds[2])
     return tf.clip_by_value(both, -1, 1)
-
-
-def _offsets(batch: int, seed: tf.Tensor, limit: int) -> tf.Tensor:
-    """[B, 2] whole pixels (y, x): where in the old picture the new one's corner lies."""
-    return tf.random.stateless_uniform([batch, 2], seed, -limit, limit + 1, tf.int32)
 
 
 def _shift(images: tf.Tensor, offsets: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
@@ -118,7 +120,3 @@ def _shift(images: tf.Tensor, offsets: tf.Tensor, size: tuple[int, int]) -> tf.T
     rows = tf.clip_by_value(tf.range(size[0])[None] + offsets[:, :1], 0, size[0] - 1)
     columns = tf.clip_by_value(tf.range(size[1])[None] + offsets[:, 1:], 0, size[1] - 1)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
-
-
-def _signed(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from mggr_tf.data.rows import Rows
+
 _BARS = 2
 _BAR_HALF_WIDTHS_PX = (1.0, 9.0)
 _BAR_HALF_LENGTHS_PX = (4.5, 55.0)
@@ -18,7 +20,7 @@ _LEAST_VARIANCE = 1e-6
 
 
 def stretched(
-    both: tf.Tensor, landmarks: tf.Tensor | None, *, seed: tf.Tensor, limit: float
+    both: tf.Tensor, landmarks: tf.Tensor | None, *, seed: tf.Tensor, limit: float, rows: Rows
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Makes eyes taller or flatter, wider or narrower, and their corners uneven.
 
@@ -27,21 +29,23 @@ def stretched(
         landmarks: [B, K, 2] pixels (x, y), which go along.
         limit: largest logarithm of the height's change; the width's is two thirds of it, and
             a pixel to the side lifts a point by up to half of it.
+        rows: which rows of the batch these are.
 
     Returns:
         the pair, its borders repeated, and the landmarks.
     """
-    batch, height, width = both.shape[0], both.shape[1], both.shape[2]
-    tall, wide, slant = tf.unstack(limit * _signed([3, batch], seed))
+    height, width = both.shape[1], both.shape[2]
+    tall, wide, slant = tf.unstack(limit * rows.signed([], seed, before=(3,)))
     per_x, per_y = tf.exp(-2 / 3 * wide), tf.exp(-tall)
     slant = slant / 2
     x, y = (width - 1) / 2, (height - 1) / 2
     # Where each new pixel lies in the old picture, as rows of (x, y, 1).
-    from_x = (per_x, tf.zeros([batch]), x * (1 - per_x))
+    nothing = tf.zeros_like(tall)
+    from_x = (per_x, nothing, x * (1 - per_x))
     from_y = (slant, per_y, y * (1 - per_y) - slant * x)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=both,
-        transforms=tf.stack([*from_x, *from_y, tf.zeros([batch]), tf.zeros([batch])], 1),
+        transforms=tf.stack([*from_x, *from_y, nothing, nothing], 1),
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",
@@ -55,21 +59,22 @@ def stretched(
     return moved, tf.stack([new_x, (landmarks[..., 1] - lifted) / per_y[:, None]], -1)
 
 
-def occluded(both: tf.Tensor, *, seed: tf.Tensor, share: float) -> tf.Tensor:
+def occluded(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) -> tf.Tensor:
     """Lays bars of any colour, width and direction before the eye: rims, hair, glare.
 
     Args:
         both: [B, H, W, 6] in [-1, 1], the pair.
         share: how many of the bars are there at all; every pair may have two.
+        rows: which rows of the batch these are.
     """
-    batch, height, width = both.shape[0], both.shape[1], both.shape[2]
-    rows = tf.range(height, dtype=tf.float32)[None, :, None]
-    columns = tf.range(width, dtype=tf.float32)[None, None, :]
+    height, width = both.shape[1], both.shape[2]
+    down_px = tf.range(height, dtype=tf.float32)[None, :, None]
+    right_px = tf.range(width, dtype=tf.float32)[None, None, :]
     for bar in range(_BARS):
         seeds = tf.random.experimental.stateless_split(seed + [0, bar], 2)
-        unit = tf.random.stateless_uniform([7, batch, 1, 1], seeds[0])
+        unit = rows.uniform([1, 1], seeds[0], before=(7,))
         angle = 3.14159 * unit[2]
-        right, down = columns - width * unit[0], rows - height * unit[1]
+        right, down = right_px - width * unit[0], down_px - height * unit[1]
         along = tf.cos(angle) * right + tf.sin(angle) * down
         across = tf.cos(angle) * down - tf.sin(angle) * right
         half_length = _between(_BAR_HALF_LENGTHS_PX, unit[3])
@@ -79,12 +84,12 @@ def occluded(both: tf.Tensor, *, seed: tf.Tensor, share: float) -> tf.Tensor:
         )
         least, most = _BAR_COVERS
         covers = inside * (least + (most - least) * unit[5]) * tf.cast(unit[6] < share, tf.float32)
-        colour = tf.tile(_signed([batch, 1, 1, 3], seeds[1]), [1, 1, 1, 2])
+        colour = tf.tile(rows.signed([1, 1, 3], seeds[1]), [1, 1, 1, 2])
         both += covers[..., None] * (colour - both)
     return both
 
 
-def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float) -> tf.Tensor:
+def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) -> tf.Tensor:
     """Mixes the colours at random, partly, and takes some of them out.
 
     Brightness and contrast stay as a whole; what was dark stays darker than what was light.
@@ -92,10 +97,10 @@ def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float) -> tf.Tensor:
     Args:
         both: [B, H, W, 6] in [-1, 1], the pair.
         share: how many pairs are mixed, and most of what each may be mixed by.
+        rows: which rows of the batch these are.
     """
-    batch = both.shape[0]
     seeds = tf.random.experimental.stateless_split(seed, 3)
-    matrix = tf.random.stateless_normal([batch, 3, 3], seeds[0])
+    matrix = rows.normal([3, 3], seeds[0])
     source, target = both[..., :3], both[..., 3:]
     mixed = tf.einsum("bhwk,bkc->bhwc", source, matrix)
     mean, variance = tf.nn.moments(source, [1, 2], keepdims=True)
@@ -103,8 +108,8 @@ def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float) -> tf.Tensor:
     light = tf.reduce_mean(source - mean, -1, keepdims=True)
     agree = tf.reduce_sum((mixed - mixed_mean) * light, [1, 2], keepdims=True)
     gain = tf.where(agree < 0, -1.0, 1.0) * tf.sqrt(variance / (mixed_variance + _LEAST_VARIANCE))
-    mixing, draining = tf.unstack(tf.random.stateless_uniform([2, batch, 1, 1, 1], seeds[1]))
-    chosen = tf.cast(tf.random.stateless_uniform([2, batch, 1, 1, 1], seeds[2]) < share, tf.float32)
+    mixing, draining = tf.unstack(rows.uniform([1, 1, 1], seeds[1], before=(2,)))
+    chosen = tf.cast(rows.uniform([1, 1, 1], seeds[2], before=(2,)) < share, tf.float32)
     mixing *= chosen[0]
     draining = (1 + draining) / 2 * chosen[1]
 
@@ -120,7 +125,3 @@ def _between(limits: tuple[float, float], unit: tf.Tensor) -> tf.Tensor:
     """From one limit at 0 to the other at 1, by equal factors."""
     low, high = limits
     return low * tf.pow(high / low, unit)
-
-
-def _signed(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)

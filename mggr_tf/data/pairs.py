@@ -18,6 +18,7 @@ from mggr_edge.errors import DataError
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.flow_codes import PER_PIXEL, UNSEEN
+from mggr_tf.data.rows import Rows, Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.gazemap import Gazemap
 
@@ -83,7 +84,7 @@ def all_pairs(samples: EyeSamples, *, limit: int, seed: int) -> NDArray[np.int64
 def pair_dataset(
     samples: EyeSamples,
     *,
-    batch: int,
+    shares: Shares,
     seed: int,
     steps: tuple[int, int],
     augmentation: Augmentation,
@@ -91,13 +92,22 @@ def pair_dataset(
     with_flow: bool = False,
     with_landmarks: bool = False,
 ) -> tf.data.Dataset:
-    """Batches for steps [first, last).
+    """The replicas' parts of the batches of steps [first, last), replica by replica.
 
     Each element is a dict of float32 tensors: eye and target [B, H, W, 3] in
     [-1, 1], gazemap [B, H, W, 2], delta and head_pose [B, 2], source_gaze and
     target_gaze [B, 2] in degrees. With `with_flow` also flow [B, H, W, 2] in pixels and
     flow_seen [B, H, W], 1 where the flow is known, else 0. With `with_landmarks` also
     source_landmarks and target_landmarks [B, K, 2] in pixels.
+
+    Args:
+        samples: what pairs are drawn of.
+        shares: pairs in a batch, and which of them are made here.
+        seed: of the drawing.
+        steps: which.
+        augmentation: how pairs are changed.
+        conventions: sizes and scales.
+        with_flow, with_landmarks: see above.
 
     Raises:
         DataError: no group has two patches, or nobody knows their flow or landmarks.
@@ -114,49 +124,97 @@ def pair_dataset(
     numbers = tf.constant(table.groups)
     flows = tf.constant(samples.flows) if with_flow else None
     landmarks = tf.constant(samples.known_landmarks()) if with_landmarks else None
-    gazemap = Gazemap(
-        size_px=conventions.patch_size,
-        k=conventions.gazemap_k,
-        edge_px=conventions.gazemap_edge_px,
-    )
+    as_inputs = PairInputs(augmentation, conventions)
 
-    def draw(step: tf.Tensor) -> dict[str, tf.Tensor]:
-        seeds = tf.random.experimental.stateless_split([seed, step], 4)
-        group = _uniform(batch, seeds[0], tf.shape(counts)[0])
-        first = _uniform(batch, seeds[1], tf.gather(counts, group))
-        # Another member: a step of 1 .. n-1 round the circle never lands on itself.
-        stride = 1 + _uniform(batch, seeds[2], tf.gather(counts, group) - 1)
-        second = (first + stride) % tf.gather(counts, group)
+    def draw(element: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = shares.rows_of(element)
+        seeds = tf.random.experimental.stateless_split([seed, shares.step_of(element)], 4)
+        group = _below(tf.shape(counts)[0], rows.uniform([], seeds[0]))
+        first, second = two_of(tf.gather(counts, group), seeds[1], seeds[2], rows)
         source = tf.gather_nd(members, tf.stack([group, first], 1))
         target = tf.gather_nd(members, tf.stack([group, second], 1))
-        changed = augment_pair(
-            tf.gather(images, source),
-            tf.gather(images, target),
+        return as_inputs(
+            images=(tf.gather(images, source), tf.gather(images, target)),
+            gaze_deg=(tf.gather(gaze, source), tf.gather(gaze, target)),
+            head_deg=tf.gather(head, source),
             seed=seeds[3],
-            how=augmentation,
+            rows=rows,
             codes=None if flows is None else _codes(flows, numbers, group, first, second),
             landmarks=None if landmarks is None else _of_both(landmarks, source, target),
         )
+
+    return (
+        tf.data.Dataset.range(*shares.elements(steps))
+        .map(draw, num_parallel_calls=1, deterministic=True)
+        .prefetch(2)
+    )
+
+
+class PairInputs:
+    """Makes what a step is given of the patches of its pairs; see `pair_dataset`.
+
+    Args:
+        augmentation: how pairs are changed.
+        conventions: sizes and scales.
+    """
+
+    def __init__(self, augmentation: Augmentation, conventions: Conventions) -> None:
+        self._how, self._conventions = augmentation, conventions
+        self._gazemap = Gazemap(
+            size_px=conventions.patch_size,
+            k=conventions.gazemap_k,
+            edge_px=conventions.gazemap_edge_px,
+        )
+
+    def __call__(
+        self,
+        *,
+        images: tuple[tf.Tensor, tf.Tensor],
+        gaze_deg: tuple[tf.Tensor, tf.Tensor],
+        head_deg: tf.Tensor,
+        seed: tf.Tensor,
+        rows: Rows,
+        codes: tf.Tensor | None = None,
+        landmarks: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """The tensors of these pairs.
+
+        Args:
+            images: [B, H, W, 3] uint8, the sources and the targets.
+            gaze_deg: [B, 2] float32, of both.
+            head_deg: [B, 2] float32, which they share.
+            seed: [2] integers, of the whole batch's augmentation.
+            rows: which rows of the batch these are.
+            codes: [B, H, W, 2] int8, the flow between them (`flow_codes`).
+            landmarks: [B, 2 K, 2] pixels, the sources' and then the targets'.
+        """
+        changed = augment_pair(
+            *images, seed=seed, how=self._how, rows=rows, codes=codes, landmarks=landmarks
+        )
         flow = {} if changed.codes is None else _flow_of(changed.codes)
         points = {} if changed.landmarks is None else _landmarks_of(changed.landmarks)
-        source_deg, target_deg = tf.gather(gaze, source), tf.gather(gaze, target)
+        source_deg, target_deg = gaze_deg
         return {
             "eye": changed.source,
             "target": changed.target,
-            "gazemap": gazemap(target_deg),
-            "delta": (target_deg - source_deg) / tf.constant(conventions.delta_scale_deg),
-            "head_pose": tf.gather(head, source) / conventions.head_pose_scale_deg,
+            "gazemap": self._gazemap(target_deg),
+            "delta": (target_deg - source_deg) / tf.constant(self._conventions.delta_scale_deg),
+            "head_pose": head_deg / self._conventions.head_pose_scale_deg,
             "source_gaze": source_deg,
             "target_gaze": target_deg,
             **flow,
             **points,
         }
 
-    return (
-        tf.data.Dataset.range(steps[0], steps[1])
-        .map(draw, num_parallel_calls=1, deterministic=True)
-        .prefetch(2)
-    )
+
+def two_of(
+    counts: tf.Tensor, first_seed: tf.Tensor, second_seed: tf.Tensor, rows: Rows
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """[B] int32 twice: two different numbers below each of `counts` [B], all of them above 1."""
+    first = _below(counts, rows.uniform([], first_seed))
+    # Another member: a step of 1 .. n-1 round the circle never lands on itself.
+    stride = 1 + _below(counts - 1, rows.uniform([], second_seed))
+    return first, (first + stride) % counts
 
 
 def _codes(
@@ -182,8 +240,6 @@ def _landmarks_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"source_landmarks": source, "target_landmarks": target}
 
 
-def _uniform(batch: int, seed: tf.Tensor, below: tf.Tensor) -> tf.Tensor:
-    """[B] int32 in [0, below)."""
-    unit = tf.random.stateless_uniform([batch], seed)
-    scaled = tf.cast(unit * tf.cast(below, tf.float32), tf.int32)
-    return tf.minimum(scaled, below - 1)
+def _below(limit: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
+    """[B] int32 in [0, limit), of [B] in [0, 1)."""
+    return tf.minimum(tf.cast(unit * tf.cast(limit, tf.float32), tf.int32), limit - 1)

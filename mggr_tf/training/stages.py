@@ -13,15 +13,16 @@ import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.progress import Progress
-from mggr_tf.config import NEEDS_EXACT_FLOW, STAGES, Stage
-from mggr_tf.data.pairs import all_pairs, pair_dataset
+from mggr_tf.config import Stage
+from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.training.loop import Hooks, Loop
 from mggr_tf.training.run_folder import RunFolder, StageRecord, weights_of_stage
 from mggr_tf.training.sheets import sheet, write_png
-from mggr_tf.training.step import EstimatorStep, RedirectionStep, Step
+from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
+from mggr_tf.training.step import Step
 
 Say = Callable[[str], None]
 
@@ -163,43 +164,30 @@ class _StageTrainer:
         run.update_stage(stage, replace(run.record.stages[stage], complete=True))
 
     def _make_step(self) -> Step:
-        conventions = self._run.config.conventions
-        common: dict[str, Any] = {
-            "total": self._total,
-            "replicas": self._strategy.num_replicas_in_sync,
-        }
-        if self._stage in ("estimator", "judge"):
-            model = getattr(self._networks, self._stage)
-            return EstimatorStep(
-                model,
-                self._config,
-                gaze_scale_deg=conventions.gaze_scale_deg,
-                landmarks=self._samples.known_landmarks().shape[1] if self._landmarks else 0,
-                **common,
-            )
-        return RedirectionStep(
-            self._networks,
+        return stage_step(
+            self._run.config,
             self._stage,
-            self._config,
-            moving_average=self._run.config.moving_average,
-            **common,
+            self._networks,
+            total=self._total,
+            replicas=self._strategy.num_replicas_in_sync,
+            landmarks=self._samples.known_landmarks().shape[1] if self._landmarks else 0,
         )
 
     def _batches(self, first: int, last: int) -> Iterator[dict[str, tf.Tensor]]:
-        """Global batches of steps [first, last): pure functions of (seed, step, replica)."""
+        """Global batches of steps [first, last): pure functions of (seed, step)."""
         replicas = self._strategy.num_replicas_in_sync
-        pairs_a_step = self._config.batch * self._config.adversary.critic_steps
 
         def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            return pair_dataset(
-                self._samples,
-                batch=context.get_per_replica_batch_size(pairs_a_step),
-                seed=_stage_seed(self._run.config.seed, self._stage),
-                steps=(first * replicas, last * replicas),
-                augmentation=self._config.augmentation,
-                with_flow=any(loss.name in NEEDS_EXACT_FLOW for loss in self._config.active),
-                with_landmarks=self._landmarks,
-                conventions=self._run.config.conventions,
+            local = replicas // context.num_input_pipelines
+            shares = stage_shares(
+                self._run.config,
+                self._stage,
+                replicas=replicas,
+                first=context.input_pipeline_id * local,
+                local=local,
+            )
+            return stage_dataset(
+                self._run.config, self._stage, self._samples, shares=shares, steps=(first, last)
             )
 
         return iter(self._strategy.distribute_datasets_from_function(dataset))
@@ -287,8 +275,3 @@ def _sheet_steps(total: int, stage: Stage) -> frozenset[int]:
     if stage in ("estimator", "judge"):
         return frozenset()
     return frozenset(max(1, round(total * i / _SHEETS_A_STAGE)) for i in range(1, 6))
-
-
-def _stage_seed(seed: int, stage: Stage) -> int:
-    """Stages of one run see different batches."""
-    return seed * 101 + STAGES.index(stage)

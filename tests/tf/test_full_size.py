@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from mggr_tf.config_files import load_config
 from mggr_tf.data.pairs import pair_dataset
+from mggr_tf.data.rows import Shares
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.step import RedirectionStep
 
@@ -30,7 +31,7 @@ def test_first_steps_lower_the_losses(stage, tmp_path, samples):
     )
     batches = pair_dataset(
         samples,
-        batch=2,
+        shares=Shares(2),
         seed=1,
         steps=(0, 20),
         augmentation=settings.augmentation,

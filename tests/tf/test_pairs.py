@@ -18,6 +18,7 @@ from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.flow_codes import UNSEEN, flow_codes, mirrored_codes
 from mggr_tf.data.pairs import all_pairs, pair_dataset
+from mggr_tf.data.rows import Shares
 from mggr_tf.data.source import open_samples
 from mggr_tf.data.synthetic.rendered import LANDMARKS
 from mggr_tf.models.gazemap import Gazemap
@@ -29,7 +30,7 @@ NONE = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0)
 def batches(samples, *, steps=(0, 4), seed=3, how=NONE, batch=8):
     made = pair_dataset(
         samples,
-        batch=batch,
+        shares=Shares(batch),
         seed=seed,
         steps=steps,
         augmentation=how,
@@ -159,7 +160,7 @@ def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):
     warp = BackwardWarp("bilinear")
     made = pair_dataset(
         followed,
-        batch=32,
+        shares=Shares(32),
         seed=1,
         steps=(0, 4),
         augmentation=Augmentation(brightness=0, contrast=0, colour=0, shift_px=3),
@@ -185,7 +186,7 @@ def test_landmarks_go_where_the_pictures_go(followed):
     def landmarks(shift_px):
         made = pair_dataset(
             followed,
-            batch=16,
+            shares=Shares(16),
             seed=1,
             steps=(0, 1),
             augmentation=Augmentation(brightness=0, contrast=0, colour=0, shift_px=shift_px),
@@ -217,7 +218,7 @@ def test_what_nobody_knows_is_refused(samples, asked, saying):
     with pytest.raises(DataError, match=f"{saying}.*or give that loss weight 0"):
         pair_dataset(
             unknown,
-            batch=2,
+            shares=Shares(2),
             seed=1,
             steps=(0, 1),
             augmentation=NONE,

@@ -9,6 +9,7 @@ import tensorflow as tf
 from mggr_tf.benchmark.entrants import ABLATIONS
 from mggr_tf.config_files import load_config
 from mggr_tf.data.pairs import pair_dataset
+from mggr_tf.data.rows import Shares
 from mggr_tf.losses.ensemble import random_view
 from mggr_tf.models.efficientnet import build_efficientnet_features
 from mggr_tf.models.estimator import build_estimator
@@ -43,7 +44,7 @@ def first_batch(samples, config, stage="joint", **what):
         iter(
             pair_dataset(
                 samples,
-                batch=settings.batch * settings.adversary.critic_steps,
+                shares=Shares(settings.batch * settings.adversary.critic_steps),
                 seed=1,
                 steps=(0, 1),
                 augmentation=settings.augmentation,

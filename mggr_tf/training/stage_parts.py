@@ -1,0 +1,91 @@
+"""What a stage's loop is made of: its step, and its batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from mggr_tf.config import NEEDS_EXACT_FLOW, STAGES, Config, Stage
+from mggr_tf.data.pairs import pair_dataset
+from mggr_tf.data.rows import Shares
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.models.networks import Networks
+from mggr_tf.training.step import EstimatorStep, RedirectionStep, Step
+
+
+def stage_step(
+    config: Config,
+    stage: Stage,
+    networks: Networks,
+    *,
+    total: tf.Variable,
+    replicas: int,
+    landmarks: int = 0,
+) -> Step:
+    """Builds a stage's step; its variables are made here, so call it in the strategy's scope.
+
+    Args:
+        config: of the run.
+        stage: which.
+        networks: of the run.
+        total: [] int64, the number of steps.
+        replicas: how many devices share a batch.
+        landmarks: how many there are of an eye, where a loss asks for them.
+    """
+    common: dict[str, Any] = {"total": total, "replicas": replicas}
+    if stage in ("estimator", "judge"):
+        return EstimatorStep(
+            getattr(networks, stage),
+            config.stage(stage),
+            gaze_scale_deg=config.conventions.gaze_scale_deg,
+            landmarks=landmarks,
+            **common,
+        )
+    return RedirectionStep(
+        networks,
+        stage,
+        config.stage(stage),
+        moving_average=config.moving_average,
+        **common,
+    )
+
+
+def stage_shares(
+    config: Config, stage: Stage, *, replicas: int = 1, first: int = 0, local: int = 1
+) -> Shares:
+    """How a stage's batches are dealt to devices; see `Shares`.
+
+    Raises:
+        ConfigError: they cannot be shared equally.
+    """
+    settings = config.stage(stage)
+    parts = settings.adversary.critic_steps
+    return Shares(settings.batch * parts, replicas, first, local, parts)
+
+
+def stage_dataset(
+    config: Config,
+    stage: Stage,
+    samples: EyeSamples,
+    *,
+    shares: Shares,
+    steps: tuple[int, int],
+) -> tf.data.Dataset:
+    """A stage's batches of steps [first, last); pure functions of the seed and the step."""
+    settings = config.stage(stage)
+    return pair_dataset(
+        samples,
+        shares=shares,
+        seed=_stage_seed(config.seed, stage),
+        steps=steps,
+        augmentation=settings.augmentation,
+        with_flow=any(loss.name in NEEDS_EXACT_FLOW for loss in settings.active),
+        with_landmarks=config.asks_for_landmarks(stage),
+        conventions=config.conventions,
+    )
+
+
+def _stage_seed(seed: int, stage: Stage) -> int:
+    """Stages of one run see different batches."""
+    return seed * 101 + STAGES.index(stage)
