@@ -97,6 +97,31 @@ class AdversaryConfig:
 
 
 @dataclass(frozen=True)
+class ValidationConfig:
+    """How a stage is watched on people whom it does not train on.
+
+    Attributes:
+        every: steps between two validations; the last step always has one. 0: none at all.
+        pairs: how many pairs of patches, the same ones each time.
+        patience: so many validations without a better one end the stage; 0: none do.
+    """
+
+    every: int = 500
+    pairs: int = 256
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if self.every < 0 or self.patience < 0 or self.pairs < 1:
+            raise ValueError("every and patience must be at least 0, pairs at least 1")
+        if self.patience and not self.every:
+            raise ValueError("patience counts validations, and `every: 0` has none")
+
+    def is_due(self, step: int, total: int) -> bool:
+        """Whether there is a validation after `step` of `total` steps."""
+        return self.every > 0 and (step % self.every == 0 or step == total)
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """How one stage is trained.
 
@@ -110,6 +135,7 @@ class StageConfig:
             it may have `landmarks` beside it.
         adversary: how the discriminator plays, where a loss needs one.
         augmentation: how pairs are changed.
+        validation: how it is watched, and when it ends early.
     """
 
     steps: int
@@ -120,6 +146,7 @@ class StageConfig:
     losses: tuple[LossConfig, ...] = ()
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
 
     @property
     def active(self) -> tuple[LossConfig, ...]:
