@@ -6,11 +6,11 @@ import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mggr_edge.atomic import atomic_file
 from mggr_tf.benchmark.document import Picture, Section, Table, to_html
 from mggr_tf.config import STAGES, Stage, config_to_plain
+from mggr_tf.config_difference import leaves
 from mggr_tf.training.run_folder import RunFolder
 
 _COLUMNS = 3
@@ -55,23 +55,12 @@ def _facts(run: RunFolder) -> Iterator[tuple[str, str]]:
     data = run.record.data
     yield "data", data.source
     yield "subjects", f"{len(data.subjects)} ({data.patches} patches)"
-    yield from _leaves("config", config_to_plain(run.config))
+    yield from leaves(config_to_plain(run.config), "config")
     for stage, record in run.record.stages.items():
         yield f"{stage}: steps", f"{record.done} of {record.steps}"
         yield f"{stage}: minutes", f"{record.seconds / 60:.1f}"
     for package, version in run.record.versions.items():
         yield f"version of {package}", version
-
-
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _leaves(f"{path}.{key}", part)
-    elif isinstance(value, (list, tuple)) and any(isinstance(part, dict) for part in value):
-        for number, part in enumerate(value):
-            yield from _leaves(f"{path}[{number}]", part)
-    else:
-        yield path, str(value)
 
 
 def _of_stage(
