@@ -170,7 +170,8 @@ class ResumableDropout(keras.layers.Layer):
 
     Keras' own draws from a generator that no checkpoint holds, so that a resumed
     run differs from an unbroken one. Here the count of training calls is a
-    weight.
+    weight. Under a distribution strategy a mask is that of the whole batch, of which every replica
+    has its rows in turn.
 
     Args:
         rate: part of the values that is dropped in training.
@@ -198,13 +199,28 @@ class ResumableDropout(keras.layers.Layer):
         if not training:
             return features
         seed = tf.stack([tf.constant(self.seed, tf.int64), self._calls])
-        dropped = tf.nn.experimental.stateless_dropout(features, self.rate, seed=seed)
+        dropped = features * self._mask(tf.shape(features), seed)
         self._calls.assign_add(1)
         return dropped
+
+    def _mask(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Of this replica's rows: cut out of a mask of the whole batch's, so that it is theirs."""
+        context = tf.distribute.get_replica_context()
+        whole = tf.concat([shape[:1] * context.num_replicas_in_sync, shape[1:]], 0)
+        mask = tf.nn.experimental.stateless_dropout(tf.ones(whole), self.rate, seed=seed)
+        first = tf.cast(context.replica_id_in_sync_group, tf.int32) * shape[0]
+        return mask[first : first + shape[0]]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for Keras' own serialisation."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def batch_norm(name: str) -> keras.layers.Layer:
+    """Batch normalisation over the whole batch, however many replicas share it."""
+    # On one device the synchronised kind would only be slower: it has no fused kernel.
+    shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return keras.layers.BatchNormalization(name=name, synchronized=shared)
 
 
 def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> keras.layers.Layer:

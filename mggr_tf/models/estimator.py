@@ -10,7 +10,7 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import ResumableDropout, convolution
+from mggr_tf.models.blocks import ResumableDropout, batch_norm, convolution
 
 FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""
@@ -32,11 +32,11 @@ def build_estimator(widths: tuple[int, ...], *, size_px: int, squeeze: int = 0) 
     features = eye
     for level, width in enumerate(widths):
         features = convolution(width, stride=2 if level else 1, name=f"conv{level}")(features)
-        features = keras.layers.BatchNormalization(name=f"norm{level}")(features)
+        features = batch_norm(f"norm{level}")(features)
         features = keras.layers.ReLU(name=f"features{level}")(features)
     if squeeze:
         features = convolution(squeeze, size=1, name="squeeze")(features)
-        features = keras.layers.BatchNormalization(name="squeeze_norm")(features)
+        features = batch_norm("squeeze_norm")(features)
         features = keras.layers.ReLU(name="squeezed")(features)
     flat = keras.layers.Flatten(name="flatten")(features)
     flat = ResumableDropout(0.3, seed=11, name="dropout")(flat)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import Modulation, convolution
+from mggr_tf.models.blocks import Modulation, batch_norm, convolution
 from mggr_tf.models.size import BranchSize, StackSize
 
 _EMBEDDING = 16
@@ -53,7 +53,7 @@ def stack(features: tf.Tensor, condition: tf.Tensor | None, *, size: StackSize) 
             kernel_initializer="he_normal",
             name=f"stack{level}",
         )(features)
-        features = keras.layers.BatchNormalization(name=f"stack{level}_norm")(features)
+        features = batch_norm(f"stack{level}_norm")(features)
         features = keras.layers.ReLU(name=f"stack{level}_relu")(features)
     return features
 

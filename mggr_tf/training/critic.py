@@ -72,7 +72,11 @@ class Critic:
     def _penalty(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         # A pure function of (seed, update): a resumed run blends as the unbroken one.
         seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
-        mix = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed)
+        context = tf.distribute.get_replica_context()
+        rows = real.shape[0]
+        mixes = tf.random.stateless_uniform([rows * self._replicas, 1, 1, 1], seed)
+        first = tf.cast(context.replica_id_in_sync_group, tf.int32) * rows
+        mix = mixes[first : first + rows]
         return gradient_penalty(
             lambda pictures: self._model(pictures, training=True)["realness"],
             real,

@@ -81,9 +81,9 @@ class EstimatorStep:
 
     def __call__(self, batch: Batch, /) -> Metrics:
         """See `Step`."""
-        eyes = tf.concat([batch["eye"], batch["target"]], 0)
-        heads = tf.concat([batch["head_pose"]] * 2, 0)
-        gaze = tf.concat([batch["source_gaze"], batch["target_gaze"]], 0) / self._scale
+        eyes = _in_turn(batch["eye"], batch["target"])
+        heads = _in_turn(batch["head_pose"], batch["head_pose"])
+        gaze = _in_turn(batch["source_gaze"], batch["target_gaze"]) / self._scale
         metrics = {}
         with tf.GradientTape() as tape:
             answer = self._taught({"eye": eyes, "head_pose": heads}, training=True)
@@ -91,7 +91,8 @@ class EstimatorStep:
             loss = tf.reduce_mean(keras.losses.huber(gaze, seen, delta=0.5)) / self._replicas
             if points is not None:
                 unit_px = eyes.shape[1] / 8
-                where = (_landmarks(batch) - (eyes.shape[1] - 1) / 2) / unit_px
+                points_px = _in_turn(batch["source_landmarks"], batch["target_landmarks"])
+                where = (points_px - (eyes.shape[1] - 1) / 2) / unit_px
                 miss = tf.reduce_mean(keras.losses.huber(where, points, delta=0.5))
                 loss += self._weight * miss / self._replicas
                 off_px = unit_px * tf.reduce_mean(tf.abs(where - points))
@@ -105,9 +106,13 @@ class EstimatorStep:
         return {"model": self._taught, "optimizer": self._optimizer}
 
 
-def _landmarks(batch: Batch) -> tf.Tensor:
-    """[2 B, K, 2] of the sources, then of the targets."""
-    return tf.concat([batch["source_landmarks"], batch["target_landmarks"]], 0)
+def _in_turn(sources: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """[2 B, ...]: the first pair's source and target, the second one's, and so on.
+
+    So the rows of several replicas, one after the other, are those that one device has.
+    """
+    both = tf.stack([sources, targets], 1)
+    return tf.reshape(both, [2 * both.shape[0], *both.shape[2:]])
 
 
 class RedirectionStep:
@@ -276,9 +281,17 @@ class RedirectionStep:
         # Early on the average follows closely, so that it never shows the first weights.
         seen = tf.cast(self._optimizer.iterations, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + seen) / (10.0 + seen))
+        tf.distribute.get_replica_context().merge_call(self._move_averages, args=(decay,))
+
+    def _move_averages(self, strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
+        """On every device, as each has its copy of both networks."""
         trained, averaged = self._networks.redirection.joined, self._networks.averaged.joined
-        for slow, fast in zip(averaged.variables, trained.variables, strict=True):
+
+        def move(slow: tf.Variable, fast: tf.Variable, decay: tf.Tensor) -> None:
             slow.assign_sub((1.0 - decay) * (slow - fast))
+
+        for slow, fast in zip(averaged.variables, trained.variables, strict=True):
+            strategy.extended.update(slow, move, args=(fast, decay))
 
 
 def _trained_variables(networks: Networks, stage: Stage) -> list[tf.Variable]:
