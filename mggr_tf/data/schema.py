@@ -6,6 +6,7 @@ their yaws negated), so everything behind this file knows one kind of eye.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -69,6 +70,18 @@ class EyeSamples:
                 "learns from: train on `synthetic`, or give that loss weight 0"
             )
         return self.landmarks
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of all pictures and labels, in their order.
+
+        Flows are left out: whether they are there is a matter of what is trained.
+        """
+        digest = hashlib.sha256("\n".join(self.subject.tolist()).encode())
+        for values in (self.images, self.gaze_deg, self.head_deg, self.group, self.landmarks):
+            if values is not None:
+                digest.update(f"\n{values.dtype.str} {values.shape}\n".encode())
+                digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
 
     def of_subjects(self, wanted: Iterable[str]) -> EyeSamples:
         """Only these subjects' patches.
