@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow import keras
 
+from mggr_edge.angles import angular_error_deg
+from mggr_edge.contract import Conventions
+from mggr_edge.network_io import estimator_inputs, gaze_from_network, image_to_network
 from mggr_tf.config import Stage
+from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
+
+_BATCH = 64
+
+Outputs = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -19,13 +32,13 @@ class Validated:
     Attributes:
         metric: the name of the one that counts; the smaller the better.
         metrics: all of them, by name.
-        outputs: what the network gave for the first pairs, by name: `flow` and `residual`, in
-            network units; empty for an estimator.
+        outputs: what the network gave for the first pairs: `flow` [B, H, W, 2] in pixels and,
+            but for the coarse stage, `residual` [B, H, W, 3]; of an estimator, nothing.
     """
 
     metric: str
     metrics: dict[str, float]
-    outputs: dict[str, NDArray[np.float32]]
+    outputs: Outputs
 
     @property
     def value(self) -> float:
@@ -33,21 +46,128 @@ class Validated:
         return self.metrics[self.metric]
 
 
-class Validation:
-    """Asks a stage's networks about fixed pairs, as they are at the moment.
+class Validation(Protocol):
+    """Asks a stage's networks about fixed pairs, as they are at the moment; changes nothing.
+
+    An estimator is told by `error_deg`, the mean angle between its answer and the label (beside it
+    stand `pitch_error_deg` and `yaw_error_deg`). The redirector, in its moving average, is told by
+    `l1`, the mean absolute difference from the real picture of the target gaze in network units
+    [-1, 1], like the `l1` that training logs; the coarse stage by `l1_coarse`, the same of the
+    coarse picture.
+    """
+
+    def __call__(self) -> Validated: ...
+
+
+def stage_validation(
+    networks: Networks, stage: Stage, *, samples: EyeSamples, pairs: int
+) -> Validation:
+    """What a stage is validated by.
+
+    The same weights give the same numbers: the pairs are fixed by the config's seed, and nothing
+    is augmented.
 
     Args:
         networks: of the run.
-        stage: which is being trained.
+        stage: which is trained.
         samples: of people whom it does not train on.
-        pairs: how many pairs.
+        pairs: how many pairs; all there are, where there are fewer.
+
+    Raises:
+        DataError: no two of the samples make a pair.
     """
+    chosen = all_pairs(samples, limit=pairs, seed=networks.config.seed)
+    conventions = networks.config.conventions
+    if stage in ("estimator", "judge"):
+        model = getattr(networks, stage)
+        return _OfGaze(model, samples, np.unique(chosen), conventions=conventions)
+    return _OfPictures(
+        networks.averaged.joined,
+        samples,
+        chosen,
+        conventions=conventions,
+        picture="coarse" if stage == "coarse" else "redirected",
+    )
+
+
+class _OfGaze:
+    """Validates an estimator, or the judge, on patches."""
 
     def __init__(
-        self, networks: Networks, stage: Stage, *, samples: EyeSamples, pairs: int
+        self,
+        model: keras.Model,
+        samples: EyeSamples,
+        patches: NDArray[np.int64],
+        *,
+        conventions: Conventions,
     ) -> None:
-        raise NotImplementedError
+        self._samples, self._patches, self._conventions = samples, patches, conventions
+        self._forward = tf.function(
+            lambda inputs: model(inputs, training=False), input_signature=[_specs(model)]
+        )
 
     def __call__(self) -> Validated:
-        """Validates; nothing changes by it."""
-        raise NotImplementedError
+        parts = [self._seen_deg(rows) for rows in _batches(self._patches)]
+        seen_deg, true_deg = np.concatenate(parts), self._samples.gaze_deg[self._patches]
+        off_deg = np.abs(seen_deg - true_deg).mean(axis=0)
+        metrics = {
+            "error_deg": float(angular_error_deg(seen_deg, true_deg).mean()),
+            "pitch_error_deg": float(off_deg[0]),
+            "yaw_error_deg": float(off_deg[1]),
+        }
+        return Validated("error_deg", metrics, {})
+
+    def _seen_deg(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        inputs = estimator_inputs(
+            self._samples.images[rows],
+            head_deg=self._samples.head_deg[rows],
+            conventions=self._conventions,
+        )
+        return gaze_from_network(np.asarray(self._forward(inputs)), self._conventions)
+
+
+class _OfPictures:
+    """Validates a redirector on pairs, by its `redirected` picture or its `coarse` one."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        samples: EyeSamples,
+        pairs: NDArray[np.int64],
+        *,
+        conventions: Conventions,
+        picture: Literal["coarse", "redirected"],
+    ) -> None:
+        self._samples, self._pairs, self._conventions = samples, pairs, conventions
+        self._metric = "l1" if picture == "redirected" else "l1_coarse"
+        shown = ("flow", "residual") if picture == "redirected" else ("flow",)
+
+        def forward(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            made = model({k: v for k, v in batch.items() if k != "target"}, training=False)
+            off = tf.reduce_mean(tf.abs(made[picture] - batch["target"]), [1, 2, 3])
+            # What is not given back here is not computed: the fine branch of a coarse stage.
+            return {"off": off, **{name: made[name] for name in shown}}
+
+        specs = _specs(model)
+        signature = [{**specs, "target": specs["eye"]}]
+        self._forward = tf.function(forward, input_signature=signature)
+
+    def __call__(self) -> Validated:
+        made = [self._asked(pairs) for pairs in _batches(self._pairs)]
+        off = np.concatenate([part.pop("off") for part in made])
+        return Validated(self._metric, {self._metric: float(off.mean(dtype=np.float64))}, made[0])
+
+    def _asked(self, pairs: NDArray[np.int64]) -> Outputs:
+        batch = pair_inputs(self._samples, pairs, self._conventions)
+        target = image_to_network(self._samples.images[pairs[:, 1]])
+        made = self._forward({**batch, "target": target})
+        return {name: np.asarray(value) for name, value in made.items()}
+
+
+def _specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
+    """Of a model's inputs, for batches of any size: a smaller last one is not traced again."""
+    return {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
+
+
+def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]

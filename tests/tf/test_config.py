@@ -40,6 +40,8 @@ def test_every_packaged_config_loads_and_round_trips(name):
         ("models.generator={width: 8}", "generator belongs to method prgan"),
         ("method=prgan", "generator belongs to method prgan"),
         ("stages.joint.adversary={critic_steps: 0}", "critic_steps must be at least 1"),
+        ("stages.joint.validation={pairs: 0}", "validation: every and patience must be at least 0"),
+        ("stages.joint.validation={every: 0, patience: 3}", "`every: 0` has none"),
         ("seed", "expected key=value"),
         ("seed.deeper=1", "nothing below"),
         ("seed=[", "not YAML"),
