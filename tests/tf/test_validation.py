@@ -84,8 +84,8 @@ def test_looking_again_finds_the_same_and_new_weights_others(networks, samples):
 
 def test_batches_of_two_sizes_are_traced_once(networks, samples):
     validation = stage_validation(networks, "joint", samples=samples, pairs=PAIRS)
-        validation()
-        validation()
+    validation()
+    validation()
     assert validation._forward.experimental_get_tracing_count() == 1
 
 
