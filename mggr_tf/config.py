@@ -220,6 +220,22 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class ComputeConfig:
+    """What a stage computes in while it trains; what it leaves is float32 whatever this says.
+
+    Attributes:
+        precision: of the layers of the networks that are trained. Their weights, their heads, the
+            warp, losses and moving averages are float32. float16 comes with loss scaling and
+            needs a GPU; bfloat16 needs no scaling and gains nothing where it is emulated. (Frozen
+            networks have `models.features_precision`.)
+        xla: whether a step is compiled as a whole.
+    """
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    xla: bool = False
+
+
+@dataclass(frozen=True)
 class SyntheticConfig:
     """How many eyes are drawn when no data is named.
 
@@ -245,6 +261,7 @@ class Config:
         seed: of weights, batches and augmentation.
         moving_average: decay of the generator's averaged weights, which are exported.
         held_out: part of the subjects that training leaves aside when none are named.
+        compute: in what precision, and how, its steps are computed.
         limits: what a converted model may differ from Keras by.
     """
 
@@ -257,6 +274,7 @@ class Config:
     moving_average: float = 0.998
     held_out: float = 0.15
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     conventions: Conventions = field(default_factory=Conventions)
     limits: ConversionLimits = field(default_factory=ConversionLimits)
 
