@@ -35,7 +35,8 @@ def differences(before: Config, after: Config) -> tuple[Difference, ...]:
     Example:
         >>> from mggr_tf.config_files import load_config
         >>> one = load_config("mggr-edge")
-        >>> other = load_config("mggr-edge", changes=["seed=2", "stages.joint.losses.lpips.weight=9"])
+        >>> changes = ["seed=2", "stages.joint.losses.lpips.weight=9"]
+        >>> other = load_config("mggr-edge", changes=changes)
         >>> print(in_words(differences(one, other)))
         stages.joint.losses.lpips.weight 1.0 -> 9.0; seed 1 -> 2
     """

@@ -8,18 +8,18 @@
       weights/*.npz     one file per network, written when its stage is complete
       checkpoints/STAGE resumable state of the stage in progress
       logs/STAGE.csv    metrics, and logs/STAGE/ the same for TensorBoard
+      .lock             held by the one training that writes here
       sheets/*.png      source, coarse, residual, redirected, target
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import platform
 import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -30,78 +30,30 @@ from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
 from mggr_edge.version import __version__
 from mggr_tf.config import Config, Stage, config_from_plain, config_to_plain
-from mggr_tf.data.source import Split
-from mggr_tf.models.precision import settled
+from mggr_tf.training.drift import check_config
+from mggr_tf.training.metrics_log import append_row, column
+from mggr_tf.training.run_record import SCHEMA, DataRecord, RunRecord, StageRecord
 
-SCHEMA = 1
+__all__ = [
+    "DEFAULT_ROOT",
+    "DataRecord",
+    "RunFolder",
+    "RunRecord",
+    "StageRecord",
+    "free_name",
+    "newest_run",
+    "run_file",
+    "weights_of_stage",
+]
+
 DEFAULT_ROOT = Path("runs")
+
+_CONFIG = "config.yaml"
 
 
 def weights_of_stage(config: Config, stage: Stage) -> tuple[str, ...]:
     """Which networks a complete stage leaves in `weights/`."""
     return config.models.parts if stage == "joint" else (stage,)
-
-
-@dataclass(frozen=True)
-class DataRecord:
-    """What a run was trained on.
-
-    Attributes:
-        source: `synthetic`, or the absolute path of the folder.
-        subjects: trained on.
-        held_out: left aside, for sheets and validation.
-        patches: how many patches of `subjects` there were.
-        licence: what it allows.
-    """
-
-    source: str
-    subjects: tuple[str, ...]
-    held_out: tuple[str, ...]
-    patches: int
-    licence: str
-
-    @classmethod
-    def of(cls, split: Split) -> DataRecord:
-        """Of training data as it was opened."""
-        return cls(
-            source=split.source,
-            subjects=split.train.subjects,
-            held_out=split.held_out.subjects if split.held_out is not None else (),
-            patches=len(split.train),
-            licence=split.train.licence,
-        )
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """How far a stage is.
-
-    Attributes:
-        steps: the budget, in steps; a budget in minutes became this number.
-        done: steps that the newest checkpoint holds.
-        complete: whether its weights are in `weights/`.
-        minutes: the budget in minutes, where it was given so.
-        seconds: time spent so far.
-    """
-
-    steps: int
-    done: int = 0
-    complete: bool = False
-    minutes: float | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """The content of `run.json`; `vgg16` is the file of the perceptual loss's weights."""
-
-    seed: int
-    data: DataRecord
-    stages: dict[str, StageRecord] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    git_revision: str | None = None
-    vgg16: str | None = None
-    schema: int = SCHEMA
 
 
 class RunFolder:
@@ -132,20 +84,23 @@ class RunFolder:
         Raises:
             RunError: the folder cannot be made.
         """
+        from mggr_tf.models.precision import settled  # TensorFlow, which a list of runs needs not
+
+        precision = settled(config.models.features_precision)
+        config = replace(config, models=replace(config.models, features_precision=precision))
         record = RunRecord(
             seed=config.seed,
             data=data,
             versions=_versions(),
             git_revision=_git_revision(),
             vgg16=None if vgg16 is None else str(vgg16.resolve()),
+            config=config_to_plain(config),
         )
-        precision = settled(config.models.features_precision)
-        config = replace(config, models=replace(config.models, features_precision=precision))
         run = cls(path, config, record)
         try:
             for name in ("weights", "checkpoints", "logs", "sheets"):
                 (path / name).mkdir(parents=True, exist_ok=True)
-            with atomic_file(path / "config.yaml", force=True) as temporary:
+            with atomic_file(path / _CONFIG, force=True) as temporary:
                 text = yaml.safe_dump(config_to_plain(config), sort_keys=False)
                 temporary.write_text(text, encoding="utf-8")
         except OSError as error:
@@ -158,11 +113,10 @@ class RunFolder:
         """Opens an existing run.
 
         Raises:
-            RunError: no run there, or one of another schema or damaged.
+            RunError: no run there, one of another schema or damaged, or its `config.yaml` is
+                not what the run was made with any more.
         """
-        file = path / "run.json"
-        if not file.is_file():
-            raise RunError(f"{path} is no run: it has no run.json; `mggr-tf train` makes one")
+        file = run_file(path)
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
             schema = data.get("schema")
@@ -170,8 +124,12 @@ class RunFolder:
                 raise RunError(
                     f"{path}: the run has schema {schema!r}, this version reads {SCHEMA}"
                 )
-            config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-            return cls(path, config_from_plain(config), read(RunRecord, data))
+            record = read(RunRecord, data)
+            config = config_from_plain(yaml.safe_load((path / _CONFIG).read_text(encoding="utf-8")))
+            if record.config is not None:
+                made_with = config_from_plain(record.config)
+                check_config(path / _CONFIG, made_with=made_with, found=config)
+            return cls(path, config, record)
         except (OSError, ValueError, AttributeError, yaml.YAMLError, ConfigError) as error:
             raise RunError(f"{path}: the run is damaged: {error}") from error
 
@@ -246,15 +204,26 @@ class RunFolder:
         self.record = replace(self.record, stages=stages)
         self._write_record()
 
+    def note_data(self, data: DataRecord) -> None:
+        """Writes down that the run goes on with other data than it began with."""
+        self.record = replace(self.record, data=data)
+        self._write_record()
+
+    def log_file(self, stage: Stage) -> Path:
+        """Where a stage's metrics are logged."""
+        return self.path / "logs" / f"{stage}.csv"
+
+    def validation_file(self, stage: Stage) -> Path:
+        """Where a stage's validation metrics are logged."""
+        return self.path / "logs" / f"{stage}-validation.csv"
+
     def log(self, stage: Stage, step: int, metrics: Mapping[str, float]) -> None:
-        """Appends one line to the stage's CSV."""
-        file = self.path / "logs" / f"{stage}.csv"
-        new = not file.exists()
-        with open(file, "a", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
-            if new:
-                writer.writerow(["step", *metrics])
-            writer.writerow([step, *(f"{value:.6g}" for value in metrics.values())])
+        """Appends one line to the stage's CSV; see `metrics_log.append_row`."""
+        append_row(self.log_file(stage), step, metrics)
+
+    def log_validation(self, stage: Stage, step: int, metrics: Mapping[str, float]) -> None:
+        """Likewise, of eyes that the stage is not trained on."""
+        append_row(self.validation_file(stage), step, metrics)
 
     def logged(self, stage: Stage, metric: str) -> dict[int, float]:
         """Step -> what a stage's CSV holds of a metric; empty where it holds nothing.
@@ -262,17 +231,28 @@ class RunFolder:
         A resumed stage repeats the steps that it had gone beyond its checkpoint; the
         later line counts.
         """
-        file = self.path / "logs" / f"{stage}.csv"
-        if not file.is_file():
-            return {}
-        with open(file, newline="", encoding="utf-8") as handle:
-            rows = [row for row in csv.DictReader(handle) if row.get(metric)]
-        return {int(row["step"]): float(row[metric]) for row in rows}
+        return column(self.log_file(stage), metric)
+
+    def validated(self, stage: Stage, metric: str) -> dict[int, float]:
+        """Likewise, of eyes that the stage is not trained on."""
+        return column(self.validation_file(stage), metric)
 
     def _write_record(self) -> None:
         with atomic_file(self.path / "run.json", force=True) as temporary:
             text = json.dumps(plain(self.record), indent=2, sort_keys=True)
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def run_file(path: Path) -> Path:
+    """A run's `run.json`.
+
+    Raises:
+        RunError: no run there.
+    """
+    file = path / "run.json"
+    if not file.is_file():
+        raise RunError(f"{path} is no run: it has no run.json; `mggr-tf train` makes one")
+    return file
 
 
 def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:

@@ -1,0 +1,72 @@
+"""What changed since a run was made, its config or its data: it goes on with what it began with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mggr_edge.errors import RunError
+from mggr_tf.config import Config
+from mggr_tf.config_difference import differences, in_words
+from mggr_tf.training.run_record import DataRecord
+
+_MOST_NAMED = 5
+
+
+def check_config(file: Path, *, made_with: Config, found: Config) -> None:
+    """Refuses a config that is another than the run was made with.
+
+    Raises:
+        RunError: it is; shows every difference.
+    """
+    if changed := differences(made_with, found):
+        raise RunError(
+            f"{file} was changed since the run was made: {in_words(changed)}; put it back, or "
+            f"make a new run with --from {file.parent}"
+        )
+
+
+def check_asked(run: Path, *, trained: Config, asked: Config) -> None:
+    """Refuses to go on with a run by another config than its own.
+
+    What is asked may leave to the machine (`auto`) what the run has settled.
+
+    Raises:
+        RunError: it differs; shows every difference.
+    """
+    if changed := tuple(d for d in differences(trained, asked) if d.after != "auto"):
+        raise RunError(
+            f"{run} is trained with another config: {in_words(changed)}; leave --config and "
+            f"--set out, or make a new run with --from {run}"
+        )
+
+
+def data_changes(before: DataRecord, now: DataRecord) -> str | None:
+    """In words, how the data that is there differs from what a run was trained on; None: nowhere.
+
+    Of runs that kept no fingerprint only people and numbers are compared.
+    """
+    if before.subjects != now.subjects or before.held_out != now.held_out:
+        return f"{_people(before, now)}, {before.patches} patches before, {now.patches} now"
+    if before.patches != now.patches:
+        return f"of the same people {before.patches} patches before, {now.patches} now"
+    if before.fingerprint is not None and before.fingerprint != now.fingerprint:
+        return f"the same number of patches ({now.patches}) with other pictures or labels"
+    return None
+
+
+def _people(before: DataRecord, now: DataRecord) -> str:
+    were, are = ({*data.subjects, *data.held_out} for data in (before, now))
+    if were == are:
+        return "the same people, but others of them left aside"
+    changes = [("gone", sorted(were - are)), ("new", sorted(are - were))]
+    return ", ".join(
+        f"{len(names)} subject{'s' * (len(names) > 1)} {how} ({_named(names)})"
+        for how, names in changes
+        if names
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,103 @@
+"""A stage's metrics in a CSV file that stays whole: what a full disk or a kill cut is left out.
+
+One line a row, the first one names the columns. A line counts when it is ended.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from mggr_edge.atomic import atomic_file
+
+
+def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
+    """Appends what was measured at a step.
+
+    A row that was cut before is taken away first. Metrics that the file has no column for get
+    one; earlier rows are empty there, and this row where it lacks a metric.
+
+    Raises:
+        OSError: it cannot be written; names the file, which is as it was.
+        DiskError: likewise, where columns were to be added.
+    """
+    _drop_cut_row(file)
+    known = columns(file)
+    names = [*known, *(name for name in metrics if name not in known)]
+    if len(names) > len(known):
+        _name_columns(file, names)
+    values = {name: f"{value:.6g}" for name, value in metrics.items()}
+    _append_whole(file, _as_csv([[str(step), *(values.get(name, "") for name in names)]]))
+
+
+def column(file: Path, metric: str) -> dict[int, float]:
+    """Step -> value of a metric; of a step that stands there twice the later row's.
+
+    Empty where there is no file, or no such metric.
+    """
+    header, *rows = _rows(file) or [["step"]]
+    if metric not in header[1:]:
+        return {}
+    at = header.index(metric)
+    return {int(row[0]): float(row[at]) for row in rows if row[at]}
+
+
+def columns(file: Path) -> tuple[str, ...]:
+    """The metrics that a file has columns of; none where there is no file."""
+    rows = _rows(file)
+    return tuple(rows[0][1:]) if rows else ()
+
+
+def _rows(file: Path) -> list[list[str]]:
+    """The header and every whole row, without what was cut, alone or with the row after it."""
+    if not file.is_file():
+        return []
+    whole = file.read_bytes().rpartition(b"\n")[0].decode("utf-8", errors="replace")
+    lines = (line for line in whole.splitlines() if "\0" not in line)  # as a power cut leaves them
+    header, *rows = list(csv.reader(lines)) or [[]]
+    if header[:1] != ["step"]:
+        return []
+    return [header, *(row for row in rows if len(row) == len(header) and _is_of_numbers(row))]
+
+
+def _is_of_numbers(row: list[str]) -> bool:
+    try:
+        int(row[0])
+        for value in row[1:]:
+            float(value or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _drop_cut_row(file: Path) -> None:
+    content = file.read_bytes() if file.is_file() else b""
+    if content and not content.endswith(b"\n"):
+        os.truncate(file, content.rfind(b"\n") + 1)
+
+
+def _name_columns(file: Path, names: list[str]) -> None:
+    rows = _rows(file)[1:]
+    filled = [[*row, *[""] * (len(names) + 1 - len(row))] for row in rows]
+    with atomic_file(file, force=True) as temporary:
+        temporary.write_bytes(_as_csv([["step", *names], *filled]))
+
+
+def _append_whole(file: Path, row: bytes) -> None:
+    with open(file, "ab", buffering=0) as handle:
+        before = handle.tell()
+        try:
+            while row:  # a disk that is nearly full takes a part of it
+                row = row[handle.write(row) :]
+        except OSError as error:
+            handle.truncate(before)
+            raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def _as_csv(rows: Iterable[list[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()

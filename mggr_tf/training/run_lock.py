@@ -1,0 +1,81 @@
+"""One training at a time in a run folder, and only where it can write."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mggr_edge.errors import DiskError, RunError
+
+LOCK = ".lock"
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
+"""What file systems say that know no locks; they are trained on without."""
+
+
+@contextmanager
+def only_training(folder: Path) -> Iterator[None]:
+    """Holds a run folder for one training, and for the time that it lasts.
+
+    The system lets go of it when the process ends, however it ends: nothing that was killed
+    keeps the next one out.
+
+    Args:
+        folder: it exists.
+
+    Raises:
+        RunError: another training holds it.
+        DiskError: it cannot be written to.
+    """
+    check_is_writable(folder)
+    with _opened(folder / LOCK) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{folder}: another training is running in it; wait for its end, or stop it"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
+
+
+def check_is_writable(folder: Path) -> None:
+    """Refuses a folder, or one that is still to be made, in which nothing can be written.
+
+    Raises:
+        DiskError: it cannot; says which folder is in the way, and why.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise DiskError(f"{folder} cannot be written to: {there} is no folder")
+    within = [] if there != folder else [str(path) for path in folder.iterdir() if path.is_dir()]
+    for path in (str(there), *within):
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise DiskError(
+                f"{folder} cannot be written to: {_why_not(path)}; choose another place"
+            )
+
+
+def _why_not(path: str) -> str:
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return f"{path} lies on a read-only file system"
+    return f"no permission in {path}"
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DiskError(f"{file.parent} cannot be written to: {file}: {reason}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,66 @@
+"""One training at a time in a run folder, and only where it can write."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mggr_edge.errors import DiskError, RunError
+from mggr_tf.training.run_lock import check_is_writable, only_training
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from mggr_tf.training.run_lock import only_training
+with only_training(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _HOLD, str(folder)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_training_is_refused_until_the_first_is_gone_even_killed(tmp_path):
+    with holder(tmp_path) as first:
+        with (
+            pytest.raises(RunError, match="another training is running in it"),
+            only_training(tmp_path),
+        ):
+            pytest.fail("two at once")
+        first.kill()
+    with only_training(tmp_path):
+        pass
+    with only_training(tmp_path):
+        pass
+
+
+def test_a_place_that_is_not_there_is_judged_by_the_folder_around_it(tmp_path):
+    check_is_writable(tmp_path / "runs" / "new")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "runs" / "new"):
+        with pytest.raises(DiskError, match="file is no folder"):
+            check_is_writable(place)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permission does not bind root")
+def test_no_permission_is_said(tmp_path):
+    (tmp_path / "logs").mkdir()
+    for folder in (tmp_path / "logs", tmp_path):
+        folder.chmod(0o555)
+        try:
+            with pytest.raises(DiskError, match=f"no permission in {folder}"):
+                check_is_writable(tmp_path)
+        finally:
+            folder.chmod(0o755)
