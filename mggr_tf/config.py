@@ -122,6 +122,23 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """How often work is saved, and what is kept of it.
+
+    Attributes:
+        seconds: between two checkpoints; one more is made at every best validation.
+        keep: so many of the last are kept, and the best by validation.
+    """
+
+    seconds: float = 60.0
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.seconds < 0 or self.keep < 1:
+            raise ValueError("seconds must be at least 0, keep at least 1")
+
+
+@dataclass(frozen=True)
 class StageConfig:
     """How one stage is trained.
 
@@ -262,6 +279,7 @@ class Config:
         moving_average: decay of the generator's averaged weights, which are exported.
         held_out: part of the subjects that training leaves aside when none are named.
         compute: in what precision, and how, its steps are computed.
+        checkpoints: how often work is saved.
         limits: what a converted model may differ from Keras by.
     """
 
@@ -273,6 +291,7 @@ class Config:
     seed: int = 1
     moving_average: float = 0.998
     held_out: float = 0.15
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     conventions: Conventions = field(default_factory=Conventions)

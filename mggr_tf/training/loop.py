@@ -6,57 +6,76 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from mggr_edge.errors import RunError
-from mggr_tf.training.preemption import held_back_signals
-from mggr_tf.training.step import Metrics, Step
+from mggr_tf.config import CheckpointConfig
+from mggr_tf.training.checkpoints import Checkpoints
+from mggr_tf.training.distribution import LOST_A_WORKER, Distribution
+from mggr_tf.training.patience import Patience
+from mggr_tf.training.preemption import Impatient, Signals, held_back_signals
+from mggr_tf.training.step import Step
 
 _LOG_EVERY = 25
 _FEWEST_LOGS = 20
 """Of a short training every step or two is logged: a curve has more than one point."""
-_CHECKPOINT_SECONDS = 60.0
-_LONGEST_REASON = 300
-_UNREADABLE = (ValueError, AssertionError, IndexError, RuntimeError, tf.errors.OpError)
-"""What TensorFlow says of a checkpoint that is damaged, cut short or of other networks."""
 _LEAST_TIMED_STEPS = 12
 _MOST_TIMED_STEPS = 1000
 _TIMING_SECONDS = 20.0
 """Large networks are timed on fewer steps, so that timing does not eat their budget."""
 
-Log = Callable[[int, dict[str, float]], None]
+Batch = dict[str, tf.Tensor]
+Values = dict[str, float]
+Log = Callable[[int, Values], None]
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop tells the outside.
+    """What the loop tells the outside. With several workers it tells each of them the same.
 
     Attributes:
-        advance: n more steps are done.
+        advance: n more steps are done; the last one's metrics.
         log: metrics, averaged since the last call.
         saved: a checkpoint at this step is on disk.
         sheet: time for a sample sheet at this step.
         sheet_steps: the steps after which `sheet` is called.
         bad_batch: keeps what a step saw whose loss is no number; returns where.
+        validate: time to validate after this step; returns the metric, the smaller the better.
+        validated_steps: whether there is a validation after a step.
     """
 
-    advance: Callable[[int], None]
+    advance: Callable[[int, Values], None]
     log: Log
     saved: Callable[[int], None]
     sheet: Callable[[int], None]
     sheet_steps: frozenset[int]
-    bad_batch: Callable[[int, dict[str, tf.Tensor]], str]
+    bad_batch: Callable[[int, Batch], str]
+    validate: Callable[[int], float]
+    validated_steps: Callable[[int], bool]
+
+
+class Wishes(NamedTuple):
+    """What a worker wants all of them to do after the same step."""
+
+    stop: bool = False
+    save: bool = False
 
 
 class Loop:
-    """Runs a step over batches under a distribution strategy.
+    """Runs a step over batches on all devices.
 
     Args:
         step: what to run.
-        strategy: how it is spread over devices.
+        distribution: the devices.
         batches: gives the batches of steps [first, last), one iterator.
         folder: where checkpoints go.
+        config: how often, and how many are kept.
+        patience: when there were enough validations without a better one.
         warn: told of a checkpoint that is passed over.
     """
 
@@ -64,28 +83,31 @@ class Loop:
         self,
         step: Step,
         *,
-        strategy: tf.distribute.Strategy,
-        batches: Callable[[int, int], Iterator[dict[str, tf.Tensor]]],
-        folder: str,
+        distribution: Distribution,
+        batches: Callable[[int, int], Iterator[Batch]],
+        folder: Path,
+        config: CheckpointConfig,
+        patience: Patience,
         warn: Callable[[str], None],
     ) -> None:
-        self._strategy, self._warn = strategy, warn
-        self._batches = batches
+        self._distribution, self._batches = distribution, batches
+        self._config, self._patience = config, patience
         self._at = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         state = step.state()
         self._variables = [v for thing in state.values() for v in thing.variables]
-        self._checkpoint = tf.train.Checkpoint(step=self._at, **state)
-        self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=2)
+        self._checkpoints = Checkpoints(
+            folder,
+            tf.train.Checkpoint(step=self._at, **state, **patience.state()),
+            keep=config.keep,
+            writes=distribution.is_chief,
+            warn=warn,
+        )
+        self._run = _on_all_devices(step, distribution)
 
-        @tf.function
-        def run(batch: dict[str, tf.Tensor]) -> Metrics:
-            parts = strategy.run(step, args=(batch,))
-            return {
-                name: strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
-                for name, value in parts.items()
-            }
-
-        self._run = run
+    @property
+    def at(self) -> int:
+        """How many steps are done."""
+        return int(self._at)
 
     def restore(self) -> int:
         """Loads the newest checkpoint that is whole; returns the step it was made at, or 0.
@@ -93,23 +115,17 @@ class Loop:
         Raises:
             RunError: there are some, and none can be read, or they belong to other networks.
         """
-        failure: RunError | None = None
-        for path in reversed(self._manager.checkpoints):
-            try:
-                self._checkpoint.restore(path).assert_existing_objects_matched()
-            except _UNREADABLE as error:
-                reason = " ".join(str(error).split())[:_LONGEST_REASON]
-                if failure is None:
-                    failure = RunError(f"{path}: the checkpoint cannot be restored: {reason}")
-                self._warn(f"{path} is damaged and passed over: {reason}")
-                continue
-            return int(self._at)
-        if failure is not None:
-            raise failure
-        return 0
+        self._checkpoints.clear_up()
+        step = self._checkpoints.restore()
+        if step != (chiefs := round(self._distribution.agreed(step))):
+            raise RunError(
+                f"this worker goes on from step {step}, the chief from {chiefs}: all of them must "
+                "see the run folder on one file system"
+            )
+        return step
 
-    def seconds_per_step(self, patience: float) -> float:
-        """Times steps after tracing, for about `patience` seconds; puts every variable back.
+    def seconds_per_step(self, patience_s: float) -> float:
+        """Times steps after tracing, for about `patience_s` seconds; puts every variable back.
 
         Twelve steps at least, within 20 seconds. Short steps are many in that time: a
         second in which the machine was busy elsewhere does not decide a whole stage.
@@ -117,70 +133,160 @@ class Loop:
         before = [(v, tf.identity(v)) for v in self._variables]
         batches = self._batches(0, 2 + _MOST_TIMED_STEPS)
         for _ in range(2):
-            float(self._run(next(batches))["loss"])
+            self._ask(next(batches), Wishes())
         times: list[float] = []
+        enough = False
         try:
-            with held_back_signals() as look:
-                while len(times) < _MOST_TIMED_STEPS and (
-                    sum(times) < patience
-                    or (len(times) < _LEAST_TIMED_STEPS and sum(times) < _TIMING_SECONDS)
-                ):
+            with held_back_signals() as signals:
+                while not enough and len(times) < _MOST_TIMED_STEPS:
                     started = time.perf_counter()
-                    float(self._run(next(batches))["loss"])
+                    wishes = Wishes(signals.came, _timed_enough(times, patience_s))
+                    _, heard = self._ask(next(batches), wishes)
                     times.append(time.perf_counter() - started)
-                    look()
+                    if heard.stop:
+                        signals.heed()
+                    enough = heard.save
         finally:
             for variable, value in before:
                 variable.assign(value)
         # The median: a moment in which the machine was busy elsewhere is not the rule.
-        return statistics.median(times)
+        return self._distribution.agreed(statistics.median(times))
 
     def train(self, total: int, hooks: Hooks) -> None:
-        """Trains from where it stands to step `total`.
+        """Trains from where it stands to step `total`, or until patience is over.
 
-        Ctrl-C and SIGTERM save a checkpoint, between two steps, before they go on their way.
+        In the latter case the networks are those of the best validation. Ctrl-C and SIGTERM save a
+        checkpoint, between two steps, before they go on their way; a second one does not wait.
 
         Raises:
             RunError: the loss is no longer a number; nothing after the last
-                checkpoint is kept but the batch that it happened on.
+                checkpoint is kept but the batch that it happened on. Or a worker is gone.
             KeyboardInterrupt: Ctrl-C; `Preempted` for SIGTERM.
         """
-        saved_at = time.perf_counter()
-        sums: dict[str, float] = {}
-        count = 0
-        first = int(self._at)
-        log_every = max(1, min(_LOG_EVERY, total // _FEWEST_LOGS))
         try:
-            with held_back_signals() as look:
-                for batch in self._batches(first, total):
-                    metrics = self._run(batch)
-                    done = int(self._at.assign_add(1))
-                    count += 1
-                    values = {name: float(value) for name, value in metrics.items()}
-                    if bad := _not_finite(values):
-                        raise _diverged(done, bad, hooks.bad_batch(done, batch))
-                    sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
-                    hooks.advance(1)
-                    if done % log_every == 0 or done == total:
-                        hooks.log(done, {name: value / count for name, value in sums.items()})
-                        sums, count = {}, 0
-                    if done in hooks.sheet_steps:
-                        hooks.sheet(done)
-                    if done == total or time.perf_counter() - saved_at > _CHECKPOINT_SECONDS:
-                        self._save(hooks)
-                        saved_at = time.perf_counter()
-                    look()
+            with held_back_signals() as signals:
+                self._train(total, hooks, signals)
+        except Impatient:
+            raise
         except KeyboardInterrupt:
             self._save(hooks)
             raise
+        except LOST_A_WORKER as error:
+            if self._distribution.workers == 1:
+                raise
+            raise _lost(error) from error
+        if self._patience.is_over:
+            self._checkpoints.restore_best()
 
-    def _save(self, hooks: Hooks) -> None:
-        done = int(self._at)
-        self._manager.save(checkpoint_number=done)
+    def _train(self, total: int, hooks: Hooks, signals: Signals) -> None:
+        if self._patience.is_over:
+            return
+        means = _Means(max(1, min(_LOG_EVERY, total // _FEWEST_LOGS)), total, hooks.log)
+        clock = _Clock(self._config.seconds)
+        for batch in self._batches(self.at, total):
+            values, heard = self._ask(batch, Wishes(signals.came, clock.is_due()))
+            done = int(self._at.assign_add(1))
+            if bad := _not_finite(values):
+                raise _diverged(done, bad, hooks.bad_batch(done, batch))
+            means.add(done, values)
+            hooks.advance(1, values)
+            if done in hooks.sheet_steps:
+                hooks.sheet(done)
+            metric = hooks.validate(done) if hooks.validated_steps(done) else None
+            best = metric is not None and self._patience.tell(done, metric)
+            if self._distribution.workers == 1:
+                # Nobody else must be told first.
+                heard = Wishes(signals.came, clock.is_due())
+            if best or heard.save or done == total:
+                self._save(hooks, metric=metric)
+                clock.restart()
+            if heard.stop:
+                signals.heed()
+            if self._patience.is_over:
+                return
+
+    def _ask(self, batch: Batch, wishes: Wishes) -> tuple[Values, Wishes]:
+        """One step; what it gave, and what any worker wished before it."""
+        mine = Wishes(wishes.stop, wishes.save and self._distribution.is_chief)
+        values, heard = self._run(batch, tf.constant([float(wish) for wish in mine]))
+        return values, Wishes(*(heard > 0))
+
+    def _save(self, hooks: Hooks, *, metric: float | None = None) -> None:
+        done = self.at
+        self._checkpoints.save(done, metric=metric)
         hooks.saved(done)
 
 
-def _not_finite(values: dict[str, float]) -> list[str]:
+class _Means:
+    """Averages metrics over some steps, and has them logged.
+
+    Args:
+        every: so many steps.
+        total: the last step, which is logged too.
+        log: takes the step and the averages.
+    """
+
+    def __init__(self, every: int, total: int, log: Log) -> None:
+        self._every, self._total, self._log = every, total, log
+        self._sums: Values = {}
+        self._count = 0
+
+    def add(self, step: int, values: Values) -> None:
+        self._count += 1
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if step % self._every == 0 or step == self._total:
+            self._log(step, {name: value / self._count for name, value in self._sums.items()})
+            self._sums, self._count = {}, 0
+
+
+class _Clock:
+    """Says when so many seconds are over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        self._started = time.perf_counter()
+
+    def is_due(self) -> bool:
+        return time.perf_counter() - self._started > self._seconds
+
+
+def _on_all_devices(
+    step: Step, distribution: Distribution
+) -> Callable[[Batch, tf.Tensor], tuple[Values, NDArray[np.float32]]]:
+    """A global step: (batch, this worker's wishes) -> (metrics, all workers' wishes added up)."""
+    strategy = distribution.strategy
+    names: list[str] = []
+
+    def one(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        metrics = step(batch)
+        names[:] = metrics
+        return tf.stack(list(metrics.values())), wishes
+
+    @tf.function
+    def run(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # One vector each, not a number at a time: between machines every sum is a journey.
+        metrics, wishes = strategy.run(one, args=(batch, wishes))
+        total = tf.distribute.ReduceOp.SUM
+        return strategy.reduce(total, metrics, axis=None), strategy.reduce(total, wishes, axis=None)
+
+    def ask(batch: Batch, wishes: tf.Tensor) -> tuple[Values, NDArray[np.float32]]:
+        metrics, heard = run(batch, wishes)
+        return dict(zip(names, metrics.numpy().tolist(), strict=True)), heard.numpy()
+
+    return ask
+
+
+def _timed_enough(times: list[float], patience_s: float) -> bool:
+    spent = sum(times)
+    few = len(times) < _LEAST_TIMED_STEPS and spent < _TIMING_SECONDS
+    return spent >= patience_s and not few
+
+
+def _not_finite(values: Values) -> list[str]:
     return [name for name, value in values.items() if not abs(value) < float("inf")]
 
 
@@ -188,4 +294,12 @@ def _diverged(step: int, bad: list[str], kept: str) -> RunError:
     return RunError(
         f"step {step}: {', '.join(bad)} is no longer a number; lower the stage's "
         f"learning_rate and go on with --resume. What the step saw is in {kept}"
+    )
+
+
+def _lost(error: Exception) -> RunError:
+    reason = " ".join(str(error).split())[:200]
+    return RunError(
+        "another worker is gone, and training cannot go on without it; start all of them again "
+        f"with --resume. TensorFlow says: {reason}"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,34 +20,54 @@ class Preempted(KeyboardInterrupt):
     """SIGTERM came; what was trained is kept."""
 
 
-@contextmanager
-def held_back_signals() -> Iterator[Callable[[], None]]:
-    """Gives what is called between two steps: it raises what a signal has asked for meanwhile.
+class Impatient(KeyboardInterrupt):
+    """A second signal came before the first was heeded: nothing more can be kept."""
 
-    A second signal does not wait. In another thread than the main one nothing is held back, as
-    signals do not reach it.
+
+class Signals:
+    """Which signal came, if any."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+
+    @property
+    def came(self) -> bool:
+        """Whether one did."""
+        return self._first is not None
+
+    def heed(self) -> None:
+        """Raises what the signal asked for; SIGTERM's, where another worker's came.
+
+        Raises:
+            KeyboardInterrupt: SIGINT came.
+            Preempted: any other.
+        """
+        raise KeyboardInterrupt if self._first == signal.SIGINT else Preempted
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Takes note of a signal; the second one does not wait."""
+        if self.came:
+            raise Impatient
+        self._first = number
+
+
+@contextmanager
+def held_back_signals() -> Iterator[Signals]:
+    """Gives what knows of SIGINT and SIGTERM; look at it between two steps.
+
+    In another thread than the main one nothing is held back, as signals do not reach it.
 
     Raises:
-        KeyboardInterrupt: SIGINT came.
-        Preempted: SIGTERM came.
+        Impatient: a second signal came.
     """
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    def look() -> None:
-        if asked:
-            raise Preempted if asked[0] == signal.SIGTERM else KeyboardInterrupt
-
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield look
+        yield signals
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signals.note) for number in held}
     try:
-        yield look
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -198,11 +198,12 @@ class RunFolder:
         """Where TensorBoard events of a stage are written."""
         return self.path / "logs" / stage
 
-    def update_stage(self, stage: Stage, record: StageRecord) -> None:
-        """Writes down how far a stage is."""
+    def update_stage(self, stage: Stage, record: StageRecord, *, write: bool = True) -> None:
+        """Writes down how far a stage is; a worker that is not the chief only knows it."""
         stages = {**self.record.stages, stage: record}
         self.record = replace(self.record, stages=stages)
-        self._write_record()
+        if write:
+            self._write_record()
 
     def note_data(self, data: DataRecord) -> None:
         """Writes down that the run goes on with other data than it began with."""

@@ -1,0 +1,201 @@
+"""Checkpoints of a stage: whole or not there, verified before they are believed.
+
+::
+
+    checkpoints/STAGE/
+      step-00001200/    state.index, state.data-*: TensorFlow's; about.json: step, metric, sha256
+      step-00001430/
+
+A folder is written under a temporary name, read back, and renamed. The last few are kept, and the
+best by the validation metric.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from mggr_edge.atomic import atomic_folder
+from mggr_edge.errors import ConfigError, DiskError, RunError
+from mggr_edge.strict import plain, read
+
+_PREFIX = "state"
+_ABOUT = "about.json"
+_STEP = "step/.ATTRIBUTES/VARIABLE_VALUE"
+_LONGEST_REASON = 300
+_UNREADABLE = (
+    ValueError,
+    AssertionError,
+    IndexError,
+    RuntimeError,
+    OSError,
+    ConfigError,
+    tf.errors.OpError,
+)
+"""What TensorFlow says of a checkpoint that is damaged, cut short or of other networks."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint's `about.json` holds.
+
+    Attributes:
+        step: after which it was made.
+        files: name -> SHA-256.
+        metric: what validation found at this step; None where it was not validated.
+    """
+
+    step: int
+    files: dict[str, str]
+    metric: float | None = None
+
+
+class Checkpoints:
+    """A stage's checkpoints in their folder.
+
+    Args:
+        folder: where they lie; made when the first is written.
+        state: everything that must be resumed, by name; `step` is a [] int64 variable.
+        keep: how many of the last are kept.
+        writes: whether this process does. With several workers all must save together, as some
+            values are read from all of them, and one of them writes.
+        warn: told of a checkpoint that is passed over.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        state: tf.train.Checkpoint,
+        *,
+        keep: int,
+        writes: bool,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._folder, self._state, self._keep = folder, state, keep
+        self._writes, self._warn = writes, warn
+
+    def save(self, step: int, *, metric: float | None = None) -> None:
+        """Writes one, and then removes those that need not be kept.
+
+        Raises:
+            DiskError, RunError: it could not be written; those before it are as they were.
+        """
+        if not self._writes:
+            with tempfile.TemporaryDirectory() as nowhere:
+                self._state.write(str(Path(nowhere) / _PREFIX))
+            return
+        target = self._folder / f"step-{step:08d}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with atomic_folder(target, force=True) as temporary:
+                self._state.write(str(temporary / _PREFIX))
+                _check_written(temporary, step)
+                about = About(step, _checksums(temporary), metric)
+                text = json.dumps(plain(about), indent=2, sort_keys=True)
+                (temporary / _ABOUT).write_text(text + "\n", encoding="utf-8")
+                _make_durable(temporary)
+        except tf.errors.OpError as error:
+            reason = " ".join(str(error.message).split())[:_LONGEST_REASON]
+            raise DiskError(f"{target} was not written, nothing of it is left: {reason}") from error
+        self._forget()
+
+    def restore(self) -> int:
+        """Loads the newest that is whole; returns its step, or 0 where there is none.
+
+        Raises:
+            RunError: there are some, and none can be read, or they belong to other networks.
+        """
+        failure: RunError | None = None
+        for path in reversed(self._there()):
+            try:
+                return self._load(path)
+            except RunError as error:
+                failure = failure or error
+                self._warn(f"{error}; it is passed over")
+        if failure is not None:
+            raise failure
+        return 0
+
+    def restore_best(self) -> int:
+        """Loads the best by validation; returns its step.
+
+        Raises:
+            RunError: it cannot be read, or there is none.
+        """
+        best = self._best()
+        if best is None:
+            raise RunError(f"{self._folder} holds no validated checkpoint")
+        return self._load(best)
+
+    def clear_up(self) -> None:
+        """Removes what a process left half-written that was killed outright."""
+        for path in self._folder.glob("*.partial-*") if self._writes else ():
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _load(self, path: Path) -> int:
+        try:
+            about = _about(path)
+            if _checksums(path) != about.files:
+                raise ValueError("its content is not what was written")
+            self._state.read(str(path / _PREFIX)).assert_existing_objects_matched()
+        except _UNREADABLE as error:
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+            raise RunError(f"{path}: the checkpoint cannot be restored: {reason}") from error
+        return about.step
+
+    def _there(self) -> list[Path]:
+        """By step, the newest last."""
+        return sorted(path for path in self._folder.glob("step-*") if ".partial-" not in path.name)
+
+    def _best(self) -> Path | None:
+        found: list[tuple[float, int, Path]] = []
+        for path in self._there():
+            try:
+                about = _about(path)
+            except _UNREADABLE:
+                continue  # `restore` says so
+            if about.metric is not None:
+                found.append((about.metric, about.step, path))
+        return min(found)[2] if found else None
+
+    def _forget(self) -> None:
+        kept = {*self._there()[-self._keep :], self._best()}
+        for path in self._there():
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _about(path: Path) -> About:
+    return read(About, json.loads((path / _ABOUT).read_text(encoding="utf-8")))
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.iterdir())
+        if file.name != _ABOUT
+    }
+
+
+def _check_written(folder: Path, step: int) -> None:
+    found = int(tf.train.load_checkpoint(str(folder / _PREFIX)).get_tensor(_STEP))
+    if found != step:
+        raise RunError(f"{folder}: step {step} was written, and step {found} is read back")
+
+
+def _make_durable(folder: Path) -> None:
+    """So that the name is never there before the content, a power cut in between or not."""
+    for file in (*folder.iterdir(), folder):
+        handle = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

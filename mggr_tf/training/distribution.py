@@ -1,0 +1,153 @@
+"""Which devices train together: one, those of this machine, or several machines'.
+
+Machines find each other by TensorFlow's own TF_CONFIG, the same on each but for the task's index:
+
+    {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}
+
+Worker 0 is the chief: it alone writes, and where all must decide alike, it decides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import tensorflow as tf
+
+from mggr_edge.errors import ConfigError, RunError
+
+StrategyName = Literal["auto", "one", "mirrored", "multiworker"]
+
+LOST_A_WORKER = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.CancelledError,
+    tf.errors.InternalError,
+)
+"""What TensorFlow says when a peer is gone, as far as its collectives notice it."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Devices that train together.
+
+    Attributes:
+        strategy: TensorFlow's.
+        workers: how many processes there are.
+        index: this one's number.
+    """
+
+    strategy: tf.distribute.Strategy
+    workers: int = 1
+    index: int = 0
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes."""
+        return self.index == 0
+
+    @property
+    def replicas(self) -> int:
+        """How many devices share a batch, on all machines."""
+        return int(self.strategy.num_replicas_in_sync)
+
+    def agreed(self, value: float) -> float:
+        """The chief's value, on every worker; all of them must ask. It waits for the slowest."""
+        if self.workers == 1:
+            return value
+        mine = value if self.is_chief else 0.0
+        told = self.strategy.run(lambda: tf.constant(mine, tf.float64))
+        return float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)) / (
+            self.replicas // self.workers
+        )
+
+
+def open_distribution(name: StrategyName = "auto") -> Distribution:
+    """Finds the devices; of several workers, waits for none of them.
+
+    With `multiworker` nothing of TensorFlow may have run before.
+
+    Args:
+        name: `auto` takes all GPUs of this machine, or its one device; `one` takes one;
+            `mirrored` every GPU, or every logical CPU; `multiworker` what TF_CONFIG names.
+
+    Raises:
+        ConfigError: TF_CONFIG is missing or wrong, or names workers that nobody asked for.
+    """
+    cluster = _cluster(os.environ)
+    if name == "multiworker":
+        return _of_several(cluster)
+    if cluster is not None and cluster.workers > 1:
+        raise ConfigError(
+            f"TF_CONFIG names {cluster.workers} workers, and --strategy is {name}: say --strategy "
+            "multiworker, or unset TF_CONFIG to train on this machine alone"
+        )
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    if name == "mirrored" or (name == "auto" and several):
+        return Distribution(tf.distribute.MirroredStrategy(_local_devices()))
+    return Distribution(tf.distribute.get_strategy())
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What TF_CONFIG says: the addresses of all workers, and which of them this is."""
+
+    addresses: tuple[str, ...]
+    index: int
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return len(self.addresses)
+
+
+def _cluster(environment: Mapping[str, str]) -> Cluster | None:
+    text = environment.get("TF_CONFIG", "")
+    if not text.strip():
+        return None
+    try:
+        said = json.loads(text)
+        addresses = said["cluster"]["worker"]
+        task = said["task"]
+        kind, index = task["type"], int(task["index"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            "TF_CONFIG cannot be read; expected "
+            '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
+            f", got {text!r}"
+        ) from error
+    if kind != "worker" or set(said["cluster"]) != {"worker"}:
+        raise ConfigError("TF_CONFIG may name tasks of type worker alone: all of them train")
+    if not addresses or not all(isinstance(one, str) and ":" in one for one in addresses):
+        raise ConfigError(f"TF_CONFIG: expected a list of host:port, got {addresses!r}")
+    if not 0 <= index < len(addresses):
+        raise ConfigError(f"TF_CONFIG: task index {index}, and {len(addresses)} workers")
+    return Cluster(tuple(addresses), index)
+
+
+def _of_several(cluster: Cluster | None) -> Distribution:
+    if cluster is None:
+        raise ConfigError(
+            "--strategy multiworker reads TF_CONFIG, which is not set; `mggr-tf launch --workers 2 "
+            "-- train ...` sets it"
+        )
+    if cluster.workers == 1:
+        return Distribution(tf.distribute.get_strategy())
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, *LOST_A_WORKER, tf.errors.UnknownError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(
+            f"worker {cluster.index} at {cluster.addresses[cluster.index]} did not find the "
+            f"others ({', '.join(cluster.addresses)}): {reason}"
+        ) from error
+    return Distribution(strategy, cluster.workers, cluster.index)
+
+
+def _local_devices() -> list[str]:
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    return [device.name for device in tf.config.list_logical_devices(kind)]

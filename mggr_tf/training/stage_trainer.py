@@ -1,0 +1,170 @@
+"""One stage of one run: its loop, and how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import tensorflow as tf
+
+from mggr_edge.atomic import atomic_file
+from mggr_tf.config import Stage
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.models.networks import Networks, save_weights
+from mggr_tf.training.distribution import Distribution
+from mggr_tf.training.loop import Loop
+from mggr_tf.training.patience import Patience
+from mggr_tf.training.run_folder import RunFolder, StageRecord, weights_of_stage
+from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
+from mggr_tf.training.stage_watch import StageWatch
+from mggr_tf.training.step import Step
+
+Say = Callable[[str], None]
+
+_RESERVE = 0.97
+"""Part of a time budget that goes into steps; the rest is sheets and checkpoints."""
+_TIMING_SHARE = 0.02
+"""Part of a time budget that finds out what a step takes."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train; both None means the config's steps.
+
+    Attributes:
+        steps: for each stage that is trained.
+        minutes: for all of them together, shared as the config says.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+
+
+class StageTrainer:
+    """Trains one stage; with several workers all of them do, and the chief writes.
+
+    Args:
+        run: where everything goes.
+        stage: which.
+        networks: of the run, with the weights of earlier stages.
+        distribution: the devices.
+        samples: to train on.
+        say: tells the user what was chosen.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        stage: Stage,
+        networks: Networks,
+        *,
+        distribution: Distribution,
+        samples: EyeSamples,
+        say: Say,
+    ) -> None:
+        self._run, self._stage, self._networks = run, stage, networks
+        self._distribution, self._samples, self._say = distribution, samples, say
+        self._config = run.config.stage(stage)
+        with distribution.strategy.scope():
+            self._total = tf.Variable(1, dtype=tf.int64, trainable=False, name="total_steps")
+            self._patience = Patience(self._config.validation.patience)
+            self.loop = Loop(
+                self._make_step(),
+                distribution=distribution,
+                batches=self._batches,
+                folder=run.checkpoint_folder(stage),
+                config=run.config.checkpoints,
+                patience=self._patience,
+                warn=say,
+            )
+
+    def train(self, budget: Budget, watch: StageWatch) -> None:
+        """Trains from the newest checkpoint, or from the start, to the end of its budget."""
+        run, stage = self._run, self._stage
+        started = time.perf_counter()
+        done = self.loop.restore()
+        record = run.record.stages.get(stage)
+        if record is None or done == 0:
+            record = StageRecord(steps=self._steps(budget, started), minutes=budget.minutes)
+        self._total.assign(record.steps)
+        self._note(record)
+        self._say(_announcement(stage, record, done))
+
+        def saved(step: int) -> None:
+            spent = record.seconds + time.perf_counter() - started
+            self._note(replace(record, done=step, seconds=round(spent, 1)))
+
+        with watch.hooks(record.steps, done=done, saved=saved) as hooks:
+            self.loop.train(record.steps, hooks)
+        if self._patience.is_over:
+            self._say(_early_end(stage, self._patience, record.steps))
+        self._keep_weights()
+        self._note(replace(run.record.stages[stage], complete=True))
+
+    def _note(self, record: StageRecord) -> None:
+        self._run.update_stage(self._stage, record, write=self._distribution.is_chief)
+
+    def _make_step(self) -> Step:
+        landmarks = self._run.config.asks_for_landmarks(self._stage)
+        return stage_step(
+            self._run.config,
+            self._stage,
+            self._networks,
+            total=self._total,
+            replicas=self._distribution.replicas,
+            landmarks=self._samples.known_landmarks().shape[1] if landmarks else 0,
+        )
+
+    def _batches(self, first: int, last: int) -> Iterator[dict[str, tf.Tensor]]:
+        """Global batches of steps [first, last): pure functions of (seed, step)."""
+        replicas = self._distribution.replicas
+
+        def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            local = replicas // context.num_input_pipelines
+            shares = stage_shares(
+                self._run.config,
+                self._stage,
+                replicas=replicas,
+                first=context.input_pipeline_id * local,
+                local=local,
+            )
+            return stage_dataset(
+                self._run.config, self._stage, self._samples, shares=shares, steps=(first, last)
+            )
+
+        return iter(self._distribution.strategy.distribute_datasets_from_function(dataset))
+
+    def _steps(self, budget: Budget, started: float) -> int:
+        if budget.minutes is None:
+            return budget.steps or self._config.steps
+        each = self.loop.seconds_per_step(_TIMING_SHARE * 60 * budget.minutes)
+        left = 60 * budget.minutes - (time.perf_counter() - started)
+        return round(self._distribution.agreed(max(1, int(_RESERVE * left / each))))
+
+    def _keep_weights(self) -> None:
+        for name in weights_of_stage(self._run.config, self._stage):
+            of_redirector = name in self._run.config.models.parts
+            networks = self._networks
+            network = networks.averaged.part(name) if of_redirector else getattr(networks, name)
+            if self._distribution.is_chief:
+                with atomic_file(self._run.weights_file(name), force=True) as temporary:
+                    save_weights(network, temporary)
+            else:
+                network.get_weights()  # some are read from all workers: all of them must ask
+            if of_redirector:
+                # The next stage starts from what this one is judged by.
+                networks.redirection.part(name).set_weights(network.get_weights())
+
+
+def _announcement(stage: Stage, record: StageRecord, done: int) -> str:
+    budget = "" if record.minutes is None else f" ({record.minutes:.1f} minutes)"
+    resumed = f", from step {done}" if done else ""
+    return f"{stage}: {record.steps} steps{budget}{resumed}"
+
+
+def _early_end(stage: Stage, patience: Patience, steps: int) -> str:
+    return (
+        f"{stage}: ended before step {steps}, as validation finds nothing better; "
+        f"kept is step {patience.best_step}"
+    )

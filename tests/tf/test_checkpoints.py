@@ -1,0 +1,147 @@
+"""Checkpoints: whole or not there, verified, the last few and the best."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from mggr_edge.errors import DiskError, RunError
+from mggr_tf.training.checkpoints import Checkpoints
+
+
+class Things:
+    """Two variables and their checkpoints."""
+
+    def __init__(self, folder, *, keep=2, writes=True):
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.value = tf.Variable([0.0, 0.0])
+        self.said = []
+        self.checkpoints = Checkpoints(
+            folder,
+            tf.train.Checkpoint(step=self.step, value=self.value),
+            keep=keep,
+            writes=writes,
+            warn=self.said.append,
+        )
+
+    def save(self, step, *, metric=None):
+        self.step.assign(step)
+        self.value.assign([step, -step])
+        self.checkpoints.save(step, metric=metric)
+
+    def restore(self):
+        found = self.checkpoints.restore()
+        return found, int(self.step), self.value.numpy().tolist()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_newest_comes_back(tmp_path):
+    things = Things(tmp_path / "new")
+    assert things.checkpoints.restore() == 0
+    for step in (3, 7):
+        things.save(step)
+    assert Things(tmp_path / "new").restore() == (7, 7, [7.0, -7.0])
+
+
+def test_the_last_few_and_the_best_are_kept(tmp_path):
+    things = Things(tmp_path)
+    for step, metric in [(1, 0.5), (2, 0.2), (3, None), (4, 0.3), (5, float("nan")), (6, None)]:
+        things.save(step, metric=metric)
+    assert names(tmp_path) == ["step-00000002", "step-00000005", "step-00000006"]
+    assert things.checkpoints.restore_best() == 2
+    assert things.value.numpy().tolist() == [2.0, -2.0]
+
+
+def test_where_nothing_was_validated_there_is_no_best(tmp_path):
+    things = Things(tmp_path)
+    things.save(1)
+    with pytest.raises(RunError, match="no validated checkpoint"):
+        things.checkpoints.restore_best()
+
+
+def spoil_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def cut_short(file):
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+@pytest.mark.parametrize("spoil", [spoil_bit, cut_short, lambda file: file.unlink()])
+@pytest.mark.parametrize("which", ["state.index", "state.data-00000-of-00001", "about.json"])
+def test_a_damaged_newest_is_passed_over_aloud(tmp_path, spoil, which):
+    things = Things(tmp_path)
+    for step in (3, 7):
+        things.save(step)
+    spoil(tmp_path / "step-00000007" / which)
+    again = Things(tmp_path)
+    assert again.restore() == (3, 3, [3.0, -3.0])
+    (said,) = again.said
+    assert said.startswith(f"{tmp_path / 'step-00000007'}: the checkpoint cannot be restored: ")
+    assert said.endswith("; it is passed over")
+    assert "\n" not in said
+
+
+def test_where_all_are_damaged_it_is_an_error_about_the_newest(tmp_path):
+    things = Things(tmp_path)
+    for step in (3, 7):
+        things.save(step)
+        cut_short(tmp_path / f"step-{step:08d}" / "state.index")
+    with pytest.raises(RunError, match=r"step-00000007: the checkpoint cannot be restored"):
+        things.checkpoints.restore()
+
+
+def test_what_belongs_to_other_networks_is_refused(tmp_path):
+    Things(tmp_path).save(3)
+    other = Checkpoints(
+        tmp_path,
+        tf.train.Checkpoint(step=tf.Variable(0, dtype=tf.int64), other=tf.Variable(0.0)),
+        keep=2,
+        writes=True,
+        warn=lambda text: None,
+    )
+    with pytest.raises(RunError, match="the checkpoint cannot be restored"):
+        other.restore()
+
+
+def test_a_worker_that_does_not_write_leaves_nothing(tmp_path):
+    things = Things(tmp_path / "shared", writes=False)
+    things.save(3)
+    assert not (tmp_path / "shared").exists()
+
+
+def test_what_a_kill_left_half_written_is_no_checkpoint_and_goes(tmp_path):
+    things = Things(tmp_path)
+    things.save(3)
+    half = tmp_path / "step-00000007.partial-00ff00ff"
+    half.mkdir()
+    (half / "state.index").write_bytes(b"half")
+    assert Things(tmp_path).restore()[0] == 3
+    things.checkpoints.clear_up()
+    assert names(tmp_path) == ["step-00000003"]
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    things = Things(tmp_path)
+    things.step.assign(4)
+    with pytest.raises(RunError, match="step 5 was written, and step 4 is read back"):
+        things.checkpoints.save(5)
+    assert names(tmp_path) == []
+
+
+def test_the_record_names_every_file(tmp_path):
+    Things(tmp_path).save(3)
+    about = json.loads((tmp_path / "step-00000003" / "about.json").read_text())
+    assert about["step"] == 3
+    assert set(about["files"]) == {"state.index", "state.data-00000-of-00001"}
+
+
+def test_a_folder_that_is_a_file_is_said(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises((DiskError, RunError, OSError)):
+        Things(tmp_path / "file").save(3)
