@@ -14,8 +14,9 @@ References:
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from mggr_edge.angles import Gaze, Side
 from mggr_edge.errors import DataError
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import read_licence
-from mggr_tf.data.patch_files import scan_files
-from mggr_tf.data.scan import Scan
+from mggr_tf.data.listing import Entry, Listing
+from mggr_tf.data.patch_files import read_entry
+from mggr_tf.data.scan import Scan, scan_listing
+from mggr_tf.data.sorted_names import SortedNames
 
 SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}
 LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}
@@ -115,23 +118,38 @@ def recognises(path: Path) -> bool:
     return next(path.glob("*.jpg"), None) is not None
 
 
-def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads every .jpg of a folder and sorts the good from the bad.
+def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
+    """Lists every .jpg of a folder, by name.
 
     Args:
         folder: where the patches lie.
         subjects: only these; None takes all.
 
     Raises:
-        DataError: a name of another form.
+        DataError: a name of another form, on the first entry.
     """
-    named = [(file, parse_name(file.name)) for file in sorted(folder.glob("*.jpg"))]
     synthetic = (folder / SYNTHETIC_MARK).is_file()
-    return scan_files(
-        (
-            (file, name.label())
-            for file, name in named
-            if subjects is None or name.subject in subjects
-        ),
+    return Listing(
+        entries=_entries(folder, subjects),
+        read=read_entry,
         licence=read_licence(folder, otherwise=SYNTHETIC_LICENCE if synthetic else LICENCE),
     )
+
+
+def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
+    """Reads what `listing` lists, and sorts the good from the bad."""
+    return scan_listing(listing(folder, subjects=subjects))
+
+
+def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry]:
+    with SortedNames() as names:
+        with os.scandir(folder) as files:
+            for file in files:
+                if file.name.endswith(".jpg"):
+                    names.add(file.name)
+        for name in names:
+            parse_name(name)  # all of them, before any picture is read
+        for name in names:
+            label = parse_name(name).label()
+            if subjects is None or label.subject in subjects:
+                yield Entry(folder / name, label)

@@ -22,8 +22,10 @@ from mggr_edge.angles import Gaze, Side
 from mggr_edge.errors import DataError
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import LICENCE_FILE, read_licence
-from mggr_tf.data.patch_files import scan_files
-from mggr_tf.data.scan import Scan
+from mggr_tf.data.listing import Entry, Listing
+from mggr_tf.data.patch_files import read_entry
+from mggr_tf.data.scan import Scan, scan_listing
+from mggr_tf.data.sorted_names import SortedNames
 
 TABLE = "eyes.csv"
 LICENCE = f"not stated (the patches have no {LICENCE_FILE})"
@@ -43,22 +45,28 @@ def recognises(path: Path) -> bool:
     return (path / TABLE).is_file()
 
 
-def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads the table and its patches, and sorts the good from the bad.
+def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
+    """Lists the table's rows, in their order.
 
     Args:
         folder: where `eyes.csv` lies.
         subjects: only these; None takes all.
 
     Raises:
-        DataError: the table does not fit; the message names file and line.
+        DataError: the table does not fit, as soon as the row is reached that does not; the
+            message names file and line.
     """
-    entries = list(_read_table(folder / TABLE))
-    return scan_files(
-        (entry for entry in entries if subjects is None or entry[1].subject in subjects),
+    return Listing(
+        entries=_entries(folder / TABLE, subjects),
+        read=read_entry,
         licence=read_licence(folder, otherwise=LICENCE),
         head_bin_deg=HEAD_BIN_DEG,
     )
+
+
+def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
+    """Reads what `listing` lists, and sorts the good from the bad."""
+    return scan_listing(listing(folder, subjects=subjects))
 
 
 def write_table(path: Path, rows: Iterable[tuple[str, EyeLabel]]) -> None:
@@ -82,16 +90,25 @@ def _cells(direction: Gaze | None) -> tuple[str, str]:
     return f"{direction.pitch_deg:.1f}", f"{direction.yaw_deg:.1f}"
 
 
-def _read_table(table: Path) -> Iterator[tuple[Path, EyeLabel]]:
-    seen: dict[Path, int] = {}
-    for line, row in _rows(table):
-        where = f"{table} line {line}"
-        file = _file(table.parent, row["file"], where)
-        if file in seen:
-            raise DataError(f"{where}: {row['file']} stands in line {seen[file]} already")
-        seen[file] = line
-        yield file, _label(row, where)
-    if not seen:
+def _entries(table: Path, subjects: Collection[str] | None) -> Iterator[Entry]:
+    for _ in _read_table(table):
+        pass  # the whole table, before any picture is read
+    for entry in _read_table(table):
+        if subjects is None or entry.label.subject in subjects:
+            yield entry
+
+
+def _read_table(table: Path) -> Iterator[Entry]:
+    line = 0
+    with SortedNames() as seen:
+        for line, row in _rows(table):
+            where = f"{table} line {line}"
+            file = _file(table.parent, row["file"], where)
+            earlier = seen.add(str(file), line)
+            if earlier is not None:
+                raise DataError(f"{where}: {row['file']} stands in line {earlier} already")
+            yield Entry(file, _label(row, where))
+    if not line:
         raise DataError(f"{table} holds no eye patch: it has no rows")
 
 

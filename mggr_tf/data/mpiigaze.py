@@ -37,6 +37,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ from mggr_edge.errors import DataError
 from mggr_edge.eyecrop import EyeCrop, crop_patch
 from mggr_tf.data.eyeless import eyeless_reason
 from mggr_tf.data.label import EyeLabel
-from mggr_tf.data.patch_files import stack_patches
-from mggr_tf.data.scan import BadPatch, Scan
+from mggr_tf.data.listing import BadPatch, Entry, Listing
+from mggr_tf.data.scan import Scan, scan_listing
 
 LICENCE = "MPIIGaze: CC BY-NC-SA 4.0, non-commercial research only"
 HEAD_BIN_DEG = 5.0
@@ -70,6 +71,9 @@ _HALF_EYE_MM: dict[Side, tuple[float, float, float]] = {
 }
 _UNIT_TOLERANCE = 0.05
 
+_DAYS_KEPT = 64
+"""All days of one person: of so many files the patches of one head pose lie in. About 70 MB."""
+
 
 @dataclass(frozen=True)
 class _Eyes:
@@ -85,38 +89,27 @@ def recognises(path: Path) -> bool:
     return bool(_people(path))
 
 
-def scan(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads the normalised eyes and sorts the good from the bad.
-
-    All of it, 427,318 eyes, takes more than 5 GB of memory: name some subjects.
+def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
+    """Lists the normalised eyes, person by person and day by day.
 
     Args:
         path: the data set, its `Data`, or its `Normalized` folder.
         subjects: only these (`p00`); None takes all.
 
     Raises:
-        DataError: a file that is not of the data set's layout.
+        DataError: a file that is not of the data set's layout, as soon as it is reached.
     """
-    labels: list[EyeLabel] = []
-    images: list[NDArray[np.uint8]] = []
-    bad: list[BadPatch] = []
-    for person in _people(path):
-        if subjects is not None and person.name not in subjects:
-            continue
-        for file in sorted(person.glob("*.mat")):
-            for found in _read_day(file, person.name):
-                if isinstance(found, BadPatch):
-                    bad.append(found)
-                else:
-                    labels.append(found[0])
-                    images.append(found[1])
-    return Scan(
-        labels=tuple(labels),
-        images=stack_patches(images),
-        bad=tuple(bad),
-        licence=LICENCE,
-        head_bin_deg=HEAD_BIN_DEG,
+    return Listing(
+        entries=_entries(path, subjects), read=_read, licence=LICENCE, head_bin_deg=HEAD_BIN_DEG
     )
+
+
+def scan(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
+    """Reads what `listing` lists, and sorts the good from the bad.
+
+    All of it, 427,318 eyes, takes more than 5 GB of memory: name some subjects.
+    """
+    return scan_listing(listing(path, subjects=subjects))
 
 
 def direction(vector: NDArray[np.float64]) -> Gaze:
@@ -141,22 +134,18 @@ def _people(path: Path) -> list[Path]:
     return []
 
 
-def _read_day(file: Path, subject: str) -> Iterator[tuple[EyeLabel, NDArray[np.uint8]] | BadPatch]:
-    for side, eyes in _load(file).items():
-        for index in range(len(eyes.images)):
-            yield _read_eye(eyes, index, file=file, subject=subject, side=side)
+def _entries(path: Path, subjects: Collection[str] | None) -> Iterator[Entry | BadPatch]:
+    for person in _people(path):
+        if subjects is None or person.name in subjects:
+            for file in sorted(person.glob("*.mat")):
+                for side, eyes in _day(file).items():
+                    for index in range(len(eyes.images)):
+                        yield _entry(eyes, index, file=file, subject=person.name, side=side)
 
 
-def _read_eye(
-    eyes: _Eyes, index: int, *, file: Path, subject: str, side: Side
-) -> tuple[EyeLabel, NDArray[np.uint8]] | BadPatch:
-    image = cv2.cvtColor(np.ascontiguousarray(eyes.images[index]), cv2.COLOR_GRAY2RGB)
+def _entry(eyes: _Eyes, index: int, *, file: Path, subject: str, side: Side) -> Entry | BadPatch:
     gaze, pose = eyes.gazes[index], eyes.poses[index]
     where = f"{side} {index + 1}"
-    # Asked of the picture itself: the rows repeated around it show nothing anyway.
-    eyeless = eyeless_reason(image)
-    if eyeless is not None:
-        return BadPatch(file, eyeless, fatal=False, within=where)
     if not np.isfinite([*gaze, *pose]).all() or abs(np.linalg.norm(gaze) - 1) > _UNIT_TOLERANCE:
         return BadPatch(
             file, "gaze is no unit vector or pose is not finite", fatal=False, within=where
@@ -165,7 +154,32 @@ def _read_eye(
     if gaze[2] >= 0 or face[2] >= 0:
         return BadPatch(file, "gaze or face points away from the camera", fatal=False, within=where)
     label = EyeLabel(subject, side, head=direction(face), gaze=direction(gaze))
-    return label, crop_patch(image, eye_square(pose, side))
+    return Entry(file, label, number=index + 1)
+
+
+def _read(entry: Entry) -> NDArray[np.uint8] | BadPatch:
+    side, index = entry.label.side, entry.number - 1
+    eyes = _day(entry.file)[side]
+    image = cv2.cvtColor(np.ascontiguousarray(eyes.images[index]), cv2.COLOR_GRAY2RGB)
+    # Asked of the picture itself: the rows repeated around it show nothing anyway.
+    eyeless = eyeless_reason(image)
+    if eyeless is not None:
+        return BadPatch(entry.file, eyeless, fatal=False, within=f"{side} {entry.number}")
+    return crop_patch(image, eye_square(eyes.poses[index], side))
+
+
+def _day(file: Path) -> dict[Side, _Eyes]:
+    try:
+        state = file.stat()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+    return _kept(file, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=_DAYS_KEPT)
+def _kept(file: Path, size: int, mtime_ns: int) -> dict[Side, _Eyes]:
+    """A file that has changed meanwhile is another one."""
+    return _load(file)
 
 
 def _load(file: Path) -> dict[Side, _Eyes]:

@@ -9,13 +9,14 @@ from typing import Protocol
 
 from mggr_edge.errors import DataError
 from mggr_tf.data import columbia, folder, mpiigaze
-from mggr_tf.data.scan import Scan
+from mggr_tf.data.listing import Listing
+from mggr_tf.data.scan import Scan, scan_listing
 
 
-class ScanPath(Protocol):
-    """Reads a source, of some subjects only or of all."""
+class ListPath(Protocol):
+    """Lists a source, of some subjects only or of all."""
 
-    def __call__(self, path: Path, /, *, subjects: Collection[str] | None = None) -> Scan: ...
+    def __call__(self, path: Path, /, *, subjects: Collection[str] | None = None) -> Listing: ...
 
 
 @dataclass(frozen=True)
@@ -25,28 +26,30 @@ class Reader:
     Attributes:
         expects: what such a source looks like, for whoever has something else.
         recognises: a cheap look at a folder that exists.
-        scan: reads it.
+        listing: lists its patches.
     """
 
     expects: str
     recognises: Callable[[Path], bool]
-    scan: ScanPath
+    listing: ListPath
 
 
 READERS: tuple[Reader, ...] = (
-    Reader(f"patches listed in {folder.TABLE} (see docs/data.md)", folder.recognises, folder.scan),
-    Reader("MPIIGaze with Data/Normalized/p00/day01.mat", mpiigaze.recognises, mpiigaze.scan),
+    Reader(
+        f"patches listed in {folder.TABLE} (see docs/data.md)", folder.recognises, folder.listing
+    ),
+    Reader("MPIIGaze with Data/Normalized/p00/day01.mat", mpiigaze.recognises, mpiigaze.listing),
     Reader(
         "patches named 0001_2m_0P_10V_-5H_L.jpg as those of the Columbia data set",
         columbia.recognises,
-        columbia.scan,
+        columbia.listing,
     ),
 )
 """In this order: a table beside the patches outweighs what they are called."""
 
 
-def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads whatever kind of source this is.
+def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
+    """Lists the patches of whatever kind of source this is.
 
     Args:
         path: a folder.
@@ -54,17 +57,26 @@ def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
 
     Raises:
         DataError: no such folder, nothing in it that any reader knows, or a reader's
-            own complaint.
+            own complaint, which may come as late as the last entry.
     """
     if not path.is_dir():
         what = "it is a file" if path.exists() else "it does not exist"
         raise DataError(f"{path} is not a folder of eye patches: {what}")
     for reader in READERS:
         if reader.recognises(path):
-            scanned = reader.scan(path, subjects=subjects)
-            if not scanned.labels and not scanned.bad:
-                whose = "" if subjects is None else f" of subject {', '.join(sorted(subjects))}"
-                raise DataError(f"{path} holds no eye patch{whose}")
-            return scanned
+            return reader.listing(path, subjects=subjects)
     kinds = "; ".join(reader.expects for reader in READERS)
     raise DataError(f"{path} holds no eye patch that can be read; expected one of: {kinds}")
+
+
+def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
+    """Reads whatever kind of source this is, with all its pictures; see `list_source`.
+
+    Raises:
+        DataError: as `list_source`, or there is no patch.
+    """
+    scanned = scan_listing(list_source(path, subjects=subjects))
+    if not scanned.labels and not scanned.bad:
+        whose = "" if subjects is None else f" of subject {', '.join(sorted(subjects))}"
+        raise DataError(f"{path} holds no eye patch{whose}")
+    return scanned

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_edge.errors import DataError
 from mggr_tf.data.label import EyeLabel
+from mggr_tf.data.listing import BadPatch, Listing
 from mggr_tf.data.schema import EyeSamples, make_samples
-
-
-@dataclass(frozen=True)
-class BadPatch:
-    """A patch that must not be trained on, and why.
-
-    Attributes:
-        file: where it lies.
-        reason: what is wrong with it.
-        fatal: training refuses a source that holds such a patch, because it is not
-            what it should be; others, that show no eye for example, are left out.
-        within: which patch of a file that holds many.
-    """
-
-    file: Path
-    reason: str
-    fatal: bool = True
-    within: str = ""
-
-    @property
-    def name(self) -> str:
-        """The file's name, and the patch within it."""
-        return f"{self.file.name} {self.within}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -72,6 +51,61 @@ class Scan:
         return dict(sorted(Counter(what(label) for label in self.labels).items()))
 
 
+def scan_listing(listing: Listing) -> Scan:
+    """Reads all that a source lists, and sorts the good from the bad."""
+    labels: list[EyeLabel] = []
+    images: list[NDArray[np.uint8]] = []
+    bad: list[BadPatch] = []
+    for found in listing.looked_at():
+        if isinstance(found, BadPatch):
+            bad.append(found)
+        else:
+            labels.append(found[0])
+            images.append(found[1])
+    return Scan(
+        labels=tuple(labels),
+        images=_stacked(images),
+        bad=tuple(bad),
+        licence=listing.licence,
+        head_bin_deg=listing.head_bin_deg,
+    )
+
+
+def _stacked(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """[N, 64, 64, 3], of no patch too."""
+    if not images:
+        return np.zeros((0, DEFAULT_SIZE_PX, DEFAULT_SIZE_PX, 3), np.uint8)
+    return np.stack(images)
+
+
+def refuse_fatal(bad: Sequence[BadPatch], source: Path) -> None:
+    """Nothing is trained on a source that is not what it should be.
+
+    Raises:
+        DataError: a bad patch is fatal.
+    """
+    fatal = [one for one in bad if one.fatal]
+    if fatal:
+        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
+        raise DataError(
+            f"{fatal[0].file.parent / fatal[0].name}: {fatal[0].reason}{more}; "
+            f"`mggr-tf data check {source}` lists all: remove or replace them"
+        )
+
+
+def refuse_unlabelled(unlabelled: int, patches: int, source: Path) -> None:
+    """Nobody can learn where an eye looks that nobody knows.
+
+    Raises:
+        DataError: some patches have no gaze.
+    """
+    if unlabelled:
+        raise DataError(
+            f"{source}: nobody said where the eye looks in {unlabelled} of {patches} patches; "
+            "fill in pitch_deg and yaw_deg or remove their rows"
+        )
+
+
 def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
     """The good patches as training samples.
 
@@ -83,24 +117,14 @@ def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
         DataError: a corrupt or wrongly sized file shows that the source is not what
             it should be; no patch is good; or some have no gaze label.
     """
-    fatal = [bad for bad in scanned.bad if bad.fatal]
-    if fatal:
-        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise DataError(
-            f"{fatal[0].file.parent / fatal[0].name}: {fatal[0].reason}{more}; "
-            f"`mggr-tf data check {source}` lists all: remove or replace them"
-        )
+    refuse_fatal(scanned.bad, source)
     if not scanned.labels:
         raise DataError(
             f"{source}: not one of {len(scanned.bad)} patches can be used; "
             f"`mggr-tf data check {source}` says why"
         )
     gazes = [label.gaze for label in scanned.labels if label.gaze is not None]
-    if len(gazes) < len(scanned.labels):
-        raise DataError(
-            f"{source}: nobody said where the eye looks in {scanned.unlabelled} of "
-            f"{len(scanned.labels)} patches; fill in pitch_deg and yaw_deg or remove their rows"
-        )
+    refuse_unlabelled(scanned.unlabelled, len(scanned.labels), source)
     return make_samples(
         scanned.images,
         gaze_deg=np.stack([gaze.array() for gaze in gazes]),

@@ -25,8 +25,8 @@ from mggr_edge.iris import IrisFinder
 from mggr_edge.landmark_models import find_landmark_models
 from mggr_tf.data.columbia import parse_name
 from mggr_tf.data.crop.cutting import cut_eyes, upright_crop
+from mggr_tf.data.listing import BadPatch
 from mggr_tf.data.patch_files import read_patch
-from mggr_tf.data.scan import BadPatch
 from mggr_tf.data.synthetic import draw_subject, render_eye
 
 # Picked by hand in the portrait enlarged 28 times: outer and inner corner, two
