@@ -268,6 +268,26 @@ class SyntheticConfig:
 
 
 @dataclass(frozen=True)
+class PackedConfig:
+    """How packed data is read (see docs/data.md).
+
+    Attributes:
+        memory_mb: of pixels; a smaller set is read into memory as a whole.
+        chunks: of patches of one person and head pose, between which each row of a batch
+            chooses, and which stay in memory for as many steps as they last.
+        corrupt_limit: so many corrupt records are left out; one more ends the training.
+    """
+
+    memory_mb: int = 1000
+    chunks: int = 2
+    corrupt_limit: int = 16
+
+    def __post_init__(self) -> None:
+        if self.memory_mb < 0 or self.corrupt_limit < 0 or self.chunks < 1:
+            raise ValueError("memory_mb and corrupt_limit must be at least 0, chunks at least 1")
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that decides what training does and export allows, but for the data.
 
@@ -278,6 +298,7 @@ class Config:
         seed: of weights, batches and augmentation.
         moving_average: decay of the generator's averaged weights, which are exported.
         held_out: part of the subjects that training leaves aside when none are named.
+        packed: how packed data is read.
         compute: in what precision, and how, its steps are computed.
         checkpoints: how often work is saved.
         limits: what a converted model may differ from Keras by.
@@ -293,6 +314,7 @@ class Config:
     held_out: float = 0.15
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    packed: PackedConfig = field(default_factory=PackedConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     conventions: Conventions = field(default_factory=Conventions)
     limits: ConversionLimits = field(default_factory=ConversionLimits)
