@@ -264,7 +264,7 @@ def _on_all_devices(
     def one(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         metrics = step(batch)
         names[:] = metrics
-        return tf.stack(list(metrics.values())), wishes
+        return tf.stack(list(metrics.values())), tf.identity(wishes)
 
     @tf.function
     def run(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -66,18 +66,19 @@ class StageTrainer:
         self._run, self._stage, self._networks = run, stage, networks
         self._distribution, self._samples, self._say = distribution, samples, say
         self._config = run.config.stage(stage)
+        self._patience = Patience(self._config.validation.patience)
         with distribution.strategy.scope():
             self._total = tf.Variable(1, dtype=tf.int64, trainable=False, name="total_steps")
-            self._patience = Patience(self._config.validation.patience)
-            self.loop = Loop(
-                self._make_step(),
-                distribution=distribution,
-                batches=self._batches,
-                folder=run.checkpoint_folder(stage),
-                config=run.config.checkpoints,
-                patience=self._patience,
-                warn=say,
-            )
+            step = self._make_step()
+        self.loop = Loop(
+            step,
+            distribution=distribution,
+            batches=self._batches,
+            folder=run.checkpoint_folder(stage),
+            config=run.config.checkpoints,
+            patience=self._patience,
+            warn=say,
+        )
 
     def train(self, budget: Budget, watch: StageWatch) -> None:
         """Trains from the newest checkpoint, or from the start, to the end of its budget."""
