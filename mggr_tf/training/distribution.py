@@ -60,10 +60,14 @@ class Distribution:
         if self.workers == 1:
             return value
         mine = value if self.is_chief else 0.0
-        told = self.strategy.run(lambda: tf.constant(mine, tf.float64))
-        return float(self.strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)) / (
-            self.replicas // self.workers
-        )
+        told = _sum_of_all(self.strategy, tf.constant(mine, tf.float64))
+        return float(told) / (self.replicas // self.workers)
+
+
+@tf.function
+def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
+    told = strategy.run(tf.identity, args=(mine,))
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
 
 
 def open_distribution(name: StrategyName = "auto") -> Distribution:

@@ -1,0 +1,66 @@
+"""`mggr-tf launch`."""
+
+from __future__ import annotations
+
+import click
+
+from mggr_edge.errors import UsageError
+from mggr_tf.cli.options import say
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="So many processes, all on this machine."
+)
+@click.option(
+    "--hosts",
+    help="host:port of each worker, separated by commas: prints what to start on each of them, "
+    "and starts nothing.",
+)
+@click.option(
+    "--gpus-each",
+    type=click.IntRange(min=1),
+    help="With --workers: each sees so many of this machine's GPUs, and none sees another's.",
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def launch(
+    workers: int | None, hosts: str | None, gpus_each: int | None, command: tuple[str, ...]
+) -> None:
+    """Train with several processes, here or on several machines.
+
+    \b
+    Examples:
+      mggr-tf launch --workers 2 -- train --stage joint --data patches/ --out runs/two
+      mggr-tf launch --workers 2 -- train --stage joint --out runs/two --resume
+      mggr-tf launch --hosts a:2222,b:2222 -- train --stage joint --data patches/ --out /nfs/two
+
+    A batch is shared by all workers; what they learn is what one process learns. Lines of the
+    workers have their number in front. When one of them fails, or is killed, the others are ended,
+    and the exit code is that of the first; --resume goes on from the newest checkpoint. Ctrl-C and
+    SIGTERM reach all of them: they save at the same step.
+    """
+    from mggr_tf.launch.cluster import as_worker, host_lines
+    from mggr_tf.launch.workers import run_workers
+
+    if (workers is None) == (hosts is None):
+        raise UsageError("say --workers N to start them here, or --hosts a:2222,b:2222")
+    as_told = as_worker(command)
+    if hosts is not None:
+        if gpus_each is not None:
+            raise UsageError("--gpus-each goes with --workers")
+        for line in host_lines([host.strip() for host in hosts.split(",")], as_told):
+            click.echo(line)
+        return
+    assert workers is not None
+    ended = run_workers(
+        as_told,
+        workers=workers,
+        gpus_each=gpus_each,
+        tell=lambda index, line: click.echo(f"[{index}] {line}", err=True),
+    )
+    if ended.first is not None:
+        say(
+            f"worker {ended.first} ended first, with code {ended.code}, and the others with it; "
+            "what it said stands above. The same command with --resume goes on"
+        )
+        raise SystemExit(ended.code)

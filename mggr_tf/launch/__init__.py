@@ -1,0 +1,1 @@
+"""Starting the workers of one training: all of them here, or one on each of several machines."""
