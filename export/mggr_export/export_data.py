@@ -73,7 +73,7 @@ def _samples(
     if source == SYNTHETIC:
         return draw_people(run.config, draw, progress=progress, say=say)
     say(f"eyes: {source}")
-    known = {*run.record.data.subjects, *run.record.data.held_out}
+    known = {*run.record.data.seen, *run.record.data.held_out}
     everyone = open_samples(source, config=run.config, subjects=None, progress=progress, say=say)
     ours = known & set(everyone.subjects)
     return everyone.of_subjects(ours) if ours else everyone

@@ -44,7 +44,7 @@ def score_run(
     run, judge_run = open_run(run_path), RunFolder.open(judge_path)
     judge = load_judge(judge_run)
     redirect = redirect_with(load_redirector(run))
-    trained = {"the run": run.record.data.subjects, "the judge": judge_run.record.data.subjects}
+    trained = {"the run": run.record.data.seen, "the judge": judge_run.record.data.seen}
     samples = _unseen(data, run, subjects, trained, progress=progress, say=say)
     evaluation = evaluate_pairs(
         samples,
@@ -83,7 +83,7 @@ def score_run_estimator(
     """
     run = open_run(run_path)
     estimator = load_estimator(run)
-    trained = {"the run": run.record.data.subjects}
+    trained = {"the run": run.record.data.seen}
     samples = _unseen(data, run, subjects, trained, progress=progress, say=say)
     scores = score_estimator(
         estimator, samples, conventions=run.config.conventions, progress=progress

@@ -50,7 +50,10 @@ def data_changes(before: DataRecord, now: DataRecord) -> str | None:
         return f"{_people(before, now)}, {before.patches} patches before, {now.patches} now"
     if before.patches != now.patches:
         return f"of the same people {before.patches} patches before, {now.patches} now"
-    if before.fingerprint is not None and before.fingerprint != now.fingerprint:
+    if before.fingerprint is None:
+        moved = before.source != now.source
+        return f"{before.source} before, and nothing to know it by elsewhere" if moved else None
+    if before.fingerprint != now.fingerprint:
         return f"the same number of patches ({now.patches}) with other pictures or labels"
     return None
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mggr_edge.atomic import atomic_file
+from mggr_edge.errors import DiskError
 
 
 def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -21,8 +22,7 @@ def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
     one; earlier rows are empty there, and this row where it lacks a metric.
 
     Raises:
-        OSError: it cannot be written; names the file, which is as it was.
-        DiskError: likewise, where columns were to be added.
+        DiskError: it cannot be written; the file is as it was.
     """
     _drop_cut_row(file)
     known = columns(file)
@@ -87,14 +87,18 @@ def _name_columns(file: Path, names: list[str]) -> None:
 
 
 def _append_whole(file: Path, row: bytes) -> None:
-    with open(file, "ab", buffering=0) as handle:
-        before = handle.tell()
-        try:
-            while row:  # a disk that is nearly full takes a part of it
-                row = row[handle.write(row) :]
-        except OSError as error:
-            handle.truncate(before)
-            raise OSError(error.errno, error.strerror, str(file)) from error
+    try:
+        with open(file, "ab", buffering=0) as handle:
+            before = handle.tell()
+            try:
+                while row:  # a disk that is nearly full takes a part of it
+                    row = row[handle.write(row) :]
+            except OSError:
+                handle.truncate(before)
+                raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DiskError(f"{file} takes no further row, and is as it was: {reason}") from error
 
 
 def _as_csv(rows: Iterable[list[str]]) -> bytes:

@@ -23,6 +23,7 @@ class DataRecord:
         licence: what it allows.
         fingerprint: of the pictures and labels of `subjects`; None in runs of versions that
             took none.
+        earlier: whom it was trained on as well, before its data changed.
     """
 
     source: str
@@ -31,6 +32,12 @@ class DataRecord:
     patches: int
     licence: str
     fingerprint: str | None = None
+    earlier: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """All that the run was ever trained on."""
+        return (*self.subjects, *self.earlier)
 
     @classmethod
     def of(cls, split: Split) -> DataRecord:

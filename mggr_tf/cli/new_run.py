@@ -1,0 +1,152 @@
+"""A run that `mggr-tf train` makes: planned before any data is read, made after it."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mggr_edge.errors import MggrError, OutputExistsError, RunError, UsageError
+from mggr_tf.cli.options import check_is_free, say
+
+if TYPE_CHECKING:
+    from mggr_tf.config import Config, Stage
+    from mggr_tf.data.source import Split
+    from mggr_tf.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What is to be made.
+
+    Attributes:
+        config: what it trains.
+        out: its folder.
+        donor: whose weights it starts from.
+        vgg16: weights for the perceptual loss.
+        replaces: whether there is a run already, which this one takes the place of.
+    """
+
+    config: Config
+    out: Path
+    donor: RunFolder | None
+    vgg16: Path | None
+    replaces: bool
+
+
+def planned(
+    config: Config,
+    out: Path | None,
+    *,
+    from_run: str | None,
+    vgg16: Path | None,
+    force: bool,
+    held: ExitStack,
+) -> NewRun:
+    """Plans a run; what cannot be made is refused at once.
+
+    Args:
+        config: what it trains.
+        out: its folder; None finds a free name under `runs/`.
+        from_run: whose weights it starts from.
+        vgg16: weights for the perceptual loss.
+        force: a run that is there may be replaced.
+        held: takes the lock of the run that is replaced.
+
+    Raises:
+        UsageError: arguments that do not go together, or something else in the way.
+        RunError: there is no donor, or a training runs in the run to replace.
+        DiskError: nothing can be written there.
+    """
+    from mggr_tf.training.default_run import open_run
+    from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name
+    from mggr_tf.training.run_lock import check_is_writable, only_training
+
+    if (vgg16 is not None) != (config.models.features == "vgg16"):
+        raise UsageError(
+            f"config {config.name} compares features of {config.models.features}; "
+            "--vgg16 FILE and `models.features: vgg16` go together"
+        )
+    donor = open_run(from_run) if from_run is not None else None
+    if out is None:
+        out = free_name(DEFAULT_ROOT, config.name)
+    check_is_free(out, force=force)
+    check_is_writable(out)
+    replaces = out.exists()
+    if replaces:
+        if not (out / "run.json").is_file():
+            raise UsageError(f"{out} is no run; --force replaces runs only")
+        held.enter_context(only_training(out))
+    return NewRun(config, out, donor, vgg16, replaces)
+
+
+def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> RunFolder:
+    """Makes the run, for training on this data up to this stage.
+
+    Args:
+        plan: what to make.
+        split: what it is trained on.
+        stage: the last one to train.
+        held: takes the run's lock.
+
+    Raises:
+        OutputExistsError: another training made a run there meanwhile.
+        RunError, DiskError: it cannot be made, and nothing of it is left.
+    """
+    from mggr_tf.training.run_folder import DataRecord, RunFolder
+    from mggr_tf.training.run_lock import only_training
+
+    if plan.replaces:
+        _clear(plan.out)
+    else:
+        _make(plan.out)
+        held.enter_context(only_training(plan.out))
+    try:
+        run = RunFolder.create(plan.out, plan.config, DataRecord.of(split), vgg16=plan.vgg16)
+        if plan.donor is not None:
+            run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
+            _say_if_known(plan.config, plan.donor, split)
+    except MggrError:
+        shutil.rmtree(plan.out, ignore_errors=True)
+        raise
+    return run
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True)
+    except FileExistsError as error:
+        raise OutputExistsError(out) from error
+    except OSError as error:
+        raise RunError(f"{out}: the run cannot be made: {error}") from error
+
+
+def _clear(out: Path) -> None:
+    """Removes all of a run but its lock, which this training holds."""
+    from mggr_tf.training.run_lock import LOCK
+
+    for path in out.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _of_people(donor: RunFolder, split: Split) -> tuple[Stage, ...]:
+    """Stages that go on, too: on other data the estimator gets to know its people.
+
+    The redirector aims by it, and a device asks it where they look.
+    """
+    return () if split.source == donor.record.data.source else ("estimator",)
+
+
+def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
+    both_drawn = split.source == donor.record.data.source == "synthetic"
+    if both_drawn and config.synthetic.seed == donor.config.synthetic.seed:
+        seed = config.synthetic.seed + 1
+        say(
+            "the drawn people are those that these weights learned from, the held-out ones too; "
+            f"others come with --set synthetic.seed={seed}"
+        )

@@ -1,0 +1,105 @@
+"""A run that `mggr-tf train --resume` goes on with: the same config, the same data."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mggr_edge.errors import DataError, RunError, UsageError
+from mggr_tf.cli.opened_data import opened_data
+from mggr_tf.cli.options import say
+
+if TYPE_CHECKING:
+    from mggr_tf.config import Stage
+    from mggr_tf.data.schema import EyeSamples
+    from mggr_tf.data.source import Split
+    from mggr_tf.training.run_folder import RunFolder
+
+
+def reopened(
+    out: Path | None, config_name: str | None, changes: tuple[str, ...], *, held: ExitStack
+) -> RunFolder:
+    """Opens the run to go on with.
+
+    Args:
+        out: its folder.
+        config_name: of a config that is asked for, which must be the run's own.
+        changes: to that config, or to the run's.
+        held: takes the run's lock.
+
+    Raises:
+        UsageError: no run is named.
+        RunError: it is no run, its config was changed or another one is asked for, or another
+            training is running in it.
+        DiskError: it cannot be written to.
+    """
+    from mggr_tf.config_files import changed_config, load_config
+    from mggr_tf.training.drift import check_asked
+    from mggr_tf.training.run_folder import RunFolder, run_file
+    from mggr_tf.training.run_lock import only_training
+
+    if out is None:
+        raise UsageError("--resume needs --out RUN, the run to go on with")
+    run_file(out)  # in what is no run, no lock is made
+    held.enter_context(only_training(out))
+    run = RunFolder.open(out)
+    if config_name is not None:
+        check_asked(out, trained=run.config, asked=load_config(config_name, changes=changes))
+    elif changes:
+        check_asked(out, trained=run.config, asked=changed_config(run.config, changes))
+    return run
+
+
+def resumed_data(
+    run: RunFolder,
+    stage: Stage,
+    data: str | None,
+    *,
+    subjects: tuple[str, ...] | None,
+    may_differ: bool,
+) -> Split:
+    """Opens what the run began with, wherever it lies now.
+
+    Args:
+        run: the one to go on with.
+        stage: the last one to train.
+        data: where it lies; None is where it lay.
+        subjects: whom to train on, where they are named; they must be the run's own.
+        may_differ: go on with other data all the same.
+
+    Raises:
+        UsageError: other subjects are named.
+        RunError: the data is another.
+    """
+    from mggr_tf.training.resumed_data import resumed_split
+
+    known = run.record.data
+    source = known.source if data is None else data
+    # Without held-out people they were named on the command line.
+    named = None if known.held_out else subjects or known.subjects
+    if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):
+        raise UsageError(f"{run.path} was trained on other subjects; make a new run")
+    try:
+        found = opened_data(source, run.path, config=run.config, stage=stage, subjects=named)
+    except DataError as error:
+        raise RunError(f"{run.path}: its data is not what it began with: {error}") from error
+
+    def reopen(names: tuple[str, ...]) -> EyeSamples:
+        return _samples(run, stage, source, names)
+
+    return resumed_split(run, found, may_differ=may_differ, reopen=reopen, say=say)
+
+
+def _samples(run: RunFolder, stage: Stage, source: str, subjects: tuple[str, ...]) -> EyeSamples:
+    from mggr_edge.progress import progress
+    from mggr_tf.data.source import open_samples
+
+    return open_samples(
+        source,
+        config=run.config,
+        subjects=subjects,
+        with_flow=run.config.asks_for_exact_flow(stage),
+        progress=progress,
+        say=say,
+    )
