@@ -1,4 +1,4 @@
-"""`mggr-tf data`: drawing, cutting, checking and splitting eye patches."""
+"""`mggr-tf data`: drawing, cutting, checking, splitting and packing eye patches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import click
 
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.errors import UsageError
+from mggr_tf.cli.data_pack import pack
 from mggr_tf.cli.options import SubjectList, check_is_free, force_option, say
 
 if TYPE_CHECKING:
     from mggr_tf.data.crop import Cropped
-    from mggr_tf.data.label import EyeLabel
-    from mggr_tf.data.scan import Scan
+    from mggr_tf.data.tally import Tally
 
 _FOUND_BAD = 1
 _INTERRUPTED = 130
@@ -22,7 +22,10 @@ _INTERRUPTED = 130
 
 @click.group(cls=MggrGroup)
 def data() -> None:
-    """Draw, cut, check and split labelled eye patches."""
+    """Draw, cut, check, split and pack labelled eye patches."""
+
+
+data.add_command(pack)
 
 
 @data.command()
@@ -123,46 +126,31 @@ def check(folder: Path) -> None:
       mggr-tf data check patches/
 
     Takes whatever `train --data` takes: patches in the Columbia naming, patches
-    with an eyes.csv, or MPIIGaze. Counts by subject, side, head pose and gaze;
-    lists what is corrupt, blank, of the wrong size, or shows no eye. Exits with 1
-    when there are any.
+    with an eyes.csv, MPIIGaze, or a pack of any of them. Counts by subject, side,
+    head pose and gaze; lists what is corrupt, blank, of the wrong size, or shows no
+    eye, and of a pack every record whose checksum is wrong. Exits with 1 when there
+    are any.
     """
-    from mggr_tf.data.readers import scan_source
-
-    scanned = scan_source(folder)
-    for line in _tables(scanned):
-        click.echo(line)
-    click.echo(f"{len(scanned.labels)} good, {len(scanned.bad)} bad; {scanned.licence}")
-    if scanned.unlabelled:
-        click.echo(f"{scanned.unlabelled} of them without a gaze, which training refuses")
-    for bad in scanned.bad:
+    counted = _tallied(folder)
+    for title, counts in counted.counts.items():
+        click.echo(f"{title}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
+    click.echo(f"{counted.good} good, {len(counted.bad)} bad; {counted.licence}")
+    if counted.unlabelled:
+        click.echo(f"{counted.unlabelled} of them without a gaze, which training refuses")
+    for bad in counted.bad:
         click.echo(f"{bad.name}: {bad.reason}")
-    if scanned.bad:
+    if counted.bad:
         raise SystemExit(_FOUND_BAD)
 
 
-def _tables(scanned: Scan) -> list[str]:
-    """One line for each thing that is counted; measured angles to the nearest 5 degrees."""
-    step = scanned.head_bin_deg or 1.0
+def _tallied(folder: Path) -> Tally:
+    from mggr_edge.progress import progress
+    from mggr_tf.data.readers import list_source
+    from mggr_tf.data.tally import tally
 
-    def rounded(angle_deg: float) -> str:
-        return f"{step * round(angle_deg / step) + 0.0:+g}"
-
-    def gaze(label: EyeLabel, axis: int) -> str:
-        return "unknown" if label.gaze is None else rounded(float(label.gaze.array()[axis]))
-
-    counted = {
-        "subject": scanned.counts(lambda label: label.subject),
-        "side": scanned.counts(lambda label: label.side),
-        "head pitch": scanned.counts(lambda label: rounded(label.head.pitch_deg)),
-        "head yaw": scanned.counts(lambda label: rounded(label.head.yaw_deg)),
-        "gaze pitch": scanned.counts(lambda label: gaze(label, 0)),
-        "gaze yaw": scanned.counts(lambda label: gaze(label, 1)),
-    }
-    return [
-        f"{title}: " + ", ".join(f"{key} {count}" for key, count in counts.items())
-        for title, counts in counted.items()
-    ]
+    listing = list_source(folder)
+    with progress("looking at patches", None) as advance:
+        return tally(listing, source=folder, advance=advance)
 
 
 @data.command()
@@ -200,19 +188,15 @@ def split(
     named = train is not None or select is not None or report is not None
     if named and (shares is not None or seed is not None):
         raise UsageError("name the subjects or draw them: --shares and --seed are for drawing")
-    from mggr_tf.data.readers import scan_source
     from mggr_tf.data.subject_split import PARTS, SubjectSplit, draw_split, write_split
 
-    scanned = scan_source(folder)
+    counts = _tallied(folder).counts.get("subject", {})
     if named:
         made = SubjectSplit(train or (), select or (), report or ())
     else:
-        made = draw_split(
-            scanned.subjects, shares=_shares(shares), seed=1 if seed is None else seed
-        )
-    made.refuse_unknown(scanned.subjects)
+        made = draw_split(counts, shares=_shares(shares), seed=1 if seed is None else seed)
+    made.refuse_unknown(counts)
     write_split(out, made, force=force)
-    counts = scanned.counts(lambda label: label.subject)
     for part in PARTS:
         names = made.part(part)
         say(f"{part}: {len(names)} subjects, {sum(counts[name] for name in names)} patches")

@@ -10,6 +10,7 @@ from typing import Protocol
 from mggr_edge.errors import DataError
 from mggr_tf.data import columbia, folder, mpiigaze
 from mggr_tf.data.listing import Listing
+from mggr_tf.data.packed import reader as packed
 from mggr_tf.data.scan import Scan, scan_listing
 
 
@@ -35,6 +36,7 @@ class Reader:
 
 
 READERS: tuple[Reader, ...] = (
+    Reader("what `mggr-tf data pack` wrote", packed.recognises, packed.listing),
     Reader(
         f"patches listed in {folder.TABLE} (see docs/data.md)", folder.recognises, folder.listing
     ),

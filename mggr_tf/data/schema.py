@@ -65,10 +65,7 @@ class EyeSamples:
             DataError: nobody knows them.
         """
         if self.landmarks is None:
-            raise DataError(
-                f"{self.source} does not say where lids and iris lie, which loss 'landmarks' "
-                "learns from: train on `synthetic`, or give that loss weight 0"
-            )
+            raise landmarks_unknown(self.source)
         return self.landmarks
 
     def fingerprint(self) -> str:
@@ -107,6 +104,14 @@ class EyeSamples:
         )
 
 
+def landmarks_unknown(source: str) -> DataError:
+    """What to say of a source without landmarks."""
+    return DataError(
+        f"{source} does not say where lids and iris lie, which loss 'landmarks' "
+        "learns from: train on `synthetic`, or give that loss weight 0"
+    )
+
+
 def make_samples(
     images: NDArray[np.uint8],
     *,
@@ -132,16 +137,13 @@ def make_samples(
             width, one of which is centred on 0; with 0, when they are the same to a
             hundredth of a degree. Only the grouping is binned: `head_deg` stays exact.
     """
-    canonical = (conventions or Conventions()).canonical_side
-    mirrored = np.asarray([side != canonical for side in sides], bool)
+    mirrored = _mirrored(sides, conventions)
     images = images.copy()
     images[mirrored] = mirror_image(images[mirrored])
     if landmarks is not None:
         landmarks = landmarks.copy()
         landmarks[mirrored, :, 0] = images.shape[2] - 1 - landmarks[mirrored, :, 0]
-    turn = np.where(mirrored[:, None], [1.0, -1.0], [1.0, 1.0]).astype(np.float32)
-    head = (head_deg * turn).astype(np.float32)
-    pose = np.floor(head / (head_bin_deg or _SAME_HEAD_DEG) + 0.5).astype(int)
+    pose = pose_bins(head_deg, sides=sides, head_bin_deg=head_bin_deg, conventions=conventions)
     keys = [
         (name, side, int(p), int(y))
         for name, side, (p, y) in zip(subjects, sides, pose, strict=True)
@@ -149,11 +151,36 @@ def make_samples(
     number = {key: index for index, key in enumerate(sorted(set(keys)))}
     return EyeSamples(
         images=images,
-        gaze_deg=(gaze_deg * turn).astype(np.float32),
-        head_deg=head,
+        gaze_deg=_turned(gaze_deg, mirrored),
+        head_deg=_turned(head_deg, mirrored),
         subject=np.asarray(subjects, dtype=np.str_),
         group=np.asarray([number[key] for key in keys], np.int32),
         source=source,
         licence=licence,
         landmarks=landmarks,
     )
+
+
+def pose_bins(
+    head_deg: NDArray[np.float32],
+    *,
+    sides: Sequence[Side],
+    head_bin_deg: float = 0.0,
+    conventions: Conventions | None = None,
+) -> NDArray[np.int64]:
+    """[N, 2] the bin of each head pose: a group is one subject, one side and one bin.
+
+    Args: as of `make_samples`.
+    """
+    head = _turned(head_deg, _mirrored(sides, conventions))
+    return np.floor(head / (head_bin_deg or _SAME_HEAD_DEG) + 0.5).astype(np.int64)
+
+
+def _mirrored(sides: Sequence[Side], conventions: Conventions | None) -> NDArray[np.bool_]:
+    canonical = (conventions or Conventions()).canonical_side
+    return np.asarray([side != canonical for side in sides], bool)
+
+
+def _turned(angles_deg: NDArray[np.float32], mirrored: NDArray[np.bool_]) -> NDArray[np.float32]:
+    turn = np.where(mirrored[:, None], [1.0, -1.0], [1.0, 1.0]).astype(np.float32)
+    return (angles_deg * turn).astype(np.float32)

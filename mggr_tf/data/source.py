@@ -16,6 +16,8 @@ from mggr_edge.progress import Progress, from_counts
 from mggr_tf.config import Config, Stage
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
 from mggr_tf.data.flow_codes import mirrored_codes
+from mggr_tf.data.packed.index import is_pack
+from mggr_tf.data.packed.samples import PackedSamples, open_pack
 from mggr_tf.data.readers import scan_source
 from mggr_tf.data.scan import samples_of
 from mggr_tf.data.schema import EyeSamples, make_samples
@@ -23,6 +25,9 @@ from mggr_tf.data.synthetic import SyntheticSamples, draw_samples
 from mggr_tf.data.synthetic.samples import SIDES
 
 SYNTHETIC = "synthetic"
+
+_HELD_OUT = 4096
+"""Patches of a large pack's held-out people, kept in memory for sheets and validation."""
 
 _CROWD = 50
 """So many people take longer to draw on one core than processes take to start."""
@@ -33,7 +38,7 @@ class Split:
     """Samples to train on, and of subjects that training leaves aside."""
 
     source: str
-    train: EyeSamples
+    train: EyeSamples | PackedSamples
     held_out: EyeSamples | None
 
 
@@ -49,7 +54,8 @@ def open_split(
     """Opens training data.
 
     Args:
-        source: `synthetic`, or a folder that one of `readers.READERS` recognises.
+        source: `synthetic`, or a folder that one of `readers.READERS` recognises. Of a large
+            pack `train` stays on disk, and of those held out some are taken.
         config: how much is drawn, and what part is held out.
         stage: the last one to train; exact flow is drawn where it or one before asks for it.
         subjects: train on exactly these; None holds some of them all out.
@@ -58,7 +64,7 @@ def open_split(
     Raises:
         DataError: nothing usable there.
     """
-    samples = open_samples(
+    samples = _opened(
         source,
         config=config,
         subjects=subjects,
@@ -75,10 +81,11 @@ def open_split(
         return Split(name, samples, None)
     aside = np.random.default_rng(config.seed).permutation(len(everyone))[:count]
     names = {everyone[i] for i in aside}
+    held_out = samples.of_subjects(names)
     return Split(
         name,
         samples.of_subjects(s for s in everyone if s not in names),
-        samples.of_subjects(names),
+        held_out.preview(_HELD_OUT) if isinstance(held_out, PackedSamples) else held_out,
     )
 
 
@@ -95,10 +102,41 @@ def open_samples(
 
     Args:
         with_flow: also the exact flow within every group, where it is known: of drawn eyes.
+
+    Raises:
+        DataError: nothing usable there, or a pack that the config does not let into memory.
     """
+    samples = _opened(
+        source,
+        config=config,
+        subjects=subjects,
+        with_flow=with_flow,
+        progress=progress,
+        say=say,
+    )
+    if isinstance(samples, PackedSamples):
+        raise DataError(
+            f"{source}: {len(samples)} patches of {len(samples.subjects)} subjects are more than "
+            f"packed.memory_mb {config.packed.memory_mb} allows; name fewer with --subjects"
+        )
+    return samples
+
+
+def _opened(
+    source: str,
+    *,
+    config: Config,
+    subjects: tuple[str, ...] | None,
+    with_flow: bool,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> EyeSamples | PackedSamples:
     if source == SYNTHETIC:
         samples = _drawn(config, progress, with_flow=with_flow)
         return samples if subjects is None else samples.of_subjects(subjects)
+    if is_pack(Path(source)):
+        packed = open_pack(Path(source), how=config.packed, subjects=subjects, say=say)
+        return packed.in_memory(progress=progress) if packed.fits_in_memory() else packed
     scanned = scan_source(Path(source), subjects=subjects)
     samples = samples_of(scanned, source=Path(source))
     if subjects is not None:

@@ -1,0 +1,225 @@
+"""A source becomes a pack: planned on disk, written by all cores, gone on with after any end.
+
+While it is being made it is called `OUT.packing`. A shard is whole when its note is there and its
+checksum right; the same command again keeps such shards as long as nothing that they depend on
+has changed. The result depends on the source alone, never on who wrote what when.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mggr_edge.atomic import atomic_folder
+from mggr_edge.errors import DataError, DiskError, UsageError
+from mggr_edge.progress import Progress
+from mggr_tf.data.listing import Listing
+from mggr_tf.data.packed.index import (
+    RECORD,
+    RECORDS,
+    About,
+    is_pack,
+    sha256_of,
+    write_index,
+)
+from mggr_tf.data.packed.left_out import LEFT_OUT, LeftOut, write_left_out
+from mggr_tf.data.packed.plan import CHUNK_PATCHES, SHARD_CHUNKS, make_plan
+from mggr_tf.data.packed.shard import Order, Outcome, ShardNote, read_note
+from mggr_tf.data.packed.workers import outcomes
+from mggr_tf.data.readers import list_source
+
+_PLAN, _LOCK = "plan.sqlite", "lock"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed.
+
+    Attributes:
+        patches: how many are in the pack.
+        subjects: of how many people.
+        shards: files that they are in.
+        kept: shards that an earlier try had left.
+        left_out: patches of the source that are not in the pack.
+    """
+
+    patches: int
+    subjects: int
+    shards: int
+    kept: int
+    left_out: int
+
+
+def pack_source(
+    source: Path,
+    out: Path,
+    *,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Progress,
+    say: Callable[[str], None],
+    chunk_patches: int = CHUNK_PATCHES,
+    shard_chunks: int = SHARD_CHUNKS,
+) -> Packed:
+    """Packs a source, or goes on where an earlier try was ended.
+
+    Args:
+        source: a folder that `readers.READERS` knows.
+        out: the folder to make; the folder around it must exist.
+        workers: processes; None takes all cores.
+        force: an existing `out` may be replaced, with all that is in it.
+        progress: counts patches.
+        say: told of what is gone on with.
+        chunk_patches: the most in a record.
+        shard_chunks: records in a file.
+
+    Raises:
+        DataError: nothing usable there, a corrupt or unlabelled patch, or the source was
+            changed meanwhile.
+        UsageError: the folder cannot be made, or another process is making it.
+        OutputExistsError: `out` exists and `force` is false.
+        DiskError: the disk takes no more; what there is stays for the next try.
+    """
+    if is_pack(source):
+        raise DataError(f"{source} is packed already")
+    listing = list_source(source)
+    folder = out.with_name(out.name + ".packing")
+    with _plainly_said(out, folder), _at_work_in(folder):
+        with progress("listing patches", None) as advance:
+            plan = make_plan(
+                folder / _PLAN,
+                listing,
+                source=source,
+                advance=advance,
+                chunk_patches=chunk_patches,
+                shard_chunks=shard_chunks,
+            )
+        if not plan.chunks:
+            raise DataError(f"{source}: no two patches share subject, side and head pose")
+        orders = [Order(plan, number, folder, listing.read) for number in range(plan.shards)]
+        kept = _write_shards(orders, workers, progress=progress, say=say)
+        about, left_out = _finish(folder, orders, listing, source)
+        _move(folder, out, about, left_out, force=force)
+    shutil.rmtree(folder)
+    return Packed(about.patches, len(about.subjects), len(about.shards), kept, about.left_out)
+
+
+@contextmanager
+def _at_work_in(folder: Path) -> Iterator[None]:
+    """Makes the folder and lets nobody else into it; the lock goes with the process."""
+    if not folder.parent.is_dir():
+        raise UsageError(f"{folder.parent} does not exist; make it, or name another folder")
+    folder.mkdir(exist_ok=True)
+    with open(folder / _LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"another process is at work in {folder}; wait for it") from error
+        yield
+
+
+@contextmanager
+def _plainly_said(out: Path, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        if error.errno in _FULL:
+            raise DiskError(
+                f"{out} was not finished: {reason}; the same command goes on from {folder}"
+            ) from error
+        if isinstance(error, (FileNotFoundError, PermissionError)) and error.filename:
+            raise DataError(f"{error.filename}: {reason}") from error
+        raise
+
+
+def _write_shards(
+    orders: list[Order], workers: int | None, *, progress: Progress, say: Callable[[str], None]
+) -> int:
+    plan, kept = orders[0].plan, 0
+    tried = sum(order.note_file.exists() for order in orders)
+    count = min(workers or _cores(), len(orders))
+    with (
+        progress("packing", plan.patches) as advance,
+        outcomes(orders, workers=count) as written,
+    ):
+        for outcome in written:
+            _refuse_fatal(outcome, plan.source)
+            kept += outcome.kept
+            advance(outcome.planned)
+    if kept < tried:
+        say(f"{tried - kept} shards of an earlier try were damaged, or their source has changed")
+    if kept:
+        say(f"{kept} of {len(orders)} shards were there from an earlier try")
+    return kept
+
+
+def _cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
+
+
+def _refuse_fatal(outcome: Outcome, source: Path) -> None:
+    if outcome.fatal:
+        first = outcome.fatal[0]
+        name = f"{source / first.file} {first.within}".rstrip()
+        raise DataError(
+            f"{name}: {first.reason}; `mggr-tf data check {source}` lists all: remove or replace "
+            "them, and the same command goes on"
+        )
+
+
+def _finish(
+    folder: Path, orders: list[Order], listing: Listing, source: Path
+) -> tuple[About, list[LeftOut]]:
+    notes = [_note(order) for order in orders]
+    records = [record for note in notes for record in note.records]
+    if not records:
+        raise DataError(f"{source}: no two good patches share subject, side and head pose")
+    subjects = sorted({record.subject for record in records})
+    place = {name: number for number, name in enumerate(subjects)}
+    table = np.zeros(len(records), RECORD)
+    table["shard"] = np.repeat(np.arange(len(notes)), [len(note.records) for note in notes])
+    table["offset"] = [record.offset for record in records]
+    table["patches"] = [record.patches for record in records]
+    table["subject"] = [place[record.subject] for record in records]
+    table["group"] = [record.group for record in records]
+    np.save(folder / RECORDS, table)
+    left_out = [*orders[0].plan.left_out(), *(one for note in notes for one in note.left_out)]
+    about = About(
+        source=source.resolve().name,
+        licence=listing.licence,
+        head_bin_deg=listing.head_bin_deg,
+        subjects=tuple(subjects),
+        shards=tuple(note.shard for note in notes),
+        records_sha256=sha256_of(folder / RECORDS),
+        patches=int(table["patches"].sum()),
+        left_out=len(left_out),
+        chunk_patches=orders[0].plan.chunk_patches,
+    )
+    return about, left_out
+
+
+def _note(order: Order) -> ShardNote:
+    note = read_note(order.note_file)
+    assert note is not None, f"{order.note_file} was there a moment ago"
+    return note
+
+
+def _move(folder: Path, out: Path, about: About, left_out: list[LeftOut], *, force: bool) -> None:
+    """The index is written last, and only then the folder gets its name."""
+    with atomic_folder(out, force=force) as whole:
+        for name in (*(shard.file for shard in about.shards), RECORDS):
+            (folder / name).rename(whole / name)
+        if left_out:
+            write_left_out(whole / LEFT_OUT, left_out)
+        write_index(whole, about)

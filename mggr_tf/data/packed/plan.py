@@ -1,0 +1,246 @@
+"""Which patch goes into which chunk: worked out on disk, so that memory does not grow.
+
+A chunk is some patches of one group, so that pairs can be drawn of it alone. A group that is too
+large for one is dealt out evenly, in a fixed disorder: neighbours in a source are often frames of
+one second, and a chunk of those would make dull pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+
+from mggr_edge.angles import Gaze
+from mggr_edge.progress import Advance
+from mggr_tf.data.label import EyeLabel
+from mggr_tf.data.listing import BadPatch, Entry, Listing
+from mggr_tf.data.packed.index import SCHEMA
+from mggr_tf.data.packed.left_out import NO_PARTNER, LeftOut
+from mggr_tf.data.scan import refuse_fatal, refuse_unlabelled
+from mggr_tf.data.schema import pose_bins
+
+CHUNK_PATCHES = 32
+"""The 21 gazes of a Columbia head pose stay together; a record has 0.4 MB at most."""
+SHARD_CHUNKS = 512
+
+_AT_ONCE = 4096
+_TABLES = """
+PRAGMA cache_size = -16384;
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA temp_store = FILE;
+CREATE TABLE listed (
+    number INTEGER PRIMARY KEY, subject TEXT, side TEXT, bin_pitch INTEGER, bin_yaw INTEGER,
+    disorder INTEGER, file BLOB, within INTEGER, gaze_pitch REAL, gaze_yaw REAL,
+    head_pitch REAL, head_yaw REAL, size INTEGER, mtime_ns INTEGER);
+CREATE TABLE left_out (number INTEGER PRIMARY KEY, file BLOB, within TEXT, reason TEXT);
+CREATE TABLE placed (chunk INTEGER, number INTEGER, grp INTEGER, PRIMARY KEY (chunk, number))
+    WITHOUT ROWID;
+"""
+_GROUP = "subject, side, bin_pitch, bin_yaw"
+_PLACED = f"""
+SELECT chunk, grp, {_GROUP}, number, file, within, gaze_pitch, gaze_yaw, head_pitch, head_yaw,
+    size, mtime_ns FROM placed JOIN listed USING (number)
+WHERE chunk >= ? AND chunk < ? ORDER BY chunk, number
+"""
+_GOLDEN = 2654435761
+"""2^32 over the golden ratio: multiples of it, modulo 2^32, spread whatever was side by side."""
+
+
+@dataclass(frozen=True)
+class PlannedChunk:
+    """Patches for one record.
+
+    Attributes:
+        group: number of their subject, side and head pose, in sorted order.
+        entries: them, in the order of the source.
+        numbers: their places in the source.
+    """
+
+    group: int
+    entries: tuple[Entry, ...]
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan that was made.
+
+    Attributes:
+        file: where it lies.
+        source: the folder whose patches it places.
+        chunks: how many there are.
+        chunk_patches: the most in one.
+        shard_chunks: how many go into a shard.
+        patches: how many patches are placed.
+    """
+
+    file: Path
+    source: Path
+    chunks: int
+    chunk_patches: int
+    shard_chunks: int
+    patches: int
+
+    @property
+    def shards(self) -> int:
+        """How many shards there will be."""
+        return -(-self.chunks // self.shard_chunks)
+
+    def digest(self, shard: int) -> str:
+        """SHA-256 of all that a shard depends on: its patches' files, their state, their labels."""
+        digest = hashlib.sha256(f"schema {SCHEMA}\n".encode())
+        for row in self._rows(shard):
+            digest.update(repr(row).encode())
+        return digest.hexdigest()
+
+    def chunks_of(self, shard: int) -> Iterator[PlannedChunk]:
+        """A shard's chunks, in order."""
+        for _, rows in groupby(self._rows(shard), key=lambda row: row[0]):
+            yield self._chunk(list(rows))
+
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Patches that are in no chunk, in the order of the source."""
+        with _opened(self.file) as database:
+            found = database.execute("SELECT * FROM left_out ORDER BY number")
+            return tuple(
+                LeftOut(number, os.fsdecode(file), within, reason)
+                for number, file, within, reason in found
+            )
+
+    def _rows(self, shard: int) -> Iterator[tuple]:
+        first = shard * self.shard_chunks
+        with _opened(self.file) as database:
+            yield from database.execute(_PLACED, (first, first + self.shard_chunks))
+
+    def _chunk(self, rows: list[tuple]) -> PlannedChunk:
+        return PlannedChunk(
+            group=rows[0][1],
+            entries=tuple(self._entry(row) for row in rows),
+            numbers=tuple(row[6] for row in rows),
+        )
+
+    def _entry(self, row: tuple) -> Entry:
+        _, _, subject, side, _, _, _, file, within, *angles, _, _ = row
+        gaze, head = Gaze(*angles[:2]), Gaze(*angles[2:])
+        label = EyeLabel(subject, side, head=head, gaze=gaze)
+        return Entry(self.source / os.fsdecode(file), label, within)
+
+
+def make_plan(
+    file: Path,
+    listing: Listing,
+    *,
+    source: Path,
+    advance: Advance,
+    chunk_patches: int = CHUNK_PATCHES,
+    shard_chunks: int = SHARD_CHUNKS,
+) -> Plan:
+    """Walks a source and plans its chunks; no picture is read.
+
+    Args:
+        file: where the plan is written; one that is there is replaced.
+        listing: of the source.
+        source: the folder.
+        advance: told of patches.
+        chunk_patches: the most in a chunk.
+        shard_chunks: chunks in a shard.
+
+    Raises:
+        DataError: the listing's own complaint, or patches without a gaze.
+    """
+    file.unlink(missing_ok=True)
+    with _opened(file) as database:
+        database.executescript(_TABLES)
+        _list(database, listing, source, advance)
+        database.execute(f"CREATE INDEX grouped ON listed ({_GROUP}, disorder)")
+        database.executemany(
+            "INSERT INTO placed VALUES (?, ?, ?)", _placed(database, chunk_patches)
+        )
+        database.execute(
+            "INSERT INTO left_out SELECT number, file, "
+            "CASE WHEN within THEN side || ' ' || within ELSE '' END, ? "
+            f"FROM listed GROUP BY {_GROUP} HAVING COUNT(*) = 1",
+            (NO_PARTNER,),
+        )
+        database.commit()
+        chunks, patches = database.execute(
+            "SELECT COALESCE(MAX(chunk) + 1, 0), COUNT(*) FROM placed"
+        ).fetchone()
+    return Plan(file, source, chunks, chunk_patches, shard_chunks, patches)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    database = sqlite3.connect(file)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _list(database: sqlite3.Connection, listing: Listing, source: Path, advance: Advance) -> None:
+    numbered = enumerate(listing.entries)
+    unlabelled = total = 0
+    while some := list(islice(numbered, _AT_ONCE)):
+        bad = [(number, one) for number, one in some if isinstance(one, BadPatch)]
+        refuse_fatal([one for _, one in bad], source)
+        database.executemany(
+            "INSERT INTO left_out VALUES (?, ?, ?, ?)",
+            [(number, _inside(source, one.file), one.within, one.reason) for number, one in bad],
+        )
+        good = [(number, one) for number, one in some if isinstance(one, Entry)]
+        unlabelled += sum(one.label.gaze is None for _, one in good)
+        total += len(good)
+        if good and not unlabelled:
+            database.executemany(
+                f"INSERT INTO listed VALUES ({', '.join('?' * 14)})",
+                _listed(good, source, listing.head_bin_deg),
+            )
+        advance(len(some))
+    refuse_unlabelled(unlabelled, total, source)
+
+
+def _listed(
+    good: list[tuple[int, Entry]], source: Path, head_bin_deg: float
+) -> Iterator[tuple[object, ...]]:
+    labels = [entry.label for _, entry in good]
+    bins = pose_bins(
+        np.stack([label.head.array() for label in labels]),
+        sides=[label.side for label in labels],
+        head_bin_deg=head_bin_deg,
+    )
+    for (number, entry), (pitch, yaw) in zip(good, bins.tolist(), strict=True):
+        label, state = entry.label, entry.file.stat()
+        assert label.gaze is not None
+        yield (
+            *(number, label.subject, label.side, pitch, yaw, number * _GOLDEN % 2**32),
+            *(_inside(source, entry.file), entry.number),
+            *(label.gaze.pitch_deg, label.gaze.yaw_deg, label.head.pitch_deg, label.head.yaw_deg),
+            *(state.st_size, state.st_mtime_ns),
+        )
+
+
+def _inside(source: Path, file: Path) -> bytes:
+    return os.fsencode(file.relative_to(source))
+
+
+def _placed(database: sqlite3.Connection, most: int) -> Iterator[tuple[int, int, int]]:
+    """(chunk, number, group) of every patch that has a partner."""
+    groups = database.execute(f"SELECT COUNT(*) FROM listed GROUP BY {_GROUP} ORDER BY {_GROUP}")
+    numbers = database.execute(f"SELECT number FROM listed ORDER BY {_GROUP}, disorder")
+    chunk = 0
+    for group, (count,) in enumerate(groups):
+        chunks = -(-count // most) if count > 1 else 0
+        for index, (number,) in enumerate(islice(numbers, count)):
+            if chunks:
+                yield chunk + index * chunks // count, number, group
+        chunk += chunks

@@ -1,0 +1,106 @@
+"""A pack as a source like any other: its patches listed, as they were photographed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import Gaze, Side
+from mggr_edge.contract import Conventions
+from mggr_edge.eyecrop import mirror_image
+from mggr_tf.data.label import EyeLabel
+from mggr_tf.data.listing import BadPatch, Entry, Listing
+from mggr_tf.data.packed.index import PackIndex, is_pack, open_index, sha256_of
+
+if TYPE_CHECKING:
+    from mggr_tf.data.packed.chunk import Chunk
+
+
+def recognises(path: Path) -> bool:
+    """Whether `mggr-tf data pack` wrote this folder."""
+    return is_pack(path)
+
+
+def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
+    """Lists a pack's patches, record by record; memory holds one of them.
+
+    A corrupt record is a bad patch, and so is a shard that has another checksum though all its
+    records are whole.
+
+    Args:
+        path: the pack.
+        subjects: only these; None takes all.
+
+    Raises:
+        DataError: the pack's index is damaged, or a shard is missing.
+    """
+    pack = _Pack(open_index(path))
+    about = pack.index.about
+    return Listing(pack.entries(subjects), pack.read, about.licence, about.head_bin_deg)
+
+
+class _Pack:
+    """Keeps the record that was read last: its patches are asked for one after the other."""
+
+    def __init__(self, index: PackIndex) -> None:
+        # Here, not above: whoever only looks what a folder is needs no TensorFlow.
+        from mggr_tf.data.packed.chunk import Chunk
+        from mggr_tf.data.packed.records import Records
+
+        self.index, self._records, self._parse = index, Records(index), Chunk.from_bytes
+        self._ends = np.cumsum(index.records["patches"])
+        self._number = -1
+        self._chunk: Chunk | None = None
+
+    def entries(self, subjects: Collection[str] | None) -> Iterator[Entry | BadPatch]:
+        everything = np.arange(len(self.index.records))
+        wanted = everything if subjects is None else self.index.of_subjects(subjects)
+        for place, shard in enumerate(self.index.about.shards):
+            of_it = wanted[self.index.records["shard"][wanted] == place]
+            file, spoilt = self.index.path / shard.file, False
+            for number, data in self._records.read_all(of_it):
+                if data:
+                    yield from self._of_record(number, data, file)
+                else:
+                    spoilt = True
+                    yield BadPatch(file, "corrupt", fatal=False, within=self._within(number))
+            if subjects is None and not spoilt and sha256_of(file) != shard.sha256:
+                yield BadPatch(file, "has another checksum than index.json says", fatal=False)
+
+    def read(self, entry: Entry) -> NDArray[np.uint8] | BadPatch:
+        number = int(np.searchsorted(self._ends, entry.number - 1, side="right"))
+        if number != self._number:
+            ((_, data),) = self._records.read_all(np.asarray([number]))
+            if not data:
+                return BadPatch(entry.file, "corrupt", fatal=False, within=self._within(number))
+            self._number, self._chunk = number, self._parse(data)
+        assert self._chunk is not None
+        image = self._chunk.images[entry.number - 1 - self._first(number)]
+        return mirror_image(image) if _is_mirrored(entry.label.side) else image
+
+    def _of_record(self, number: int, data: bytes, file: Path) -> Iterator[Entry]:
+        chunk = self._parse(data)
+        self._number, self._chunk = number, chunk
+        for index, (gaze, head) in enumerate(zip(chunk.gaze_deg, chunk.head_deg, strict=True)):
+            label = _as_photographed(chunk, Gaze(*head.tolist()), Gaze(*gaze.tolist()))
+            yield Entry(file, label, self._first(number) + index + 1)
+
+    def _first(self, number: int) -> int:
+        return int(self._ends[number] - self.index.records["patches"][number])
+
+    def _within(self, number: int) -> str:
+        return self.index.name_of(number).partition(" ")[2]
+
+
+def _as_photographed(chunk: Chunk, head: Gaze, gaze: Gaze) -> EyeLabel:
+    if _is_mirrored(chunk.side):
+        head, gaze = head.mirrored(), gaze.mirrored()
+    return EyeLabel(chunk.subject, chunk.side, head, gaze)
+
+
+def _is_mirrored(side: Side) -> bool:
+    return side != Conventions().canonical_side

@@ -1,0 +1,140 @@
+"""Pairs of packed patches, read while they are trained on. Memory holds a few chunks a row.
+
+The order of an epoch is a permutation of all chunks that nobody has to write down: a cipher of
+seed and epoch says which chunk stands where. Each row of a batch has chunks of its own out of it,
+the window, for as many steps as it takes to look at each of their patches about once; then comes
+the next window, which was read meanwhile. So a batch is a pure function of seed and step, as it
+is in memory: what is resumed sees what an unbroken run would have seen, and a device that has
+some of the rows reads their chunks only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from mggr_edge.contract import Conventions
+from mggr_edge.errors import DataError
+from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.data.packed.chunk import chunk_tensors
+from mggr_tf.data.packed.records import Records
+from mggr_tf.data.packed.samples import PackedSamples
+from mggr_tf.data.pairs import PairInputs, two_of
+from mggr_tf.data.rows import Shares
+
+Tensors = dict[str, tf.Tensor]
+
+
+def packed_pair_dataset(
+    samples: PackedSamples,
+    *,
+    shares: Shares,
+    seed: int,
+    steps: tuple[int, int],
+    augmentation: Augmentation,
+    conventions: Conventions,
+    with_flow: bool = False,
+    with_landmarks: bool = False,
+) -> tf.data.Dataset:
+    """As `pairs.pair_dataset`, of patches that do not fit in memory.
+
+    Raises:
+        DataError: flow or landmarks are asked for, which no pack knows.
+    """
+    if with_flow:
+        raise DataError(
+            f"{samples.source} does not say what moved where, which loss 'exact_flow' learns "
+            "from: train on `synthetic`, or give that loss weight 0"
+        )
+    if with_landmarks:
+        samples.known_landmarks()
+    windows = _Windows(samples, shares, seed)
+    as_inputs = PairInputs(augmentation, conventions)
+
+    def draw(element: tf.Tensor, chunks: Tensors) -> Tensors:
+        rows = shares.rows_of(element)
+        seeds = tf.random.experimental.stateless_split([seed, shares.step_of(element)], 4)
+        choice = rows.whole([], seeds[0], low=0, high=windows.chunks)
+        row = tf.cast(element % shares.local, tf.int32) * shares.each + tf.range(shares.each)
+        chunk = row * windows.chunks + choice
+        first, second = two_of(tf.gather(chunks["count"], chunk), seeds[1], seeds[2], rows)
+        source, target = tf.stack([chunk, first], 1), tf.stack([chunk, second], 1)
+        images, gaze = chunks["images"], chunks["gaze_deg"]
+        return as_inputs(
+            images=(tf.gather_nd(images, source), tf.gather_nd(images, target)),
+            gaze_deg=(tf.gather_nd(gaze, source), tf.gather_nd(gaze, target)),
+            head_deg=tf.gather_nd(chunks["head_deg"], source),
+            seed=seeds[3],
+            rows=rows,
+        )
+
+    def pairs_of(window: tf.Tensor, chunks: Tensors) -> tf.data.Dataset:
+        first, last = windows.elements(window, steps)
+        return tf.data.Dataset.range(first, last).map(lambda element: draw(element, chunks))
+
+    return windows.dataset(steps).prefetch(1).flat_map(pairs_of).prefetch(2)
+
+
+class _Windows:
+    """Which chunks each row has when, and their reading."""
+
+    def __init__(self, samples: PackedSamples, shares: Shares, seed: int) -> None:
+        self.chunks = samples.how.chunks
+        self._samples, self._shares, self._seed = samples, shares, seed
+        self._steps = samples.window_steps
+        self._records, self._chosen = Records(samples.index), tf.constant(samples.chosen)
+
+    def dataset(self, steps: tuple[int, int]) -> tf.data.Dataset:
+        """The windows that steps [first, last) see: (number, their chunks, row by row)."""
+        last = -(-steps[1] // self._steps) if steps[1] > steps[0] else steps[0] // self._steps
+        numbers = tf.data.Dataset.range(steps[0] // self._steps, last)
+        chunks = (
+            numbers.flat_map(lambda n: tf.data.Dataset.from_tensor_slices(self._places(n)))
+            .map(self._chunk, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(self._shares.local * self._shares.each * self.chunks, drop_remainder=True)
+        )
+        return tf.data.Dataset.zip((numbers, chunks))
+
+    def elements(self, window: tf.Tensor, steps: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Range of the numbers of a window's elements, of those that steps [first, last) have."""
+        first = tf.maximum(window * self._steps, steps[0])
+        last = tf.minimum((window + 1) * self._steps, steps[1])
+        return first * self._shares.local, last * self._shares.local
+
+    def _places(self, window: tf.Tensor) -> tf.Tensor:
+        """[rows of all local devices * chunks] int64, places in the list of chosen records."""
+        rows = [self._shares.rows_of(tf.constant(n)).chosen for n in range(self._shares.local)]
+        row = window * self._shares.batch + tf.cast(tf.concat(rows, 0), tf.int64)
+        nth = tf.reshape(row[:, None] * self.chunks + tf.range(self.chunks, dtype=tf.int64), [-1])
+        count = len(self._samples.chosen)
+        epoch = nth // count
+        seeds = tf.stack([tf.fill(tf.shape(epoch), tf.constant(self._seed, tf.int64)), epoch], 1)
+        last = tf.fill(tf.shape(epoch), tf.constant(count - 1, tf.int64))
+        return tf.random.experimental.index_shuffle(nth % count, seeds, last)
+
+    def _chunk(self, place: tf.Tensor) -> Tensors:
+        about = self._samples.index.about
+        return chunk_tensors(self._whole(place), room=about.chunk_patches, size=about.patch_size)
+
+    def _whole(self, place: tf.Tensor) -> tf.Tensor:
+        """[] string, the record at this place; of a corrupt one the next that is whole."""
+
+        def is_corrupt(_: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+            return tf.equal(tf.strings.length(data), 0)
+
+        def next_one(at: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            following = tf.numpy_function(self._note, [at], tf.int64)
+            following.set_shape([])
+            return following, self._read(following)
+
+        return tf.while_loop(is_corrupt, next_one, (place, self._read(place)))[1]
+
+    def _read(self, place: tf.Tensor) -> tf.Tensor:
+        return self._records.read(tf.gather(self._chosen, place))
+
+    def _note(self, place: np.int64) -> np.int64:
+        samples = self._samples
+        samples.corrupt.note(int(samples.chosen[place]))
+        if len(samples.corrupt) >= len(samples.chosen):
+            raise samples.corrupt.failed()  # there is none to go to
+        return np.int64((int(place) + 1) % len(samples.chosen))
