@@ -28,10 +28,11 @@ def runs() -> None:
 @runs.command("list")
 @click.argument("root", type=_RUN, default=Path("runs"))
 def list_(root: Path) -> None:
-    """List the runs under ROOT (runs/): how far they are, and the best that their logs hold.
+    """List the runs under ROOT (runs/): how far they are, and the best that they came to.
 
-    Numbers are those of the pairs that they train on, averaged over a few steps: they tell runs
-    of one recipe apart, and are no scores. Those come from `mggr-tf evaluate`.
+    That is the best validation and its step; of a stage without validation, the best that its
+    log holds, on the pairs that it trains on. Differences of pictures are in the networks' units,
+    [-1, 1]. They tell runs of one recipe apart, and are no scores: `mggr-tf evaluate` gives those.
 
     \b
     Examples:

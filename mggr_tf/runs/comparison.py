@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mggr_edge.atomic import atomic_file
 from mggr_tf.benchmark.document import Picture, Section, Table, to_html
 from mggr_tf.config import STAGES, Stage, config_to_plain
 from mggr_tf.config_difference import leaves
+from mggr_tf.training.metrics_log import column, columns
 from mggr_tf.training.run_folder import RunFolder
 
 _COLUMNS = 3
@@ -66,13 +67,14 @@ def _facts(run: RunFolder) -> Iterator[tuple[str, str]]:
 def _of_stage(
     stage: Stage, runs: tuple[RunFolder, RunFolder], names: tuple[str, str]
 ) -> Iterator[str | Picture]:
-    logged = {
-        metric: [run.logged(stage, metric) for run in runs] for metric in _metrics(stage, runs)
-    }
+    logged = _by_metric([run.log_file(stage) for run in runs])
+    validated = _by_metric([run.validation_file(stage) for run in runs])
     if logged:
         yield Picture(_embedded(_curves(logged, names)), "What was logged, by step")
     else:
         yield "Neither has a log of it."
+    if validated:
+        yield Picture(_embedded(_curves(validated, names)), "What validation found, by step")
     for run, name in zip(runs, names, strict=True):
         sheets = sorted((run.path / "sheets").glob(f"{stage}-*.png"))
         if sheets:
@@ -80,14 +82,10 @@ def _of_stage(
             yield Picture(_embedded(sheets[-1].read_bytes()), f"{name} after {step} steps")
 
 
-def _metrics(stage: Stage, runs: tuple[RunFolder, RunFolder]) -> list[str]:
-    found: dict[str, None] = {}
-    for run in runs:
-        file = run.path / "logs" / f"{stage}.csv"
-        if file.is_file():
-            with file.open(encoding="utf-8") as lines:
-                found |= dict.fromkeys(lines.readline().strip().split(",")[1:])
-    return list(found)
+def _by_metric(files: Sequence[Path]) -> dict[str, list[dict[int, float]]]:
+    """Metric -> of each file, step -> value."""
+    metrics = dict.fromkeys(metric for file in files for metric in columns(file))
+    return {metric: [column(file, metric) for file in files] for metric in metrics}
 
 
 def _curves(logged: dict[str, list[dict[int, float]]], names: tuple[str, str]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,11 @@ _TOLD: dict[Stage, tuple[str, ...]] = {
     "fine": ("l1",),
     "joint": ("l1",),
 }
-"""What a stage is told by: what its log holds of these, on the pairs that it trains on."""
+"""What a stage without validation is told by: what its log holds of these, on the pairs that it
+trains on."""
+
+_VALIDATED = ("error_deg", "l1", "l1_coarse")
+"""What a stage may be validated by; see `mggr_tf.training.validation`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class ListedRun:
         path: its folder.
         config: its config's name; None for a run that cannot be read.
         data: what it was trained on.
-        stages: a line for each stage: how far it is, and the best that its log holds.
+        stages: a line for each stage: how far it is, and the best that validation found, or
+            without it that its log holds.
         problem: why it cannot be read.
     """
 
@@ -70,9 +76,28 @@ def _in_words(run: RunFolder, stage: Stage, record: StageRecord) -> str:
         how = f"{stage}: {record.steps} steps in {minutes:.0f} minutes"
     else:
         how = f"{stage}: {record.done} of {record.steps} steps, {minutes:.0f} minutes, unfinished"
-    best = [
+    best = _validated(run, stage) or _logged(run, stage)
+    return f"{how}; best {best}" if best else how
+
+
+def _validated(run: RunFolder, stage: Stage) -> str | None:
+    for metric in _VALIDATED:
+        found = _numbers(run.validated(stage, metric))
+        if found:
+            # The first of equal ones, as training takes it.
+            step = min(found, key=lambda at: (found[at], at))
+            return f"validation {metric} {found[step]:.4g} at step {step}"
+    return None
+
+
+def _logged(run: RunFolder, stage: Stage) -> str:
+    return ", ".join(
         f"{metric} {min(logged.values()):.4g}"
         for metric in _TOLD[stage]
-        if (logged := run.logged(stage, metric))
-    ]
-    return f"{how}; best {', '.join(best)}" if best else how
+        if (logged := _numbers(run.logged(stage, metric)))
+    )
+
+
+def _numbers(values: dict[int, float]) -> dict[int, float]:
+    """Without what was no number, which would be the least of all."""
+    return {step: value for step, value in values.items() if math.isfinite(value)}

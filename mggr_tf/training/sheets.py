@@ -9,9 +9,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.atomic import atomic_file
-from mggr_edge.network_io import image_from_network
+from mggr_edge.network_io import image_from_network, image_to_network
+from mggr_tf.data.pairs import all_pairs
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.redirect_pairs import pair_inputs
+from mggr_tf.models.networks import Networks
 
 _ZOOM = 2
+_PAIRS = 8
+
+
+class SampleSheet:
+    """Draws the same few pairs each time, as the averaged redirector makes them at the moment.
+
+    Args:
+        networks: of the run.
+        samples: whose eyes.
+
+    Raises:
+        DataError: no two of the samples make a pair.
+    """
+
+    def __init__(self, networks: Networks, samples: EyeSamples) -> None:
+        pairs = all_pairs(samples, limit=_PAIRS, seed=networks.config.seed)
+        self._networks = networks
+        self._inputs = pair_inputs(samples, pairs, networks.config.conventions)
+        self._target = image_to_network(samples.images[pairs[:, 1]])
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """See `sheet`."""
+        made = self._networks.averaged.joined(self._inputs, training=False)
+        shown = {name: np.asarray(made[name]) for name in ("coarse", "residual", "redirected")}
+        return sheet(source=self._inputs["eye"], target=self._target, **shown)
 
 
 def sheet(

@@ -83,9 +83,27 @@ def test_the_list_tells_how_far_and_how_good_and_what_is_damaged(tmp_path):
     assert "gone does not exist" in gone.output
 
 
+def test_the_list_tells_the_best_validation_where_there_is_one(tmp_path):
+    run = made(tmp_path / "a")
+    for step, value in [(50, 0.31), (100, float("nan")), (150, 0.27), (200, 0.27)]:
+        run.log_validation("joint", step, {"l1": value})
+    run.update_stage("estimator", StageRecord(100, done=100, complete=True))
+    run.log("estimator", 50, {"pitch_error_deg": 3.0, "yaw_error_deg": 4.0})
+    run.log_validation("estimator", 50, {"error_deg": 6.25, "pitch_error_deg": 4.0})
+    run.update_stage("judge", StageRecord(100, done=100, complete=True))
+    run.log("judge", 50, {"pitch_error_deg": float("nan"), "yaw_error_deg": 4.0})
+    lines = CliRunner().invoke(runs, ["list", str(tmp_path)]).output.splitlines()
+    assert [line.partition("; ")[2] for line in lines[1:]] == [
+        "best validation error_deg 6.25 at step 50",
+        "best yaw_error_deg 4",
+        "best validation l1 0.27 at step 150",
+    ]
+
+
 def test_two_runs_on_a_page_that_needs_no_other_file(tmp_path):
     made(tmp_path / "a")
-    made(tmp_path / "b", l1=(0.4, 0.1), changes=["stages.joint.batch=32"])
+    other = made(tmp_path / "b", l1=(0.4, 0.1), changes=["stages.joint.batch=32"])
+    other.log_validation("joint", 50, {"l1": 0.3})  # of one of them only
     out = tmp_path / "page.html"
     asked = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)]
     said = CliRunner().invoke(runs, asked)
@@ -96,6 +114,7 @@ def test_two_runs_on_a_page_that_needs_no_other_file(tmp_path):
     pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]*)"', page)
     assert [caption for _, caption in pictures] == [
         "What was logged, by step",
+        "What validation found, by step",
         f"{tmp_path / 'a'} after 100 steps",
         f"{tmp_path / 'b'} after 100 steps",
     ]
@@ -103,8 +122,9 @@ def test_two_runs_on_a_page_that_needs_no_other_file(tmp_path):
         cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
         for content, _ in pictures
     ]
-    assert (shown[1] == 90).all()
+    assert (shown[2] == 90).all()
     assert shown[0].std() > 5
+    assert shown[1].std() > 5
     assert not re.search(r'(src|href)="(?!data:)', page)
     again = CliRunner().invoke(runs, asked)
     assert again.exit_code == 2

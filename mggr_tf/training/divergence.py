@@ -1,0 +1,70 @@
+"""When a training has gone wrong for good: losses that are no numbers, or far above their past."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+_BLOCK = 50
+_FAR = 20.0
+
+
+class Divergence:
+    """Looks at each step's metrics, and says when to stop.
+
+    A metric that is no number is bad at once. `loss` has exploded when its median over a block
+    of steps is far above the lowest such median so far: above it by more than `far` times the
+    loss's own size, which is its median magnitude in the first block, or the lowest median's
+    where that is larger. The median of many steps, because one bad batch is no divergence; the
+    size, because the loss of an adversarial game may lie around zero and move to both sides.
+
+    What it knows of the past are variables, for a checkpoint to hold. The block that is being
+    filled is not: a resumed run may stop some steps earlier or later than the unbroken one.
+
+    Args:
+        block: steps.
+        far: see above. Of a healthy training no loss comes near it: joint stages stay within 1.2
+            times their size, the Wasserstein game's too, while a learning rate that is far too
+            high takes an estimator beyond it in the second block.
+    """
+
+    def __init__(self, *, block: int = _BLOCK, far: float = _FAR) -> None:
+        self._block, self._far = block, far
+        self._recent: list[float] = []
+        infinity = float("inf")
+        self._lowest = tf.Variable(infinity, dtype=tf.float64, trainable=False, name="lowest_loss")
+        self._size = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="loss_size")
+
+    def tell(self, values: Mapping[str, float]) -> str | None:
+        """Takes note of a step.
+
+        Args:
+            values: its metrics; `loss` among them.
+
+        Returns:
+            What is wrong, to be put behind `step 123: `; None where nothing is.
+        """
+        if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
+            return f"{', '.join(bad)} is no longer a number"
+        self._recent.append(values["loss"])
+        if len(self._recent) < self._block:
+            return None
+        block, self._recent = self._recent, []
+        return self._judged(block)
+
+    def state(self) -> dict[str, tf.Variable]:
+        """What a checkpoint must hold, by name."""
+        return {"lowest_loss": self._lowest, "loss_size": self._size}
+
+    def _judged(self, block: list[float]) -> str | None:
+        now, lowest = statistics.median(block), float(self._lowest)
+        if now < lowest:
+            self._lowest.assign(now)
+            if lowest == float("inf"):
+                self._size.assign(statistics.median(map(abs, block)))
+            return None
+        if now - lowest <= self._far * max(float(self._size), abs(lowest)):
+            return None
+        return f"loss has gone up from {lowest:.3g} to {now:.3g}: it diverges"
