@@ -21,8 +21,9 @@ def check_config(file: Path, *, made_with: Config, found: Config) -> None:
     """
     if changed := differences(made_with, found):
         raise RunError(
-            f"{file} was changed since the run was made: {in_words(changed)}; put it back, or "
-            f"make a new run with --from {file.parent}"
+            f"{file} was changed since the run was made: {in_words(changed)}; put it back. A "
+            "changed copy makes a new run: mggr-tf train --config COPY.yaml "
+            f"--from {file.parent}"
         )
 
 

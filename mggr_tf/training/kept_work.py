@@ -11,6 +11,7 @@ from mggr_edge.errors import DiskError, MggrError, UsageError
 from mggr_tf.config import STAGES, Stage
 from mggr_tf.training.run_folder import RunFolder
 from mggr_tf.training.run_record import RunRecord
+from mggr_tf.training.tensorflow_disk import disk_reason
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def told_what_is_kept(run: RunFolder, stage: Stage) -> Iterator[None]:
         # full disk as of a full memory.
         if str(run.path) not in error.message:
             raise
-        raise _with_what_is_kept(_reason_of_tensorflow(error), run, stage) from error
+        raise _with_what_is_kept(disk_reason(error), run, stage) from error
 
 
 def kept(record: RunRecord) -> str:
@@ -65,10 +66,3 @@ def _reason(error: OSError | MggrError) -> str:
         return str(error)
     what = (error.strerror or str(error)).lower()
     return what if error.filename is None else f"{error.filename}: {what}"
-
-
-def _reason_of_tensorflow(error: tf.errors.OpError) -> str:
-    """`{{function_node ...}} FILE; No space left on device\\n\\tFailed to flush ...`."""
-    text = error.message.partition("}} ")[2] or error.message
-    file, _, reason = text.splitlines()[0].partition("; ")
-    return f"{file}: {reason.lower()}"

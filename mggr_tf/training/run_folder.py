@@ -125,7 +125,7 @@ class RunFolder:
                     f"{path}: the run has schema {schema!r}, this version reads {SCHEMA}"
                 )
             record = read(RunRecord, data)
-            config = config_from_plain(yaml.safe_load((path / _CONFIG).read_text(encoding="utf-8")))
+            config = _config_in(path / _CONFIG)
             if record.config is not None:
                 made_with = config_from_plain(record.config)
                 check_config(path / _CONFIG, made_with=made_with, found=config)
@@ -242,6 +242,13 @@ class RunFolder:
         with atomic_file(self.path / "run.json", force=True) as temporary:
             text = json.dumps(plain(self.record), indent=2, sort_keys=True)
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _config_in(file: Path) -> Config:
+    try:
+        return config_from_plain(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except ConfigError as error:
+        raise ConfigError(f"{file.name}: {error}") from error
 
 
 def run_file(path: Path) -> Path:
