@@ -30,8 +30,9 @@ class Modulation(keras.layers.Layer):
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
         """Makes the two linear maps."""
         channels = input_shape[0][-1]
-        self._scale = keras.layers.Dense(channels, kernel_initializer="zeros", name="scale")
-        self._shift = keras.layers.Dense(channels, kernel_initializer="zeros", name="shift")
+        from_zero: dict[str, Any] = {"kernel_initializer": "zeros", "dtype": self.dtype_policy}
+        self._scale = keras.layers.Dense(channels, name="scale", **from_zero)
+        self._shift = keras.layers.Dense(channels, name="shift", **from_zero)
         self._scale.build(input_shape[1])
         self._shift.build(input_shape[1])
         self._shape = (-1, 1, 1, channels)
@@ -209,7 +210,7 @@ class ResumableDropout(keras.layers.Layer):
         whole = tf.concat([shape[:1] * context.num_replicas_in_sync, shape[1:]], 0)
         mask = tf.nn.experimental.stateless_dropout(tf.ones(whole), self.rate, seed=seed)
         first = tf.cast(context.replica_id_in_sync_group, tf.int32) * shape[0]
-        return mask[first : first + shape[0]]
+        return tf.cast(mask[first : first + shape[0]], self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for Keras' own serialisation."""

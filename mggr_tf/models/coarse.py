@@ -15,6 +15,7 @@ from tensorflow import keras
 
 from mggr_tf.models.blocks import Scale
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
+from mggr_tf.models.precision import EXACT
 from mggr_tf.models.size import BranchSize, StackSize
 from mggr_tf.models.trunk import trunk
 
@@ -54,9 +55,12 @@ def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
         padding="same",
         kernel_initializer="zeros",
         bias_initializer=keras.initializers.Constant(_FIRST_FLOW_PX / FLOW_UNIT_PX),
+        dtype=EXACT,
         name="flow_head",
     )(features)
-    flow = Scale(FLOW_UNIT_PX, name="flow_px")(flow)
+    flow = Scale(FLOW_UNIT_PX, dtype=EXACT, name="flow_px")(flow)
     if stem_stride == 2:
-        flow = keras.layers.UpSampling2D(interpolation="bilinear", name="flow_up")(flow)
+        flow = keras.layers.UpSampling2D(interpolation="bilinear", dtype=EXACT, name="flow_up")(
+            flow
+        )
     return flow

@@ -25,6 +25,7 @@ from tensorflow import keras
 from mggr_tf.models.blocks import AddAndClip, Lighten
 from mggr_tf.models.coarse import FLOW_UNIT_PX, flow_head
 from mggr_tf.models.inputs import condition_of, guided_picture, redirector_inputs
+from mggr_tf.models.precision import EXACT
 from mggr_tf.models.size import BranchSize, StackSize
 from mggr_tf.models.trunk import trunk
 from mggr_tf.models.warp import BackwardWarp, Interpolation
@@ -59,12 +60,13 @@ def build_fine_warp(
         padding="same",
         kernel_initializer="zeros",
         bias_initializer=keras.initializers.Constant(_DARK),
+        dtype=EXACT,
         name="lightness_head",
     )(features)
     if size.stem_stride == 2:
-        lightness = keras.layers.UpSampling2D(interpolation="bilinear", name="lightness_up")(
-            lightness
-        )
+        lightness = keras.layers.UpSampling2D(
+            interpolation="bilinear", dtype=EXACT, name="lightness_up"
+        )(lightness)
     outputs = {"flow": flow_head(features, stem_stride=size.stem_stride), "lightness": lightness}
     return keras.Model(inputs, outputs, name="fine_warp")
 

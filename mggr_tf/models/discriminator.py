@@ -13,6 +13,7 @@ from __future__ import annotations
 from tensorflow import keras
 
 from mggr_tf.models.blocks import convolution
+from mggr_tf.models.precision import EXACT
 
 
 def build_discriminator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:
@@ -31,6 +32,7 @@ def build_discriminator(widths: tuple[int, ...], *, size_px: int) -> keras.Model
     for level, width in enumerate(widths):
         features = convolution(width, stride=2, size=4, name=f"level{level}")(features)
         features = keras.layers.LeakyReLU(0.2, name=f"level{level}_relu")(features)
-    realness = keras.layers.Conv2D(1, 3, padding="same", name="realness")(features)
-    gaze = keras.layers.Dense(2, name="gaze")(keras.layers.Flatten(name="flatten")(features))
+    realness = keras.layers.Conv2D(1, 3, padding="same", dtype=EXACT, name="realness")(features)
+    flat = keras.layers.Flatten(name="flatten")(features)
+    gaze = keras.layers.Dense(2, dtype=EXACT, name="gaze")(flat)
     return keras.Model(eye, {"realness": realness, "gaze": gaze}, name="discriminator")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.models.blocks import ResumableDropout, batch_norm, convolution
+from mggr_tf.models.precision import EXACT
 
 FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""
@@ -88,8 +89,13 @@ def build_judge(width: int, *, size_px: int) -> keras.Model:
 def _regression(inputs: dict[str, tf.Tensor], hidden: tf.Tensor, *, name: str) -> keras.Model:
     # Zeros: a head angle that training never varied keeps no influence (see Modulation).
     head = keras.layers.Dense(
-        hidden.shape[-1], use_bias=False, kernel_initializer="zeros", name="head_pose_dense"
+        hidden.shape[-1],
+        use_bias=False,
+        kernel_initializer="zeros",
+        dtype=EXACT,
+        name="head_pose_dense",
     )(inputs["head_pose"])
-    joined = keras.layers.Add(name="joined")([hidden, head])
-    joined = keras.layers.Dense(32, activation="relu", name="mixed")(joined)
-    return keras.Model(inputs, keras.layers.Dense(2, name="gaze")(joined), name=name)
+    joined = keras.layers.Add(dtype=EXACT, name="joined")([hidden, head])
+    joined = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="mixed")(joined)
+    gaze = keras.layers.Dense(2, dtype=EXACT, name="gaze")(joined)
+    return keras.Model(inputs, gaze, name=name)

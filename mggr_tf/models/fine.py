@@ -16,6 +16,7 @@ from tensorflow import keras
 
 from mggr_tf.models.blocks import DepthToSpace, PaintOver, convolution
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
+from mggr_tf.models.precision import EXACT
 from mggr_tf.models.size import BranchSize
 from mggr_tf.models.trunk import encoder_decoder
 
@@ -48,7 +49,9 @@ def build_fine(
     if size.paint:
         gate = _head(features, 1, stride=stride, name="gate")
         colour = _head(features, 3, stride=stride, name="colour", initializer="glorot_uniform")
-        residual = PaintOver(name="painted")([inputs["coarse"], residual, gate, colour])
+        residual = PaintOver(dtype=EXACT, name="painted")(
+            [inputs["coarse"], residual, gate, colour]
+        )
     return keras.Model(inputs, residual, name="fine_branch")
 
 
@@ -76,6 +79,7 @@ def _head(
         3,
         padding="same",
         kernel_initializer=initializer,
+        dtype=EXACT,
         name=f"{name}_head",
     )(features)
-    return DepthToSpace(name=f"{name}_up")(head) if stride == 2 else head
+    return DepthToSpace(dtype=EXACT, name=f"{name}_up")(head) if stride == 2 else head

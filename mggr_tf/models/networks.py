@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tensorflow import keras
@@ -17,7 +18,7 @@ from mggr_tf.models.discriminator import build_discriminator
 from mggr_tf.models.efficientnet import build_efficientnet_features
 from mggr_tf.models.estimator import build_estimator, build_judge
 from mggr_tf.models.perceptual import estimator_features
-from mggr_tf.models.precision import computing_in
+from mggr_tf.models.precision import EXACT, Precision, computing_in
 from mggr_tf.models.redirection import Redirection
 from mggr_tf.models.stlpips import build_alex_features
 from mggr_tf.models.vgg16 import build_vgg16_features
@@ -33,10 +34,13 @@ class Networks:
     Attributes:
         config: what they are built from.
         vgg16: weights of VGG-16, where the config compares its features.
+        precision: what the layers of networks that are being trained compute in: `redirection`,
+            `discriminator` and the `learner` of an estimator. All others are float32.
     """
 
     config: Config
     vgg16: Path | None = None
+    precision: Precision = EXACT
 
     @cached_property
     def estimator(self) -> keras.Model:
@@ -54,11 +58,21 @@ class Networks:
         size = self._seeded(1)
         return build_judge(self.config.models.judge, size_px=size)
 
+    def learner(self, name: Literal["estimator", "judge"]) -> keras.Model:
+        """What the stage of that name trains: the network itself, or its twin in `precision`."""
+        network: keras.Model = getattr(self, name)
+        if self.precision == EXACT:
+            return network
+        with computing_in(self.precision):
+            twin = getattr(replace(self, precision=EXACT), name)
+        twin.set_weights(network.get_weights())
+        return twin
+
     @cached_property
     def redirection(self) -> Redirection:
         """The branches that are trained."""
         self._seeded(3)
-        return Redirection.build(self.config)
+        return Redirection.build(self.config, precision=self.precision)
 
     @cached_property
     def averaged(self) -> Redirection:
@@ -70,7 +84,8 @@ class Networks:
     def discriminator(self) -> keras.Model:
         """The adversary."""
         size = self._seeded(2)
-        return build_discriminator(self.config.models.discriminator, size_px=size)
+        with computing_in(self.precision):
+            return build_discriminator(self.config.models.discriminator, size_px=size)
 
     @cached_property
     def features(self) -> keras.Model:

@@ -24,6 +24,7 @@ from tensorflow import keras
 
 from mggr_tf.models.blocks import AddAndClip, Zeros
 from mggr_tf.models.inputs import condition_of, redirector_inputs
+from mggr_tf.models.precision import EXACT
 from mggr_tf.models.size import GeneratorSize
 
 _DOWN = 2
@@ -61,8 +62,8 @@ def build_generator(size: GeneratorSize, *, size_px: int, guidance: Iterable[str
             width, 4, strides=2, padding="same", use_bias=False, name=f"up{level}"
         )(features)
         features = _normalised(features, f"up{level}")
-    picture = _convolution(3, 7, name="to_rgb")(features)
-    picture = keras.layers.Activation("tanh", name="picture")(picture)
+    picture = _convolution(3, 7, name="to_rgb", dtype=EXACT)(features)
+    picture = keras.layers.Activation("tanh", dtype=EXACT, name="picture")(picture)
     return keras.Model(inputs, picture, name="generator")
 
 
@@ -80,15 +81,17 @@ def build_prgan(generator: keras.Model, *, size_px: int) -> keras.Model:
     )
 
 
-def _convolution(width: int, size: int, *, name: str, stride: int = 1) -> keras.layers.Layer:
+def _convolution(
+    width: int, size: int, *, name: str, stride: int = 1, dtype: str | None = None
+) -> keras.layers.Layer:
     return keras.layers.Conv2D(
-        width, size, strides=stride, padding="same", use_bias=False, name=name
+        width, size, strides=stride, padding="same", use_bias=False, dtype=dtype, name=name
     )
 
 
 def _normalised(features: tf.Tensor, name: str, *, activation: bool = True) -> tf.Tensor:
-    # One group a channel is instance normalisation.
-    features = keras.layers.GroupNormalization(groups=-1, epsilon=1e-5, name=f"{name}_norm")(
-        features
-    )
+    # One group a channel is instance normalisation; Keras would take its moments in bfloat16.
+    features = keras.layers.GroupNormalization(
+        groups=-1, epsilon=1e-5, dtype=EXACT, name=f"{name}_norm"
+    )(features)
     return keras.layers.ReLU(name=f"{name}_relu")(features) if activation else features

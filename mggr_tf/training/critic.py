@@ -10,7 +10,7 @@ from mggr_tf.config import StageConfig
 from mggr_tf.losses import discriminator_loss, gradient_penalty
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.batch import Batch
-from mggr_tf.training.optimizer import adam, apply
+from mggr_tf.training.optimizer import adam, apply, optimizer_state
 
 
 class Critic:
@@ -42,11 +42,13 @@ class Critic:
             self._model.trainable_variables,
             beta_1=0.5,
             updates_a_step=self.steps,
+            precision=networks.precision,
         )
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold, by name."""
-        return {"discriminator": self._model, "discriminator_optimizer": self._optimizer}
+        state = optimizer_state("discriminator_optimizer", self._optimizer)
+        return {"discriminator": self._model, **state}
 
     def train(self, redirected: tf.Tensor, batch: Batch) -> tf.Tensor:
         """One update; returns this replica's part of the loss."""

@@ -40,6 +40,8 @@ def stage_step(
             config.stage(stage),
             gaze_scale_deg=config.conventions.gaze_scale_deg,
             landmarks=landmarks,
+            learner=networks.learner(stage),
+            precision=networks.precision,
             **common,
         )
     return RedirectionStep(

@@ -29,10 +29,11 @@ from mggr_tf.losses.comparison import Comparison
 from mggr_tf.models.estimator import with_landmarks
 from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.networks import Networks
+from mggr_tf.models.precision import EXACT, Precision
 from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.training.batch import Batch, Metrics, parts_of
 from mggr_tf.training.critic import Critic
-from mggr_tf.training.optimizer import adam, apply
+from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
 
 
 class Step(Protocol):
@@ -58,6 +59,9 @@ class EstimatorStep:
         config: the stage's.
         gaze_scale_deg: (pitch, yaw) that 1 at the output stands for.
         landmarks: how many there are, where a loss asks for them.
+        learner: what is trained in the model's place, which takes over its weights after every
+            step: a twin that computes in another precision.
+        precision: the learner's.
         total: variable that holds the number of steps.
         replicas: how many devices share a batch.
     """
@@ -69,15 +73,20 @@ class EstimatorStep:
         *,
         gaze_scale_deg: tuple[float, float],
         landmarks: int = 0,
+        learner: keras.Model | None = None,
+        precision: Precision = EXACT,
         total: tf.Variable,
         replicas: int,
     ) -> None:
         self._landmarks = landmarks
-        self._taught = with_landmarks(model, landmarks) if landmarks else model
+        self._model, self._learner = model, model if learner is None else learner
+        self._taught = with_landmarks(self._learner, landmarks) if landmarks else self._learner
         self._weight = sum(loss.weight for loss in config.active if loss.name in NEEDS_LANDMARKS)
         self._scale = tf.constant(gaze_scale_deg)
         self._replicas = replicas
-        self._optimizer = adam(config.learning_rate, total, self._taught.trainable_variables)
+        self._optimizer = adam(
+            config.learning_rate, total, self._taught.trainable_variables, precision=precision
+        )
 
     def __call__(self, batch: Batch, /) -> Metrics:
         """See `Step`."""
@@ -98,12 +107,27 @@ class EstimatorStep:
                 off_px = unit_px * tf.reduce_mean(tf.abs(where - points))
                 metrics["landmark_error_px"] = off_px / self._replicas
         apply(self._optimizer, tape, loss, self._taught.trainable_variables)
+        if self._model is not self._learner:
+            tf.distribute.get_replica_context().merge_call(self._take_over)
+        metrics |= scale_metrics(self._optimizer, replicas=self._replicas)
         off = tf.reduce_mean(tf.abs(seen - gaze) * self._scale, 0) / self._replicas
         return {"loss": loss, "pitch_error_deg": off[0], "yaw_error_deg": off[1], **metrics}
 
     def state(self) -> dict[str, Any]:
         """See `Step`."""
-        return {"model": self._taught, "optimizer": self._optimizer}
+        return {
+            "model": self._taught,
+            **optimizer_state("optimizer", self._optimizer),
+            **({} if self._model is self._learner else {"asked": self._model}),
+        }
+
+    def _take_over(self, strategy: tf.distribute.Strategy) -> None:
+        for ours, theirs in zip(self._model.variables, self._learner.variables, strict=True):
+            strategy.extended.update(ours, _assign, args=(theirs,))
+
+
+def _assign(variable: tf.Variable, value: tf.Variable) -> None:
+    variable.assign(tf.convert_to_tensor(value))
 
 
 def _in_turn(sources: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -155,7 +179,9 @@ class RedirectionStep:
         self._seed = networks.config.seed
         self._coarse_only = stage == "coarse"
         self._trained = _trained_variables(networks, stage)
-        self._optimizer = adam(config.learning_rate, total, self._trained)
+        self._optimizer = adam(
+            config.learning_rate, total, self._trained, precision=networks.precision
+        )
         names = {loss.name for loss in config.active}
         self._estimator = networks.estimator if names & NEEDS_GAZE else None
         # Built here: weights that are set while a step is being traced never arrive.
@@ -189,6 +215,7 @@ class RedirectionStep:
             loss = tf.add_n([config.weight * terms[_label(config)] for config in self._losses])
         apply(self._optimizer, tape, loss, self._trained)
         metrics |= {"loss": loss, **terms}
+        metrics |= scale_metrics(self._optimizer, replicas=self._replicas)
         if not self._coarse_only and "l1" not in metrics:
             # What every method's curve can be drawn of, whatever its losses are.
             off = tf.reduce_mean(tf.abs(pictures["redirected"] - last["target"]))
@@ -201,7 +228,7 @@ class RedirectionStep:
     def state(self) -> dict[str, Any]:
         """See `Step`."""
         networks = self._networks
-        state: dict[str, Any] = {"optimizer": self._optimizer}
+        state: dict[str, Any] = optimizer_state("optimizer", self._optimizer)
         for name in networks.config.models.parts:
             state[name] = networks.redirection.part(name)
             state[f"averaged_{name}"] = networks.averaged.part(name)
