@@ -12,6 +12,7 @@ from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
     from mggr_tf.config import Stage
+    from mggr_tf.data.packed.samples import PackedSamples
     from mggr_tf.data.schema import EyeSamples
     from mggr_tf.data.source import Split
     from mggr_tf.training.run_folder import RunFolder
@@ -85,21 +86,7 @@ def resumed_data(
     except DataError as error:
         raise RunError(f"{run.path}: its data is not what it began with: {error}") from error
 
-    def reopen(names: tuple[str, ...]) -> EyeSamples:
-        return _samples(run, stage, source, names)
+    def reopen(names: tuple[str, ...]) -> EyeSamples | PackedSamples:
+        return opened_data(source, run.path, config=run.config, stage=stage, subjects=names).train
 
     return resumed_split(run, found, may_differ=may_differ, reopen=reopen, say=say)
-
-
-def _samples(run: RunFolder, stage: Stage, source: str, subjects: tuple[str, ...]) -> EyeSamples:
-    from mggr_edge.progress import progress
-    from mggr_tf.data.source import open_samples
-
-    return open_samples(
-        source,
-        config=run.config,
-        subjects=subjects,
-        with_flow=run.config.asks_for_exact_flow(stage),
-        progress=progress,
-        say=say,
-    )

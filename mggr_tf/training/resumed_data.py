@@ -6,11 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mggr_edge.errors import RunError
+from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
 from mggr_tf.training.drift import data_changes
 from mggr_tf.training.run_folder import RunFolder
 from mggr_tf.training.run_record import DataRecord
+
+_HELD_OUT = 4096
+"""Patches of held-out people that are kept in memory, where a pack has very many."""
+
+Samples = EyeSamples | PackedSamples
 
 
 def resumed_split(
@@ -18,7 +24,7 @@ def resumed_split(
     found: Split,
     *,
     may_differ: bool,
-    reopen: Callable[[tuple[str, ...]], EyeSamples],
+    reopen: Callable[[tuple[str, ...]], Samples],
     say: Callable[[str], None],
 ) -> Split:
     """Compares the data that is there with what the run began with.
@@ -54,7 +60,7 @@ def resumed_split(
 
 
 def _with_the_same_held_out(
-    known: DataRecord, found: Split, reopen: Callable[[tuple[str, ...]], EyeSamples]
+    known: DataRecord, found: Split, reopen: Callable[[tuple[str, ...]], Samples]
 ) -> Split:
     aside = found.held_out.subjects if found.held_out is not None else ()
     people = {*found.train.subjects, *aside}
@@ -64,4 +70,7 @@ def _with_the_same_held_out(
         raise RunError(f"{found.source} holds nobody but {', '.join(held_out)}, who are held out")
     if others == found.train.subjects:
         return found
-    return Split(found.source, reopen(others), reopen(held_out) if held_out else None)
+    shown = reopen(held_out) if held_out else None
+    if isinstance(shown, PackedSamples):
+        shown = shown.preview(_HELD_OUT)
+    return Split(found.source, reopen(others), shown)

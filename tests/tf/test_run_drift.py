@@ -1,0 +1,256 @@
+"""A run notices what changed since it was made, shows it, and touches nothing when it refuses."""
+
+from __future__ import annotations
+
+import shutil
+
+import cv2
+import pytest
+from click.testing import CliRunner
+
+from mggr_edge.progress import no_progress
+from mggr_tf.cli import main
+from mggr_tf.config_difference import differences, in_words
+from mggr_tf.config_files import load_config
+from mggr_tf.data.source import open_split
+from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+
+STAGE = "estimator"
+CHANGES = ("held_out=0.4", "synthetic.subjects=3", "synthetic.per_group=2")
+
+
+def refused(*arguments):
+    """The one line that a command is refused with."""
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+def resume(run, *more):
+    return CliRunner().invoke(
+        main, ["train", "--stage", STAGE, "--out", str(run), "--resume", *map(str, more)]
+    )
+
+
+def content(folder):
+    """All of a folder but the lock, which every training takes."""
+    return {f: f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def made(path, data, *, subjects=None):
+    """A run whose stage is complete, as a training of no consequence would leave it."""
+    config = load_config("mggr-edge", changes=CHANGES)
+    split = open_split(
+        str(data),
+        config=config,
+        stage=STAGE,
+        subjects=subjects,
+        progress=no_progress,
+        say=lambda text: None,
+    )
+    run = RunFolder.create(path, config, DataRecord.of(split))
+    run.update_stage(STAGE, StageRecord(2, done=2, complete=True))
+    (path / ".lock").touch()
+    return run
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "eyes"
+    arguments = ["data", "synth", str(folder), "--count", "40", "--seed", "5"]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def eyes(drawn, tmp_path):
+    """Patches of five people, eight of each."""
+    folder = tmp_path / "eyes"
+    folder.mkdir()
+    for number, file in enumerate(sorted(drawn.glob("*.jpg"))):
+        shutil.copy(file, folder / f"{1 + number % 5:04d}{file.name[4:]}")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, eyes):
+    return made(tmp_path / "run", eyes)
+
+
+def test_a_config_that_was_edited_is_refused_by_all_who_open_the_run(run, eyes):
+    file = run.path / "config.yaml"
+    text = file.read_text()
+    file.write_text(f"# a comment\n{text.replace('seed: 1', 'seed:   1 # the same')}")
+    assert resume(run.path).exit_code == 0
+    file.write_text(text.replace("held_out: 0.4", "held_out: 0.3").replace("seed: 1", "seed: 2", 1))
+    before = content(run.path)
+    shown = f"{file} was changed since the run was made: seed 1 -> 2; held_out 0.4 -> 0.3; put it"
+    for command in (
+        ["train", "--out", run.path, "--resume"],
+        ["train", "--out", run.path.parent / "new", "--from", run.path],
+        ["evaluate", run.path, "--data", eyes, "--estimator"],
+        ["export", run.path],
+        ["runs", "fingerprint", run.path],
+    ):
+        assert shown in refused(*command)
+    listed = CliRunner().invoke(main, ["runs", "list", str(run.path.parent)])
+    assert shown in listed.stdout
+    assert content(run.path) == before
+    file.write_text(text.replace("held_out: 0.4", "held_out: many"))
+    assert "config.yaml: held_out: expected float, got 'many'" in refused(
+        "train", "--out", run.path, "--resume"
+    )
+
+
+def test_a_run_that_kept_no_config_opens_as_ever(run):
+    text = (run.path / "run.json").read_text()
+    assert '"config": {' in text
+    RunFolder(
+        run.path, run.config, run.record.__class__(run.record.seed, run.record.data)
+    ).note_data(run.record.data)
+    file = run.path / "config.yaml"
+    file.write_text(file.read_text().replace("held_out: 0.4", "held_out: 0.3"))
+    assert RunFolder.open(run.path).config.held_out == 0.3
+
+
+def test_another_config_is_refused_with_what_differs_and_the_same_one_is_none(run):
+    before = content(run.path)
+    assert resume(run.path, "--set", "held_out=0.4").exit_code == 0
+    sets = [part for change in CHANGES for part in ("--set", change)]
+    # The packaged one leaves to the machine what the run has settled.
+    assert resume(run.path, "--config", "mggr-edge", *sets).exit_code == 0
+    line = refused(
+        "train",
+        "--out",
+        run.path,
+        "--resume",
+        "--config",
+        "mggr-edge",
+        "--set",
+        "seed=7",
+        *sets[2:],
+    )
+    assert f"{run.path} is trained with another config: seed 1 -> 7; held_out 0.4 -> 0.15;" in line
+    line = refused(
+        "train", "--out", run.path, "--resume", "--set", "stages.joint.losses.l1.weight=3"
+    )
+    assert "'l1' stands 2 times" in line
+    line = refused(
+        "train", "--out", run.path, "--resume", "--set", "stages.joint.losses.lpips.weight=3"
+    )
+    assert "stages.joint.losses.lpips.weight 1.0 -> 3;" in line.replace("3.0", "3")
+    assert content(run.path) == before
+
+
+def test_very_many_differences_are_counted():
+    one, other = load_config("mggr-edge"), load_config("deepwarp-edge")
+    words = in_words(differences(one, other))
+    assert words.count(" -> ") == 12
+    assert words.endswith(f"and {len(differences(one, other)) - 12} more")
+
+
+def test_a_picture_with_another_pixel_is_noticed(run, eyes):
+    file = sorted(eyes.glob(f"{run.record.data.subjects[0]}*"))[0]
+    picture = cv2.imread(str(file))
+    picture[:8] = 255 - picture[:8]
+    cv2.imwrite(str(file), picture)
+    before = content(run.path)
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    assert (
+        f"{run.path}: its data is not what it began with: the same number of patches "
+        f"({run.record.data.patches}) with other pictures or labels; put it back, go on all the "
+        f"same with --changed-data, or make a new run with --from {run.path}"
+    ) in line
+    assert content(run.path) == before
+    result = resume(run.path, "--changed-data")
+    assert result.exit_code == 0, result.output
+    assert "the data changed: the same number of patches" in result.stderr
+    after = RunFolder.open(run.path).record
+    assert after.data.fingerprint != run.record.data.fingerprint
+    assert after.stages == run.record.stages
+    assert "changed" not in resume(run.path).stderr
+
+
+def test_another_label_is_noticed(run, eyes):
+    name = run.record.data.subjects[0]
+    one, other = sorted(eyes.glob(f"{name}*"))[:2]
+    aside = eyes / "aside"
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    assert "with other pictures or labels" in line
+
+
+def test_a_patch_less_is_noticed(run, eyes):
+    sorted(eyes.glob(f"{run.record.data.subjects[0]}*"))[0].unlink()
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    count = run.record.data.patches
+    assert f"of the same people {count} patches before, {count - 1} now" in line
+
+
+def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run, eyes):
+    data = run.record.data
+    gone = data.subjects[0]
+    for file in eyes.glob(f"{gone}*"):
+        for new in ("0008", "0009"):
+            shutil.copy(file, eyes / f"{new}{file.name[4:]}")
+        file.unlink()
+    before = content(run.path)
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    assert f"1 subject gone ({gone}), 2 subjects new (0008, 0009)" in line
+    assert content(run.path) == before
+    assert resume(run.path, "--changed-data").exit_code == 0
+    after = RunFolder.open(run.path).record.data
+    assert after.held_out == data.held_out
+    assert set(after.subjects) == {*data.subjects, "0008", "0009"} - {gone}
+    assert after.earlier == (gone,)
+    assert gone in after.seen
+
+
+def test_data_that_moved_is_known_again_and_other_data_is_not(run, eyes, tmp_path):
+    moved = eyes.rename(tmp_path / "moved")
+    assert "eyes is not a folder" in refused(
+        "train", "--out", run.path, "--resume", "--stage", STAGE
+    )
+    result = resume(run.path, "--data", moved)
+    assert result.exit_code == 0, result.output
+    assert RunFolder.open(run.path).record.data.source == str(moved)
+    assert resume(run.path).exit_code == 0
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE, "--data", "synthetic")
+    assert "5 subjects gone (0001, 0002, 0003, 0004, 0005)" in line
+
+
+def test_of_an_older_run_people_and_numbers_are_compared(run, eyes, tmp_path):
+    known = run.record.data
+    run.note_data(
+        DataRecord(known.source, known.subjects, known.held_out, known.patches, known.licence)
+    )
+    moved = shutil.copytree(eyes, tmp_path / "moved")
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE, "--data", moved)
+    assert f"{eyes} before, and nothing to know it by elsewhere" in line
+    assert resume(run.path).exit_code == 0
+    assert RunFolder.open(run.path).record.data == known  # known by its content from now on
+
+
+def test_people_who_were_named_and_are_gone(tmp_path, eyes):
+    run = made(tmp_path / "run", eyes, subjects=("0001", "0002"))
+    for file in eyes.glob("0002*"):
+        file.unlink()
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    assert "its data is not what it began with: " in line
+    assert "has no patch of subject 0002" in line
+    again = ("--subjects", "0001")
+    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE, *again)
+    assert "was trained on other subjects" in line
+    assert resume(run.path, *again, "--changed-data").exit_code == 0
+    after = RunFolder.open(run.path).record.data
+    assert (after.subjects, after.earlier) == (("0001",), ("0002",))
+
+
+def test_changed_data_is_a_matter_of_resuming(tmp_path):
+    line = refused("train", "--out", tmp_path / "new", "--changed-data")
+    assert "--changed-data goes with --resume" in line
