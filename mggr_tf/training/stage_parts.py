@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from mggr_tf.config import NEEDS_EXACT_FLOW, STAGES, Config, Stage
+from mggr_tf.data.packed.samples import PackedSamples
+from mggr_tf.data.packed.stream import packed_pair_dataset
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.step import EstimatorStep, RedirectionStep, Step
+
+T = TypeVar("T")
 
 
 def stage_step(
@@ -69,14 +74,15 @@ def stage_shares(
 def stage_dataset(
     config: Config,
     stage: Stage,
-    samples: EyeSamples,
+    samples: EyeSamples | PackedSamples,
     *,
     shares: Shares,
     steps: tuple[int, int],
 ) -> tf.data.Dataset:
     """A stage's batches of steps [first, last); pure functions of the seed and the step."""
     settings = config.stage(stage)
-    return pair_dataset(
+    make: Any = packed_pair_dataset if isinstance(samples, PackedSamples) else pair_dataset
+    dataset: tf.data.Dataset = make(
         samples,
         shares=shares,
         seed=_stage_seed(config.seed, stage),
@@ -86,6 +92,22 @@ def stage_dataset(
         with_landmarks=config.asks_for_landmarks(stage),
         conventions=config.conventions,
     )
+    return dataset
+
+
+def plainly_failing(batches: Iterator[T], samples: EyeSamples | PackedSamples) -> Iterator[T]:
+    """The same batches; too many corrupt records end them as what they are.
+
+    Raises:
+        DataError: see `packed.corrupt`; from a data set comes TensorFlow's error only.
+    """
+    try:
+        yield from batches
+    except tf.errors.OpError as error:
+        failure = samples.corrupt.failure if isinstance(samples, PackedSamples) else None
+        if failure is None:
+            raise
+        raise failure from error
 
 
 def _stage_seed(seed: int, stage: Stage) -> int:

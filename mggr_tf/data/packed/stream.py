@@ -24,6 +24,9 @@ from mggr_tf.data.rows import Shares
 
 Tensors = dict[str, tf.Tensor]
 
+_ROUNDS = 4
+"""Of the cipher, as many as TensorFlow's own shuffle takes."""
+
 
 def packed_pair_dataset(
     samples: PackedSamples,
@@ -108,9 +111,14 @@ class _Windows:
         nth = tf.reshape(row[:, None] * self.chunks + tf.range(self.chunks, dtype=tf.int64), [-1])
         count = len(self._samples.chosen)
         epoch = nth // count
-        seeds = tf.stack([tf.fill(tf.shape(epoch), tf.constant(self._seed, tf.int64)), epoch], 1)
-        last = tf.fill(tf.shape(epoch), tf.constant(count - 1, tf.int64))
-        return tf.random.experimental.index_shuffle(nth % count, seeds, last)
+        of_all = tf.ones_like(epoch)
+        # The raw op, because the public one takes no seed for each index.
+        return tf.raw_ops.RandomIndexShuffle(
+            index=nth % count,
+            seed=tf.stack([of_all * self._seed, epoch, of_all], 1),
+            max_index=of_all * (count - 1),
+            rounds=_ROUNDS,
+        )
 
     def _chunk(self, place: tf.Tensor) -> Tensors:
         about = self._samples.index.about
