@@ -92,7 +92,7 @@ def perceptual(context: LossContext) -> tf.Tensor:
     """
     levels = []
     for ours, real in context.maps():
-        size = tf.reduce_mean(tf.square(real)) + 1e-6
+        size = _batch_mean(tf.square(real)) + 1e-6
         levels.append(_mean(tf.square(ours - real)) / size)
     return tf.add_n(levels) / len(levels)
 
@@ -119,7 +119,7 @@ def style(context: LossContext) -> tf.Tensor:
     levels = []
     for ours, real in context.maps():
         wanted = _gram(real)
-        size = tf.reduce_mean(tf.square(wanted)) + 1e-6
+        size = _batch_mean(tf.square(wanted)) + 1e-6
         levels.append(_mean(tf.square(_gram(ours) - wanted)) / size)
     return tf.add_n(levels) / len(levels)
 
@@ -181,6 +181,12 @@ def _gram(features: tf.Tensor) -> tf.Tensor:
     """Products of channels, averaged over the picture, [B, C, C]."""
     pixels = tf.cast(tf.shape(features)[1] * tf.shape(features)[2], tf.float32)
     return tf.einsum("bhwc,bhwd->bcd", features, features) / pixels
+
+
+def _batch_mean(value: tf.Tensor) -> tf.Tensor:
+    """[] Mean over everything, of the whole batch also where several replicas share it."""
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(value))
 
 
 def _mean(value: tf.Tensor) -> tf.Tensor:
