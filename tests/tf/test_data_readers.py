@@ -9,8 +9,10 @@ from scipy.io import savemat
 from mggr_edge.errors import DataError
 from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
+from mggr_tf.config_files import load_config
 from mggr_tf.data.readers import READERS, scan_source
 from mggr_tf.data.source import open_samples
+from packs import pack
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
@@ -41,7 +43,16 @@ def put_mpiigaze(folder):
     return "p00"
 
 
-KINDS = (put_table, put_mpiigaze, put_columbia)
+def put_pack(folder):
+    source = folder.with_name(f"{folder.name}-source")
+    source.mkdir()
+    subject = put_columbia(source)
+    pack(source, folder, force=True)
+    return subject
+
+
+KINDS = (put_pack, put_table, put_mpiigaze, put_columbia)
+CONFIG = load_config("mggr-edge")
 
 
 @pytest.fixture(params=KINDS)
@@ -77,7 +88,7 @@ def test_every_kind_is_opened_for_training(source):
     folder, subject = source
     said = []
     samples = open_samples(
-        str(folder), config=None, subjects=None, progress=no_progress, say=said.append
+        str(folder), config=CONFIG, subjects=None, progress=no_progress, say=said.append
     )
     assert samples.subjects == (subject,)
     assert samples.images.shape == (2, 64, 64, 3)
@@ -95,7 +106,7 @@ def test_bad_patches_are_left_out_and_said_so(tmp_path):
     cv2.imwrite(str(tmp_path / "0001_2m_0P_0V_10H_L.jpg"), np.full_like(PICTURE, 90))
     said = []
     samples = open_samples(
-        str(tmp_path), config=None, subjects=None, progress=no_progress, say=said.append
+        str(tmp_path), config=CONFIG, subjects=None, progress=no_progress, say=said.append
     )
     assert len(samples) == 2
     assert "left out 1 patches" in said[0]
