@@ -22,7 +22,7 @@ from mggr_tf.training.preemption import Impatient, Signals, held_back_signals
 from mggr_tf.training.step import Step
 
 _LOG_EVERY = 25
-_FEWEST_LOGS = 20
+_FEWEST_LOGS = 50
 """Of a short training every step or two is logged: a curve has more than one point."""
 _LEAST_TIMED_STEPS = 12
 _MOST_TIMED_STEPS = 1000
