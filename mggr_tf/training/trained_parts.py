@@ -29,7 +29,7 @@ def learning_rates(step: Step) -> dict[str, float]:
         the config.
     """
     return {
-        name.replace("optimizer", "learning_rate"): float(optimizer.learning_rate)
+        name.replace("optimizer", "learning_rate"): float(optimizer.learning_rate.numpy())
         for name, optimizer in step.state().items()
         if isinstance(optimizer, keras.optimizers.Optimizer)
     }
