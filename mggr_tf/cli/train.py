@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.errors import UsageError
+from mggr_tf.cli.followed_run import followed, followed_data
 from mggr_tf.cli.new_run import created, planned
 from mggr_tf.cli.opened_data import opened_data
 from mggr_tf.cli.options import force_option, one_budget, say, subjects_option
@@ -17,6 +18,7 @@ from mggr_tf.cli.resumed_run import reopened, resumed_data
 if TYPE_CHECKING:
     from mggr_tf.config import Stage
     from mggr_tf.data.source import Split
+    from mggr_tf.training.distribution import Distribution, StrategyName
     from mggr_tf.training.run_folder import RunFolder
 
 _CONFIG, _DATA = "mggr-edge", "synthetic"
@@ -63,6 +65,14 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
     is_flag=True,
     help="Go on although the data is not what the run began with. Whom it held out stays so.",
 )
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "one", "mirrored", "multiworker"]),
+    default="auto",
+    show_default=True,
+    help="Which devices share each batch: `auto` takes all GPUs of this machine, `multiworker` "
+    "what TF_CONFIG names (see `mggr-tf launch`).",
+)
 @force_option
 def train(
     stage: Stage | None,
@@ -77,6 +87,7 @@ def train(
     vgg16: Path | None,
     resume: bool,
     changed_data: bool,
+    strategy: StrategyName,
     force: bool,
 ) -> None:
     """Train the stages of a run, the estimator first, then coarse, then jointly.
@@ -101,10 +112,22 @@ def train(
         raise UsageError("--vgg16 would change a run that is being resumed; make a new one")
     if changed_data and not resume:
         raise UsageError("--changed-data goes with --resume")
+    if strategy == "multiworker" and out is None:
+        raise UsageError(
+            "--strategy multiworker needs --out RUN: all workers must mean the same one"
+        )
     from mggr_tf.config_files import load_config
+    from mggr_tf.training.distribution import open_distribution
 
+    # First of all: once TensorFlow has computed anything, workers can no longer meet.
+    distribution = open_distribution(strategy)
     with ExitStack() as held:
-        if resume:
+        if not distribution.is_chief:
+            assert out is not None
+            run = followed(out, distribution)
+            stage = stage or run.config.recipe[-1]
+            split = followed_data(run, stage, data)
+        elif resume:
             run = reopened(out, config_name, changes, held=held)
             stage = stage or run.config.recipe[-1]
             split = resumed_data(run, stage, data, subjects=subjects, may_differ=changed_data)
@@ -122,12 +145,21 @@ def train(
                 data or _DATA, plan.out, config=plan.config, stage=stage, subjects=subjects
             )
             run = created(plan, split, stage=stage, held=held)
-        _train(run, stage, split, steps=steps, minutes=minutes)
-    click.echo(run.path)
+        if distribution.is_chief:
+            distribution.agreed(1.0)  # the others may open it now
+        _train(run, stage, split, steps=steps, minutes=minutes, distribution=distribution)
+    if distribution.is_chief:
+        click.echo(run.path)
 
 
 def _train(
-    run: RunFolder, stage: Stage, split: Split, *, steps: int | None, minutes: float | None
+    run: RunFolder,
+    stage: Stage,
+    split: Split,
+    *,
+    steps: int | None,
+    minutes: float | None,
+    distribution: Distribution,
 ) -> None:
     from mggr_edge.progress import progress
     from mggr_tf.training.kept_work import go_on, told_what_is_kept
@@ -144,6 +176,7 @@ def _train(
                 budget=Budget(steps=steps, minutes=minutes),
                 progress=progress,
                 say=say,
+                distribution=distribution,
             )
     except KeyboardInterrupt as stopped:
         say(f"\ninterrupted; what was trained is kept. Go on with: {go_on(run, stage)}")

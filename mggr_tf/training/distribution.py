@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import tensorflow as tf
 
 from mggr_edge.errors import ConfigError, RunError
+
+_LONGEST_REASON = 200
 
 StrategyName = Literal["auto", "one", "mirrored", "multiworker"]
 
@@ -60,8 +63,27 @@ class Distribution:
         if self.workers == 1:
             return value
         mine = value if self.is_chief else 0.0
-        told = _sum_of_all(self.strategy, tf.constant(mine, tf.float64))
+        with self.told_of_lost_workers():
+            told = _sum_of_all(self.strategy, tf.constant(mine, tf.float64))
         return float(told) / (self.replicas // self.workers)
+
+    @contextmanager
+    def told_of_lost_workers(self) -> Iterator[None]:
+        """Makes one line of what TensorFlow says when another worker is gone.
+
+        Raises:
+            RunError: one is.
+        """
+        try:
+            yield
+        except LOST_A_WORKER as error:
+            if self.workers == 1:
+                raise
+            reason = " ".join(str(error.message).split())[:_LONGEST_REASON]
+            raise RunError(
+                "another worker is gone, and training cannot go on without it; start all of them "
+                f"again with --resume. TensorFlow says: {reason}"
+            ) from error
 
 
 @tf.function
@@ -144,7 +166,7 @@ def _of_several(cluster: Cluster | None) -> Distribution:
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, *LOST_A_WORKER, tf.errors.UnknownError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
         raise RunError(
             f"worker {cluster.index} at {cluster.addresses[cluster.index]} did not find the "
             f"others ({', '.join(cluster.addresses)}): {reason}"

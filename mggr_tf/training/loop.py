@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import RunError
 from mggr_tf.config import CheckpointConfig
 from mggr_tf.training.checkpoints import Checkpoints
-from mggr_tf.training.distribution import LOST_A_WORKER, Distribution
+from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.patience import Patience
 from mggr_tf.training.preemption import Impatient, Signals, held_back_signals
 from mggr_tf.training.step import Step
@@ -164,17 +164,13 @@ class Loop:
             KeyboardInterrupt: Ctrl-C; `Preempted` for SIGTERM.
         """
         try:
-            with held_back_signals() as signals:
+            with self._distribution.told_of_lost_workers(), held_back_signals() as signals:
                 self._train(total, hooks, signals)
         except Impatient:
             raise
         except KeyboardInterrupt:
             self._save(hooks)
             raise
-        except LOST_A_WORKER as error:
-            if self._distribution.workers == 1:
-                raise
-            raise _lost(error) from error
         if self._patience.is_over:
             self._checkpoints.restore_best()
 
@@ -294,12 +290,4 @@ def _diverged(step: int, bad: list[str], kept: str) -> RunError:
     return RunError(
         f"step {step}: {', '.join(bad)} is no longer a number; lower the stage's "
         f"learning_rate and go on with --resume. What the step saw is in {kept}"
-    )
-
-
-def _lost(error: Exception) -> RunError:
-    reason = " ".join(str(error).split())[:200]
-    return RunError(
-        "another worker is gone, and training cannot go on without it; start all of them again "
-        f"with --resume. TensorFlow says: {reason}"
     )

@@ -10,13 +10,19 @@ import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
 from mggr_tf.config import Stage
+from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Loop
 from mggr_tf.training.patience import Patience
 from mggr_tf.training.run_folder import RunFolder, StageRecord, weights_of_stage
-from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
+from mggr_tf.training.stage_parts import (
+    plainly_failing,
+    stage_dataset,
+    stage_shares,
+    stage_step,
+)
 from mggr_tf.training.stage_watch import StageWatch
 from mggr_tf.training.step import Step
 
@@ -60,7 +66,7 @@ class StageTrainer:
         networks: Networks,
         *,
         distribution: Distribution,
-        samples: EyeSamples,
+        samples: EyeSamples | PackedSamples,
         say: Say,
     ) -> None:
         self._run, self._stage, self._networks = run, stage, networks
@@ -134,7 +140,8 @@ class StageTrainer:
                 self._run.config, self._stage, self._samples, shares=shares, steps=(first, last)
             )
 
-        return iter(self._distribution.strategy.distribute_datasets_from_function(dataset))
+        batches = self._distribution.strategy.distribute_datasets_from_function(dataset)
+        return plainly_failing(iter(batches), self._samples)
 
     def _steps(self, budget: Budget, started: float) -> int:
         if budget.minutes is None:

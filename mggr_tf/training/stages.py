@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mggr_edge.progress import Progress
 from mggr_tf.config import Stage
+from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.compiling import refuse_what_cannot_work
@@ -17,6 +18,10 @@ from mggr_tf.training.stage_watch import StageWatch
 __all__ = ["Budget", "stages_to_train", "train_stages"]
 
 
+_SHOWN = 4096
+"""Patches of a pack that are shown on sheets, where nobody is held out."""
+
+
 def stages_to_train(run: RunFolder, stage: Stage) -> tuple[Stage, ...]:
     """The stage and those before it that the run lacks, in order."""
     return tuple(s for s in (*run.config.needed(stage), stage) if not run.is_complete(s))
@@ -26,7 +31,7 @@ def train_stages(
     run: RunFolder,
     stage: Stage,
     *,
-    samples: EyeSamples,
+    samples: EyeSamples | PackedSamples,
     held_out: EyeSamples | None,
     budget: Budget,
     progress: Progress,
@@ -68,7 +73,7 @@ def train_stages(
             run,
             name,
             networks,
-            shown=held_out or samples,
+            shown=held_out or _in_memory(samples),
             distribution=distribution,
             progress=progress,
         )
@@ -80,6 +85,10 @@ def _budgeted(run: RunFolder, stage: Stage, todo: tuple[Stage, ...]) -> tuple[St
     records = run.record.stages
     had = {name for name, record in records.items() if record.minutes is not None}
     return tuple(s for s in (*run.config.needed(stage), stage) if s in todo or s in had)
+
+
+def _in_memory(samples: EyeSamples | PackedSamples) -> EyeSamples:
+    return samples.preview(_SHOWN) if isinstance(samples, PackedSamples) else samples
 
 
 def _load_what_is_there(run: RunFolder, networks: Networks) -> None:
