@@ -1,0 +1,110 @@
+"""Which devices train together, and what is said where they cannot."""
+
+import json
+
+import pytest
+
+from mggr_edge.errors import ConfigError, UsageError
+from mggr_tf.launch.cluster import as_worker, free_addresses, host_lines, tf_config
+from mggr_tf.training.distribution import open_distribution
+
+TWO = ["a:2222", "b:2222"]
+
+
+@pytest.fixture
+def said(monkeypatch):
+    def say(text):
+        monkeypatch.setenv("TF_CONFIG", text)
+
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    return say
+
+
+def test_by_default_one_process_trains_on_what_there_is(said):
+    here = open_distribution()
+    assert (here.workers, here.index, here.is_chief, here.replicas) == (1, 0, True, 1)
+    assert here.agreed(3.5) == 3.5
+
+
+def test_a_cluster_of_one_is_one_process(said):
+    said(tf_config(["a:1"], 0))
+    assert open_distribution("multiworker").workers == 1
+    assert open_distribution("auto").workers == 1
+
+
+@pytest.mark.parametrize("name", ["auto", "one", "mirrored"])
+def test_a_cluster_that_nobody_asked_for_is_no_accident(said, name):
+    said(tf_config(TWO, 1))
+    with pytest.raises(ConfigError, match=f"names 2 workers, and --strategy is {name}: say"):
+        open_distribution(name)
+
+
+def test_several_workers_need_a_cluster(said):
+    with pytest.raises(ConfigError, match="reads TF_CONFIG, which is not set; `mggr-tf launch"):
+        open_distribution("multiworker")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "TF_CONFIG cannot be read; expected"),
+        ('{"cluster": {"worker": ["a:1"]}}', "TF_CONFIG cannot be read; expected"),
+        (tf_config(TWO, 2), "task index 2, and 2 workers"),
+        (tf_config(["a", "b"], 0), "expected a list of host:port, got"),
+        (tf_config(TWO, 0).replace('"type": "worker"', '"type": "ps"'), "type worker alone"),
+        (
+            json.dumps(
+                {
+                    "cluster": {"worker": TWO, "ps": ["c:1"]},
+                    "task": {"type": "worker", "index": 0},
+                }
+            ),
+            "type worker alone",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_cluster_is_said(said, text, complaint):
+    said(text)
+    with pytest.raises(ConfigError, match=complaint):
+        open_distribution("multiworker")
+
+
+def test_free_addresses_differ():
+    assert len(set(free_addresses(4))) == 4
+
+
+def test_a_command_becomes_a_workers():
+    command = ("train", "--stage", "joint", "--out", "runs/a")
+    assert as_worker(command) == (*command, "--strategy", "multiworker")
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        ((), "launch starts `train`, got nothing"),
+        (("evaluate", "--out", "x"), "launch starts `train`, got evaluate"),
+        (("train",), "name the run with --out RUN"),
+        (("train", "--out", "x", "--strategy=one"), "leave --strategy to launch"),
+        (("train", "--out=x", "--strategy", "one"), "leave --strategy to launch"),
+    ],
+)
+def test_other_commands_are_refused(command, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        as_worker(command)
+
+
+def test_hosts_are_told_what_to_start():
+    lines = host_lines(TWO, as_worker(("train", "--data", "my patches", "--out", "/nfs/two")))
+    assert [line.split(": ", 1)[0] for line in lines] == ["a", "b"]
+    for index, line in enumerate(lines):
+        assert f"TF_CONFIG='{tf_config(TWO, index)}' mggr-tf train --data 'my patches'" in line
+        assert line.endswith("--out /nfs/two --strategy multiworker")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "complaint"),
+    [(["a"], "expected host:port, got 'a'"), (["a:1", "a:1"], "stands there twice")],
+)
+def test_wrong_hosts_are_refused(hosts, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        host_lines(hosts, ("train",))
