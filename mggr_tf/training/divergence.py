@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 
@@ -27,8 +28,8 @@ class Divergence:
         block: steps.
         far: see above. Sound trainings of the packaged configs stay within 1 or 2, PRGAN's
             Wasserstein game too. A learning rate of 0.5 or 1 gives single steps losses of 1e8 and
-            more, which the mean of their block shows. (A network that merely collapses, to a loss
-            a few times its size, is for validation to tell.)
+            more. (A network that merely collapses, to a loss a few times its size, is for
+            validation to tell.)
     """
 
     def __init__(self, *, block: int = _BLOCK, far: float = _FAR) -> None:
@@ -50,22 +51,29 @@ class Divergence:
         if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
             return f"{', '.join(bad)} is no longer a number"
         self._recent.append(values["loss"])
-        if len(self._recent) < self._block:
-            return None
-        block, self._recent = self._recent, []
-        return self._judged(block)
+        if reason := self._exploded():
+            return reason
+        if len(self._recent) == self._block:
+            self._size.assign(self._own_size())
+            self._lowest.assign(min(statistics.fmean(self._recent), float(self._lowest)))
+            self._recent = []
+        return None
 
     def state(self) -> dict[str, tf.Variable]:
         """What a checkpoint must hold, by name."""
         return {"lowest_loss": self._lowest, "loss_size": self._size}
 
-    def _judged(self, block: list[float]) -> str | None:
-        now, lowest = statistics.fmean(block), float(self._lowest)
-        size = float(self._size) or max(1.0, statistics.median(map(abs, block)))
-        if lowest == float("inf"):
-            lowest = min(block)
-        if now - lowest > self._far * max(size, abs(lowest)):
-            return f"loss has gone up from {lowest:.3g} to {now:.3g}: it diverges"
-        self._size.assign(size)
-        self._lowest.assign(min(now, float(self._lowest)))
-        return None
+    def _exploded(self) -> str | None:
+        """Whether the block will be too high even if nothing but the lowest loss follows.
+
+        So, once the loss's size is known, the step that did it is the last one seen, and its
+        batch is the one to be looked into.
+        """
+        lowest = min(self._recent) if math.isinf(lowest := float(self._lowest)) else lowest
+        above = sum(loss - lowest for loss in self._recent) / self._block
+        if above <= self._far * max(self._own_size(), abs(lowest)):
+            return None
+        return f"loss has gone up from {lowest:.3g} to {max(self._recent):.3g}: it diverges"
+
+    def _own_size(self) -> float:
+        return float(self._size) or max(1.0, statistics.median(map(abs, self._recent)))

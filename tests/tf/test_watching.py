@@ -187,7 +187,7 @@ def test_no_number_stops_at_once_and_is_named():
 def test_a_loss_far_above_its_past_stops(noise):
     fine = 0.5 + 0.1 * noise[:300]
     number, reason = told(Divergence(), [*fine, *np.geomspace(0.5, 1000, 400)])
-    assert number == 600
+    assert 550 < number <= 600
     assert reason.startswith("loss has gone up from 0.4")
     assert reason.endswith("it diverges")
 
@@ -196,8 +196,14 @@ def test_a_step_beyond_all_measure_stops_in_the_first_block_too(noise):
     """As joint training's with a learning rate of 0.5: it calms down, and is ruined."""
     losses = [0.3, 1.2, 330.0, 5000.0, 2e8, *(1.7 + 0.1 * noise[:45])]
     number, reason = told(Divergence(), losses)
-    assert number == 50
-    assert reason == "loss has gone up from 0.3 to 4e+06: it diverges"
+    assert number == 5
+    assert reason == "loss has gone up from 0.3 to 2e+08: it diverges"
+
+
+def test_the_step_that_did_it_is_the_last_one(noise):
+    losses = 0.5 + 0.1 * noise[:200]
+    losses[130] = 1e6
+    assert told(Divergence(), losses)[0] == 131
 
 
 @pytest.mark.parametrize(
@@ -209,7 +215,9 @@ def test_a_step_beyond_all_measure_stops_in_the_first_block_too(noise):
             lambda noise: 1e-3 * noise * np.arange(2000) ** 1.3,
             id="from zero, ever more to and fro",
         ),
-        pytest.param(lambda noise: 50 - np.arange(2000) / 2 + 20 * noise, id="falls for ever"),
+        pytest.param(
+            lambda noise: noise - 0.2 * (1000 - np.abs(np.arange(2000) - 1000)), id="down and up"
+        ),
         pytest.param(
             lambda noise: 300 * np.sin(np.arange(2000) / 100) + 20 * noise, id="to and fro"
         ),
@@ -226,7 +234,7 @@ def test_a_checkpoint_holds_what_the_loss_had_come_down_to(tmp_path, noise):
     assert told(before, 0.5 + 0.1 * noise[:100]) is None
     path = tf.train.Checkpoint(**before.state()).save(str(tmp_path / "c"))
     exploded = [100.0] * 50
-    assert told(Divergence(), exploded) is None  # it knows nothing better
+    assert told(Divergence(), exploded) is None  # it knows of nothing better
     resumed = Divergence()
     tf.train.Checkpoint(**resumed.state()).restore(path).assert_existing_objects_matched()
-    assert told(resumed, exploded)[0] == 50
+    assert told(resumed, exploded)[0] == 26
