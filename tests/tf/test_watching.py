@@ -216,7 +216,8 @@ def test_the_step_that_did_it_is_the_last_one(noise):
             id="from zero, ever more to and fro",
         ),
         pytest.param(
-            lambda noise: noise - 0.2 * (1000 - np.abs(np.arange(2000) - 1000)), id="down and up"
+            lambda noise: noise - 500 * np.sin(np.arange(2000) * np.pi / 2000) ** 2,
+            id="far down and up again",
         ),
         pytest.param(
             lambda noise: 300 * np.sin(np.arange(2000) / 100) + 20 * noise, id="to and fro"
