@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.losses.ensemble import random_view
-
 Features = dict[str, tf.Tensor]
 
 
@@ -18,12 +16,10 @@ class Comparison:
     Args:
         network: model of `eye` [B, H, W, 3], and of `head_pose` where it has that input;
             outputs a dict of feature maps.
-        random_views: whether both pictures are shown in a random view of each step.
     """
 
-    def __init__(self, network: keras.Model, *, random_views: bool) -> None:
+    def __init__(self, network: keras.Model) -> None:
         self._network = network
-        self._random_views = random_views
         self._with_head = len(network.inputs) > 1
 
     def __call__(
@@ -31,25 +27,20 @@ class Comparison:
         picture: tf.Tensor,
         target: tf.Tensor,
         head: Mapping[str, tf.Tensor],
-        seed: tf.Tensor,
     ) -> tuple[Features, Features]:
         """Features of the picture and of the target, float32.
 
         Args:
             picture, target: [B, H, W, 3] in [-1, 1].
             head: `head_pose` [B, 2].
-            seed: [2] integers, of the view.
         """
         # One after the other: through both at once, the way back would lead through the target's
         # half too, for nothing.
-        ours = self._features(picture, head, seed)
-        real = self._features(target, head, seed)
+        ours = self._features(picture, head)
+        real = self._features(target, head)
         return ours, {name: tf.stop_gradient(value) for name, value in real.items()}
 
-    def _features(
-        self, pictures: tf.Tensor, head: Mapping[str, tf.Tensor], seed: tf.Tensor
-    ) -> Features:
-        eye = random_view(pictures, seed) if self._random_views else pictures
-        shown = {"eye": eye, **head} if self._with_head else eye
+    def _features(self, pictures: tf.Tensor, head: Mapping[str, tf.Tensor]) -> Features:
+        shown = {"eye": pictures, **head} if self._with_head else pictures
         seen = self._network(shown, training=False)
         return {name: tf.cast(value, tf.float32) for name, value in seen.items()}

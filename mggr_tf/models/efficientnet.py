@@ -26,6 +26,7 @@ from tensorflow import keras
 from mggr_edge.errors import RunError
 from mggr_tf.models.blocks import Scale
 from mggr_tf.models.packaged_weights import packaged_state_dict
+from mggr_tf.models.precision import EXACT
 
 StateDict = Mapping[str, NDArray[Any]]
 
@@ -116,7 +117,7 @@ class _Builder:
         maps = {"stem": features}
         for number, (stage, first) in enumerate(_BLOCKS[:depth]):
             maps[f"block{number}"] = features = self._block(features, number, stage, first=first)
-        model = keras.Model(image, {level: maps[level] for level in levels})
+        model = keras.Model(image, {level: maps[level] for level in levels}, name="efficientnet")
         for layer, weights in self._weights.items():
             model.get_layer(layer).set_weights(weights)
         model.trainable = False
@@ -163,7 +164,9 @@ class _Builder:
         if kernel > 1:
             features = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(features)
         if depthwise:
-            layer = keras.layers.DepthwiseConv2D(kernel, strides=stride, name=name)
+            # oneDNN's way back of a strided one takes 20 times as long in bfloat16.
+            dtype = EXACT if stride > 1 else None
+            layer = keras.layers.DepthwiseConv2D(kernel, strides=stride, name=name, dtype=dtype)
             self._weights[name] = [scaled.transpose(2, 3, 0, 1), bias]
         else:
             layer = keras.layers.Conv2D(len(weights), kernel, strides=stride, name=name)

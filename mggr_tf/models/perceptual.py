@@ -18,4 +18,4 @@ def estimator_features(estimator: keras.Model) -> keras.Model:
         model of eye and head_pose; outputs a dict of feature maps.
     """
     layers = {name: estimator.get_layer(name).output for name in FEATURES}
-    return keras.Model(estimator.inputs, layers)
+    return keras.Model(estimator.inputs, layers, name="estimator_features")

@@ -26,6 +26,7 @@ from mggr_tf.config import (
 )
 from mggr_tf.losses import LOSSES, LossContext
 from mggr_tf.losses.comparison import Comparison
+from mggr_tf.losses.ensemble import random_view
 from mggr_tf.models.estimator import with_landmarks
 from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.networks import Networks
@@ -184,15 +185,11 @@ class RedirectionStep:
         )
         names = {loss.name for loss in config.active}
         self._estimator = networks.estimator if names & NEEDS_GAZE else None
+        self._random_views = networks.config.models.random_views
         # Built here: weights that are set while a step is being traced never arrive.
-        views = networks.config.models.random_views
-        self._features = (
-            Comparison(networks.features, random_views=views) if names & NEEDS_FEATURES else None
-        )
+        self._features = Comparison(networks.features) if names & NEEDS_FEATURES else None
         self._efficientnet = (
-            Comparison(networks.efficientnet, random_views=views)
-            if names & NEEDS_EFFICIENTNET
-            else None
+            Comparison(networks.efficientnet) if names & NEEDS_EFFICIENTNET else None
         )
         self._with_cycle = bool(names & NEEDS_CYCLE)
         self._critic = (
@@ -277,12 +274,12 @@ class RedirectionStep:
         target_features: dict[str, tf.Tensor] = {}
         efficientnet: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]] = ({}, {})
         verdict, seen_gaze = {}, None
-        # Both networks see one and the same view.
-        seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
+        # Both networks see one and the same view, so that the way back leads through it once.
+        shown = self._shown(picture), self._shown(batch["target"])
         if self._features is not None:
-            features, target_features = self._features(picture, batch["target"], head, seed)
+            features, target_features = self._features(*shown, head)
         if self._efficientnet is not None:
-            efficientnet = self._efficientnet(picture, batch["target"], head, seed)
+            efficientnet = self._efficientnet(*shown, head)
         if self._estimator is not None:
             seen_gaze = self._estimator({"eye": picture, **head}, training=False)
         if self._critic is not None:
@@ -303,12 +300,21 @@ class RedirectionStep:
             flow_seen=batch.get("flow_seen"),
         )
 
+    def _shown(self, pictures: tf.Tensor) -> tf.Tensor:
+        """What networks whose features are compared see of them."""
+        if not self._random_views:
+            return pictures
+        seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
+        with tf.name_scope("random_view"):
+            return random_view(pictures, seed)
+
     def _average(self) -> None:
         """Moves the averaged networks a little towards the trained ones."""
         # Early on the average follows closely, so that it never shows the first weights.
         seen = tf.cast(self._optimizer.iterations, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + seen) / (10.0 + seen))
-        tf.distribute.get_replica_context().merge_call(self._move_averages, args=(decay,))
+        with tf.name_scope("moving_average"):
+            tf.distribute.get_replica_context().merge_call(self._move_averages, args=(decay,))
 
     def _move_averages(self, strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
         """On every device, as each has its copy of both networks."""

