@@ -24,6 +24,9 @@ from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.data.synthetic import SyntheticSamples, draw_samples
 from mggr_tf.data.synthetic.samples import SIDES
 
+Samples = EyeSamples | PackedSamples
+"""What can be trained on: in memory, or in a pack that is too large for it."""
+
 SYNTHETIC = "synthetic"
 
 _HELD_OUT = 4096
@@ -38,7 +41,7 @@ class Split:
     """Samples to train on, and of subjects that training leaves aside."""
 
     source: str
-    train: EyeSamples | PackedSamples
+    train: Samples
     held_out: EyeSamples | None
 
 
@@ -130,7 +133,7 @@ def _opened(
     with_flow: bool,
     progress: Progress,
     say: Callable[[str], None],
-) -> EyeSamples | PackedSamples:
+) -> Samples:
     if source == SYNTHETIC:
         samples = _drawn(config, progress, with_flow=with_flow)
         return samples if subjects is None else samples.of_subjects(subjects)

@@ -147,6 +147,7 @@ def test_patches_without_a_gaze_are_refused(tmp_path):
     (source / "eyes.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match="looks in 1 of 3 patches"):
         pack(source, tmp_path / "packed")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["eyes"]
     (source / "eyes.csv").write_text("\n".join(rows[:-1]))
     assert pack(source, tmp_path / "packed").patches == 2
 
@@ -162,6 +163,14 @@ def test_what_a_changed_source_concerns_is_written_again(source, tmp_path):
     assert any("their source has changed" in line for line in said)
     pack(source, tmp_path / "anew")
     assert content(out) == content(tmp_path / "anew")
+
+
+def test_what_a_larger_source_left_is_gone_in_the_end(source, tmp_path):
+    stopped_before_the_end(source, tmp_path / "packed")
+    for file in source.glob("000[23]*"):
+        file.unlink()
+    assert pack(source, tmp_path / "packed").patches == PATCHES // 3
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["eyes", "packed"]
 
 
 def test_a_damaged_shard_of_an_earlier_try_is_written_again(source, tmp_path):
@@ -225,6 +234,33 @@ def test_killed_in_the_middle_and_gone_on_with_it_is_what_an_unbroken_one_is(rea
     assert 2 <= packed.kept < packed.shards
     assert content(tmp_path / "packed") == content(ready / "packed")
     assert not (tmp_path / "packed.packing").exists()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+sys.path.insert(0, sys.argv[3])
+from mggr_edge.errors import DiskError
+from packs import pack
+try:
+    pack(Path(sys.argv[1]), Path(sys.argv[2]))
+except DiskError as error:
+    print(error)
+"""
+
+
+@pytest.mark.processes
+def test_a_full_disk_is_said_in_one_line_and_gone_on_from(ready, tmp_path):
+    helpers = os.path.dirname(sys.modules["packs"].__file__)
+    arguments = [str(ready / "eyes"), str(tmp_path / "packed"), helpers]
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, *arguments], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.count("\n") == 1
+    assert "shard-00000.tfrecord was not written: file too large" in said
+    pack(ready / "eyes", tmp_path / "packed")
+    assert content(tmp_path / "packed") == content(ready / "packed")
 
 
 def test_two_do_not_pack_into_one_folder(source, tmp_path):

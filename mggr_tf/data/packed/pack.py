@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mggr_edge.atomic import atomic_folder
-from mggr_edge.errors import DataError, DiskError, UsageError
+from mggr_edge.errors import DataError, DiskError, OutputExistsError, UsageError
 from mggr_edge.progress import Progress
 from mggr_tf.data.listing import Listing
 from mggr_tf.data.packed.index import (
@@ -89,27 +90,23 @@ def pack_source(
         OutputExistsError: `out` exists and `force` is false.
         DiskError: the disk takes no more; what there is stays for the next try.
     """
+    if out.exists() and not force:
+        raise OutputExistsError(out)
     if is_pack(source):
         raise DataError(f"{source} is packed already")
     listing = list_source(source)
     folder = out.with_name(out.name + ".packing")
+    sizes = {"chunk_patches": chunk_patches, "shard_chunks": shard_chunks}
     with _plainly_said(out, folder), _at_work_in(folder):
         with progress("listing patches", None) as advance:
-            plan = make_plan(
-                folder / _PLAN,
-                listing,
-                source=source,
-                advance=advance,
-                chunk_patches=chunk_patches,
-                shard_chunks=shard_chunks,
-            )
+            plan = make_plan(folder / _PLAN, listing, source=source, advance=advance, **sizes)
         if not plan.chunks:
             raise DataError(f"{source}: no two patches share subject, side and head pose")
         orders = [Order(plan, number, folder, listing.read) for number in range(plan.shards)]
         kept = _write_shards(orders, workers, progress=progress, say=say)
         about, left_out = _finish(folder, orders, listing, source)
         _move(folder, out, about, left_out, force=force)
-    shutil.rmtree(folder)
+        shutil.rmtree(folder)
     return Packed(about.patches, len(about.subjects), len(about.shards), kept, about.left_out)
 
 
@@ -124,13 +121,24 @@ def _at_work_in(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"another process is at work in {folder}; wait for it") from error
-        yield
+        for half_written in folder.glob("*.part-*"):
+            half_written.unlink()
+        try:
+            yield
+        finally:
+            if not any(folder.glob("shard-*")):
+                # Nothing is there that a next try could keep.
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def _plainly_said(out: Path, folder: Path) -> Iterator[None]:
     try:
         yield
+    except sqlite3.OperationalError as error:
+        raise DiskError(
+            f"{out} was not finished: {error}; the same command goes on from {folder}"
+        ) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         if error.errno in _FULL:

@@ -17,6 +17,8 @@ from mggr_tf.data.packed.corrupt import CorruptRecords
 from mggr_tf.data.packed.index import PackIndex, open_index
 from mggr_tf.data.schema import EyeSamples, landmarks_unknown
 
+_TO_SHOW = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class PackedSamples:
@@ -95,13 +97,36 @@ class PackedSamples:
         return load(self.index, self.chosen, corrupt=self.corrupt, progress=progress)
 
     def preview(self, limit: int, *, seed: int = 0) -> EyeSamples:
-        """Some whole chunks in memory, chosen by a seed: at most `limit` patches, or one chunk."""
+        """Some whole chunks in memory, chosen by a seed: at most `limit` patches, or one chunk.
+
+        Everybody's first chunk comes before anybody's second.
+        """
         from mggr_tf.data.packed.memory import load  # needs TensorFlow
 
-        order = np.random.default_rng(seed).permutation(len(self.chosen))
-        together = np.cumsum(self.index.records["patches"][self.chosen[order]])
+        order = self.chosen[np.random.default_rng(seed).permutation(len(self.chosen))]
+        order = order[np.argsort(_nth(self.index.records["subject"][order]), kind="stable")]
+        together = np.cumsum(self.index.records["patches"][order])
         count = max(1, int(np.searchsorted(together, limit, side="right")))
-        return load(self.index, np.sort(self.chosen[order[:count]]), corrupt=self.corrupt)
+        return load(self.index, np.sort(order[:count]), corrupt=self.corrupt)
+
+    def to_show(self) -> EyeSamples:
+        """Some in memory, for sample sheets."""
+        return self.preview(_TO_SHOW)
+
+
+def _nth(values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """[N] how often each value stood there before.
+
+    Example:
+        >>> _nth(np.asarray([7, 3, 7, 7, 3])).tolist()
+        [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(values, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(values[order]) != 0])
+    lengths = np.diff(np.r_[starts, len(values)])
+    nth = np.empty(len(values), np.int64)
+    nth[order] = np.arange(len(values)) - np.repeat(starts, lengths)
+    return nth
 
 
 def open_pack(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
-from mggr_edge.errors import ConfigError
+from mggr_edge.errors import ConfigError, DiskError
 from mggr_edge.strict import plain, read, read_json
 from mggr_tf.data.listing import BadPatch, Entry, ReadEntry
 from mggr_tf.data.packed.chunk import Chunk
@@ -134,7 +135,7 @@ def _write(temporary: Path, order: Order) -> ShardNote:
     records: list[RecordNote] = []
     left_out: list[LeftOut] = []
     offset = 0
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
+    with _disk_errors(order.file), tf.io.TFRecordWriter(str(temporary)) as writer:
         for chunk in _chunks(order, left_out):
             data = chunk.to_bytes()
             writer.write(data)
@@ -145,6 +146,16 @@ def _write(temporary: Path, order: Order) -> ShardNote:
     assert temporary.stat().st_size == offset, "a TFRecord is laid out otherwise"
     digest = order.plan.digest(order.number)
     return ShardNote(digest, shard, tuple(records), tuple(left_out))
+
+
+@contextmanager
+def _disk_errors(file: Path) -> Iterator[None]:
+    """All that TensorFlow does here is write: its errors are the disk's."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.rpartition("; ")[2].lower()
+        raise DiskError(f"{file} was not written: {reason}; the same command goes on") from error
 
 
 def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:

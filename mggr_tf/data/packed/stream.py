@@ -93,6 +93,8 @@ class _Windows:
         numbers = tf.data.Dataset.range(steps[0] // self._steps, last)
         chunks = (
             numbers.flat_map(lambda n: tf.data.Dataset.from_tensor_slices(self._places(n)))
+            .map(self._found, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .map(self._whole)
             .map(self._chunk, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .batch(self._shares.local * self._shares.each * self.chunks, drop_remainder=True)
         )
@@ -120,12 +122,14 @@ class _Windows:
             rounds=_ROUNDS,
         )
 
-    def _chunk(self, place: tf.Tensor) -> Tensors:
-        about = self._samples.index.about
-        return chunk_tensors(self._whole(place), room=about.chunk_patches, size=about.patch_size)
+    def _found(self, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return place, self._read(place)
 
-    def _whole(self, place: tf.Tensor) -> tf.Tensor:
-        """[] string, the record at this place; of a corrupt one the next that is whole."""
+    def _whole(self, place: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+        """[] string, the record at this place; of a corrupt one the next that is whole.
+
+        A step of its own: what may call Python is not run in parallel by deterministic ops.
+        """
 
         def is_corrupt(_: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
             return tf.equal(tf.strings.length(data), 0)
@@ -133,9 +137,13 @@ class _Windows:
         def next_one(at: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             following = tf.numpy_function(self._note, [at], tf.int64)
             following.set_shape([])
-            return following, self._read(following)
+            return self._found(following)
 
-        return tf.while_loop(is_corrupt, next_one, (place, self._read(place)))[1]
+        return tf.while_loop(is_corrupt, next_one, (place, data))[1]
+
+    def _chunk(self, data: tf.Tensor) -> Tensors:
+        about = self._samples.index.about
+        return chunk_tensors(data, room=about.chunk_patches, size=about.patch_size)
 
     def _read(self, place: tf.Tensor) -> tf.Tensor:
         return self._records.read(tf.gather(self._chosen, place))
