@@ -80,10 +80,6 @@ class EyeSamples:
                 digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()
 
-    def to_show(self) -> EyeSamples:
-        """Samples in memory, for sample sheets: these."""
-        return self
-
     def of_subjects(self, wanted: Iterable[str]) -> EyeSamples:
         """Only these subjects' patches.
 

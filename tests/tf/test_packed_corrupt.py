@@ -132,3 +132,24 @@ def test_another_fault_of_the_batches_keeps_its_own_error(packed, tiny_config):
     with pytest.raises(tf.errors.InvalidArgumentError, match="odd"):
         list(plainly_failing(iter(broken), samples))
     assert replace(samples).corrupt.failure is None
+
+
+@pytest.mark.slow
+def test_a_training_from_a_pack_ends_well_or_in_one_line(packed, tmp_path, tiny_changes):
+    flip_a_bit(packed)
+    changes = [*tiny_changes, "packed.memory_mb=0", "held_out=0.34"]
+    run = [*["train", "--stage", "estimator", "--steps", "40", "--data"], str(packed)]
+
+    def train(out, limit):
+        flags = [part for one in changes for part in ("--set", one)]
+        flags += ["--set", f"packed.corrupt_limit={limit}", "--out", str(tmp_path / out)]
+        return CliRunner().invoke(main, [*run, *flags])
+
+    well = train("well", 1)
+    assert well.exit_code == 0, well.output
+    assert "record 1 is corrupt and left out" in well.output
+    ill = train("ill", 0)
+    assert ill.exit_code == 2, ill.output
+    errors = [line for line in ill.output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "too many corrupt records" in errors[0]

@@ -215,7 +215,6 @@ def test_a_preview_is_bounded_seeded_and_of_whole_chunks(packed):
     assert some.fingerprint() == packed.preview(11).fingerprint()
     assert some.fingerprint() != packed.preview(11, seed=1).fingerprint()
     assert packed.preview(9).subjects == packed.subjects
-    assert packed.to_show().fingerprint() == packed.in_memory().fingerprint()
 
 
 def test_what_must_be_in_memory_and_is_too_large_is_refused(folder, tiny_config):

@@ -17,8 +17,6 @@ from mggr_tf.data.packed.corrupt import CorruptRecords
 from mggr_tf.data.packed.index import PackIndex, open_index
 from mggr_tf.data.schema import EyeSamples, landmarks_unknown
 
-_TO_SHOW = 1024
-
 
 @dataclass(frozen=True, eq=False)
 class PackedSamples:
@@ -108,10 +106,6 @@ class PackedSamples:
         together = np.cumsum(self.index.records["patches"][order])
         count = max(1, int(np.searchsorted(together, limit, side="right")))
         return load(self.index, np.sort(order[:count]), corrupt=self.corrupt)
-
-    def to_show(self) -> EyeSamples:
-        """Some in memory, for sample sheets."""
-        return self.preview(_TO_SHOW)
 
 
 def _nth(values: NDArray[np.int32]) -> NDArray[np.int64]:
