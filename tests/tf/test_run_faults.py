@@ -1,0 +1,317 @@
+"""What breaks a training: a full disk, a read-only one, a second training, NaN, a cut checkpoint.
+
+Each ends in one clear line, and no work is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from mggr_edge.errors import RunError
+from mggr_edge.progress import no_progress
+from mggr_tf.cli import main
+from mggr_tf.config_files import load_config
+from mggr_tf.data.source import open_split
+from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.training.run_lock import only_training
+
+STAGE, STEPS = "estimator", 6
+CHANGES = (
+    "synthetic.subjects=2",
+    "synthetic.per_group=2",
+    "models.estimator=[4, 4, 4, 4]",
+    "models.estimator_squeeze=1",
+    "stages.estimator.batch=2",
+    "checkpoints.seconds=0",
+)
+SETS = tuple(part for change in CHANGES for part in ("--set", change))
+
+
+def train(out: Path, *more: str, steps: int = STEPS) -> Result:
+    """`mggr-tf train` to the end of a tiny stage."""
+    how = ["train", "--stage", STAGE, "--steps", str(steps), "--out", str(out)]
+    return CliRunner().invoke(main, [*how, *more])
+
+
+def begin(out: Path, *more: str) -> Result:
+    return train(out, *SETS, *more)
+
+
+def resume(out: Path) -> Result:
+    return train(out, "--resume")
+
+
+def line_of(result: Result) -> str:
+    """The one line that a command failed with."""
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)  # anything else would be a traceback
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.output
+    assert result.stderr.endswith(f"{lines[0]}\n")
+    return lines[0]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def assert_same_weights(run: Path, whole: Path) -> None:
+    one, other = (np.load(path / "weights" / f"{STAGE}.npz") for path in (run, whole))
+    with one, other:
+        assert one.files == other.files
+        for key in one.files:
+            np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing broke."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert begin(run).exit_code == 0
+    return run
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder with a short name: what is said shall not be cut."""
+    with tempfile.TemporaryDirectory(prefix="run") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def disk(place: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts a disk by its options; called again it gets another size, or is read-only."""
+    mounted = False
+
+    def mount(*options: str) -> Path:
+        nonlocal mounted
+        how = ",".join(["remount", *options] if mounted else options)
+        command = ["mount", "-t", "tmpfs", "-o", how, "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("nothing can be mounted here")
+        mounted = True
+        return place
+
+    yield mount
+    if mounted:
+        # Lazily: TensorFlow may have a file of events open still.
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+SIZES_KB = [4, 250]
+EVERY_SIZE_KB = sorted({*range(12, 400, 16)} - {*SIZES_KB})
+
+
+@pytest.mark.parametrize(
+    "size_kb", [*SIZES_KB, *(pytest.param(s, marks=pytest.mark.slow) for s in EVERY_SIZE_KB)]
+)
+def test_a_full_disk_ends_in_one_line_and_with_room_the_run_ends_as_an_unbroken_one(
+    whole: Path, disk: Callable[..., Path], size_kb: int
+) -> None:
+    """The smaller the disk, the earlier: at the config, the record, the log, a checkpoint."""
+    run = disk(f"size={size_kb}k") / "run"
+    broken = begin(run)
+    if broken.exit_code == 0:
+        assert size_kb > 300
+        return
+    line = line_of(broken)
+    assert "no space left on device" in line.lower()
+    assert not list(run.rglob("*.partial-*"))
+    disk("size=16m")
+    if not run.exists():  # it never came into being
+        assert "was not written, nothing of it is left" in line
+        assert begin(run).exit_code == 0
+    else:
+        done = newest_checkpoint(run)
+        kept = f"{STAGE} up to step {done}" if done else f"nothing of {STAGE}"
+        assert f"Kept: {kept}. When {run} can be written again, go on with: mggr-tf train" in line
+        again = resume(run)
+        assert again.exit_code == 0, again.output
+        assert (f", from step {done}" in again.output) == (done > 0)
+        assert "passed over" not in again.output
+    assert_same_weights(run, whole)
+    assert list(RunFolder.open(run).logged(STAGE, "loss")) == list(range(1, STEPS + 1))
+
+
+def newest_checkpoint(run: Path) -> int:
+    """The step of the newest, or 0."""
+    steps = [int(path.name[5:]) for path in (run / "checkpoints" / STAGE).glob("step-*")]
+    return max(steps, default=0)
+
+
+@pytest.mark.slow
+def test_a_file_that_may_not_grow_any_more_ends_in_one_line_too(whole: Path, place: Path) -> None:
+    """Where nothing can be mounted: the limit that `ulimit -f` sets."""
+    run = place / "run"
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, was[1]))
+    try:
+        broken = begin(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+    line = line_of(broken)
+    assert "step-00000001 was not written" in line
+    assert "file too large" in line.lower()
+    assert f"Kept: nothing of {STAGE}." in line
+    assert not list(run.rglob("*.partial-*"))
+    assert resume(run).exit_code == 0
+    assert_same_weights(run, whole)
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> Callable[[Path], Path]:
+    """Makes a run that nothing was trained in yet."""
+
+    def make(path: Path) -> Path:
+        config = load_config("mggr-edge", changes=CHANGES)
+        split = open_split(
+            "synthetic",
+            config=config,
+            stage=STAGE,
+            subjects=None,
+            progress=no_progress,
+            say=lambda text: None,
+        )
+        RunFolder.create(path, config, DataRecord.of(split))
+        return path
+
+    return make
+
+
+def test_a_read_only_run_is_refused_before_its_data_is_opened(
+    disk: Callable[..., Path], untrained: Callable[[Path], Path]
+) -> None:
+    place = disk("size=4m")
+    run = untrained(place / "run")
+    before = files(place)
+    disk("ro")
+    refused = resume(run)
+    assert f"{run} cannot be written to: {run} lies on a read-only file system" in line_of(refused)
+    new = begin(place / "runs" / "new")
+    assert f"{place} lies on a read-only file system; choose another place" in line_of(new)
+    replaced = begin(run, "--force")
+    assert "lies on a read-only file system" in line_of(replaced)
+    for result in (refused, new, replaced):
+        assert "data:" not in result.output
+    assert files(place) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permission does not bind root")
+def test_a_run_that_belongs_to_another_is_refused_before_its_data_is_opened(
+    tmp_path: Path, untrained: Callable[[Path], Path]
+) -> None:
+    run = untrained(tmp_path / "run")
+    (run / "logs").chmod(0o555)
+    refused = resume(run)
+    assert f"{run} cannot be written to: no permission in {run / 'logs'}" in line_of(refused)
+    assert "data:" not in refused.output
+    tmp_path.chmod(0o555)
+    new = begin(tmp_path / "runs" / "new")
+    tmp_path.chmod(0o755)
+    assert f"no permission in {tmp_path}" in line_of(new)
+    assert "data:" not in new.output
+
+
+def test_a_run_whose_place_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    new = begin(tmp_path / "file" / "run")
+    assert f"{tmp_path / 'file'} is no folder" in line_of(new)
+    assert "data:" not in new.output
+
+
+def test_a_second_training_in_a_run_is_refused_and_touches_nothing(
+    tmp_path: Path, untrained: Callable[[Path], Path]
+) -> None:
+    run = untrained(tmp_path / "run")
+    with only_training(run):
+        before = files(run)
+        for second in (resume(run), begin(run, "--force")):
+            assert f"{run}: another training is running in it; wait" in line_of(second)
+            assert "data:" not in second.output
+        assert files(run) == before
+    with only_training(run):  # none of them kept the lock
+        pass
+
+
+def test_a_run_that_is_replaced_is_held_by_the_new_training(
+    tmp_path: Path, untrained: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = untrained(tmp_path / "run")
+    (run / "logs" / "old.csv").write_text("")
+
+    def try_another_and_fail(path: Path, *_: object, **__: object) -> None:
+        with pytest.raises(RunError, match="another training"), only_training(path):
+            pytest.fail("two at once")
+        assert list(path.iterdir()) == [path / ".lock"]
+        raise RunError("enough was seen")
+
+    monkeypatch.setattr(RunFolder, "create", try_another_and_fail)
+    assert line_of(begin(run, "--force")) == "error: enough was seen"
+    assert not run.exists()
+
+
+def test_a_run_that_came_into_being_meanwhile_is_not_replaced(
+    tmp_path: Path, untrained: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two trainings that are started at once find the same free name."""
+    run = tmp_path / "run"
+    real = open_split
+
+    def open_while_another_is_faster(*arguments: object, **named: object) -> object:
+        monkeypatch.setattr("mggr_tf.data.source.open_split", real)
+        untrained(run)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr("mggr_tf.data.source.open_split", open_while_another_is_faster)
+    result = begin(run)
+    assert f"{run} exists" in line_of(result)
+    assert RunFolder.open(run).record.stages == {}
+
+
+def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    opened = RunFolder.open(run)
+    record = opened.record.stages[STAGE]
+    opened.update_stage(STAGE, record.__class__(steps=STEPS, done=STEPS))
+    (run / "weights" / f"{STAGE}.npz").unlink()
+    newest = run / "checkpoints" / STAGE / f"step-{STEPS:08d}"
+    (data,) = newest.glob("*.data-*")
+    os.truncate(data, data.stat().st_size // 2)
+    again = resume(run)
+    assert again.exit_code == 0, again.output
+    assert f"{newest}: the checkpoint cannot be restored" in again.stderr
+    assert "it is passed over" in again.stderr
+    assert f"{STAGE}: {STEPS} steps, from step {STEPS - 1}" in again.stderr
+    assert_same_weights(run, whole)
+
+
+def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    broken = begin(run, "--set", "stages.estimator.learning_rate=1e30")
+    line = line_of(broken)
+    step = int(line.split("step ")[1].split(":")[0])
+    assert "no longer a number" in line
+    (batch,) = (run / "logs").glob(f"{STAGE}-not-a-number-*.npz")
+    assert str(batch) in line
+    with np.load(batch) as kept:
+        assert np.isfinite(kept["eye"]).all()
+    done = newest_checkpoint(run)
+    assert done == step - 1
+    assert RunFolder.open(run).record.stages[STAGE].done == done
+    again = resume(run)
+    assert f"from step {done}" in again.stderr or done == 0
+    assert f"step {step}: " in line_of(again)  # the same again: it is a function of seed and step
