@@ -49,7 +49,7 @@ def test_a_pack_holds_every_patch_once(ready):
 
 def test_a_record_holds_patches_of_one_group_and_large_groups_are_dealt_evenly(ready):
     index = opened(ready / "packed").index
-    assert index.about.chunk_patches == 3
+    assert index.about.chunk_patches == 4
     assert sorted(index.records["patches"]) == [2] * 12 + [3] * 12
     assert len(index.about.shards) == 5
     assert np.unique(index.records["group"], return_counts=True)[1].tolist() == [2] * 12
@@ -269,6 +269,11 @@ def test_two_do_not_pack_into_one_folder(source, tmp_path):
         pytest.raises(UsageError, match="another process is at work"),
     ):
         pack(source, tmp_path / "packed")
+
+
+def test_a_source_is_not_replaced_by_its_pack(source):
+    with pytest.raises(UsageError, match="is the source itself"):
+        pack(source, source, force=True)
 
 
 def test_a_pack_is_not_packed_again(ready, tmp_path):

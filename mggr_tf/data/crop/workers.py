@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +20,7 @@ from mggr_edge.landmark_models import find_landmark_models
 from mggr_edge.streams.pictures import read_picture
 from mggr_tf.data.crop.cutting import NotCut, by_size, cut_eyes
 from mggr_tf.data.crop.photos import Photo
+from mggr_tf.data.ctrl_c import ctrl_c_ignored
 from mggr_tf.data.patch_files import patch_jpeg
 
 _MAX_FACES = 50
@@ -106,7 +106,7 @@ def outcomes(photos: tuple[Photo, ...], *, workers: int) -> Iterator[Iterator[Ou
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
     try:
-        with _ctrl_c_ignored():  # what a process ignores, those that it starts ignore too
+        with ctrl_c_ignored():
             cut = pool.map(_cut, photos)
         yield cut
     except BrokenProcessPool as error:
@@ -116,18 +116,6 @@ def outcomes(photos: tuple[Photo, ...], *, workers: int) -> Iterator[Iterator[Ou
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 _cutter: Cutter | None = None

@@ -94,6 +94,8 @@ def pack_source(
         raise OutputExistsError(out)
     if is_pack(source):
         raise DataError(f"{source} is packed already")
+    if out.resolve() == source.resolve():
+        raise UsageError(f"{out} is the source itself; name another folder")
     listing = list_source(source)
     folder = out.with_name(out.name + ".packing")
     sizes = {"chunk_patches": chunk_patches, "shard_chunks": shard_chunks}

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import cv2
 
 from mggr_edge.errors import UsageError
+from mggr_tf.data.ctrl_c import ctrl_c_ignored
 from mggr_tf.data.packed.shard import Order, Outcome, write_shard
 
 
@@ -38,7 +39,9 @@ def outcomes(orders: list[Order], *, workers: int) -> Iterator[Iterator[Outcome]
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
     try:
-        yield pool.map(write_shard, orders)
+        with ctrl_c_ignored():
+            written = pool.map(write_shard, orders)
+        yield written
     except BrokenProcessPool as error:
         raise UsageError(
             f"one of {workers} processes was killed, perhaps for want of memory; the same "
@@ -49,7 +52,7 @@ def outcomes(orders: list[Order], *, workers: int) -> Iterator[Iterator[Outcome]
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
