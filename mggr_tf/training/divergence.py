@@ -17,9 +17,9 @@ class Divergence:
 
     A metric that is no number is bad at once. `loss` has exploded when its mean over a block of
     steps is far above the lowest such mean so far: above it by more than `far` times the loss's
-    own size. That is its median magnitude in the first block, or the lowest mean's where that is
-    larger, and 1 at least: the loss of an adversarial game begins near zero, and may move to both
-    sides.
+    own size. That is its magnitude at the first step, when nothing was learned yet, or the lowest
+    mean's where that is larger, and 1 at least: the loss of an adversarial game begins near zero,
+    and may move to both sides.
 
     What it knows of the past are variables, for a checkpoint to hold. The block that is being
     filled is not: a resumed run may stop some steps earlier or later than the unbroken one.
@@ -51,10 +51,11 @@ class Divergence:
         if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
             return f"{', '.join(bad)} is no longer a number"
         self._recent.append(values["loss"])
+        if not float(self._size):
+            self._size.assign(max(1.0, abs(values["loss"])))
         if reason := self._exploded():
             return reason
         if len(self._recent) == self._block:
-            self._size.assign(self._own_size())
             self._lowest.assign(min(statistics.fmean(self._recent), float(self._lowest)))
             self._recent = []
         return None
@@ -66,14 +67,10 @@ class Divergence:
     def _exploded(self) -> str | None:
         """Whether the block will be too high even if nothing but the lowest loss follows.
 
-        So, once the loss's size is known, the step that did it is the last one seen, and its
-        batch is the one to be looked into.
+        So the step that did it is the last one seen, and its batch is the one to look into.
         """
         lowest = min(self._recent) if math.isinf(lowest := float(self._lowest)) else lowest
         above = sum(loss - lowest for loss in self._recent) / self._block
-        if above <= self._far * max(self._own_size(), abs(lowest)):
+        if above <= self._far * max(float(self._size), abs(lowest)):
             return None
         return f"loss has gone up from {lowest:.3g} to {max(self._recent):.3g}: it diverges"
-
-    def _own_size(self) -> float:
-        return float(self._size) or max(1.0, statistics.median(map(abs, self._recent)))
