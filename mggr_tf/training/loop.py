@@ -17,6 +17,7 @@ from mggr_edge.errors import RunError
 from mggr_tf.config import CheckpointConfig
 from mggr_tf.training.checkpoints import Checkpoints
 from mggr_tf.training.distribution import Distribution
+from mggr_tf.training.divergence import Divergence
 from mggr_tf.training.patience import Patience
 from mggr_tf.training.preemption import Impatient, Signals, held_back_signals
 from mggr_tf.training.step import Step
@@ -39,7 +40,7 @@ class Hooks:
     """What the loop tells the outside. With several workers it tells each of them the same.
 
     Attributes:
-        advance: n more steps are done; the last one's metrics.
+        tell: this step is done, with these metrics.
         log: metrics, averaged since the last call.
         saved: a checkpoint at this step is on disk.
         sheet: time for a sample sheet at this step.
@@ -49,7 +50,7 @@ class Hooks:
         validated_steps: whether there is a validation after a step.
     """
 
-    advance: Callable[[int, Values], None]
+    tell: Callable[[int, Values], None]
     log: Log
     saved: Callable[[int], None]
     sheet: Callable[[int], None]
@@ -92,12 +93,15 @@ class Loop:
     ) -> None:
         self._distribution, self._batches = distribution, batches
         self._config, self._patience = config, patience
+        self._divergence = Divergence()
         self._at = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         state = step.state()
         self._variables = [v for thing in state.values() for v in thing.variables]
         self._checkpoints = Checkpoints(
             folder,
-            tf.train.Checkpoint(step=self._at, **state, **patience.state()),
+            tf.train.Checkpoint(
+                step=self._at, **state, **patience.state(), **self._divergence.state()
+            ),
             keep=config.keep,
             writes=distribution.is_chief,
             warn=warn,
@@ -159,7 +163,7 @@ class Loop:
         checkpoint, between two steps, before they go on their way; a second one does not wait.
 
         Raises:
-            RunError: the loss is no longer a number; nothing after the last
+            RunError: the loss is no longer a number, or explodes; nothing after the last
                 checkpoint is kept but the batch that it happened on. Or a worker is gone.
             KeyboardInterrupt: Ctrl-C; `Preempted` for SIGTERM.
         """
@@ -182,10 +186,10 @@ class Loop:
         for batch in self._batches(self.at, total):
             values, heard = self._ask(batch, Wishes(signals.came, clock.is_due()))
             done = int(self._at.assign_add(1))
-            if bad := _not_finite(values):
-                raise _diverged(done, bad, hooks.bad_batch(done, batch))
+            if (wrong := self._divergence.tell(values)) is not None:
+                raise _diverged(done, wrong, hooks.bad_batch(done, batch))
             means.add(done, values)
-            hooks.advance(1, values)
+            hooks.tell(done, values)
             if done in hooks.sheet_steps:
                 hooks.sheet(done)
             metric = hooks.validate(done) if hooks.validated_steps(done) else None
@@ -282,12 +286,8 @@ def _timed_enough(times: list[float], patience_s: float) -> bool:
     return spent >= patience_s and not few
 
 
-def _not_finite(values: Values) -> list[str]:
-    return [name for name, value in values.items() if not abs(value) < float("inf")]
-
-
-def _diverged(step: int, bad: list[str], kept: str) -> RunError:
+def _diverged(step: int, wrong: str, kept: str) -> RunError:
     return RunError(
-        f"step {step}: {', '.join(bad)} is no longer a number; lower the stage's "
-        f"learning_rate and go on with --resume. What the step saw is in {kept}"
+        f"step {step}: {wrong}; lower the stage's learning_rate and go on with --resume "
+        f"--changed-config --set stages.STAGE.learning_rate=... What the step saw is in {kept}"
     )

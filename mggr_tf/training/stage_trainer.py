@@ -14,7 +14,7 @@ from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.training.distribution import Distribution
-from mggr_tf.training.loop import Loop
+from mggr_tf.training.loop import Loop, Values
 from mggr_tf.training.patience import Patience
 from mggr_tf.training.run_folder import RunFolder, StageRecord, weights_of_stage
 from mggr_tf.training.stage_parts import (
@@ -25,6 +25,7 @@ from mggr_tf.training.stage_parts import (
 )
 from mggr_tf.training.stage_watch import StageWatch
 from mggr_tf.training.step import Step
+from mggr_tf.training.trained_parts import learning_rates
 
 Say = Callable[[str], None]
 
@@ -75,9 +76,9 @@ class StageTrainer:
         self._patience = Patience(self._config.validation.patience)
         with distribution.strategy.scope():
             self._total = tf.Variable(1, dtype=tf.int64, trainable=False, name="total_steps")
-            step = self._make_step()
+            self._step = self._make_step()
         self.loop = Loop(
-            step,
+            self._step,
             distribution=distribution,
             batches=self._batches,
             folder=run.checkpoint_folder(stage),
@@ -102,7 +103,10 @@ class StageTrainer:
             spent = record.seconds + time.perf_counter() - started
             self._note(replace(record, done=step, seconds=round(spent, 1)))
 
-        with watch.hooks(record.steps, done=done, saved=saved) as hooks:
+        def rates() -> Values:
+            return learning_rates(self._step)
+
+        with watch.hooks(record.steps, done=done, saved=saved, rates=rates) as hooks:
             self.loop.train(record.steps, hooks)
         if self._patience.is_over:
             self._say(_early_end(stage, self._patience, record.steps))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import TextIO
 
 import numpy as np
-import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
-from mggr_edge.progress import Progress
 from mggr_tf.config import Stage
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
@@ -17,8 +16,11 @@ from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Batch, Hooks, Values
+from mggr_tf.training.metrics_writer import MetricsWriter
+from mggr_tf.training.progress_line import ProgressLine, images_a_step
 from mggr_tf.training.run_folder import RunFolder
-from mggr_tf.training.sheets import sheet, write_png
+from mggr_tf.training.sheets import sheet
+from mggr_tf.training.trained_parts import trained_networks
 from mggr_tf.training.validation import stage_validation
 
 _SHEETS_A_STAGE = 5
@@ -34,7 +36,7 @@ class StageWatch:
         networks: which are trained.
         shown: people for validation and sheets.
         distribution: the devices.
-        progress: shows how far it is.
+        stream: where a line shows how far it is; None: nowhere.
     """
 
     def __init__(
@@ -45,49 +47,76 @@ class StageWatch:
         *,
         shown: EyeSamples,
         distribution: Distribution,
-        progress: Progress,
+        stream: TextIO | None,
     ) -> None:
         self._run, self._stage, self._networks = run, stage, networks
-        self._shown, self._distribution, self._progress = shown, distribution, progress
+        self._shown, self._distribution, self._stream = shown, distribution, stream
         self._config = run.config.stage(stage).validation
         self._validation = stage_validation(
             networks, stage, samples=shown, pairs=self._config.pairs
         )
 
     @contextmanager
-    def hooks(self, total: int, *, done: int, saved: Callable[[int], None]) -> Iterator[Hooks]:
-        """What the loop tells, while it trains from step `done` to `total`."""
-        with self._progress(self._stage, total) as advance, self._writer() as log:
-            advance(done)
+    def hooks(
+        self,
+        total: int,
+        *,
+        done: int,
+        saved: Callable[[int], None],
+        rates: Callable[[], Values],
+    ) -> Iterator[Hooks]:
+        """What the loop tells, while it trains from step `done` to `total`.
+
+        Args:
+            total: steps there will be.
+            done: steps there are.
+            saved: called when a checkpoint at a step is on disk.
+            rates: gives the learning rates of the last update.
+        """
+        with ExitStack() as opened:
+            line = opened.enter_context(self._line(total, done))
+            writer = self._writer(opened)
+
+            def log(step: int, values: Values) -> None:
+                if writer is not None:
+                    writer.log(step, values, learning_rates=rates())
+
+            def validate(step: int) -> float:
+                with line.pause():
+                    return self._validate(step, writer)
+
+            def sheet(step: int) -> None:
+                with line.pause():
+                    self._sheet(step, writer)
+
             yield Hooks(
-                advance=lambda steps, values: advance(steps),
+                tell=line.tell,
                 log=log,
                 saved=saved,
-                sheet=self._sheet,
+                sheet=sheet,
                 sheet_steps=_sheet_steps(total, self._stage),
                 bad_batch=self._keep_batch,
-                validate=self._validate,
+                validate=validate,
                 validated_steps=lambda step: self._config.is_due(step, total),
             )
 
-    @contextmanager
-    def _writer(self) -> Iterator[Callable[[int, Values], None]]:
+    def _line(self, total: int, done: int) -> ProgressLine:
+        images = images_a_step(self._stage, self._run.config.stage(self._stage))
+        return ProgressLine(
+            self._stage, total, images_a_step=images, stream=self._stream, done=done
+        )
+
+    def _writer(self, opened: ExitStack) -> MetricsWriter | None:
         if not self._distribution.is_chief:
-            yield lambda step, values: None
-            return
-        events = tf.summary.create_file_writer(str(self._run.log_folder(self._stage)))
+            return None
+        return opened.enter_context(MetricsWriter(self._run, self._stage))
 
-        def log(step: int, values: Values) -> None:
-            self._run.log(self._stage, step, values)
-            with events.as_default(step=step):
-                for name, value in values.items():
-                    tf.summary.scalar(name, value)
-
-        yield log
-        events.close()
-
-    def _validate(self, step: int) -> float:
-        return self._distribution.agreed(self._validation().value)
+    def _validate(self, step: int, writer: MetricsWriter | None) -> float:
+        found = self._validation()
+        if writer is not None:
+            networks = trained_networks(self._networks, self._stage)
+            writer.validated(step, found, networks=networks)
+        return self._distribution.agreed(found.value)
 
     def _keep_batch(self, step: int, batch: Batch) -> str:
         """Of several replicas the first one's part."""
@@ -99,7 +128,7 @@ class StageWatch:
                 np.savez_compressed(temporary, **first)
         return str(file)
 
-    def _sheet(self, step: int) -> None:
+    def _sheet(self, step: int, writer: MetricsWriter | None) -> None:
         pairs = all_pairs(self._shown, limit=_SHEET_PAIRS, seed=self._run.config.seed)
         inputs = pair_inputs(self._shown, pairs, self._run.config.conventions)
         made = {k: np.asarray(v) for k, v in self._networks.averaged.joined(inputs).items()}
@@ -110,8 +139,8 @@ class StageWatch:
             redirected=made["redirected"],
             target=self._shown.images[pairs[:, 1]].astype(np.float32) / 127.5 - 1,
         )
-        if self._distribution.is_chief:
-            write_png(self._run.sheet_file(self._stage, step), picture)
+        if writer is not None:
+            writer.sheet(step, picture)
 
 
 def _sheet_steps(total: int, stage: Stage) -> frozenset[int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TextIO
 
-from mggr_edge.progress import Progress
 from mggr_tf.config import Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
@@ -34,7 +34,7 @@ def train_stages(
     samples: EyeSamples | PackedSamples,
     held_out: EyeSamples | None,
     budget: Budget,
-    progress: Progress,
+    stream: TextIO | None,
     say: Say,
     distribution: Distribution | None = None,
 ) -> None:
@@ -46,7 +46,7 @@ def train_stages(
         samples: to train on.
         held_out: for validation and sample sheets; None takes training eyes.
         budget: how long.
-        progress: shows how far it is.
+        stream: where a line shows how far it is, as a rule `sys.stderr`; None: nowhere.
         say: tells the user what was chosen.
         distribution: the devices; None takes what there are on this machine.
     """
@@ -75,7 +75,7 @@ def train_stages(
             networks,
             shown=held_out or _in_memory(samples),
             distribution=distribution,
-            progress=progress,
+            stream=stream if distribution.is_chief else None,
         )
         trainer.train(Budget(budget.steps, minutes), watch)
 

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge.errors import RunError
-from mggr_edge.progress import no_progress
 from mggr_tf.config_files import load_config
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.evaluation.trained import load_redirector
@@ -32,7 +31,7 @@ def train(path, config, samples, *, stage="joint", steps=3, said=None):
         samples=samples,
         held_out=None,
         budget=Budget(steps=steps),
-        progress=no_progress,
+        stream=None,
         say=(said if said is not None else []).append,
     )
     return run
@@ -137,7 +136,7 @@ def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples,
         samples=samples,
         held_out=None,
         budget=Budget(minutes=10.0),
-        progress=no_progress,
+        stream=None,
         say=lambda text: None,
     )
     record = run.record.stages["estimator"]
@@ -177,7 +176,9 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
             "stages.estimator.learning_rate=1.0e+30",
         ],
     )
-    with pytest.raises(RunError, match="no longer a number; lower the stage's learning_rate") as e:
+    with pytest.raises(
+        RunError, match="no longer a number; lower the stage's learning_rate"
+    ) as e:
         train(tmp_path / "run", config, samples, stage="estimator", steps=50)
     assert not RunFolder.open(tmp_path / "run").is_complete("estimator")
     (kept,) = (tmp_path / "run" / "logs").glob("estimator-not-a-number-*.npz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,7 +112,7 @@ def _train(run: RunFolder, split: Split, *, minutes: float, say: Say) -> None:
         samples=split.train,
         held_out=split.held_out,
         budget=Budget(minutes=minutes),
-        progress=progress,
+        stream=sys.stderr,
         say=say,
     )
 

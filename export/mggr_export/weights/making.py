@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -131,7 +132,7 @@ def _train(run: RunFolder, stage: Stage, split: Split, budget: Budget, *, say: S
         samples=split.train,
         held_out=split.held_out,
         budget=budget,
-        progress=progress,
+        stream=sys.stderr,
         say=say,
     )
 
