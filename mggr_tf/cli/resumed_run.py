@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,25 @@ if TYPE_CHECKING:
 
 
 def reopened(
-    out: Path | None, config_name: str | None, changes: tuple[str, ...], *, held: ExitStack
-) -> RunFolder:
+    out: Path | None,
+    config_name: str | None,
+    changes: tuple[str, ...],
+    *,
+    may_differ: bool,
+    held: ExitStack,
+) -> tuple[RunFolder, str]:
     """Opens the run to go on with.
 
     Args:
         out: its folder.
         config_name: of a config that is asked for, which must be the run's own.
         changes: to that config, or to the run's.
+        may_differ: go on by the config that is asked for, where it differs.
         held: takes the run's lock.
+
+    Returns:
+        The run with the config that it goes on by, which is not written down yet; and what
+        changed of it, in words.
 
     Raises:
         UsageError: no run is named.
@@ -35,8 +46,9 @@ def reopened(
             training is running in it.
         DiskError: it cannot be written to.
     """
+    from mggr_tf.config_difference import in_words
     from mggr_tf.config_files import changed_config, load_config
-    from mggr_tf.training.drift import check_asked
+    from mggr_tf.training.drift import asked_changes
     from mggr_tf.training.run_folder import RunFolder, run_file
     from mggr_tf.training.run_lock import only_training
 
@@ -45,11 +57,17 @@ def reopened(
     run_file(out)  # in what is no run, no lock is made
     held.enter_context(only_training(out))
     run = RunFolder.open(out)
+    asked = changed_config(run.config, changes)
     if config_name is not None:
-        check_asked(out, trained=run.config, asked=load_config(config_name, changes=changes))
-    elif changes:
-        check_asked(out, trained=run.config, asked=changed_config(run.config, changes))
-    return run
+        asked = load_config(config_name, changes=changes)
+    found = asked_changes(out, trained=run.config, asked=asked, may_differ=may_differ)
+    if found:
+        # Of the rest, what the run has settled holds.
+        run.config = replace(
+            run.config, stages=asked.stages, checkpoints=asked.checkpoints, limits=asked.limits
+        )
+        say(f"the config changed: {in_words(found)}; going on by it")
+    return run, in_words(found)
 
 
 def resumed_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,12 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
     help="Which devices share each batch: `auto` takes all GPUs of this machine, `multiworker` "
     "what TF_CONFIG names (see `mggr-tf launch`).",
 )
+@click.option(
+    "--changed-config",
+    is_flag=True,
+    help="Go on by the config that --config and --set ask for: as a lower learning rate. The "
+    "networks stay as they are.",
+)
 @force_option
 def train(
     stage: Stage | None,
@@ -87,6 +94,7 @@ def train(
     vgg16: Path | None,
     resume: bool,
     changed_data: bool,
+    changed_config: bool,
     strategy: StrategyName,
     force: bool,
 ) -> None:
@@ -110,8 +118,8 @@ def train(
         raise UsageError(f"--vgg16 {vgg16}: no such file")
     if vgg16 is not None and resume:
         raise UsageError("--vgg16 would change a run that is being resumed; make a new one")
-    if changed_data and not resume:
-        raise UsageError("--changed-data goes with --resume")
+    if (changed_data or changed_config) and not resume:
+        raise UsageError("--changed-data and --changed-config go with --resume")
     if strategy == "multiworker" and out is None:
         raise UsageError(
             "--strategy multiworker needs --out RUN: all workers must mean the same one"
@@ -128,9 +136,11 @@ def train(
             stage = stage or run.config.recipe[-1]
             split = followed_data(run, stage, data)
         elif resume:
-            run = reopened(out, config_name, changes, held=held)
+            run, change = reopened(out, config_name, changes, may_differ=changed_config, held=held)
             stage = stage or run.config.recipe[-1]
             split = resumed_data(run, stage, data, subjects=subjects, may_differ=changed_data)
+            if change:
+                run.note_config(run.config, change=change)
         else:
             plan = planned(
                 load_config(config_name or _CONFIG, changes=changes),
@@ -161,7 +171,6 @@ def _train(
     minutes: float | None,
     distribution: Distribution,
 ) -> None:
-    from mggr_edge.progress import progress
     from mggr_tf.training.kept_work import go_on, told_what_is_kept
     from mggr_tf.training.preemption import INTERRUPTED, PREEMPTED, Preempted
     from mggr_tf.training.stages import Budget, train_stages
@@ -174,7 +183,7 @@ def _train(
                 samples=split.train,
                 held_out=split.held_out,
                 budget=Budget(steps=steps, minutes=minutes),
-                progress=progress,
+                stream=sys.stderr,
                 say=say,
                 distribution=distribution,
             )

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from mggr_edge.errors import RunError
 from mggr_tf.config import Config
-from mggr_tf.config_difference import differences, in_words
+from mggr_tf.config_difference import Difference, differences, in_words
 from mggr_tf.training.run_record import DataRecord
 
 _MOST_NAMED = 5
+_MAY_CHANGE = ("stages.", "checkpoints.", "limits.")
+"""What a run's weights, checkpoints and data do not depend on."""
 
 
 def check_config(file: Path, *, made_with: Config, found: Config) -> None:
@@ -27,19 +29,35 @@ def check_config(file: Path, *, made_with: Config, found: Config) -> None:
         )
 
 
-def check_asked(run: Path, *, trained: Config, asked: Config) -> None:
-    """Refuses to go on with a run by another config than its own.
+def asked_changes(
+    run: Path, *, trained: Config, asked: Config, may_differ: bool
+) -> tuple[Difference, ...]:
+    """Where the config that a run is to go on with differs from its own.
 
     What is asked may leave to the machine (`auto`) what the run has settled.
 
+    Args:
+        run: its folder.
+        trained: its config.
+        asked: the other.
+        may_differ: go on by it all the same, where it asks for the same networks.
+
     Raises:
-        RunError: it differs; shows every difference.
+        RunError: it differs, and may not, or not there; shows every difference.
     """
-    if changed := tuple(d for d in differences(trained, asked) if d.after != "auto"):
+    changed = tuple(d for d in differences(trained, asked) if d.after != "auto")
+    if changed and not may_differ:
         raise RunError(
             f"{run} is trained with another config: {in_words(changed)}; leave --config and "
-            f"--set out, or make a new run with --from {run}"
+            "--set out, say --changed-config where it is meant, or make a new run with "
+            f"--from {run}"
         )
+    if fixed := tuple(d for d in changed if not d.key.startswith(_MAY_CHANGE)):
+        raise RunError(
+            f"{run}: a run that was begun goes on with the same networks and data: "
+            f"{in_words(fixed)}; make a new run with --from {run}"
+        )
+    return changed
 
 
 def data_changes(before: DataRecord, now: DataRecord) -> str | None:

@@ -55,7 +55,7 @@ def resumed_split(
     seen = {*known.seen} - {*found.train.subjects}
     now = replace(DataRecord.of(found), earlier=tuple(sorted(seen)))
     if now != known:
-        run.note_data(now)
+        run.note_data(now, change=changes)
     return found
 
 

@@ -100,9 +100,7 @@ class RunFolder:
         try:
             for name in ("weights", "checkpoints", "logs", "sheets"):
                 (path / name).mkdir(parents=True, exist_ok=True)
-            with atomic_file(path / _CONFIG, force=True) as temporary:
-                text = yaml.safe_dump(config_to_plain(config), sort_keys=False)
-                temporary.write_text(text, encoding="utf-8")
+            run._write_config()
         except OSError as error:
             raise RunError(f"{path}: the run cannot be made: {error}") from error
         run._write_record()
@@ -205,9 +203,18 @@ class RunFolder:
         if write:
             self._write_record()
 
-    def note_data(self, data: DataRecord) -> None:
-        """Writes down that the run goes on with other data than it began with."""
-        self.record = replace(self.record, data=data)
+    def note_data(self, data: DataRecord, *, change: str | None = None) -> None:
+        """Writes down what the run goes on with, and what changed of it."""
+        changes = (*self.record.changes, *([] if change is None else [f"data: {change}"]))
+        self.record = replace(self.record, data=data, changes=changes)
+        self._write_record()
+
+    def note_config(self, config: Config, *, change: str) -> None:
+        """Writes down the config that the run goes on with, and what changed of it."""
+        changes = (*self.record.changes, f"config: {change}")
+        self.config = config
+        self.record = replace(self.record, config=config_to_plain(config), changes=changes)
+        self._write_config()
         self._write_record()
 
     def log_file(self, stage: Stage) -> Path:
@@ -237,6 +244,11 @@ class RunFolder:
     def validated(self, stage: Stage, metric: str) -> dict[int, float]:
         """Likewise, of eyes that the stage is not trained on."""
         return column(self.validation_file(stage), metric)
+
+    def _write_config(self) -> None:
+        with atomic_file(self.path / _CONFIG, force=True) as temporary:
+            text = yaml.safe_dump(config_to_plain(self.config), sort_keys=False)
+            temporary.write_text(text, encoding="utf-8")
 
     def _write_record(self) -> None:
         with atomic_file(self.path / "run.json", force=True) as temporary:

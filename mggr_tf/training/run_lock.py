@@ -58,7 +58,8 @@ def check_is_writable(folder: Path) -> None:
     for path in (str(there), *within):
         if not os.access(path, os.W_OK | os.X_OK):
             raise DiskError(
-                f"{folder} cannot be written to: {_why_not(path)}; choose another place"
+                f"{folder} cannot be written to: {_why_not(path)}; make it writable, or choose "
+                "another place"
             )
 
 

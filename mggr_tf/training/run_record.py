@@ -84,6 +84,7 @@ class RunRecord:
         vgg16: the file of the perceptual loss's weights.
         config: what `config.yaml` held when the run was made; None in runs of versions that
             did not write it down.
+        changes: what its user changed of config or data while it was trained.
         schema: of this record.
     """
 
@@ -94,4 +95,5 @@ class RunRecord:
     git_revision: str | None = None
     vgg16: str | None = None
     config: dict[str, Any] | None = None
+    changes: tuple[str, ...] = ()
     schema: int = SCHEMA

@@ -171,6 +171,7 @@ def test_a_picture_with_another_pixel_is_noticed(run, eyes):
     after = RunFolder.open(run.path).record
     assert after.data.fingerprint != run.record.data.fingerprint
     assert after.stages == run.record.stages
+    assert after.changes[0].startswith("data: the same number of patches")
     assert "changed" not in resume(run.path).stderr
 
 
@@ -251,6 +252,26 @@ def test_people_who_were_named_and_are_gone(tmp_path, eyes):
     assert (after.subjects, after.earlier) == (("0001",), ("0002",))
 
 
-def test_changed_data_is_a_matter_of_resuming(tmp_path):
-    line = refused("train", "--out", tmp_path / "new", "--changed-data")
-    assert "--changed-data goes with --resume" in line
+def test_changes_are_a_matter_of_resuming(tmp_path):
+    for flag in ("--changed-data", "--changed-config"):
+        line = refused("train", "--out", tmp_path / "new", flag)
+        assert "--changed-data and --changed-config go with --resume" in line
+
+
+def test_a_config_that_is_meant_to_change_is_written_down_but_never_other_networks(run, eyes):
+    before = content(run.path)
+    how = ("--changed-config", "--set", "stages.joint.batch=8")
+    line = refused("train", "--out", run.path, "--resume", *how, "--set", "models.judge=4")
+    assert "goes on with the same networks and data: models.judge 16 -> 4; make a new run" in line
+    kept = eyes.rename(eyes.with_name("kept"))
+    refused("train", "--out", run.path, "--resume", *how)  # nor while its data is not there
+    kept.rename(eyes)
+    assert content(run.path) == before
+    result = resume(run.path, *how)
+    assert result.exit_code == 0, result.output
+    assert "the config changed: stages.joint.batch 16 -> 8; going on by it" in result.stderr
+    after = RunFolder.open(run.path)
+    assert after.config.stage("joint").batch == 8
+    assert after.config.models == run.config.models
+    assert after.record.changes == ("config: stages.joint.batch 16 -> 8",)
+    assert resume(run.path, "--set", "stages.joint.batch=8").exit_code == 0

@@ -6,6 +6,7 @@ Each ends in one clear line, and no work is lost.
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
 from mggr_tf.config_files import load_config
 from mggr_tf.data.source import open_split
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.run_lock import only_training
 
 STAGE, STEPS = "estimator", 6
@@ -202,7 +203,7 @@ def test_a_read_only_run_is_refused_before_its_data_is_opened(
     refused = resume(run)
     assert f"{run} cannot be written to: {run} lies on a read-only file system" in line_of(refused)
     new = begin(place / "runs" / "new")
-    assert f"{place} lies on a read-only file system; choose another place" in line_of(new)
+    assert f"{place} lies on a read-only file system; make it writable, or" in line_of(new)
     replaced = begin(run, "--force")
     assert "lies on a read-only file system" in line_of(replaced)
     for result in (refused, new, replaced):
@@ -282,12 +283,16 @@ def test_a_run_that_came_into_being_meanwhile_is_not_replaced(
     assert RunFolder.open(run).record.stages == {}
 
 
-def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(whole, tmp_path / "run")
-    opened = RunFolder.open(run)
-    record = opened.record.stages[STAGE]
-    opened.update_stage(STAGE, record.__class__(steps=STEPS, done=STEPS))
+def unfinished(whole: Path, run: Path, *, steps: int) -> Path:
+    """A copy of a whole run whose stage has yet to be ended."""
+    opened = RunFolder.open(shutil.copytree(whole, run))
+    opened.update_stage(STAGE, StageRecord(steps=steps, done=STEPS))
     (run / "weights" / f"{STAGE}.npz").unlink()
+    return run
+
+
+def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: Path) -> None:
+    run = unfinished(whole, tmp_path / "run", steps=STEPS)
     newest = run / "checkpoints" / STAGE / f"step-{STEPS:08d}"
     (data,) = newest.glob("*.data-*")
     os.truncate(data, data.stat().st_size // 2)
@@ -299,19 +304,20 @@ def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: 
     assert_same_weights(run, whole)
 
 
-def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    broken = begin(run, "--set", "stages.estimator.learning_rate=1e30")
+def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(
+    whole: Path, tmp_path: Path
+) -> None:
+    run = unfinished(whole, tmp_path / "run", steps=12)
+    changed = ("--resume", "--changed-config", "--set", "checkpoints.seconds=3600")
+    broken = train(run, *changed, "--set", "stages.estimator.learning_rate=1e30")
     line = line_of(broken)
-    step = int(line.split("step ")[1].split(":")[0])
-    assert "no longer a number" in line
-    (batch,) = (run / "logs").glob(f"{STAGE}-not-a-number-*.npz")
-    assert str(batch) in line
-    with np.load(batch) as kept:
-        assert np.isfinite(kept["eye"]).all()
-    done = newest_checkpoint(run)
-    assert done == step - 1
-    assert RunFolder.open(run).record.stages[STAGE].done == done
-    again = resume(run)
-    assert f"from step {done}" in again.stderr or done == 0
-    assert f"step {step}: " in line_of(again)  # the same again: it is a function of seed and step
+    said = re.search(r"step (\d+): loss, .*is no longer a number.* in (\S+\.npz)", line)
+    assert said is not None, line
+    assert STEPS < int(said[1]) <= 12
+    with np.load(said[2]) as batch:
+        assert np.isfinite(batch["eye"]).all()
+    assert RunFolder.open(run).record.stages[STAGE].done == newest_checkpoint(run) == STEPS
+    ended = train(run, *changed, "--set", "stages.estimator.learning_rate=1e-4")
+    assert ended.exit_code == 0, ended.output
+    assert f"from step {STEPS}" in ended.stderr
+    assert list(RunFolder.open(run).logged(STAGE, "loss")) == list(range(1, 13))
