@@ -33,6 +33,12 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_tf.models.packaged_weights import packaged_state_dict
+from mggr_tf.models.stlpips_layers import (
+    BlurPool,
+    ImageNetScaling,
+    PixelSquares,
+    on_squares,
+)
 
 Trunk = Literal["alex", "vgg"]
 StateDict = Mapping[str, NDArray[Any]]
@@ -48,64 +54,9 @@ SLICES: dict[Trunk, tuple[str, ...]] = {
 }
 """Outputs of each network, from fine to coarse."""
 
-_MEAN = (-0.030, -0.088, -0.188)
-_DEVIATION = (0.458, 0.448, 0.450)
-"""Of ImageNet's RGB in [-1, 1], as LPIPS scales its input [1]."""
-
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 _EPSILON = 1e-8
 """Squared length below which features count as none; see `unit_length`."""
-
-
-@keras.utils.register_keras_serializable("mggr_tf")
-class ImageNetScaling(keras.layers.Layer):
-    """RGB in [-1, 1] to zero mean and unit deviation over ImageNet, as LPIPS does.
-
-    Inputs:
-        [B, H, W, 3] float32 in [-1, 1].
-
-    Returns:
-        [B, H, W, 3] float32.
-    """
-
-    def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Scales; see the class."""
-        return (image - tf.constant(_MEAN, image.dtype)) / tf.constant(_DEVIATION, image.dtype)
-
-
-@keras.utils.register_keras_serializable("mggr_tf")
-class BlurPool(keras.layers.Layer):
-    """Halves the resolution after a binomial blur, (1 2 1)/4 each way.
-
-    The border is reflected two pixels wide, one more than the blur needs. Computed as a
-    product with a matrix along either axis: to pad by reflection and to pool takes several
-    times as long, in bfloat16 above all.
-
-    Inputs:
-        [B, H, W, C], H and W at least 3.
-
-    Returns:
-        [B, (H + 3) // 2, (W + 3) // 2, C].
-    """
-
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Blurs and strides; see the class."""
-        channels = features.shape[3]
-        height, width = (features.shape[i] or tf.shape(features)[i] for i in (1, 2))
-        down, across = (tf.cast(_halving(size), features.dtype) for size in (height, width))
-        columns = tf.reshape(features, [-1, height, width * channels])
-        halved = tf.reshape(tf.matmul(down, columns), [-1, (height + 3) // 2, width, channels])
-        return tf.matmul(across, halved)
-
-
-def _halving(size: int | tf.Tensor) -> tf.Tensor:
-    """[(size + 3) // 2, size]: what blurs a row and leaves out every other pixel."""
-    left = 2 * tf.range((size + 3) // 2) - 2
-    taps = []
-    for place, weight in enumerate((0.25, 0.5, 0.25)):
-        reflected = size - 1 - tf.abs(size - 1 - tf.abs(left + place))
-        taps.append(weight * tf.one_hot(reflected, size))
-    return tf.add_n(taps)
 
 
 @dataclass(frozen=True)
@@ -159,7 +110,8 @@ def build_alex_features(levels: int = 3) -> keras.Model:
     """The first slices of AlexNet, cheap enough for a training loss.
 
     The first convolution (11 x 11) and the blur that halves its output are both
-    linear, so they are composed into one 13 x 13 convolution of stride 2. Away from
+    linear, so they are composed into one 13 x 13 convolution of stride 2, computed as one
+    of 7 x 7 on squares of 2 x 2 pixels. Away from
     the outermost ring of the first slice this is the same; there the blur would
     have reflected the convolution's output, and now reads what the convolution
     makes of a grey surround (ImageNet's mean).
@@ -179,10 +131,10 @@ def build_alex_features(levels: int = 3) -> keras.Model:
     image = keras.Input((None, None, 3), name="image")
     scaled = ImageNetScaling(name="scaling")(image)
     # Output i of the blur reads the convolution from 2 i - 2 on, and that 2 pixels before.
-    padded = keras.layers.ZeroPadding2D(4, name="pad1")(scaled)
-    first = keras.layers.Conv2D(64, 13, strides=2, activation="relu", name="conv1")(padded)
+    squares = PixelSquares(4, name="squares1")(scaled)
+    first = keras.layers.Conv2D(64, 7, activation="relu", name="conv1")(squares)
     slices = alex_slices(first)[:levels]
-    weights = [(_blurred(kernel), bias), *deeper[: levels - 1]]
+    weights = [(on_squares(_blurred(kernel)), bias), *deeper[: levels - 1]]
     return frozen_model(image, dict(zip(names, slices, strict=True)), weights, name="alexnet")
 
 

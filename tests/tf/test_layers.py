@@ -20,7 +20,7 @@ from mggr_tf.models.blocks import (
     Scale,
     Zeros,
 )
-from mggr_tf.models.stlpips import BlurPool, ImageNetScaling
+from mggr_tf.models.stlpips_layers import BlurPool, ImageNetScaling, PixelSquares
 from mggr_tf.models.vgg16 import VGG16Input
 from mggr_tf.models.warp import BackwardWarp
 
@@ -43,6 +43,7 @@ LAYERS = {
     VGG16Input: (VGG16Input, picture(3)),
     ImageNetScaling: (ImageNetScaling, picture(3)),
     BlurPool: (BlurPool, picture(5)),
+    PixelSquares: (lambda: PixelSquares(1), picture(3, size=7)),
     ResumableDropout: (lambda: ResumableDropout(0.5, seed=1), picture(2)),
 }
 

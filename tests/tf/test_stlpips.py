@@ -11,13 +11,13 @@ import tensorflow as tf
 from mggr_edge.errors import MissingPackageError
 from mggr_tf.models import packaged_weights
 from mggr_tf.models.stlpips import (
-    BlurPool,
     alex_distance,
     build_alex_features,
     build_features,
     build_stlpips,
     unit_length,
 )
+from mggr_tf.models.stlpips_layers import BlurPool, PixelSquares, on_squares
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -52,6 +52,16 @@ def test_the_folded_convolution_is_the_blurred_one_inside(alex):
     assert folded.shape == whole.shape
     np.testing.assert_allclose(folded[:, 1:-1, 1:-1], whole[:, 1:-1, 1:-1], atol=1e-4)
     assert np.abs(folded - whole).max() > 1e-2  # at the border it is not; the docstring says so
+
+
+@pytest.mark.parametrize("size", [23, 24])
+def test_a_strided_convolution_is_a_plain_one_on_squares_of_pixels(size):
+    rng = np.random.default_rng(0)
+    picture = rng.normal(size=(1, size, size, 3)).astype(np.float32)
+    kernel = rng.normal(size=(5, 5, 3, 2)).astype(np.float32)
+    wanted = tf.nn.conv2d(np.pad(picture, [(0, 0), (4, 4), (4, 4), (0, 0)]), kernel, 2, "VALID")
+    found = tf.nn.conv2d(PixelSquares(4)(picture), on_squares(kernel), 1, "VALID")
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
