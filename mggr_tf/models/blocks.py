@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
+
+Gradient = Callable[[tf.Tensor], tf.Tensor]
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
@@ -60,6 +63,36 @@ class DepthToSpace(keras.layers.Layer):
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Rearranges; see the class."""
         return tf.nn.depth_to_space(features, 2)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class Doubled(keras.layers.UpSampling2D):
+    """Spreads every value over 2 x 2 pixels: Keras' layer, with a gradient that XLA knows.
+
+    The gradient of TensorFlow's own op has no kernel there. What is computed is the same.
+
+    Inputs:
+        [B, H, W, C] float32.
+
+    Returns:
+        [B, 2 H, 2 W, C] float32.
+    """
+
+    def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Spreads; see the class."""
+        spread = super().call
+        if not training:
+            return spread(features)
+
+        @tf.custom_gradient
+        def spread_in_training(features: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+            return spread(features), _summed_by_fours
+
+        return spread_in_training(features)
+
+
+def _summed_by_fours(gradient: tf.Tensor) -> tf.Tensor:
+    return 4.0 * tf.nn.avg_pool2d(gradient, 2, 2, "VALID")
 
 
 @keras.utils.register_keras_serializable("mggr_tf")

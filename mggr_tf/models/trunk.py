@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import Modulation, batch_norm, convolution
+from mggr_tf.models.blocks import Doubled, Modulation, batch_norm, convolution
 from mggr_tf.models.size import BranchSize, StackSize
 
 _EMBEDDING = 16
@@ -91,7 +91,7 @@ def encoder_decoder(
     for block in range(size.blocks):
         features = _residual_block(features, condition, name=f"block{block}")
     for level, (width, skip) in enumerate(zip(size.decoder, reversed(skips[:-1]), strict=True)):
-        features = keras.layers.UpSampling2D(name=f"decode{level}_up")(features)
+        features = Doubled(name=f"decode{level}_up")(features)
         features = keras.layers.Concatenate(name=f"decode{level}_skip")([features, skip])
         features = convolution(width, name=f"decode{level}")(features)
         features = keras.layers.ReLU(name=f"decode{level}_relu")(features)
