@@ -44,6 +44,7 @@ def test_two_workers_train_what_one_trains(tmp_path, tiny_changes):
     # decides, where a gradient is nearly nothing.
     slowly = (
         "stages.estimator.learning_rate=1.0e-5",
+        "seed=3",  # by that of 1 a unit lies within rounding of where its ReLU has its kink
         "checkpoints.seconds=0",
         "checkpoints.keep=9",
     )
@@ -92,7 +93,7 @@ def wait_for(path, process):
 @pytest.mark.slow
 def test_when_one_worker_is_killed_the_training_ends_and_can_be_resumed(tmp_path, tiny_changes):
     often = (*tiny_changes, "checkpoints.seconds=0")
-    asked = arguments("estimator", often, steps=400)
+    asked = arguments("estimator", often, steps=60)
     run("workers", tmp_path / "whole", *asked)
     out = tmp_path / "broken"
     training = start("workers", out, *asked)
