@@ -7,6 +7,8 @@ import click
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import say
 
+_MISTAKE = 2
+
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option(
@@ -59,8 +61,9 @@ def launch(
         tell=lambda index, line: click.echo(f"[{index}] {line}", err=True),
     )
     if ended.first is not None:
+        on = "" if ended.code == _MISTAKE else ". The same command with --resume goes on"
         say(
             f"worker {ended.first} ended first, with code {ended.code}, and the others with it; "
-            "what it said stands above. The same command with --resume goes on"
+            f"what it said stands above{on}"
         )
         raise SystemExit(ended.code)

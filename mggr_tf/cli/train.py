@@ -126,6 +126,7 @@ def train(
         )
     from mggr_tf.config_files import load_config
     from mggr_tf.training.distribution import open_distribution
+    from mggr_tf.training.stage_parts import check_shares
 
     # First of all: once TensorFlow has computed anything, workers can no longer meet.
     distribution = open_distribution(strategy)
@@ -151,6 +152,8 @@ def train(
                 held=held,
             )
             stage = stage or plan.config.recipe[-1]
+            stages = (*plan.config.needed(stage), stage)
+            check_shares(plan.config, stages, replicas=distribution.replicas)
             split = opened_data(
                 data or _DATA, plan.out, config=plan.config, stage=stage, subjects=subjects
             )
@@ -172,7 +175,7 @@ def _train(
     distribution: Distribution,
 ) -> None:
     from mggr_tf.training.kept_work import go_on, told_what_is_kept
-    from mggr_tf.training.preemption import INTERRUPTED, PREEMPTED, Preempted
+    from mggr_tf.training.preemption import INTERRUPTED, PREEMPTED, Impatient, Preempted
     from mggr_tf.training.stages import Budget, train_stages
 
     try:
@@ -188,7 +191,8 @@ def _train(
                 distribution=distribution,
             )
     except KeyboardInterrupt as stopped:
-        say(f"\ninterrupted; what was trained is kept. Go on with: {go_on(run, stage)}")
+        kept = "what the newest checkpoint holds" if isinstance(stopped, Impatient) else "all of it"
+        say(f"\ninterrupted; {kept} is kept. Go on with: {go_on(run, stage)}")
         code = PREEMPTED if isinstance(stopped, Preempted) else INTERRUPTED
         raise SystemExit(code) from None
     say(f"{run.path}: stage {stage} is complete")

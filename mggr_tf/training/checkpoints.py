@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -162,7 +163,7 @@ class Checkpoints:
                 about = _about(path)
             except _UNREADABLE:
                 continue  # `restore` says so
-            if about.metric is not None:
+            if about.metric is not None and math.isfinite(about.metric):
                 found.append((about.metric, about.step, path))
         return min(found)[2] if found else None
 

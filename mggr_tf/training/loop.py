@@ -156,11 +156,14 @@ class Loop:
         # The median: a moment in which the machine was busy elsewhere is not the rule.
         return self._distribution.agreed(statistics.median(times))
 
-    def train(self, total: int, hooks: Hooks) -> None:
+    def train(self, total: int, hooks: Hooks) -> bool:
         """Trains from where it stands to step `total`, or until patience is over.
 
         In the latter case the networks are those of the best validation. Ctrl-C and SIGTERM save a
         checkpoint, between two steps, before they go on their way; a second one does not wait.
+
+        Returns:
+            whether patience was over.
 
         Raises:
             RunError: the loss is no longer a number, or explodes; nothing after the last
@@ -175,8 +178,10 @@ class Loop:
         except KeyboardInterrupt:
             self._save(hooks)
             raise
-        if self._patience.is_over:
+        ended_early = self._patience.is_over
+        if ended_early:
             self._checkpoints.restore_best()
+        return ended_early
 
     def _train(self, total: int, hooks: Hooks, signals: Signals) -> None:
         if self._patience.is_over:
@@ -184,7 +189,12 @@ class Loop:
         means = _Means(max(1, min(_LOG_EVERY, total // _FEWEST_LOGS)), total, hooks.log)
         clock = _Clock(self._config.seconds)
         for batch in self._batches(self.at, total):
-            values, heard = self._ask(batch, Wishes(signals.came, clock.is_due()))
+            try:
+                values, heard = self._ask(batch, Wishes(signals.came, clock.is_due()))
+            except tf.errors.InvalidArgumentError as error:
+                # The warp cannot read where a flow points that is no number.
+                step, why = self.at + 1, error.message.strip().partition("\n")[0]
+                raise _diverged(step, why, hooks.bad_batch(step, batch)) from error
             done = int(self._at.assign_add(1))
             if (wrong := self._divergence.tell(values)) is not None:
                 raise _diverged(done, wrong, hooks.bad_batch(done, batch))

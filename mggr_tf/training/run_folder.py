@@ -190,7 +190,7 @@ class RunFolder:
 
     def bad_batch_file(self, stage: Stage, step: int) -> Path:
         """Where the batch is kept that a step saw whose loss was no number."""
-        return self.path / "logs" / f"{stage}-not-a-number-{step:06d}.npz"
+        return self.path / "logs" / f"{stage}-bad-batch-{step:06d}.npz"
 
     def log_folder(self, stage: Stage) -> Path:
         """Where TensorBoard events of a stage are written."""

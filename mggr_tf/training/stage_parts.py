@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import tensorflow as tf
 
+from mggr_edge.errors import ConfigError
 from mggr_tf.config import NEEDS_EXACT_FLOW, STAGES, Config, Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
@@ -69,6 +70,19 @@ def stage_shares(
     settings = config.stage(stage)
     parts = settings.adversary.critic_steps
     return Shares(settings.batch * parts, replicas, first, local, parts)
+
+
+def check_shares(config: Config, stages: Iterable[Stage], *, replicas: int) -> None:
+    """Refuses stages whose batches so many devices cannot share, before the first is trained.
+
+    Raises:
+        ConfigError: names the stage.
+    """
+    for stage in stages:
+        try:
+            stage_shares(config, stage, replicas=replicas)
+        except ConfigError as error:
+            raise ConfigError(f"stages.{stage}: {error}") from error
 
 
 def stage_dataset(

@@ -107,8 +107,8 @@ class StageTrainer:
             return learning_rates(self._step)
 
         with watch.hooks(record.steps, done=done, saved=saved, rates=rates) as hooks:
-            self.loop.train(record.steps, hooks)
-        if self._patience.is_over:
+            ended_early = self.loop.train(record.steps, hooks)
+        if ended_early:
             self._say(_early_end(stage, self._patience, record.steps))
         self._keep_weights()
         self._note(replace(run.record.stages[stage], complete=True))

@@ -10,21 +10,18 @@ import numpy as np
 
 from mggr_edge.atomic import atomic_file
 from mggr_tf.config import Stage
-from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Batch, Hooks, Values
 from mggr_tf.training.metrics_writer import MetricsWriter
 from mggr_tf.training.progress_line import ProgressLine, images_a_step
 from mggr_tf.training.run_folder import RunFolder
-from mggr_tf.training.sheets import sheet
+from mggr_tf.training.sheets import SampleSheet
 from mggr_tf.training.trained_parts import trained_networks
 from mggr_tf.training.validation import stage_validation
 
 _SHEETS_A_STAGE = 5
-_SHEET_PAIRS = 8
 
 
 class StageWatch:
@@ -52,6 +49,7 @@ class StageWatch:
         self._run, self._stage, self._networks = run, stage, networks
         self._shown, self._distribution, self._stream = shown, distribution, stream
         self._config = run.config.stage(stage).validation
+        self._sheet = SampleSheet(networks, shown)
         self._validation = stage_validation(
             networks, stage, samples=shown, pairs=self._config.pairs
         )
@@ -87,7 +85,9 @@ class StageWatch:
 
             def sheet(step: int) -> None:
                 with line.pause():
-                    self._sheet(step, writer)
+                    picture = self._sheet()
+                    if writer is not None:
+                        writer.sheet(step, picture)
 
             yield Hooks(
                 tell=line.tell,
@@ -127,20 +127,6 @@ class StageWatch:
             with atomic_file(file, force=True) as temporary:
                 np.savez_compressed(temporary, **first)
         return str(file)
-
-    def _sheet(self, step: int, writer: MetricsWriter | None) -> None:
-        pairs = all_pairs(self._shown, limit=_SHEET_PAIRS, seed=self._run.config.seed)
-        inputs = pair_inputs(self._shown, pairs, self._run.config.conventions)
-        made = {k: np.asarray(v) for k, v in self._networks.averaged.joined(inputs).items()}
-        picture = sheet(
-            source=inputs["eye"],
-            coarse=made["coarse"],
-            residual=made["residual"],
-            redirected=made["redirected"],
-            target=self._shown.images[pairs[:, 1]].astype(np.float32) / 127.5 - 1,
-        )
-        if writer is not None:
-            writer.sheet(step, picture)
 
 
 def _sheet_steps(total: int, stage: Stage) -> frozenset[int]:

@@ -12,6 +12,7 @@ from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.training.stage_parts import check_shares
 from mggr_tf.training.stage_trainer import Budget, Say, StageTrainer
 from mggr_tf.training.stage_watch import StageWatch
 
@@ -57,7 +58,10 @@ def train_stages(
     if len(todo) > 1:
         say(f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order")
     distribution = distribution or open_distribution()
+    check_shares(run.config, todo, replicas=distribution.replicas)
     refuse_what_cannot_work(run.config, todo, replicas=distribution.replicas, warn=say)
+    if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
+        say("nobody is held out: validation, which may end a stage, asks people it trains on")
     shares = {s: run.config.stage(s).share for s in _budgeted(run, stage, todo)}
     with distribution.strategy.scope():
         vgg16 = run.record.vgg16

@@ -48,11 +48,18 @@ def test_the_newest_comes_back(tmp_path):
 
 def test_the_last_few_and_the_best_are_kept(tmp_path):
     things = Things(tmp_path)
-    for step, metric in [(1, 0.5), (2, 0.2), (3, None), (4, 0.3), (5, float("nan")), (6, None)]:
+    for step, metric in [(1, float("nan")), (2, 0.2), (3, None), (4, 0.3), (5, None), (6, None)]:
         things.save(step, metric=metric)
     assert names(tmp_path) == ["step-00000002", "step-00000005", "step-00000006"]
     assert things.checkpoints.restore_best() == 2
     assert things.value.numpy().tolist() == [2.0, -2.0]
+
+
+def test_what_is_no_number_is_never_the_best(tmp_path):
+    things = Things(tmp_path)
+    for step, metric in [(1, float("nan")), (2, 0.5), (3, float("nan"))]:
+        things.save(step, metric=metric)
+    assert things.checkpoints.restore_best() == 2
 
 
 def test_where_nothing_was_validated_there_is_no_best(tmp_path):

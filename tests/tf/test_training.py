@@ -176,16 +176,47 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
             "stages.estimator.learning_rate=1.0e+30",
         ],
     )
-    with pytest.raises(
-        RunError, match="no longer a number; lower the stage's learning_rate"
-    ) as e:
+    with pytest.raises(RunError, match="no longer a number; lower the stage's learning_rate") as e:
         train(tmp_path / "run", config, samples, stage="estimator", steps=50)
     assert not RunFolder.open(tmp_path / "run").is_complete("estimator")
-    (kept,) = (tmp_path / "run" / "logs").glob("estimator-not-a-number-*.npz")
+    (kept,) = (tmp_path / "run" / "logs").glob("estimator-bad-batch-*.npz")
     assert str(e.value).endswith(f"What the step saw is in {kept}")
     with np.load(kept) as batch:
         assert batch["eye"].shape[1:] == (64, 64, 3)
         assert np.isfinite(batch["eye"]).all()
+
+
+def test_a_stage_ends_early_and_keeps_its_best(tmp_path, tiny_config, tiny_changes, samples):
+    base = train(tmp_path / "base", tiny_config, samples, stage="estimator")
+    changes = ("stages.coarse.learning_rate=1.0e-38", "stages.coarse.validation.every=1")
+    config = load_config(
+        "mggr-edge",
+        changes=[*tiny_changes, *changes, "stages.coarse.validation.patience=2"],
+    )
+    run = RunFolder.create(tmp_path / "run", config, DATA)
+    run.adopt(base, stage="coarse")
+    said = []
+    train(tmp_path / "run", config, samples, stage="coarse", steps=50, said=said)
+    # Nothing is learned at such a rate, so that nothing after the first is better.
+    assert said[-1] == (
+        "coarse: ended before step 50, as validation finds nothing better; kept is step 1"
+    )
+    assert (
+        said[0] == "nobody is held out: validation, which may end a stage, asks people it trains on"
+    )
+    assert len(RunFolder.open(tmp_path / "run").logged("coarse", "l1_coarse")) == 3
+    assert RunFolder.open(tmp_path / "run").is_complete("coarse")
+
+
+def test_a_flow_that_is_no_number_ends_in_the_same_line(tmp_path, tiny_changes, samples):
+    """The warp cannot read where it points, before there is any loss."""
+    changes = [*tiny_changes, "stages.coarse.learning_rate=1.0e+30"]
+    config = load_config("mggr-edge", changes=changes)
+    with pytest.raises(RunError, match=r"^step \d+: .*; lower the stage's learning_rate") as e:
+        train(tmp_path / "run", config, samples, stage="coarse", steps=30)
+    (kept,) = (tmp_path / "run" / "logs").glob("coarse-bad-batch-*.npz")
+    assert str(e.value).endswith(f"What the step saw is in {kept}")
+    assert "\n" not in str(e.value)
 
 
 def test_runs_are_found_and_named(trained, tmp_path):
