@@ -12,17 +12,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner, Result
 
-from mggr_edge.errors import RunError
+from mggr_edge.errors import DiskError, RunError
 from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
 from mggr_tf.config_files import load_config
 from mggr_tf.data.source import open_split
+from mggr_tf.training.kept_work import told_what_is_kept
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.run_lock import only_training
 
@@ -209,6 +212,33 @@ def test_a_read_only_run_is_refused_before_its_data_is_opened(
     for result in (refused, new, replaced):
         assert "data:" not in result.output
     assert files(place) == before
+
+
+def test_what_tensorflow_says_of_a_full_disk_is_told_like_the_rest(
+    disk: Callable[..., Path], untrained: Callable[[Path], Path]
+) -> None:
+    """TensorBoard's events are written by TensorFlow."""
+    run = RunFolder.open(untrained(disk("size=64k") / "run"))
+    with suppress(OSError), open(run.path / "ballast", "wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(512))
+    saying = rf"events\.out.*: no space left on device\. Kept: nothing .*--out {run.path} --resume"
+    with pytest.raises(DiskError, match=saying), told_what_is_kept(run, STAGE):
+        tf.summary.create_file_writer(str(run.log_folder(STAGE)))
+
+
+def test_faults_that_are_not_the_disks_stay_what_they_are(
+    tmp_path: Path, untrained: Callable[[Path], Path]
+) -> None:
+    run = RunFolder.open(untrained(tmp_path / "run"))
+    for fault in (
+        BrokenPipeError("who listened went away"),
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor"),
+        RunError("step 3: loss is no longer a number"),
+    ):
+        with pytest.raises(type(fault)) as raised, told_what_is_kept(run, STAGE):
+            raise fault
+        assert raised.value is fault
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permission does not bind root")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,27 +24,29 @@ with only_training(Path(sys.argv[1])):
 """
 
 
-def holder(folder: Path) -> subprocess.Popen[str]:
+@contextmanager
+def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", _HOLD, str(folder)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_second_training_is_refused_until_the_first_is_gone_even_killed(tmp_path):
-    with holder(tmp_path) as first:
-        with (
-            pytest.raises(RunError, match="another training is running in it"),
-            only_training(tmp_path),
-        ):
-            pytest.fail("two at once")
-        first.kill()
-    with only_training(tmp_path):
-        pass
-    with only_training(tmp_path):
-        pass
+    with (
+        held_by_another(tmp_path),
+        pytest.raises(RunError, match="another training is running in it"),
+        only_training(tmp_path),
+    ):
+        pytest.fail("two at once")
+    for _ in range(2):  # it was killed; who ends well lets go as well
+        with only_training(tmp_path):
+            pass
 
 
 def test_a_place_that_is_not_there_is_judged_by_the_folder_around_it(tmp_path):
