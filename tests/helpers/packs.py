@@ -13,10 +13,10 @@ PATCHES = len(SUBJECTS) * len(HEADS) * 2 * len(YAWS)
 NOTHING_IN_MEMORY = PackedConfig(memory_mb=0)
 
 
-def put_patches(folder, *, subjects=SUBJECTS):
+def put_patches(folder, *, subjects=SUBJECTS, seed=5):
     """60 patches, 5 of each subject, side and head pose; noise, of which no two are alike."""
     folder.mkdir()
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     for subject in subjects:
         for head in HEADS:
             for yaw in YAWS:
