@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.io import savemat
 
 from mggr_edge.errors import DataError, OutputExistsError, UsageError
 from mggr_tf.cli import main
@@ -122,6 +123,27 @@ def test_what_shows_no_eye_or_has_no_partner_is_left_out_and_listed(source, tmp_
             ["0008_2m_0P_0V_5H_R.jpg", "", "blank"],
             ["0009_2m_0P_0V_0H_R.jpg", "", NO_PARTNER],
         ]
+
+
+def test_patches_that_share_a_file_are_packed_and_named(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 36, 60), np.uint8)
+    images[1] = 90
+    gazes = np.tile([[0.0, 0.0, -1.0]], (6, 1))
+    gazes[2] = 0
+    poses = rng.uniform(-0.02, 0.02, (6, 3))
+    eyes = {"image": images, "gaze": gazes, "pose": poses}
+    source = tmp_path / "eyes"
+    for day in (1, 2):
+        (source / "p00").mkdir(parents=True, exist_ok=True)
+        savemat(source / "p00" / f"day0{day}.mat", {"data": {"left": eyes, "right": eyes}})
+    packed = pack(source, tmp_path / "packed", chunk_patches=32)
+    assert (packed.patches, packed.left_out) == (16, 8)
+    direct = samples_of(scan_source(source), source=source)
+    assert opened(tmp_path / "packed").in_memory().fingerprint() == direct.fingerprint()
+    left_out = (tmp_path / "packed" / "left-out.csv").read_text().splitlines()
+    assert left_out[1] == "p00/day01.mat,left 2,blank"
+    assert left_out[2].startswith("p00/day01.mat,left 3,gaze is no unit vector")
 
 
 def test_a_corrupt_file_is_refused_by_name_and_mended_the_same_command_goes_on(source, tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,18 +40,19 @@ PRAGMA synchronous = OFF;
 PRAGMA temp_store = FILE;
 CREATE TABLE listed (
     number INTEGER PRIMARY KEY, subject TEXT, side TEXT, bin_pitch INTEGER, bin_yaw INTEGER,
-    disorder INTEGER, file BLOB, within INTEGER, gaze_pitch REAL, gaze_yaw REAL,
-    head_pitch REAL, head_yaw REAL, size INTEGER, mtime_ns INTEGER);
+    disorder INTEGER, file BLOB, within INTEGER, angles BLOB, size INTEGER, mtime_ns INTEGER);
 CREATE TABLE left_out (number INTEGER PRIMARY KEY, file BLOB, within TEXT, reason TEXT);
 CREATE TABLE placed (chunk INTEGER, number INTEGER, grp INTEGER, PRIMARY KEY (chunk, number))
     WITHOUT ROWID;
 """
 _GROUP = "subject, side, bin_pitch, bin_yaw"
 _PLACED = f"""
-SELECT chunk, grp, {_GROUP}, number, file, within, gaze_pitch, gaze_yaw, head_pitch, head_yaw,
-    size, mtime_ns FROM placed JOIN listed USING (number)
+SELECT chunk, grp, {_GROUP}, number, file, within, angles, size, mtime_ns
+FROM placed JOIN listed USING (number)
 WHERE chunk >= ? AND chunk < ? ORDER BY chunk, number
 """
+_ANGLES = struct.Struct("<4d")
+"""As bytes: a column of numbers would lose the sign of -0."""
 _GOLDEN = 2654435761
 """2^32 over the golden ratio: multiples of it, modulo 2^32, spread whatever was side by side."""
 
@@ -129,8 +131,9 @@ class Plan:
         )
 
     def _entry(self, row: tuple) -> Entry:
-        _, _, subject, side, _, _, _, file, within, *angles, _, _ = row
-        gaze, head = Gaze(*angles[:2]), Gaze(*angles[2:])
+        _, _, subject, side, _, _, _, file, within, angles, _, _ = row
+        gaze_pitch, gaze_yaw, *head_deg = _ANGLES.unpack(angles)
+        gaze, head = Gaze(gaze_pitch, gaze_yaw), Gaze(*head_deg)
         label = EyeLabel(subject, side, head=head, gaze=gaze)
         return Entry(self.source / os.fsdecode(file), label, within)
 
@@ -202,7 +205,7 @@ def _list(database: sqlite3.Connection, listing: Listing, source: Path, advance:
         total += len(good)
         if good and not unlabelled:
             database.executemany(
-                f"INSERT INTO listed VALUES ({', '.join('?' * 14)})",
+                f"INSERT INTO listed VALUES ({', '.join('?' * 11)})",
                 _listed(good, source, listing.head_bin_deg),
             )
         advance(len(some))
@@ -224,7 +227,10 @@ def _listed(
         yield (
             *(number, label.subject, label.side, pitch, yaw, number * _GOLDEN % 2**32),
             *(_inside(source, entry.file), entry.number),
-            *(label.gaze.pitch_deg, label.gaze.yaw_deg, label.head.pitch_deg, label.head.yaw_deg),
+            _ANGLES.pack(
+                *(label.gaze.pitch_deg, label.gaze.yaw_deg),
+                *(label.head.pitch_deg, label.head.yaw_deg),
+            ),
             *(state.st_size, state.st_mtime_ns),
         )
 
