@@ -10,11 +10,14 @@ from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress
 from mggr_export.request import ExportRequest
 from mggr_tf.config import Config
+from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.data.source import SYNTHETIC, open_samples
+from mggr_tf.data.source import SYNTHETIC, open_samples, open_samples_or_pack
 from mggr_tf.training.run_folder import RunFolder
 
 _PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
+_OF_A_PACK = 4096
+"""Patches that are taken of a pack too large for memory."""
 
 
 def samples_for_export(
@@ -74,9 +77,12 @@ def _samples(
         return draw_people(run.config, draw, progress=progress, say=say)
     say(f"eyes: {source}")
     known = {*run.record.data.seen, *run.record.data.held_out}
-    everyone = open_samples(source, config=run.config, subjects=None, progress=progress, say=say)
+    everyone = open_samples_or_pack(
+        source, config=run.config, subjects=None, progress=progress, say=say
+    )
     ours = known & set(everyone.subjects)
-    return everyone.of_subjects(ours) if ours else everyone
+    chosen = everyone.of_subjects(ours) if ours else everyone
+    return chosen.preview(_OF_A_PACK) if isinstance(chosen, PackedSamples) else chosen
 
 
 def draw_people(

@@ -67,7 +67,7 @@ def open_split(
     Raises:
         DataError: nothing usable there.
     """
-    samples = _opened(
+    samples = open_samples_or_pack(
         source,
         config=config,
         subjects=subjects,
@@ -109,7 +109,7 @@ def open_samples(
     Raises:
         DataError: nothing usable there, or a pack that the config does not let into memory.
     """
-    samples = _opened(
+    samples = open_samples_or_pack(
         source,
         config=config,
         subjects=subjects,
@@ -125,15 +125,16 @@ def open_samples(
     return samples
 
 
-def _opened(
+def open_samples_or_pack(
     source: str,
     *,
     config: Config,
     subjects: tuple[str, ...] | None,
-    with_flow: bool,
     progress: Progress,
     say: Callable[[str], None],
+    with_flow: bool = False,
 ) -> Samples:
+    """As `open_samples`, but that a pack which is too large for memory stays on the disk."""
     if source == SYNTHETIC:
         samples = _drawn(config, progress, with_flow=with_flow)
         return samples if subjects is None else samples.of_subjects(subjects)

@@ -7,16 +7,13 @@ from dataclasses import replace
 
 from mggr_edge.errors import RunError
 from mggr_tf.data.packed.samples import PackedSamples
-from mggr_tf.data.schema import EyeSamples
-from mggr_tf.data.source import Split
+from mggr_tf.data.source import Samples, Split
 from mggr_tf.training.drift import data_changes
 from mggr_tf.training.run_folder import RunFolder
 from mggr_tf.training.run_record import DataRecord
 
 _HELD_OUT = 4096
 """Patches of held-out people that are kept in memory, where a pack has very many."""
-
-Samples = EyeSamples | PackedSamples
 
 
 def resumed_split(
