@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -31,7 +32,7 @@ from mggr_tf.training.stage_parts import (
 )
 from mggr_tf.training.step import Step
 
-_TURN_SECONDS = 0.5
+_TURN_SECONDS = 1.0
 _MOST_STEPS_A_TURN = 8
 _READ_AHEAD = 2
 """Batches that `pair_dataset` has ready while nobody asks; a turn does not begin with them."""
@@ -40,7 +41,8 @@ _WARM_UP = 3
 _STEPS = 1 << 31
 """More batches than anybody waits for."""
 
-Run = Callable[[Batch], tf.Tensor]
+Run = Any
+"""A traced function of a batch; TensorFlow has no type for what it can do."""
 
 
 def bench_training(
@@ -73,13 +75,15 @@ def bench_training(
     run = _as_in_training(step, config)
     one = next(batches)
     with progress("tracing a step", None) as advance:
-        graph = tf.function(step).get_concrete_function(one).graph
+        # XLA leaves nothing of a step to be seen in the graph around it.
+        seen = tf.function(step) if config.compute.xla else run
+        graph = seen.get_concrete_function(one).graph
         convolutions = convolutions_of(graph)
         bare = bare_graph(convolutions)
         step_trace = _traced(lambda: run(one).numpy(), advance)
         bare_trace = _traced(lambda: bare().numpy(), advance)
     _check_complete(bare_trace, convolutions)
-    if not config.compute.xla:  # which shows nothing of what it compiled
+    if not config.compute.xla:
         _check_complete(step_trace, convolutions)
     with progress(f"timing stage {stage}", None) as advance:
         took = _in_turns(run, bare, batches, one, seconds=seconds, advance=advance)
@@ -118,7 +122,7 @@ def _as_in_training(step: Step, config: Config) -> Run:
     def run(batch: Batch) -> tf.Tensor:
         return tf.stack(list(one(batch).values()))
 
-    return run  # type: ignore[no-any-return]
+    return run
 
 
 def _traced(call: Callable[[], object], advance: Callable[[int], None]) -> Trace:
