@@ -29,10 +29,16 @@ def refused(*arguments):
     return lines[0]
 
 
+def resuming(run, *more):
+    return ["train", "--stage", STAGE, "--out", str(run), "--resume", *map(str, more)]
+
+
 def resume(run, *more):
-    return CliRunner().invoke(
-        main, ["train", "--stage", STAGE, "--out", str(run), "--resume", *map(str, more)]
-    )
+    return CliRunner().invoke(main, resuming(run, *more))
+
+
+def resume_refused(run, *more):
+    return refused(*resuming(run, *more))
 
 
 def content(folder):
@@ -89,8 +95,8 @@ def test_a_config_that_was_edited_is_refused_by_all_who_open_the_run(run, eyes):
     before = content(run.path)
     shown = f"{file} was changed since the run was made: seed 1 -> 2; held_out 0.4 -> 0.3; put it"
     for command in (
-        ["train", "--out", run.path, "--resume"],
-        ["train", "--out", run.path.parent / "new", "--from", run.path],
+        resuming(run.path),
+        ["train", "--stage", STAGE, "--out", run.path.parent / "new", "--from", run.path],
         ["evaluate", run.path, "--data", eyes, "--estimator"],
         ["export", run.path],
         ["runs", "fingerprint", run.path],
@@ -100,9 +106,7 @@ def test_a_config_that_was_edited_is_refused_by_all_who_open_the_run(run, eyes):
     assert shown in listed.stdout
     assert content(run.path) == before
     file.write_text(text.replace("held_out: 0.4", "held_out: many"))
-    assert "config.yaml: held_out: expected float, got 'many'" in refused(
-        "train", "--out", run.path, "--resume"
-    )
+    assert "config.yaml: held_out: expected float, got 'many'" in resume_refused(run.path)
 
 
 def test_a_run_that_kept_no_config_opens_as_ever(run):
@@ -122,11 +126,8 @@ def test_another_config_is_refused_with_what_differs_and_the_same_one_is_none(ru
     sets = [part for change in CHANGES for part in ("--set", change)]
     # The packaged one leaves to the machine what the run has settled.
     assert resume(run.path, "--config", "mggr-edge", *sets).exit_code == 0
-    line = refused(
-        "train",
-        "--out",
+    line = resume_refused(
         run.path,
-        "--resume",
         "--config",
         "mggr-edge",
         "--set",
@@ -134,13 +135,9 @@ def test_another_config_is_refused_with_what_differs_and_the_same_one_is_none(ru
         *sets[2:],
     )
     assert f"{run.path} is trained with another config: seed 1 -> 7; held_out 0.4 -> 0.15;" in line
-    line = refused(
-        "train", "--out", run.path, "--resume", "--set", "stages.joint.losses.l1.weight=3"
-    )
+    line = resume_refused(run.path, "--set", "stages.joint.losses.l1.weight=3")
     assert "'l1' stands 2 times" in line
-    line = refused(
-        "train", "--out", run.path, "--resume", "--set", "stages.joint.losses.lpips.weight=3"
-    )
+    line = resume_refused(run.path, "--set", "stages.joint.losses.lpips.weight=3")
     assert "stages.joint.losses.lpips.weight 1.0 -> 3;" in line.replace("3.0", "3")
     assert content(run.path) == before
 
@@ -158,7 +155,7 @@ def test_a_picture_with_another_pixel_is_noticed(run, eyes):
     picture[:8] = 255 - picture[:8]
     cv2.imwrite(str(file), picture)
     before = content(run.path)
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    line = resume_refused(run.path)
     assert (
         f"{run.path}: its data is not what it began with: the same number of patches "
         f"({run.record.data.patches}) with other pictures or labels; put it back, go on all the "
@@ -182,13 +179,13 @@ def test_another_label_is_noticed(run, eyes):
     one.rename(aside)
     other.rename(one)
     aside.rename(other)
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    line = resume_refused(run.path)
     assert "with other pictures or labels" in line
 
 
 def test_a_patch_less_is_noticed(run, eyes):
     sorted(eyes.glob(f"{run.record.data.subjects[0]}*"))[0].unlink()
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    line = resume_refused(run.path)
     count = run.record.data.patches
     assert f"of the same people {count} patches before, {count - 1} now" in line
 
@@ -201,7 +198,7 @@ def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run
             shutil.copy(file, eyes / f"{new}{file.name[4:]}")
         file.unlink()
     before = content(run.path)
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    line = resume_refused(run.path)
     assert f"1 subject gone ({gone}), 2 subjects new (0008, 0009)" in line
     assert content(run.path) == before
     assert resume(run.path, "--changed-data").exit_code == 0
@@ -214,14 +211,12 @@ def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run
 
 def test_data_that_moved_is_known_again_and_other_data_is_not(run, eyes, tmp_path):
     moved = eyes.rename(tmp_path / "moved")
-    assert "eyes is not a folder" in refused(
-        "train", "--out", run.path, "--resume", "--stage", STAGE
-    )
+    assert "eyes is not a folder" in resume_refused(run.path)
     result = resume(run.path, "--data", moved)
     assert result.exit_code == 0, result.output
     assert RunFolder.open(run.path).record.data.source == str(moved)
     assert resume(run.path).exit_code == 0
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE, "--data", "synthetic")
+    line = resume_refused(run.path, "--data", "synthetic")
     assert "5 subjects gone (0001, 0002, 0003, 0004, 0005)" in line
 
 
@@ -231,7 +226,7 @@ def test_of_an_older_run_people_and_numbers_are_compared(run, eyes, tmp_path):
         DataRecord(known.source, known.subjects, known.held_out, known.patches, known.licence)
     )
     moved = shutil.copytree(eyes, tmp_path / "moved")
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE, "--data", moved)
+    line = resume_refused(run.path, "--data", moved)
     assert f"{eyes} before, and nothing to know it by elsewhere" in line
     assert resume(run.path).exit_code == 0
     assert RunFolder.open(run.path).record.data == known  # known by its content from now on
@@ -241,11 +236,11 @@ def test_people_who_were_named_and_are_gone(tmp_path, eyes):
     run = made(tmp_path / "run", eyes, subjects=("0001", "0002"))
     for file in eyes.glob("0002*"):
         file.unlink()
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE)
+    line = resume_refused(run.path)
     assert "its data is not what it began with: " in line
     assert "has no patch of subject 0002" in line
     again = ("--subjects", "0001")
-    line = refused("train", "--out", run.path, "--resume", "--stage", STAGE, *again)
+    line = resume_refused(run.path, *again)
     assert "was trained on other subjects" in line
     assert resume(run.path, *again, "--changed-data").exit_code == 0
     after = RunFolder.open(run.path).record.data
@@ -261,10 +256,10 @@ def test_changes_are_a_matter_of_resuming(tmp_path):
 def test_a_config_that_is_meant_to_change_is_written_down_but_never_other_networks(run, eyes):
     before = content(run.path)
     how = ("--changed-config", "--set", "stages.joint.batch=8")
-    line = refused("train", "--out", run.path, "--resume", *how, "--set", "models.judge=4")
+    line = resume_refused(run.path, *how, "--set", "models.judge=4")
     assert "goes on with the same networks and data: models.judge 16 -> 4; make a new run" in line
     kept = eyes.rename(eyes.with_name("kept"))
-    refused("train", "--out", run.path, "--resume", *how)  # nor while its data is not there
+    resume_refused(run.path, *how)  # nor while its data is not there
     kept.rename(eyes)
     assert content(run.path) == before
     result = resume(run.path, *how)
