@@ -13,6 +13,7 @@ import mggr_tf.models
 from mggr_tf.models.blocks import (
     AddAndClip,
     DepthToSpace,
+    Doubled,
     Lighten,
     Modulation,
     PaintOver,
@@ -35,6 +36,7 @@ LAYERS = {
     BackwardWarp: (BackwardWarp, [picture(3), picture(2)]),
     Modulation: (Modulation, [picture(4), tf.constant(rng.normal(size=(2, 3)), tf.float32)]),
     DepthToSpace: (DepthToSpace, picture(12)),
+    Doubled: (Doubled, picture(3)),
     AddAndClip: (AddAndClip, [picture(3), picture(3)]),
     Scale: (lambda: Scale(4.0), picture(2)),
     Lighten: (Lighten, [picture(3), picture(1)]),
