@@ -27,6 +27,7 @@ import tensorflow as tf
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.errors import ConfigError, DiskError, RunError
 from mggr_edge.strict import plain, read
+from mggr_tf.training.tensorflow_disk import disk_reason
 
 _PREFIX = "state"
 _ABOUT = "about.json"
@@ -104,8 +105,9 @@ class Checkpoints:
                 (temporary / _ABOUT).write_text(text + "\n", encoding="utf-8")
                 _make_durable(temporary)
         except tf.errors.OpError as error:
-            reason = " ".join(str(error.message).split())[:_LONGEST_REASON]
-            raise DiskError(f"{target} was not written, nothing of it is left: {reason}") from error
+            raise DiskError(
+                f"{target} was not written, nothing of it is left: {disk_reason(error)}"
+            ) from error
         self._forget()
 
     def restore(self) -> int:

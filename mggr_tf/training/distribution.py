@@ -79,10 +79,9 @@ class Distribution:
         except LOST_A_WORKER as error:
             if self.workers == 1:
                 raise
-            reason = " ".join(str(error.message).split())[:_LONGEST_REASON]
             raise RunError(
                 "another worker is gone, and training cannot go on without it; start all of them "
-                f"again with --resume. TensorFlow says: {reason}"
+                f"again with --resume. TensorFlow says: {_plainly(error)}"
             ) from error
 
 
@@ -90,6 +89,13 @@ class Distribution:
 def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
     told = strategy.run(tf.identity, args=(mine,))
     return strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
+
+
+def _plainly(error: tf.errors.OpError) -> str:
+    """Without where in the graph it was: `...Node: 'CollectiveReduceV2'\\nREASON\\nmore`."""
+    _, node, rest = error.message.rpartition("Node: ")
+    lines = rest.splitlines()[1:] if node else error.message.splitlines()
+    return (lines or [error.message])[0].strip()[:_LONGEST_REASON]
 
 
 def open_distribution(name: StrategyName = "auto") -> Distribution:

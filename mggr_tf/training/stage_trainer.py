@@ -93,7 +93,7 @@ class StageTrainer:
         started = time.perf_counter()
         done = self.loop.restore()
         record = run.record.stages.get(stage)
-        if record is None or done == 0:
+        if record is None or (done == 0 and budget != Budget()):
             record = StageRecord(steps=self._steps(budget, started), minutes=budget.minutes)
         self._total.assign(record.steps)
         self._note(record)
