@@ -21,6 +21,8 @@ import tensorflow as tf
 from mggr_edge.errors import ConfigError, RunError
 
 _LONGEST_REASON = 200
+_WHERE = ("Graph execution error", "Detected at node", "  File ", "Node: ", "\t [[")
+"""How lines begin that say where in a graph an error was."""
 
 StrategyName = Literal["auto", "one", "mirrored", "multiworker"]
 
@@ -92,10 +94,10 @@ def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
 
 
 def _plainly(error: tf.errors.OpError) -> str:
-    """Without where in the graph it was: `...Node: 'CollectiveReduceV2'\\nREASON\\nmore`."""
-    _, node, rest = error.message.rpartition("Node: ")
-    lines = rest.splitlines()[1:] if node else error.message.splitlines()
-    return (lines or [error.message])[0].strip()[:_LONGEST_REASON]
+    """The line that says why, of many that say where in the graph it was."""
+    lines = [line for line in error.message.splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith(_WHERE)]
+    return (reasons or lines or [type(error).__name__])[0].strip()[:_LONGEST_REASON]
 
 
 def open_distribution(name: StrategyName = "auto") -> Distribution:
