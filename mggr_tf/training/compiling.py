@@ -63,4 +63,4 @@ def _check_xla(asked: str, replicas: int, warn: Callable[[str], None]) -> None:
             "set false, or train on one device"
         )
     if not tf.config.list_physical_devices("GPU"):
-        warn("compute.xla: without a GPU a compiled step takes about three times as long")
+        warn("compute.xla: without a GPU a compiled step takes three to seven times as long")
