@@ -50,6 +50,10 @@ class Divergence:
         """
         if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
             return f"{', '.join(bad)} is no longer a number"
+        if values.get("loss_scale", math.inf) <= 1.0:
+            return (
+                "gradients do not fit into float16 any more (compute.precision: bfloat16 has room)"
+            )
         self._recent.append(values["loss"])
         if not float(self._size):
             self._size.assign(max(1.0, abs(values["loss"])))

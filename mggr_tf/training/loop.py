@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import RunError
 from mggr_tf.config import CheckpointConfig
 from mggr_tf.training.checkpoints import Checkpoints
+from mggr_tf.training.compiling import compiled
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.divergence import Divergence
 from mggr_tf.training.patience import Patience
@@ -77,6 +78,7 @@ class Loop:
         folder: where checkpoints go.
         config: how often, and how many are kept.
         patience: when there were enough validations without a better one.
+        xla: whether XLA compiles the step.
         warn: told of a checkpoint that is passed over.
     """
 
@@ -89,6 +91,7 @@ class Loop:
         folder: Path,
         config: CheckpointConfig,
         patience: Patience,
+        xla: bool,
         warn: Callable[[str], None],
     ) -> None:
         self._distribution, self._batches = distribution, batches
@@ -106,7 +109,7 @@ class Loop:
             writes=distribution.is_chief,
             warn=warn,
         )
-        self._run = _on_all_devices(step, distribution)
+        self._run = _on_all_devices(compiled(step, xla=xla), distribution)
 
     @property
     def at(self) -> int:
@@ -265,7 +268,7 @@ class _Clock:
 
 
 def _on_all_devices(
-    step: Step, distribution: Distribution
+    step: Callable[[Batch], dict[str, tf.Tensor]], distribution: Distribution
 ) -> Callable[[Batch, tf.Tensor], tuple[Values, NDArray[np.float32]]]:
     """A global step: (batch, this worker's wishes) -> (metrics, all workers' wishes added up)."""
     strategy = distribution.strategy

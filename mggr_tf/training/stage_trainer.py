@@ -84,6 +84,7 @@ class StageTrainer:
             folder=run.checkpoint_folder(stage),
             config=run.config.checkpoints,
             patience=self._patience,
+            xla=run.config.compute.xla,
             warn=say,
         )
 

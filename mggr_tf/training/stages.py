@@ -65,7 +65,11 @@ def train_stages(
     shares = {s: run.config.stage(s).share for s in _budgeted(run, stage, todo)}
     with distribution.strategy.scope():
         vgg16 = run.record.vgg16
-        networks = Networks(run.config, vgg16=None if vgg16 is None else Path(vgg16))
+        networks = Networks(
+            run.config,
+            vgg16=None if vgg16 is None else Path(vgg16),
+            precision=run.config.compute.precision,
+        )
         _load_what_is_there(run, networks)
     for name in todo:
         part = shares[name] / sum(shares.values())
