@@ -27,7 +27,8 @@ def followed(out: Path, distribution: Distribution) -> RunFolder:
     """
     from mggr_tf.training.run_folder import RunFolder
 
-    distribution.agreed(1.0)
+    with distribution.told_of_lost_workers():
+        distribution.agreed(1.0)
     if not out.exists():
         raise RunError(
             f"{out} is not there on worker {distribution.index}: all workers must see the run "
@@ -49,7 +50,12 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
     known = run.record.data
     named = None if known.held_out else known.subjects
     split = opened_data(
-        data or known.source, run.path, config=run.config, stage=stage, subjects=named
+        data or known.source,
+        run.path,
+        config=run.config,
+        stage=stage,
+        subjects=named,
+        held_out=known.held_out,
     )
     if (changes := data_changes(known, DataRecord.of(split))) is not None:
         raise RunError(f"{run.path}: this worker sees other data than the chief: {changes}")

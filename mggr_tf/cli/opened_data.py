@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def opened_data(
-    data: str, out: Path, *, config: Config, stage: Stage, subjects: tuple[str, ...] | None
+    data: str,
+    out: Path,
+    *,
+    config: Config,
+    stage: Stage,
+    subjects: tuple[str, ...] | None,
+    held_out: tuple[str, ...] | None = None,
 ) -> Split:
     """Opens training data for a run at `out`; see `source.open_split`.
 
@@ -27,7 +33,13 @@ def opened_data(
     config.stage(stage)
     say(f"data: {data}; config: {config.name}; run: {out}")
     split = open_split(
-        data, config=config, stage=stage, subjects=subjects, progress=progress, say=say
+        data,
+        config=config,
+        stage=stage,
+        subjects=subjects,
+        held_out=held_out,
+        progress=progress,
+        say=say,
     )
     say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
     return split

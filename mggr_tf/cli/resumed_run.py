@@ -13,8 +13,6 @@ from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
     from mggr_tf.config import Stage
-    from mggr_tf.data.packed.samples import PackedSamples
-    from mggr_tf.data.schema import EyeSamples
     from mggr_tf.data.source import Split
     from mggr_tf.training.run_folder import RunFolder
 
@@ -91,7 +89,7 @@ def resumed_data(
         UsageError: other subjects are named.
         RunError: the data is another.
     """
-    from mggr_tf.training.resumed_data import resumed_split
+    from mggr_tf.training.resumed_data import note_data
 
     known = run.record.data
     source = known.source if data is None else data
@@ -100,11 +98,15 @@ def resumed_data(
     if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):
         raise UsageError(f"{run.path} was trained on other subjects; make a new run")
     try:
-        found = opened_data(source, run.path, config=run.config, stage=stage, subjects=named)
+        found = opened_data(
+            source,
+            run.path,
+            config=run.config,
+            stage=stage,
+            subjects=named,
+            held_out=known.held_out,
+        )
     except DataError as error:
         raise RunError(f"{run.path}: its data is not what it began with: {error}") from error
-
-    def reopen(names: tuple[str, ...]) -> EyeSamples | PackedSamples:
-        return opened_data(source, run.path, config=run.config, stage=stage, subjects=names).train
-
-    return resumed_split(run, found, may_differ=may_differ, reopen=reopen, say=say)
+    note_data(run, found, may_differ=may_differ, say=say)
+    return found

@@ -38,11 +38,19 @@ _CROWD = 50
 
 @dataclass(frozen=True)
 class Split:
-    """Samples to train on, and of subjects that training leaves aside."""
+    """Samples to train on, and of subjects that training leaves aside.
+
+    Attributes:
+        source: `synthetic`, or the absolute path of the folder.
+        train: samples to train on.
+        held_out: of those aside; of very many in a pack, some. None where nobody is.
+        aside: names of all who are left aside, sorted.
+    """
 
     source: str
     train: Samples
     held_out: EyeSamples | None
+    aside: tuple[str, ...] = ()
 
 
 def open_split(
@@ -51,6 +59,7 @@ def open_split(
     config: Config,
     stage: Stage,
     subjects: tuple[str, ...] | None,
+    held_out: tuple[str, ...] | None = None,
     progress: Progress,
     say: Callable[[str], None],
 ) -> Split:
@@ -62,10 +71,11 @@ def open_split(
         config: how much is drawn, and what part is held out.
         stage: the last one to train; exact flow is drawn where it or one before asks for it.
         subjects: train on exactly these; None holds some of them all out.
+        held_out: whom to hold out, as far as they are there; None draws them by the config's seed.
         say: told about files that are left out.
 
     Raises:
-        DataError: nothing usable there.
+        DataError: nothing usable there, or of people to hold out alone.
     """
     samples = open_samples_or_pack(
         source,
@@ -79,17 +89,26 @@ def open_split(
     if subjects is not None:
         return Split(name, samples, None)
     everyone = samples.subjects
+    aside = _drawn_aside(everyone, config) if held_out is None else {*everyone} & {*held_out}
+    return _split(name, samples, tuple(sorted(aside)))
+
+
+def _drawn_aside(everyone: tuple[str, ...], config: Config) -> set[str]:
     count = min(round(len(everyone) * config.held_out), len(everyone) - 1)
-    if count == 0:
-        return Split(name, samples, None)
-    aside = np.random.default_rng(config.seed).permutation(len(everyone))[:count]
-    names = {everyone[i] for i in aside}
-    held_out = samples.of_subjects(names)
-    return Split(
-        name,
-        samples.of_subjects(s for s in everyone if s not in names),
-        held_out.preview(_HELD_OUT) if isinstance(held_out, PackedSamples) else held_out,
-    )
+    drawn = np.random.default_rng(config.seed).permutation(len(everyone))[:count]
+    return {everyone[i] for i in drawn}
+
+
+def _split(source: str, samples: Samples, aside: tuple[str, ...]) -> Split:
+    if not aside:
+        return Split(source, samples, None)
+    others = [name for name in samples.subjects if name not in aside]
+    if not others:
+        raise DataError(f"{source} shows nobody but the {len(aside)} who are held out")
+    shown = samples.of_subjects(aside)
+    if isinstance(shown, PackedSamples):
+        shown = shown.preview(_HELD_OUT)
+    return Split(source, samples.of_subjects(others), shown, aside)
 
 
 def open_samples(

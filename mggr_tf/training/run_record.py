@@ -45,7 +45,7 @@ class DataRecord:
         return cls(
             source=split.source,
             subjects=split.train.subjects,
-            held_out=split.held_out.subjects if split.held_out is not None else (),
+            held_out=split.aside,
             patches=len(split.train),
             licence=split.train.licence,
             fingerprint=split.train.fingerprint(),

@@ -208,6 +208,24 @@ def test_a_large_pack_is_split_by_subject_and_stays_on_disk(folder, tiny_config)
     assert (record.subjects, record.held_out, record.patches) == (("0001",), (), PATCHES // 3)
 
 
+def test_all_who_are_left_aside_are_written_down_although_only_some_are_shown(
+    folder, tiny_config, monkeypatch
+):
+    monkeypatch.setattr("mggr_tf.data.source._HELD_OUT", 1)
+    split = open_split(
+        str(folder / "packed"),
+        config=replace(tiny_config, packed=NOTHING_IN_MEMORY),
+        stage="coarse",
+        subjects=None,
+        held_out=("0001", "0003", "who is not there"),
+        progress=no_progress,
+        say=print,
+    )
+    assert len(split.held_out.subjects) == 1
+    assert DataRecord.of(split).held_out == ("0001", "0003")
+    assert split.train.subjects == ("0002",)
+
+
 def test_a_preview_is_bounded_seeded_and_of_whole_chunks(packed):
     some = packed.preview(11)
     assert 8 < len(some) <= 11

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
+from mggr_tf.cli.followed_run import followed_data
 from mggr_tf.config_difference import differences, in_words
 from mggr_tf.config_files import load_config
 from mggr_tf.data.source import open_split
@@ -207,6 +208,20 @@ def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run
     assert set(after.subjects) == {*data.subjects, "0008", "0009"} - {gone}
     assert after.earlier == (gone,)
     assert gone in after.seen
+    # A plain --resume goes on with that, and so does a worker who follows.
+    before = content(run.path)
+    assert resume(run.path).exit_code == 0
+    assert content(run.path) == before
+    followed = followed_data(RunFolder.open(run.path), STAGE, None)
+    assert (followed.train.subjects, followed.aside) == (after.subjects, after.held_out)
+
+
+def test_where_only_people_who_are_held_out_are_left_nothing_is_trained_on(run, eyes):
+    for name in run.record.data.subjects:
+        for file in eyes.glob(f"{name}*"):
+            file.unlink()
+    line = resume_refused(run.path, "--changed-data")
+    assert f"{eyes} shows nobody but the 2 who are held out" in line
 
 
 def test_data_that_moved_is_known_again_and_other_data_is_not(run, eyes, tmp_path):
