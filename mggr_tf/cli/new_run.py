@@ -57,11 +57,12 @@ def planned(
 
     Raises:
         UsageError: arguments that do not go together, or something else in the way.
-        RunError: there is no donor, or a training runs in the run to replace.
+        RunError: there is no donor, or none whose weights fit, or a training runs in the run to
+            replace.
         DiskError: nothing can be written there.
     """
     from mggr_tf.training.default_run import open_run
-    from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name
+    from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name, weights_to_adopt
     from mggr_tf.training.run_lock import check_is_writable, only_training
 
     if (vgg16 is not None) != (config.models.features == "vgg16"):
@@ -70,14 +71,15 @@ def planned(
             "--vgg16 FILE and `models.features: vgg16` go together"
         )
     donor = open_run(from_run) if from_run is not None else None
+    if donor is not None:
+        weights_to_adopt(config, donor)  # before anything is cleared for them
     if out is None:
         out = free_name(DEFAULT_ROOT, config.name)
     check_is_free(out, force=force)
     check_is_writable(out)
     replaces = out.exists()
     if replaces:
-        if not (out / "run.json").is_file():
-            raise UsageError(f"{out} is no run; --force replaces runs only")
+        _check_is_replaceable(out, donor)
         held.enter_context(only_training(out))
     return NewRun(config, out, donor, vgg16, replaces)
 
@@ -112,6 +114,15 @@ def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> Run
         shutil.rmtree(plan.out, ignore_errors=True)
         raise
     return run
+
+
+def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
+    if not (out / "run.json").is_file():
+        raise UsageError(f"{out} is no run; --force replaces runs only")
+    if donor is not None and donor.path.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"--force would remove {donor.path}, whose weights --from asks for; choose another --out"
+        )
 
 
 def _make(out: Path) -> None:

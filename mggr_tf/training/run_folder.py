@@ -44,6 +44,7 @@ __all__ = [
     "newest_run",
     "run_file",
     "weights_of_stage",
+    "weights_to_adopt",
 ]
 
 DEFAULT_ROOT = Path("runs")
@@ -143,14 +144,7 @@ class RunFolder:
             RunError: the donor has no weights that could be taken, or some of
                 networks that this config builds otherwise.
         """
-        names = [n for n in ("estimator", "coarse", "fine") if donor.has_weights(n)]
-        if not names:
-            raise RunError(f"{donor.path} has no weights to start from")
-        if other := [n for n in names if not self.config.builds_alike(n, donor.config)]:
-            raise RunError(
-                f"{donor.path} has another {' and '.join(other)} network than config "
-                f"{self.config.name}"
-            )
+        names = weights_to_adopt(self.config, donor)
         for name in names:
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(name), temporary)
@@ -254,6 +248,22 @@ class RunFolder:
         with atomic_file(self.path / "run.json", force=True) as temporary:
             text = json.dumps(plain(self.record), indent=2, sort_keys=True)
             temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
+    """The networks that a run by this config can take from another run.
+
+    Raises:
+        RunError: none of them, or some are built otherwise.
+    """
+    names = tuple(n for n in ("estimator", "coarse", "fine") if donor.has_weights(n))
+    if not names:
+        raise RunError(f"{donor.path} has no weights to start from")
+    if other := [n for n in names if not config.builds_alike(n, donor.config)]:
+        raise RunError(
+            f"{donor.path} has another {' and '.join(other)} network than config {config.name}"
+        )
+    return names
 
 
 def _config_in(file: Path) -> Config:

@@ -313,6 +313,28 @@ def test_a_run_that_came_into_being_meanwhile_is_not_replaced(
     assert RunFolder.open(run).record.stages == {}
 
 
+def test_a_run_is_not_replaced_by_one_that_starts_from_it(whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    before = files(run)
+    (tmp_path / "other").symlink_to(run)
+    for donor in (run, tmp_path / "other"):
+        again = begin(run, "--force", "--from", str(donor))
+        assert f"--force would remove {donor}, whose weights --from asks for" in line_of(again)
+    assert files(run) == before
+
+
+def test_a_run_is_not_cleared_for_one_that_cannot_start(
+    whole: Path, tmp_path: Path, untrained: Callable[[Path], Path]
+) -> None:
+    run, donor = shutil.copytree(whole, tmp_path / "run"), untrained(tmp_path / "donor")
+    before = files(run)
+    again = begin(run, "--force", "--from", str(donor))
+    assert f"{donor} has no weights to start from" in line_of(again)
+    other = begin(run, "--force", "--from", str(whole), "--set", "models.estimator=[4, 4, 4, 6]")
+    assert f"{whole} has another estimator network" in line_of(other)
+    assert files(run) == before
+
+
 def unfinished(whole: Path, run: Path, *, steps: int) -> Path:
     """A copy of a whole run whose stage has yet to be ended."""
     opened = RunFolder.open(shutil.copytree(whole, run))
