@@ -129,7 +129,7 @@ def train(
     from mggr_tf.training.stage_parts import check_shares
 
     # First of all: once TensorFlow has computed anything, workers can no longer meet.
-    distribution = open_distribution(strategy)
+    distribution = open_distribution(strategy, say=say)
     with ExitStack() as held:
         if not distribution.is_chief:
             assert out is not None
@@ -159,7 +159,8 @@ def train(
             )
             run = created(plan, split, stage=stage, held=held)
         if distribution.is_chief:
-            distribution.agreed(1.0)  # the others may open it now
+            with distribution.told_of_lost_workers():
+                distribution.agreed(1.0)  # the others may open it now
         _train(run, stage, split, steps=steps, minutes=minutes, distribution=distribution)
     if distribution.is_chief:
         click.echo(run.path)
@@ -192,7 +193,8 @@ def _train(
             )
     except KeyboardInterrupt as stopped:
         kept = "what the newest checkpoint holds" if isinstance(stopped, Impatient) else "all of it"
-        say(f"\ninterrupted; {kept} is kept. Go on with: {go_on(run, stage)}")
+        if distribution.is_chief:
+            say(f"\ninterrupted; {kept} is kept. Go on with: {go_on(run, stage)}")
         code = PREEMPTED if isinstance(stopped, Preempted) else INTERRUPTED
         raise SystemExit(code) from None
     say(f"{run.path}: stage {stage} is complete")

@@ -87,6 +87,10 @@ class Networks:
         with computing_in(self.precision):
             return build_discriminator(self.config.models.discriminator, size_px=size)
 
+    def forget_adversary(self) -> None:
+        """The next stage begins against a fresh one, as it does in a process of its own."""
+        self.__dict__.pop("discriminator", None)
+
     @cached_property
     def features(self) -> keras.Model:
         """Feature maps that perceptual losses compare, of eye [B, H, W, 3] (and head_pose).

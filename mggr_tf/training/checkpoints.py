@@ -90,12 +90,12 @@ class Checkpoints:
         Raises:
             DiskError, RunError: it could not be written; those before it are as they were.
         """
-        if not self._writes:
-            with tempfile.TemporaryDirectory() as nowhere:
-                self._state.write(str(Path(nowhere) / _PREFIX))
-            return
         target = self._folder / f"step-{step:08d}"
         try:
+            if not self._writes:
+                with tempfile.TemporaryDirectory() as nowhere:
+                    self._state.write(str(Path(nowhere) / _PREFIX))
+                return
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_folder(target, force=True) as temporary:
                 self._state.write(str(temporary / _PREFIX))
@@ -108,7 +108,7 @@ class Checkpoints:
             raise DiskError(
                 f"{target} was not written, nothing of it is left: {disk_reason(error)}"
             ) from error
-        self._forget()
+        self._forget(step)
 
     def restore(self) -> int:
         """Loads the newest that is whole; returns its step, or 0 where there is none.
@@ -127,16 +127,21 @@ class Checkpoints:
             raise failure
         return 0
 
-    def restore_best(self) -> int:
-        """Loads the best by validation; returns its step.
+    def restore_best(self) -> int | None:
+        """Loads the best by validation that is whole; returns its step, or None."""
+        for path in self._validated():
+            try:
+                return self._load(path)
+            except RunError as error:
+                self._warn(f"{error}; it is passed over")
+        return None
 
-        Raises:
-            RunError: it cannot be read, or there is none.
-        """
-        best = self._best()
-        if best is None:
-            raise RunError(f"{self._folder} holds no validated checkpoint")
-        return self._load(best)
+    def forget_after(self, step: int) -> None:
+        """Removes those that are newer, as long as an older one is there."""
+        newer = [path for path in self._there() if _step_of(path) > step]
+        if self._writes and len(newer) < len(self._there()):
+            for path in newer:
+                shutil.rmtree(path, ignore_errors=True)
 
     def clear_up(self) -> None:
         """Removes what a process left half-written that was killed outright."""
@@ -156,9 +161,10 @@ class Checkpoints:
 
     def _there(self) -> list[Path]:
         """By step, the newest last."""
-        return sorted(path for path in self._folder.glob("step-*") if ".partial-" not in path.name)
+        return sorted(self._folder.glob("step-" + 8 * "[0-9]"))
 
-    def _best(self) -> Path | None:
+    def _validated(self) -> list[Path]:
+        """The best first."""
         found: list[tuple[float, int, Path]] = []
         for path in self._there():
             try:
@@ -167,13 +173,18 @@ class Checkpoints:
                 continue  # `restore` says so
             if about.metric is not None and math.isfinite(about.metric):
                 found.append((about.metric, about.step, path))
-        return min(found)[2] if found else None
+        return [path for *_, path in sorted(found)]
 
-    def _forget(self) -> None:
-        kept = {*self._there()[-self._keep :], self._best()}
-        for path in self._there():
-            if path not in kept:
-                shutil.rmtree(path, ignore_errors=True)
+    def _forget(self, newest: int) -> None:
+        """All but the last few and the best; what is newer was damaged, and passed over."""
+        there = self._there()
+        last = [path for path in there if _step_of(path) <= newest][-self._keep :]
+        for path in set(there) - {*last, *self._validated()[:1]}:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.partition("-")[2])
 
 
 def _about(path: Path) -> About:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -19,10 +19,9 @@ from typing import Literal
 import tensorflow as tf
 
 from mggr_edge.errors import ConfigError, RunError
+from mggr_tf.training.tensorflow_errors import plain_reason
 
 _LONGEST_REASON = 200
-_WHERE = ("Graph execution error", "Detected at node", "  File ", "Node: ", "\t [[")
-"""How lines begin that say where in a graph an error was."""
 
 StrategyName = Literal["auto", "one", "mirrored", "multiworker"]
 
@@ -65,9 +64,14 @@ class Distribution:
         if self.workers == 1:
             return value
         mine = value if self.is_chief else 0.0
-        with self.told_of_lost_workers():
-            told = _sum_of_all(self.strategy, tf.constant(mine, tf.float64))
+        told = _sum_of_all(self.strategy, tf.constant(mine, tf.float64))
         return float(told) / (self.replicas // self.workers)
+
+    def any(self, asks: bool) -> bool:
+        """Whether any worker asks for it; all of them must call, and it waits for the slowest."""
+        if self.workers == 1:
+            return asks
+        return float(_sum_of_all(self.strategy, tf.constant(float(asks), tf.float64))) > 0
 
     @contextmanager
     def told_of_lost_workers(self) -> Iterator[None]:
@@ -83,7 +87,7 @@ class Distribution:
                 raise
             raise RunError(
                 "another worker is gone, and training cannot go on without it; start all of them "
-                f"again with --resume. TensorFlow says: {_plainly(error)}"
+                f"again with --resume. TensorFlow says: {plain_reason(error)}"
             ) from error
 
 
@@ -93,28 +97,24 @@ def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
     return strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
 
 
-def _plainly(error: tf.errors.OpError) -> str:
-    """The line that says why, of many that say where in the graph it was."""
-    lines = [line for line in error.message.splitlines() if line.strip()]
-    reasons = [line for line in lines if not line.startswith(_WHERE)]
-    return (reasons or lines or [type(error).__name__])[0].strip()[:_LONGEST_REASON]
-
-
-def open_distribution(name: StrategyName = "auto") -> Distribution:
-    """Finds the devices; of several workers, waits for none of them.
+def open_distribution(
+    name: StrategyName = "auto", *, say: Callable[[str], None] = lambda text: None
+) -> Distribution:
+    """Finds the devices; with several workers, waits until all of them are there.
 
     With `multiworker` nothing of TensorFlow may have run before.
 
     Args:
         name: `auto` takes all GPUs of this machine, or its one device; `one` takes one;
             `mirrored` every GPU, or every logical CPU; `multiworker` what TF_CONFIG names.
+        say: told whom it waits for.
 
     Raises:
         ConfigError: TF_CONFIG is missing or wrong, or names workers that nobody asked for.
     """
     cluster = _cluster(os.environ)
     if name == "multiworker":
-        return _of_several(cluster)
+        return _of_several(cluster, say)
     if cluster is not None and cluster.workers > 1:
         raise ConfigError(
             f"TF_CONFIG names {cluster.workers} workers, and --strategy is {name}: say --strategy "
@@ -163,7 +163,7 @@ def _cluster(environment: Mapping[str, str]) -> Cluster | None:
     return Cluster(tuple(addresses), index)
 
 
-def _of_several(cluster: Cluster | None) -> Distribution:
+def _of_several(cluster: Cluster | None, say: Callable[[str], None]) -> Distribution:
     if cluster is None:
         raise ConfigError(
             "--strategy multiworker reads TF_CONFIG, which is not set; `mggr-tf launch --workers 2 "
@@ -171,6 +171,8 @@ def _of_several(cluster: Cluster | None) -> Distribution:
         )
     if cluster.workers == 1:
         return Distribution(tf.distribute.get_strategy())
+    others = ", ".join(one for at, one in enumerate(cluster.addresses) if at != cluster.index)
+    say(f"worker {cluster.index} of {cluster.workers}: waiting for {others}")
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, *LOST_A_WORKER, tf.errors.UnknownError) as error:

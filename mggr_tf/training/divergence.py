@@ -64,6 +64,17 @@ class Divergence:
             self._recent = []
         return None
 
+    def begin(self) -> None:
+        """Forgets the past: what follows is another loss, or other data."""
+        self._lowest.assign(float("inf"))
+        self._size.assign(0.0)
+        self._recent = []
+
+    @property
+    def block(self) -> int:
+        """So many of the last steps may belong to an explosion that is noticed now."""
+        return self._block
+
     def state(self) -> dict[str, tf.Variable]:
         """What a checkpoint must hold, by name."""
         return {"lowest_loss": self._lowest, "loss_size": self._size}

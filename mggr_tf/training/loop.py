@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,18 +15,21 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from mggr_edge.errors import RunError
-from mggr_tf.config import CheckpointConfig
+from mggr_tf.config import CheckpointConfig, Stage
 from mggr_tf.training.checkpoints import Checkpoints
 from mggr_tf.training.compiling import compiled
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.divergence import Divergence
 from mggr_tf.training.patience import Patience
-from mggr_tf.training.preemption import Impatient, Signals, held_back_signals
+from mggr_tf.training.preemption import Signals, held_back_signals
 from mggr_tf.training.step import Step
+from mggr_tf.training.tensorflow_errors import plain_reason
 
 _LOG_EVERY = 25
 _FEWEST_LOGS = 50
 """Of a short training every step or two is logged: a curve has more than one point."""
+_OUTSIDE = "is not in ["
+"""What TensorFlow says of an index that lies outside."""
 _LEAST_TIMED_STEPS = 12
 _MOST_TIMED_STEPS = 1000
 _TIMING_SECONDS = 20.0
@@ -73,6 +77,7 @@ class Loop:
 
     Args:
         step: what to run.
+        stage: what it is called.
         distribution: the devices.
         batches: gives the batches of steps [first, last), one iterator.
         folder: where checkpoints go.
@@ -86,6 +91,7 @@ class Loop:
         self,
         step: Step,
         *,
+        stage: Stage,
         distribution: Distribution,
         batches: Callable[[int, int], Iterator[Batch]],
         folder: Path,
@@ -94,21 +100,27 @@ class Loop:
         xla: bool,
         warn: Callable[[str], None],
     ) -> None:
-        self._distribution, self._batches = distribution, batches
+        self._stage, self._distribution, self._batches = stage, distribution, batches
         self._config, self._patience = config, patience
         self._divergence = Divergence()
         self._at = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._changes = tf.Variable(0, dtype=tf.int64, trainable=False, name="changes")
         state = step.state()
         self._variables = [v for thing in state.values() for v in thing.variables]
         self._checkpoints = Checkpoints(
             folder,
             tf.train.Checkpoint(
-                step=self._at, **state, **patience.state(), **self._divergence.state()
+                step=self._at,
+                changes=self._changes,
+                **state,
+                **patience.state(),
+                **self._divergence.state(),
             ),
             keep=config.keep,
             writes=distribution.is_chief,
             warn=warn,
         )
+        self._saved_at = 0
         self._run = _on_all_devices(compiled(step, xla=xla), distribution)
 
     @property
@@ -116,14 +128,23 @@ class Loop:
         """How many steps are done."""
         return int(self._at)
 
-    def restore(self) -> int:
+    def restore(self, *, changes: int = 0) -> int:
         """Loads the newest checkpoint that is whole; returns the step it was made at, or 0.
+
+        Args:
+            changes: how often config or data of the run were changed. Where that is more than
+                when the checkpoint was made, validations and losses begin anew: they would
+                compare what is unlike.
 
         Raises:
             RunError: there are some, and none can be read, or they belong to other networks.
         """
         self._checkpoints.clear_up()
-        step = self._checkpoints.restore()
+        step = self._saved_at = self._checkpoints.restore()
+        if int(self._changes) != changes:
+            self._changes.assign(changes)
+            self._patience.begin()
+            self._divergence.begin()
         if step != (chiefs := round(self._distribution.agreed(step))):
             raise RunError(
                 f"this worker goes on from step {step}, the chief from {chiefs}: all of them must "
@@ -150,9 +171,9 @@ class Loop:
                     wishes = Wishes(signals.came, _timed_enough(times, patience_s))
                     _, heard = self._ask(next(batches), wishes)
                     times.append(time.perf_counter() - started)
-                    if heard.stop:
-                        signals.heed()
-                    enough = heard.save
+                    enough = heard.save or heard.stop
+                if self._distribution.any(signals.came):
+                    signals.heed()
         finally:
             for variable, value in before:
                 variable.assign(value)
@@ -173,39 +194,30 @@ class Loop:
                 checkpoint is kept but the batch that it happened on. Or a worker is gone.
             KeyboardInterrupt: Ctrl-C; `Preempted` for SIGTERM.
         """
-        try:
-            with self._distribution.told_of_lost_workers(), held_back_signals() as signals:
-                self._train(total, hooks, signals)
-        except Impatient:
-            raise
-        except KeyboardInterrupt:
-            self._save(hooks)
-            raise
+        with held_back_signals() as signals:
+            self._train(total, hooks, signals)
+            if self._distribution.any(signals.came):
+                self._save(hooks)
+                signals.heed()
         ended_early = self._patience.is_over
         if ended_early:
             self._checkpoints.restore_best()
         return ended_early
 
     def _train(self, total: int, hooks: Hooks, signals: Signals) -> None:
+        """Until the end, patience's end, or a signal: on all workers after the same step."""
         if self._patience.is_over:
             return
         means = _Means(max(1, min(_LOG_EVERY, total // _FEWEST_LOGS)), total, hooks.log)
         clock = _Clock(self._config.seconds)
         for batch in self._batches(self.at, total):
-            try:
-                values, heard = self._ask(batch, Wishes(signals.came, clock.is_due()))
-            except tf.errors.InvalidArgumentError as error:
-                # The warp cannot read where a flow points that is no number.
-                step, why = self.at + 1, error.message.strip().partition("\n")[0]
-                raise _diverged(step, why, hooks.bad_batch(step, batch)) from error
-            done = int(self._at.assign_add(1))
-            if (wrong := self._divergence.tell(values)) is not None:
-                raise _diverged(done, wrong, hooks.bad_batch(done, batch))
+            values, heard = self._step(batch, Wishes(signals.came, clock.is_due()), hooks)
+            done = self.at
             means.add(done, values)
             hooks.tell(done, values)
             if done in hooks.sheet_steps:
                 hooks.sheet(done)
-            metric = hooks.validate(done) if hooks.validated_steps(done) else None
+            metric = self._validated(batch, hooks) if hooks.validated_steps(done) else None
             best = metric is not None and self._patience.tell(done, metric)
             if self._distribution.workers == 1:
                 # Nobody else must be told first.
@@ -213,10 +225,36 @@ class Loop:
             if best or heard.save or done == total:
                 self._save(hooks, metric=metric)
                 clock.restart()
-            if heard.stop:
-                signals.heed()
-            if self._patience.is_over:
+            if heard.stop or self._patience.is_over:
                 return
+
+    def _step(self, batch: Batch, wishes: Wishes, hooks: Hooks) -> tuple[Values, Wishes]:
+        try:
+            values, heard = self._ask(batch, wishes)
+        except tf.errors.InvalidArgumentError as error:
+            # The warp cannot read where a flow points that is no number.
+            if _OUTSIDE not in error.message:
+                raise
+            raise self._diverged(self.at + 1, plain_reason(error), batch, hooks) from error
+        done = int(self._at.assign_add(1))
+        if (wrong := self._divergence.tell(values)) is not None:
+            raise self._diverged(done, wrong, batch, hooks)
+        return values, heard
+
+    def _validated(self, batch: Batch, hooks: Hooks) -> float:
+        metric = hooks.validate(self.at)
+        if not math.isfinite(metric):
+            raise self._diverged(self.at, "validation is no longer a number", batch, hooks)
+        return metric
+
+    def _diverged(self, step: int, wrong: str, batch: Batch, hooks: Hooks) -> RunError:
+        """What is said of it; checkpoints from within what exploded do not stay."""
+        self._checkpoints.forget_after(step - self._divergence.block)
+        return RunError(
+            f"step {step}: {wrong}; lower the learning rate and go on with --resume "
+            f"--changed-config --set stages.{self._stage}.learning_rate=... What the step saw is "
+            f"in {hooks.bad_batch(step, batch)}"
+        )
 
     def _ask(self, batch: Batch, wishes: Wishes) -> tuple[Values, Wishes]:
         """One step; what it gave, and what any worker wished before it."""
@@ -226,7 +264,10 @@ class Loop:
 
     def _save(self, hooks: Hooks, *, metric: float | None = None) -> None:
         done = self.at
+        if done == self._saved_at:
+            return  # and with its metric, which a second one would not have
         self._checkpoints.save(done, metric=metric)
+        self._saved_at = done
         hooks.saved(done)
 
 
@@ -297,10 +338,3 @@ def _timed_enough(times: list[float], patience_s: float) -> bool:
     spent = sum(times)
     few = len(times) < _LEAST_TIMED_STEPS and spent < _TIMING_SECONDS
     return spent >= patience_s and not few
-
-
-def _diverged(step: int, wrong: str, kept: str) -> RunError:
-    return RunError(
-        f"step {step}: {wrong}; lower the stage's learning_rate and go on with --resume "
-        f"--changed-config --set stages.STAGE.learning_rate=... What the step saw is in {kept}"
-    )

@@ -34,6 +34,12 @@ class Patience:
         self._since.assign_add(1)
         return False
 
+    def begin(self) -> None:
+        """Forgets the past: what follows cannot be compared with it."""
+        self._best.assign(float("inf"))
+        self._best_step.assign(0)
+        self._since.assign(0)
+
     @property
     def best(self) -> float:
         """The best metric so far; infinity before the first."""

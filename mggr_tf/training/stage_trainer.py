@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
+from mggr_edge.errors import RunError
 from mggr_tf.config import Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
@@ -79,6 +80,7 @@ class StageTrainer:
             self._step = self._make_step()
         self.loop = Loop(
             self._step,
+            stage=stage,
             distribution=distribution,
             batches=self._batches,
             folder=run.checkpoint_folder(stage),
@@ -92,8 +94,13 @@ class StageTrainer:
         """Trains from the newest checkpoint, or from the start, to the end of its budget."""
         run, stage = self._run, self._stage
         started = time.perf_counter()
-        done = self.loop.restore()
+        done = self.loop.restore(changes=len(run.record.changes))
         record = run.record.stages.get(stage)
+        if done == 0 and record is not None and record.done:
+            raise RunError(
+                f"{run.checkpoint_folder(stage)} is gone, and with it {record.done} steps of "
+                f"{stage}; put it back, or make a new run"
+            )
         if record is None or (done == 0 and budget != Budget()):
             record = StageRecord(steps=self._steps(budget, started), minutes=budget.minutes)
         self._total.assign(record.steps)

@@ -62,30 +62,32 @@ def train_stages(
     refuse_what_cannot_work(run.config, todo, replicas=distribution.replicas, warn=say)
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
         say("nobody is held out: validation, which may end a stage, asks people it trains on")
-    shares = {s: run.config.stage(s).share for s in _budgeted(run, stage, todo)}
-    with distribution.strategy.scope():
-        vgg16 = run.record.vgg16
-        networks = Networks(
-            run.config,
-            vgg16=None if vgg16 is None else Path(vgg16),
-            precision=run.config.compute.precision,
-        )
-        _load_what_is_there(run, networks)
-    for name in todo:
-        part = shares[name] / sum(shares.values())
-        minutes = None if budget.minutes is None else budget.minutes * part
-        trainer = StageTrainer(
-            run, name, networks, distribution=distribution, samples=samples, say=say
-        )
-        watch = StageWatch(
-            run,
-            name,
-            networks,
-            shown=held_out or _in_memory(samples),
-            distribution=distribution,
-            stream=stream if distribution.is_chief else None,
-        )
-        trainer.train(Budget(budget.steps, minutes), watch)
+    with distribution.told_of_lost_workers():
+        shares = {s: run.config.stage(s).share for s in _budgeted(run, stage, todo)}
+        with distribution.strategy.scope():
+            vgg16 = run.record.vgg16
+            networks = Networks(
+                run.config,
+                vgg16=None if vgg16 is None else Path(vgg16),
+                precision=run.config.compute.precision,
+            )
+            _load_what_is_there(run, networks)
+        for name in todo:
+            part = shares[name] / sum(shares.values())
+            minutes = None if budget.minutes is None else budget.minutes * part
+            trainer = StageTrainer(
+                run, name, networks, distribution=distribution, samples=samples, say=say
+            )
+            watch = StageWatch(
+                run,
+                name,
+                networks,
+                shown=held_out or _in_memory(samples),
+                distribution=distribution,
+                stream=stream if distribution.is_chief else None,
+            )
+            trainer.train(Budget(budget.steps, minutes), watch)
+            networks.forget_adversary()
 
 
 def _budgeted(run: RunFolder, stage: Stage, todo: tuple[Stage, ...]) -> tuple[Stage, ...]:

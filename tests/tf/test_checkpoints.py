@@ -65,8 +65,41 @@ def test_what_is_no_number_is_never_the_best(tmp_path):
 def test_where_nothing_was_validated_there_is_no_best(tmp_path):
     things = Things(tmp_path)
     things.save(1)
-    with pytest.raises(RunError, match="no validated checkpoint"):
-        things.checkpoints.restore_best()
+    assert things.checkpoints.restore_best() is None
+
+
+def test_a_damaged_best_is_passed_over_for_the_next(tmp_path):
+    things = Things(tmp_path, keep=3)
+    for step, metric in [(1, 0.1), (2, 0.3), (3, 0.2)]:
+        things.save(step, metric=metric)
+    cut_short(tmp_path / "step-00000001" / "state.index")
+    assert things.checkpoints.restore_best() == 3
+    assert "step-00000001: the checkpoint cannot be restored" in things.said[0]
+
+
+def test_what_was_damaged_goes_when_something_whole_is_there_and_not_before(tmp_path):
+    things = Things(tmp_path, keep=1)
+    things.save(3)
+    (tmp_path / "step-00000003").rename(tmp_path / "aside")
+    things.save(7)
+    (tmp_path / "aside").rename(tmp_path / "step-00000003")
+    cut_short(tmp_path / "step-00000007" / "state.index")
+    again = Things(tmp_path, keep=1)
+    assert again.restore()[0] == 3
+    assert names(tmp_path) == ["step-00000003", "step-00000007"]
+    again.save(5)
+    assert names(tmp_path) == ["step-00000005"]
+    assert Things(tmp_path).restore()[0] == 5
+
+
+def test_what_came_after_a_step_is_forgotten_where_something_older_is_there(tmp_path):
+    things = Things(tmp_path, keep=5)
+    for step in (10, 20, 30):
+        things.save(step)
+    things.checkpoints.forget_after(15)
+    assert names(tmp_path) == ["step-00000010"]
+    things.checkpoints.forget_after(5)
+    assert names(tmp_path) == ["step-00000010"]
 
 
 def spoil_bit(file):

@@ -1,6 +1,9 @@
 """Training: it learns, it resumes, it leaves whole things behind."""
 
 import json
+import os
+import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +18,10 @@ from mggr_tf.models.networks import Networks
 from mggr_tf.models.vgg16 import VGG16_FEATURES
 from mggr_tf.training.distribution import open_distribution
 from mggr_tf.training.loop import Loop
+from mggr_tf.training.preemption import Preempted
 from mggr_tf.training.run_folder import DataRecord, RunFolder, free_name, newest_run
 from mggr_tf.training.stage_trainer import StageTrainer
+from mggr_tf.training.stage_watch import StageWatch
 from mggr_tf.training.stages import Budget, stages_to_train, train_stages
 
 DATA = DataRecord("discs", ("0000", "0001"), (), 24, "Apache-2.0")
@@ -176,7 +181,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
             "stages.estimator.learning_rate=1.0e+30",
         ],
     )
-    with pytest.raises(RunError, match="no longer a number; lower the stage's learning_rate") as e:
+    with pytest.raises(RunError, match="no longer a number; lower the learning rate") as e:
         train(tmp_path / "run", config, samples, stage="estimator", steps=50)
     assert not RunFolder.open(tmp_path / "run").is_complete("estimator")
     (kept,) = (tmp_path / "run" / "logs").glob("estimator-bad-batch-*.npz")
@@ -208,15 +213,69 @@ def test_a_stage_ends_early_and_keeps_its_best(tmp_path, tiny_config, tiny_chang
     assert RunFolder.open(tmp_path / "run").is_complete("coarse")
 
 
-def test_a_flow_that_is_no_number_ends_in_the_same_line(tmp_path, tiny_changes, samples):
+def test_a_flow_that_is_no_number_ends_in_the_same_line(tmp_path, tiny_config, samples):
     """The warp cannot read where it points, before there is any loss."""
-    changes = [*tiny_changes, "stages.coarse.learning_rate=1.0e+30"]
-    config = load_config("mggr-edge", changes=changes)
-    with pytest.raises(RunError, match=r"^step \d+: .*; lower the stage's learning_rate") as e:
-        train(tmp_path / "run", config, samples, stage="coarse", steps=30)
+    run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
+    networks, here = Networks(tiny_config), open_distribution()
+    trainer = StageTrainer(
+        run, "coarse", networks, distribution=here, samples=samples, say=lambda text: None
+    )
+    head = networks.redirection.coarse.get_layer("flow_head")
+    head.bias.assign(np.nan * head.bias)
+    watch = StageWatch(run, "coarse", networks, shown=samples, distribution=here, stream=None)
+    with pytest.raises(RunError, match=r"^step 1: .* is not in \[.*; lower the learning rate") as e:
+        trainer.train(Budget(steps=3), watch)
     (kept,) = (tmp_path / "run" / "logs").glob("coarse-bad-batch-*.npz")
     assert str(e.value).endswith(f"What the step saw is in {kept}")
     assert "\n" not in str(e.value)
+
+
+def test_a_validation_that_is_no_number_ends_it_too(tmp_path, tiny_config, samples, monkeypatch):
+    monkeypatch.setattr(StageWatch, "_validate", lambda self, step, writer: float("nan"))
+    with pytest.raises(RunError, match=r"^step 3: validation is no longer a number; lower"):
+        train(tmp_path / "run", tiny_config, samples, stage="estimator")
+
+
+def stopped_at(monkeypatch, step, where):
+    """A SIGTERM that comes while `where` of a `StageWatch` is at work, after a step."""
+    inner = getattr(StageWatch, where)
+    monkeypatch.undo()
+
+    def and_a_signal(self, *args):
+        if args[0] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return inner(self, *args)
+
+    monkeypatch.setattr(StageWatch, where, and_a_signal)
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_signal_during_a_validation_keeps_the_best_and_ends(
+    tmp_path, tiny_changes, samples, monkeypatch, step
+):
+    config = load_config(
+        "mggr-edge", changes=[*tiny_changes, "stages.estimator.validation.every=2"]
+    )
+    stopped_at(monkeypatch, step, "_validate")
+    with pytest.raises(Preempted):
+        train(tmp_path / "run", config, samples, stage="estimator", steps=4)
+    run = RunFolder.open(tmp_path / "run")
+    assert run.record.stages["estimator"].done == step
+    assert not run.is_complete("estimator")
+    about = json.loads(
+        (run.checkpoint_folder("estimator") / f"step-{step:08d}" / "about.json").read_text()
+    )
+    assert about["metric"] is not None or step == 4  # the last need not be the best
+    monkeypatch.undo()
+    assert train(tmp_path / "run", config, samples, stage="estimator").is_complete("estimator")
+
+
+def test_checkpoints_that_are_gone_are_no_fresh_start(tmp_path, tiny_config, samples):
+    run = train(tmp_path / "run", tiny_config, samples, stage="estimator")
+    run.update_stage("estimator", replace(run.record.stages["estimator"], complete=False))
+    shutil.rmtree(run.checkpoint_folder("estimator"))
+    with pytest.raises(RunError, match="is gone, and with it 3 steps of estimator; put it back"):
+        train(tmp_path / "run", tiny_config, samples, stage="estimator")
 
 
 def test_runs_are_found_and_named(trained, tmp_path):

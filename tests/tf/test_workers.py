@@ -121,7 +121,7 @@ def test_sigterm_saves_at_the_same_step_on_all_workers(tmp_path, tiny_changes):
     _, said = training.communicate(timeout=60)
     assert time.monotonic() - started < 30
     assert training.returncode == 143, said
-    assert said.count("interrupted; all of it is kept") == 2
+    assert said.count("interrupted; all of it is kept") == 1
     assert RunFolder.open(out).record.stages["estimator"].done > 0
 
 
