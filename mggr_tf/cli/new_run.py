@@ -121,7 +121,8 @@ def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
         raise UsageError(f"{out} is no run; --force replaces runs only")
     if donor is not None and donor.path.resolve().is_relative_to(out.resolve()):
         raise UsageError(
-            f"--force would remove {donor.path}, whose weights --from asks for; choose another --out"
+            f"--force would remove {donor.path}, whose weights --from asks for; choose another "
+            "--out"
         )
 
 
