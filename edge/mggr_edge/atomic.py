@@ -93,10 +93,26 @@ def atomic_folder(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         with _told_about_the_disk(target):
             temporary.mkdir()
             yield temporary
-            _check_folder(target, force=force)
-            _move_in(temporary, target)
+            move_folder(temporary, target, force=force)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:
+    """Gives a folder that is whole its name, as `atomic_folder` does; on failure it keeps its own.
+
+    Args:
+        folder: on the same file system.
+        path: the target; the folder around it must exist.
+        force: an existing folder may be replaced, with all that is in it.
+
+    Raises:
+        OutputExistsError: the target exists and `force` is false.
+        UsageError: the target is a file, or the folder around it does not exist.
+    """
+    target = Path(path)
+    _check_folder(target, force=force)
+    _move_in(folder, target)
 
 
 @contextmanager

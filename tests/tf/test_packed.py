@@ -198,7 +198,7 @@ def test_what_a_larger_source_left_is_gone_in_the_end(source, tmp_path):
 def test_a_damaged_shard_of_an_earlier_try_is_written_again(source, tmp_path):
     out = tmp_path / "packed"
     stopped_before_the_end(source, out)
-    shard = tmp_path / "packed.packing" / "shard-00002.tfrecord"
+    shard = tmp_path / "packed.packing" / "pack" / "shard-00002.tfrecord"
     data = bytearray(shard.read_bytes())
     data[1000] ^= 1
     shard.write_bytes(data)
@@ -283,6 +283,45 @@ def test_a_full_disk_is_said_in_one_line_and_gone_on_from(ready, tmp_path):
     assert "shard-00000.tfrecord was not written: file too large" in said
     pack(ready / "eyes", tmp_path / "packed")
     assert content(tmp_path / "packed") == content(ready / "packed")
+
+
+LAST_FILES = """
+import errno, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from mggr_edge.errors import DiskError
+from mggr_tf.data.packed import pack as packing
+from packs import pack
+def fail(*_, **__):
+    if sys.argv[5] == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.kill(os.getpid(), getattr(signal, sys.argv[5]))
+setattr(packing, sys.argv[4], fail)
+try:
+    pack(Path(sys.argv[1]), Path(sys.argv[2]))
+except DiskError as error:
+    print(error)
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("step", "how"),
+    [("write_index", "full"), ("write_index", "SIGINT"), ("move_folder", "SIGKILL")],
+)
+def test_what_ends_it_in_the_last_moment_costs_no_shard(ready, tmp_path, step, how):
+    helpers = os.path.dirname(sys.modules["packs"].__file__)
+    arguments = [str(ready / "eyes"), str(tmp_path / "packed"), helpers, step, how]
+    ended = subprocess.run(
+        [sys.executable, "-c", LAST_FILES, *arguments], capture_output=True, text=True, check=False
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["packed.packing"]
+    if how == "full":
+        assert "the same command goes on from" in ended.stdout
+    packed = pack(ready / "eyes", tmp_path / "packed")
+    assert packed.kept == packed.shards
+    assert content(tmp_path / "packed") == content(ready / "packed")
+    assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 
 
 def test_two_do_not_pack_into_one_folder(source, tmp_path):

@@ -1,8 +1,10 @@
 """A source becomes a pack: planned on disk, written by all cores, gone on with after any end.
 
-While it is being made it is called `OUT.packing`. A shard is whole when its note is there and its
-checksum right; the same command again keeps such shards as long as nothing that they depend on
-has changed. The result depends on the source alone, never on who wrote what when.
+While it is being made there is `OUT.packing`: in it plan, lock and a note of each shard, and in
+`pack` below it what becomes OUT, by a single rename when all of it is on the disk. A shard is whole
+when its note is there and its checksum right; the same command again keeps such shards as long as
+nothing that they depend on has changed. The result depends on the source alone, never on who wrote
+what when.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mggr_edge.atomic import atomic_folder
+from mggr_edge.atomic import atomic_file, move_folder
 from mggr_edge.errors import DataError, DiskError, OutputExistsError, UsageError
 from mggr_edge.progress import Progress
 from mggr_tf.data.listing import Listing
 from mggr_tf.data.packed.index import (
+    INDEX,
     RECORD,
     RECORDS,
     About,
@@ -31,13 +34,13 @@ from mggr_tf.data.packed.index import (
     sha256_of,
     write_index,
 )
-from mggr_tf.data.packed.left_out import LEFT_OUT, LeftOut, write_left_out
+from mggr_tf.data.packed.left_out import LEFT_OUT, write_left_out
 from mggr_tf.data.packed.plan import CHUNK_PATCHES, SHARD_CHUNKS, make_plan
 from mggr_tf.data.packed.shard import Order, Outcome, ShardNote, read_note
 from mggr_tf.data.packed.workers import outcomes
 from mggr_tf.data.readers import list_source
 
-_PLAN, _LOCK = "plan.sqlite", "lock"
+_PLAN, _LOCK, _PACK = "plan.sqlite", "lock", "pack"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
@@ -104,10 +107,14 @@ def pack_source(
             plan = make_plan(folder / _PLAN, listing, source=source, advance=advance, **sizes)
         if not plan.chunks:
             raise DataError(f"{source}: no two patches share subject, side and head pose")
-        orders = [Order(plan, number, folder, listing.read) for number in range(plan.shards)]
+        whole = folder / _PACK
+        orders = [
+            Order(plan, number, whole, notes=folder, read=listing.read)
+            for number in range(plan.shards)
+        ]
         kept = _write_shards(orders, workers, progress=progress, say=say)
-        about, left_out = _finish(folder, orders, listing, source)
-        _move(folder, out, about, left_out, force=force)
+        about = _finish(whole, orders, listing, source)
+        move_folder(whole, out, force=force)
         shutil.rmtree(folder)
     return Packed(about.patches, len(about.subjects), len(about.shards), kept, about.left_out)
 
@@ -123,12 +130,13 @@ def _at_work_in(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"another process is at work in {folder}; wait for it") from error
-        for half_written in folder.glob("*.part-*"):
+        (folder / _PACK).mkdir(exist_ok=True)
+        for half_written in (folder / _PACK).glob("*.part*-*"):
             half_written.unlink()
         try:
             yield
         finally:
-            if not any(folder.glob("shard-*")):
+            if not any(folder.glob("shard-*.json")):
                 # Nothing is there that a next try could keep.
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -137,7 +145,7 @@ def _at_work_in(folder: Path) -> Iterator[None]:
 def _plainly_said(out: Path, folder: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, DiskError) as error:
         raise DiskError(
             f"{out} was not finished: {error}; the same command goes on from {folder}"
         ) from error
@@ -188,9 +196,8 @@ def _refuse_fatal(outcome: Outcome, source: Path) -> None:
         )
 
 
-def _finish(
-    folder: Path, orders: list[Order], listing: Listing, source: Path
-) -> tuple[About, list[LeftOut]]:
+def _finish(folder: Path, orders: list[Order], listing: Listing, source: Path) -> About:
+    """Writes what describes the shards beside them, the index last."""
     notes = [_note(order) for order in orders]
     records = [record for note in notes for record in note.records]
     if not records:
@@ -203,8 +210,12 @@ def _finish(
     table["patches"] = [record.patches for record in records]
     table["subject"] = [place[record.subject] for record in records]
     table["group"] = [record.group for record in records]
-    np.save(folder / RECORDS, table)
+    with atomic_file(folder / RECORDS, force=True) as temporary:
+        np.save(temporary, table)
     left_out = [*orders[0].plan.left_out(), *(one for note in notes for one in note.left_out)]
+    if left_out:
+        with atomic_file(folder / LEFT_OUT, force=True) as temporary:
+            write_left_out(temporary, left_out)
     about = About(
         source=source.resolve().name,
         licence=listing.licence,
@@ -216,20 +227,22 @@ def _finish(
         left_out=len(left_out),
         chunk_patches=orders[0].plan.chunk_patches,
     )
-    return about, left_out
+    write_index(folder, about)
+    _remove_what_is_not_of(folder, about)
+    return about
+
+
+def _remove_what_is_not_of(folder: Path, about: About) -> None:
+    """What an earlier try left that was to become another pack."""
+    files = {INDEX, RECORDS, *(shard.file for shard in about.shards)}
+    if about.left_out:
+        files.add(LEFT_OUT)
+    for path in folder.iterdir():
+        if path.name not in files:
+            path.unlink()
 
 
 def _note(order: Order) -> ShardNote:
     note = read_note(order.note_file)
     assert note is not None, f"{order.note_file} was there a moment ago"
     return note
-
-
-def _move(folder: Path, out: Path, about: About, left_out: list[LeftOut], *, force: bool) -> None:
-    """The index is written last, and only then the folder gets its name."""
-    with atomic_folder(out, force=force) as whole:
-        for name in (*(shard.file for shard in about.shards), RECORDS):
-            (folder / name).rename(whole / name)
-        if left_out:
-            write_left_out(whole / LEFT_OUT, left_out)
-        write_index(whole, about)

@@ -34,12 +34,14 @@ class Order:
         plan: says what goes into it.
         number: which it is.
         folder: where it goes.
+        notes: where its note goes.
         read: reads a patch of the source.
     """
 
     plan: Plan
     number: int
     folder: Path
+    notes: Path
     read: ReadEntry
 
     @property
@@ -50,7 +52,7 @@ class Order:
     @property
     def note_file(self) -> Path:
         """What is known of it while the pack is not finished."""
-        return self.folder / f"shard-{self.number:05d}.json"
+        return self.notes / f"shard-{self.number:05d}.json"
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _disk_errors(file: Path) -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         reason = error.message.rpartition("; ")[2].lower()
-        raise DiskError(f"{file} was not written: {reason}; the same command goes on") from error
+        raise DiskError(f"{file} was not written: {reason}") from error
 
 
 def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:
