@@ -6,6 +6,7 @@ import pytest
 
 from mggr_edge.errors import ConfigError, UsageError
 from mggr_tf.launch.cluster import as_worker, free_addresses, host_lines, tf_config
+from mggr_tf.launch.workers import _gpus
 from mggr_tf.training.distribution import open_distribution
 
 TWO = ["a:2222", "b:2222"]
@@ -91,6 +92,15 @@ def test_a_command_becomes_a_workers():
 def test_other_commands_are_refused(command, complaint):
     with pytest.raises(UsageError, match=complaint):
         as_worker(command)
+
+
+def test_each_worker_has_gpus_of_its_own(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [_gpus(index, 2) for index in (0, 1)] == [["0", "1"], ["2", "3"]]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7,6")
+    assert [_gpus(index, 1) for index in (0, 1, 2)] == [["5"], ["7"], ["6"]]
+    with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES=5,7,6 leaves worker 1 too few"):
+        _gpus(1, 2)
 
 
 def test_hosts_are_told_what_to_start():

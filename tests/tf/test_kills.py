@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 KILLS = 10
 """Of each stage."""
-STEPS = 1000
+STEPS = 2000
 EVERYTHING_SMALL = ("synthetic.subjects=4", "synthetic.per_group=3", "checkpoints.seconds=0.1")
 
 
@@ -61,6 +61,7 @@ def wait_for_a_write(out, stage, training, moments):
         seen = set(folder.glob("*.partial-*"))
         while not set(folder.glob("*.partial-*")) - seen:
             assert training.poll() is None, training.communicate()
+            time.sleep(0.0005)
 
 
 def wait_a_while(out, stage, training, moments):
@@ -69,4 +70,4 @@ def wait_a_while(out, stage, training, moments):
     while not log.exists() or log.read_bytes() == before:
         assert training.poll() is None, training.communicate()
         time.sleep(0.01)
-    time.sleep(moments.uniform(0, 0.3))
+    time.sleep(moments.uniform(0, 0.1))

@@ -125,6 +125,21 @@ def test_sigterm_saves_at_the_same_step_on_all_workers(tmp_path, tiny_changes):
     assert RunFolder.open(out).record.stages["estimator"].done > 0
 
 
+@pytest.mark.slow
+def test_when_launch_is_killed_its_workers_save_and_end(tmp_path, tiny_changes):
+    out = tmp_path / "run"
+    training = start("workers", out, *arguments("estimator", tiny_changes, steps=100_000))
+    wait_for(out / "logs" / "estimator.csv", training)
+    workers = children_of(training.pid)
+    training.kill()
+    training.communicate()
+    until = time.monotonic() + 60
+    while any(os.path.exists(f"/proc/{pid}") for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert RunFolder.open(out).record.stages["estimator"].done > 0
+
+
 def children_of(pid):
     """By age: `mggr-tf launch` starts worker 0 first."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
