@@ -126,6 +126,7 @@ def train(
         )
     from mggr_tf.config_files import load_config
     from mggr_tf.training.distribution import open_distribution
+    from mggr_tf.training.kept_work import told_what_is_kept
     from mggr_tf.training.stage_parts import check_shares
 
     # First of all: once TensorFlow has computed anything, workers can no longer meet.
@@ -141,7 +142,8 @@ def train(
             stage = stage or run.config.recipe[-1]
             split = resumed_data(run, stage, data, subjects=subjects, may_differ=changed_data)
             if change:
-                run.note_config(run.config, change=change)
+                with told_what_is_kept(run, stage):
+                    run.note_config(run.config, change=change)
         else:
             plan = planned(
                 load_config(config_name or _CONFIG, changes=changes),

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -49,7 +50,7 @@ __all__ = [
 
 DEFAULT_ROOT = Path("runs")
 
-_CONFIG = "config.yaml"
+_CONFIG, _RECORD = "config.yaml", "run.json"
 
 
 def weights_of_stage(config: Config, stage: Stage) -> tuple[str, ...]:
@@ -204,12 +205,21 @@ class RunFolder:
         self._write_record()
 
     def note_config(self, config: Config, *, change: str) -> None:
-        """Writes down the config that the run goes on with, and what changed of it."""
+        """Writes down the config that the run goes on with, and what changed of it.
+
+        Raises:
+            DiskError: the disk takes no more; the run is as it was.
+        """
         changes = (*self.record.changes, f"config: {change}")
-        self.config = config
-        self.record = replace(self.record, config=config_to_plain(config), changes=changes)
-        self._write_config()
-        self._write_record()
+        record = replace(self.record, config=config_to_plain(config), changes=changes)
+        # One without the other would not open: both are on the disk before either has its name.
+        with (
+            atomic_file(self.path / _CONFIG, force=True) as config_file,
+            atomic_file(self.path / _RECORD, force=True) as record_file,
+        ):
+            _write_through(config_file, _config_text(config))
+            _write_through(record_file, _record_text(record))
+        self.config, self.record = config, record
 
     def log_file(self, stage: Stage) -> Path:
         """Where a stage's metrics are logged."""
@@ -241,13 +251,27 @@ class RunFolder:
 
     def _write_config(self) -> None:
         with atomic_file(self.path / _CONFIG, force=True) as temporary:
-            text = yaml.safe_dump(config_to_plain(self.config), sort_keys=False)
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(_config_text(self.config), encoding="utf-8")
 
     def _write_record(self) -> None:
-        with atomic_file(self.path / "run.json", force=True) as temporary:
-            text = json.dumps(plain(self.record), indent=2, sort_keys=True)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        with atomic_file(self.path / _RECORD, force=True) as temporary:
+            temporary.write_text(_record_text(self.record), encoding="utf-8")
+
+
+def _config_text(config: Config) -> str:
+    return yaml.safe_dump(config_to_plain(config), sort_keys=False)
+
+
+def _record_text(record: RunRecord) -> str:
+    return json.dumps(plain(record), indent=2, sort_keys=True) + "\n"
+
+
+def _write_through(file: Path, text: str) -> None:
+    """Writes to the disk itself, which may say only then that it is full."""
+    with open(file, "w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
@@ -279,7 +303,7 @@ def run_file(path: Path) -> Path:
     Raises:
         RunError: no run there.
     """
-    file = path / "run.json"
+    file = path / _RECORD
     if not file.is_file():
         raise RunError(f"{path} is no run: it has no run.json; `mggr-tf train` makes one")
     return file

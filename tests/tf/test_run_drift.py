@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import signal
 
 import cv2
 import pytest
@@ -266,6 +268,26 @@ def test_changes_are_a_matter_of_resuming(tmp_path):
     for flag in ("--changed-data", "--changed-config"):
         line = refused("train", "--out", tmp_path / "new", flag)
         assert "--changed-data and --changed-config go with --resume" in line
+
+
+def test_a_changed_config_that_cannot_be_written_down_leaves_the_run_as_it_was(run):
+    """The kernel's own refusal, of the second of two files."""
+    sizes = [(run.path / name).stat().st_size for name in ("config.yaml", "run.json")]
+    assert sizes[0] + 100 < sizes[1]
+    before = content(run.path)
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[0] + 100, was[1]))
+        line = resume_refused(
+            run.path, "--changed-config", "--set", "stages.joint.losses.lpips.weight=0.53125"
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "run.json was not written, nothing of it is left: file too large. Kept: " in line
+    assert content(run.path) == before
+    assert RunFolder.open(run.path).config == run.config
 
 
 def test_a_config_that_is_meant_to_change_is_written_down_but_never_other_networks(run, eyes):
