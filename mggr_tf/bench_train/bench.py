@@ -18,10 +18,11 @@ from mggr_tf.bench_train.bare import bare_graph
 from mggr_tf.bench_train.convolutions import Convolution, convolutions_of, matrix_products_of
 from mggr_tf.bench_train.speed import Took, TrainingSpeed
 from mggr_tf.bench_train.trace import Trace, trace_of
-from mggr_tf.config import Config, Stage
+from mggr_tf.config import Config
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.precision import settled
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.batch import Batch
 from mggr_tf.training.compiling import compiled
 from mggr_tf.training.stage_parts import (

@@ -15,8 +15,8 @@ from pathlib import Path
 from mggr_edge.errors import RunError, UsageError
 from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan
-from mggr_tf.config import Stage
 from mggr_tf.config_files import load_config
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.run_folder import RunFolder
 
 Say = Callable[[str], None]

@@ -12,7 +12,7 @@ from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import check_is_free, force_option, say
 
 if TYPE_CHECKING:
-    from mggr_tf.config import Stage
+    from mggr_tf.stage_config import Stage
 
 
 @click.command()

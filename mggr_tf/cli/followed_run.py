@@ -9,8 +9,8 @@ from mggr_edge.errors import RunError
 from mggr_tf.cli.opened_data import opened_data
 
 if TYPE_CHECKING:
-    from mggr_tf.config import Stage
     from mggr_tf.data.source import Split
+    from mggr_tf.stage_config import Stage
     from mggr_tf.training.distribution import Distribution
     from mggr_tf.training.run_folder import RunFolder
 

@@ -12,8 +12,9 @@ from mggr_edge.errors import MggrError, OutputExistsError, RunError, UsageError
 from mggr_tf.cli.options import check_is_free, say
 
 if TYPE_CHECKING:
-    from mggr_tf.config import Config, Stage
+    from mggr_tf.config import Config
     from mggr_tf.data.source import Split
+    from mggr_tf.stage_config import Stage
     from mggr_tf.training.run_folder import RunFolder
 
 

@@ -12,8 +12,8 @@ from mggr_tf.cli.opened_data import opened_data
 from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
-    from mggr_tf.config import Stage
     from mggr_tf.data.source import Split
+    from mggr_tf.stage_config import Stage
     from mggr_tf.training.run_folder import RunFolder
 
 

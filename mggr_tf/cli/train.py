@@ -17,8 +17,8 @@ from mggr_tf.cli.options import force_option, one_budget, say, subjects_option
 from mggr_tf.cli.resumed_run import reopened, resumed_data
 
 if TYPE_CHECKING:
-    from mggr_tf.config import Stage
     from mggr_tf.data.source import Split
+    from mggr_tf.stage_config import Stage
     from mggr_tf.training.distribution import Distribution, StrategyName
     from mggr_tf.training.run_folder import RunFolder
 

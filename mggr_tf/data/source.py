@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress, from_counts
-from mggr_tf.config import Config, Stage
+from mggr_tf.config import Config
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
 from mggr_tf.data.flow_codes import mirrored_codes
 from mggr_tf.data.packed.index import is_pack
@@ -23,6 +23,7 @@ from mggr_tf.data.scan import samples_of
 from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.data.synthetic import SyntheticSamples, draw_samples
 from mggr_tf.data.synthetic.samples import SIDES
+from mggr_tf.stage_config import Stage
 
 Samples = EyeSamples | PackedSamples
 """What can be trained on: in memory, or in a pack that is too large for it."""

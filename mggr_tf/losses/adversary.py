@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from mggr_tf.config import AdversaryConfig
+from mggr_tf.stage_config import AdversaryConfig
 
 _HALF = 0.5
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from mggr_tf.config import LossName
 from mggr_tf.models.stlpips import alex_distance, feature_distance
+from mggr_tf.stage_config import LossName
 
 _ROUND_PX = 0.01
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mggr_edge.atomic import atomic_file
 from mggr_tf.benchmark.document import Picture, Section, Table, to_html
-from mggr_tf.config import STAGES, Stage, config_to_plain
+from mggr_tf.config import config_to_plain
 from mggr_tf.config_difference import leaves
+from mggr_tf.stage_config import STAGES, Stage
 from mggr_tf.training.metrics_log import column, columns
 from mggr_tf.training.run_folder import RunFolder
 

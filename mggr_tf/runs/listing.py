@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mggr_edge.errors import RunError
-from mggr_tf.config import STAGES, Stage
+from mggr_tf.stage_config import STAGES, Stage
 from mggr_tf.training.run_folder import RunFolder, StageRecord
 
 _TOLD: dict[Stage, tuple[str, ...]] = {

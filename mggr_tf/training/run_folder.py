@@ -30,7 +30,8 @@ from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
 from mggr_edge.version import __version__
-from mggr_tf.config import Config, Stage, config_from_plain, config_to_plain
+from mggr_tf.config import Config, config_from_plain, config_to_plain
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.drift import check_config
 from mggr_tf.training.metrics_log import append_row, column
 from mggr_tf.training.run_record import SCHEMA, DataRecord, RunRecord, StageRecord

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import RunError
-from mggr_tf.config import Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks, save_weights
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Loop, Values
 from mggr_tf.training.patience import Patience

@@ -9,9 +9,9 @@ from typing import TextIO
 import numpy as np
 
 from mggr_edge.atomic import atomic_file
-from mggr_tf.config import Stage
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Batch, Hooks, Values
 from mggr_tf.training.metrics_writer import MetricsWriter

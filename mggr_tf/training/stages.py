@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
-from mggr_tf.config import Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks, load_weights
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.run_folder import RunFolder

@@ -12,7 +12,15 @@ from typing import Any, Protocol
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.config import (
+from mggr_tf.losses import LOSSES, LossContext
+from mggr_tf.losses.comparison import Comparison
+from mggr_tf.losses.ensemble import random_view
+from mggr_tf.models.estimator import with_landmarks
+from mggr_tf.models.gazemap import Gazemap
+from mggr_tf.models.networks import Networks
+from mggr_tf.models.precision import EXACT, Precision
+from mggr_tf.models.warp import BackwardWarp
+from mggr_tf.stage_config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
     NEEDS_EFFICIENTNET,
@@ -24,14 +32,6 @@ from mggr_tf.config import (
     Stage,
     StageConfig,
 )
-from mggr_tf.losses import LOSSES, LossContext
-from mggr_tf.losses.comparison import Comparison
-from mggr_tf.losses.ensemble import random_view
-from mggr_tf.models.estimator import with_landmarks
-from mggr_tf.models.gazemap import Gazemap
-from mggr_tf.models.networks import Networks
-from mggr_tf.models.precision import EXACT, Precision
-from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.training.batch import Batch, Metrics, parts_of
 from mggr_tf.training.critic import Critic
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics

@@ -10,7 +10,7 @@ from mggr_edge.bundle import Bundle
 from mggr_export.quickstart.demo import Demo
 from mggr_export.quickstart.following import Following
 from mggr_export.quickstart.names import BUNDLES
-from mggr_tf.config import Stage
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.run_folder import RunFolder
 
 

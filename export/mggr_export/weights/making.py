@@ -25,9 +25,10 @@ from mggr_export.export_run import export_run
 from mggr_export.request import ExportRequest
 from mggr_export.weights.card import model_card
 from mggr_export.weights.measuring import measure
-from mggr_tf.config import Config, Stage
+from mggr_tf.config import Config
 from mggr_tf.config_files import load_config
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.default_run import packaged_run
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.stages import Budget, train_stages
