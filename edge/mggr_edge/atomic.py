@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from pathlib import Path
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
 _TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+
+_PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}(\.|$)")
 
 _LONGEST_NAME = 255
 """Bytes, on every usual file system."""
@@ -96,6 +99,16 @@ def atomic_folder(path: str | Path, *, force: bool = False) -> Iterator[Path]:
             move_folder(temporary, target, force=force)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether it has a temporary name, as what was killed leaves it.
+
+    Example:
+        >>> [is_partial(Path(name)) for name in ("fine.partial-0a1b2c3d.npz", "fine.npz")]
+        [True, False]
+    """
+    return _PARTIAL.search(path.name) is not None
 
 
 def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:

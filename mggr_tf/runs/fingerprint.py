@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mggr_edge.atomic import is_partial
 from mggr_edge.errors import RunError
 from mggr_tf.training.run_folder import RunFolder
 
@@ -24,7 +25,7 @@ def fingerprint(run: RunFolder) -> dict[str, str]:
     Raises:
         RunError: the run has no weights, or damaged ones.
     """
-    files = sorted((run.path / "weights").glob("*.npz"))
+    files = sorted(f for f in (run.path / "weights").glob("*.npz") if not is_partial(f))
     if not files:
         raise RunError(f"{run.path} has no weights yet; a stage leaves them when it is complete")
     found = {file.stem: _of_file(file) for file in files}

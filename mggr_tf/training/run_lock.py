@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mggr_edge.atomic import is_partial
 from mggr_edge.errors import DiskError, RunError
 
 LOCK = ".lock"
@@ -22,7 +24,7 @@ def only_training(folder: Path) -> Iterator[None]:
     """Holds a run folder for one training, and for the time that it lasts.
 
     The system lets go of it when the process ends, however it ends: nothing that was killed
-    keeps the next one out.
+    keeps the next one out, and what it left half written is removed.
 
     Args:
         folder: it exists.
@@ -42,7 +44,18 @@ def only_training(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+        else:
+            _remove_what_kills_left(folder)
         yield
+
+
+def _remove_what_kills_left(folder: Path) -> None:
+    """Only for who holds the lock: to others it may be what is being written."""
+    for path in sorted(filter(is_partial, folder.rglob("*.partial-*"))):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)  # it may have been in a folder that is gone now
 
 
 def check_is_writable(folder: Path) -> None:

@@ -49,6 +49,32 @@ def test_a_second_training_is_refused_until_the_first_is_gone_even_killed(tmp_pa
             pass
 
 
+def test_what_was_killed_while_it_wrote_leaves_nothing_for_the_next(tmp_path):
+    for name in ("weights", "checkpoints/joint/step-00000004.partial-0a1b2c3d"):
+        (tmp_path / name).mkdir(parents=True)
+    kept = [tmp_path / "run.json", tmp_path / "weights" / "joint.partial-by-hand.npz"]
+    half = [
+        tmp_path / "run.partial-00000000.json",
+        tmp_path / "weights" / "fine.partial-0a1b2c3d.npz",
+        tmp_path / "checkpoints" / "joint" / "step-00000004.partial-0a1b2c3d" / "state",
+    ]
+    for file in (*kept, *half):
+        file.write_text("")
+    with only_training(tmp_path):
+        assert all(file.exists() for file in kept)
+        assert not any(file.exists() for file in half)
+        assert list((tmp_path / "checkpoints" / "joint").iterdir()) == []
+
+
+def test_who_is_refused_removes_nothing_that_another_writes(tmp_path):
+    with held_by_another(tmp_path):
+        written = tmp_path / "run.partial-0a1b2c3d.json"
+        written.write_text("")
+        with pytest.raises(RunError), only_training(tmp_path):
+            pytest.fail("two at once")
+        assert written.exists()
+
+
 def test_a_place_that_is_not_there_is_judged_by_the_folder_around_it(tmp_path):
     check_is_writable(tmp_path / "runs" / "new")
     assert not list(tmp_path.iterdir())

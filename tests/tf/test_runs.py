@@ -48,6 +48,13 @@ def test_equal_weights_have_equal_hashes_whenever_they_were_written(tmp_path):
     assert changed["all"] != one["all"]
 
 
+def test_weights_that_a_kill_left_half_written_do_not_count(tmp_path):
+    run = made(tmp_path / "a")
+    whole = fingerprint(run)
+    run.weights_file("coarse.partial-0a1b2c3d").write_bytes(b"half")
+    assert fingerprint(run) == whole
+
+
 def test_a_run_without_weights_or_with_damaged_ones_says_so(tmp_path):
     run = made(tmp_path / "a")
     content = run.weights_file("coarse").read_bytes()
