@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mggr_edge.errors import DataError, RunError, UsageError
+from mggr_tf.cli.kept_budget import check_config_steps
 from mggr_tf.cli.opened_data import opened_data
 from mggr_tf.cli.options import say
 
@@ -39,7 +40,7 @@ def reopened(
         changed of it, in words.
 
     Raises:
-        UsageError: no run is named.
+        UsageError: no run is named, or a stage in progress was begun with other steps.
         RunError: it is no run, its config was changed or another one is asked for, or another
             training is running in it.
         DiskError: it cannot be written to.
@@ -64,6 +65,7 @@ def reopened(
         run.config = replace(
             run.config, stages=asked.stages, checkpoints=asked.checkpoints, limits=asked.limits
         )
+        check_config_steps(run, {one.key for one in found})
         say(f"the config changed: {in_words(found)}; going on by it")
     return run, in_words(found)
 

@@ -11,6 +11,7 @@ import click
 
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.followed_run import followed, followed_data
+from mggr_tf.cli.kept_budget import check_budget
 from mggr_tf.cli.new_run import created, planned
 from mggr_tf.cli.opened_data import opened_data
 from mggr_tf.cli.options import force_option, one_budget, say, subjects_option
@@ -140,6 +141,7 @@ def train(
         elif resume:
             run, change = reopened(out, config_name, changes, may_differ=changed_config, held=held)
             stage = stage or run.config.recipe[-1]
+            check_budget(run, stage, steps=steps, minutes=minutes)
             split = resumed_data(run, stage, data, subjects=subjects, may_differ=changed_data)
             if change:
                 with told_what_is_kept(run, stage):

@@ -361,7 +361,7 @@ def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(
 ) -> None:
     run = unfinished(whole, tmp_path / "run", steps=12)
     changed = ("--resume", "--changed-config", "--set", "checkpoints.seconds=3600")
-    broken = train(run, *changed, "--set", "stages.estimator.learning_rate=1e30")
+    broken = train(run, *changed, "--set", "stages.estimator.learning_rate=1e30", steps=12)
     line = line_of(broken)
     said = re.search(r"step (\d+): loss, .*is no longer a number.* in (\S+\.npz)", line)
     assert said is not None, line
@@ -369,7 +369,7 @@ def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(
     with np.load(said[2]) as batch:
         assert np.isfinite(batch["eye"]).all()
     assert RunFolder.open(run).record.stages[STAGE].done == newest_checkpoint(run) == STEPS
-    ended = train(run, *changed, "--set", "stages.estimator.learning_rate=1e-4")
+    ended = train(run, *changed, "--set", "stages.estimator.learning_rate=1e-4", steps=12)
     assert ended.exit_code == 0, ended.output
     assert f"from step {STEPS}" in ended.stderr
     assert list(RunFolder.open(run).logged(STAGE, "loss")) == list(range(1, 13))
