@@ -19,7 +19,8 @@ def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
     """Appends what was measured at a step.
 
     A row that was cut before is taken away first. Metrics that the file has no column for get
-    one; earlier rows are empty there, and this row where it lacks a metric.
+    one; earlier rows are empty there, and this row where it lacks a metric. Only then are those
+    rows read.
 
     Raises:
         DiskError: it cannot be written; the file is as it was.
@@ -47,8 +48,17 @@ def column(file: Path, metric: str) -> dict[int, float]:
 
 def columns(file: Path) -> tuple[str, ...]:
     """The metrics that a file has columns of; none where there is no file."""
-    rows = _rows(file)
-    return tuple(rows[0][1:]) if rows else ()
+    if not file.is_file():
+        return ()
+    with file.open("rb") as content:
+        return tuple(_header(content.readline())[1:])
+
+
+def _header(line: bytes) -> list[str]:
+    """The first line's names; none where it was cut or is no header."""
+    text = line.decode("utf-8", errors="replace")
+    names = next(csv.reader([text.strip("\r\n")]), [])
+    return names if text.endswith("\n") and names[:1] == ["step"] else []
 
 
 def _rows(file: Path) -> list[list[str]]:
@@ -74,9 +84,17 @@ def _is_of_numbers(row: list[str]) -> bool:
 
 
 def _drop_cut_row(file: Path) -> None:
-    content = file.read_bytes() if file.is_file() else b""
-    if content and not content.endswith(b"\n"):
-        os.truncate(file, content.rfind(b"\n") + 1)
+    if not _is_cut(file):
+        return
+    os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
+
+
+def _is_cut(file: Path) -> bool:
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    with file.open("rb") as content:
+        content.seek(-1, os.SEEK_END)
+        return content.read() != b"\n"
 
 
 def _name_columns(file: Path, names: list[str]) -> None:

@@ -37,6 +37,24 @@ def test_a_row_that_was_cut_anywhere_is_left_out_and_taken_away(tmp_path, cut):
     assert file.read_bytes() == whole + b"50,0.125,0.25\r\n"
 
 
+def test_a_row_costs_the_same_however_long_the_file_is(tmp_path):
+    """Counted by the kernel: what is read of a file of 4 MB to append to it."""
+    file = tmp_path / "log.csv"
+    append_row(file, 1, {"loss": 0.5, "l1": 1.0})
+    with file.open("ab") as handle:
+        handle.write(b"2,0.25,0.5\r\n" * 350_000)
+    before = read_bytes()
+    append_row(file, 3, {"loss": 0.125, "l1": 0.25})
+    assert read_bytes() - before < 1_000_000
+    assert file.read_bytes().endswith(b"2,0.25,0.5\r\n3,0.125,0.25\r\n")
+
+
+def read_bytes():
+    """What this process has read so far."""
+    with open("/proc/self/io", encoding="ascii") as counts:
+        return int(counts.readline().removeprefix("rchar: "))
+
+
 def test_a_header_that_was_cut_is_written_again(tmp_path):
     file = tmp_path / "log.csv"
     file.write_bytes(b"step,lo")
