@@ -1,5 +1,7 @@
 """Validation: the numbers that evaluation would find, and nothing that changes by looking."""
 
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -87,6 +89,24 @@ def test_batches_of_two_sizes_are_traced_once(networks, samples):
     validation()
     validation()
     assert validation._forward.experimental_get_tracing_count() == 1
+
+
+def test_what_is_not_shown_is_not_kept(networks, samples, monkeypatch):
+    """Of the first batch flow and residual are; of the others one number a pair."""
+    validation = stage_validation(networks, "joint", samples=samples, pairs=PAIRS)
+    validation._pairs = np.repeat(validation._pairs, 3, axis=0)
+    asked, flows = validation._asked, []
+
+    def watched(pairs):
+        assert sum(flow() is not None for flow in flows) <= 1
+        made = asked(pairs)
+        flows.append(weakref.ref(made["flow"]))
+        return made
+
+    monkeypatch.setattr(validation, "_asked", watched)
+    found = validation()
+    assert len(flows) == 4
+    assert found.outputs["flow"] is flows[0]()
 
 
 def test_samples_without_a_pair_say_so(networks, samples):
