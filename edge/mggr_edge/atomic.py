@@ -19,7 +19,8 @@ from pathlib import Path
 
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
-_TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What the system says of a disk that is full, over a quota or read-only."""
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}(\.|$)")
 
@@ -134,7 +135,7 @@ def _told_about_the_disk(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _TAKES_NO_MORE:
+        if error.errno not in TAKES_NO_MORE:
             raise
         reason = (error.strerror or str(error)).lower()
         raise DiskError(f"{target} was not written, nothing of it is left: {reason}") from error

@@ -10,7 +10,7 @@ from mggr_edge.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mggr_tf.config import Stage
+    from mggr_tf.stage_config import Stage
     from mggr_tf.training.run_folder import RunFolder
     from mggr_tf.training.run_record import StageRecord
 

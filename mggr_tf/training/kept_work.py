@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from mggr_edge.errors import DiskError, MggrError, UsageError
 from mggr_tf.stage_config import STAGES, Stage
+from mggr_tf.tensorflow_disk import disk_reason
 from mggr_tf.training.run_folder import RunFolder
 from mggr_tf.training.run_record import RunRecord
-from mggr_tf.training.tensorflow_disk import disk_reason
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mggr_tf.config import Stage
+from mggr_tf.stage_config import Stage
 from mggr_tf.training.run_folder import RunFolder
 
 

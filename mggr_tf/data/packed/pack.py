@@ -9,7 +9,6 @@ what when.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mggr_edge.atomic import atomic_file, move_folder
+from mggr_edge.atomic import TAKES_NO_MORE, atomic_file, move_folder
 from mggr_edge.errors import DataError, DiskError, OutputExistsError, UsageError
 from mggr_edge.progress import Progress
 from mggr_tf.data.listing import Listing
@@ -41,7 +40,6 @@ from mggr_tf.data.packed.workers import outcomes
 from mggr_tf.data.readers import list_source
 
 _PLAN, _LOCK, _PACK = "plan.sqlite", "lock", "pack"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def _plainly_said(out: Path, folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        if error.errno in _FULL:
+        if error.errno in TAKES_NO_MORE:
             raise DiskError(
                 f"{out} was not finished: {reason}; the same command goes on from {folder}"
             ) from error

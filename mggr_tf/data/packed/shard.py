@@ -21,6 +21,7 @@ from mggr_tf.data.packed.index import Shard, sha256_of
 from mggr_tf.data.packed.left_out import NO_PARTNER, LeftOut
 from mggr_tf.data.packed.plan import Plan, PlannedChunk
 from mggr_tf.data.schema import make_samples
+from mggr_tf.tensorflow_disk import disk_reason
 
 _FRAME_BYTES = 8 + 4, 4
 """Of a TFRecord: its length and that one's checksum before it, its own checksum behind it."""
@@ -137,7 +138,7 @@ def _write(temporary: Path, order: Order) -> ShardNote:
     records: list[RecordNote] = []
     left_out: list[LeftOut] = []
     offset = 0
-    with _disk_errors(order.file), tf.io.TFRecordWriter(str(temporary)) as writer:
+    with _disk_errors(), tf.io.TFRecordWriter(str(temporary)) as writer:
         for chunk in _chunks(order, left_out):
             data = chunk.to_bytes()
             writer.write(data)
@@ -151,13 +152,12 @@ def _write(temporary: Path, order: Order) -> ShardNote:
 
 
 @contextmanager
-def _disk_errors(file: Path) -> Iterator[None]:
+def _disk_errors() -> Iterator[None]:
     """All that TensorFlow does here is write: its errors are the disk's."""
     try:
         yield
     except tf.errors.OpError as error:
-        reason = error.message.rpartition("; ")[2].lower()
-        raise DiskError(f"{file} was not written: {reason}") from error
+        raise DiskError(disk_reason(error)) from error
 
 
 def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:
