@@ -106,6 +106,7 @@ def test_a_preempted_run_ends_as_an_unbroken_one(tmp_path):
     whole.communicate()
     broken = training(tmp_path / "broken", "--steps", "400", *TINY)
     log = tmp_path / "broken" / "logs" / "estimator.csv"
+    codes = []
     for _ in range(3):
         seen = log.read_bytes() if log.exists() else b""
         while broken.poll() is None and (not log.exists() or log.read_bytes() == seen):
@@ -113,7 +114,9 @@ def test_a_preempted_run_ends_as_an_unbroken_one(tmp_path):
         broken.send_signal(signal.SIGTERM)
         broken.communicate(timeout=60)
         assert broken.returncode in (0, 143)
+        codes.append(broken.returncode)
         broken = training(tmp_path / "broken", "--resume")
+    assert 143 in codes  # else nothing was broken
     assert broken.wait(timeout=300) == 0
     broken.communicate()
     files = [tmp_path / name / "weights" / "estimator.npz" for name in ("whole", "broken")]
