@@ -27,7 +27,7 @@ import tensorflow as tf
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.errors import ConfigError, DiskError, RunError
 from mggr_edge.strict import plain, read
-from mggr_tf.training.tensorflow_disk import disk_reason
+from mggr_tf.tensorflow_disk import disk_reason
 
 _PREFIX = "state"
 _ABOUT = "about.json"

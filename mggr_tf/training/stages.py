@@ -12,6 +12,7 @@ from mggr_tf.stage_config import Stage
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.training.shared_minutes import minutes_of_each
 from mggr_tf.training.stage_parts import check_shares
 from mggr_tf.training.stage_trainer import Budget, Say, StageTrainer
 from mggr_tf.training.stage_watch import StageWatch
@@ -63,7 +64,7 @@ def train_stages(
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
         say("nobody is held out: validation, which may end a stage, asks people it trains on")
     with distribution.told_of_lost_workers():
-        shares = {s: run.config.stage(s).share for s in _budgeted(run, stage, todo)}
+        minutes = {} if budget.minutes is None else minutes_of_each(run, stage, budget.minutes)
         with distribution.strategy.scope():
             vgg16 = run.record.vgg16
             networks = Networks(
@@ -73,8 +74,6 @@ def train_stages(
             )
             _load_what_is_there(run, networks)
         for name in todo:
-            part = shares[name] / sum(shares.values())
-            minutes = None if budget.minutes is None else budget.minutes * part
             trainer = StageTrainer(
                 run, name, networks, distribution=distribution, samples=samples, say=say
             )
@@ -86,15 +85,8 @@ def train_stages(
                 distribution=distribution,
                 stream=stream if distribution.is_chief else None,
             )
-            trainer.train(Budget(budget.steps, minutes), watch)
+            trainer.train(Budget(budget.steps, minutes.get(name)), watch)
             networks.forget_adversary()
-
-
-def _budgeted(run: RunFolder, stage: Stage, todo: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The stages that share a budget in minutes: a resumed run's complete ones had their part."""
-    records = run.record.stages
-    had = {name for name, record in records.items() if record.minutes is not None}
-    return tuple(s for s in (*run.config.needed(stage), stage) if s in todo or s in had)
 
 
 def _in_memory(samples: EyeSamples | PackedSamples) -> EyeSamples:

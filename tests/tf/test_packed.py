@@ -231,8 +231,8 @@ def slow(order):
     done = whole(order)
     time.sleep(0.3)
     return done
-from mggr_tf.data.packed import workers
-workers.write_shard = slow
+from mggr_tf.data.packed import pack as packing
+packing.write_shard = slow
 from packs import pack
 pack(Path(sys.argv[1]), Path(sys.argv[2]))
 """

@@ -13,11 +13,12 @@ from mggr_edge.atomic import atomic_folder
 from mggr_edge.errors import DataError
 from mggr_edge.landmark_models import find_landmark_models
 from mggr_edge.progress import Progress
+from mggr_tf.data.crop.cutter import Cutter, Outcome
 from mggr_tf.data.crop.photos import Photo, find_photos
-from mggr_tf.data.crop.workers import Outcome, outcomes
 from mggr_tf.data.folder import TABLE, write_table
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import LICENCE_FILE
+from mggr_tf.data.processes import mapped
 
 NOT_CUT = "not-cut.csv"
 """Lists what is no patch, and why."""
@@ -79,7 +80,7 @@ def crop_photos(
         done: list[Outcome] = []
         with (
             progress("cutting eyes", len(photos)) as advance,
-            outcomes(photos, workers=count) as cut,
+            mapped(Cutter, photos, workers=count, otherwise="") as cut,
         ):
             for outcome in cut:
                 _write_patches(partial, outcome)

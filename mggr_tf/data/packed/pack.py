@@ -35,11 +35,12 @@ from mggr_tf.data.packed.index import (
 )
 from mggr_tf.data.packed.left_out import LEFT_OUT, write_left_out
 from mggr_tf.data.packed.plan import CHUNK_PATCHES, SHARD_CHUNKS, make_plan
-from mggr_tf.data.packed.shard import Order, Outcome, ShardNote, read_note
-from mggr_tf.data.packed.workers import outcomes
+from mggr_tf.data.packed.shard import Order, Outcome, ShardNote, read_note, write_shard
+from mggr_tf.data.processes import mapped
 from mggr_tf.data.readers import list_source
 
 _PLAN, _LOCK, _PACK = "plan.sqlite", "lock", "pack"
+_GOES_ON = "the same command goes on from here: "
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _write_shards(
     count = min(workers or _cores(), len(orders))
     with (
         progress("packing", plan.patches) as advance,
-        outcomes(orders, workers=count) as written,
+        mapped(_writer, orders, workers=count, otherwise=_GOES_ON) as written,
     ):
         for outcome in written:
             _refuse_fatal(outcome, plan.source)
@@ -244,3 +245,7 @@ def _note(order: Order) -> ShardNote:
     note = read_note(order.note_file)
     assert note is not None, f"{order.note_file} was there a moment ago"
     return note
+
+
+def _writer() -> Callable[[Order], Outcome]:
+    return write_shard

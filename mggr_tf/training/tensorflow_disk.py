@@ -1,5 +1,0 @@
-"""See `mggr_tf.tensorflow_disk`."""
-
-from mggr_tf.tensorflow_disk import disk_reason
-
-__all__ = ["disk_reason"]
