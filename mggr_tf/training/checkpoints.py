@@ -3,7 +3,7 @@
 ::
 
     checkpoints/STAGE/
-      step-00001200/    state.index, state.data-*: TensorFlow's; about.json: step, metric, sha256
+      step-00001200/    state.index, state.data-*: TensorFlow's; about.json: step, seed, metric, hashes
       step-00001430/
 
 A folder is written under a temporary name, read back, and renamed. The last few are kept, and the
@@ -51,11 +51,13 @@ class About:
 
     Attributes:
         step: after which it was made.
+        seed: of all that the run draws.
         files: name -> SHA-256.
         metric: what validation found at this step; None where it was not validated.
     """
 
     step: int
+    seed: int
     files: dict[str, str]
     metric: float | None = None
 
@@ -66,6 +68,7 @@ class Checkpoints:
     Args:
         folder: where they lie; made when the first is written.
         state: everything that must be resumed, by name; `step` is a [] int64 variable.
+        seed: of the run; with the step, all that it takes to draw what comes next.
         keep: how many of the last are kept.
         writes: whether this process does. With several workers all must save together, as some
             values are read from all of them, and one of them writes.
@@ -77,11 +80,12 @@ class Checkpoints:
         folder: Path,
         state: tf.train.Checkpoint,
         *,
+        seed: int,
         keep: int,
         writes: bool,
         warn: Callable[[str], None],
     ) -> None:
-        self._folder, self._state, self._keep = folder, state, keep
+        self._folder, self._state, self._seed, self._keep = folder, state, seed, keep
         self._writes, self._warn = writes, warn
 
     def save(self, step: int, *, metric: float | None = None) -> None:
@@ -100,7 +104,7 @@ class Checkpoints:
             with atomic_folder(target, force=True) as temporary:
                 self._state.write(str(temporary / _PREFIX))
                 _check_written(temporary, step)
-                about = About(step, _checksums(temporary), metric)
+                about = About(step, self._seed, _checksums(temporary), metric)
                 text = json.dumps(plain(about), indent=2, sort_keys=True)
                 (temporary / _ABOUT).write_text(text + "\n", encoding="utf-8")
                 _make_durable(temporary)
@@ -153,6 +157,8 @@ class Checkpoints:
             about = _about(path)
             if _checksums(path) != about.files:
                 raise ValueError("its content is not what was written")
+            if about.seed != self._seed:
+                raise ValueError(f"it was made with seed {about.seed}, the run has {self._seed}")
             self._state.read(str(path / _PREFIX)).assert_existing_objects_matched()
         except _UNREADABLE as error:
             reason = " ".join(str(error).split())[:_LONGEST_REASON]

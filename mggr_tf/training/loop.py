@@ -83,6 +83,7 @@ class Loop:
         batches: gives the batches of steps [first, last), one iterator.
         folder: where checkpoints go.
         config: how often, and how many are kept.
+        seed: of the run, for checkpoints to hold.
         patience: when there were enough validations without a better one.
         xla: whether XLA compiles the step.
         warn: told of a checkpoint that is passed over.
@@ -97,6 +98,7 @@ class Loop:
         batches: Callable[[int, int], Iterator[Batch]],
         folder: Path,
         config: CheckpointConfig,
+        seed: int,
         patience: Patience,
         xla: bool,
         warn: Callable[[str], None],
@@ -117,6 +119,7 @@ class Loop:
                 **patience.state(),
                 **self._divergence.state(),
             ),
+            seed=seed,
             keep=config.keep,
             writes=distribution.is_chief,
             warn=warn,

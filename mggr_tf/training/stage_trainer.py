@@ -85,6 +85,7 @@ class StageTrainer:
             batches=self._batches,
             folder=run.checkpoint_folder(stage),
             config=run.config.checkpoints,
+            seed=run.config.seed,
             patience=self._patience,
             xla=run.config.compute.xla,
             warn=say,

@@ -12,13 +12,14 @@ from mggr_tf.training.checkpoints import Checkpoints
 class Things:
     """Two variables and their checkpoints."""
 
-    def __init__(self, folder, *, keep=2, writes=True):
+    def __init__(self, folder, *, keep=2, writes=True, seed=1):
         self.step = tf.Variable(0, dtype=tf.int64)
         self.value = tf.Variable([0.0, 0.0])
         self.said = []
         self.checkpoints = Checkpoints(
             folder,
             tf.train.Checkpoint(step=self.step, value=self.value),
+            seed=seed,
             keep=keep,
             writes=writes,
             warn=self.said.append,
@@ -141,12 +142,19 @@ def test_what_belongs_to_other_networks_is_refused(tmp_path):
     other = Checkpoints(
         tmp_path,
         tf.train.Checkpoint(step=tf.Variable(0, dtype=tf.int64), other=tf.Variable(0.0)),
+        seed=1,
         keep=2,
         writes=True,
         warn=lambda text: None,
     )
     with pytest.raises(RunError, match="the checkpoint cannot be restored"):
         other.restore()
+
+
+def test_a_checkpoint_of_another_seed_is_refused(tmp_path):
+    Things(tmp_path).save(3)
+    with pytest.raises(RunError, match="it was made with seed 1, the run has 2"):
+        Things(tmp_path, seed=2).checkpoints.restore()
 
 
 def test_a_worker_that_does_not_write_leaves_nothing(tmp_path):
@@ -178,6 +186,7 @@ def test_the_record_names_every_file(tmp_path):
     Things(tmp_path).save(3)
     about = json.loads((tmp_path / "step-00000003" / "about.json").read_text())
     assert about["step"] == 3
+    assert about["seed"] == 1
     assert set(about["files"]) == {"state.index", "state.data-00000-of-00001"}
 
 
