@@ -3,7 +3,7 @@
 ::
 
     checkpoints/STAGE/
-      step-00001200/    state.index, state.data-*: TensorFlow's; about.json: step, seed, metric, hashes
+      step-00001200/    state.index and state.data-* are TensorFlow's; about.json says what it is
       step-00001430/
 
 A folder is written under a temporary name, read back, and renamed. The last few are kept, and the
