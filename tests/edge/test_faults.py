@@ -33,6 +33,7 @@ import mggr_edge.live.rtsp as rtsp
 import mggr_edge.live.reconnecting as reconnecting
 from mggr_edge.cli_errors import echo_error
 from mggr_edge.errors import MggrError
+from mggr_edge.leaving import leave_readers_behind
 from mggr_edge.live.address import live_address
 from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
@@ -57,7 +58,9 @@ except MggrError as error:
     echo_error(str(error))
     sys.exit(2)
 print(summary.in_words(), flush=True)
-sys.exit(0 if summary.lost is None else 2)
+code = 0 if summary.lost is None else 2
+leave_readers_behind(code)
+sys.exit(code)
 """
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.leaving import READER
 from mggr_edge.live.capture import Capture
 
 _LOOK_S = 0.1
@@ -66,7 +67,7 @@ class Newest:
         self._waiting: LiveFrame | None = None
         self._error: BaseException | None = None
         self._has_ended = False
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=READER, daemon=True)
 
     def __enter__(self) -> Newest:
         self._thread.start()
