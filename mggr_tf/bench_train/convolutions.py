@@ -53,11 +53,6 @@ class Convolution:
             filters, positions = self.inputs[1], self.output
         return float(np.prod(positions[:3])) * float(np.prod(filters)) / 1e6
 
-    @property
-    def size_input(self) -> int | None:
-        """Where the op wants the shape of its output; None for those that do not."""
-        return next((at for ending, at in _SIZES.items() if self.op.endswith(ending)), None)
-
 
 def convolutions_of(graph: tf.Graph) -> tuple[Convolution, ...]:
     """All that are executed, in the order in which they were traced.

@@ -71,7 +71,7 @@ def run_workers(
     for reader in readers:
         reader.start()
     try:
-        with _signals_passed_on(started) as passed_on:
+        with _SignalsPassedOn(started) as passed_on:
             ended = _wait(started)
         told = passed_on.came or ended.code in _STOPPED
     except BaseException:
@@ -158,7 +158,7 @@ def _end(started: Sequence[subprocess.Popen[str]], *, told: bool) -> None:
             process.wait()
 
 
-class _signals_passed_on:  # noqa: N801 - a context, named as one
+class _SignalsPassedOn:
     """While it lasts, SIGINT and SIGTERM go to all workers."""
 
     def __init__(self, started: Sequence[subprocess.Popen[str]]) -> None:
@@ -166,7 +166,7 @@ class _signals_passed_on:  # noqa: N801 - a context, named as one
         self._before: dict[int, Any] = {}
         self.came = False
 
-    def __enter__(self) -> _signals_passed_on:
+    def __enter__(self) -> _SignalsPassedOn:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._pass)

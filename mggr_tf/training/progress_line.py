@@ -112,11 +112,6 @@ class ProgressLine:
         finally:
             self._pace.pause(self._clock() - began)
 
-    def say(self, text: str) -> None:
-        """Puts a line of its own above this one."""
-        self._write(f"\r{text.ljust(self._covered)}\n" if self._on_terminal else f"{text}\n")
-        self._covered = 0
-
     def _draw(self) -> None:
         self._drawn_at = self._clock()
         if not self._on_terminal:

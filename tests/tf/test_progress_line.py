@@ -112,22 +112,6 @@ def test_a_shorter_line_leaves_nothing_of_a_longer_one(terminal):
         assert shown_by(arrived(), 60) == ["joint 3/3  loss 1  0.32 images/s  in 2 min"]
 
 
-def test_a_word_in_between_has_a_line_of_its_own(terminal):
-    stream, arrived = terminal
-    clock = Clock()
-    with line_of(stream, clock) as line:
-        for step in (1, 2, 3):
-            clock.now += 1.0
-            line.tell(step, METRICS)
-        line.say("step 3: it says something")
-        clock.now += 1.0
-        line.tell(4, METRICS)
-        rows = shown_by(arrived(), 60)
-    assert rows[0] == "step 3: it says something"
-    assert rows[1].startswith("joint 4/16000  loss 0.312")
-    assert len(rows) == 2
-
-
 def test_a_terminal_in_another_process_gets_one_line_too():
     """No clock and no stream of a test's making: what a user sees."""
     code = (
@@ -198,7 +182,6 @@ def test_an_error_leaves_the_line_whole(terminal):
 def test_nowhere_it_says_nothing():
     with line_of(None, Clock()) as line:
         line.tell(1, METRICS)
-        line.say("unheard")
 
 
 def test_pauses_are_no_steps_but_take_their_time():
