@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DISK := 3 GB
+# A lost worker ends the run and names its test. A replaced one can hang the run in `loadfile` mode.
+PYTEST := $(PYTEST) --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-edge test-arm64 check bench format weights clean
@@ -15,10 +17,10 @@ demo: $(STAMP) ## Install if needed, then the whole way in a few minutes: train,
 	$(BIN)/mggr-tf quickstart
 
 test: $(STAMP) ## The default tests (a few minutes).
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(PYTEST) -m "not slow"
 
 test-slow: $(STAMP) ## All tests, trainings and conversions too.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-edge: ## The device tests where TensorFlow is not installed, with each interpreter, and a wheel outside the checkout.
 	.ci/test-edge

@@ -7,7 +7,6 @@ from typing import IO, Any
 import click
 
 from mggr_edge.errors import MggrError, MissingPackageError
-from mggr_edge.leaving import leave_readers_behind
 from mggr_edge.one_line import one_line
 
 USER_ERROR = 2
@@ -23,13 +22,6 @@ class MggrGroup(click.Group):
     The message goes to stderr as one line, `error: ...`, and the process ends
     with 2. Everything else keeps its traceback: it is a fault of ours.
     """
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().main(*args, **kwargs)
-        except SystemExit as end:
-            leave_readers_behind(end.code if isinstance(end.code, int) else int(bool(end.code)))
-            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

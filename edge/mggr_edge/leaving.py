@@ -1,22 +1,35 @@
-"""The end of a process one of whose threads hangs in a driver."""
+"""Exit of a process one of whose reader threads hangs in a driver."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+from weakref import WeakSet
 
-READER = "capture"
-"""Name of the threads that read live sources, and are not waited for when they hang."""
+_abandoned: WeakSet[threading.Thread] = WeakSet()
 
 
-def leave_readers_behind(code: int) -> None:
-    """Ends the process at once where a reader still hangs; does nothing where none does.
+def abandon(reader: threading.Thread) -> None:
+    """Records a reader thread that did not end when it was asked to.
 
-    Python's own end takes the interpreter apart beneath such a thread, which crashes when the
-    driver lets it go in that moment. All that was recorded is written by then.
+    Args:
+        reader: a daemon thread that is blocked in a driver.
     """
-    if any(thread.name == READER for thread in threading.enumerate()):
+    _abandoned.add(reader)
+
+
+def exit_if_readers_hang(code: int) -> None:
+    """Ends the process at once if an abandoned reader is still running; otherwise returns.
+
+    The interpreter's own shutdown crashes when the driver returns to such a thread in that moment.
+    All recordings are complete by then. Only the entry point of a program may call this function,
+    because it ends the process without running any other clean-up.
+
+    Args:
+        code: exit code of the process.
+    """
+    if any(reader.is_alive() for reader in _abandoned):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -33,7 +33,7 @@ import mggr_edge.live.rtsp as rtsp
 import mggr_edge.live.reconnecting as reconnecting
 from mggr_edge.cli_errors import echo_error
 from mggr_edge.errors import MggrError
-from mggr_edge.leaving import leave_readers_behind
+from mggr_edge.leaving import exit_if_readers_hang
 from mggr_edge.live.address import live_address
 from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
@@ -59,7 +59,7 @@ except MggrError as error:
     sys.exit(2)
 print(summary.in_words(), flush=True)
 code = 0 if summary.lost is None else 2
-leave_readers_behind(code)
+exit_if_readers_hang(code)
 sys.exit(code)
 """
 

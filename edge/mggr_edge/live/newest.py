@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.leaving import READER
+from mggr_edge.leaving import abandon
 from mggr_edge.live.capture import Capture
 
 _LOOK_S = 0.1
@@ -67,7 +67,7 @@ class Newest:
         self._waiting: LiveFrame | None = None
         self._error: BaseException | None = None
         self._has_ended = False
-        self._thread = threading.Thread(target=self._run, name=READER, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def __enter__(self) -> Newest:
         self._thread.start()
@@ -76,6 +76,8 @@ class Newest:
     def __exit__(self, *exception: object) -> None:
         self._stop.set()
         self._thread.join(_GRACE_S)
+        if self._thread.is_alive():
+            abandon(self._thread)
 
     def __iter__(self) -> Iterator[LiveFrame]:
         """Frames until the source ends or `stop` is set.
