@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DISK := 3 GB
 # A lost worker ends the run and names its test. A replaced one can hang the run in `loadfile` mode.
-PYTEST := $(PYTEST) --max-worker-restart=0
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-edge test-arm64 check bench format weights clean

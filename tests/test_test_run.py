@@ -1,0 +1,92 @@
+"""The test run itself: lost workers, hanging tests, and what tests leave running."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[1]
+
+GOOD = """
+import time, pytest
+@pytest.mark.parametrize("i", range(5))
+def test_good(i):
+    time.sleep(0.02)
+"""
+
+LOST = """
+import os, signal, pytest
+@pytest.mark.parametrize("i", range(5))
+def test_lost(i):
+    if i == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+HANGING = """
+import time
+def test_hanging():
+    time.sleep(600)
+"""
+
+LEAVING = """
+import subprocess, sys, threading, time
+def test_thread():
+    threading.Thread(target=time.sleep, args=(8,), name="left behind").start()
+def test_process():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(8)"])
+def test_ends_in_time():
+    threading.Thread(target=time.sleep, args=(0.1,)).start()
+"""
+
+
+def options_of_make() -> list[str]:
+    """pytest's options in the Makefile."""
+    line = re.search(
+        r"^PYTEST := .* -m pytest (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert line is not None
+    return line[1].split()
+
+
+def run(folder: Path, *options: str, **files: str) -> subprocess.CompletedProcess[str]:
+    for name, text in files.items():
+        (folder / f"test_{name}.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(folder)],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST")},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_a_lost_worker_fails_the_run_and_its_test_is_named(tmp_path):
+    ended = run(tmp_path, *options_of_make(), a=GOOD, b=LOST, c=GOOD, d=GOOD)
+    assert ended.returncode == 1
+    assert "FAILED test_b.py::test_lost[2]" in ended.stdout
+
+
+def test_a_test_that_hangs_fails_the_run_and_is_named(tmp_path):
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntimeout = 2\ntimeout_method = thread\n")
+    ended = run(tmp_path, *options_of_make(), a=GOOD, b=HANGING, c=GOOD)
+    assert ended.returncode == 1
+    assert "FAILED test_b.py::test_hanging" in ended.stdout
+
+
+def test_threads_and_processes_that_a_test_leaves_are_an_error(tmp_path):
+    own = (ROOT / "tests" / "conftest.py").read_text()
+    (tmp_path / "conftest.py").write_text(re.sub(r"_GRACE_S = [\d.]+", "_GRACE_S = 1.0", own))
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  slow\n")
+    ended = run(tmp_path, "-rE", a=LEAVING)
+    assert ended.returncode == 1
+    assert "3 passed, 2 errors" in ended.stdout
+    assert "ERROR test_a.py::test_thread" in ended.stdout
+    assert "ERROR test_a.py::test_process" in ended.stdout
