@@ -78,20 +78,20 @@ class Attendance:
             MissingPackageError: figures shall be served, and their library is not installed.
             StreamError: their port is in use.
         """
-        attended = Replacing(
+        with Replacing(
             process, self.redirector, self.path, offset_of=self.offset_of, say=self.say
-        )
-        if self.options.prometheus_port is None:
-            yield attended
-            return
-        with open_endpoint(
-            self.options.prometheus_port,
-            attended,
-            counts=self.counts,
-            clock=self.clock,
-            level=lambda: self._pressure.level,
-        ) as watched:
-            yield watched
+        ) as attended:
+            if self.options.prometheus_port is None:
+                yield attended
+                return
+            with open_endpoint(
+                self.options.prometheus_port,
+                attended,
+                counts=self.counts,
+                clock=self.clock,
+                level=lambda: self._pressure.level,
+            ) as watched:
+                yield watched
 
     def _set_fine(self, fine: bool) -> None:
         self.redirector.fine = fine

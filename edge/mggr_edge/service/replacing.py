@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,12 @@ Print = tuple[tuple[str, int, int, int], ...]
 
 
 class Replacing:
-    """Watches a bundle's place, opens what appears there beside the work, and takes it.
+    """Watches a bundle's path, opens a new bundle there in the background, and uses it.
 
-    What cannot be used is told once, with the reason, and the old one goes on.
+    A bundle that cannot be used is reported once with the reason, and the old one stays in use.
+
+    As a context manager it owns the redirector's bundles: each is closed after the last frame
+    that uses it, the first one included, and at the end the one in use.
 
     Args:
         process: passes frames to the redirector.
@@ -50,6 +54,30 @@ class Replacing:
         self._looked_s = time.monotonic()
         self._opening: threading.Thread | None = None
         self._opened: tuple[Bundle, Gaze] | str | None = None
+        self._ending, self._has_ended = threading.Lock(), False
+
+    def __enter__(self) -> Replacing:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the bundle in use, and one that was opened since the last frame.
+
+        A thread that is still opening one closes it itself: the end does not wait for it.
+        """
+        with self._ending:
+            self._has_ended = True
+            opened, self._opened = self._opened, None
+        if isinstance(opened, tuple):
+            opened[0].close()
+        self._redirector.bundle.close()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
         """Passes a frame on, perhaps to another bundle than the one before."""
@@ -71,19 +99,29 @@ class Replacing:
     def _open(self) -> None:
         try:
             bundle = Bundle.open(self._path)
-            offset = self._offset_of(bundle)
-            bundle.try_out()
+            try:
+                offset = self._offset_of(bundle)
+                bundle.try_out()
+            except BaseException:
+                bundle.close()
+                raise
         except (MggrError, OSError) as error:
             self._opened = f"{error}"
-        else:
-            self._opened = bundle, offset
+            return
+        with self._ending:
+            if not self._has_ended:
+                self._opened = bundle, offset
+                return
+        bundle.close()
 
     def _take(self) -> None:
         if self._opening is None or self._opening.is_alive():
             return
         opened, self._opening, self._opened = self._opened, None, None
         if isinstance(opened, tuple):
+            old = self._redirector.bundle
             self._redirector.take(*opened)
+            old.close()  # Frames are passed on by this thread, so no frame uses it any more.
             self._say(f"{self._path} was replaced: the new one is in use")
         else:
             reason = opened or "it cannot be run"
