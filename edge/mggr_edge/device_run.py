@@ -148,7 +148,6 @@ class DeviceRun:
         if self.stats_every_s is not None:
             plain = NowAndThen(plain, clock, every_s=self.stats_every_s, say=say)
         with (
-            bundle,
             attendance.around(plain) if attendance else nullcontext(plain) as attended,
             self._measured(attended) as process,
         ):
