@@ -8,12 +8,9 @@ are run.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -27,17 +24,11 @@ from mggr_edge.default_bundle import bundle_path
 from mggr_edge.engines.use import engine_of
 from mggr_edge.errors import BundleError
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
-from mggr_edge.interpreters import (
-    Runner,
-    TFLiteRunner,
-    check_fits,
-    close_runner,
-    open_file,
-    runnable,
-)
+from mggr_edge.interpreters import Runner, TFLiteRunner, check_fits, open_file, runnable
 from mggr_edge.interpreters.batching import InBatches, batch_of
 from mggr_edge.interpreters.tflite_part import can_be_parted, part_of
 from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
+from mggr_edge.loaded_models import LoadedModels
 from mggr_edge.tensors import check_usable
 
 __all__ = [
@@ -50,6 +41,8 @@ __all__ = [
 ]
 
 _FRONTAL = Gaze(0.0, 0.0)
+_COARSE = "redirector without its fine branch"
+"""Beside the contract's models."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +65,11 @@ class EyeRedirection:
 class Bundle:
     """Models and their contract, checked and ready to run.
 
-    Threads: any thread may use a bundle. Simultaneous calls of one model take turns, so several
-    threads with one bundle get correct results, but not more of them. For parallel work give each
-    thread a `session()`.
+    Threads: any thread may use a bundle. Simultaneous calls of one model take turns: results are
+    correct, but not faster. For parallel work give each thread a `session()`.
 
-    Memory: a model is loaded on first use. `close()`, or the end of a `with` block, releases it
-    at once; otherwise it is released when the bundle is garbage-collected.
+    Memory: a model is loaded on first use, and released by `close()`, at the end of a `with`
+    block, or with the bundle itself.
 
     Args:
         contract: the conventions, and what the models promise.
@@ -101,10 +93,7 @@ class Bundle:
     ) -> None:
         self.contract = contract
         self._load, self._load_coarse = load, load_coarse
-        self._lock = threading.RLock()
-        self._is_closed, self._owns_runners = False, True
-        self._runners: dict[str, Runner] = {}
-        self._coarse: tuple[Runner | None] | None = None
+        self._models = LoadedModels()
         self._machine_models: dict[str, bytes] = {}  # Shared by sessions.
 
     @classmethod
@@ -158,13 +147,14 @@ class Bundle:
             MissingLandmarkModelsError: a face model that neither the bundle nor this machine has.
             ValueError: the bundle is closed.
         """
-        with self._lock:
-            self._check_open()
-            if name not in self._runners:
-                self._runners[name] = self._opened(name)
-            return self._runners[name]
+        runner = self._models.get(name, self._opened)
+        assert runner is not None, "only the coarse part may be missing"
+        return runner
 
-    def _opened(self, name: str) -> Runner:
+    def _opened(self, name: str) -> Runner | None:
+        if name == _COARSE:
+            has_redirector = "redirector" in self.contract.models
+            return self._load_coarse(self.model("redirector")) if has_redirector else None
         if name in self.contract.models:
             return self._load(name)
         if name in LANDMARK_MODEL_FILES:
@@ -183,40 +173,23 @@ class Bundle:
         Raises:
             ValueError: the bundle is closed.
         """
-        with self._lock:
-            self._check_open()
-            other = Bundle(self.contract, self._load, self._load_coarse)
-            other._machine_models = self._machine_models
-            return other
+        self._models.check_open()
+        other = Bundle(self.contract, self._load, self._load_coarse)
+        other._machine_models = self._machine_models
+        return other
 
     def close(self) -> None:
         """Releases all models, each after a call that is running; harmless when repeated.
 
         Later calls raise ValueError. Sessions stay open.
         """
-        with self._lock:
-            self._is_closed = True
-            runners = [*self._runners.values(), *(self._coarse or ())] if self._owns_runners else []
-            self._runners, self._coarse = {}, None
-        with ExitStack() as each:  # One that fails to close does not keep the others open.
-            for runner in runners:
-                if runner is not None:
-                    each.callback(close_runner, runner)
+        self._models.close()
 
     def __enter__(self) -> Bundle:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise ValueError("the bundle is closed; open it again")
 
     @property
     def coarse(self) -> Runner | None:
@@ -225,14 +198,7 @@ class Bundle:
         None where the model in use cannot be run in part: an engine, an ONNX file, or a TFLite
         file on tflite-runtime. Loaded on first use, after the redirector itself.
         """
-        with self._lock:
-            self._check_open()
-            if self._coarse is None:
-                has_redirector = "redirector" in self.contract.models
-                self._coarse = (
-                    self._load_coarse(self.model("redirector")) if has_redirector else None,
-                )
-            return self._coarse[0]
+        return self._models.get(_COARSE, self._opened)
 
     def try_out(self) -> None:
         """Loads every model that a frame needs, and runs what is trained, once.
@@ -257,9 +223,8 @@ class Bundle:
             return None if self.coarse is None else seen(self.coarse)
 
         other = Bundle(self.contract, self._load, coarse)
-        other._owns_runners = False
         for name in {*self.contract.models, *LANDMARK_MODEL_FILES}:
-            other._runners[name] = seen(self.model(name))
+            other._models.lend(name, seen(self.model(name)))
         return other
 
     def estimate_gaze(

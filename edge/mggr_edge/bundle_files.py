@@ -7,21 +7,25 @@ accepted too: with the bundle in one folder, and with the file manager's own fil
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import io
 import os
 import re
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from mggr_edge.bounded_zip import (
+    MOST_UNPACKED,
+    UNREADABLE_ZIP,
+    BoundedFile,
+    check_entry,
+    open_entry,
+    read_declared,
+)
 from mggr_edge.bundle_sums import checksum_lines, parse_sums
 from mggr_edge.errors import BundleError
 
@@ -36,9 +40,6 @@ _MOST_BYTES = 1 << 30
 """Of all files together; our own bundles have a hundredth of it."""
 _MOST_TEXT_BYTES = 8 << 20
 """Of the contract and the checksums, which are parsed; ours have 30 kB."""
-_MOST_UNPACKED = 100
-"""Times as large as its zip: weights shrink by a few percent, and texts to a tenth."""
-_CHUNK_BYTES = 1 << 20
 _LEADS_AWAY = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)(\.{0,2})(/|$)")
 """Absolute, of another drive, or with a part that is empty, `.` or `..`."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -46,10 +47,6 @@ _OF_FILE_MANAGERS = re.compile(
     r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|thumbs\.db$|desktop\.ini$)", re.IGNORECASE
 )
 """What macOS and Windows put beside files of others."""
-_UNREADABLE_ZIP = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError),
-    *(RuntimeError, ValueError, OverflowError),  # A name that is no UTF-8, a place beyond the file.
-)
 
 
 @dataclass(frozen=True)
@@ -122,19 +119,8 @@ def _check_sizes(path: Path, listed: _Listed) -> None:
 
 
 def _content(path: Path, listed: _Listed, name: str) -> bytes:
-    """A file's bytes, as many as were declared: one more is read to see that it ends there."""
-    left, chunks = listed.sizes[name] + 1, []
     with listed.open(name) as file:
-        while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
-            chunks.append(chunk)
-            left -= len(chunk)
-    if left != 1:
-        got = "more" if left == 0 else f"{listed.sizes[name] + 1 - left:,}"
-        raise BundleError(
-            f"{path}: {name} was declared to have {listed.sizes[name]:,} bytes and has {got}; "
-            "copy the bundle again"
-        )
-    return b"".join(chunks)
+        return read_declared(file, listed.sizes[name], name=f"{path}: {name}")
 
 
 def _check_names(path: Path, names: Iterable[str]) -> None:
@@ -210,30 +196,14 @@ def _open_regular(path: Path, name: str) -> IO[bytes]:
     return file
 
 
-class _BoundedFile(io.FileIO):
-    """A zip whose table of contents is small: zipfile reads that in one go, others in chunks."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Reads so many bytes, or all that are left.
-
-        Raises:
-            BadZipFile: more than the limit.
-        """
-        left = os.fstat(self.fileno()).st_size - self.tell()
-        wanted = left if size is None or size < 0 else min(size, left)
-        if wanted > _MOST_TEXT_BYTES:
-            raise zipfile.BadZipFile("its table of contents is too large")
-        return super().read(max(0, wanted)) or b""
-
-
 @contextmanager
 def _listed_zip(path: Path) -> Iterator[_Listed]:
     try:
-        with _BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
+        with BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             _check_count(path, len(entries))
             for entry in entries:
-                _check_entry(path, entry)
+                check_entry(path, entry)
             _check_names(path, [entry.filename.removesuffix("/") for entry in entries])
             files = {one.filename: one for one in entries if not one.is_dir()}
             root = _root_of(files)
@@ -241,17 +211,10 @@ def _listed_zip(path: Path) -> Iterator[_Listed]:
                 name.removeprefix(root): one for name, one in files.items() if name.startswith(root)
             }
             sizes = {name: one.file_size for name, one in files.items()}
-            most_bytes = min(_MOST_BYTES, _MOST_UNPACKED * path.stat().st_size)
-            yield _Listed(sizes, most_bytes, lambda name: _open_entry(archive, files[name]))
-    except _UNREADABLE_ZIP as error:
+            most_bytes = min(_MOST_BYTES, MOST_UNPACKED * path.stat().st_size)
+            yield _Listed(sizes, most_bytes, lambda name: open_entry(archive, files[name]))
+    except UNREADABLE_ZIP as error:
         raise BundleError(f"{path} is not a bundle: {error}") from error
-
-
-def _open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
-    """Opens an entry without zipfile's own end at the declared size, which hides what follows."""
-    longer = copy.copy(entry)
-    longer.file_size += 2 * _CHUNK_BYTES  # Never reached: the reader stops before.
-    return archive.open(longer)
 
 
 def _root_of(names: Iterable[str]) -> str:
@@ -262,25 +225,3 @@ def _root_of(names: Iterable[str]) -> str:
         return ""
     root = f"{roots.pop()}/"
     return root if f"{root}{CONTRACT_FILE}" in own else ""
-
-
-def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
-    name = entry.filename
-    if name != entry.orig_filename:
-        raise BundleError(f"{path}: {entry.orig_filename!r} is no name of a file")
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    if kind == stat.S_IFLNK:
-        raise BundleError(f"{path}: {name} is a link; pack what it leads to")
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BundleError(f"{path}: {name} is neither a file nor a folder; leave it out of the zip")
-    if entry.flag_bits & _ENCRYPTED:
-        raise BundleError(f"{path}: {name} is encrypted; pack the bundle without a password")
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BundleError(
-            f"{path}: {name} is compressed by method {entry.compress_type}, expected stored or "
-            "deflated; pack the bundle as an ordinary zip"
-        )
-
-
-_ENCRYPTED = 1
-"""Bit of a zip entry's flags."""

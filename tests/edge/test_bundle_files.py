@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge import bundle_files
+from mggr_edge import bounded_zip, bundle_files
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines, read_bundle_files
 from mggr_edge.errors import BundleError
 
@@ -121,7 +121,7 @@ def test_a_vast_table_of_contents_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_zip(tmp_path / "bundle.zip", {f"{'x' * 200}{n}": b"" for n in range(300)})
-    monkeypatch.setattr(bundle_files, "_MOST_TEXT_BYTES", 68_000)
+    monkeypatch.setattr(bounded_zip, "_MOST_AT_ONCE_BYTES", 68_000)
     with pytest.raises(BundleError, match="table of contents is too large"):
         read_bundle_files(path)
 
