@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _FRONTAL = Gaze(0.0, 0.0)
-_COARSE = "redirector without its fine branch"
+_COARSE = "redirector without its fine branch"  # Beside the names of the contract.
 """Beside the contract's models."""
 
 
@@ -103,8 +103,7 @@ class Bundle:
         A bundle without face models uses this machine's, whose checksums are known.
 
         Raises:
-            BundleError: missing, damaged, tampered, of another schema, or with
-                models whose tensors are not those of the contract.
+            BundleError: missing, damaged, of another schema, or with models of other tensors.
         """
         named, path = str(path), bundle_path(path)
         files = read_bundle_files(path)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import os
 import stat
-import struct
 import threading
 import tracemalloc
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from forged_zips import declare
 from mggr_edge import bounded_zip, bundle_files
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines, read_bundle_files
 from mggr_edge.errors import BundleError
@@ -47,22 +46,6 @@ def write_zip(path: Path, entries: dict[str, bytes] | list[tuple[object, bytes]]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "bundle", with_sums(FILES))
-
-
-def declare(path: Path, name: str, size: int) -> Path:
-    """Writes another size into a zip's headers, and the checksum of so many bytes."""
-    with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(name)
-        crc = zlib.crc32(archive.read(name)[:size])
-    content = bytearray(path.read_bytes())
-    facts = struct.pack("<LLL", crc, info.compress_size, size)
-    content[info.header_offset + 14 : info.header_offset + 26] = facts
-    at = content.index(b"PK\x01\x02")
-    while content[at + 46 : at + 46 + len(name)] != name.encode():
-        at = content.index(b"PK\x01\x02", at + 4)
-    content[at + 16 : at + 28] = facts
-    path.write_bytes(content)
-    return path
 
 
 @pytest.mark.parametrize("name", ["models/a.tflite", CONTRACT_FILE, SUMS_FILE])
