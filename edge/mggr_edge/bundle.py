@@ -1,8 +1,7 @@
-"""The bundle: the one thing that travels from training to a device.
+"""The bundle: models and their contract, exported by training and run on a device.
 
-A folder, or a zip of it, with `contract.json`, the models it names, and
-`SHA256SUMS` over every file. Bytes are read once, checked, and those same bytes
-are run.
+A folder, or a zip of it, with `contract.json`, the models it names, and `SHA256SUMS` over every
+file. Bytes are read once, checked, and those same bytes are run.
 """
 
 from __future__ import annotations
@@ -187,7 +186,7 @@ class Bundle:
     def __enter__(self) -> Bundle:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

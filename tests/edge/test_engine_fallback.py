@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ import pytest
 
 import fake_tensorrt
 from engine_bundle import VERSION, build_engines, with_engines
+from fake_machine import FakeMachine
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
+from mggr_edge.doctor.tensorrt import check_tensorrt
 from mggr_edge.engines import build, tensorrt_api, use
 from mggr_edge.engines.build import key_of
 from mggr_edge.engines.cache import cache_folder, engine_path
@@ -262,3 +265,21 @@ def test_a_driver_that_hangs_is_given_up_and_logged(
     assert [build.gpu_name() for _ in range(3)] == ["an unknown GPU"] * 3
     assert calls.read_text().splitlines() == ["called"]
     assert [one.levelno for one in caplog.records] == [logging.WARNING]
+
+
+def test_without_a_home_there_are_no_engines(
+    gpu: fake_tensorrt.Cudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    path = with_engines(tmp_path / "bundle")
+    build_engines(path)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    with Bundle.open(path) as bundle:
+        assert runs_on(bundle, "redirector") is TFLiteRunner
+    with pytest.raises(UsageError, match="set XDG_CACHE_HOME"):
+        cache_folder()
+    machine = FakeMachine(tmp_path / "machine").machine
+    assert check_tensorrt(replace(machine, engine_folder=cache_folder)) is None
