@@ -38,7 +38,7 @@ class LoadedModels:
             return self._runners[name]
 
     def lend(self, name: str, runner: Runner) -> None:
-        """Adds a runner that belongs to somebody else, who closes it."""
+        """Adds a runner that `close` leaves open, because its owner closes it."""
         with self._lock:
             self._runners[name] = runner
             self._borrowed.add(name)
@@ -54,7 +54,7 @@ class LoadedModels:
             self._is_closed = True
             owned = [one for name, one in self._runners.items() if name not in self._borrowed]
             self._runners = {}
-        with ExitStack() as each:  # One that fails to close does not keep the others open.
+        with ExitStack() as each:  # All are closed, also if one fails.
             for runner in owned:
                 if runner is not None:
                     each.callback(close_runner, runner)

@@ -1,4 +1,4 @@
-"""The studio's token: who gets an answer, and how a browser comes by it."""
+"""The studio's token: which requests are answered, and how a browser gets it."""
 
 from __future__ import annotations
 

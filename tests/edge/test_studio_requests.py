@@ -1,4 +1,4 @@
-"""Requests that nobody's page sends: each is refused with what is wrong, and changes nothing."""
+"""Malformed requests: each is refused with the reason, and changes nothing."""
 
 from __future__ import annotations
 

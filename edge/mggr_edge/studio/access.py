@@ -1,4 +1,4 @@
-"""Only the user who started the studio may use it.
+"""Access to the studio for its own user alone.
 
 127.0.0.1 is open to every user of the machine, so an address alone gives no access to a camera's
 pictures. As Jupyter does, the server makes a random token and prints it in its URL. The page's
@@ -22,7 +22,7 @@ PUBLIC = frozenset({"/studio.css", "/studio.js", "/favicon.ico"})
 
 _REFUSED = (
     "This request lacks the studio's token. Open the address that `mggr-edge studio` printed; it "
-    f"ends with ?{PARAMETER}=... and holds until the studio is started again.\n"
+    f"ends with ?{PARAMETER}=... and is valid until the studio is started again.\n"
 )
 
 

@@ -48,7 +48,7 @@ class _Quiet(WSGIRequestHandler):
                 while left > 0 and (chunk := self.connection.recv(_CHUNK_BYTES)):
                     left -= len(chunk)
             except OSError:
-                pass  # The other side is gone, or silent: nobody waits for the answer.
+                pass  # The client is gone or silent, and does not read the answer.
         super().finish()
 
 
@@ -92,7 +92,7 @@ class PageServer(ThreadingMixIn, WSGIServer):
 
     @contextmanager
     def serving(self, application: Application) -> Iterator[None]:
-        """Answers the page of this server's user, and nobody else, beside the context."""
+        """Serves requests that carry the token, in a thread, for the length of the context."""
         for_user = TokenOnly(application, self.token, self.server_port)
         self.set_app(OwnPageOnly(for_user, self.server_port))
         threading.Thread(
