@@ -64,17 +64,17 @@ class EyeRedirection:
 class Bundle:
     """Models and their contract, checked and ready to run.
 
-    Threads: any thread may use a bundle. Simultaneous calls of one model take turns: results are
-    correct, but not faster. For parallel work give each thread a `session()`.
-
-    Memory: a model is loaded on first use, and released by `close()`, at the end of a `with`
-    block, or with the bundle itself.
-
     Args:
         contract: the conventions, and what the models promise.
         load: builds the runner of a model by its name, on first use.
         load_coarse: takes the redirector that is in use, and builds one that gives the flow
             alone; None where that cannot be done.
+
+    Threads: any thread may use a bundle. Simultaneous calls of one model take turns: results are
+    correct, but not faster. For parallel work give each thread a `session()`.
+
+    Memory: a model is loaded on first use, and released by `close()`, at the end of a `with`
+    block, or with the bundle itself.
 
     Example, two streams in two threads::
 

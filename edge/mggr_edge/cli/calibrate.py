@@ -54,8 +54,12 @@ def calibrate(
     path = profile_file() if profile is None else Path(profile)
     if profile is not None and path.exists() and not force:
         raise OutputExistsError(path)
-    with Bundle.open(model) as bundle:
-        found = measure(address, bundle, wanted=wanted, ask=ask)
+    found = measure(
+        address,
+        Bundle.open(model),
+        wanted=wanted,
+        ask=ask,
+    )
     write_profile(path, found, force=True)
     screen, off = found.screen, found.offset
     click.echo(

@@ -8,7 +8,6 @@ from mggr_edge.doctor.check import Check
 from mggr_edge.doctor.machine import Machine
 from mggr_edge.engines.cache import EngineKey, keys_in
 from mggr_edge.engines.recipe import OLDEST, dotted, parse_version
-from mggr_edge.errors import UsageError
 
 _NAME = "TensorRT"
 _INSTALL = "sudo apt install python3-libnvinfer"
@@ -17,10 +16,8 @@ _VISIBLE = f"{_INSTALL}, in an environment that was made with --system-site-pack
 
 def check_tensorrt(machine: Machine) -> Check | None:
     """Whether engines can be used here, and whether those in the cache are for this machine."""
-    try:
-        keys = keys_in(machine.engine_folder())
-    except UsageError:  # No home folder, so no cache of engines.
-        keys = []
+    folder = machine.engine_folder()
+    keys = [] if folder is None else keys_in(folder)
     try:
         module = machine.import_("tensorrt")
     except ImportError as error:

@@ -91,6 +91,8 @@ def build_engines(
         )
     recipe = recipe_for(precision, version=builder.version, dla=dla)
     home = cache_folder() if folder is None else folder
+    if home is None:
+        raise UsageError("engines cannot be stored without a home; set HOME or XDG_CACHE_HOME")
     home.mkdir(parents=True, exist_ok=True)
     timing_file = home / _TIMING.format(dotted(builder.version))
     made = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.engines.recipe import EnginePrecision
-from mggr_edge.errors import ConfigError, EngineError, UsageError
+from mggr_edge.errors import ConfigError, EngineError
 from mggr_edge.strict import read
 
 _APART = ".engine", ".json"
@@ -47,18 +47,15 @@ class EngineKey:
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def cache_folder() -> Path:
+def cache_folder() -> Path | None:
     """`$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`.
 
-    Raises:
-        UsageError: this user has no home folder, and XDG_CACHE_HOME is not set.
+    None where no home folder is known.
     """
-    home = os.environ.get("XDG_CACHE_HOME")
-    if not home:
-        try:
-            home = str(Path.home() / ".cache")
-        except RuntimeError as error:
-            raise UsageError(f"no cache folder for engines: {error}; set XDG_CACHE_HOME") from error
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return Path(home) / "mggr-edge" / "engines"
 
 

@@ -83,12 +83,8 @@ def find_engine(formats: Sequence[Artifact]) -> BuiltEngine | None:
         EngineError: there are engines of this model, but for another TensorRT or GPU, or TensorRT
             cannot be imported.
     """
-    files = [artifact for artifact in formats if artifact.format == "onnx"]
-    try:
-        folder = cache_folder()
-    except UsageError:  # No home folder: nothing can have been built.
-        return None
-    if not files or not has_engines(folder):
+    files, folder = [one for one in formats if one.format == "onnx"], cache_folder()
+    if not files or folder is None or not has_engines(folder):
         return None
     module = _tensorrt(folder, files)
     if module is None:
@@ -148,7 +144,9 @@ def _log_unusable(
     formats: Sequence[Artifact], found: BuiltEngine | None, reason: str, bundle: str
 ) -> None:
     files = [one for one in formats if one.format == "onnx"]
-    key = found.key if found is not None else next(iter(_keys_of(cache_folder(), files)), None)
+    folder = cache_folder()
+    built = [] if folder is None else _keys_of(folder, files)
+    key = found.key if found is not None else next(iter(built), None)
     _warn_once(
         f"the TensorRT engine of {' or '.join(one.file for one in files)} is not used: {reason}. "
         "Another runtime takes its place. To use TensorRT, run: "

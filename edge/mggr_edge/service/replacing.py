@@ -91,22 +91,25 @@ class Replacing:
             self._opening.start()
 
     def _open(self) -> None:
+        bundle, is_offered = None, False
         try:
             bundle = Bundle.open(self._path)
-            try:
-                offset = self._offset_of(bundle)
-                bundle.try_out()
-            except BaseException:
-                bundle.close()
-                raise
+            offset = self._offset_of(bundle)
+            bundle.try_out()
         except (MggrError, OSError) as error:
             self._opened = f"{error}"
-            return
+        else:
+            is_offered = self._offer(bundle, offset)
+        finally:
+            if bundle is not None and not is_offered:
+                bundle.close()
+
+    def _offer(self, bundle: Bundle, offset: Gaze) -> bool:
+        """Leaves a bundle to the next frame; False if there is none because the end came."""
         with self._ending:
             if not self._has_ended:
                 self._opened = bundle, offset
-                return
-        bundle.close()
+            return not self._has_ended
 
     def _take(self) -> None:
         if self._opening is None or self._opening.is_alive():
