@@ -130,7 +130,7 @@ def test_a_bundle_that_is_refused_frees_its_gpu_memory(
     with service.process:
         for error in (BundleError("does not fit"), OSError("gone")):
 
-            def fail(self: Bundle, error: Exception = error) -> None:
+            def fail(self: Bundle, *, error: Exception = error, **options: object) -> None:
                 self.model("redirector")
                 raise error
 
@@ -149,8 +149,8 @@ def test_a_bundle_that_is_still_opening_at_the_end_is_closed(
     service = Service(path)
     opened, go_on, real = threading.Event(), threading.Event(), Bundle.try_out
 
-    def slow(self: Bundle) -> None:
-        real(self)
+    def slow(self: Bundle, **options: bool) -> None:
+        real(self, **options)
         opened.set()
         assert go_on.wait(20)
 
