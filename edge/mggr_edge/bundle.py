@@ -1,8 +1,7 @@
-"""The bundle: the one thing that travels from training to a device.
+"""The bundle: models and their contract, exported by training and run on a device.
 
-A folder, or a zip of it, with `contract.json`, the models it names, and
-`SHA256SUMS` over every file. Bytes are read once, checked, and those same bytes
-are run.
+A folder, or a zip of it, with `contract.json`, the models it names, and `SHA256SUMS` over every
+file. Bytes are read once, checked, and those same bytes are run.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -25,10 +23,11 @@ from mggr_edge.default_bundle import bundle_path
 from mggr_edge.engines.use import engine_of
 from mggr_edge.errors import BundleError
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
-from mggr_edge.interpreters import Runner, check_fits, open_file, runnable
+from mggr_edge.interpreters import Runner, TFLiteRunner, check_fits, open_file, runnable
 from mggr_edge.interpreters.batching import InBatches, batch_of
 from mggr_edge.interpreters.tflite_part import can_be_parted, part_of
 from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
+from mggr_edge.loaded_models import LoadedModels
 from mggr_edge.tensors import check_usable
 
 __all__ = [
@@ -41,6 +40,8 @@ __all__ = [
 ]
 
 _FRONTAL = Gaze(0.0, 0.0)
+_COARSE = "redirector without its fine branch"  # Beside the names of the contract.
+"""Beside the contract's models."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,33 @@ class Bundle:
     Args:
         contract: the conventions, and what the models promise.
         load: builds the runner of a model by its name, on first use.
-        load_coarse: builds one of the redirector that gives the flow alone; None where that
-            cannot be done.
+        load_coarse: takes the redirector that is in use, and builds one that gives the flow
+            alone; None where that cannot be done.
+
+    Threads: any thread may use a bundle. Simultaneous calls of one model take turns: results are
+    correct, but not faster. For parallel work give each thread a `session()`.
+
+    Memory: a model is loaded on first use, and released by `close()`, at the end of a `with`
+    block, or with the bundle itself.
+
+    Example, two streams in two threads::
+
+        with Bundle.open("default") as first, first.session() as second:
+            redirectors = [Redirector(first), Redirector(second)]
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(redirect_stream, redirectors, streams))
     """
 
     def __init__(
         self,
         contract: Contract,
         load: Callable[[str], Runner],
-        load_coarse: Callable[[], Runner | None] = lambda: None,
+        load_coarse: Callable[[Runner], Runner | None] = lambda redirector: None,
     ) -> None:
         self.contract = contract
         self._load, self._load_coarse = load, load_coarse
-        self._runners: dict[str, Runner] = {}
+        self._models = LoadedModels()
+        self._machine_models: dict[str, bytes] = {}  # Shared by sessions.
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
@@ -87,10 +102,9 @@ class Bundle:
         A bundle without face models uses this machine's, whose checksums are known.
 
         Raises:
-            BundleError: missing, damaged, tampered, of another schema, or with
-                models whose tensors are not those of the contract.
+            BundleError: missing, damaged, of another schema, or with models of other tensors.
         """
-        path = bundle_path(path)
+        named, path = str(path), bundle_path(path)
         files = read_bundle_files(path)
         contract = contract_from_json(files[CONTRACT_FILE])
         for artifact in contract.artifacts():
@@ -101,22 +115,24 @@ class Bundle:
 
         def load(name: str) -> Runner:
             formats = contract.models[name]
-            runner = engine_of(formats)
+            runner = engine_of(formats, bundle=named)
             if runner is None:
                 artifact = runnable(formats)
                 runner = open_file(files[artifact.file], artifact.format)
                 check_fits(runner, artifact)
-            check_usable(name, runner, contract.conventions)
+            try:
+                check_usable(name, runner, contract.conventions)
+            except BundleError:
+                runner.close()
+                raise
             return InBatches(runner, batch_of(runner))
 
-        def load_coarse() -> Runner | None:
-            formats = contract.models.get("redirector")
-            if formats is None or engine_of(formats) is not None:
+        def load_coarse(redirector: Runner) -> Runner | None:
+            in_use = redirector.runner if isinstance(redirector, InBatches) else redirector
+            if not isinstance(in_use, TFLiteRunner) or not can_be_parted():
                 return None
-            artifact = runnable(formats)
-            if artifact.format != "tflite" or not can_be_parted():
-                return None
-            runner = open_file(part_of(files[artifact.file], ["flow"]), "tflite")
+            file = runnable(contract.models["redirector"]).file
+            runner = open_file(part_of(files[file], ["flow"]), "tflite")
             return InBatches(runner, batch_of(runner))
 
         return cls(contract, load, load_coarse)
@@ -127,25 +143,60 @@ class Bundle:
         Raises:
             BundleError: the bundle has none of that name, or it does not fit.
             MissingLandmarkModelsError: a face model that neither the bundle nor this machine has.
+            ValueError: the bundle is closed.
         """
-        if name not in self._runners:
-            if name in self.contract.models:
-                self._runners[name] = self._load(name)
-            elif name in LANDMARK_MODEL_FILES:
-                self._runners[name] = open_file(find_landmark_models()[name].read_bytes(), "tflite")
-            else:
-                held = ", ".join(sorted(self.contract.models))
-                raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
-        return self._runners[name]
+        runner = self._models.get(name, self._opened)
+        assert runner is not None, "only the coarse part may be missing"
+        return runner
 
-    @cached_property
+    def _opened(self, name: str) -> Runner | None:
+        if name == _COARSE:
+            has_redirector = "redirector" in self.contract.models
+            return self._load_coarse(self.model("redirector")) if has_redirector else None
+        if name in self.contract.models:
+            return self._load(name)
+        if name in LANDMARK_MODEL_FILES:
+            if name not in self._machine_models:
+                self._machine_models[name] = find_landmark_models()[name].read_bytes()
+            return open_file(self._machine_models[name], "tflite")
+        held = ", ".join(sorted(self.contract.models))
+        raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
+
+    def session(self) -> Bundle:
+        """A second bundle over the same file bytes, with models of its own, for another thread.
+
+        Both work in parallel, and each is closed on its own. A session takes the memory of its
+        models' interpreters (a few MB each); checksums are not verified again.
+
+        Raises:
+            ValueError: the bundle is closed.
+        """
+        self._models.check_open()
+        other = Bundle(self.contract, self._load, self._load_coarse)
+        other._machine_models = self._machine_models
+        return other
+
+    def close(self) -> None:
+        """Releases all models, each after a call that is running; harmless when repeated.
+
+        Later calls raise ValueError. Sessions stay open.
+        """
+        self._models.close()
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
     def coarse(self) -> Runner | None:
         """The redirector without its fine branch: the flow alone, at a fraction of the work.
 
         None where the model in use cannot be run in part: an engine, an ONNX file, or a TFLite
-        file on tflite-runtime.
+        file on tflite-runtime. Loaded on first use, after the redirector itself.
         """
-        return self._load_coarse()
+        return self._models.get(_COARSE, self._opened)
 
     def try_out(self) -> None:
         """Loads every model that a frame needs, and runs what is trained, once.
@@ -161,10 +212,17 @@ class Bundle:
         self.redirect_crop(patch, side="right", target=_FRONTAL)
 
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
-        """The same bundle with every model seen through something, as by who times it."""
-        other = Bundle(self.contract, self._load, self._load_coarse)
+        """The same bundle with every model wrapped, for example to measure its time.
+
+        The models stay this bundle's: closing the other one closes none of them.
+        """
+
+        def coarse(redirector: Runner) -> Runner | None:
+            return None if self.coarse is None else seen(self.coarse)
+
+        other = Bundle(self.contract, self._load, coarse)
         for name in {*self.contract.models, *LANDMARK_MODEL_FILES}:
-            other._runners[name] = seen(self.model(name))
+            other._models.lend(name, seen(self.model(name)))
         return other
 
     def estimate_gaze(

@@ -8,6 +8,7 @@
     ├── ConfigError          a config or contract with unknown keys or wrong types
     ├── DataError            training data that is missing, corrupt or misnamed
     ├── BundleError          a bundle that is damaged or does not fit
+    │   └── EngineError         a TensorRT engine that this machine cannot use
     ├── RunError             a run folder that is missing, damaged or incomplete
     ├── StreamError          a picture, video or camera that cannot be read or written
     ├── DiskError            a disk that takes no more
@@ -47,6 +48,10 @@ class DataError(MggrError):
 
 class BundleError(MggrError):
     """A bundle that is damaged, of another schema, or whose models do not fit."""
+
+
+class EngineError(BundleError):
+    """A TensorRT engine that cannot be used here: stale, damaged, or CUDA fails."""
 
 
 class RunError(MggrError):

@@ -107,6 +107,10 @@ class FrameProcess(Protocol):
 class Redirector:
     """Makes the eyes of a frame look at a target.
 
+    Threads: a redirector follows the faces of one video, so only one thread at a time may call
+    it; it need not be the thread that created it. Use one redirector for each video. Those that
+    run in parallel need a `Bundle.session()` each: with one bundle their calls take turns.
+
     Args:
         bundle: the networks, the landmark models and their conventions.
         target: where eyes shall look; may be set anew between frames.
@@ -158,8 +162,13 @@ class Redirector:
         """Whether `fine` can be turned off with the bundle that is in use."""
         return self._bundle.coarse is not None
 
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that is in use."""
+        return self._bundle
+
     def take(self, bundle: Bundle, offset: Gaze = CAMERA) -> None:
-        """Goes on with another bundle; faces keep their numbers.
+        """Goes on with another bundle; faces keep their numbers. Does not close the old one.
 
         Args:
             bundle: the networks from now on.

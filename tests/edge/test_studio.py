@@ -162,7 +162,10 @@ def test_the_page_is_set_by_keys_shows_both_halves_and_asks_nobody_else(
             browser, "performance.getEntriesByType('resource').map((one) => one.name)"
         )
         assert len(asked) > 3
-        assert all(one.startswith(url) for one in asked)
+        page, _, token = url.partition("?token=")
+        assert on_the_page(browser, "location.href") == page
+        assert all(one.startswith(page) and token not in one for one in asked)
+        assert on_the_page(browser, "document.cookie") == ""
         assert not [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
         browser.set_window_size(500, 844)
         assert on_the_page(browser, "document.documentElement.scrollWidth <= innerWidth")

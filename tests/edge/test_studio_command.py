@@ -20,7 +20,7 @@ from mggr_edge.cli import main
 from mggr_edge.errors import MggrError
 from mggr_edge.studio.run import run_studio
 from ramps import smooth_picture
-from studio_page import frame, soon
+from studio_page import answer, frame, soon
 
 pytest.importorskip("bottle")
 
@@ -71,6 +71,11 @@ def test_a_signal_ends_it_within_a_second(
             assert process.stderr is not None
             url = next(line for line in process.stderr if line.startswith("open ")).split()[1]
             facts, before, _ = frame(url)
+            token = url.partition("?token=")[2]
+            assert len(token) >= 40
+            for path in (f"/?token={token}", f"/nothing?token={token}", "/frame?after=x"):
+                answer(url, path)
+            answer(url, f"/settings?token={token}", method="POST", body=b"{")
             assert facts["source"]["name"] == "me.png"
             assert before.shape == (48, 60, 3)
             told_s = time.monotonic()
@@ -78,7 +83,9 @@ def test_a_signal_ends_it_within_a_second(
             soon(lambda: not answers(urlsplit(url).port))
             assert time.monotonic() - told_s < 1.0
             assert process.wait(10) == 0
-            assert "Traceback" not in process.stderr.read()
+            rest = process.stderr.read()
+            assert "Traceback" not in rest
+            assert token not in rest
         finally:
             process.kill()
 

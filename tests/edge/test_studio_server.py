@@ -97,7 +97,7 @@ def test_every_answer_forbids_what_is_not_its_own(blind: str) -> None:
         ({"body": {"strength": 1.5}}, 400, "strength is 1.5, expected 0 to 1"),
         ({"body": {"strength": True}}, 400, "strength is True, expected a number"),
         ({"body": {"yaw_deg": 31}}, 400, "yaw is 31 degrees, expected -30 to 30"),
-        ({"body": b'{"pitch_deg": NaN}'}, 400, "expected a number"),
+        ({"body": b'{"pitch_deg": NaN}'}, 400, "NaN is no number"),
         ({"body": {"is_on": 1}}, 400, "is_on is 1, expected true or false"),
         ({"body": {"colour": 1}}, 400, "colour is no setting"),
     ],

@@ -1,10 +1,13 @@
 """TensorRT and CUDA as their documentation describes them, recorded: nothing of NVIDIA runs here.
 
-An engine of this TensorRT doubles its input `x` [1, 3] into its output `y`; the GPU's memory is
-this process's own.
+An engine of this TensorRT doubles its input `x` [1, 3] into its output `y`, unless its model is
+`described`: then it has those tensors, and its outputs are zeros. The GPU's memory is this
+process's own, and `module.alive` counts the engines and contexts that are not released.
 """
 
 import ctypes
+import json
+import weakref
 from enum import Enum, IntEnum
 from types import SimpleNamespace
 
@@ -20,8 +23,20 @@ class Log(list):
         return [entry[0] for entry in self]
 
 
-def make(version, *, builds=True):
-    """A module of that version and the log of its calls."""
+def described(inputs, outputs):
+    """An ONNX file's stand-in with these tensors: name -> shape."""
+    return json.dumps({"inputs": inputs, "outputs": outputs}).encode()
+
+
+def make(version, *, builds=True, has_memory=True, runs=True):
+    """A module of that version and the log of its calls.
+
+    Args:
+        version: dotted.
+        builds: whether engines can be built.
+        has_memory: without it, no engine can be prepared for execution.
+        runs: whether engines run.
+    """
     log, major = Log(), int(version.split(".")[0])
     flags = {"EXPLICIT_BATCH": 0} if major < 11 else {}
     if major >= 10:
@@ -37,6 +52,7 @@ def make(version, *, builds=True):
         OnnxParser=lambda network, logger: _Parser(network),
         Builder=lambda logger: _Builder(log, builds),
     )
+    module.has_memory, module.runs, module.alive = has_memory, runs, weakref.WeakSet()
     module.Runtime = lambda logger: _Runtime(module)
     return module, log
 
@@ -103,17 +119,27 @@ class _Runtime:
         self.module = module
 
     def deserialize_cuda_engine(self, content):
-        return _Engine(self.module) if content.startswith(b"ENGINE") else None
+        if not content.startswith(b"ENGINE"):
+            return None
+        return _Engine(self.module, content.removeprefix(b"ENGINE"))
 
 
 class _Engine:
-    num_io_tensors = 2
-
-    def __init__(self, module):
-        self.modes = {"x": module.TensorIOMode.INPUT, "y": module.TensorIOMode.OUTPUT}
+    def __init__(self, module, model):
+        self.module = module
+        tensors = json.loads(model) if model.startswith(b"{") else None
+        self.doubles = tensors is None
+        tensors = tensors or {"inputs": {"x": (1, 3)}, "outputs": {"y": (1, 3)}}
+        self.shapes = {**tensors["outputs"], **tensors["inputs"]}
+        kind = module.TensorIOMode
+        self.modes = {
+            name: kind.INPUT if name in tensors["inputs"] else kind.OUTPUT for name in self.shapes
+        }
+        self.num_io_tensors = len(self.shapes)
+        module.alive.add(self)
 
     def get_tensor_name(self, index):
-        return ("y", "x")[index]
+        return list(self.shapes)[index]
 
     def get_tensor_mode(self, name):
         return self.modes[name]
@@ -122,23 +148,26 @@ class _Engine:
         return np.float32
 
     def get_tensor_shape(self, name):
-        return (1, 3)
+        return tuple(self.shapes[name])
 
     def create_execution_context(self):
-        return _Context()
+        return _Context(self) if self.module.has_memory else None
 
 
 class _Context:
-    def __init__(self):
-        self.addresses = {}
+    def __init__(self, engine):
+        self.engine, self.addresses = engine, {}
+        engine.module.alive.add(self)
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address
 
     def execute_async_v3(self, stream):
-        read, write = (self._floats(name) for name in "xy")
-        write[:] = 2 * read
-        return True
+        assert self.addresses.keys() == self.engine.shapes.keys()
+        if self.engine.doubles:
+            read, write = (self._floats(name) for name in "xy")
+            write[:] = 2 * read
+        return self.engine.module.runs
 
     def _floats(self, name):
         pointer = ctypes.cast(self.addresses[name], ctypes.POINTER(ctypes.c_float))
@@ -150,6 +179,7 @@ class Cudart:
 
     def __init__(self, fails=None):
         self.memory, self.fails, self.streams = {}, fails, 0
+        self.allocated = self.freed = 0
 
     def __getattr__(self, name):
         def call(*arguments):
@@ -174,9 +204,11 @@ class Cudart:
         buffer = ctypes.create_string_buffer(size.value)
         pointer._obj.value = ctypes.addressof(buffer)
         self.memory[pointer._obj.value] = buffer
+        self.allocated += 1
 
     def _cudaFree(self, pointer):  # noqa: N802
         del self.memory[pointer.value]
+        self.freed += 1
 
     def _cudaMemcpyAsync(self, to, source, size, direction, stream):  # noqa: N802
         ctypes.memmove(to, source, size.value)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.errors import StreamError
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.picture_format import AS_IT_COMES
+from mggr_edge.studio.access import PARAMETER, cookie_name
 from mggr_edge.studio.app import studio_app
 from mggr_edge.studio.server import PageServer
 from mggr_edge.studio.session import Session, open_session
@@ -71,10 +72,14 @@ def answer(
     body: object = None,
     **headers: str,
 ) -> SimpleNamespace:
-    """Asks without a browser, so that every header is the test's own."""
+    """Asks without a browser, so that every header is the test's own.
+
+    The cookie of the printed URL is sent; `Cookie=""` leaves it out.
+    """
     host = urlsplit(url).netloc
     connection = http.client.HTTPConnection(host, timeout=10)
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    names = {"Cookie": cookie_of(url)}
+    names |= {name.replace("_", "-"): value for name, value in headers.items()}
     content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
     if body is not None:
         names = {"Content-Type": "application/json", **names}
@@ -85,6 +90,12 @@ def answer(
     )
     connection.close()
     return said
+
+
+def cookie_of(url: str) -> str:
+    """As a browser sends it that opened the printed URL."""
+    (token,) = parse_qs(urlsplit(url).query)[PARAMETER]
+    return f"{cookie_name(urlsplit(url).port or 80)}={token}"
 
 
 def frame(url: str, number: int = 0) -> tuple[dict, NDArray[np.uint8], NDArray[np.uint8]]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mggr_edge.contract import Artifact, Contract, TensorSpec
 from mggr_edge.engines import tensorrt_api
 from mggr_edge.engines.recipe import dotted
-from mggr_edge.engines.use import engine_of
-from mggr_edge.errors import UsageError
+from mggr_edge.engines.use import find_engine, usable_engine
+from mggr_edge.errors import EngineError, UsageError
 from mggr_edge.interpreters import FileRunner, open_file, runtimes
 
 _SEED = 0
@@ -41,11 +41,16 @@ class Contestant:
     threads: int
 
     def open(self) -> FileRunner:
-        """Loads the file into its runtime; an engine of it from where it was built."""
+        """Loads the file into its runtime; an engine of it from where it was built.
+
+        Raises:
+            EngineError: the engine cannot be opened.
+        """
         if self.runtime == tensorrt_api.NAME:
-            engine = engine_of((self.artifact,))
-            assert engine is not None, "it was there when the contestants were called"
-            return engine
+            engine = find_engine((self.artifact,))
+            if engine is None:
+                raise EngineError(f"the engine of {self.artifact.file} was removed meanwhile")
+            return engine.open()
         return open_file(
             self.content, self.artifact.format, num_threads=self.threads, runtime=self.runtime
         )
@@ -70,7 +75,6 @@ def contestants_of(
 
     Raises:
         UsageError: a model that the bundle does not hold.
-        BundleError: an engine that was built for another TensorRT or GPU.
     """
     chosen = tuple(contract.models) if models is None else tuple(models)
     if unknown := [name for name in chosen if name not in contract.models]:
@@ -88,10 +92,10 @@ def contestants_of(
 
 def _engine_runtime(artifact: Artifact) -> dict[str, str]:
     """TensorRT, where an engine of the file was built here: name -> version."""
-    module = tensorrt_api.find()
-    if module is None or engine_of((artifact,)) is None:
+    engine = usable_engine((artifact,))
+    if engine is None:
         return {}
-    return {tensorrt_api.NAME: dotted(tensorrt_api.version_of(module))}
+    return {tensorrt_api.NAME: dotted(tensorrt_api.version_of(engine.module))}
 
 
 def inputs_for(specs: Sequence[TensorSpec]) -> dict[str, NDArray]:

@@ -39,8 +39,10 @@ def studio(input_: str, model: str, port: int, profile: str | None, wanted: Pict
     two buttons. A camera that is lost is waited for.
 
     Nothing leaves this machine and no picture is stored: the page answers on
-    127.0.0.1 only. To see a device's page from a desk, run
-    `ssh -L 8080:127.0.0.1:8080 DEVICE` and open http://127.0.0.1:8080/ there.
+    127.0.0.1 only, and only to a browser that opened the printed address, which
+    holds a random token. Other users of this machine get no picture. To see a
+    device's page from a desk, run `ssh -L 8080:127.0.0.1:8080 DEVICE` and open
+    the address that the device printed.
 
     \b
     Examples:

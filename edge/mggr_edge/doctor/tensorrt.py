@@ -12,12 +12,12 @@ from mggr_edge.engines.recipe import OLDEST, dotted, parse_version
 _NAME = "TensorRT"
 _INSTALL = "sudo apt install python3-libnvinfer"
 _VISIBLE = f"{_INSTALL}, in an environment that was made with --system-site-packages"
-_OPTION = {"float32": "", "float16": " --fp16", "int8": " --int8"}
 
 
 def check_tensorrt(machine: Machine) -> Check | None:
     """Whether engines can be used here, and whether those in the cache are for this machine."""
-    keys = keys_in(machine.engine_folder())
+    folder = machine.engine_folder()
+    keys = [] if folder is None else keys_in(folder)
     try:
         module = machine.import_("tensorrt")
     except ImportError as error:
@@ -38,7 +38,9 @@ def check_tensorrt(machine: Machine) -> Check | None:
     if stale:
         theirs = ", ".join(dict.fromkeys(f"TensorRT {k.tensorrt} on {k.gpu}" for k in stale))
         found = f"{len(stale)} engines were built for {theirs}; this is TensorRT {here} on {gpu}"
-        return Check(_NAME, "warn", found, "\n".join(dict.fromkeys(map(_again, stale))))
+        return Check(
+            _NAME, "warn", found, "\n".join(dict.fromkeys(key.build_command() for key in stale))
+        )
     fitting = [key for key in keys if (key.tensorrt, key.gpu) == (here, gpu)]
     return Check(_NAME, "ok", f"{here}, {len(fitting)} engines for {gpu}")
 
@@ -59,8 +61,3 @@ def _without_bindings(machine: Machine, error: ImportError, *, engines: int) -> 
 def _has_fitting(keys: list[EngineKey], key: EngineKey, version: str, gpu: str) -> bool:
     """Whether the same model has an engine for this machine: older ones beside it do no harm."""
     return replace(key, tensorrt=version, gpu=gpu) in keys
-
-
-def _again(key: EngineKey) -> str:
-    place = "" if key.dla is None else f" --dla {key.dla}"
-    return f"mggr-edge build-engine BUNDLE{_OPTION[key.precision]}{place}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mggr_edge.atomic import atomic_file
@@ -16,6 +18,8 @@ from mggr_edge.errors import BundleError, UsageError
 
 _JETSON_MODEL = Path("/proc/device-tree/model")
 _TIMING = "timing-{}.cache"
+_PATIENCE_S = 20.0
+"""Loading a driver that keeps no state between calls takes several seconds; a hung one for ever."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ def build_engines(
         )
     recipe = recipe_for(precision, version=builder.version, dla=dla)
     home = cache_folder() if folder is None else folder
+    if home is None:
+        raise UsageError("engines cannot be stored without a home; set HOME or XDG_CACHE_HOME")
     home.mkdir(parents=True, exist_ok=True)
     timing_file = home / _TIMING.format(dotted(builder.version))
     made = []
@@ -118,15 +124,29 @@ def key_of(
     return EngineKey(dotted(tuple(version)), gpu, artifact.precision, artifact.sha256, dla)
 
 
+@lru_cache(maxsize=1)
 def gpu_name() -> str:
-    """Of the Jetson module, or of the first GPU that the driver names."""
+    """Name of the Jetson module, or of the first GPU that the driver names.
+
+    Asked once in a process. Without an answer it is "an unknown GPU"; a driver that does not
+    answer in time is logged.
+    """
     try:
         return _JETSON_MODEL.read_bytes().rstrip(b"\0").decode().strip()
     except OSError:
         pass
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        named = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+        named = subprocess.run(
+            query, capture_output=True, text=True, check=True, timeout=_PATIENCE_S
+        ).stdout
+    except subprocess.TimeoutExpired:
+        logging.getLogger(__name__).warning(
+            "nvidia-smi did not answer within %g seconds: the GPU's name is unknown, and engines "
+            "that were built for a named GPU are not used. Restart the driver or the machine.",
+            _PATIENCE_S,
+        )
+        named = ""
     except (OSError, subprocess.CalledProcessError):
         named = ""
     return named.strip().splitlines()[0] if named.strip() else "an unknown GPU"

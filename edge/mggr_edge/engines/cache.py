@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.engines.recipe import EnginePrecision
-from mggr_edge.errors import BundleError, ConfigError
+from mggr_edge.errors import ConfigError, EngineError
 from mggr_edge.strict import read
 
 _APART = ".engine", ".json"
+_OPTION = {"float32": "", "float16": " --fp16", "int8": " --int8"}
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,26 @@ class EngineKey:
     model_sha256: str
     dla: int | None = None
 
+    def build_command(self, bundle: str = "BUNDLE") -> str:
+        """The command that builds such an engine on this machine."""
+        place = "" if self.dla is None else f" --dla {self.dla}"
+        return f"mggr-edge build-engine {shlex.quote(bundle)}{_OPTION[self.precision]}{place}"
+
     def digest(self) -> str:
         """A name for a file."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def cache_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`.
+
+    None where no home folder is known.
+    """
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return Path(home) / "mggr-edge" / "engines"
 
 
@@ -53,7 +66,7 @@ def store(folder: Path, key: EngineKey, engine: bytes) -> Path:
         OSError: the cache cannot be written; nothing half-written is left.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{key.digest()}{_APART[0]}"
+    path = engine_path(folder, key)
     note = {**asdict(key), "engine_sha256": hashlib.sha256(engine).hexdigest()}
     for target, content in (
         (path, engine),
@@ -64,25 +77,36 @@ def store(folder: Path, key: EngineKey, engine: bytes) -> Path:
     return path
 
 
+def engine_path(folder: Path, key: EngineKey) -> Path:
+    """Path of the engine that was built for this key, if it was."""
+    return folder / f"{key.digest()}{_APART[0]}"
+
+
+def has_engines(folder: Path) -> bool:
+    """Whether a cache holds any engine."""
+    return any(folder.glob(f"*{_APART[0]}"))
+
+
 def load(folder: Path, key: EngineKey) -> bytes | None:
-    """The engine that was built for this key; None where nothing like it was ever built.
+    """The engine that was built for this key; None if none was built of this model file.
 
     Raises:
-        BundleError: it was built for another TensorRT or GPU, or it is damaged. The message
-            says which, and what to run.
+        EngineError: it was built for another TensorRT or GPU, or it is damaged. The message
+            says which.
+        OSError: it cannot be read.
     """
-    path = folder / f"{key.digest()}{_APART[0]}"
+    path = engine_path(folder, key)
     if not path.is_file():
-        if (other := _built_elsewhere(folder, key)) is None:
+        if (other := built_elsewhere(folder, key)) is None:
             return None
-        raise BundleError(
+        raise EngineError(
             f"built for TensorRT {other.tensorrt} on {other.gpu}, this is TensorRT "
             f"{key.tensorrt} on {key.gpu}: run build-engine again"
         )
     engine = path.read_bytes()
     note = _note(path.with_suffix(_APART[1]))
     if note.get("engine_sha256") != hashlib.sha256(engine).hexdigest():
-        raise BundleError(f"{path} is damaged: run build-engine again")
+        raise EngineError(f"{path} is damaged: run build-engine again")
     return engine
 
 
@@ -98,8 +122,8 @@ def keys_in(folder: Path) -> list[EngineKey]:
     return keys
 
 
-def _built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
-    """Of the same file, for another TensorRT or GPU."""
+def built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
+    """Key of an engine of the same file for another TensorRT or GPU."""
     others = (k for k in keys_in(folder) if replace(k, tensorrt=key.tensorrt, gpu=key.gpu) == key)
     return next(others, None)
 

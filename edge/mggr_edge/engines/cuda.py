@@ -6,6 +6,7 @@ JetPack and CUDA bring `libcudart`; no Python package is needed. It has not run 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from ctypes.util import find_library
 from typing import Any
 
@@ -15,16 +16,17 @@ from numpy.typing import NDArray
 from mggr_edge.errors import UsageError
 
 _TO_DEVICE, _TO_HOST = 1, 2
+_OUT_OF_MEMORY = 2
 
 
 class Cuda:
-    """Buffers and a stream.
+    """Buffers and a stream, freed by `close()` or when this object is garbage-collected.
 
     Args:
         library: loaded `libcudart`; None looks for it.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is missing, or cannot be loaded.
         RuntimeError: CUDA reports an error; so do all methods.
     """
 
@@ -34,9 +36,18 @@ class Cuda:
         stream = ctypes.c_void_p()
         self._check("cudaStreamCreate", ctypes.byref(stream))
         self.stream = stream
+        self._release = weakref.finalize(self, _release, self._library, self._buffers, stream)
+        # At the end of the process the driver frees everything, and CUDA may be gone by then.
+        self._release.atexit = False
 
     def allocate(self, size: int) -> ctypes.c_void_p:
-        """Memory of so many bytes, freed with this object."""
+        """Memory of so many bytes, freed with this object.
+
+        Raises:
+            ValueError: it is closed.
+        """
+        if not self._release.alive:
+            raise ValueError("CUDA's memory is closed; open the engine again")
         pointer = ctypes.c_void_p()
         self._check("cudaMalloc", ctypes.byref(pointer), ctypes.c_size_t(size))
         self._buffers.append(pointer)
@@ -55,12 +66,8 @@ class Cuda:
         self._check("cudaStreamSynchronize", self.stream)
 
     def close(self) -> None:
-        """Gives memory and stream back."""
-        while self._buffers:
-            self._check("cudaFree", self._buffers.pop())
-        if self.stream:
-            self._check("cudaStreamDestroy", self.stream)
-            self.stream = ctypes.c_void_p()
+        """Frees all buffers and the stream; harmless when repeated."""
+        self._release()
 
     def _copy(
         self, to: ctypes.c_void_p, source: ctypes.c_void_p, size: int, direction: int
@@ -68,14 +75,26 @@ class Cuda:
         self._check("cudaMemcpyAsync", to, source, ctypes.c_size_t(size), direction, self.stream)
 
     def _check(self, function: str, *arguments: Any) -> None:
-        code = getattr(self._library, function)(*arguments)
-        if code != 0:
-            raise RuntimeError(f"{function} failed with CUDA error {code}")
+        _raise_error(function, getattr(self._library, function)(*arguments))
 
 
 def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The array as CUDA copies it."""
     return np.ascontiguousarray(array, dtype)
+
+
+def _release(library: Any, buffers: list[ctypes.c_void_p], stream: ctypes.c_void_p) -> None:
+    """Frees everything before the first error is raised."""
+    codes = [("cudaFree", library.cudaFree(buffers.pop())) for _ in range(len(buffers))]
+    codes.append(("cudaStreamDestroy", library.cudaStreamDestroy(stream)))
+    for function, code in codes:
+        _raise_error(function, code)
+
+
+def _raise_error(function: str, code: int) -> None:
+    if code != 0:
+        reason = " (out of GPU memory)" if code == _OUT_OF_MEMORY else ""
+        raise RuntimeError(f"{function} failed with CUDA error {code}{reason}")
 
 
 def _load() -> Any:
@@ -84,4 +103,7 @@ def _load() -> Any:
         raise UsageError(
             "CUDA's runtime library, libcudart, is not found; JetPack and CUDA bring it"
         )
-    return ctypes.CDLL(name)
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        raise UsageError(f"CUDA's runtime library {name} cannot be loaded: {error}") from error

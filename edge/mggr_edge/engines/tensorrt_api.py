@@ -10,14 +10,27 @@ from types import ModuleType
 from typing import Any
 
 from mggr_edge.engines.recipe import Recipe, parse_version
-from mggr_edge.errors import BundleError
+from mggr_edge.errors import BundleError, UsageError
 
 NAME = "tensorrt"
 
 
 def find() -> ModuleType | None:
-    """The module, where it is installed."""
-    return import_module(NAME) if util.find_spec(NAME) is not None else None
+    """The module; None if it is not installed.
+
+    Raises:
+        UsageError: it is installed and cannot be imported, as without its libraries.
+    """
+    spec = util.find_spec(NAME)
+    if spec is None or spec.origin is None:  # A folder of that name is no package of TensorRT.
+        return None
+    try:
+        return import_module(NAME)
+    except (ImportError, OSError) as error:
+        raise UsageError(
+            f"TensorRT's Python package cannot be imported: {error}; install the TensorRT that "
+            "JetPack or CUDA brings"
+        ) from error
 
 
 def version_of(module: ModuleType) -> tuple[int, ...]:

@@ -11,6 +11,9 @@ from tempfile import TemporaryDirectory
 from mggr_edge.engines.recipe import Recipe
 from mggr_edge.errors import BundleError
 
+_PATIENCE_S = 60.0
+"""Loading its libraries from a memory card takes many seconds."""
+
 _JETPACK = Path("/usr/src/tensorrt/bin/trtexec")
 _OPTIONS = {"FP16": "--fp16", "INT8": "--int8", "GPU_FALLBACK": "--allowGPUFallback"}
 
@@ -27,9 +30,24 @@ def version_of(program: Path) -> tuple[int, ...]:
     """Its version, read off the first line that it prints.
 
     Raises:
-        BundleError: it prints none.
+        BundleError: it cannot be started, does not end in time, or prints none.
     """
-    done = subprocess.run([program, "--help"], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            [program, "--help"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(
+            f"{program} --help did not end within {_PATIENCE_S:g} seconds; run it by hand to see "
+            "why"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{program} cannot be started: {error.strerror or error}") from error
     match = re.search(r"\[TensorRT v(\d+)\]", done.stdout)
     if match is None:
         raise BundleError(f"{program} does not say which TensorRT it is of")
@@ -48,7 +66,10 @@ def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[by
         if timing:
             (folder / "timing").write_bytes(timing)
         command = [str(program), *arguments(folder, recipe)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # No timeout: a build takes from seconds to an hour, and Ctrl-C ends it with this process.
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
         engine = folder / "model.engine"
         if done.returncode != 0 or not engine.is_file():
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]

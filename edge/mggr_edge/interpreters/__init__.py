@@ -1,7 +1,7 @@
 """The seam between a model file and whatever runs it on this machine."""
 
 from mggr_edge.interpreters.opening import import_runtime, open_file, runnable, runtimes
-from mggr_edge.interpreters.runner import FileRunner, Runner, check_fits
+from mggr_edge.interpreters.runner import FileRunner, Runner, check_fits, close_runner
 from mggr_edge.interpreters.tflite import TFLiteRunner, available_interpreters
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "TFLiteRunner",
     "available_interpreters",
     "check_fits",
+    "close_runner",
     "import_runtime",
     "open_file",
     "runnable",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.interpreters.runner import FileRunner, Runner
+from mggr_edge.interpreters.runner import FileRunner, Runner, close_runner
 
 
 def batch_of(runner: FileRunner) -> int:
@@ -23,18 +23,25 @@ class InBatches:
     Args:
         runner: takes `batch` examples at once.
         batch: how many that are.
+
+    Attributes:
+        runner: the runner of fixed batch.
     """
 
     def __init__(self, runner: Runner, batch: int) -> None:
-        self._runner = runner
+        self.runner = runner
         self._batch = batch
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         count = len(next(iter(inputs.values())))
         if count == self._batch:
-            return self._runner(inputs)
-        made = [self._runner(part) for part in cut(inputs, self._batch)]
+            return self.runner(inputs)
+        made = [self.runner(part) for part in cut(inputs, self._batch)]
         return {name: np.concatenate([part[name] for part in made])[:count] for name in made[0]}
+
+    def close(self) -> None:
+        """Closes the runner of fixed batch."""
+        close_runner(self.runner)
 
 
 def cut(inputs: Mapping[str, NDArray], batch: int) -> Iterator[dict[str, NDArray]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.contract import TensorSpec
 from mggr_edge.errors import BundleError, MissingPackageError
-from mggr_edge.interpreters.runner import Kind, check_inputs
+from mggr_edge.interpreters.runner import Kind, check_inputs, closed_model
 
 WHAT = "ONNX Runtime"
 
@@ -54,6 +54,8 @@ def runtime_module() -> Any:
 class OnnxRunner:
     """An ONNX model behind the `Runner` seam, on the processor.
 
+    ONNX Runtime allows several threads to run one session at the same time.
+
     Args:
         content: the file's bytes.
         num_threads: that one operation is spread over; one, as for TFLite.
@@ -82,7 +84,14 @@ class OnnxRunner:
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         check_inputs(inputs, self._inputs)
         names = [spec.name for spec in self._outputs]
-        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        session = self._session  # A call that is running keeps it alive through `close`.
+        if session is None:
+            raise closed_model()
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    def close(self) -> None:
+        """Releases the session; see `FileRunner.close`."""
+        self._session = None
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
         """Specs of the file's own inputs or outputs, in alphabetical order."""

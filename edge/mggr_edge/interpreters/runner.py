@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -19,17 +19,44 @@ class Runner(Protocol):
     Called with every input by name; returns every output by name. Arrays carry
     the batch dimension, which a file fixes (see `batching`); the returned ones
     belong to the caller.
+
+    Threads: any thread may call a runner. Simultaneous calls of one runner take turns.
     """
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]: ...
 
 
+@runtime_checkable
+class Closeable(Protocol):
+    """An object that holds memory until it is closed."""
+
+    def close(self) -> None: ...
+
+
 class FileRunner(Runner, Protocol):
     """A runner that was loaded from a file, and knows what stands in it."""
+
+    def close(self) -> None:
+        """Releases the model's memory, after a call that is running; harmless when repeated.
+
+        Later calls of the runner raise ValueError.
+        """
+        ...
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
         """Specs of the file's own inputs or outputs, in alphabetical order."""
         ...
+
+
+def close_runner(runner: Runner) -> None:
+    """Closes a runner that holds memory; others, such as functions, need no closing."""
+    if isinstance(runner, Closeable):
+        runner.close()
+
+
+def closed_model() -> ValueError:
+    """The error of a call after `close()`."""
+    return ValueError("the model is closed; open its bundle again")
 
 
 def check_fits(runner: FileRunner, artifact: Artifact) -> None:

@@ -7,6 +7,7 @@ depthwise layers), and TensorFlow's own nowhere: the device has none.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Mapping
 from importlib import metadata, util
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.contract import TensorSpec
 from mggr_edge.errors import BundleError, MissingPackageError
-from mggr_edge.interpreters.runner import Kind, check_inputs
+from mggr_edge.interpreters.runner import Kind, check_inputs, closed_model
 
 WHAT = "A TFLite interpreter (ai-edge-litert or tflite-runtime)"
 
@@ -37,6 +38,9 @@ def available_interpreters() -> dict[str, str]:
 
 class TFLiteRunner:
     """A TFLite model behind the `Runner` seam.
+
+    An interpreter runs one call at a time, so a lock makes simultaneous calls take turns.
+    Interpreters of the same `content` share its bytes.
 
     Models with a signature are called by its names; models without one (the
     landmark models) by their tensors' names.
@@ -64,16 +68,25 @@ class TFLiteRunner:
         self._inputs = self._details("input")
         self._outputs = self._details("output")
         self._input_specs = self.tensor_specs("inputs")
+        self._lock = threading.Lock()
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         check_inputs(inputs, self._input_specs)
-        for name, details in self._inputs.items():
-            self._interpreter.set_tensor(details["index"], inputs[name])
-        self._interpreter.invoke()
-        return {
-            name: self._interpreter.get_tensor(details["index"])
-            for name, details in self._outputs.items()
-        }
+        with self._lock:
+            if self._interpreter is None:
+                raise closed_model()
+            for name, details in self._inputs.items():
+                self._interpreter.set_tensor(details["index"], inputs[name])
+            self._interpreter.invoke()
+            return {
+                name: self._interpreter.get_tensor(details["index"])
+                for name, details in self._outputs.items()
+            }
+
+    def close(self) -> None:
+        """Releases the interpreter; see `FileRunner.close`."""
+        with self._lock:
+            self._interpreter = None
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
         """Specs of the file's own inputs or outputs, in alphabetical order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,17 +81,20 @@ class Attendance:
         attended = Replacing(
             process, self.redirector, self.path, offset_of=self.offset_of, say=self.say
         )
+        with attended, self._figures(attended) as watched:
+            yield watched
+
+    def _figures(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:
+        """Passes frames to `process`, and serves figures of them if a port was given."""
         if self.options.prometheus_port is None:
-            yield attended
-            return
-        with open_endpoint(
+            return nullcontext(process)
+        return open_endpoint(
             self.options.prometheus_port,
-            attended,
+            process,
             counts=self.counts,
             clock=self.clock,
             level=lambda: self._pressure.level,
-        ) as watched:
-            yield watched
+        )
 
     def _set_fine(self, fine: bool) -> None:
         self.redirector.fine = fine

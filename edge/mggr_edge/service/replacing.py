@@ -23,9 +23,12 @@ Print = tuple[tuple[str, int, int, int], ...]
 
 
 class Replacing:
-    """Watches a bundle's place, opens what appears there beside the work, and takes it.
+    """Watches a bundle's path, opens a new bundle there in the background, and uses it.
 
-    What cannot be used is told once, with the reason, and the old one goes on.
+    A bundle that cannot be used is reported once with the reason, and the old one stays in use.
+
+    As a context manager it owns the redirector's bundles: each is closed after the last frame
+    that uses it, the first one included, and at the end the one in use.
 
     Args:
         process: passes frames to the redirector.
@@ -50,6 +53,25 @@ class Replacing:
         self._looked_s = time.monotonic()
         self._opening: threading.Thread | None = None
         self._opened: tuple[Bundle, Gaze] | str | None = None
+        self._ending, self._has_ended = threading.Lock(), False
+
+    def __enter__(self) -> Replacing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the bundle in use, and one that was opened since the last frame.
+
+        A thread that is still opening one closes it itself: the end does not wait for it.
+        """
+        with self._ending:
+            self._has_ended = True
+            opened, self._opened = self._opened, None
+        if isinstance(opened, tuple):
+            opened[0].close()
+        self._redirector.bundle.close()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
         """Passes a frame on, perhaps to another bundle than the one before."""
@@ -69,6 +91,7 @@ class Replacing:
             self._opening.start()
 
     def _open(self) -> None:
+        bundle, is_offered = None, False
         try:
             bundle = Bundle.open(self._path)
             offset = self._offset_of(bundle)
@@ -76,14 +99,26 @@ class Replacing:
         except (MggrError, OSError) as error:
             self._opened = f"{error}"
         else:
-            self._opened = bundle, offset
+            is_offered = self._offer(bundle, offset)
+        finally:
+            if bundle is not None and not is_offered:
+                bundle.close()
+
+    def _offer(self, bundle: Bundle, offset: Gaze) -> bool:
+        """Leaves a bundle to the next frame; False if there is none because the end came."""
+        with self._ending:
+            if not self._has_ended:
+                self._opened = bundle, offset
+            return not self._has_ended
 
     def _take(self) -> None:
         if self._opening is None or self._opening.is_alive():
             return
         opened, self._opening, self._opened = self._opened, None, None
         if isinstance(opened, tuple):
+            old = self._redirector.bundle
             self._redirector.take(*opened)
+            old.close()  # Frames are passed on by this thread, so no frame uses it any more.
             self._say(f"{self._path} was replaced: the new one is in use")
         else:
             reason = opened or "it cannot be run"

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from mggr_edge.errors import MissingPackageError, UsageError
+from mggr_edge.strict import read_json
 from mggr_edge.studio.guard import Application
 from mggr_edge.studio.session import Session
 
@@ -26,6 +27,7 @@ _PATIENCE_S = 1.0
 """How long a request for a frame waits; the facts without one are news too."""
 
 _MOST_BYTES = 4096
+_MOST_DIGITS = 18
 
 
 def import_bottle() -> ModuleType:
@@ -71,8 +73,8 @@ def studio_app(session: Session) -> Application:
 
     @app.get("/frame")
     def frame() -> Any:
-        number = bottle.request.query.get("after", "0")
-        shown = session.shown(int(number) if number.isdecimal() else 0, patience_s=_PATIENCE_S)
+        number = _whole_number(bottle.request.query.get("after", ""))
+        shown = session.shown(number or 0, patience_s=_PATIENCE_S)
         headers = {FACTS: json.dumps(shown.facts)}
         if shown.jpeg is None:
             return bottle.HTTPResponse(status=204, headers=headers)
@@ -85,7 +87,10 @@ def studio_app(session: Session) -> Application:
     @app.post("/look")
     def look() -> Any:
         def begin(asked: dict[str, Any]) -> dict[str, Any]:
-            session.looks.begin(str(asked.get("at")))
+            where = asked.get("at")
+            if not isinstance(where, str):
+                raise UsageError('name the look as text: {"at": "lens"} or {"at": "screen"}')
+            session.looks.begin(where)
             return {}
 
         return _done(bottle, begin)
@@ -98,10 +103,18 @@ def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) ->
     request = bottle.request
     if request.content_type.split(";")[0].strip().lower() != "application/json":
         return _answer(bottle, 415, {"error": "send application/json"})
-    if not 0 < request.content_length <= _MOST_BYTES:
+    length = request.environ.get("CONTENT_LENGTH", "")
+    if not length:
+        return _answer(bottle, 411, {"error": "send the header Content-Length"})
+    size = _whole_number(length)
+    if size is None:
+        return _answer(bottle, 400, {"error": f"Content-Length is {length[:60]!r}, no size"})
+    if size > _MOST_BYTES:
         return _answer(bottle, 413, {"error": f"send 1 to {_MOST_BYTES} bytes"})
     try:
-        asked = json.loads(request.body.read())
+        asked = read_json(request.environ["wsgi.input"].read(size).decode("utf-8"))
+    except TimeoutError:
+        return _answer(bottle, 408, {"error": f"{size} bytes were announced and did not come"})
     except ValueError as error:
         return _answer(bottle, 400, {"error": f"no JSON: {error}"})
     if not isinstance(asked, dict):
@@ -110,6 +123,13 @@ def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) ->
         return _answer(bottle, 200, do(asked))
     except UsageError as error:
         return _answer(bottle, 400, {"error": str(error)})
+
+
+def _whole_number(text: str) -> int | None:
+    """A number of ASCII digits alone; None for any other text. Long ones are large, not exact."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
 
 def _answer(bottle: ModuleType, status: int, content: dict[str, Any]) -> Any:

@@ -52,8 +52,7 @@ def run_studio(
     import_bottle()
     address = _address(source, wanted)
     stop = threading.Event()
-    with stopped_by_signals(stop), PageServer(port) as server:
-        bundle = Bundle.open(model)
+    with stopped_by_signals(stop), PageServer(port) as server, Bundle.open(model) as bundle:
         known = _profile(address, profile, bundle)
         if known is not None:
             say(f"with the profile {profile_path(profile)}; --profile {NO_PROFILE} leaves it out")

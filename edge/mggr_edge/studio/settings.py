@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from mggr_edge.aiming.target import check_target
@@ -66,9 +66,26 @@ def _value(name: str, value: object) -> bool | float:
         raise UsageError(f"{name} is no setting; settings are {', '.join(_KINDS)}")
     if _KINDS[name] == "bool":
         if not isinstance(value, bool):
-            raise UsageError(f"{name} is {value!r}, expected true or false")
+            raise UsageError(f"{name} is {_shown(value)}, expected true or false")
         return value
     # True is a number to Python.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
-        raise UsageError(f"{name} is {value!r}, expected a number")
-    return float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{name} is {_shown(value)}, expected a number")
+    try:
+        number = float(value)
+    except OverflowError:  # An integer of more than 308 digits.
+        number = inf
+    if not isfinite(number):
+        raise UsageError(f"{name} is {_shown(value)}, expected a number that a float holds")
+    return number
+
+
+def _shown(value: object) -> str:
+    """A value for a message: lists and objects, which may be nested deeply, by their kind."""
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "an object"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+_LONGEST = 60

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from mggr_edge.bounded_zip import MOST_UNPACKED, UNREADABLE_ZIP, open_entry, read_declared
 from mggr_edge.errors import BundleError
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -28,13 +29,24 @@ def unpack(content: bytes) -> dict[str, bytes]:
     """Files by their posix paths.
 
     Raises:
-        BundleError: no zip.
+        BundleError: no zip, or one that inflates beyond what it declares or may.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+            entries = archive.infolist()
+            total, most = sum(one.file_size for one in entries), MOST_UNPACKED * len(content)
+            if total > most:
+                raise BundleError(
+                    f"no zipped SavedModel: it declares {total:,} bytes, expected at most {most:,}"
+                )
+            return {one.filename: _content(archive, one) for one in entries}
+    except UNREADABLE_ZIP as error:
         raise BundleError(f"no zipped SavedModel: {error}") from error
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    with open_entry(archive, entry) as file:
+        return read_declared(file, entry.file_size, name=entry.filename)
 
 
 def write_into(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.contract import TensorSpec
 from mggr_edge.errors import BundleError
-from mggr_edge.interpreters.runner import Kind, check_inputs
+from mggr_edge.interpreters.runner import Kind, check_inputs, closed_model
 from mggr_export.freeze import SIGNATURE
 from mggr_export.saved_model.archive import unpack, write_into
 
@@ -43,8 +43,15 @@ class SavedModelRunner:
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         check_inputs(inputs, self._inputs)
-        made = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
+        function = self._function
+        if function is None:
+            raise closed_model()
+        made = function(**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in made.items()}
+
+    def close(self) -> None:
+        """Releases the model."""
+        self._model = self._function = None
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
         """Specs of the signature's inputs or outputs, in alphabetical order."""

@@ -418,10 +418,13 @@ function show(facts) {
 /* One frame after the other, for as long as the page is there. */
 
 const painted = () => new Promise((done) => requestAnimationFrame(done));
+const SILENT = "The studio does not answer. Once it runs again, open the address that it prints.";
+const STARTED_AGAIN = "The studio was started again. Open the address that it prints.";
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 async function next(number) {
   const answer = await fetch(`/frame?after=${number}`);
+  if (answer.status === 403) throw new Error(STARTED_AGAIN);
   if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
   const facts = JSON.parse(answer.headers.get("Frame-Facts"));
   if (answer.status === 200) {
@@ -440,7 +443,7 @@ async function follow() {
       number = await next(number);
     } catch (error) {
       number = revision = 0; /* another server counts anew */
-      notice("The studio does not answer. Once it runs again, this page goes on.");
+      notice(error.message === STARTED_AGAIN ? STARTED_AGAIN : SILENT);
       await pause(1000);
     }
     await painted(); /* none while the page is hidden */
