@@ -151,8 +151,11 @@ class Bundle:
         """
         return self._load_coarse()
 
-    def try_out(self) -> None:
+    def try_out(self, *, coarse: bool = False) -> None:
         """Loads every model that a frame needs, and runs what is trained, once.
+
+        Args:
+            coarse: load and run `coarse` too, so that a later frame does not wait for it.
 
         Raises:
             BundleError: one of them is missing, does not fit or cannot be run.
@@ -163,6 +166,8 @@ class Bundle:
         size = self.contract.conventions.patch_size
         patch = np.zeros((size, size, 3), np.uint8)
         self.redirect_crop(patch, side="right", target=_FRONTAL)
+        if coarse:
+            self.redirect_crops([patch], sides=["right"], target=_FRONTAL, fine=False)
 
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
         """The same bundle with every model seen through something, as by who times it."""

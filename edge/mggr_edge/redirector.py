@@ -166,7 +166,7 @@ class Redirector:
 
     @property
     def has_coarse(self) -> bool:
-        """Whether `fine` can be turned off with the bundle that is in use."""
+        """Whether `fine` can be turned off with the bundle in use; loads that part if need be."""
         return self._bundle.coarse is not None
 
     def take(self, bundle: Bundle, offset: Gaze = CAMERA) -> None:
