@@ -26,6 +26,7 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.compose import Region, compose_eye, put_eye
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
+from mggr_edge.frame_clock import FrameClock
 from mggr_edge.gating import Gate, Limits, Reason, gate
 from mggr_edge.iris import Eye
 from mggr_edge.mesh import roll_of_eyes_deg
@@ -149,7 +150,7 @@ class Redirector:
         self._limits = limits or Limits()
         self._max_faces = max_faces
         self._stages = stages
-        self._tracks = FaceTracks()
+        self._tracks, self._clock = FaceTracks(), FrameClock()
         self._shape: tuple[int, ...] | None = None
         self.take(bundle, offset)
 
@@ -186,7 +187,7 @@ class Redirector:
 
     def reset(self) -> None:
         """Forgets all faces: call it before another video."""
-        self._tracks = FaceTracks()
+        self._tracks, self._clock = FaceTracks(), FrameClock()
         self._look_anew(None)
 
     def _look_anew(self, shape: tuple[int, ...] | None) -> None:
@@ -194,17 +195,29 @@ class Redirector:
         self._watcher, self._shape = FaceWatcher(self._finder), shape
         self._tracks.forget()
 
+    def _rising(self, time_s: float) -> float:
+        """The frame's time for watcher, tracks and filters; see `FrameClock`."""
+        if not np.isfinite(time_s):
+            raise ValueError(f"time_s is a finite number of seconds or None, got {time_s}")
+        if self._clock.goes_back_far(time_s):
+            self._look_anew(None)
+            self._tracks.restart()
+            self._clock = FrameClock()
+        return self._clock(time_s)
+
     def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
         """Redirects all eyes of a frame; the input is never changed.
 
         Args:
             frame: [H, W, 3] uint8 RGB.
-            time_s: the frame's time in its video, going forward; geometry and gaze
-                are then steadied over time. None for a picture on its own: nothing
-                is remembered or steadied, and faces are numbered from 0.
+            time_s: the frame's time in its video in seconds; geometry and gaze are
+                then steadied over time. Times may repeat or go back a little; one
+                that is earlier by more than half a second begins another video.
+                None for a picture on its own: nothing is remembered or steadied,
+                and faces are numbered from 0.
 
         Raises:
-            ValueError: another shape or dtype, or time that does not go forward.
+            ValueError: another shape or dtype, or a time that is not finite.
         """
         if (
             not isinstance(frame, np.ndarray)
@@ -216,8 +229,10 @@ class Redirector:
             got = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(np.shape(frame))}"
             raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
         frame = np.ascontiguousarray(frame)
-        if time_s is not None and frame.shape != self._shape:
-            self._look_anew(frame.shape)
+        if time_s is not None:
+            time_s = self._rising(time_s)
+            if frame.shape != self._shape:
+                self._look_anew(frame.shape)
         with self._stages("find faces"):
             if time_s is None:
                 found = self._finder.find(frame, max_faces=self._max_faces)

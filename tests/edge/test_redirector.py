@@ -310,13 +310,66 @@ def test_a_still_video_keeps_its_face_and_its_pixels(
     assert np.abs(frames[-1].frame.astype(int) - frames[-2].frame).max() <= 1
 
 
-def test_time_goes_forward_until_reset(bundle: BumpNetwork, portrait: NDArray[np.uint8]) -> None:
+@pytest.mark.parametrize(
+    "times",
+    [
+        [1.0, 1.0, 1.0, 1.0],
+        [0.0, 0.0, 0.066, 0.066, 0.132, 0.132],
+        [0.0, 0.033, 0.066, 0.05, 0.1],
+        [0.0, 1e-9, 2e-9],
+        [0.3, 0.2, 0.1, 0.0],
+    ],
+)
+def test_times_that_repeat_or_go_back_a_little_belong_to_the_same_video(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8], times: list[float]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    for time_s in times:
+        (face,) = redirector.process(portrait, time_s=time_s).faces
+        assert face.identity == 0
+        assert [eye.strength for eye in face.eyes] == [1.0, 1.0]
+        assert all(np.isfinite(eye.outline).all() for eye in face.eyes)
+
+
+def test_a_clock_that_stands_still_does_not_hold_outlines(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
     redirector = Redirector(bundle)
-    redirector.process(portrait, time_s=1.0)
-    with pytest.raises(ValueError, match="time_s must go forward"):
-        redirector.process(portrait, time_s=1.0)
+    for shift in range(0, 40, 4):
+        moved = np.roll(portrait, shift, axis=1)
+        (face,) = redirector.process(moved, time_s=0.0).faces
+    (anew,) = Redirector(bundle).process(moved).faces
+    width = np.ptp(anew.eyes[0].outline[:, 0])
+    lag = np.abs(face.eyes[0].outline - anew.eyes[0].outline).max()
+    assert lag < 0.08 * width
+
+
+def test_a_time_far_earlier_begins_another_video(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8]
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    redirector.process(portrait, time_s=100.0)
+    (face,) = redirector.process(np.roll(portrait, 9, axis=1), time_s=2.0).faces
+    (alone,) = Redirector(bundle, target=Gaze(0, 10)).process(np.roll(portrait, 9, axis=1)).faces
+    np.testing.assert_array_equal(face.eyes[0].outline, alone.eyes[0].outline)
+    assert face.eyes[0].strength == 1.0
+    assert face.identity == 1
     redirector.reset()
     assert redirector.process(portrait, time_s=0.0).faces[0].identity == 0
+    with pytest.raises(ValueError, match="time_s is a finite number"):
+        redirector.process(portrait, time_s=float("nan"))
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0, 2.5, 30.0, 240.0])
+def test_every_frame_of_a_still_face_is_redirected_at_any_rate(
+    bundle: BumpNetwork, portrait: NDArray[np.uint8], rate: float
+) -> None:
+    redirector = Redirector(bundle, target=Gaze(0, 10))
+    for number in range(5):
+        result = redirector.process(portrait, time_s=number / rate)
+        (face,) = result.faces
+        assert (face.identity, [eye.strength for eye in face.eyes]) == (0, [1.0, 1.0])
+        assert (result.frame != portrait).any()
 
 
 def test_a_picture_on_its_own_is_not_steadied(
