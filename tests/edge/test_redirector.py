@@ -350,7 +350,8 @@ def test_a_time_far_earlier_begins_another_video(
     redirector = Redirector(bundle, target=Gaze(0, 10))
     redirector.process(portrait, time_s=100.0)
     (face,) = redirector.process(np.roll(portrait, 9, axis=1), time_s=2.0).faces
-    (alone,) = Redirector(bundle, target=Gaze(0, 10)).process(np.roll(portrait, 9, axis=1)).faces
+    anew = Redirector(bundle, target=Gaze(0, 10))
+    (alone,) = anew.process(np.roll(portrait, 9, axis=1), time_s=2.0).faces
     np.testing.assert_array_equal(face.eyes[0].outline, alone.eyes[0].outline)
     assert face.eyes[0].strength == 1.0
     assert face.identity == 1
