@@ -2,11 +2,14 @@
 
 A direction is `(pitch_deg, yaw_deg)` relative to the camera that took the
 picture. `(0, 0)` looks into the lens, pitch + looks up in the image, yaw +
-looks to the image's right. Radians never leave this file.
+looks to the image's right. These axes are the picture's, also for a rolled head;
+`Gaze.rolled` changes to the axes of a rotated patch and back. Radians never leave
+this file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +52,24 @@ class Gaze:
         """The same look in a picture flipped left to right."""
         return Gaze(self.pitch_deg, -self.yaw_deg)
 
+    def rolled(self, roll_deg: float) -> Gaze:
+        """Returns the same direction in axes that are turned in the picture.
+
+        The unit vector is rotated about the optical axis, so pitch and yaw both change.
+
+        Args:
+            roll_deg: angle of the new x axis against the old one, + clockwise as seen; its
+                negative brings the direction back.
+
+        Example:
+            >>> right = Gaze(0.0, 10.0).rolled(90.0)  # the new x axis points down
+            >>> round(right.pitch_deg, 6), round(right.yaw_deg, 6)
+            (10.0, 0.0)
+        """
+        x, y, z = unit_vectors([self.pitch_deg, self.yaw_deg])
+        cos, sin = np.cos(np.radians(roll_deg)), np.sin(np.radians(roll_deg))
+        return _direction(np.array([cos * x - sin * y, sin * x + cos * y, z]))
+
     def angle_to(self, other: Gaze) -> float:
         """Angle between the two directions, in degrees."""
         return float(angular_error_deg(self.array(), other.array()))
@@ -68,6 +89,24 @@ def unit_vectors(pitch_yaw_deg: ArrayLike) -> NDArray[np.float64]:
     return np.stack(
         [np.cos(pitch) * np.sin(yaw), np.sin(pitch), np.cos(pitch) * np.cos(yaw)], axis=-1
     )
+
+
+def mean_gaze(gazes: Sequence[Gaze], weights: Sequence[float] | None = None) -> Gaze:
+    """Returns the direction of the weighted mean of unit vectors; it does not depend on axes.
+
+    Args:
+        gazes: at least one.
+        weights: one for each gaze, not negative, with a positive sum; None weights all alike.
+    """
+    vectors = unit_vectors([[gaze.pitch_deg, gaze.yaw_deg] for gaze in gazes])
+    return _direction(np.average(vectors, axis=0, weights=weights))
+
+
+def _direction(vector: NDArray[np.float64]) -> Gaze:
+    """The direction of `[3]` (x, y, z), of any length but 0."""
+    x, y, z = vector
+    pitch = np.degrees(np.arctan2(y, np.hypot(x, z)))
+    return Gaze.from_array([pitch, np.degrees(np.arctan2(x, z))])
 
 
 def angular_error_deg(a_deg: ArrayLike, b_deg: ArrayLike) -> NDArray[np.float64]:

@@ -49,7 +49,7 @@ class EyeRedirection:
     """What the network says about one patch, in the patch's own orientation.
 
     Attributes:
-        source: the gaze that was redirected, given or estimated.
+        source: the gaze that was redirected, given or estimated, in the patch's axes.
         flow: [H, W, 2] float32, backward (dx, dy) in patch pixels.
         residual: [H, W, 3] float32, to be added to the warped image in [-1, 1].
         redirected: [H, W, 3] uint8 RGB.
@@ -63,6 +63,10 @@ class EyeRedirection:
 
 class Bundle:
     """Models and their contract, checked and ready to run.
+
+    A bundle sees patches and not the pictures that they were cut from: every gaze and head pose
+    that it takes or gives is in the patch's axes. Those are the picture's axes if the patch was
+    not rotated; for a crop that is rotated by `roll_deg`, `Gaze.rolled` converts.
 
     Args:
         contract: the conventions, and what the models promise.
@@ -198,8 +202,11 @@ class Bundle:
         """
         return self._models.get(_COARSE, self._opened)
 
-    def try_out(self) -> None:
+    def try_out(self, *, coarse: bool = False) -> None:
         """Loads every model that a frame needs, and runs what is trained, once.
+
+        Args:
+            coarse: load and run `coarse` too, so that a later frame does not wait for it.
 
         Raises:
             BundleError: one of them is missing, does not fit or cannot be run.
@@ -210,6 +217,8 @@ class Bundle:
         size = self.contract.conventions.patch_size
         patch = np.zeros((size, size, 3), np.uint8)
         self.redirect_crop(patch, side="right", target=_FRONTAL)
+        if coarse:
+            self.redirect_crops([patch], sides=["right"], target=_FRONTAL, fine=False)
 
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
         """The same bundle with every model wrapped, for example to measure its time.
@@ -242,22 +251,23 @@ class Bundle:
         patches: Sequence[NDArray[np.uint8]],
         *,
         sides: Sequence[Side],
-        head_pose: Gaze | None = None,
+        head_pose: Gaze | Sequence[Gaze] | None = None,
     ) -> list[Gaze]:
         """Estimates where some eyes of one head look, with one call where the file takes several.
 
         Args:
             patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
             sides: of each, the subject's own.
-            head_pose: of all; None stands for frontal.
+            head_pose: one for all patches or one for each, in the patch's axes; None stands for
+                frontal.
         """
         if not patches:
             return []
         images, mirrors = self._canonical(patches, sides)
-        heads = [mirrored_if(head_pose or _FRONTAL, mirror=mirror).array() for mirror in mirrors]
+        heads = _canonical_deg(_one_each(head_pose or _FRONTAL, len(patches)), mirrors)
         conventions = self.contract.conventions
         outputs = self.model("estimator")(
-            network_io.estimator_inputs(images, head_deg=np.stack(heads), conventions=conventions)
+            network_io.estimator_inputs(images, head_deg=heads, conventions=conventions)
         )
         gazes = network_io.gaze_from_network(outputs["gaze"], conventions)
         return [
@@ -295,9 +305,9 @@ class Bundle:
         patches: Sequence[NDArray[np.uint8]],
         *,
         sides: Sequence[Side],
-        target: Gaze,
-        source: Gaze | None = None,
-        head_pose: Gaze | None = None,
+        target: Gaze | Sequence[Gaze],
+        source: Gaze | Sequence[Gaze] | None = None,
+        head_pose: Gaze | Sequence[Gaze] | None = None,
         fine: bool = True,
     ) -> list[EyeRedirection]:
         """Redirects some eyes of one head, with one call where the file takes several.
@@ -305,9 +315,9 @@ class Bundle:
         Args:
             patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
             sides: of each, the subject's own.
-            target: where all shall look.
-            source: where all look; None has it estimated for each.
-            head_pose: of all; None stands for frontal.
+            target: the gaze to produce, one for all patches or one for each.
+            source: the present gaze, likewise; None has it estimated for each.
+            head_pose: likewise; None stands for frontal.
             fine: with the fine branch; without it where the bundle has `coarse`, residuals are
                 then 0.
 
@@ -316,22 +326,17 @@ class Bundle:
         """
         if not patches:
             return []
-        head_pose = head_pose or _FRONTAL
+        count, head_pose = len(patches), head_pose or _FRONTAL
         if source is None:
-            sources = self.estimate_gazes(patches, sides=sides, head_pose=head_pose)
+            sources: Sequence[Gaze] = self.estimate_gazes(patches, sides=sides, head_pose=head_pose)
         else:
-            sources = [source] * len(patches)
+            sources = _one_each(source, count)
         images, mirrors = self._canonical(patches, sides)
-
-        def canonical(gazes: Sequence[Gaze]) -> NDArray[np.float32]:
-            pairs = zip(gazes, mirrors, strict=True)
-            return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
-
         inputs = network_io.redirector_inputs(
             images,
-            source_deg=canonical(sources),
-            target_deg=canonical([target] * len(patches)),
-            head_deg=canonical([head_pose] * len(patches)),
+            source_deg=_canonical_deg(sources, mirrors),
+            target_deg=_canonical_deg(_one_each(target, count), mirrors),
+            head_deg=_canonical_deg(_one_each(head_pose, count), mirrors),
             conventions=self.contract.conventions,
         )
         if fine or self.coarse is None:
@@ -362,7 +367,7 @@ class Bundle:
         source: Gaze | None = None,
         head_pose: Gaze | None = None,
     ) -> NDArray[np.uint8]:
-        """Makes one eye patch look at `target`; arguments as in `redirect_crop`.
+        """Makes one eye patch look at `target`, in the patch's axes; see `redirect_crop`.
 
         Returns:
             [H, W, 3] uint8 RGB.
@@ -386,6 +391,16 @@ class Bundle:
         mirrors = [needs_mirror(side, self.contract.conventions.canonical_side) for side in sides]
         pairs = zip(patches, mirrors, strict=True)
         return np.stack([mirror_image(p) if mirror else p for p, mirror in pairs]), mirrors
+
+
+def _one_each(gazes: Gaze | Sequence[Gaze], count: int) -> Sequence[Gaze]:
+    return [gazes] * count if isinstance(gazes, Gaze) else gazes
+
+
+def _canonical_deg(gazes: Sequence[Gaze], mirrors: Sequence[bool]) -> NDArray[np.float32]:
+    """[N, 2] degrees in the axes of patches that were perhaps mirrored."""
+    pairs = zip(gazes, mirrors, strict=True)
+    return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
 
 
 def _warped(image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -38,7 +38,7 @@ class Look:
     """One look.
 
     Attributes:
-        gaze_deg: (pitch, yaw), the median.
+        gaze_deg: (pitch, yaw), the median, in the head's axes; see `profile.Profile`.
         spread_deg: median distance from it.
     """
 
@@ -146,7 +146,9 @@ def _take(
 
 
 def _gaze(face: FaceResult) -> Gaze | None:
-    return next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
+    """The estimated gaze in the head's axes."""
+    gaze = next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
+    return None if gaze is None else gaze.rolled(face.roll_deg)
 
 
 def _median(seen: NDArray[np.float64], what: str) -> Look:

@@ -129,7 +129,8 @@ class DeviceRun:
         clock = StageClock()
         bundle = Bundle.open(self.model)
         if live:
-            bundle.try_out()  # what cannot be run is told now, not when the first face comes
+            # Errors and loading times belong here, not into the frame loop.
+            bundle.try_out(coarse=self.service.step_down)
         redirector = Redirector(
             bundle,
             offset=self._offset(address, bundle, say=say),

@@ -52,6 +52,7 @@ def crop_of_eye(
     outline: ArrayLike,
     *,
     corners: ArrayLike,
+    side: Side | None = None,
     crop_factor: float = DEFAULT_CROP_FACTOR,
     size_px: int = DEFAULT_SIZE_PX,
 ) -> EyeCrop:
@@ -59,7 +60,10 @@ def crop_of_eye(
 
     Args:
         outline: [N, 2] frame points on the corners and lids.
-        corners: [2, 2] the eye's two corners, in either order.
+        corners: [2, 2] the eye's outer and inner corner; in either order without `side`.
+        side: the subject's own; the patch is then upright in the head at any roll. Without it
+            the corner further left in the frame is the patch's left one, so a head that is
+            rolled by more than 90 degrees stands on its head in the patch.
         crop_factor: side of the square in enclosing-circle radii.
         size_px: side of the patch.
 
@@ -73,7 +77,9 @@ def crop_of_eye(
     if radius < 1e-3:
         raise ValueError("the eye's outline has no extent")
     first, second = np.asarray(corners, np.float64)
-    if first[0] > second[0]:
+    # In an upright face the right eye's outer corner is on the left, the left eye's inner one.
+    swap = first[0] > second[0] if side is None else side == "left"
+    if swap:
         first, second = second, first
     dx, dy = second - first
     return EyeCrop(

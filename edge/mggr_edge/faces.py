@@ -58,7 +58,10 @@ class FaceFinder:
         self._iris = IrisFinder(iris)
 
     def find(self, frame: NDArray[np.uint8], *, max_faces: int = 4) -> tuple[Face, ...]:
-        """Finds faces.
+        """Finds the faces of a picture on its own.
+
+        Each mesh is fitted a second time, from where the first fit saw the face: a detector's box
+        is loose, and there is no next frame in which `find_again` would do the same.
 
         Args:
             frame: [H, W, 3] uint8 RGB.
@@ -67,35 +70,21 @@ class FaceFinder:
         Returns:
             Faces, the detector's most confident first; empty when there are none.
         """
-        return self.find_more(frame, beside=(), max_faces=max_faces)
+        rough = self._detected(frame, beside=(), max_faces=max_faces)
+        return self._faces(frame, [fit.landmarks for fit in rough])
 
     def find_more(
         self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
     ) -> tuple[Face, ...]:
-        """Finds faces other than those that are known.
+        """Finds faces other than those that are known, with one mesh fit for each.
 
         Args:
             frame: [H, W, 3] uint8 RGB.
             beside: faces of this frame.
             max_faces: so many more at most.
         """
-        fits: list[MeshFit] = []
-        known = [face.landmarks for face in beside]
-        for detection in self._detector.detect(frame) if max_faces else ():
-            if len(fits) == max_faces:
-                break
-            region = region_of_detection(
-                detection.box, right_eye=detection.points[0], left_eye=detection.points[1]
-            )
-            # Twice: the detector's box is loose, and the mesh is better on its own.
-            rough = self._mesh.fit(frame, region)
-            fit = self._mesh.fit(frame, region_of_landmarks(rough.landmarks))
-            if fit.confidence >= _MIN_MESH_CONFIDENCE and not any(
-                _same_face(fit.landmarks, other) for other in known
-            ):
-                fits.append(fit)
-                known.append(fit.landmarks)
-        return tuple(self._face(frame, fit) for fit in fits)
+        found = self._detected(frame, beside=beside, max_faces=max_faces)
+        return tuple(self._face(frame, fit) for fit in found)
 
     def find_again(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[Face, ...]:
         """Finds faces of the frame before where they were; those that are gone are left out.
@@ -104,11 +93,41 @@ class FaceFinder:
             frame: [H, W, 3] uint8 RGB.
             faces: of a frame a moment ago. Two that lie on one face now are one.
         """
+        return self._faces(frame, [face.landmarks for face in faces])
+
+    def _detected(
+        self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
+    ) -> list[MeshFit]:
+        """Meshes of detections that lie on no known face; those on one are not fitted."""
         fits: list[MeshFit] = []
-        for face in faces:
-            fit = self._mesh.fit(frame, region_of_landmarks(face.landmarks))
+        known = [_outer_corners(face.landmarks) for face in beside]
+        for detection in self._detector.detect(frame) if max_faces else ():
+            if len(fits) == max_faces:
+                break
+            eyes = np.asarray(detection.points[:2], np.float32)
+            if any(_same_face(eyes, other) for other in known):
+                continue
+            fit = self._mesh.fit(
+                frame, region_of_detection(detection.box, right_eye=eyes[0], left_eye=eyes[1])
+            )
+            corners = _outer_corners(fit.landmarks)
             if fit.confidence >= _MIN_MESH_CONFIDENCE and not any(
-                _same_face(fit.landmarks, other.landmarks) for other in fits
+                _same_face(corners, other) for other in known
+            ):
+                fits.append(fit)
+                known.append(corners)
+        return fits
+
+    def _faces(
+        self, frame: NDArray[np.uint8], landmarks: Sequence[NDArray[np.float32]]
+    ) -> tuple[Face, ...]:
+        """Faces by meshes that are fitted from where others saw them; each face once."""
+        fits: list[MeshFit] = []
+        for points in landmarks:
+            fit = self._mesh.fit(frame, region_of_landmarks(points))
+            corners = _outer_corners(fit.landmarks)
+            if fit.confidence >= _MIN_MESH_CONFIDENCE and not any(
+                _same_face(corners, _outer_corners(other.landmarks)) for other in fits
             ):
                 fits.append(fit)
         return tuple(self._face(frame, fit) for fit in fits)
@@ -120,8 +139,12 @@ class FaceFinder:
         return Face(fit.landmarks, fit.confidence, head_pose(fit.landmarks), (right, left))
 
 
-def _same_face(landmarks: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
-    outer = [RIGHT_EYE_CORNERS[0], LEFT_EYE_CORNERS[0]]
-    eyes, other_eyes = landmarks[outer, :2], others[outer, :2]
-    apart_px = np.linalg.norm(eyes.mean(axis=0) - other_eyes.mean(axis=0))
-    return bool(apart_px < _SAME_FACE * np.linalg.norm(eyes[1] - eyes[0]))
+def _outer_corners(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[2, 2] the outer corners of the right and the left eye."""
+    return landmarks[[RIGHT_EYE_CORNERS[0], LEFT_EYE_CORNERS[0]], :2]
+
+
+def _same_face(eyes: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
+    """Whether a right and a left eye, centres or outer corners, are those of another pair."""
+    apart_px = np.linalg.norm(eyes.mean(axis=0) - others.mean(axis=0))
+    return bool(apart_px < _SAME_FACE * np.linalg.norm(others[1] - others[0]))

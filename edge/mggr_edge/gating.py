@@ -89,7 +89,8 @@ def gate(
             beside one that is not would squint.
         relative_width: this eye's width over the other one's.
         visible: how well this eye is to be seen.
-        confidence, head_pose: of the face.
+        confidence: of the face.
+        head_pose: in the axes of the eye's crop, as the training pictures behind the limits.
         shift_deg: angle between gaze and target; 0 while the gaze is unknown.
         limits: the default ones if None.
     """

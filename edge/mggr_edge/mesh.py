@@ -47,7 +47,7 @@ def region_of_detection(
     return EyeCrop(
         centre=((left + right) / 2, (top + bottom) / 2),
         width_px=_REGION_FACTOR * max(right - left, bottom - top),
-        roll_deg=_roll_deg(right_eye, left_eye),
+        roll_deg=roll_of_eyes_deg(right_eye, left_eye),
         size_px=_SIZE_PX,
     )
 
@@ -55,7 +55,7 @@ def region_of_detection(
 def region_of_landmarks(landmarks: NDArray[np.float32]) -> EyeCrop:
     """The square that the mesh reads, from a mesh that is roughly there."""
     points = landmarks[:, :2].astype(np.float64)
-    roll_deg = _roll_deg(points[RIGHT_EYE_CORNERS[0]], points[LEFT_EYE_CORNERS[0]])
+    roll_deg = roll_of_eyes_deg(points[RIGHT_EYE_CORNERS[0]], points[LEFT_EYE_CORNERS[0]])
     roll = np.radians(roll_deg)
     axes = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
     level = points @ axes.T
@@ -92,7 +92,14 @@ class FaceMesh:
         return MeshFit(landmarks, 1.0 / (1.0 + np.exp(-np.clip(logit, -80.0, 80.0))))
 
 
-def _roll_deg(right_eye: ArrayLike, left_eye: ArrayLike) -> float:
-    """Angle of the line from the subject's right eye to the left one, + clockwise as seen."""
+def roll_of_eyes_deg(right_eye: ArrayLike, left_eye: ArrayLike) -> float:
+    """Returns the head's roll: angle of the line from the right eye to the left, + clockwise.
+
+    Args:
+        right_eye, left_eye: [2] frame points of the subject's own right and left eye.
+
+    Returns:
+        Degrees in [-180, 180], as the frame is seen; 0 for an upright head.
+    """
     dx, dy = np.asarray(left_eye, np.float64) - np.asarray(right_eye, np.float64)
     return float(np.degrees(np.arctan2(dy, dx)))

@@ -27,6 +27,10 @@ NO_PROFILE = "none"
 class Profile:
     """Two looks, as an estimator saw them.
 
+    Angles are in the head's axes: x along the line between the eyes, y up in the face. An
+    estimator's error depends on the face, so it rolls with the head. For an upright head these
+    are the picture's axes.
+
     Attributes:
         estimator_sha256: of the files of that estimator, any of which may have seen them.
         lens_deg: (pitch, yaw) seen of a look into the lens; without error it would be 0, 0.
@@ -48,7 +52,7 @@ class Profile:
 
     @property
     def offset(self) -> Gaze:
-        """What is taken off every estimate."""
+        """The estimator's error, in the head's axes; the redirector subtracts it there."""
         return Gaze(*self.lens_deg)
 
     @property

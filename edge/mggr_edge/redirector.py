@@ -4,10 +4,15 @@ No I/O and no clock: the caller says what time a frame is of. Both eyes of a
 face share one source gaze, the mean of what is estimated for each: they look at
 the same point, the mean errs less than one eye's estimate, and a wrong one
 turns both eyes alike instead of crossing them.
+
+Every angle that goes in or comes out is in the picture's axes. Crops are rotated
+with the eye, so target, source and head pose are converted into the axes of each
+crop for the networks, and estimates are converted back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,13 +21,15 @@ from numpy.typing import NDArray
 
 from mggr_edge.aiming.target import CAMERA
 from mggr_edge.anchoring import skin_drift
-from mggr_edge.angles import Gaze, Side
+from mggr_edge.angles import Gaze, Side, mean_gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.compose import Region, compose_eye, put_eye
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
+from mggr_edge.frame_clock import FrameClock
 from mggr_edge.gating import Gate, Limits, Reason, gate
 from mggr_edge.iris import Eye
+from mggr_edge.mesh import roll_of_eyes_deg
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.tracks import FaceTracks, Track
 from mggr_edge.visibility import Visibility, visibility
@@ -36,9 +43,9 @@ class EyeResult:
     Attributes:
         side: the subject's own side.
         outline: [16, 2] float32 frame pixels, corners and lids.
-        gaze_before: the gaze that was redirected; None where the eye was not
-            even looked at.
-        gaze_target: where it was to look.
+        gaze_before: the gaze that was redirected, in the picture's axes; None where the eye
+            was not even looked at.
+        gaze_target: where it was to look, in the picture's axes.
         strength: in [0, 1], how far that was carried out.
         reason: why less far than was asked for; None when it was not.
         region: the rectangle with `mask`; None where nothing was changed.
@@ -62,7 +69,7 @@ class FaceResult:
     Attributes:
         identity: the same for the same face in following frames.
         landmarks: [468, 3] float32, as found: frame pixels, depth in the same unit.
-        head_pose: relative to the camera, steadied over time.
+        head_pose: relative to the camera, in the picture's axes, steadied over time.
         eyes: the subject's right eye, then the left.
     """
 
@@ -70,6 +77,11 @@ class FaceResult:
     landmarks: NDArray[np.float32]
     head_pose: Gaze
     eyes: tuple[EyeResult, EyeResult]
+
+    @property
+    def roll_deg(self) -> float:
+        """Angle of the line between the eyes in the picture, + clockwise as seen."""
+        return _roll_deg(self.eyes)
 
 
 @dataclass(frozen=True)
@@ -113,13 +125,13 @@ class Redirector:
 
     Args:
         bundle: the networks, the landmark models and their conventions.
-        target: where eyes shall look; may be set anew between frames.
+        target: where eyes shall look, in the picture's axes; may be set anew between frames.
         strength: in [0, 1], how far on the way there; may be set anew between frames. At 0
             gazes are estimated, and nothing is changed.
         limits: what is left alone; None for the default limits.
         max_faces: faces per frame, the most confident ones.
         stages: measures where the time goes.
-        offset: what is taken off every estimate; see `profile.Profile`.
+        offset: what is taken off every estimate, in the head's axes; see `profile.Profile`.
 
     Attributes:
         fine: whether the fine branch takes part; may be set anew between frames.
@@ -142,7 +154,7 @@ class Redirector:
         self._limits = limits or Limits()
         self._max_faces = max_faces
         self._stages = stages
-        self._tracks = FaceTracks()
+        self._tracks, self._clock = FaceTracks(), FrameClock()
         self._shape: tuple[int, ...] | None = None
         self.take(bundle, offset)
 
@@ -159,7 +171,7 @@ class Redirector:
 
     @property
     def has_coarse(self) -> bool:
-        """Whether `fine` can be turned off with the bundle that is in use."""
+        """Whether `fine` can be turned off with the bundle in use; loads that part if need be."""
         return self._bundle.coarse is not None
 
     @property
@@ -184,7 +196,7 @@ class Redirector:
 
     def reset(self) -> None:
         """Forgets all faces: call it before another video."""
-        self._tracks = FaceTracks()
+        self._tracks, self._clock = FaceTracks(), FrameClock()
         self._look_anew(None)
 
     def _look_anew(self, shape: tuple[int, ...] | None) -> None:
@@ -192,17 +204,29 @@ class Redirector:
         self._watcher, self._shape = FaceWatcher(self._finder), shape
         self._tracks.forget()
 
+    def _rising(self, time_s: float) -> float:
+        """The frame's time for watcher, tracks and filters; see `FrameClock`."""
+        if not np.isfinite(time_s):
+            raise ValueError(f"time_s is a finite number of seconds or None, got {time_s}")
+        if self._clock.goes_back_far(time_s):
+            self._look_anew(None)
+            self._tracks.restart()
+            self._clock = FrameClock()
+        return self._clock(time_s)
+
     def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
         """Redirects all eyes of a frame; the input is never changed.
 
         Args:
             frame: [H, W, 3] uint8 RGB.
-            time_s: the frame's time in its video, going forward; geometry and gaze
-                are then steadied over time. None for a picture on its own: nothing
-                is remembered or steadied, and faces are numbered from 0.
+            time_s: the frame's time in its video in seconds; geometry and gaze are
+                then steadied over time. Times may repeat or go back a little; one
+                that is earlier by more than half a second begins another video.
+                None for a picture on its own: nothing is remembered or steadied,
+                and faces are numbered from 0.
 
         Raises:
-            ValueError: another shape or dtype, or time that does not go forward.
+            ValueError: another shape or dtype, or a time that is not finite.
         """
         if (
             not isinstance(frame, np.ndarray)
@@ -214,8 +238,10 @@ class Redirector:
             got = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(np.shape(frame))}"
             raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
         frame = np.ascontiguousarray(frame)
-        if time_s is not None and frame.shape != self._shape:
-            self._look_anew(frame.shape)
+        if time_s is not None:
+            time_s = self._rising(time_s)
+            if frame.shape != self._shape:
+                self._look_anew(frame.shape)
         with self._stages("find faces"):
             if time_s is None:
                 found = self._finder.find(frame, max_faces=self._max_faces)
@@ -245,9 +271,11 @@ class Redirector:
                 visibility(patch, eye, crop)
                 for patch, eye, crop in zip(patches, face.eyes, crops, strict=True)
             )
-            gaze = self._gaze(track, patches, self._gates(found, face.head_pose, visible))
+            heads = tuple(face.head_pose.rolled(crop.roll_deg) for crop in crops)
+            gaze = self._gaze(face, patches, crops, self._gates(found, heads, visible))
+            gaze = None if gaze is None else track.steady_gaze(gaze)
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
-        gates = self._gates(found, face.head_pose, visible, shift_deg=shift_deg)
+        gates = self._gates(found, heads, visible, shift_deg=shift_deg)
         verdicts = [
             self._asked_for(track.ease(eye.side, unsteady, shift_deg=shift_deg))
             for eye, unsteady in zip(face.eyes, gates, strict=True)
@@ -258,9 +286,9 @@ class Redirector:
             redirections = self._bundle.redirect_crops(
                 [patches[n] for n in turned],
                 sides=[face.eyes[n].side for n in turned],
-                source=gaze,
-                target=self.target,
-                head_pose=face.head_pose,
+                source=[] if gaze is None else [gaze.rolled(crops[n].roll_deg) for n in turned],
+                target=[self.target.rolled(crops[n].roll_deg) for n in turned],
+                head_pose=[heads[n] for n in turned],
                 fine=self.fine,
             )
         results = [
@@ -298,14 +326,17 @@ class Redirector:
     def _gates(
         self,
         face: Face,
-        head_pose: Gaze,
+        heads: tuple[Gaze, ...],
         visible: tuple[Visibility, ...],
         *,
         shift_deg: float = 0.0,
     ) -> tuple[Gate, Gate]:
-        """Verdicts on both eyes. Lids as found: a blink is over before a filter has seen it."""
+        """Verdicts on both eyes. Lids as found: a blink is over before a filter has seen it.
 
-        def verdict(eye: Eye, other: Eye, seen: Visibility) -> Gate:
+        `heads` holds the head pose in the axes of each crop, which are those of the limits.
+        """
+
+        def verdict(eye: Eye, other: Eye, head_pose: Gaze, seen: Visibility) -> Gate:
             relative_width = eye.width_px / max(other.width_px, 1e-6)
             # The far eye of a turned head is not seen well enough to speak for the near one.
             seen_both = 1.0 / max(relative_width, 1e-6) >= self._limits.relative_width[1]
@@ -321,31 +352,49 @@ class Redirector:
             )
 
         right, left = face.eyes
-        return verdict(right, left, visible[0]), verdict(left, right, visible[1])
+        return (
+            verdict(right, left, heads[0], visible[0]),
+            verdict(left, right, heads[1], visible[1]),
+        )
 
     def _crop(self, eye: Eye) -> EyeCrop:
         conventions = self._bundle.contract.conventions
         return crop_of_eye(
             eye.crop_outline,
             corners=eye.crop_corners,
+            side=eye.side,
             crop_factor=conventions.crop_factor,
             size_px=conventions.patch_size,
         )
 
     def _gaze(
-        self, track: Track, patches: tuple[NDArray[np.uint8], ...], gates: tuple[Gate, ...]
+        self,
+        face: Face,
+        patches: tuple[NDArray[np.uint8], ...],
+        crops: tuple[EyeCrop, ...],
+        gates: tuple[Gate, ...],
     ) -> Gaze | None:
-        """The face's gaze, from the eyes that can be seen well; None if neither can."""
+        """The face's gaze in the picture's axes, from the eyes that can be seen well, if any."""
         weights = [verdict.strength for verdict in gates]
         if sum(weights) == 0:
             return None
         seen = [n for n, weight in enumerate(weights) if weight > 0]
         estimates = self._bundle.estimate_gazes(
             [patches[n] for n in seen],
-            sides=[track.face.eyes[n].side for n in seen],
-            head_pose=track.face.head_pose,
+            sides=[face.eyes[n].side for n in seen],
+            head_pose=[face.head_pose.rolled(crops[n].roll_deg) for n in seen],
         )
-        mean = np.average(
-            [gaze.array() for gaze in estimates], axis=0, weights=[weights[n] for n in seen]
+        mean = mean_gaze(
+            [one.rolled(-crops[n].roll_deg) for one, n in zip(estimates, seen, strict=True)],
+            [weights[n] for n in seen],
         )
-        return track.steady_gaze(Gaze.from_array(mean - self._offset.array()))
+        # An estimator errs about a person, so the offset rolls with the head.
+        roll_deg = _roll_deg(face.eyes)
+        unbiased = mean.rolled(roll_deg).array() - self._offset.array()
+        return Gaze.from_array(unbiased).rolled(-roll_deg)
+
+
+def _roll_deg(eyes: Sequence[Eye | EyeResult]) -> float:
+    """The roll of a head whose right and left eye these are."""
+    right, left = (eye.outline.mean(axis=0) for eye in eyes)
+    return roll_of_eyes_deg(right, left)

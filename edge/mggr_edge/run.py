@@ -34,8 +34,9 @@ _PROFILE_NOTE = "a colour profile could not be carried over, so colours may shif
 class Process(Protocol):
     """Frame in, frame out.
 
-    `frame` is [H, W, 3] uint8 RGB; `time_s` is the frame's time in its video,
-    None for a picture that has nothing to do with the one before.
+    `frame` is [H, W, 3] uint8 RGB; `time_s` is the frame's time in seconds since
+    the first frame of its video, None for a picture that has nothing to do with
+    the one before.
     """
 
     def __call__(
@@ -182,6 +183,7 @@ def _redirect_video(
     video: Video, writer: VideoWriter | NoWriter, *, task: _Task, tally: Tally
 ) -> None:
     items = iter(video.items)
+    begins_s: float | None = None
     with task.progress(f"redirecting {task.path.name}", video.layout.frames) as advance:
         while True:
             with task.stages("read"):
@@ -191,7 +193,9 @@ def _redirect_video(
             if isinstance(item, AudioPacket):
                 writer.pass_audio(item)
                 continue
-            result = task.process(item.rgb, time_s=item.time_s)
+            # A container's clock starts anywhere; a video's time is counted from its first frame.
+            begins_s = item.time_s if begins_s is None else begins_s
+            result = task.process(item.rgb, time_s=item.time_s - begins_s)
             shown = result.frame
             if item.rgb.shape[:2] != video.layout.size:
                 shown = fitted(shown, video.layout.widened(task.columns).size)

@@ -54,20 +54,23 @@ class OneEuroFilter:
         Args:
             value: array of the same shape at every call; the first one passes
                 unchanged.
-            time_s: later than at the call before.
+            time_s: not earlier than at the call before. At the same time as that call, the
+                formula's limit holds: the new value has no weight.
             unit: speed is measured in these per second, for example the eye's
                 width, so that settings do not depend on the camera.
 
         Raises:
-            ValueError: time does not go forward.
+            ValueError: time goes back.
         """
         value = np.asarray(value, np.float64)
         if self._value is None:
             self._time_s, self._value, self._speed = time_s, value, np.zeros_like(value)
             return value
         step_s = time_s - self._time_s
-        if step_s <= 0:
-            raise ValueError(f"time must go forward: {time_s} s after {self._time_s} s")
+        if step_s < 0:
+            raise ValueError(f"time must not go back: {time_s} s after {self._time_s} s")
+        if step_s == 0:
+            return self._value
         raw_speed = (value - self._value) / step_s / unit
         self._speed = self._speed + _weight(self._settings.speed_cutoff_hz, step_s) * (
             raw_speed - self._speed

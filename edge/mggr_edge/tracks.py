@@ -1,7 +1,9 @@
 """Which face of this frame is which of the last, and its steadied geometry.
 
 Faces are matched by where their eyes are. A face that was away for longer than
-`MAX_GAP_S` comes back as a new one, unsmoothed.
+`MAX_GAP_S` comes back as a new one, unsmoothed. In a video of few frames per
+second, whose frames are always further apart, it is the same one as long as each
+frame shows it.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ class Track:
     """One face over time.
 
     Attributes:
-        identity: counts up, never given twice. Faces of the first frame have their strength at
-            once, those that come later ease in.
+        identity: counts up, never given twice. Faces of the first frame, and of the first one
+            after a gap, have their strength at once; those that come later ease in.
         face: as of its last frame, steadied.
         time_s: of that frame.
     """
@@ -78,41 +80,61 @@ class FaceTracks:
         self._tracks: list[Track] = []
         self._next_identity = 0
         self._time_s: float | None = None
+        self._step_s: float | None = None
+        self._is_after_gap = True
 
     def follow(self, faces: tuple[Face, ...], time_s: float) -> tuple[Track, ...]:
         """Matches the faces of a new frame.
 
         Args:
             faces: as found.
-            time_s: later than at the call before.
+            time_s: not earlier than at the call before.
 
         Returns:
             Their tracks, in the order of `faces`.
 
         Raises:
-            ValueError: time does not go forward.
+            ValueError: time goes back.
         """
-        if self._time_s is not None and time_s <= self._time_s:
+        step_s = None if self._time_s is None else time_s - self._time_s
+        if step_s is not None and step_s < 0:
             raise ValueError(
                 f"time_s must go forward: {time_s} after {self._time_s}; "
-                "call reset() before another video"
+                "call restart() before another video"
             )
-        self._tracks = [t for t in self._tracks if time_s - t.time_s <= MAX_GAP_S]
+        self._tracks = [track for track in self._tracks if self._is_kept(track, time_s)]
+        self._is_after_gap = step_s is None or step_s > MAX_GAP_S
         found = tuple(
             track if track is not None else self._begin(face, time_s)
             for face, track in zip(faces, self._match(faces), strict=True)
         )
         for face, track in zip(faces, found, strict=True):
             track.follow(face, time_s)
-        self._time_s = time_s
+        self._time_s, self._step_s = time_s, step_s
         return found
+
+    def _is_kept(self, track: Track, time_s: float) -> bool:
+        """Whether a face may still be that of a track.
+
+        A frame that comes no later than twice the step before is the next one of its video, and
+        no gap, however long that is.
+        """
+        if time_s - track.time_s <= MAX_GAP_S:
+            return True
+        is_usual = self._step_s is None or time_s - track.time_s <= 2 * self._step_s
+        return track.time_s == self._time_s and is_usual
 
     def forget(self) -> None:
         """Takes the faces of the next frame for new ones."""
         self._tracks.clear()
 
+    def restart(self) -> None:
+        """Takes the next frame for the first one of another video; identities go on."""
+        self._tracks.clear()
+        self._time_s = self._step_s = None
+
     def _begin(self, face: Face, time_s: float) -> Track:
-        easing = {eye.side: Easing(at_once=self._time_s is None) for eye in face.eyes}
+        easing = {eye.side: Easing(at_once=self._is_after_gap) for eye in face.eyes}
         track = Track(self._next_identity, face, time_s, easing)
         self._next_identity += 1
         self._tracks.append(track)

@@ -44,14 +44,17 @@ def judge_of(run: RunFolder, conventions: Conventions) -> Judge:
     judge = load_judge(run)
 
     def ask(
-        patches: Sequence[NDArray[np.uint8]], sides: Sequence[Side], head_pose: Gaze
+        patches: Sequence[NDArray[np.uint8]], sides: Sequence[Side], head_poses: Sequence[Gaze]
     ) -> list[Gaze]:
         mirrors = [needs_mirror(side, conventions.canonical_side) for side in sides]
         pairs = list(zip(patches, mirrors, strict=True))
         inputs = estimator_inputs(
             np.stack([mirror_image(patch) if mirror else patch for patch, mirror in pairs]),
             head_deg=np.stack(
-                [mirrored_if(head_pose, mirror=mirror).array() for mirror in mirrors]
+                [
+                    mirrored_if(head, mirror=mirror).array()
+                    for head, mirror in zip(head_poses, mirrors, strict=True)
+                ]
             ),
             conventions=conventions,
         )

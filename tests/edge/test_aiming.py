@@ -104,3 +104,20 @@ def test_after_a_long_pause_between_frames_it_begins_at_the_target() -> None:
     assert aim.at(100_000.0) == Gaze(2, 3)
     later = [aim.at(100_000 + t / 25) for t in range(250)]
     assert any(gaze.angle_to(Gaze(2, 3)) > 4 for gaze in later)
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0, 3.0, 30.0, 240.0])
+def test_glances_take_the_same_share_of_seconds_at_any_rate(rate: float) -> None:
+    aim = Glances(Gaze(0, 0), seed=1)
+    frames = int(max(600 * rate, 300))
+    away = [aim.at(number / rate).angle_to(Gaze(0, 0)) > 4 for number in range(frames)]
+    # 0.95 s away after 3.3 s on the target, on average.
+    assert np.mean(away) == pytest.approx(0.95 / 4.25, abs=0.08)
+
+
+def test_glances_start_anew_with_another_video() -> None:
+    aim = Glances(Gaze(3, 0), seed=1)
+    for number in range(3000):
+        aim.at(number / 25)
+    assert aim.at(0.0) == Gaze(3, 0)
+    assert any(aim.at(number / 25).angle_to(Gaze(3, 0)) > 4 for number in range(250))

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.default_bundle import NAMES, bundle_path
+from mggr_edge.device_run import DeviceRun
 from mggr_edge.errors import MggrError
 from mggr_edge.interpreters import open_file
 from mggr_edge.interpreters.tflite_part import can_be_parted, part_of
+from mggr_edge.progress import no_progress
 from mggr_edge.redirector import Redirector
+from mggr_edge.service.attendance import ServiceOptions
 
 needs_schema = pytest.mark.skipif(
     not can_be_parted(), reason="this interpreter brings nothing to read a model's graph by"
@@ -86,3 +89,53 @@ def test_a_frame_is_redirected_without_the_fine_branch() -> None:
     differing = (coarse.frame != whole.frame).any(-1)
     assert differing.any()
     assert not differing[~whole.mask()].any()
+
+
+@needs_schema
+def test_the_flow_alone_is_loaded_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        bundle = Bundle.open("default")
+        bundle.try_out(coarse=True)
+    except MggrError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr("mggr_edge.bundle.open_file", lambda *given, **how: pytest.fail("loads"))
+    assert not redirected(bundle, fine=False)[0].residual.any()
+
+
+class StartsWith:
+    """A live source of one frame that calls `note` before it."""
+
+    def __init__(self, note) -> None:
+        self._note, self._frames = note, [np.full((32, 32, 3), 90, np.uint8)]
+
+    def read(self) -> NDArray[np.uint8] | None:
+        self._note()
+        return self._frames.pop() if self._frames else None
+
+    def close(self) -> None:
+        pass
+
+
+@needs_schema
+@pytest.mark.parametrize("step_down", [True, False])
+def test_a_live_run_loads_it_before_the_first_frame(
+    scripted, monkeypatch: pytest.MonkeyPatch, step_down: bool
+) -> None:
+    try:
+        bundle = Bundle.open("default")
+        bundle.model("face_mesh")
+    except MggrError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr("mggr_edge.device_run.Bundle.open", lambda path: bundle)
+    parts: list[bytes] = []
+
+    def noted(content: bytes, outputs: list[str]) -> bytes:
+        parts.append(part_of(content, outputs))
+        return parts[-1]
+
+    monkeypatch.setattr("mggr_edge.bundle.part_of", noted)
+    is_loaded: list[bool] = []
+    scripted(StartsWith(lambda: is_loaded.append(bool(parts))))
+    run = DeviceRun(service=ServiceOptions(step_down=step_down))
+    run("/dev/video0", "null://", progress=no_progress, say=lambda text: None)
+    assert is_loaded[0] is step_down

@@ -59,15 +59,17 @@ def test_a_hard_edge_and_a_change_outside_are_caught(
 def test_the_judge_sees_before_and_after(bundle: Bundle, portrait: NDArray[np.uint8]) -> None:
     asked = []
 
-    def judge(patches, sides, head_pose):
+    def judge(patches, sides, head_poses):
+        assert len(head_poses) == 2
         asked.append([patch.mean() for patch in patches])
         assert {patch.shape for patch in patches} == {(64, 64, 3)}
         assert list(sides) == ["right", "left"]
         return [Gaze(0.0, 0.0) if len(asked) == 1 else Gaze(0.0, 9.0) for _ in patches]
 
     found = watch([(portrait, None)], bundle, target=ASIDE, judge=judge)
+    # The judge speaks of the patches, which are hardly rotated.
     assert found.judge_before_deg == pytest.approx(12.0, abs=1e-3)
-    assert found.judge_after_deg == pytest.approx(3.0, abs=1e-3)
+    assert found.judge_after_deg == pytest.approx(3.0, abs=0.5)
     assert asked[0] != asked[1]
 
 

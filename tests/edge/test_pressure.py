@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def test_a_step_up_that_was_too_early_is_not_repeated_soon() -> None:
 def test_heat_steps_down_whatever_the_load_is_and_up_only_when_it_is_cooler() -> None:
     machine = Machine()
     machine.celsius = 86.0
-    assert machine.look(IDLE, 4) == [Level.ALL, Level.COARSE, Level.COARSE, Level.HALF]
+    assert machine.look(IDLE, 12) == [Level.ALL, *11 * [Level.COARSE]]
+    assert machine.look(IDLE, 10)[-1] is Level.HALF
     assert machine.said[0] == "86 °C hot: without the fine branch"
     machine.celsius = 80.0
     assert machine.look(IDLE, 20)[-1] is Level.HALF
@@ -129,7 +131,7 @@ def test_a_camera_slower_than_the_look_gets_all_of_its_work_back() -> None:
     """Half of its frames are left out, so that nothing is done in every second while."""
     machine = Machine()
     machine.celsius = 90.0
-    machine.look(IDLE, 4)
+    machine.look(IDLE, 20)
     assert machine.pressure.level is Level.HALF
     machine.celsius = 50.0
     for _ in range(6):
@@ -154,7 +156,7 @@ def test_the_hottest_believable_zone_counts(tmp_path: Path) -> None:
 
 
 class Clock:
-    """Time as the test tells it."""
+    """Time as the test sets it."""
 
     now = 0.0
 
@@ -162,26 +164,106 @@ class Clock:
         return self.now
 
 
-def test_frames_are_left_out_and_the_fine_branch_is_turned_off(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock, fine, machine = Clock(), [], Machine()
+@dataclass
+class Camera:
+    """A camera behind a reader that keeps the newest frame only, by a scripted clock.
+
+    Args:
+        rate: frames per second.
+        work_s: of a frame, with and without the fine branch.
+    """
+
+    machine: Machine
+    clock: Clock
+    rate: float
+    work_s: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        self.fine = True
+        self.workload = Workload(self.machine.pressure, self._set_fine)
+        self.starts_s: list[float] = []
+        self.busy_s = 0.0
+
+    def _set_fine(self, fine: bool) -> None:
+        self.fine = fine
+
+    def run(self, until_s: float) -> None:
+        """Takes the newest frame again and again, as `live_run` does."""
+        self.starts_s, self.busy_s = [], 0.0
+        last = -1
+        while self.clock.now < until_s:
+            newest = int(self.clock.now * self.rate + 1e-9)
+            if newest == last:
+                self.clock.now = (last + 1) / self.rate  # waits for the next one
+                continue
+            last = newest
+            if self.workload.takes(newest):
+                self.starts_s.append(self.clock.now)
+                with self.workload.work():
+                    self.clock.now += self.work_s[0 if self.fine else 1]
+                self.busy_s += self.work_s[0 if self.fine else 1]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
     monkeypatch.setattr(workload_module, "time", clock)
-    workload = Workload(machine.pressure, fine.append)
-    levels, taken = [], []
-    for number in range(200):  # 40 ms apart, each of 100 ms work, in a source that does not wait
-        if workload.takes(number):
-            taken.append(number)
-            with workload.work():
-                clock.now += 0.1
-        else:
-            clock.now += 0.001
-        levels.append(machine.pressure.level)
-    assert levels[0] is Level.ALL
-    assert levels[-1] is Level.HALF
-    first = levels.index(Level.HALF)
-    later = [number for number in taken if number > first]
-    assert {b - a for a, b in pairwise(later)} == {2}
-    assert workload.left_out == 200 - len(taken) > 20
-    assert fine[0] is True
-    assert fine[-1] is False
+    return clock
+
+
+@pytest.mark.parametrize("rate", [5.0, 15.0, 30.0, 60.0])
+@pytest.mark.parametrize("work_ms", [2, 10, 30, 35, 100, 400])
+def test_the_second_step_halves_the_work_of_any_machine(
+    clock: Clock, rate: float, work_ms: int
+) -> None:
+    work_s = work_ms / 1000
+    whole = Camera(Machine(), clock, rate, (work_s, work_s))
+    whole.machine.pressure.look = lambda load: None  # as without load shedding
+    whole.run(20.0)
+    camera = Camera(Machine(), clock, rate, (work_s, work_s))
+    camera.machine.celsius = 95.0
+    camera.run(100.0)
+    assert camera.machine.pressure.level is Level.HALF
+    camera.run(120.0)
+    # A frame more or less at the ends.
+    assert len(camera.starts_s) <= len(whole.starts_s) / 2 + 1
+    assert camera.busy_s <= whole.busy_s / 2 + work_s
+    # And no less than a third is left, where frames arrive often enough to choose among them.
+    assert len(camera.starts_s) >= len(whole.starts_s) / 3.1 - 1
+    assert camera.workload.left_out > 0
+
+
+def test_a_hot_slow_machine_takes_both_steps_apart(clock: Clock) -> None:
+    """100 ms a frame at 30 frames a second and 95 degrees."""
+    camera = Camera(Machine(), clock, 30.0, (0.1, 0.07))
+    camera.machine.celsius = 95.0
+    camera.run(10.0)
+    assert camera.machine.pressure.level is Level.COARSE
+    assert not camera.fine
+    assert camera.workload.left_out == 0
+    camera.run(25.0)
+    assert camera.machine.pressure.level is Level.HALF
+    camera.run(35.0)
+    gaps_s = [b - a for a, b in pairwise(camera.starts_s)]
+    assert min(gaps_s) >= 2 * 0.07
+    assert camera.busy_s <= 0.5 * 10 + 0.07
+
+
+def test_a_step_that_cools_is_given_time(clock: Clock) -> None:
+    camera = Camera(Machine(), clock, 30.0, (0.02, 0.01))
+    for second in range(60):
+        # The first step comes at 2 s; then it cools by half a degree every five seconds.
+        camera.machine.celsius = 95.0 - 0.5 * (second // 5)
+        camera.run(second + 1.0)
+    assert camera.machine.pressure.level is Level.COARSE
+    for second in range(60, 80):
+        camera.run(second + 1.0)  # no cooler any more, and still hot
+    assert camera.machine.pressure.level is Level.HALF
+
+
+def test_a_camera_slower_than_its_work_loses_every_second_frame_only(clock: Clock) -> None:
+    camera = Camera(Machine(), clock, 4.0, (0.02, 0.02))
+    camera.machine.celsius = 95.0
+    camera.run(40.0)
+    camera.run(60.0)
+    assert len(camera.starts_s) == pytest.approx(40, abs=1)

@@ -195,7 +195,11 @@ csi._SOURCE = (
     "videotestsrc pattern=smpte num-buffers=3 is-live=true ! video/x-raw,{{caps}} ! videoconvert"
 )
 camera = csi.CsiCapture(live_address("csi://0"), PictureFormat(322, 240, 25))
-frames = [camera.read() for _ in range(3)]
+frames, times_s = [], []
+for _ in range(3):
+    frames.append(camera.read())
+    times_s.append(camera.stream_time_s)
+assert [round(b - a, 3) for a, b in zip(times_s, times_s[1:])] == [0.04, 0.04], times_s
 print(*{{frame.shape for frame in frames}}, *frames[0][80, 12::46].ravel())
 csi._SILENT_NS = 10**8
 try:

@@ -75,11 +75,14 @@ def test_the_unit_scales_the_speed_only() -> None:
         )
 
 
-def test_time_goes_forward() -> None:
-    steady = OneEuroFilter(SETTINGS)
-    steady([0.0], 1.0)
-    with pytest.raises(ValueError, match="forward"):
-        steady([0.0], 1.0)
+def test_time_does_not_go_back_and_a_repeated_one_is_the_limit_of_short_steps() -> None:
+    steady, other = OneEuroFilter(SETTINGS), OneEuroFilter(SETTINGS)
+    for one in (steady, other):
+        one([0.0], 1.0)
+        one([0.5], 1.1)
+    assert steady([9.0], 1.1)[0] == pytest.approx(other([9.0], 1.1 + 1e-12)[0], abs=1e-6)
+    with pytest.raises(ValueError, match="back"):
+        steady([0.0], 1.05)
 
 
 def test_faces_keep_their_identity_when_their_order_changes() -> None:
@@ -110,6 +113,65 @@ def test_the_first_frame_of_a_track_is_unchanged_and_the_next_is_steadied() -> N
     assert (face.eyes[1].outline[:, 0] < outline[:, 0]).all()
     assert (outline[:, 0] < moved.eyes[1].outline[:, 0]).all()
     assert 0 < track.face.head_pose.yaw_deg < 10
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0, 2.0, 2.5, 3.0, 15.0, 60.0, 240.0])
+def test_a_face_keeps_number_and_strength_at_any_rate(rate: float) -> None:
+    tracks = FaceTracks()
+    for frame in range(12):
+        (track,) = tracks.follow((make_face(100 + frame),), frame / rate)
+        assert track.identity == 0
+        assert track.ease("left", Gate(1.0, None), shift_deg=20) == Gate(1.0, None)
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0, 3.0, 15.0, 60.0, 240.0])
+def test_strength_comes_within_the_same_seconds_at_any_rate(rate: float) -> None:
+    """A face that comes later is there an eighth of a second, or one frame, afterwards."""
+    tracks = FaceTracks()
+    for frame in range(3):
+        tracks.follow((make_face(100),), frame / rate)
+    came_s = 3 / rate
+    frame = 3
+    while True:
+        _, track = tracks.follow((make_face(100), make_face(400)), frame / rate)
+        if track.ease("left", Gate(1.0, None), shift_deg=10).strength == 1.0:
+            break
+        frame += 1
+    slow = frame / rate - came_s
+    assert 1 / RISE_PER_S - 1 / rate - 1e-6 <= slow <= 1 / RISE_PER_S + 1 / rate + 1e-6
+    if rate >= 15:
+        assert slow >= 1 / RISE_PER_S - 1e-6
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0, 3.0, 15.0, 60.0, 240.0])
+def test_a_filters_time_constant_is_in_seconds_at_any_rate(rate: float) -> None:
+    """A step is followed to 1 - 1/e within the time constant, or at the next frame."""
+    settings = OneEuro(min_cutoff_hz=1.0, beta=0.0)
+    steady = OneEuroFilter(settings)
+    steady([0.0], 0.0)
+    frame = 1
+    while steady([1.0], frame / rate)[0] < 1 - np.exp(-1):
+        frame += 1
+    tau_s = 1 / (2 * np.pi * settings.min_cutoff_hz)
+    assert tau_s - 1 / rate <= frame / rate <= 1.2 * tau_s + 1 / rate
+
+
+def test_the_first_frame_after_a_gap_is_like_a_first_frame() -> None:
+    tracks = FaceTracks()
+    for frame in range(3):
+        tracks.follow((make_face(100),), frame / 25)
+    (back,) = tracks.follow((make_face(100),), 3.0)
+    assert back.identity == 1
+    assert back.ease("left", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
+
+
+def test_another_video_starts_anew_and_numbers_go_on() -> None:
+    tracks = FaceTracks()
+    tracks.follow((make_face(100),), 100.0)
+    tracks.restart()
+    (track,) = tracks.follow((make_face(100),), 0.0)
+    assert track.identity == 1
+    assert track.ease("left", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
 
 
 def test_tracks_refuse_time_that_goes_back() -> None:

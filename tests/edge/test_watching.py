@@ -126,3 +126,34 @@ def test_two_faces_that_become_one_are_one(finder: FaceFinder, portrait: NDArray
     frame = _moved(portrait, 300, 50)
     (face,) = finder.find(frame)
     assert len(finder.find_again(frame, (face, face))) == 1
+
+
+@pytest.fixture
+def mesh(runners: dict[str, TFLiteRunner]) -> Counted:
+    return Counted(runners["face_mesh"])
+
+
+def test_a_mesh_is_fitted_once_for_a_new_face_and_not_for_a_known_one(
+    runners: dict[str, TFLiteRunner], mesh: Counted, portrait: NDArray[np.uint8]
+) -> None:
+    finder = FaceFinder(detector=runners["face_detector"], mesh=mesh, iris=runners["iris"])
+    frame = np.where(
+        np.arange(1400)[None, :, None] < 700, _moved(portrait, 50, 50), _moved(portrait, 850, 50)
+    )
+    faces = finder.find_more(frame, beside=(), max_faces=4)
+    assert (len(faces), mesh.calls) == (2, 2)
+    (other,) = finder.find_more(frame, beside=faces[:1], max_faces=4)
+    assert mesh.calls == 3
+    assert other.landmarks[:, 0].mean() == pytest.approx(faces[1].landmarks[:, 0].mean(), abs=1)
+    assert finder.find_more(frame, beside=faces, max_faces=4) == ()
+    assert mesh.calls == 3
+
+
+def test_a_video_fits_one_mesh_for_each_face_and_frame(
+    runners: dict[str, TFLiteRunner], mesh: Counted, portrait: NDArray[np.uint8]
+) -> None:
+    finder = FaceFinder(detector=runners["face_detector"], mesh=mesh, iris=runners["iris"])
+    watcher, frame = FaceWatcher(finder), _moved(portrait, 300, 50)
+    for number in range(30):  # the detector looks around twice
+        watcher.find(frame, number * STEP_S, max_faces=4)
+    assert mesh.calls == 30

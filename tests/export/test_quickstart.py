@@ -106,9 +106,10 @@ def test_the_iris_witness_sees_what_was_moved_and_the_other_says_what_it_says(de
     assert by_iris.yaw.correlation > 0.9
     assert 0.6 < by_iris.yaw.slope < 1.4
     estimated = following(targets, [sight.estimated for sight in sights])
-    assert estimated.yaw.slope == pytest.approx(0, abs=1e-6)
-    assert estimated.yaw.offset_deg == pytest.approx(0, abs=1e-4)  # one eye is mirrored
-    assert estimated.pitch.offset_deg == pytest.approx(2, abs=1e-4)
+    # Constant in the axes of each crop; crops are rotated by a few degrees, one eye is mirrored.
+    assert estimated.yaw.slope == pytest.approx(0, abs=0.02)
+    assert estimated.yaw.offset_deg == pytest.approx(0, abs=0.2)
+    assert estimated.pitch.offset_deg == pytest.approx(2, abs=0.1)
 
 
 def test_a_redirector_that_does_nothing_is_seen_to_do_nothing():

@@ -41,8 +41,8 @@ def judging(tmp_path_factory):
 def test_the_judge_sees_a_mirrored_eye_looking_the_other_way(judging):
     ask = judge_of(judging, Conventions())
     patch = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    (right,) = ask([patch], ["right"], Gaze(3.0, 10.0))
-    (left,) = ask([mirror_image(patch)], ["left"], Gaze(3.0, -10.0))
+    (right,) = ask([patch], ["right"], [Gaze(3.0, 10.0)])
+    (left,) = ask([mirror_image(patch)], ["left"], [Gaze(3.0, -10.0)])
     assert left.pitch_deg == pytest.approx(right.pitch_deg, abs=1e-4)
     assert left.yaw_deg == pytest.approx(-right.yaw_deg, abs=1e-4)
 

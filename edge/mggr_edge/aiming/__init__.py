@@ -11,5 +11,5 @@ class Aim(Protocol):
     """Where eyes shall look, as time goes on."""
 
     def at(self, time_s: float) -> Gaze:
-        """The target at a time, which never goes back from call to call."""
+        """The target at a time in seconds; a time that goes back far belongs to another video."""
         ...

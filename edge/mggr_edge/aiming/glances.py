@@ -45,8 +45,13 @@ class Glances:
         self._jumped_at_s = self._takes_s = 0.0
 
     def at(self, time_s: float) -> Gaze:
-        """The target at a time, which never goes back from call to call."""
-        if self._jumps_at_s is None or time_s > self._jumps_at_s + _PAUSE_S:
+        """The target at a time.
+
+        A time that goes back by more than a glance lasts, or forward by a long pause, starts anew.
+        """
+        if self._jumps_at_s is None or not (
+            self._jumped_at_s - _AWAY_S[0] <= time_s <= self._jumps_at_s + _PAUSE_S
+        ):
             self._is_away, self._from, self._to = False, self._target, self._target
             self._jumped_at_s, self._jumps_at_s = time_s, time_s + self._hold_s()
         while time_s >= self._jumps_at_s:

@@ -22,8 +22,11 @@ from mggr_edge.iris import Eye, IrisFinder
 from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.redirector import EyeResult, FaceResult, FrameResult, Redirector
 
-Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Gaze], list[Gaze]]
-"""(eye patches, sides, head pose) -> what an estimator sees that had no part in the redirecting."""
+Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
+"""(eye patches, sides, head poses) -> gazes by an estimator that had no part in the redirecting.
+
+All angles are in the axes of each patch.
+"""
 
 FRONTAL_DEG = 15.0
 NEAR_DEG = 20.0
@@ -256,9 +259,9 @@ def _pasted(
     small = bundle.redirect_eye(
         crop_patch(frame, crop),
         side=eye.side,
-        source=eye.gaze_before,
-        target=eye.gaze_target,
-        head_pose=face.head_pose,
+        source=None if eye.gaze_before is None else eye.gaze_before.rolled(crop.roll_deg),
+        target=eye.gaze_target.rolled(crop.roll_deg),
+        head_pose=face.head_pose.rolled(crop.roll_deg),
     )
     size = frame.shape[1], frame.shape[0]
     square = cv2.warpAffine(np.ones(small.shape[:2], np.uint8), crop.frame_from_eye(), size)
@@ -279,12 +282,15 @@ def _ask(
     bundle: Bundle,
 ) -> None:
     sides = [eye.side for _, eye in near]
+    crops = [_crop(before, bundle) for before, _ in near]
+    heads = [face.head_pose.rolled(crop.roll_deg) for crop in crops]
+    targets = [
+        eye.gaze_target.rolled(crop.roll_deg) for (_, eye), crop in zip(near, crops, strict=True)
+    ]
     angles = []
     for picture in (frame, result.frame):
-        patches = [crop_patch(picture, _crop(before, bundle)) for before, _ in near]
-        seen = judge(patches, sides, face.head_pose)
-        pairs = zip(seen, near, strict=True)
-        angles.append([gaze.angle_to(eye.gaze_target) for gaze, (_, eye) in pairs])
+        seen = judge([crop_patch(picture, crop) for crop in crops], sides, heads)
+        angles.append([gaze.angle_to(to) for gaze, to in zip(seen, targets, strict=True)])
     counted.judged += list(zip(*angles, strict=True))
 
 
@@ -309,6 +315,7 @@ def _crop(eye: Eye, bundle: Bundle) -> EyeCrop:
     return crop_of_eye(
         eye.crop_outline,
         corners=eye.crop_corners,
+        side=eye.side,
         crop_factor=conventions.crop_factor,
         size_px=conventions.patch_size,
     )

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 @click.option(
     "--follow",
     metavar="FILE",
-    help="A target that moves: a CSV with the columns time_s, pitch_deg, yaw_deg.",
+    help="Read timed targets from a CSV file with the columns time_s (seconds since the first "
+    "frame), pitch_deg, yaw_deg.",
 )
 @click.option(
     "--look-away",

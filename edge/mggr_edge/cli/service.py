@@ -27,7 +27,8 @@ _OPTIONS = (
         default=HOT_C,
         show_default=True,
         metavar="CELSIUS",
-        help="From where on less is done: without the fine branch, then every second frame.",
+        help="Above this temperature, reduce work: first skip the fine branch, then halve the "
+        "processing rate.",
     ),
     click.option(
         "--prometheus",

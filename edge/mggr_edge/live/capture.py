@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,25 @@ class Capture(Protocol):
     def close(self) -> None:
         """Lets go of the source."""
         ...
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A `Capture` whose frames carry times of the source's own clock."""
+
+    @property
+    def stream_time_s(self) -> float | None:
+        """When the frame that was read last was taken, in seconds of the source's clock.
+
+        Its zero is any moment; it may restart, repeat or jump (`stream_clock` guards against
+        that). None where the frame has none.
+        """
+        ...
+
+
+def stream_time_s(capture: Capture) -> float | None:
+    """Returns the source's own time of the frame that was read last; None where it has no clock."""
+    return capture.stream_time_s if isinstance(capture, Clocked) else None
 
 
 def open_capture(address: LiveAddress, wanted: PictureFormat) -> Capture:

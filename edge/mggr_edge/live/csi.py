@@ -18,6 +18,7 @@ _TO_RGB = (
 _DEFAULT = PictureFormat(1280, 720, 30)
 
 _SILENT_NS = 5_000_000_000
+_NS_PER_S = 1e9
 
 
 class CsiCapture:
@@ -44,6 +45,8 @@ class CsiCapture:
             raise StreamError(f"{address} cannot be opened: {error.message}") from error
         self._sink = self._pipeline.get_by_name("frames")
         self._pipeline.set_state(self._gst.State.PLAYING)
+        self.stream_time_s: float | None = None
+        """The last frame's time in seconds by the pipeline's clock."""
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next frame; a camera never ends, so none is a loss."""
@@ -53,6 +56,8 @@ class CsiCapture:
         caps = sample.get_caps().get_structure(0)
         width, height = caps.get_value("width"), caps.get_value("height")
         buffer = sample.get_buffer()
+        pts_ns = buffer.pts
+        self.stream_time_s = None if pts_ns == self._gst.CLOCK_TIME_NONE else pts_ns / _NS_PER_S
         content = buffer.extract_dup(0, buffer.get_size())
         # Rows are padded to four bytes.
         rows = np.frombuffer(content, np.uint8).reshape(height, -1)

@@ -54,6 +54,8 @@ class FilmCapture:
             item for item in video.items if isinstance(item, TimedFrame)
         )
         self._begun_s: float | None = None
+        self.stream_time_s: float | None = None
+        """The last frame's time in its video."""
 
     def read(self) -> NDArray[np.uint8] | None:
         """Waits until the next frame's time."""
@@ -63,6 +65,7 @@ class FilmCapture:
         if self._begun_s is None:
             self._begun_s = time.monotonic() - frame.time_s
         time.sleep(max(0.0, self._begun_s + frame.time_s - time.monotonic()))
+        self.stream_time_s = frame.time_s
         return frame.rgb
 
     def close(self) -> None:

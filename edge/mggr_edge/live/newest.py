@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.leaving import abandon
-from mggr_edge.live.capture import Capture
+from mggr_edge.live.capture import Capture, stream_time_s
+from mggr_edge.live.stream_clock import StreamClock
 
 _LOOK_S = 0.1
 """How often a waiting consumer looks whether it shall stop."""
@@ -22,11 +23,12 @@ _GRACE_S = 0.5
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """A frame and when it came.
+    """A frame and its time.
 
     Attributes:
         rgb: [H, W, 3] uint8.
-        time_s: since the first frame; always going up.
+        time_s: since the first frame, by the source's clock where it has one that can be
+            followed (see `StreamClock`); always going up.
         number: among all that came, dropped ones too, from 0.
     """
 
@@ -112,19 +114,16 @@ class Newest:
         self._capture.close()
 
     def _read(self) -> None:
-        started: float | None = None
-        last_s = -1.0
+        clock = StreamClock()
         number = 0
         while not self._stop.is_set():
             self._beat()
             rgb = self._capture.read()
             if rgb is None:
                 return
-            now = time.monotonic()
-            started = now if started is None else started
-            last_s = max(now - started, float(np.nextafter(last_s, np.inf)))
+            time_s = clock.time_s(stream_time_s(self._capture), arrived_s=time.monotonic())
             with self._changed:
                 self.dropped += self._waiting is not None
-                self._waiting = LiveFrame(rgb, last_s, number)
+                self._waiting = LiveFrame(rgb, time_s, number)
                 self._changed.notify()
             number += 1

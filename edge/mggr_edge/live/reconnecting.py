@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.live.capture import Capture
+from mggr_edge.live.capture import Capture, stream_time_s
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 
@@ -68,6 +68,11 @@ class Reconnecting:
             self._note_that_it_is_there()
             return frame
         return None
+
+    @property
+    def stream_time_s(self) -> float | None:
+        """The source's own time of the last frame; it starts anew with every connection."""
+        return None if self._capture is None else stream_time_s(self._capture)
 
     def close(self) -> None:
         """Lets go of the source."""

@@ -52,12 +52,17 @@ class RtspCapture:
             raise StreamError(f"{address} has no video")
         self._frames = self._whole_frames()
         self._converter: ColourConverter | None = None
+        self.stream_time_s: float | None = None
+        """The last frame's RTP time in seconds; it starts with the session."""
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next whole frame; see `Capture`."""
         with self._told("is lost"):
             frame = next(self._frames, None)
-        return None if frame is None else self._rgb(frame)
+        if frame is None:
+            return None
+        self.stream_time_s = frame.time
+        return self._rgb(frame)
 
     def _whole_frames(self) -> Iterator[Any]:
         """Frames without damage; too long without any is a loss, whatever else arrives."""

@@ -42,12 +42,17 @@ class V4L2Capture:
         ):
             if value is not None:
                 self._device.set(setting, value)
+        self.stream_time_s: float | None = None
+        """When the driver took the last frame, in seconds; None where it does not say."""
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next frame; a camera never ends, so none is a loss."""
         is_there, bgr = self._device.read()
         if not is_there:
             raise StreamError(f"{self._address} is lost: it gives no more pictures")
+        taken_ms = self._device.get(cv2.CAP_PROP_POS_MSEC)
+        # 0 is the answer of drivers and backends that do not know.
+        self.stream_time_s = taken_ms / 1000 if taken_ms > 0 else None
         rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         return rgb
 

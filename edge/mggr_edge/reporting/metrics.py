@@ -89,7 +89,9 @@ def _opened(path: Path, *, force: bool) -> FileIO:
 def frame_facts(
     result: FrameResult, *, number: int, time_s: float | None, took_ms: float
 ) -> dict[str, Any]:
-    """What was done to one frame, as JSON takes it; angles are (pitch, yaw) in degrees.
+    """What was done to one frame, as JSON takes it.
+
+    Angles are (pitch, yaw) in degrees, in the picture's axes: pitch + up, yaw + to its right.
 
     Args:
         result: of the frame.

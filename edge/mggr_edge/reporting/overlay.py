@@ -24,7 +24,7 @@ def overlay(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
     """The result with eyes outlined, arrows where they looked and shall look, and why not.
 
     Green is redirected fully, yellow in part, red left alone; the white arrow is the gaze as it
-    was estimated, the coloured one the target.
+    was estimated, the coloured one the target, both in the picture's axes.
 
     Args:
         before: [H, W, 3] uint8, the frame as it came; not drawn on.
@@ -39,7 +39,7 @@ def overlay(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
 
 
 def _draw_eye(shown: NDArray[np.uint8], eye: EyeResult) -> None:
-    colour, width = _colour(eye), float(np.ptp(eye.outline[:, 0]))
+    colour, width = _colour(eye), _width_px(eye)
     points = np.rint(eye.outline * 16).astype(np.int32)
     cv2.polylines(shown, [points], True, colour, max(1, round(width / 90)), cv2.LINE_AA, shift=4)
     start = eye.outline.mean(axis=0) - np.array([0, _LIFT * width])
@@ -68,12 +68,25 @@ def _draw_label(shown: NDArray[np.uint8], face: FaceResult) -> None:
     """A line above the eyes: which face, from where to where, and what holds it back."""
     outlines = np.concatenate([eye.outline for eye in face.eyes])
     scale = max(0.4, shown.shape[0] / 1400)
-    at = outlines[:, 0].min(), outlines[:, 1].min() - 0.7 * np.ptp(outlines[:, 0])
+    # A label's height above the eyes follows the distance between their outer corners.
+    at = outlines[:, 0].min(), outlines[:, 1].min() - 0.7 * _span_px(face)
     place = (max(0, int(at[0])), max(int(30 * scale), int(at[1])))
     for width, paint in ((_thickness(shown) + 2, _SHADE), (_thickness(shown), _BEFORE)):
         cv2.putText(
             shown, _label(face), place, cv2.FONT_HERSHEY_SIMPLEX, scale, paint, width, cv2.LINE_AA
         )
+
+
+def _width_px(eye: EyeResult) -> float:
+    """Distance between the corners, at any roll of the head."""
+    points = eye.outline
+    return float(np.linalg.norm(points[len(points) // 2] - points[0]))
+
+
+def _span_px(face: FaceResult) -> float:
+    """Distance between the outer corners, at any roll of the head."""
+    right, left = face.eyes
+    return float(np.linalg.norm(left.outline[0] - right.outline[0]))
 
 
 def _label(face: FaceResult) -> str:

@@ -79,7 +79,12 @@ class Attendance:
             StreamError: their port is in use.
         """
         attended = Replacing(
-            process, self.redirector, self.path, offset_of=self.offset_of, say=self.say
+            process,
+            self.redirector,
+            self.path,
+            offset_of=self.offset_of,
+            say=self.say,
+            coarse=self.options.step_down,
         )
         with attended, self._figures(attended) as watched:
             yield watched

@@ -1,8 +1,10 @@
 """Less work when there is too much of it or the machine gets hot, and more again afterwards.
 
-The steps, each on top of the one before: the fine branch is left out, where the bundle allows it;
-at most every second frame is taken. A step down takes two seconds of too much, a step up needs room
-for what it brings, for longer each time that it turned out to be too early.
+The steps, each on top of the one before: the fine branch is skipped, where the bundle allows it;
+the processing rate is halved (see `workload`). The first step down follows two seconds of overload
+or heat. While the machine is hot, the next one follows only after the first has had time to cool it
+and has not done so. A step up needs room for the work that it adds, for longer each time that it
+turned out to be too early.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ _COOLER_C = 7.0
 
 _TOO_MUCH, _ROOM = 0.95, 0.75
 _WINDOWS_DOWN, _WINDOWS_UP = 2, 3
+_WINDOWS_COOLING = 15
+"""A step takes effect on the load at once; a heat sink follows within some ten seconds."""
+
 _MOST_WINDOWS_UP = 60
 _TOO_EARLY_WINDOWS = 10
 _GROWTH = {"fine": 1.6, "frames": 2.0}
@@ -87,6 +92,8 @@ class Pressure:
         self._has_coarse = has_coarse
         self._temperature, self._say, self._hot_c = temperature, say, hot_c
         self._too_much = self._room = 0
+        self._coolest_c = -float("inf")
+        self._uncooled = _WINDOWS_COOLING
         self._patience = _WINDOWS_UP
         self._since_up: int | None = None
 
@@ -101,11 +108,21 @@ class Pressure:
             has_room = is_cool and share * self._growth() < _ROOM
             self._room = self._room + 1 if has_room else 0
         self._since_up = None if self._since_up is None else self._since_up + 1
-        if self._too_much >= _WINDOWS_DOWN:
+        self._note_cooling(celsius)
+        is_cooling = is_hot and self._uncooled < _WINDOWS_COOLING
+        if self._too_much >= _WINDOWS_DOWN and not is_cooling:
             reason = f"{celsius:.0f} °C hot" if is_hot else f"{share:.0%} of the time there is"
             self._step(+1, reason)
+            self._coolest_c = -float("inf") if celsius is None else celsius
+            self._uncooled = 0
         elif self._room >= self._patience:
             self._step(-1, "there is room again")
+
+    def _note_cooling(self, celsius: float | None) -> None:
+        """Counts windows since the last step down, or since the coolest one after it."""
+        self._uncooled += 1
+        if celsius is not None and celsius < self._coolest_c:
+            self._coolest_c, self._uncooled = celsius, 0
 
     def _growth(self) -> float:
         if self.level is Level.HALF:

@@ -82,7 +82,7 @@ class _Figures:
         yield GaugeMetricFamily("mggr_faces", "Faces in the last frame.", value=watched.faces)
         yield GaugeMetricFamily(
             "mggr_step_down",
-            "0: all of the work, 1: without the fine branch, 2: every second frame.",
+            "0: all of the work, 1: without the fine branch, 2: half the processing rate.",
             value=self._level(),
         )
 

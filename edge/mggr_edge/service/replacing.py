@@ -36,6 +36,7 @@ class Replacing:
         path: of the bundle, a folder or a zip.
         offset_of: what is taken off a new bundle's estimates; raises where it cannot be used.
         say: takes what happens.
+        coarse: whether the fine branch may be turned off later, so `coarse` is loaded as well.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Replacing:
         *,
         offset_of: Callable[[Bundle], Gaze],
         say: Callable[[str], None],
+        coarse: bool = False,
     ) -> None:
+        self._coarse = coarse
         self._process, self._redirector, self._path = process, redirector, path
         self._offset_of, self._say = offset_of, say
         self._in_use = self._seen = _print_of(path)
@@ -95,7 +98,7 @@ class Replacing:
         try:
             bundle = Bundle.open(self._path)
             offset = self._offset_of(bundle)
-            bundle.try_out()
+            bundle.try_out(coarse=self._coarse)
         except (MggrError, OSError) as error:
             self._opened = f"{error}"
         else:

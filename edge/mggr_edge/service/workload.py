@@ -1,4 +1,10 @@
-"""Takes frames in or leaves them out, as the pressure says, and measures what they cost."""
+"""Load shedding: skips frames as the pressure demands, and measures the work of the others.
+
+At `Level.HALF` at most half of the frames are taken, and at most half of the time is spent on
+them. Skipping every second frame is not enough: on a machine that needs longer than a frame
+lasts, the reader has already dropped the frames in between, and nothing would be saved. So after
+work of w seconds no frame is taken for another w seconds.
+"""
 
 from __future__ import annotations
 
@@ -10,43 +16,50 @@ from mggr_edge.service.pressure import WINDOW_S, Level, Load, Pressure
 
 
 class Workload:
-    """What a live picture costs.
+    """Measures the work of a live source and reduces it.
 
     Attributes:
-        left_out: frames so far that were not taken on purpose.
+        left_out: frames skipped on purpose so far.
 
     Args:
-        pressure: decides.
-        set_fine: turns the fine branch on and off.
+        pressure: decides the level.
+        set_fine: turns the fine branch on and off; called in the frame loop, so it must not load
+            a model.
     """
 
     def __init__(self, pressure: Pressure, set_fine: Callable[[bool], None]) -> None:
         self.left_out = 0
         self._pressure, self._set_fine = pressure, set_fine
         self._last_taken: int | None = None
+        self._rests_until_s = -float("inf")
         self._begin(0)
 
     def takes(self, number: int) -> bool:
-        """Whether a frame shall be worked on.
+        """Returns whether a frame is to be processed.
 
         Args:
-            number: of the frame among all that came, dropped ones too.
+            number: of the frame among all that arrived, dropped ones included.
         """
         self._arrived = number
         self._look()
-        halved = self._pressure.level is Level.HALF
-        if halved and self._last_taken is not None and number - self._last_taken < 2:
+        if self._pressure.level is Level.HALF and self._is_too_soon(number):
             self.left_out += 1
             return False
         self._last_taken = number
         return True
 
+    def _is_too_soon(self, number: int) -> bool:
+        is_next = self._last_taken is not None and number - self._last_taken < 2
+        return is_next or time.monotonic() < self._rests_until_s
+
     @contextmanager
     def work(self) -> Iterator[None]:
-        """What runs inside is a frame's work."""
+        """Measures the code inside as the work of one frame."""
         started = time.monotonic()
         yield
-        self._busy_s += time.monotonic() - started
+        ended = time.monotonic()
+        self._rests_until_s = ended + (ended - started)
+        self._busy_s += ended - started
         self._taken += 1
 
     def _look(self) -> None:

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
+from mggr_edge.streams.leading import LeadingTimes
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
 from mggr_edge.streams.pyav import closed_for_good, import_pyav, stream_errors
+from mggr_edge.streams.timeline import Timeline
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
@@ -157,6 +159,9 @@ class _Decoder:
         self._path, self._container, self._stream = path, container, stream
         self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self._time_base = stream.time_base or 1 / self._rate
+        self._step = max(1, round(1 / (self._rate * self._time_base)))
+        self._timeline = Timeline(container, stream)
+        self._leading = LeadingTimes(container, step=self._step)
         self._orientation: int | None = None
         self._colour: VideoColour | None = None
         self._converter: ColourConverter | None = None
@@ -167,10 +172,9 @@ class _Decoder:
 
     def items(self) -> Iterator[TimedFrame | AudioPacket]:
         with stream_errors(self._path, "read"):
-            for packet in self._container.demux():
+            for packet in self._timeline.packets(self._note_end):
                 if packet.is_corrupt:
                     raise StreamError(f"{self._path} is cut short or damaged {self._where()}")
-                self._note_end(packet)
                 if packet.stream.type == "audio" and packet.size:
                     yield AudioPacket(packet)
                 elif packet.stream.index == self._stream.index:
@@ -201,7 +205,7 @@ class _Decoder:
     def _frames(self, packet: Any) -> Iterator[TimedFrame]:
         if packet.pts is not None and packet.duration:
             self._durations[packet.pts] = packet.duration
-        for frame in packet.decode():
+        for frame in self._leading.frames(packet):
             if frame.is_corrupt:
                 raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
             duration = self._durations.pop(frame.pts, None)
@@ -220,8 +224,7 @@ class _Decoder:
     def _rising(self, pts: int | None) -> int:
         """Gives every frame a time of its own: without one, or with a repeated one, the next."""
         if pts is None:
-            step = max(1, round(1 / (self._rate * self._time_base)))
-            pts = 0 if self._last_pts is None else self._last_pts + step
+            pts = 0 if self._last_pts is None else self._last_pts + self._step
         elif self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
         self._last_pts = pts

@@ -18,7 +18,7 @@ from mggr_edge.aiming.target import CAMERA
 from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
 from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.capture import Capture, open_capture
+from mggr_edge.live.capture import Capture, open_capture, stream_time_s
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.live.reconnecting import Reconnecting
@@ -80,6 +80,11 @@ class _Noted:
         if frame is not None:
             self._note()
         return frame
+
+    @property
+    def stream_time_s(self) -> float | None:
+        """The source's own time of the last frame; see `Clocked`."""
+        return stream_time_s(self._source)
 
 
 class Session:

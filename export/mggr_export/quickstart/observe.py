@@ -100,11 +100,17 @@ class Observer:
         )
 
     def _estimate(self, frame: Picture, face: FaceResult, eye: EyeResult) -> Gaze:
-        patch = crop_patch(frame, self._crop(eye))
-        return self._witness.estimate_gaze(patch, side=eye.side, head_pose=face.head_pose)
+        crop = self._crop(eye)
+        seen = self._witness.estimate_gaze(
+            crop_patch(frame, crop),
+            side=eye.side,
+            head_pose=face.head_pose.rolled(crop.roll_deg),
+        )
+        return seen.rolled(-crop.roll_deg)
 
     def _by_iris(self, before: Picture, after: Picture, eye: EyeResult) -> Gaze:
-        eye_from_frame = self._crop(eye).eye_from_frame()
+        crop = self._crop(eye)
+        eye_from_frame = crop.eye_from_frame()
         corners = _known(eye).corners
         was, is_now = (
             np.asarray(self._iris.find(frame, side=eye.side, corners=corners).iris_centre)
@@ -112,7 +118,7 @@ class Observer:
         )
         return gaze_of_iris_shift(
             eye_from_frame[:, :2] @ (is_now - was), self._witness.contract.conventions
-        )
+        ).rolled(-crop.roll_deg)
 
     def _crop(self, eye: EyeResult) -> EyeCrop:
         """The very square that the network saw."""
@@ -120,6 +126,7 @@ class Observer:
         return crop_of_eye(
             known.crop_outline,
             corners=known.crop_corners,
+            side=eye.side,
             crop_factor=conventions.crop_factor,
             size_px=conventions.patch_size,
         )

@@ -32,7 +32,7 @@ class CutEye:
     Attributes:
         face: which face of the photograph, from 0, the largest first.
         side: the subject's own.
-        head: where the face points, by its mesh.
+        head: where the face points, by its mesh; in the axes of picture and patch, which agree.
         patch: [64, 64, 3] uint8 RGB, upright.
     """
 
