@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mggr_edge.addresses import without_secrets
 from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
-from mggr_edge.live.address import LiveAddress, file_path, live_address
+from mggr_edge.live.address import LiveAddress, live_address
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live.stopping import stopped_by_signals
@@ -83,7 +83,7 @@ def _address(source: str, wanted: PictureFormat) -> LiveAddress:
         return address
     if wanted != AS_IT_COMES:
         raise UsageError(f"{without_secrets(source)} is no camera; leave out --input-...")
-    return shown_file(file_path(source), loops=FOR_EVER)
+    return shown_file(source, loops=FOR_EVER)
 
 
 def _profile(address: LiveAddress, named: str | None, bundle: Bundle) -> Profile | None:
