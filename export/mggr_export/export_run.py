@@ -76,7 +76,13 @@ def export_run(
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
-    with atomic_folder(target, force=force) as folder:
+    moved: list[Path] = []
+    with atomic_folder(
+        target,
+        force=force and out is not None,
+        elsewhere=moved.append,
+        numbered=None if out else lambda number: home / f"{_NAMES[request.precision]}-{number}",
+    ) as folder:
         models = models_of_run(run)
         compared, calibration = samples_for_export(run, request, progress=progress, say=say)
         with quiet_converter():
@@ -90,7 +96,9 @@ def export_run(
             exporters = _exporters(run, request, models, eyes, progress=progress, say=say)
             files = _proven_files(run, request, exporters, say=say)
         write_files(folder, files)
-    return target
+    if moved and out is not None:
+        say(f"{out} was created by another program meanwhile")
+    return moved[-1] if moved else target
 
 
 def _exporters(

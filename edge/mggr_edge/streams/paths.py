@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -145,17 +146,18 @@ def pictures_in(folder: Path) -> tuple[list[Path], int]:
     return pictures, len(entries) - len(pictures)
 
 
-def _unnamed(source: Source) -> Path:
+def unnamed_output(source: Source, number: int = 1) -> Path:
+    """The output beside the input for a run that names none; from 2 on with its number."""
     path = source.path if source.path.name not in ("", "..") else source.path.resolve()
     stem, suffix = (path.name, "") if source.kind == "folder" else (path.stem, path.suffix)
     if source.kind == "video" and suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
         suffix = ".mp4"
-    output = path.with_name(f"{stem}-redirected{suffix}")
-    number = 2
-    while os.path.lexists(output):
-        output = path.with_name(f"{stem}-redirected-{number}{suffix}")
-        number += 1
-    return output
+    return path.with_name(f"{stem}-redirected{'' if number == 1 else f'-{number}'}{suffix}")
+
+
+def _unnamed(source: Source) -> Path:
+    names = (unnamed_output(source, number) for number in count(1))
+    return next(path for path in names if not os.path.lexists(path))
 
 
 def _check_kind(source: Source, path: Path) -> None:
