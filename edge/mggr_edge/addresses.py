@@ -20,7 +20,7 @@ import re
 import shlex
 import stat
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -193,6 +193,25 @@ def path_type(path: str | os.PathLike[str]) -> PathType:
 def names_a_folder(text: str) -> bool:
     """Whether a text names a folder: one that exists, or anything with a trailing slash."""
     return text.endswith(("/", os.sep)) or os.path.isdir(text)
+
+
+def file_to_write(option: str, named: str | os.PathLike[str]) -> Path:
+    """The file that an option names to be written.
+
+    Args:
+        option: its name, for the message.
+        named: as the user typed it: `Path` drops a trailing slash.
+
+    Raises:
+        UsageError: the text names a folder.
+    """
+    text = os.fspath(named)
+    if not text or names_a_folder(text):
+        raise UsageError(
+            f"{option} {text or repr(text)} names a folder; name a file, e.g. "
+            f"{os.path.join(text, 'NAME')}"
+        )
+    return Path(text)
 
 
 def closest_form(form: str | None) -> str:

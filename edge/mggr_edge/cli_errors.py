@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import click
@@ -9,6 +11,8 @@ import click
 from mggr_edge.errors import MggrError, MissingPackageError
 from mggr_edge.leaving import leave_readers_behind
 from mggr_edge.one_line import one_line
+from mggr_edge.standard_streams import checked_stdout, open_closed_streams
+from mggr_edge.termination import ended_by_signals
 
 USER_ERROR = 2
 """Exit code of every mistake that the user can mend, as click's own usage errors have."""
@@ -25,11 +29,17 @@ class MggrGroup(click.Group):
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        open_closed_streams()
         try:
-            return super().main(*args, **kwargs)
+            with ended_by_signals(), checked_stdout():
+                return super().main(*args, **kwargs)
         except SystemExit as end:
             leave_readers_behind(end.code if isinstance(end.code, int) else int(bool(end.code)))
             raise
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _as_one_line():  # --help and --version print here
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -40,6 +50,14 @@ class MggrGroup(click.Group):
             if error.name not in _PACKAGES:
                 raise
             raise OneLineError(str(MissingPackageError(*_PACKAGES[error.name]))) from error
+
+
+@contextmanager
+def _as_one_line() -> Iterator[None]:
+    try:
+        yield
+    except MggrError as error:
+        raise OneLineError(str(error)) from error
 
 
 class OneLineError(click.ClickException):
@@ -53,4 +71,5 @@ class OneLineError(click.ClickException):
 
 def echo_error(message: str) -> None:
     """Writes one line `error: ...` to stderr, whatever breaks the message holds."""
-    click.echo(f"error: {one_line(message)}", err=True)
+    with suppress(OSError):  # standard error takes no more: the exit code is all that is left
+        click.echo(f"error: {one_line(message)}", err=True)

@@ -12,7 +12,12 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.addresses import input_address, output_address, without_secrets
+from mggr_edge.addresses import (
+    file_to_write,
+    input_address,
+    output_address,
+    without_secrets,
+)
 from mggr_edge.aiming import Aim
 from mggr_edge.aiming.aimed import Aimed
 from mggr_edge.aiming.followed import read_followed
@@ -209,6 +214,7 @@ class DeviceRun:
         """Nobody's film is to become lines of JSON."""
         if self.metrics is None:
             return
+        file_to_write("--metrics", self.metrics)
         addresses = [input_address(source)]
         addresses += [] if output is None else [output_address(output)]
         others = [address.place for address in addresses if address.scheme == "file"]

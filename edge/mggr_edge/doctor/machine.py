@@ -54,8 +54,8 @@ def import_gstreamer(*, serving: bool) -> Any:
     return import_(serving=serving)
 
 
-def engine_folder() -> Path:
-    """The user's cache of TensorRT engines."""
+def engine_folder() -> Path | None:
+    """The user's cache of TensorRT engines; None where no home folder is known."""
     from mggr_edge.engines.cache import cache_folder
 
     return cache_folder()
@@ -101,7 +101,7 @@ class Machine:
     gstreamer: Callable[..., Any] = import_gstreamer
     answer: Callable[[Sequence[str]], str | None] = answer
     may_use: Callable[[Path], bool] = lambda path: os.access(path, os.R_OK | os.W_OK)
-    engine_folder: Callable[[], Path] = engine_folder
+    engine_folder: Callable[[], Path | None] = engine_folder
     gpu_name: Callable[[], str] = gpu_name
 
     def at(self, path: str) -> Path:

@@ -17,7 +17,8 @@ _OPTION = {"float32": "", "float16": " --fp16", "int8": " --int8"}
 
 def check_tensorrt(machine: Machine) -> Check | None:
     """Whether engines can be used here, and whether those in the cache are for this machine."""
-    keys = keys_in(machine.engine_folder())
+    folder = machine.engine_folder()
+    keys = [] if folder is None else keys_in(folder)
     try:
         module = machine.import_("tensorrt")
     except ImportError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mggr_edge.atomic import atomic_file
 from mggr_edge.engines.recipe import EnginePrecision
 from mggr_edge.errors import BundleError, ConfigError
 from mggr_edge.strict import read
+from mggr_edge.user_folders import cache_home
 
 _APART = ".engine", ".json"
 
@@ -40,10 +40,13 @@ class EngineKey:
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "mggr-edge" / "engines"
+def cache_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`.
+
+    None where no home folder is known.
+    """
+    home = cache_home()
+    return None if home is None else home / "mggr-edge" / "engines"
 
 
 def store(folder: Path, key: EngineKey, engine: bytes) -> Path:

@@ -23,10 +23,10 @@ def engine_of(formats: Sequence[Artifact]) -> FileRunner | None:
             than its file.
         UsageError: CUDA's runtime library is missing.
     """
-    module = tensorrt_api.find()
-    if module is None:
+    module, folder = tensorrt_api.find(), cache_folder()
+    if module is None or folder is None:
         return None
-    version, gpu, folder = tensorrt_api.version_of(module), gpu_name(), cache_folder()
+    version, gpu = tensorrt_api.version_of(module), gpu_name()
     for artifact in formats:
         for dla in _PLACES if artifact.format == "onnx" else ():
             engine = load(folder, key_of(artifact, version, gpu, dla=dla))

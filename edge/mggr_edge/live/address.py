@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mggr_edge.addresses import INPUT_FORMS, input_address, without_secrets
+from mggr_edge.addresses import input_address, without_secrets
 
 Scheme = Literal["rtsp", "v4l2", "csi", "film", "still"]
 """The last two are files that are shown as if they were live."""
-
-FORMS = INPUT_FORMS
 
 
 @dataclass(frozen=True)
