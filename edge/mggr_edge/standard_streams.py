@@ -19,7 +19,7 @@ def checked_stdout() -> Iterator[None]:
 
     Nothing is changed where a test or a notebook has replaced standard output.
     """
-    before = sys.stdout
+    before: TextIO | None = sys.stdout
     if before is None or before is not sys.__stdout__:
         yield
         return
@@ -76,8 +76,10 @@ class _Checked:
             ) from error
 
 
-def _discard_what_is_refused(stream: TextIO) -> None:
+def _discard_what_is_refused(stream: TextIO | None) -> None:
     """Lets Python's own flush at exit succeed, which would print a second error."""
+    if stream is None:
+        return
     try:
         stream.flush()
     except OSError:

@@ -1,9 +1,10 @@
 """Functions that are compiled: what runs once a pixel.
 
 numba compiles a function when it is first called and keeps the result beside the source or in the
-user's cache, so that the next process only loads it. It looks at one file alone to see whether that result is still
-true, though a function of another file may be compiled into it; so results that are older than any
-file here are removed first.
+user's cache, so that the next process only loads it. Where neither can be written, every process
+compiles. numba looks at one file alone to see whether a result is still valid, though a function of
+another file may be compiled into it; so results that are older than any file here are removed
+first.
 """
 
 from __future__ import annotations
