@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -177,5 +178,5 @@ def _check_complete(run: RunFolder) -> None:
         if name != "judge" and not stage.complete:
             raise RunError(
                 f"{run.path}: stage {name} is at step {stage.done} of {stage.steps}; go on with: "
-                f"mggr-tf train --stage {name} --out {run.path} --resume"
+                f"mggr-tf train --stage {name} --out {shlex.quote(str(run.path))} --resume"
             )

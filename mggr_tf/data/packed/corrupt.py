@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable
 
@@ -53,6 +54,7 @@ class CorruptRecords:
         self.failure = DataError(
             f"{self._index.path}: too many corrupt records ({len(names)}, packed.corrupt_limit is "
             f"{self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
-            f"the pack again (`mggr-tf data check {self._index.path}` lists all of them)"
+            f"the pack again (`mggr-tf data check {shlex.quote(str(self._index.path))}` lists all of "
+            "them)"
         )
         return self.failure
