@@ -65,6 +65,7 @@ def calibrate(
         Bundle.open(model),
         wanted=wanted,
         ask=ask,
+        say=lambda text: click.echo(text, err=True),
     )
     write_profile(path, found, force=True)
     screen, off = found.screen, found.offset

@@ -67,6 +67,7 @@ def run_studio(
             profile=known,
             profile_path=written,
             stop=stop,
+            say=say,
         )
         with open_session(session), server.serving(studio_app(session)):
             say(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
