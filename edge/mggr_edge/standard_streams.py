@@ -19,11 +19,11 @@ def checked_stdout() -> Iterator[None]:
 
     Nothing is changed where a test or a notebook has replaced standard output.
     """
-    before: TextIO | None = sys.stdout
+    before = cast("TextIO | None", sys.stdout)
     if before is None or before is not sys.__stdout__:
         yield
         return
-    sys.stdout = cast(TextIO, _Checked(before))
+    sys.stdout = cast("TextIO", _Checked(before))
     try:
         yield
     finally:
