@@ -20,7 +20,8 @@ def checked_stdout() -> Iterator[None]:
     Nothing is changed where a test or a notebook has replaced standard output.
     """
     before = cast("TextIO | None", sys.stdout)
-    if before is None or before is not sys.__stdout__:
+    is_replaced = before is not sys.__stdout__
+    if before is None or is_replaced:
         yield
         return
     sys.stdout = cast("TextIO", _Checked(before))
