@@ -242,7 +242,8 @@ def _split(text: str, *, check: bool = True) -> tuple[str | None, str]:
             f"{without_secrets(text)} has a user and a password; a file has neither: "
             "write file:///PATH"
         )
-    return scheme, _decoded(_LOCALHOST.sub("", rest, count=1) if rest else rest)
+    local = _LOCALHOST.match(rest)
+    return scheme, _decoded(rest if local is None else rest[local.end() :])
 
 
 def _decoded(path: str) -> str:

@@ -45,6 +45,7 @@ BY_PATH = "/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1:1.0-video-index0"
         ("FILE:///tmp/a.mp4", "file", "/tmp/a.mp4"),
         ("file:/tmp/a.mp4", "file", "/tmp/a.mp4"),
         ("file://localhost/tmp/a.mp4", "file", "/tmp/a.mp4"),
+        ("file:///home/localhost/a.mp4", "file", "/home/localhost/a.mp4"),
         ("file://clip.mp4", "file", "clip.mp4"),
         ("/dev/shm/call.mp4", "file", "/dev/shm/call.mp4"),
         ("/tmp/two%20words.mp4", "file", "/tmp/two%20words.mp4"),
