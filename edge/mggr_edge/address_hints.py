@@ -49,7 +49,7 @@ _OUTPUT_RULES: tuple[_Rule, ...] = (
 )
 _INPUT_SCHEMES = ("rtsp", "rtsps", "csi", "v4l2", "file")
 _OUTPUT_SCHEMES = ("rtsp", "display", "v4l2loopback", "null", "file")
-_SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)(?P<rest>:/.*)", re.IGNORECASE | re.DOTALL)
+_SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/+(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
 
 
 def closest_input(text: str) -> str | None:
@@ -88,13 +88,10 @@ def _by_scheme(text: str, known: tuple[str, ...]) -> str | None:
     close = difflib.get_close_matches(scheme, known, n=1, cutoff=_SIMILAR)
     if not close:
         return None
-    rest = found["rest"].lstrip(":/")
-    if not rest:
-        return None
     if close[0] == "csi":
         return "csi://0"
     slashes = ":///" if close[0] in ("file", "v4l2", "v4l2loopback") else "://"
-    return f"{close[0]}{slashes}{rest}"
+    return f"{close[0]}{slashes}{found['rest']}"
 
 
 def _existing_path(text: str) -> str | None:

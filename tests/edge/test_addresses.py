@@ -12,6 +12,7 @@ import pytest
 from mggr_edge.address_hints import closest_input, closest_output
 from mggr_edge.addresses import (
     Address,
+    closest_form,
     input_address,
     output_address,
     path_type,
@@ -242,3 +243,14 @@ def test_mistyped_addresses_show_no_password() -> None:
     with pytest.raises(StreamError) as caught:
         find_source("rtsp:me:secret@cam/x")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", [" rtsp://:secret@[::1/x", "rtsp://:secret@:{", "rtsp:/:secret@h/x", "rstp://:secret@h"]
+)
+def test_a_suggestion_shows_no_password_of_a_user_without_a_name(text: str) -> None:
+    with pytest.raises((UsageError, StreamError)) as caught:
+        find_source(text)
+    assert "secret" not in str(caught.value)
+    for form in (closest_input(text), closest_output(text)):
+        assert "secret" not in closest_form(form)
