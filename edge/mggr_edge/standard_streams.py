@@ -59,15 +59,15 @@ class _Checked:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        with self._told():
+        with self._as_stream_error():
             return self._stream.write(text)
 
     def flush(self) -> None:
-        with self._told():
+        with self._as_stream_error():
             self._stream.flush()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_stream_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
