@@ -1,5 +1,15 @@
-"""`python -m mggr_tf` is `mggr-tf`."""
+"""Entry point of `mggr-tf` and of `python -m mggr_tf`."""
 
-from mggr_tf.cli import main
+from __future__ import annotations
 
-main(prog_name="mggr-tf")
+from mggr_edge.program import run_program
+from mggr_tf.cli import main as command
+
+
+def main() -> None:
+    """Runs `mggr-tf` and ends the process."""
+    run_program(command, "mggr-tf")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from mggr_edge.cli import main as cli
-from mggr_edge.leaving import exit_if_readers_hang
+from mggr_edge.cli import main as command
+from mggr_edge.program import run_program
 
 
 def main() -> None:
-    """Runs the command line, and ends the process with its exit code."""
-    try:
-        cli(prog_name="mggr-edge")
-    except SystemExit as end:
-        exit_if_readers_hang(end.code if isinstance(end.code, int) else int(bool(end.code)))
-        raise
+    """Runs `mggr-edge` and ends the process."""
+    run_program(command, "mggr-edge")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ is killed outright leaves a file or folder with `.partial-` in its name.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -27,10 +29,19 @@ _PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}(\.|$)")
 _LONGEST_NAME = 255
 """Bytes, on every usual file system."""
 
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+"""Of Linux' <fcntl.h> and <linux/fs.h>."""
+_NO_SUCH_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM})
+"""What file systems such as NFS answer to a rename that must not replace."""
+
 
 @contextmanager
 def atomic_file(
-    path: str | Path, *, force: bool = False, elsewhere: Callable[[Path], None] | None = None
+    path: str | Path,
+    *,
+    force: bool = False,
+    elsewhere: Callable[[Path], None] | None = None,
+    numbered: Callable[[int], Path] | None = None,
 ) -> Iterator[Path]:
     """Gives a temporary path to write a file to; it becomes `path` on success.
 
@@ -42,6 +53,7 @@ def atomic_file(
         force: an existing file may be replaced.
         elsewhere: for what cannot be made again: where the target came into being meanwhile, the
             file gets the next free name beside it, and this is told which.
+        numbered: the names to try in that case, for 2, 3, ...; None appends the number.
 
     Raises:
         OutputExistsError: the target exists and `force` is false; also when it
@@ -64,17 +76,24 @@ def atomic_file(
         with _told_about_the_disk(target):
             yield temporary
             _sync(temporary)
-            if elsewhere is not None and not force and os.path.lexists(target):
-                target = _free_beside(target)
-                elsewhere(target)
-            _check_file(target, force=force)
-            os.replace(temporary, target)
+            if elsewhere is None:
+                _check_file(target, force=force)
+            if force:
+                os.replace(temporary, target)
+            else:
+                _move_to_free_name(temporary, target, elsewhere, numbered)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def atomic_folder(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    path: str | Path,
+    *,
+    force: bool = False,
+    elsewhere: Callable[[Path], None] | None = None,
+    numbered: Callable[[int], Path] | None = None,
+) -> Iterator[Path]:
     """Gives a temporary, empty folder to fill; it becomes `path` on success.
 
     With `force` an existing folder is moved aside, the new one moved in, and
@@ -83,10 +102,12 @@ def atomic_folder(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     Args:
         path: the target; the folder around it must exist.
         force: an existing folder may be replaced, with all that is in it.
+        elsewhere: see `atomic_file`.
+        numbered: see `atomic_file`.
 
     Raises:
         OutputExistsError: the target exists and `force` is false; also when it
-            came into being meanwhile.
+            came into being meanwhile, and `elsewhere` is None.
         UsageError: the target is a file, or the folder around it does not exist.
         DiskError: the disk takes no more.
     """
@@ -97,7 +118,11 @@ def atomic_folder(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         with _told_about_the_disk(target):
             temporary.mkdir()
             yield temporary
-            move_folder(temporary, target, force=force)
+            if elsewhere is None or force:
+                move_folder(temporary, target, force=force)
+            else:
+                numbered = numbered or partial(_numbered_folder, target)
+                _move_to_free_name(temporary, target, elsewhere, numbered)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -126,7 +151,45 @@ def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:
     """
     target = Path(path)
     _check_folder(target, force=force)
-    _move_in(folder, target)
+    if force:
+        _move_in(folder, target)
+    else:
+        _move_to_free_name(folder, target, None, None)
+
+
+@contextmanager
+def reserved_folder(path: str | Path) -> Iterator[Path]:
+    """Creates an empty folder under the first free name of `path`, `path-2`, `path-3`, ...
+
+    No other process gets the same one. A folder that is still empty at the end is removed.
+
+    Raises:
+        UsageError: the folder around it cannot be written to.
+    """
+    target = Path(path)
+    _check_place(target)
+    folder = made_folder(target)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it is not empty, or gone
+            folder.rmdir()
+
+
+def made_folder(path: Path) -> Path:
+    """Creates a folder, and those around it, under the first free name of `path`, `path-2`, ...
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for candidate in _names(path, partial(_numbered_folder, path)):
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            continue
+        return candidate
+    raise AssertionError("there is always another number")
 
 
 @contextmanager
@@ -197,9 +260,72 @@ def _temporary_name(target: Path) -> Path:
     return target.with_name(os.fsdecode(os.fsencode(target.stem)[:room]) + ending)
 
 
-def _free_beside(target: Path) -> Path:
-    names = (target.with_name(f"{target.stem}-{n}{target.suffix}") for n in count(2))
-    return next(path for path in names if not os.path.lexists(path))
+def _names(target: Path, numbered: Callable[[int], Path] | None) -> Iterator[Path]:
+    yield target
+    for number in count(2):
+        if numbered is None:
+            yield target.with_name(f"{target.stem}-{number}{target.suffix}")
+        else:
+            yield numbered(number)
+
+
+def _numbered_folder(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}-{number}")
+
+
+def _move_to_free_name(
+    temporary: Path,
+    target: Path,
+    elsewhere: Callable[[Path], None] | None,
+    numbered: Callable[[int], Path] | None,
+) -> None:
+    """Renames a file or folder, and replaces nothing, whatever other processes do meanwhile."""
+    for path in _names(target, numbered):
+        try:
+            _rename_to_new(temporary, path)
+        except FileExistsError:
+            if elsewhere is None:
+                raise OutputExistsError(target) from None
+            continue
+        if elsewhere is not None and path != target:
+            elsewhere(path)
+        return
+
+
+def _rename_to_new(old: Path, new: Path) -> None:
+    """Renames without replacing anything.
+
+    Raises:
+        FileExistsError: the new name exists.
+        OSError: it cannot be renamed.
+    """
+    try:
+        _rename_by_kernel(old, new)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_RENAME:
+            raise
+        # An empty file or folder that only this process made, which the rename replaces.
+        is_folder = old.is_dir()
+        if is_folder:
+            new.mkdir()
+        else:
+            new.open("x").close()
+        try:
+            old.rename(new)
+        except OSError:
+            (new.rmdir if is_folder else new.unlink)()
+            raise
+
+
+def _rename_by_kernel(old: Path, new: Path) -> None:
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError as error:  # not Linux, or a C library older than the call
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    names = os.fsencode(old), os.fsencode(new)
+    if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(old), None, str(new))
 
 
 def _sync(file: Path) -> None:

@@ -52,6 +52,7 @@ def calibrate(
     *,
     wanted: PictureFormat,
     ask: Callable[[str], None],
+    say: Callable[[str], None] = lambda text: None,
 ) -> Profile:
     """Asks for both looks.
 
@@ -60,12 +61,13 @@ def calibrate(
         bundle: whose estimator is asked.
         wanted: size and rate of its pictures, and which way up it hangs.
         ask: says what to look at, and returns when somebody does.
+        say: takes the mode of the camera.
 
     Raises:
         StreamError: the camera is lost, or shows no open eyes for a while.
         UsageError: the eyes did not keep still, or both looks are one.
     """
-    with Newest(open_capture(address, wanted), stop=threading.Event()) as newest:
+    with Newest(open_capture(address, wanted, say=say), stop=threading.Event()) as newest:
         frames = (
             LiveFrame(flipped(frame.rgb, wanted.flip), frame.time_s) for frame in iter(newest)
         )

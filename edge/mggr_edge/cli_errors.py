@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import click
@@ -23,6 +25,10 @@ class MggrGroup(click.Group):
     with 2. Everything else keeps its traceback: it is a fault of ours.
     """
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _as_one_line():  # --help and --version print here
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -32,6 +38,14 @@ class MggrGroup(click.Group):
             if error.name not in _PACKAGES:
                 raise
             raise OneLineError(str(MissingPackageError(*_PACKAGES[error.name]))) from error
+
+
+@contextmanager
+def _as_one_line() -> Iterator[None]:
+    try:
+        yield
+    except MggrError as error:
+        raise OneLineError(str(error)) from error
 
 
 class OneLineError(click.ClickException):
@@ -45,4 +59,5 @@ class OneLineError(click.ClickException):
 
 def echo_error(message: str) -> None:
     """Writes one line `error: ...` to stderr, whatever breaks the message holds."""
-    click.echo(f"error: {one_line(message)}", err=True)
+    with suppress(OSError):  # standard error takes no more: the exit code is all that is left
+        click.echo(f"error: {one_line(message)}", err=True)

@@ -12,7 +12,12 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.addresses import without_secrets
+from mggr_edge.addresses import (
+    file_to_write,
+    input_address,
+    output_address,
+    without_secrets,
+)
 from mggr_edge.aiming import Aim
 from mggr_edge.aiming.aimed import Aimed
 from mggr_edge.aiming.followed import read_followed
@@ -23,7 +28,7 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import UsageError
-from mggr_edge.live.address import LiveAddress, file_path, live_address
+from mggr_edge.live.address import LiveAddress, live_address
 from mggr_edge.live.controls import KEYS, Controls, Steered
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.output import is_shown, is_window, live_output
@@ -116,7 +121,7 @@ class DeviceRun:
         if address is None and self.service.prometheus_port is not None:
             raise UsageError(f"{named} is a file; figures for Prometheus are of live sources")
         if address is None and is_shown(output):
-            address = shown_file(file_path(source), loops=self.loops)
+            address = shown_file(source, loops=self.loops)
         self._check_metrics_apart(source, output)
         comment = ESTIMATED if self._changes_nothing else REDIRECTED
         controls = self._controls()
@@ -174,8 +179,8 @@ class DeviceRun:
                     summary = replace(summary, notes=(*summary.notes, note))
             else:
                 summary = run(
-                    file_path(source),
-                    None if output is None else file_path(output),
+                    source,
+                    output,
                     comment=comment,
                     force=self.force,
                     loops=self.loops,
@@ -210,7 +215,11 @@ class DeviceRun:
         """Nobody's film is to become lines of JSON."""
         if self.metrics is None:
             return
-        others = [file_path(text) for text in (source, output, self.follow, self.model) if text]
+        file_to_write("--metrics", self.metrics)
+        addresses = [input_address(source)]
+        addresses += [] if output is None else [output_address(output)]
+        others = [address.place for address in addresses if address.scheme == "file"]
+        others += [text for text in (self.follow, self.model) if text]
         # Not Path.resolve, which raises on a link to itself.
         if os.path.realpath(self.metrics) in [os.path.realpath(other) for other in others]:
             raise UsageError(f"--metrics {self.metrics} is another file of this run; name its own")

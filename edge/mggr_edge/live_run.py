@@ -82,7 +82,7 @@ def run_live(
         say(text)
         systemd.status(text)
 
-    open_ = partial(open_capture, address, wanted)
+    open_ = partial(open_capture, address, wanted, say=told)
     with stopped_by_signals(stop):
         capture = (
             Reconnecting(open_, name=str(address), stop=stop, say=told, beat=heartbeat.beat)

@@ -7,7 +7,6 @@ looks into the lens shows by how much.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mggr_edge.atomic import atomic_file
 from mggr_edge.contract import Contract
 from mggr_edge.errors import ConfigError, UsageError
 from mggr_edge.strict import plain, read, read_json
+from mggr_edge.user_folders import config_home
 
 SCHEMA = 1
 
@@ -61,10 +61,13 @@ class Profile:
         return Gaze(*(s - o for s, o in zip(self.screen_deg, self.lens_deg, strict=True)))
 
 
-def profile_file() -> Path:
-    """`$XDG_CONFIG_HOME/mggr-edge/profile.json`, by default under `~/.config`."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "mggr-edge" / "profile.json"
+def profile_file() -> Path | None:
+    """`$XDG_CONFIG_HOME/mggr-edge/profile.json`, by default under `~/.config`.
+
+    None where no home folder is known.
+    """
+    home = config_home()
+    return None if home is None else home / "mggr-edge" / "profile.json"
 
 
 def estimator_of(contract: Contract) -> tuple[str, ...]:
@@ -107,8 +110,8 @@ def read_profile(path: Path, contract: Contract) -> Profile:
     return profile
 
 
-def profile_path(named: str | None) -> Path:
-    """The file that is named, or the user's own."""
+def profile_path(named: str | None) -> Path | None:
+    """The file that is named, or the user's own; None where no home folder is known."""
     return profile_file() if named in (None, NO_PROFILE) else Path(str(named))
 
 
@@ -119,7 +122,9 @@ def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
         named: a file, there or not, `NO_PROFILE`, or None where nothing is said.
         own_camera: whether the source is a camera of this machine.
     """
-    path = profile_path(named)
-    if named == NO_PROFILE or (named is None and not (own_camera and path.is_file())):
+    if named == NO_PROFILE:
         return None
-    return path
+    if named is not None:
+        return Path(named)
+    path = profile_file() if own_camera else None
+    return path if path is not None and path.is_file() else None

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,14 @@ from mggr_edge.progress import Progress, no_progress
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.streams.fit import fitted
 from mggr_edge.streams.looped import open_looped
-from mggr_edge.streams.paths import NOWHERE, Source, choose_output, find_source, pictures_in
+from mggr_edge.streams.paths import (
+    NOWHERE,
+    Source,
+    choose_output,
+    find_source,
+    pictures_in,
+    unnamed_output,
+)
 from mggr_edge.streams.pictures import read_picture, write_picture
 from mggr_edge.streams.video_reader import AudioPacket, Video, VideoLayout, open_video
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, is_padded, open_writer
@@ -85,8 +93,26 @@ def run(
     output = choose_output(source, output_path, force=force)
     if loops and (source.kind != "video" or output is not None):
         raise UsageError(f"only a video can be looped, and only to where it is shown or {NOWHERE}")
-    task = _Task(source, output, process, columns, comment, force, loops, progress, stages)
-    return _RUN[source.kind](task)
+    is_named = output_path is not None
+    task = _Task(
+        source, output, is_named, process, columns, comment, force, loops, progress, stages
+    )
+    summary = _RUN[source.kind](task)
+    if not task.moved:
+        return summary
+    if is_named:
+        raise StreamError(
+            f"{output} was created by another program meanwhile; the result is {task.moved[-1]}"
+        )
+    return replace(summary, output=task.moved[-1])
+
+
+class _Placing(TypedDict):
+    """Arguments of `atomic_file` and `atomic_folder`."""
+
+    force: bool
+    elsewhere: Callable[[Path], None]
+    numbered: Callable[[int], Path] | None
 
 
 @dataclass(frozen=True)
@@ -95,6 +121,7 @@ class _Task:
 
     source: Source
     output: Path | None
+    is_named: bool
     process: Process
     columns: int
     comment: str
@@ -102,6 +129,23 @@ class _Task:
     loops: int
     progress: Progress
     stages: Stages
+    moved: list[Path] = field(default_factory=list)
+    """Where the output is, if another program took its name meanwhile."""
+
+    def new_file(self, output: Path) -> AbstractContextManager[Path]:
+        """See `atomic_file`."""
+        return atomic_file(output, **self._placing())
+
+    def new_folder(self, output: Path) -> AbstractContextManager[Path]:
+        """See `atomic_folder`."""
+        return atomic_folder(output, **self._placing())
+
+    def _placing(self) -> _Placing:
+        return {
+            "force": self.force and self.is_named,  # --force replaces only what was named
+            "elsewhere": self.moved.append,
+            "numbered": None if self.is_named else partial(unnamed_output, self.source),
+        }
 
     @property
     def path(self) -> Path:
@@ -114,7 +158,7 @@ def _run_picture(task: _Task) -> RunSummary:
     if task.output is None:
         _redirect_picture(task.path, None, task=task, tally=tally)
         return tally.summary("picture", None)
-    with atomic_file(task.output, force=task.force) as temporary:
+    with task.new_file(task.output) as temporary:
         is_complete = _redirect_picture(task.path, temporary, task=task, tally=tally)
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
     notes = () if is_copy or is_complete else (_PROFILE_NOTE,)
@@ -156,7 +200,7 @@ def _run_folder(task: _Task) -> RunSummary:
 def _folder_for(task: _Task) -> AbstractContextManager[Path | None]:
     if task.output is None:
         return nullcontext()
-    return atomic_folder(task.output, force=task.force)
+    return task.new_folder(task.output)
 
 
 def _run_video(task: _Task) -> RunSummary:
@@ -165,7 +209,7 @@ def _run_video(task: _Task) -> RunSummary:
         with _opened_video(task) as video:
             _redirect_video(video, NoWriter(), task=task, tally=tally)
         return tally.summary("video", None)
-    with atomic_file(task.output, force=task.force) as temporary:
+    with task.new_file(task.output) as temporary:
         with open_video(task.path) as video:
             layout = video.layout.widened(task.columns)
             with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:

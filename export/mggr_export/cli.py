@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -155,7 +156,10 @@ def export(
         say=say,
     )
     size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
-    say(f"wrote {bundle} ({size / 1e6:.1f} MB); look at it again with: mggr-tf verify {bundle}")
+    say(
+        f"wrote {bundle} ({size / 1e6:.1f} MB); look at it again with: "
+        f"{shlex.join(['mggr-tf', 'verify', str(bundle)])}"
+    )
     click.echo(bundle)
 
 

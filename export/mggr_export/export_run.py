@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,7 +77,13 @@ def export_run(
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
-    with atomic_folder(target, force=force) as folder:
+    moved: list[Path] = []
+    with atomic_folder(
+        target,
+        force=force and out is not None,
+        elsewhere=moved.append,
+        numbered=None if out else lambda number: home / f"{_NAMES[request.precision]}-{number}",
+    ) as folder:
         models = models_of_run(run)
         compared, calibration = samples_for_export(run, request, progress=progress, say=say)
         with quiet_converter():
@@ -90,7 +97,9 @@ def export_run(
             exporters = _exporters(run, request, models, eyes, progress=progress, say=say)
             files = _proven_files(run, request, exporters, say=say)
         write_files(folder, files)
-    return target
+    if moved and out is not None:
+        say(f"{out} was created by another program meanwhile")
+    return moved[-1] if moved else target
 
 
 def _exporters(
@@ -169,5 +178,5 @@ def _check_complete(run: RunFolder) -> None:
         if name != "judge" and not stage.complete:
             raise RunError(
                 f"{run.path}: stage {name} is at step {stage.done} of {stage.steps}; go on with: "
-                f"mggr-tf train --stage {name} --out {run.path} --resume"
+                f"mggr-tf train --stage {name} --out {shlex.quote(str(run.path))} --resume"
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import check_is_free, force_option, say
+from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say
 
 if TYPE_CHECKING:
     from mggr_tf.stage_config import Stage
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="Of timing, all together; twenty rounds at least.",
 )
 @click.option("--profile", is_flag=True, help="Also say where a step's time goes, op by op.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write a file.")
+@click.option("--json", "json_file", type=FileToWrite(), help="Also write a file.")
 @click.option(
     "--vgg16",
     type=click.Path(path_type=Path),

@@ -10,7 +10,7 @@ import click
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.data_pack import pack
-from mggr_tf.cli.options import SubjectList, check_is_free, force_option, say
+from mggr_tf.cli.options import FileToWrite, SubjectList, check_is_free, force_option, say
 
 if TYPE_CHECKING:
     from mggr_tf.data.crop import Cropped
@@ -34,7 +34,7 @@ data.add_command(pack)
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
 @click.option(
     "--preview",
-    type=click.Path(path_type=Path),
+    type=FileToWrite(),
     help="Draw a contact sheet of the first people into this .png; OUT may then be left out.",
 )
 @force_option
@@ -155,7 +155,7 @@ def _tallied(folder: Path) -> Tally:
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A .yaml to write.")
+@click.option("--out", required=True, type=FileToWrite(), help="A .yaml to write.")
 @click.option("--train", type=SubjectList(), help="Who is trained on, e.g. 0001-0027.")
 @click.option("--select", type=SubjectList(), help="Who runs are compared on.")
 @click.option("--report", type=SubjectList(), help="Who is reported.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import check_is_free, force_option, say, subjects_option
+from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say, subjects_option
 
 
 @click.command()
@@ -35,7 +35,7 @@ from mggr_tf.cli.options import check_is_free, force_option, say, subjects_optio
     type=click.Path(path_type=Path),
     help="Also FID and KID of Keras' InceptionV3: its `.h5` without the top.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write a file.")
+@click.option("--json", "json_file", type=FileToWrite(), help="Also write a file.")
 @force_option
 def evaluate(
     run: str,

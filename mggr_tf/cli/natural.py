@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mggr_edge.addresses import without_secrets
 from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def natural(
 def _existing(sources: tuple[str, ...]) -> tuple[str, ...]:
     for source in sources:
         if source != DRAWN and not Path(source).is_file():
-            raise click.BadParameter(f"{source} is not a file (or `{DRAWN}`)")
+            raise click.BadParameter(f"{without_secrets(source)} is not a file (or `{DRAWN}`)")
     return sources
 
 

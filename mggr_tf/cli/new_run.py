@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mggr_edge.atomic import made_folder
 from mggr_edge.errors import MggrError, OutputExistsError, RunError, UsageError
 from mggr_tf.cli.options import check_is_free, say
 
@@ -28,6 +29,7 @@ class NewRun:
         donor: whose weights it starts from.
         vgg16: weights for the perceptual loss.
         replaces: whether there is a run already, which this one takes the place of.
+        is_named: whether `out` was named; another name is taken otherwise if it is not free.
     """
 
     config: Config
@@ -35,6 +37,7 @@ class NewRun:
     donor: RunFolder | None
     vgg16: Path | None
     replaces: bool
+    is_named: bool = True
 
 
 def planned(
@@ -74,6 +77,7 @@ def planned(
     donor = open_run(from_run) if from_run is not None else None
     if donor is not None:
         weights_to_adopt(config, donor)  # before anything is cleared for them
+    is_named = out is not None
     if out is None:
         out = free_name(DEFAULT_ROOT, config.name)
     check_is_free(out, force=force)
@@ -82,7 +86,7 @@ def planned(
     if replaces:
         _check_is_replaceable(out, donor)
         held.enter_context(only_training(out))
-    return NewRun(config, out, donor, vgg16, replaces)
+    return NewRun(config, out, donor, vgg16, replaces, is_named)
 
 
 def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> RunFolder:
@@ -101,18 +105,19 @@ def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> Run
     from mggr_tf.training.run_folder import DataRecord, RunFolder
     from mggr_tf.training.run_lock import only_training
 
+    out = plan.out
     if plan.replaces:
-        _clear(plan.out)
+        _clear(out)
     else:
-        _make(plan.out)
-        held.enter_context(only_training(plan.out))
+        out = _make(plan)
+        held.enter_context(only_training(out))
     try:
-        run = RunFolder.create(plan.out, plan.config, DataRecord.of(split), vgg16=plan.vgg16)
+        run = RunFolder.create(out, plan.config, DataRecord.of(split), vgg16=plan.vgg16)
         if plan.donor is not None:
             run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
             _say_if_known(plan.config, plan.donor, split)
     except MggrError:
-        shutil.rmtree(plan.out, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
         raise
     return run
 
@@ -127,13 +132,19 @@ def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
         )
 
 
-def _make(out: Path) -> None:
+def _make(plan: NewRun) -> Path:
+    """Creates the run's folder; two trainings that name none do not get the same one."""
+    from mggr_tf.training.run_folder import DEFAULT_ROOT
+
     try:
-        out.mkdir(parents=True)
+        if not plan.is_named:
+            return made_folder(DEFAULT_ROOT / plan.config.name)
+        plan.out.mkdir(parents=True)
     except FileExistsError as error:
-        raise OutputExistsError(out) from error
+        raise OutputExistsError(plan.out) from error
     except OSError as error:
-        raise RunError(f"{out}: the run cannot be made: {error}") from error
+        raise RunError(f"{plan.out}: the run cannot be made: {error}") from error
+    return plan.out
 
 
 def _clear(out: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from mggr_edge.addresses import file_to_write
 from mggr_edge.errors import DataError, UsageError
 from mggr_tf.data.names import parse_subjects
 
@@ -29,6 +30,21 @@ class SubjectList(click.ParamType):
             return parse_subjects(value)
         except DataError as error:
             self.fail(str(error), param, ctx)
+
+
+class FileToWrite(click.ParamType):
+    """A file that a command writes; the name of a folder is refused."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Checks the name.
+
+        Raises:
+            UsageError: it names a folder.
+        """
+        option = param.opts[0] if param is not None and param.opts else "the name"
+        return file_to_write(option, value)
 
 
 class SplitPart(click.ParamType):

@@ -8,7 +8,7 @@ import click
 
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import check_is_free, force_option
+from mggr_tf.cli.options import FileToWrite, check_is_free, force_option
 
 _RUN = click.Path(path_type=Path)
 
@@ -76,7 +76,7 @@ def fingerprint(run: Path) -> None:
 @click.argument("b", type=_RUN)
 @click.option(
     "--out",
-    type=_RUN,
+    type=FileToWrite(),
     default=Path("comparison.html"),
     show_default=True,
     help="The page; it needs no other file.",

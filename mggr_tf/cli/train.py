@@ -111,8 +111,8 @@ def train(
       mggr-tf train --stage joint --out runs/real --resume --changed-data
       mggr-tf train --stage joint --set stages.joint.batch=32 --set seed=2
 
-    Ctrl-C and SIGTERM keep what was trained, and --resume goes on from there. The exit code is
-    then 130, or 143.
+    Ctrl-C, SIGTERM and SIGHUP keep what was trained, and --resume goes on from there. The exit
+    code is then 130, 143 or 129.
     """
     one_budget(steps, minutes)
     if vgg16 is not None and not vgg16.is_file():
@@ -180,7 +180,7 @@ def _train(
     distribution: Distribution,
 ) -> None:
     from mggr_tf.training.kept_work import go_on, told_what_is_kept
-    from mggr_tf.training.preemption import INTERRUPTED, PREEMPTED, Impatient, Preempted
+    from mggr_tf.training.preemption import INTERRUPTED, Impatient, Preempted
     from mggr_tf.training.stages import Budget, train_stages
 
     try:
@@ -199,6 +199,6 @@ def _train(
         kept = "what the newest checkpoint holds" if isinstance(stopped, Impatient) else "all of it"
         if distribution.is_chief:
             say(f"\ninterrupted; {kept} is kept. Go on with: {go_on(run, stage)}")
-        code = PREEMPTED if isinstance(stopped, Preempted) else INTERRUPTED
+        code = stopped.code if isinstance(stopped, Preempted) else INTERRUPTED
         raise SystemExit(code) from None
     say(f"{run.path}: stage {stage} is complete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def refuse_fatal(bad: Sequence[BadPatch], source: Path) -> None:
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
         raise DataError(
             f"{fatal[0].file.parent / fatal[0].name}: {fatal[0].reason}{more}; "
-            f"`mggr-tf data check {source}` lists all: remove or replace them"
+            f"`mggr-tf data check {shlex.quote(str(source))}` lists all: remove or replace them"
         )
 
 
@@ -121,7 +122,7 @@ def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
     if not scanned.labels:
         raise DataError(
             f"{source}: not one of {len(scanned.bad)} patches can be used; "
-            f"`mggr-tf data check {source}` says why"
+            f"`mggr-tf data check {shlex.quote(str(source))}` says why"
         )
     gazes = [label.gaze for label in scanned.labels if label.gaze is not None]
     refuse_unlabelled(scanned.unlabelled, len(scanned.labels), source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,7 +171,7 @@ def open_samples_or_pack(
     if scanned.bad:
         say(
             f"{source}: left out {len(scanned.bad)} patches that show no eye or have no "
-            f"possible label (`mggr-tf data check {source}` lists them)"
+            f"possible label (`mggr-tf data check {shlex.quote(str(source))}` lists them)"
         )
     return samples
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Literal
 
@@ -29,7 +30,7 @@ def load_redirector(run: RunFolder) -> Networks:
         last = run.config.recipe[-1]
         raise RunError(
             f"{run.path} holds no trained redirector; run: "
-            f"mggr-tf train --stage {last} --out {run.path} --resume"
+            f"mggr-tf train --stage {last} --out {shlex.quote(str(run.path))} --resume"
         )
     networks = Networks(run.config)
     if run.has_weights("estimator"):
@@ -50,7 +51,7 @@ def load_travelling(run: RunFolder) -> Networks:
     if not run.has_weights("estimator"):
         raise RunError(
             f"{run.path} has no gaze estimator, which a device needs; run: "
-            f"mggr-tf train --stage estimator --out {run.path} --resume"
+            f"mggr-tf train --stage estimator --out {shlex.quote(str(run.path))} --resume"
         )
     return networks
 

@@ -21,7 +21,7 @@ _PATIENCE_S = 60.0
 """So long a worker may take to save and end before it is killed."""
 _PR_SET_PDEATHSIG = 1
 """Of Linux' <sys/prctl.h>."""
-_STOPPED = frozenset({130, 143})
+_STOPPED = frozenset({129, 130, 143})
 """A worker ends with these when a signal has reached it: all of them save, and end."""
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def check_config(file: Path, *, made_with: Config, found: Config) -> None:
         raise RunError(
             f"{file} was changed since the run was made: {in_words(changed)}; put it back. A "
             "changed copy makes a new run: mggr-tf train --config COPY.yaml "
-            f"--from {file.parent}"
+            f"--from {shlex.quote(str(file.parent))}"
         )
 
 

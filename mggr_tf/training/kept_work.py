@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -51,7 +52,7 @@ def kept(record: RunRecord) -> str:
 
 def go_on(run: RunFolder, stage: Stage) -> str:
     """The command that goes on with a run."""
-    return f"mggr-tf train --stage {stage} --out {run.path} --resume"
+    return f"mggr-tf train --stage {stage} --out {shlex.quote(str(run.path))} --resume"
 
 
 def _with_what_is_kept(reason: str, run: RunFolder, stage: Stage) -> DiskError:

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM between two steps, never within one: what is saved then is a whole step.
+"""Hold Ctrl-C, SIGTERM and SIGHUP back until the end of a training step.
 
-SIGTERM is what a cluster says before it takes a machine away. A program that it ended has the code
-143, so that who started it knows to start it again with `--resume`.
+What is saved is then the state after a whole step. Clusters send SIGTERM before they take a machine
+away; SIGHUP comes when a terminal is closed. The exit code is 128 and the signal's number, so that
+a script can start the training again with `--resume`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED, PREEMPTED = 130, 143
-"""Exit codes: 128 and the signal's number, as shells have it."""
+from mggr_edge.termination import exit_code
+
+INTERRUPTED = exit_code(signal.SIGINT)
 
 
 class Preempted(KeyboardInterrupt):
-    """SIGTERM came; what was trained is kept."""
+    """SIGTERM or SIGHUP came; what was trained is kept.
+
+    Attributes:
+        code: exit code of the program.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.code = exit_code(number)
 
 
 class Impatient(KeyboardInterrupt):
@@ -42,7 +52,9 @@ class Signals:
             KeyboardInterrupt: SIGINT came.
             Preempted: any other.
         """
-        raise KeyboardInterrupt if self._first == signal.SIGINT else Preempted
+        if self._first == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Preempted if self._first is None else Preempted(self._first)
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Takes note of a signal; the second one does not wait."""
@@ -53,7 +65,7 @@ class Signals:
 
 @contextmanager
 def held_back_signals() -> Iterator[Signals]:
-    """Gives what knows of SIGINT and SIGTERM; look at it between two steps.
+    """Gives what knows of SIGINT, SIGTERM and SIGHUP; look at it between two steps.
 
     In another thread than the main one nothing is held back, as signals do not reach it.
 
@@ -64,7 +76,9 @@ def held_back_signals() -> Iterator[Signals]:
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return
-    held = (signal.SIGINT, signal.SIGTERM)
+    held = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup` ignores it
+        held.append(signal.SIGHUP)
     before = {number: signal.signal(number, signals.note) for number in held}
     try:
         yield signals

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from mggr_edge import atomic
-from mggr_edge.atomic import atomic_file, atomic_folder
+from mggr_edge.atomic import atomic_file, atomic_folder, reserved_folder
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
 
@@ -192,3 +194,63 @@ def test_other_faults_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError):
         look_for_what_is_not_there()
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_what_is_made_at_the_same_time_gets_names_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_kernel: bool
+) -> None:
+    if not by_kernel:  # as on NFS
+        monkeypatch.setattr(atomic, "_rename_by_kernel", _no_such_rename)
+    moved: list[Path] = []
+    with ExitStack() as both:
+        for text in ("first", "second", "third"):
+            file = both.enter_context(atomic_file(tmp_path / "a.txt", elsewhere=moved.append))
+            file.write_text(text)
+            folder = both.enter_context(atomic_folder(tmp_path / "v1.0", elsewhere=moved.append))
+            (folder / "text").write_text(text)
+    assert names(tmp_path) == ["a-2.txt", "a-3.txt", "a.txt", "v1.0", "v1.0-2", "v1.0-3"]
+    texts = {file.read_text() for file in tmp_path.rglob("*") if file.is_file()}
+    assert texts == {"first", "second", "third"}
+    assert sorted(path.name for path in moved) == ["a-2.txt", "a-3.txt", "v1.0-2", "v1.0-3"]
+
+
+def _no_such_rename(old: Path, new: Path) -> None:
+    raise OSError(errno.EINVAL, "invalid argument")
+
+
+def test_names_are_chosen_by_who_knows_them(tmp_path: Path) -> None:
+    moved: list[Path] = []
+    with atomic_file(
+        tmp_path / "a-2.txt",
+        elsewhere=moved.append,
+        numbered=lambda number: tmp_path / f"a-{number}.txt",
+    ) as temporary:
+        temporary.write_text("ours")
+        (tmp_path / "a-2.txt").write_text("theirs")
+    assert moved == [tmp_path / "a-3.txt"]
+    assert (tmp_path / "a-2.txt").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_a_folder_that_came_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_kernel: bool
+) -> None:
+    if not by_kernel:
+        monkeypatch.setattr(atomic, "_rename_by_kernel", _no_such_rename)
+    target = tmp_path / "bundle"
+
+    def fill_while_another_does() -> None:
+        with atomic_folder(target):
+            target.mkdir()
+
+    with pytest.raises(OutputExistsError):
+        fill_while_another_does()
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_reserved_folders_differ_and_empty_ones_go_away(tmp_path: Path) -> None:
+    with reserved_folder(tmp_path / "out") as first, reserved_folder(tmp_path / "out") as second:
+        assert [first.name, second.name] == ["out", "out-2"]
+        (second / "kept").write_text("x")
+    assert names(tmp_path) == ["out-2"]

@@ -39,6 +39,21 @@ def test_what_comes_at_once_is_one_wish_to_end_and_what_comes_later_is_impatienc
             signal.raise_signal(signal.SIGINT)
 
 
+def test_a_closed_terminal_ends_a_live_run_unless_that_is_ignored() -> None:
+    stop = threading.Event()
+    with stopped_by_signals(stop):
+        signal.raise_signal(signal.SIGHUP)
+    assert stop.is_set()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        stop.clear()
+        with stopped_by_signals(stop):
+            signal.raise_signal(signal.SIGHUP)
+        assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_handlers_are_put_back_and_other_threads_have_none() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with stopped_by_signals(threading.Event()):

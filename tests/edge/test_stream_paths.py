@@ -22,7 +22,7 @@ def test_inputs_are_told_apart(tmp_path: Path) -> None:
     assert find_source(tmp_path / "a.JPG").kind == "picture"
     assert find_source(tmp_path / "b.MP4").kind == "video"
     assert find_source(tmp_path).kind == "folder"
-    with pytest.raises(UsageError, match=r"c\.txt is neither"):
+    with pytest.raises(UsageError, match=r"c\.txt is a file that ends in \.txt"):
         find_source(tmp_path / "c.txt")
     with pytest.raises(StreamError, match="does not exist"):
         find_source(tmp_path / "d.png")

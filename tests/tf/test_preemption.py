@@ -22,7 +22,12 @@ TINY = (
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGTERM, Preempted), (signal.SIGINT, KeyboardInterrupt)]
+    ("number", "raised"),
+    [
+        (signal.SIGTERM, Preempted),
+        (signal.SIGHUP, Preempted),
+        (signal.SIGINT, KeyboardInterrupt),
+    ],
 )
 def test_a_signal_waits_for_the_step_to_end(number, raised):
     done = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -171,5 +172,5 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
         process.returncode = os.waitstatus_to_exitcode(status[1])  # it was waited for here
         if process.returncode != 0 or first_s is None:
             last = errors.read_text(errors="replace").strip().splitlines()[-1:]
-            raise StreamError(f"mggr-edge run {clip} failed: {''.join(last)}")
+            raise StreamError(f"mggr-edge run {shlex.quote(str(clip))} failed: {''.join(last)}")
     return first_s, status[2].ru_maxrss / 1024

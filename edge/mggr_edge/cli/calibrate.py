@@ -36,13 +36,14 @@ def calibrate(
       mggr-edge calibrate /dev/video0
       mggr-edge calibrate csi://0 --profile me.json
     """
-    from pathlib import Path
-
+    from mggr_edge.address_hints import closest_input
+    from mggr_edge.addresses import INPUT_FORMS, closest_form, file_to_write, without_secrets
     from mggr_edge.bundle import Bundle
     from mggr_edge.calibrating import calibrate as measure
     from mggr_edge.errors import OutputExistsError, UsageError
-    from mggr_edge.live.address import FORMS, live_address
+    from mggr_edge.live.address import live_address
     from mggr_edge.profile import profile_file, write_profile
+    from mggr_edge.user_folders import NO_HOME
 
     def ask(what: str) -> None:
         text = f"Please {what}, and press Enter"
@@ -50,8 +51,13 @@ def calibrate(
 
     address = live_address(input_)
     if address is None:
-        raise UsageError(f"{input_} is no camera; cameras are {FORMS}")
-    path = profile_file() if profile is None else Path(profile)
+        raise UsageError(
+            f"{without_secrets(input_)} is no camera{closest_form(closest_input(input_))}; "
+            f"cameras are {INPUT_FORMS}"
+        )
+    path = profile_file() if profile is None else file_to_write("--profile", profile)
+    if path is None:
+        raise UsageError(f"{NO_HOME}; set HOME, or name a file with --profile FILE")
     if profile is not None and path.exists() and not force:
         raise OutputExistsError(path)
     found = measure(
@@ -59,6 +65,7 @@ def calibrate(
         Bundle.open(model),
         wanted=wanted,
         ask=ask,
+        say=lambda text: click.echo(text, err=True),
     )
     write_profile(path, found, force=True)
     screen, off = found.screen, found.offset

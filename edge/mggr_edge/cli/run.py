@@ -119,8 +119,8 @@ def run(
     file. OUTPUT is of the same kind; without it the result is put beside the
     input, as INPUT-redirected. `null://` writes nothing.
 
-    Live, INPUT is rtsp://HOST/NAME or a camera: csi://0 on a Jetson,
-    v4l2:///dev/video0 or /dev/video0 (none yet seen on hardware). OUTPUT is a
+    Live, INPUT is rtsp://HOST/NAME, rtsps://HOST/NAME or a camera: csi://0 on a
+    Jetson, v4l2:///dev/video0 or /dev/video0 (none yet seen on hardware). OUTPUT is a
     video file, a virtual camera for video calls, v4l2loopback:///dev/video10, or
     a stream that is served from here, rtsp://@:8554/NAME. The newest frame wins,
     the others are counted; Ctrl-C ends it, and what was recorded is whole. No

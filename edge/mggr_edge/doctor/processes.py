@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,7 +21,7 @@ _WORDS_BEFORE = 6
 
 _COMMANDS = ("run", "calibrate", "studio")
 _LIVE_COMMANDS = ("calibrate", "studio")
-_LIVE_ADDRESSES = ("/dev/", "v4l2", "csi://", "rtsp://")
+_LIVE_ADDRESS = re.compile(r"/dev/(?!shm/)|v4l2|csi://|rtsps?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,11 @@ def _is_live(process: Process) -> bool:
     command = _command(process) or ("",)
     if command[0] in _LIVE_COMMANDS:
         return True
-    return command[0] == "run" and any(a.startswith(_LIVE_ADDRESSES) for a in command[1:])
+    return command[0] == "run" and any(map(_LIVE_ADDRESS.match, command[1:]))
 
 
 def _shown(process: Process) -> str:
-    words = " ".join(without_secrets(argument) for argument in _command(process) or ())
+    words = shlex.join(without_secrets(argument) for argument in _command(process) or ())
     return f"mggr-edge {words} (pid {process.pid})"
 
 

@@ -15,6 +15,7 @@ from mggr_edge.engines import tensorrt_api, trtexec
 from mggr_edge.engines.cache import EngineKey, cache_folder, store
 from mggr_edge.engines.recipe import EnginePrecision, Recipe, dotted, recipe_for
 from mggr_edge.errors import BundleError, UsageError
+from mggr_edge.user_folders import NO_HOME
 
 _JETSON_MODEL = Path("/proc/device-tree/model")
 _TIMING = "timing-{}.cache"
@@ -92,7 +93,7 @@ def build_engines(
     recipe = recipe_for(precision, version=builder.version, dla=dla)
     home = cache_folder() if folder is None else folder
     if home is None:
-        raise UsageError("engines cannot be stored without a home; set HOME or XDG_CACHE_HOME")
+        raise UsageError(f"engines cannot be stored, {NO_HOME}; set HOME or XDG_CACHE_HOME")
     home.mkdir(parents=True, exist_ok=True)
     timing_file = home / _TIMING.format(dotted(builder.version))
     made = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from mggr_edge.atomic import atomic_file
 from mggr_edge.engines.recipe import EnginePrecision
 from mggr_edge.errors import ConfigError, EngineError
 from mggr_edge.strict import read
+from mggr_edge.user_folders import cache_home
 
 _APART = ".engine", ".json"
 _OPTION = {"float32": "", "float16": " --fp16", "int8": " --int8"}
@@ -52,11 +52,8 @@ def cache_folder() -> Path | None:
 
     None where no home folder is known.
     """
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return Path(home) / "mggr-edge" / "engines"
+    home = cache_home()
+    return None if home is None else home / "mggr-edge" / "engines"
 
 
 def store(folder: Path, key: EngineKey, engine: bytes) -> Path:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.contract import TensorSpec
 from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.interpreters.native_messages import without_information
 from mggr_edge.interpreters.runner import Kind, check_inputs, closed_model
 
 WHAT = "A TFLite interpreter (ai-edge-litert or tflite-runtime)"
@@ -61,8 +62,9 @@ class TFLiteRunner:
     ) -> None:
         of_runtime = interpreter_class(interpreter)
         try:
-            self._interpreter = of_runtime(model_content=content, num_threads=num_threads)
-            self._interpreter.allocate_tensors()
+            with without_information():
+                self._interpreter = of_runtime(model_content=content, num_threads=num_threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"not a TFLite model that can be loaded: {error}") from error
         self._inputs = self._details("input")

@@ -1,25 +1,14 @@
-"""Where a live source is, in the words of jetson-utils."""
+"""Live sources: cameras, streams, and files that are shown as if they were live."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
-from mggr_edge.addresses import without_secrets
-from mggr_edge.errors import UsageError
+from mggr_edge.addresses import input_address, without_secrets
 
 Scheme = Literal["rtsp", "v4l2", "csi", "film", "still"]
 """The last two are files that are shown as if they were live."""
-
-_DEVICE = re.compile(r"^(?:v4l2://)?(/dev/[\w./-]+)$")
-_CSI = re.compile(r"^csi://(\d+)$")
-_ANY_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_FILE = "file://"
-_FILE_OF_SOMEBODY = re.compile(r"^file://(?!/)[^:]*:.*@", re.IGNORECASE | re.DOTALL)
-
-FORMS = "rtsp://HOST/NAME, csi://0, v4l2:///dev/video0 or /dev/video0"
 
 
 @dataclass(frozen=True)
@@ -47,37 +36,14 @@ class LiveAddress:
 
 
 def live_address(text: str) -> LiveAddress | None:
-    """Reads an INPUT; None for what is a file's or folder's name.
+    """Reads an INPUT; None for a file or folder.
 
     Raises:
-        UsageError: an address of another kind.
+        UsageError: see `addresses.input_address`.
     """
-    if device := _DEVICE.match(text):
-        return LiveAddress("v4l2", device[1])
-    if sensor := _CSI.match(text):
-        return LiveAddress("csi", sensor[1])
-    scheme = _ANY_SCHEME.match(text)
-    if scheme is None or text.lower().startswith(_FILE):
-        return None
-    if scheme[1].lower() == "rtsp" and _has_host(text):
-        return LiveAddress("rtsp", text)
-    shown = without_secrets(text)
-    raise UsageError(f"{shown} is no source that this version reads; cameras are {FORMS}")
-
-
-def _has_host(url: str) -> bool:
-    try:
-        return bool(urlsplit(url).hostname)
-    except ValueError:  # a bracket that is not closed
-        return False
-
-
-def file_path(text: str) -> str:
-    """The path in `file://PATH`; any other text as it is.
-
-    Raises:
-        UsageError: a user and password stand in it.
-    """
-    if _FILE_OF_SOMEBODY.match(text):
-        raise UsageError(f"{without_secrets(text)} has a password, which files have not")
-    return text[len(_FILE) :] if text.lower().startswith(_FILE) else text
+    address = input_address(text)
+    match address.scheme:
+        case "rtsp" | "v4l2" | "csi":
+            return LiveAddress(address.scheme, address.place)
+        case _:
+            return None

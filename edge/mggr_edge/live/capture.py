@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -47,19 +48,34 @@ def stream_time_s(capture: Capture) -> float | None:
     return capture.stream_time_s if isinstance(capture, Clocked) else None
 
 
-def open_capture(address: LiveAddress, wanted: PictureFormat) -> Capture:
+@runtime_checkable
+class Described(Protocol):
+    """A source that reports what it sends."""
+
+    def described(self) -> str:
+        """Size, rate and format in one line."""
+        ...
+
+
+def open_capture(
+    address: LiveAddress, wanted: PictureFormat, *, say: Callable[[str], None] = lambda text: None
+) -> Capture:
     """Opens a live source; who reads it closes it.
 
     Args:
         address: of the source.
         wanted: size and rate of its pictures.
+        say: takes the mode that a camera has taken.
 
     Raises:
         UsageError: a size or rate is wanted of what cannot be asked.
         StreamError: it is not there, or gives nothing.
         MissingPackageError: what it is read with is not installed.
     """
-    return _opened(address, wanted)
+    capture = _opened(address, wanted)
+    if isinstance(capture, Described):
+        say(capture.described())
+    return capture
 
 
 def _opened(address: LiveAddress, wanted: PictureFormat) -> Capture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +20,20 @@ from mggr_edge.streams.video_reader import TimedFrame
 _PICTURE_EVERY_S = 0.1
 
 
-def shown_file(place: str, *, loops: int = 0) -> LiveAddress:
+def shown_file(named: str | Path, *, loops: int = 0) -> LiveAddress:
     """A file that is shown and not written.
 
     Args:
-        place: its path.
+        named: see `find_source`.
         loops: how many times more a video is shown; -1 for ever.
 
     Raises:
         StreamError: nothing lies there.
         UsageError: neither a video nor a picture.
     """
-    source = find_source(place)
+    source = find_source(named)
     if source.kind == "folder":
-        raise UsageError(f"{place} is a folder; show one of its pictures, or a video")
+        raise UsageError(f"{named} is a folder; show one of its pictures, or a video")
     return LiveAddress("film" if source.kind == "video" else "still", str(source.path), loops)
 
 
@@ -48,7 +49,7 @@ class FilmCapture:
 
     def __init__(self, address: LiveAddress) -> None:
         self._opened = ExitStack()
-        path = find_source(address.place).path
+        path = find_source(Path(address.place)).path
         video = self._opened.enter_context(open_looped(path, address.loops))
         self._frames: Iterator[TimedFrame] = (
             item for item in video.items if isinstance(item, TimedFrame)
@@ -85,7 +86,7 @@ class StillCapture:
     """
 
     def __init__(self, address: LiveAddress) -> None:
-        self._rgb = read_picture(find_source(address.place).path).rgb
+        self._rgb = read_picture(find_source(Path(address.place)).path).rgb
 
     def read(self) -> NDArray[np.uint8]:
         """Waits a moment; a picture never ends."""

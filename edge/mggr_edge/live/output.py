@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,22 +12,24 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.addresses import without_secrets
+from mggr_edge.address_hints import closest_output
+from mggr_edge.addresses import (
+    OUTPUT_FORMS,
+    closest_form,
+    names_a_folder,
+    output_address,
+    output_scheme,
+    served_at,
+    without_secrets,
+)
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
-from mggr_edge.live.address import file_path
 from mggr_edge.live.controls import Controls
 from mggr_edge.streams.fragments import cut_to_whole_fragments
-from mggr_edge.streams.paths import NOWHERE, VIDEO_OUTPUT_SUFFIXES
+from mggr_edge.streams.paths import VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout, open_video
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, open_writer
 from mggr_edge.summary import Verb
-
-_WINDOW = re.compile(r"^display://\d*$")
-_LOOPBACK = re.compile(r"^v4l2loopback://(/dev/video\d+)$")
-_SERVED = re.compile(r"^rtsp://@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)$")
-_PORTS = 65_536
-_ANY_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class LiveWriter(Protocol):
@@ -206,12 +207,12 @@ class RtspStream:
 
 def is_shown(text: str | None) -> bool:
     """Whether an OUTPUT is seen as it is made: a window, a virtual camera or a stream."""
-    return is_window(text) or bool(text and (_LOOPBACK.match(text) or _SERVED.match(text)))
+    return output_scheme(text) in ("display", "v4l2loopback", "rtsp")
 
 
 def is_window(text: str | None) -> bool:
     """Whether an OUTPUT is a window: `display://0`; there is one, whatever its number."""
-    return text is not None and bool(_WINDOW.match(text))
+    return output_scheme(text) == "display"
 
 
 def live_output(
@@ -233,26 +234,26 @@ def live_output(
         OutputExistsError: the named file exists and `force` is false.
         UsageError: nothing is named, or nothing that live frames can go to.
     """
-    suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
-    wanted = (
-        f"a video file ({suffixes}), display://0, v4l2loopback:///dev/video10, "
-        f"rtsp://@:8554/NAME or {NOWHERE}"
-    )
+    wanted = f"a video file ({' '.join(VIDEO_OUTPUT_SUFFIXES)}), {OUTPUT_FORMS}"
     if text is None:
         raise UsageError(f"a live source needs an OUTPUT: {wanted}")
-    if text == NOWHERE:
-        return Nowhere()
-    if is_window(text):
-        return Window(controls or Controls())
-    if loopback := _LOOPBACK.match(text):
-        return VirtualCamera(loopback[1])
-    if (served := _SERVED.match(text)) and 0 < int(served["port"]) < _PORTS:
-        return RtspStream(served["host"] or "0.0.0.0", int(served["port"]), served["path"])
-    place = file_path(text)
-    path = Path(place)
-    if _ANY_SCHEME.match(place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
-        shown = without_secrets(text)
-        raise UsageError(f"{shown} is no OUTPUT of a live source; this version writes {wanted}")
+    address = output_address(text)
+    match address.scheme:
+        case "null":
+            return Nowhere()
+        case "display":
+            return Window(controls or Controls())
+        case "v4l2loopback":
+            return VirtualCamera(address.place)
+        case "rtsp":
+            served = served_at(address)
+            return RtspStream(served.host, served.port, served.path)
+    path = Path(address.place)
+    if names_a_folder(address.place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
+        raise UsageError(
+            f"{without_secrets(text)} is no OUTPUT of a live source"
+            f"{closest_form(closest_output(text))}; expected {wanted}"
+        )
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
     return Recording(path, comment, force)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an event: what runs ends as if by itself, and leaves everything whole."""
+"""SIGINT, SIGTERM and SIGHUP as an event: a live run ends as if its source had ended."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
         elif time.monotonic() - asked_s > _ONE_S:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    heard = [*_SIGNALS]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup` ignores it
+        heard.append(signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in heard}
     try:
         yield
     finally:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from mggr_edge.addresses import without_secrets
+from mggr_edge.address_hints import closest_input, closest_output
+from mggr_edge.addresses import (
+    INPUT_FORMS,
+    NOT_SEEKABLE,
+    closest_form,
+    input_address,
+    names_a_folder,
+    output_address,
+    path_type,
+    without_secrets,
+)
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 
 Kind = Literal["picture", "folder", "video"]
@@ -25,7 +35,6 @@ VIDEO_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 NOWHERE = "null://"
 """An OUTPUT that takes everything and keeps nothing."""
 
-_LIVE = re.compile(r"^([a-z][a-z0-9+.-]+)://|^/dev/", re.IGNORECASE)
 _OUTPUT_SUFFIXES = {"picture": PICTURE_SUFFIXES, "video": VIDEO_OUTPUT_SUFFIXES}
 
 
@@ -42,40 +51,52 @@ class Source:
     path: Path
 
 
-def find_source(text: str | Path) -> Source:
-    """Tells what INPUT is.
+def find_source(named: str | Path) -> Source:
+    """Determines what INPUT is.
+
+    Args:
+        named: a text is parsed as an INPUT (see `addresses`); a `Path` is taken as it is.
 
     Raises:
-        UsageError: a camera or network address, or a suffix that nobody here reads.
-        StreamError: nothing lies there.
+        UsageError: a camera or network address, a device or a pipe, or an unknown suffix.
+        StreamError: the path does not exist or cannot be looked at.
     """
-    if _LIVE.match(str(text)):
-        raise UsageError(
-            f"{without_secrets(str(text))} is a camera or network address; expected a picture, "
-            "a folder of pictures or a video file"
-        )
-    path = Path(text)
-    shown = without_secrets(str(path))
+    path = named if isinstance(named, Path) else _path_of_input(named)
+    shown = without_secrets(str(named))
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise StreamError(
-            f"{shown} does not exist; expected a picture, a folder or a video file"
+            f"{shown} does not exist{closest_form(closest_input(str(named)))}; expected a picture, "
+            f"a folder, a video file or a camera ({INPUT_FORMS})"
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise StreamError(f"{shown} cannot be read: {reason}") from error
-    if path.is_dir():
+    found, suffix = path_type(path), path.suffix.lower()
+    if found == "folder":
         return Source("folder", path)
-    suffix = path.suffix.lower()
-    if path.is_file() and suffix in PICTURE_SUFFIXES:
+    if found != "file":
+        reason = NOT_SEEKABLE if found == "pipe" else "is no INPUT"
+        raise UsageError(f"{shown} is a {found}, which {reason}")
+    if suffix in PICTURE_SUFFIXES:
         return Source("picture", path)
-    if path.is_file() and suffix in VIDEO_SUFFIXES:
+    if suffix in VIDEO_SUFFIXES:
         return Source("video", path)
     raise UsageError(
-        f"{shown} is neither a folder nor a picture ({_listed(PICTURE_SUFFIXES)}) "
-        f"nor a video ({_listed(VIDEO_SUFFIXES)})"
+        f"{shown} is a file that {_ending(path)}; expected a folder, a picture "
+        f"({_listed(PICTURE_SUFFIXES)}) or a video ({_listed(VIDEO_SUFFIXES)})"
     )
+
+
+def _path_of_input(text: str) -> Path:
+    address = input_address(text)
+    if address.scheme != "file":
+        raise UsageError(
+            f"{without_secrets(text)} is a camera or network address; expected a picture, "
+            "a folder of pictures or a video file"
+        )
+    return Path(address.place)
 
 
 def choose_output(source: Source, output: str | Path | None, *, force: bool) -> Path | None:
@@ -97,14 +118,20 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
     """
     if output is None:
         return _unnamed(source)
-    if str(output) == NOWHERE:
-        return None
-    if _LIVE.match(str(output)):
-        raise UsageError(
-            f"{without_secrets(str(output))} is a device or network address; this version writes "
-            f"{_what(source)}, as the input is one"
-        )
-    path = Path(output)
+    if isinstance(output, Path):
+        path = output
+    else:
+        address = output_address(output)
+        if address.scheme == "null":
+            return None
+        if address.scheme != "file":
+            raise UsageError(
+                f"{without_secrets(output)} is a device or network address; expected "
+                f"{_what(source)}, as the input is one"
+            )
+        path = Path(address.place)
+        if source.kind != "folder" and names_a_folder(address.place):
+            raise UsageError(f"{output} is a folder; name the file, e.g. {path / source.path.name}")
     _check_kind(source, path)
     _check_apart(source, path)
     if os.path.lexists(path) and not force:
@@ -119,17 +146,18 @@ def pictures_in(folder: Path) -> tuple[list[Path], int]:
     return pictures, len(entries) - len(pictures)
 
 
-def _unnamed(source: Source) -> Path:
+def unnamed_output(source: Source, number: int = 1) -> Path:
+    """The output beside the input for a run that names none; from 2 on with its number."""
     path = source.path if source.path.name not in ("", "..") else source.path.resolve()
     stem, suffix = (path.name, "") if source.kind == "folder" else (path.stem, path.suffix)
     if source.kind == "video" and suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
         suffix = ".mp4"
-    output = path.with_name(f"{stem}-redirected{suffix}")
-    number = 2
-    while os.path.lexists(output):
-        output = path.with_name(f"{stem}-redirected-{number}{suffix}")
-        number += 1
-    return output
+    return path.with_name(f"{stem}-redirected{'' if number == 1 else f'-{number}'}{suffix}")
+
+
+def _unnamed(source: Source) -> Path:
+    names = (unnamed_output(source, number) for number in count(1))
+    return next(path for path in names if not os.path.lexists(path))
 
 
 def _check_kind(source: Source, path: Path) -> None:
@@ -143,12 +171,13 @@ def _check_kind(source: Source, path: Path) -> None:
         return
     if os.path.isdir(path):
         raise UsageError(f"{path} is a folder; name the file, e.g. {path / source.path.name}")
+    if (found := path_type(path)) not in ("missing", "file"):
+        raise UsageError(f"{path} is a {found}, not a file; name another OUTPUT")
     suffixes = _OUTPUT_SUFFIXES[source.kind]
     if path.suffix.lower() not in suffixes:
-        got = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         raise UsageError(
             f"{source.path} is a {source.kind}, so OUTPUT must end in {_listed(suffixes)}; "
-            f"{path.name} {got}"
+            f"{path.name} {_ending(path)}{closest_form(closest_output(str(path)))}"
         )
 
 
@@ -165,6 +194,10 @@ def _what(source: Source) -> str:
     if source.kind == "folder":
         return "a folder"
     return f"a {source.kind} file ({_listed(_OUTPUT_SUFFIXES[source.kind])})"
+
+
+def _ending(path: Path) -> str:
+    return f"ends in {path.suffix}" if path.suffix else "has no suffix"
 
 
 def _listed(suffixes: tuple[str, ...]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
-from mggr_edge.addresses import without_secrets
+from mggr_edge.addresses import file_to_write, without_secrets
 from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
-from mggr_edge.live.address import LiveAddress, file_path, live_address
+from mggr_edge.live.address import LiveAddress, live_address
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live.stopping import stopped_by_signals
@@ -17,6 +18,7 @@ from mggr_edge.streams.looped import FOR_EVER
 from mggr_edge.studio.app import import_bottle, studio_app
 from mggr_edge.studio.server import PageServer
 from mggr_edge.studio.session import Session, open_session
+from mggr_edge.user_folders import NO_HOME
 
 _LOOK_S = 0.1
 """How often is looked whether it shall end."""
@@ -51,6 +53,7 @@ def run_studio(
     # Mistakes first: models take a moment to load.
     import_bottle()
     address = _address(source, wanted)
+    written = _written_profile(address, profile, say)
     stop = threading.Event()
     with stopped_by_signals(stop), PageServer(port) as server, Bundle.open(model) as bundle:
         known = _profile(address, profile, bundle)
@@ -61,8 +64,9 @@ def run_studio(
             bundle,
             wanted=wanted,
             profile=known,
-            profile_path=profile_path(profile) if is_camera(address) else None,
+            profile_path=written,
             stop=stop,
+            say=say,
         )
         with open_session(session), server.serving(studio_app(session)):
             say(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
@@ -82,7 +86,21 @@ def _address(source: str, wanted: PictureFormat) -> LiveAddress:
         return address
     if wanted != AS_IT_COMES:
         raise UsageError(f"{without_secrets(source)} is no camera; leave out --input-...")
-    return shown_file(file_path(source), loops=FOR_EVER)
+    return shown_file(source, loops=FOR_EVER)
+
+
+def _written_profile(
+    address: LiveAddress, named: str | None, say: Callable[[str], None]
+) -> Path | None:
+    """The file that calibrating writes; None where there is nobody or no place for it."""
+    if not is_camera(address):
+        return None
+    if named not in (None, NO_PROFILE):
+        return file_to_write("--profile", str(named))
+    path = profile_path(named)
+    if path is None:
+        say(f"calibrating is not possible, {NO_HOME}; set HOME, or name --profile FILE")
+    return path
 
 
 def _profile(address: LiveAddress, named: str | None, bundle: Bundle) -> Profile | None:

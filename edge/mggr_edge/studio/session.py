@@ -101,6 +101,7 @@ class Session:
         profile: what is known of who sits there; None for nothing.
         profile_path: where calibrating writes; None where it cannot be done.
         stop: see above.
+        say: takes the mode of a camera.
     """
 
     def __init__(
@@ -112,10 +113,12 @@ class Session:
         profile: Profile | None,
         profile_path: Path | None,
         stop: threading.Event,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.stop = stop
         self.error: BaseException | None = None
         self._address, self._bundle, self._wanted = address, bundle, wanted
+        self._say_mode = say
         self._name = Path(address.place).name if address.scheme in _FILES else str(address)
         self._lock = threading.Lock()
         self._settings, self._revision = Settings(), 0
@@ -181,7 +184,7 @@ class Session:
 
     def _run(self) -> None:
         source = Reconnecting(
-            partial(open_capture, self._address, self._wanted),
+            partial(open_capture, self._address, self._wanted, say=self._say_mode),
             name=str(self._address),
             stop=self.stop,
             say=self._say,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from mggr_edge.atomic import reserved_folder
 from mggr_edge.errors import MissingPackageError, OutputExistsError, UsageError
 from mggr_export.quickstart.names import REPORT, RUN
 from mggr_tf.cli.options import force_option, one_budget, say
@@ -57,15 +59,16 @@ def quickstart(
     Needs no data and no network. Ctrl-C keeps what was trained.
     """
     one_budget(None, minutes)
-    folder = _folder(out, force=force)
+    chosen = _folder(out, force=force)
     _need_packages()
     from mggr_export.quickstart.journey import travel
 
-    try:
-        outcome = travel(folder, minutes=minutes, seed=seed, from_nothing=from_nothing, say=say)
-    except KeyboardInterrupt:
-        say("\ninterrupted; " + _how_to_go_on(folder))
-        raise SystemExit(_INTERRUPTED) from None
+    with chosen as folder:
+        try:
+            outcome = travel(folder, minutes=minutes, seed=seed, from_nothing=from_nothing, say=say)
+        except KeyboardInterrupt:
+            say("\ninterrupted; " + _how_to_go_on(folder))
+            raise SystemExit(_INTERRUPTED) from None
     seen = outcome.demo.iris
     say(
         f"the irises follow: yaw with slope {seen.yaw.slope:.2f}, pitch {seen.pitch.slope:.2f}; "
@@ -74,17 +77,16 @@ def quickstart(
     click.echo(outcome.folder / REPORT)
 
 
-def _folder(out: Path | None, *, force: bool) -> Path:
+def _folder(out: Path | None, *, force: bool) -> AbstractContextManager[Path]:
+    """The named folder, or one that is reserved for this process."""
     if out is None:
-        from mggr_tf.training.run_folder import free_name
-
-        return free_name(DEFAULT_OUT.parent, DEFAULT_OUT.name)
+        return reserved_folder(DEFAULT_OUT)
     if out.exists() and not force:
         raise OutputExistsError(out)
     ours = (out / REPORT).is_file() or (out / RUN / "run.json").is_file()
     if out.exists() and not ours:
         raise UsageError(f"{out} was not made by quickstart; --force replaces only what was")
-    return out
+    return nullcontext(out)
 
 
 def _need_packages() -> None:

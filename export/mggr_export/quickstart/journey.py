@@ -97,7 +97,7 @@ def travel(
 
 
 def _create_run(folder: Path, config: Config, split: Split, donor: RunFolder | None) -> RunFolder:
-    if folder.exists():
+    if folder.exists() and any(folder.iterdir()):  # an empty one is reserved for this process
         shutil.rmtree(folder)
     run = RunFolder.create(folder / RUN, config, DataRecord.of(split))
     if donor is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable
 
@@ -50,9 +51,10 @@ class CorruptRecords:
         """The error that ends a training, of what was found so far."""
         names = [self._index.name_of(number) for number in sorted(self._found)]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        check = shlex.join(["mggr-tf", "data", "check", str(self._index.path)])
         self.failure = DataError(
             f"{self._index.path}: too many corrupt records ({len(names)}, packed.corrupt_limit is "
             f"{self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
-            f"the pack again (`mggr-tf data check {self._index.path}` lists all of them)"
+            f"the pack again (`{check}` lists all of them)"
         )
         return self.failure

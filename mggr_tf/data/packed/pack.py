@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -190,8 +191,8 @@ def _refuse_fatal(outcome: Outcome, source: Path) -> None:
         first = outcome.fatal[0]
         name = f"{source / first.file} {first.within}".rstrip()
         raise DataError(
-            f"{name}: {first.reason}; `mggr-tf data check {source}` lists all: remove or replace "
-            "them, and the same command goes on"
+            f"{name}: {first.reason}; `mggr-tf data check {shlex.quote(str(source))}` lists all: "
+            "remove or replace them, and the same command goes on"
         )
 
 

@@ -1,18 +1,23 @@
 """Functions that are compiled: what runs once a pixel.
 
-numba compiles a function when it is first called and keeps the result beside the source, so
-that the next process only loads it. It looks at one file alone to see whether that result is still
-true, though a function of another file may be compiled into it; so results that are older than any
-file here are removed first.
+numba compiles a function when it is first called and keeps the result beside the source or in the
+user's cache, so that the next process only loads it. Where neither can be written, every process
+compiles. numba looks at one file alone to see whether a result is still valid, though a function of
+another file may be compiled into it; so results that are older than any file here are removed
+first.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numba
 from numba import njit
+
+from mggr_edge.user_folders import cache_home
 
 F = TypeVar("F", bound=Callable)
 
@@ -30,10 +35,25 @@ def compiled(function: F) -> F:
     function (`_nrt`): counting took four fifths of a painter's time. A function that makes an
     array does not compile.
     """
-    made: F = njit(
-        cache=True, error_model="numpy", fastmath=_FREEDOMS, _nrt=False, forceinline=True
-    )(function)
-    return made
+
+    def made(*, cache: bool) -> F:
+        compile_ = njit(
+            cache=cache, error_model="numpy", fastmath=_FREEDOMS, _nrt=False, forceinline=True
+        )
+        result: F = compile_(function)
+        return result
+
+    try:
+        return made(cache=_has_place_for_results())
+    except RuntimeError:  # numba finds no folder to write to
+        return made(cache=False)
+
+
+def _has_place_for_results() -> bool:
+    """False where numba would create a folder called `~`, because no home folder is known."""
+    beside = _HERE / "__pycache__"
+    is_writable = os.access(beside if beside.is_dir() else _HERE, os.W_OK)
+    return is_writable or bool(numba.config.CACHE_DIR) or cache_home() is not None
 
 
 def forget_older_results(folder: Path) -> int:

@@ -1,0 +1,91 @@
+"""What a TFLite runtime prints while it loads a model: errors are shown, information is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mggr_edge.interpreters.native_messages import without_information
+from mggr_edge.interpreters.tflite import available_interpreters
+
+LOAD = """
+import sys
+from mggr_edge.errors import BundleError
+from mggr_edge.default_bundle import packaged_bundles
+from mggr_edge.interpreters.tflite import TFLiteRunner
+content = next(packaged_bundles().rglob("*.tflite")).read_bytes()
+TFLiteRunner(content, interpreter=sys.argv[1])
+"""
+INFORMATION = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("interpreter", available_interpreters())
+def test_loading_a_model_prints_nothing(interpreter: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOAD, interpreter],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_everything_else_is_passed_on_in_order(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_information():
+        os.write(2, b"ERROR: no such op\n" + INFORMATION)
+        os.write(2, b"INFO: of a service\n")
+        os.write(2, b"WARNING: slow\nhalf a line")
+    os.write(2, b", and its end\n")
+    assert capfd.readouterr().err.splitlines() == [
+        "ERROR: no such op",
+        "INFO: of a service",
+        "WARNING: slow",
+        "half a line, and its end",
+    ]
+
+
+def test_an_exception_loses_no_message(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        with without_information():
+            os.write(2, b"ERROR: no such op\n")
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    assert capfd.readouterr().err == "ERROR: no such op\n"
+
+
+def test_threads_lose_no_line(capfd: pytest.CaptureFixture[str]) -> None:
+    def work(number: int) -> None:
+        for line in range(50):
+            with without_information():
+                os.write(2, INFORMATION)
+            os.write(2, b"%d %d\n" % (number, line))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = {f"{number} {line}" for number in range(4) for line in range(50)}
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == len(expected)
+    assert set(lines) == expected
+
+
+def test_a_closed_standard_error_is_left_closed() -> None:
+    real = os.dup(2)
+    os.close(2)
+    try:
+        with without_information():
+            pass
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(2)
+    finally:
+        os.dup2(real, 2)
+        os.close(real)

@@ -1,0 +1,39 @@
+"""Commands that are printed for the user can be pasted into a shell, whatever a path holds."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mggr_edge.errors import DataError, RunError
+from mggr_tf.data.scan import samples_of
+from mggr_tf.evaluation.trained import load_redirector
+from mggr_tf.training.kept_work import go_on
+
+FOLDER = "my run's; rm x"
+
+
+def test_going_on_with_a_run() -> None:
+    words = shlex.split(go_on(SimpleNamespace(path=Path(FOLDER)), "joint"))  # type: ignore[arg-type]
+    assert words[words.index("--out") + 1] == FOLDER
+
+
+def test_training_a_run_to_its_end() -> None:
+    run = SimpleNamespace(
+        path=Path(FOLDER), can_redirect=lambda: False, config=SimpleNamespace(recipe=("joint",))
+    )
+    with pytest.raises(RunError) as caught:
+        load_redirector(run)  # type: ignore[arg-type]
+    words = shlex.split(str(caught.value).split("run: ")[1])
+    assert words[words.index("--out") + 1] == FOLDER
+
+
+def test_looking_a_source_over() -> None:
+    scanned = SimpleNamespace(bad=(), labels=())
+    with pytest.raises(DataError) as caught:
+        samples_of(scanned, source=Path(FOLDER))  # type: ignore[arg-type]
+    words = shlex.split(str(caught.value).split("`")[1])
+    assert words == ["mggr-tf", "data", "check", FOLDER]
