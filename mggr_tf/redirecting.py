@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.bundle import Bundle
+from mggr_edge.colours import limited_to_colours_of
 from mggr_edge.errors import DataError, StreamError, UsageError
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import Redirector
@@ -105,15 +106,18 @@ def _redirect_patch(
 ) -> NDArray[np.uint8]:
     name = _labels(file)
     if name is not None:
-        return bundle.redirect_eye(
+        redirected = bundle.redirect_eye(
             patch, side=name.side, source=name.gaze, target=target, head_pose=name.head
         )
-    if side is None:
+    elif side is not None:
+        redirected = bundle.redirect_eye(patch, side=side, target=target)
+    else:
         raise UsageError(
             f"{file.name} is an eye patch, and its name does not say which eye it shows: "
             "pass --side left or --side right (the subject's own)"
         )
-    return bundle.redirect_eye(patch, side=side, target=target)
+    levels = limited_to_colours_of(patch, redirected.astype(np.float32))
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
 def _labels(file: Path) -> PatchName | None:
