@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from mggr_edge.colours import limited_to_colours_of
 from mggr_edge.errors import DataError, StreamError, UsageError
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import Redirector
-from mggr_edge.streams.paths import PICTURE_SUFFIXES, pictures_in
+from mggr_edge.streams.paths import PICTURE_SUFFIXES, output_names, pictures_in
 from mggr_edge.streams.pictures import read_picture, write_picture
 from mggr_tf.data.columbia import PatchName, parse_name
 
@@ -60,6 +60,7 @@ def redirect_files(
         OutputExistsError: `out` exists and `force` is false.
     """
     pictures = _pictures(source)
+    names = output_names(pictures)
     redirector = Redirector(bundle, target=target)
     size = bundle.contract.conventions.patch_size
     patches = photos = eyes = 0
@@ -82,7 +83,7 @@ def redirect_files(
                 reasons += [eye.reason for eye in seen if eye.reason is not None]
                 if not any(eye.strength > 0 for eye in seen):
                     untouched.append(file)
-            write_picture(temporary / file.name, replace(picture, rgb=rgb))
+            write_picture(temporary / names[file], picture.edited(rgb))
             advance(1)
     return Redirected(patches, photos, eyes, tuple(untouched), tuple(reasons))
 

@@ -99,7 +99,7 @@ def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
     Returns:
         [size, size, 3] uint8.
     """
-    left, top, right, bottom = _bounds(crop, frame.shape[:2])
+    left, top, right, bottom = _bounds(crop, frame)
     part = frame[top:bottom, left:right]
     x, y, scale = crop.centre[0] - left, crop.centre[1] - top, 1
     # Halved by exact averages: OpenCV warps nothing wider than 32766 pixels.
@@ -125,7 +125,7 @@ def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
     return cv2.resize(patch, (crop.size_px, crop.size_px), interpolation=cv2.INTER_AREA)
 
 
-def _bounds(crop: EyeCrop, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _bounds(crop: EyeCrop, frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of the frame's pixels that the square reads, at least one.
 
     The nearest border pixels stand for a square outside the frame.
@@ -134,7 +134,7 @@ def _bounds(crop: EyeCrop, size: tuple[int, int]) -> tuple[int, int, int, int]:
     corners = np.stack(np.meshgrid(corner, corner), axis=-1).reshape(-1, 2)
     frame_from_eye = crop.frame_from_eye()
     points = corners @ frame_from_eye[:, :2].T + frame_from_eye[:, 2]
-    last = np.array([size[1] - 1, size[0] - 1])
+    last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
     first = np.clip(np.floor(points.min(axis=0)) - 1, 0, last).astype(int)
     end = np.clip(np.ceil(points.max(axis=0)) + 1, 0, last).astype(int) + 1
     return (*first.tolist(), *end.tolist())

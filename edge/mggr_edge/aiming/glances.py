@@ -42,11 +42,12 @@ class Glances:
         self._is_away = False
         self._from = self._to = target
         self._jumps_at_s: float | None = None
-        self._jumped_at_s = self._takes_s = 0.0
+        self._jumped_at_s = self._takes_s = self._latest_s = 0.0
 
     def at(self, time_s: float) -> Gaze:
-        """The target at a time, which never goes back from call to call."""
-        if self._jumps_at_s is None or time_s > self._jumps_at_s + _PAUSE_S:
+        """The target at a time; it restarts at the target where time goes back: another video."""
+        has_gone_back, self._latest_s = time_s < self._latest_s, time_s
+        if self._jumps_at_s is None or has_gone_back or time_s > self._jumps_at_s + _PAUSE_S:
             self._is_away, self._from, self._to = False, self._target, self._target
             self._jumped_at_s, self._jumps_at_s = time_s, time_s + self._hold_s()
         while time_s >= self._jumps_at_s:
