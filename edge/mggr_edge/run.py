@@ -50,6 +50,10 @@ class Process(Protocol):
     ) -> ProcessedFrame: ...
 
 
+def _nothing() -> None:
+    """Before the only file, nothing is to be reset."""
+
+
 def run(
     source_path: str | Path,
     output_path: str | Path | None = None,
@@ -61,7 +65,7 @@ def run(
     loops: int = 0,
     progress: Progress = no_progress,
     stages: Stages = no_stages,
-    reset: Callable[[], None] = lambda: None,
+    reset: Callable[[], None] = _nothing,
 ) -> RunSummary:
     """Redirects a picture, a folder of pictures and videos, or a video file.
 
@@ -79,7 +83,7 @@ def run(
         loops: how many times more a video is gone through, -1 for ever; only to nowhere.
         progress: shows how far it is.
         stages: measures reading and writing.
-        reset: called before each video of a folder and each animation: their times begin at 0.
+        reset: called before each video and animation of a folder: their times begin at 0.
 
     Raises:
         UsageError: the output does not fit the input, or exists without `force`; or what shall
@@ -120,19 +124,19 @@ class _Task:
 
 def _run_picture(task: _Task) -> RunSummary:
     if task.output is None:
-        done = _redirect_picture(task, task.path, None)
+        done = _redirect_picture(task, task.path, None, reset=_nothing)
     else:
         with atomic_file(task.output, force=task.force) as temporary:
-            done = _redirect_picture(task, task.path, temporary)
+            done = _redirect_picture(task, task.path, temporary, reset=_nothing)
     return done.tally.summary(
         "picture", task.output, is_copy=done.is_copy, notes=picture_notes([done])
     )
 
 
-def _redirect_picture(task: _Task, path: Path, written: Path | None) -> PictureDone:
-    return redirect_picture(
-        path, written, process=task.process, reset=task.reset, stages=task.stages
-    )
+def _redirect_picture(
+    task: _Task, path: Path, written: Path | None, *, reset: Callable[[], None]
+) -> PictureDone:
+    return redirect_picture(path, written, process=task.process, reset=reset, stages=task.stages)
 
 
 def _run_folder(task: _Task) -> RunSummary:
@@ -152,7 +156,7 @@ def _run_folder(task: _Task) -> RunSummary:
                     task.reset()
                     results.add_video(_run_video(_of_folder(task, file, written)))
                 else:
-                    results.add_picture(_redirect_picture(task, file, written))
+                    results.add_picture(_redirect_picture(task, file, written, reset=task.reset))
             advance()
         results.refuse_if_all_failed(task.path)
     return results.summary(task.output, ignored=ignored)

@@ -199,6 +199,16 @@ def test_every_frame_of_an_animation_is_redirected(tmp_path: Path, suffix: str) 
         assert np.abs(other.rgb[:8, :8] - (255.0 - one.rgb[:8, :8])).mean() < 40
 
 
+def test_an_animated_webp_with_exif_becomes_an_animated_avif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    source = animation(tmp_path / "a.webp", exif=exif)
+    write_pictures(tmp_path / "b.avif", read_pictures(source))
+    after = read_pictures(tmp_path / "b.avif")
+    assert [one.rgb.shape for one in after] == [(64, 48, 3)] * 4
+    assert b"Maker" in after[0].metadata.exif
+
+
 def test_a_transparent_gif_keeps_its_transparency(tmp_path: Path) -> None:
     frames = []
     for n in range(3):

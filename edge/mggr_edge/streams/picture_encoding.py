@@ -17,7 +17,7 @@ from mggr_edge.streams.paths import ANIMATED_SUFFIXES, PAGED_SUFFIXES, TRANSPARE
 from mggr_edge.streams.picture import Picture
 from mggr_edge.streams.picture_metadata import Metadata, jpeg_segments, with_png_chunks
 from mggr_edge.streams.picture_pixels import packed_colours
-from mggr_edge.streams.pillow import DECODER_ERRORS, import_pillow
+from mggr_edge.streams.pillow import DECODER_ERRORS, import_pillow, without_warnings
 
 _QUALITY = 95
 _FORMATS = {
@@ -33,7 +33,7 @@ _FORMATS = {
 }
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 65_536}
 _LOSSLESS_TIFF = frozenset(("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"))
-_XMP_TAG = 700
+_XMP_TAG, _ORIENTATION_TAG = 700, 0x0112
 _SUB_DIRECTORIES = (0x8769, 0x8825)
 """EXIF's own and GPS."""
 
@@ -84,7 +84,8 @@ def encode(path: Path, pictures: Sequence[Picture]) -> Encoded:
             f"{_LONGEST_SIDE[file_format]} pixels a side; write .png"
         )
     try:
-        return _ENCODERS[file_format](pictures)
+        with without_warnings():
+            return _ENCODERS[file_format](pictures)
     except (OSError, ValueError, RuntimeError) as error:
         raise StreamError(f"{path} cannot be encoded as {suffix}: {error}") from error
 
@@ -174,8 +175,11 @@ def _webp(pictures: Sequence[Picture]) -> Encoded:
 def _avif(pictures: Sequence[Picture]) -> Encoded:
     first = pictures[0]
     frames, lost = _all_channels(pictures, with_grey_alpha=False, with_grey=False)
-    _, damaged = _parsed_exif(first.metadata)
-    metadata = replace(first.metadata, exif=b"") if damaged else first.metadata
+    exif, damaged = _parsed_exif(first.metadata)
+    # Pillow 13.0 crashes on an animation whose EXIF names an orientation; upright is the default.
+    exif.pop(_ORIENTATION_TAG, None)
+    block = exif.tobytes().removeprefix(b"Exif\0\0") if exif else b""
+    metadata = replace(first.metadata, exif=block)
     made = _saved(
         frames,
         "AVIF",

@@ -22,12 +22,12 @@ _INSTALL = f"pip install 'pillow>={_OLDEST[0]}.{_OLDEST[1]}'"
 
 DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
-    *(IndexError, KeyError, TypeError, AttributeError, OverflowError, NotImplementedError),
+    *(IndexError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError),
 )
 """Pillow's plugins raise these for damaged files."""
 
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_AVIF_BRANDS = (b"avif", b"avis")
+_HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
+_AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
 _OPENING = threading.Lock()
 """Pillow's limit of pixels and Python's warning filters are global."""
@@ -84,26 +84,33 @@ def open_image(path: Path, content: bytes) -> Any:
 @contextmanager
 def decoder_errors(path: Path) -> Iterator[None]:
     """Turns what Pillow raises for a damaged file into a `StreamError`, and hides its warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with without_warnings():
         try:
             yield
-        except DECODER_ERRORS as error:
+        except (*DECODER_ERRORS, import_pillow().DecompressionBombError) as error:
             raise StreamError(
                 f"{path} is damaged or cut short ({error}); copy it again from its source"
             ) from error
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Hides Python's warnings, such as Pillow's about EXIF that is damaged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _registered(path: Path, content: bytes) -> set[str]:
     """Formats that Pillow can open; packages and builds that lack this file's are errors."""
     from PIL import Image, features
 
-    brand = content[8:12] if content[4:8] == b"ftyp" else b""
-    if brand in _AVIF_BRANDS and not features.check("avif"):
+    brands = _brands(content)
+    if brands & _AVIF_BRANDS and not features.check("avif"):
         raise MissingPackageError(
             f"{path} is AVIF; a Pillow that reads AVIF", "edge", command=_INSTALL
         )
-    if brand in _HEIF_BRANDS:
+    if brands & _HEIF_BRANDS and not brands & _AVIF_BRANDS:
         try:
             from pillow_heif import register_heif_opener
         except ModuleNotFoundError as error:
@@ -115,6 +122,14 @@ def _registered(path: Path, content: bytes) -> set[str]:
         register_heif_opener()
     Image.init()
     return set(Image.OPEN)
+
+
+def _brands(content: bytes) -> frozenset[bytes]:
+    """Brands of an ISO base media file: HEIC and AVIF share some, so that all are looked at."""
+    if content[4:8] != b"ftyp":
+        return frozenset()
+    end = min(int.from_bytes(content[:4], "big"), len(content))
+    return frozenset((content[8:12], *(content[at : at + 4] for at in range(16, end, 4))))
 
 
 @contextmanager
