@@ -141,13 +141,33 @@ def test_a_jpeg_is_not_quantized_more_coarsely(tmp_path: Path, quality: int, sam
         (segment(0xE0, b"JFXX\0" + bytes(30)), "JFIF thumbnail"),
     ],
 )
-def test_segments_of_the_unedited_picture_are_named(
+def test_segments_of_the_unedited_picture_are_named_and_removed(
     tmp_path: Path, extra: bytes, lost: str
 ) -> None:
     source = save(tmp_path / "a.jpg", extra=extra)
     (named,) = edited(source, tmp_path / "b.jpg")
     assert named.startswith(lost)
     assert extra not in (tmp_path / "b.jpg").read_bytes()
+
+
+def test_a_photoshop_thumbnail_is_removed_and_iptc_stays(tmp_path: Path) -> None:
+    thumbnail = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 5) + b"eyes!" + b"\0"
+    iptc = IPTC[4 + 14 :]
+    source = save(tmp_path / "a.jpg", extra=segment(0xED, IPTC[4:18] + thumbnail + iptc))
+    (named,) = edited(source, tmp_path / "b.jpg")
+    assert named.startswith("Photoshop thumbnail")
+    assert IPTC in (tmp_path / "b.jpg").read_bytes()
+
+
+def test_data_behind_a_jpeg_are_named(tmp_path: Path) -> None:
+    source = save(tmp_path / "a.jpg")
+    source.write_bytes(source.read_bytes() + b"\0\0\0\x18ftypmp42 a motion photo")
+    (named,) = edited(source, tmp_path / "b.jpg")
+    assert named.startswith("data behind the picture")
+    pair = [Image.fromarray(smooth_picture(shift=one)) for one in (0.0, 9.0)]
+    pair[0].save(tmp_path / "c.jpg", "MPO", save_all=True, append_images=pair[1:])
+    (named,) = edited(tmp_path / "c.jpg", tmp_path / "d.jpg")
+    assert named.startswith("further pictures")
 
 
 def thumbnailed(order: str) -> bytes:

@@ -30,6 +30,10 @@ _PNG_PIXELS = frozenset(
 """How the pixels are stored; the encoder writes its own."""
 _PNG_COLOURS = ("cICP", "gAMA", "cHRM", "mDCV", "cLLI")
 
+_PHOTOSHOP = b"Photoshop 3.0\0"
+_PHOTOSHOP_THUMBNAILS = (0x0409, 0x040C)
+_PADDING = b"\0\xff\r\n\t "
+_FURTHER = "further pictures of the file (such as a gain map or a depth map)"
 _CREDENTIALS = "content credentials (C2PA), which hold for the unedited picture only"
 
 _STRUCTURAL_TAGS = (
@@ -119,13 +123,16 @@ def tiff_exif(image: Any) -> bytes:
     return bytes(made.tobytes()).removeprefix(_EXIF) if made or directories else b""
 
 
-def metadata_of(image: Any, content: bytes, *, exif_block: bytes) -> Metadata:
+def metadata_of(
+    image: Any, content: bytes, *, exif_block: bytes, end: int | None = None
+) -> Metadata:
     """Reads the metadata of an image that Pillow has loaded.
 
     Args:
         image: a `PIL.Image.Image`, loaded.
         content: bytes of its file.
         exif_block: its EXIF block from its byte-order mark on, as it stands in the file.
+        end: offset behind the picture, where more may follow.
     """
     info = image.info
     file_format = "JPEG" if image.format == "MPO" else image.format
@@ -137,6 +144,10 @@ def metadata_of(image: Any, content: bytes, *, exif_block: bytes) -> Metadata:
     if file_format == "JPEG":
         density = next((d[7:12] for n, d in image.applist if n == "APP0" and d[:5] == _JFIF), b"")
         segments = list(_kept_segments(image.applist, lost))
+        if image.format == "MPO":
+            lost.append(_FURTHER)
+        elif end is not None and content[end:].strip(_PADDING):
+            lost.append("data behind the picture (such as the video of a motion photo)")
     if file_format == "PNG":
         chunks = list(_kept_chunks(content, exif.block, lost))
     xmp = info.get("xmp") or b""
@@ -207,17 +218,34 @@ def _kept_segments(applist: list[tuple[str, bytes]], lost: list[str]) -> Iterato
         if name == "APP0" and not data.startswith(_JFIF):
             lost.append("JFIF thumbnail, which shows the unedited picture")
         elif name == "APP2" and data.startswith(_MPF):
-            lost.append("further pictures of the file (such as a gain map or a depth map)")
+            lost.append(_FURTHER)
         elif name == "APP11":
             lost.append(_CREDENTIALS)
         elif name == "APP13":
-            yield _segment(0xED, data)
+            yield _segment(0xED, _without_thumbnail(data, lost))
         elif name == "COM":
             yield _segment(0xFE, data)
         elif name in ("APP0", "APP14") or data.startswith((_EXIF, _XMP, _ICC)):
             continue  # the encoder writes its own
         else:
             yield _segment(0xE0 + int(name[3:]), data)
+
+
+def _without_thumbnail(data: bytes, lost: list[str]) -> bytes:
+    """Photoshop's image resources without thumbnails; what is damaged stays as it is."""
+    at = len(_PHOTOSHOP)
+    kept = [data[:at]]
+    while data.startswith(_PHOTOSHOP) and data[at : at + 4] == b"8BIM" and at + 12 <= len(data):
+        name_length = data[at + 6] + 1
+        size_at = at + 6 + name_length + name_length % 2
+        size = int.from_bytes(data[size_at : size_at + 4], "big")
+        end = size_at + 4 + size + size % 2
+        if int.from_bytes(data[at + 4 : at + 6], "big") in _PHOTOSHOP_THUMBNAILS:
+            lost.append("Photoshop thumbnail, which shows the unedited picture")
+        else:
+            kept.append(data[at:end])
+        at = end
+    return b"".join((*kept, data[at:]))
 
 
 def _segment(marker: int, data: bytes) -> bytes:

@@ -121,7 +121,7 @@ def _read_frames(
         exif = tiff_exif(image) if number == 0 and image.format == "TIFF" else b""
         image.load()
         if number == 0:
-            metadata = metadata_of(image, content, exif_block=exif or exif_of(image))
+            metadata = metadata_of(image, content, exif_block=exif or exif_of(image), end=facts.end)
             options = encoder_options_of(image, content, facts)
         deep = deep_pixels(image, content) if count == 1 else None
         pixels = pixels_of(path, image, content) if deep is None else deep
