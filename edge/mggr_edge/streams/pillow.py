@@ -17,8 +17,8 @@ from mggr_edge.errors import MissingPackageError, StreamError
 READABLE = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
 """Pillow's names of the formats that are opened: its other decoders do not see a file."""
 
-_OLDEST = (11, 3)
-_INSTALL = f"pip install 'pillow>={_OLDEST[0]}.{_OLDEST[1]}'"
+OLDEST_PILLOW = (11, 3)
+_INSTALL = f"pip install 'pillow>={OLDEST_PILLOW[0]}.{OLDEST_PILLOW[1]}'"
 
 DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
@@ -46,8 +46,8 @@ def import_pillow() -> Any:
         raise MissingPackageError(
             "Pillow, which reads and writes pictures,", "edge", command=_INSTALL
         ) from error
-    if tuple(int(part) for part in PIL.__version__.split(".")[:2]) < _OLDEST:
-        needed = ".".join(map(str, _OLDEST))
+    if tuple(int(part) for part in PIL.__version__.split(".")[:2]) < OLDEST_PILLOW:
+        needed = ".".join(map(str, OLDEST_PILLOW))
         raise MissingPackageError(
             f"Pillow {needed} or newer (found {PIL.__version__})", "edge", command=_INSTALL
         )
