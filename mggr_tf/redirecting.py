@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.bundle import Bundle
+from mggr_edge.colours import limited_to_colours_of
 from mggr_edge.errors import DataError, StreamError, UsageError
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import Redirector
-from mggr_edge.streams.paths import PICTURE_SUFFIXES, pictures_in
+from mggr_edge.streams.paths import PICTURE_SUFFIXES, output_names, pictures_in
 from mggr_edge.streams.pictures import read_picture, write_picture
 from mggr_tf.data.columbia import PatchName, parse_name
 
@@ -59,6 +60,7 @@ def redirect_files(
         OutputExistsError: `out` exists and `force` is false.
     """
     pictures = _pictures(source)
+    names = output_names(pictures)
     redirector = Redirector(bundle, target=target)
     size = bundle.contract.conventions.patch_size
     patches = photos = eyes = 0
@@ -81,7 +83,7 @@ def redirect_files(
                 reasons += [eye.reason for eye in seen if eye.reason is not None]
                 if not any(eye.strength > 0 for eye in seen):
                     untouched.append(file)
-            write_picture(temporary / file.name, replace(picture, rgb=rgb))
+            write_picture(temporary / names[file], picture.edited(rgb))
             advance(1)
     return Redirected(patches, photos, eyes, tuple(untouched), tuple(reasons))
 
@@ -105,15 +107,18 @@ def _redirect_patch(
 ) -> NDArray[np.uint8]:
     name = _labels(file)
     if name is not None:
-        return bundle.redirect_eye(
+        redirected = bundle.redirect_eye(
             patch, side=name.side, source=name.gaze, target=target, head_pose=name.head
         )
-    if side is None:
+    elif side is not None:
+        redirected = bundle.redirect_eye(patch, side=side, target=target)
+    else:
         raise UsageError(
             f"{file.name} is an eye patch, and its name does not say which eye it shows: "
             "pass --side left or --side right (the subject's own)"
         )
-    return bundle.redirect_eye(patch, side=side, target=target)
+    levels = limited_to_colours_of(patch, redirected.astype(np.float32))
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
 def _labels(file: Path) -> PatchName | None:

@@ -109,9 +109,7 @@ def compose_eye(
     shift[..., 0] += np.arange(region.left, region.right, dtype=np.float32)
     shift[..., 1] += np.arange(region.top, region.bottom, dtype=np.float32)[:, None]
     here = frame[region.slices].astype(np.float32)
-    moved = cv2.remap(
-        frame, shift, None, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    moved = _read_at(frame, shift)
     change = moved.astype(np.float32) - here
     change += strength * _UNITS_PER_LEVEL * _sample(residual, region, still, cv2.INTER_CUBIC)
     pixels = np.clip(np.rint(here + mask[..., None] * change), 0, 255).astype(np.uint8)
@@ -185,6 +183,25 @@ def _region_of_mask(
     first = np.clip(np.floor(corners.min(axis=0)), 0, size).astype(int)
     last = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, size).astype(int)
     return Region(*first.tolist(), *last.tolist())
+
+
+def _read_at(frame: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Reads a frame at points [h, w, 2], (x, y); beyond its border the border is repeated.
+
+    OpenCV reads from nothing wider than 32766 pixels, so it gets the part around the points.
+    """
+    last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
+    reach = 3  # a cubic reads two pixels each way
+    first = np.clip(np.floor(points.min(axis=(0, 1))) - reach, 0, last).astype(int)
+    end = np.clip(np.ceil(points.max(axis=(0, 1))) + reach, 0, last).astype(int) + 1
+    part = frame[first[1] : end[1], first[0] : end[0]]
+    return cv2.remap(
+        part,
+        points - first.astype(np.float32),
+        None,
+        interpolation=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def _sample(

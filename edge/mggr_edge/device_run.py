@@ -185,6 +185,7 @@ class DeviceRun:
                     force=self.force,
                     loops=self.loops,
                     progress=progress,
+                    reset=lambda: redirector.reset(),
                     **how,
                 )
         if self.stats or self.stats_every_s is not None:

@@ -69,5 +69,6 @@ class DiskError(MggrError):
 class MissingPackageError(MggrError):
     """An optional package is needed for what was asked."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'mggr-tf[{extra}]'")
+    def __init__(self, package: str, extra: str, *, command: str | None = None) -> None:
+        command = command or f"pip install 'mggr-tf[{extra}]'"
+        super().__init__(f"{package} is not installed; run: {command}")

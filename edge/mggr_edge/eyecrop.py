@@ -18,6 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 
+_LARGEST_WARP_PX = 1 << 13
+"""Side of the largest square that is warped at once: 200 MB."""
+
 
 @dataclass(frozen=True)
 class EyeCrop:
@@ -102,11 +105,23 @@ def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
     Returns:
         [size, size, 3] uint8.
     """
-    oversampling = max(1, int(crop.width_px // crop.size_px))
-    fine = crop.size_px * oversampling
+    left, top, right, bottom = _bounds(crop, frame)
+    part = frame[top:bottom, left:right]
+    x, y, scale = crop.centre[0] - left, crop.centre[1] - top, 1
+    # Halved by exact averages: OpenCV warps nothing wider than 32766 pixels.
+    while max(*part.shape[:2], crop.width_px / scale) > _LARGEST_WARP_PX:
+        part, scale = _halved(part), 2 * scale
+    here = EyeCrop(
+        centre=((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5),
+        width_px=crop.width_px / scale,
+        roll_deg=crop.roll_deg,
+        size_px=crop.size_px,
+    )
+    oversampling = max(1, int(here.width_px // here.size_px))
+    fine = here.size_px * oversampling
     patch = cv2.warpAffine(
-        frame,
-        crop.eye_from_frame(fine),
+        part,
+        here.eye_from_frame(fine),
         (fine, fine),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
@@ -114,6 +129,29 @@ def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
     if oversampling == 1:
         return patch
     return cv2.resize(patch, (crop.size_px, crop.size_px), interpolation=cv2.INTER_AREA)
+
+
+def _bounds(crop: EyeCrop, frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the frame's pixels that the square reads, at least one.
+
+    The nearest border pixels stand for a square outside the frame.
+    """
+    corner = np.array([-1.0, crop.size_px])
+    corners = np.stack(np.meshgrid(corner, corner), axis=-1).reshape(-1, 2)
+    frame_from_eye = crop.frame_from_eye()
+    points = corners @ frame_from_eye[:, :2].T + frame_from_eye[:, 2]
+    last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
+    first = np.clip(np.floor(points.min(axis=0)) - 1, 0, last).astype(int)
+    end = np.clip(np.ceil(points.max(axis=0)) + 1, 0, last).astype(int) + 1
+    return (*first.tolist(), *end.tolist())
+
+
+def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W, C] to [ceil(H / 2), ceil(W / 2), C], means of 2 x 2; an odd border is repeated."""
+    height, width = image.shape[:2]
+    even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    size = even.shape[1] // 2, even.shape[0] // 2
+    return cv2.resize(even, size, interpolation=cv2.INTER_AREA)
 
 
 def mirror_image(image: NDArray) -> NDArray:

@@ -23,6 +23,7 @@ from mggr_edge.aiming.target import CAMERA
 from mggr_edge.anchoring import skin_drift
 from mggr_edge.angles import Gaze, Side, mean_gaze
 from mggr_edge.bundle import Bundle
+from mggr_edge.colours import residual_in_colours_of
 from mggr_edge.compose import Region, compose_eye, put_eye
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
@@ -309,7 +310,9 @@ class Redirector:
                     crop=crops[n],
                     opening=face.eyes[n].outline,
                     flow=redirection.flow,
-                    residual=redirection.residual,
+                    residual=residual_in_colours_of(
+                        patches[n], flow=redirection.flow, residual=redirection.residual
+                    ),
                     drift=skin_drift(redirection.flow),
                     strength=verdicts[n].strength,
                 )

@@ -6,7 +6,6 @@ or anything of its shape.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,24 +18,26 @@ from numpy.typing import NDArray
 
 from mggr_edge.atomic import atomic_file, atomic_folder
 from mggr_edge.errors import StreamError, UsageError
+from mggr_edge.folder_results import FolderResults
+from mggr_edge.picture_run import PictureDone, picture_notes, redirect_picture
 from mggr_edge.progress import Progress, no_progress
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.streams.fit import fitted
 from mggr_edge.streams.looped import open_looped
 from mggr_edge.streams.paths import (
     NOWHERE,
+    VIDEO_SUFFIXES,
     Source,
     choose_output,
+    files_in,
     find_source,
-    pictures_in,
+    output_names,
     unnamed_output,
 )
-from mggr_edge.streams.pictures import read_picture, write_picture
 from mggr_edge.streams.video_reader import AudioPacket, Video, VideoLayout, open_video
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, is_padded, open_writer
-from mggr_edge.summary import Failure, ProcessedFrame, RunSummary, Tally
-
-_PROFILE_NOTE = "a colour profile could not be carried over, so colours may shift a little"
+from mggr_edge.streams.whole_file import copy_whole
+from mggr_edge.summary import ProcessedFrame, RunSummary, Tally
 
 
 class Process(Protocol):
@@ -52,6 +53,10 @@ class Process(Protocol):
     ) -> ProcessedFrame: ...
 
 
+def _nothing() -> None:
+    """Before the only file, nothing is to be reset."""
+
+
 def run(
     source_path: str | Path,
     output_path: str | Path | None = None,
@@ -63,8 +68,9 @@ def run(
     loops: int = 0,
     progress: Progress = no_progress,
     stages: Stages = no_stages,
+    reset: Callable[[], None] = _nothing,
 ) -> RunSummary:
-    """Redirects a picture, a folder of pictures or a video file.
+    """Redirects a picture, a folder of pictures and videos, or a video file.
 
     Where no pixel was changed, the output is the input byte for byte (a video
     whose container cannot be kept is encoded all the same).
@@ -80,14 +86,15 @@ def run(
         loops: how many times more a video is gone through, -1 for ever; only to nowhere.
         progress: shows how far it is.
         stages: measures reading and writing.
+        reset: called before each video and animation of a folder: their times begin at 0.
 
     Raises:
         UsageError: the output does not fit the input, or exists without `force`; or what shall
             be looped is no video, or would be written.
         StreamError: the input is missing or damaged, or the output cannot be
-            written; nothing is left behind. Of a folder's pictures, one that
-            fails is listed in the summary, and only if all fail it is an error.
-        MissingPackageError: a video without PyAV.
+            written; nothing is left behind. A file of a folder that fails, for
+            whatever reason, is listed in the summary; only if all fail it is an error.
+        MissingPackageError: a video without PyAV, a picture without Pillow.
     """
     source = find_source(source_path)
     output = choose_output(source, output_path, force=force)
@@ -95,7 +102,7 @@ def run(
         raise UsageError(f"only a video can be looped, and only to where it is shown or {NOWHERE}")
     is_named = output_path is not None
     task = _Task(
-        source, output, is_named, process, columns, comment, force, loops, progress, stages
+        source, output, is_named, process, columns, comment, force, loops, progress, stages, reset
     )
     summary = _RUN[source.kind](task)
     if not task.moved:
@@ -129,6 +136,7 @@ class _Task:
     loops: int
     progress: Progress
     stages: Stages
+    reset: Callable[[], None]
     moved: list[Path] = field(default_factory=list)
     """Where the output is, if another program took its name meanwhile."""
 
@@ -154,46 +162,55 @@ class _Task:
 
 
 def _run_picture(task: _Task) -> RunSummary:
-    tally = Tally()
     if task.output is None:
-        _redirect_picture(task.path, None, task=task, tally=tally)
-        return tally.summary("picture", None)
-    with task.new_file(task.output) as temporary:
-        is_complete = _redirect_picture(task.path, temporary, task=task, tally=tally)
-        is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
-    notes = () if is_copy or is_complete else (_PROFILE_NOTE,)
-    return tally.summary("picture", task.output, is_copy=is_copy, notes=notes)
+        done = _redirect_picture(task, task.path, None, reset=_nothing)
+    else:
+        with task.new_file(task.output) as temporary:
+            done = _redirect_picture(task, task.path, temporary, reset=_nothing)
+    return done.tally.summary(
+        "picture", task.output, is_copy=done.is_copy, notes=picture_notes([done])
+    )
+
+
+def _redirect_picture(
+    task: _Task, path: Path, written: Path | None, *, reset: Callable[[], None]
+) -> PictureDone:
+    return redirect_picture(path, written, process=task.process, reset=reset, stages=task.stages)
 
 
 def _run_folder(task: _Task) -> RunSummary:
-    pictures, ignored = pictures_in(task.path)
-    if not pictures:
-        raise StreamError(f"{task.path} holds no pictures, only {ignored} other entries")
-    total, failures = Tally(), []
-    notes: tuple[str, ...] = ()
+    files, ignored = files_in(task.path)
+    if not files:
+        raise StreamError(f"{task.path} holds no pictures or videos, only {ignored} other entries")
+    results = FolderResults()
+    names = output_names(files)
     with (
         _folder_for(task) as temporary,
-        task.progress(f"redirecting {task.path.name}", len(pictures)) as advance,
+        task.progress(f"redirecting {task.path.name}", len(files)) as advance,
     ):
-        for picture in pictures:
-            tally, written = Tally(), None if temporary is None else temporary / picture.name
-            try:
-                is_complete = _redirect_picture(picture, written, task=task, tally=tally)
-                if not (_copy_if_untouched(picture, written, tally=tally) or is_complete):
-                    notes = (_PROFILE_NOTE,)
-                total.merge(tally)
-            except (StreamError, UsageError) as error:
-                if written is not None:
-                    written.unlink(missing_ok=True)  # a full disk leaves half a picture
-                failures.append(Failure(picture, str(error)))
+        for file in files:
+            written = None if temporary is None else temporary / names[file]
+            with results.kept(file, written):
+                if file.suffix.lower() in VIDEO_SUFFIXES:
+                    task.reset()
+                    results.add_video(_run_video(_of_folder(task, file, written)))
+                else:
+                    results.add_picture(_redirect_picture(task, file, written, reset=task.reset))
             advance()
-        if len(failures) == len(pictures):
-            raise StreamError(
-                f"no picture of {task.path} can be processed, {len(pictures)} tried; "
-                f"the first: {failures[0].message}"
-            )
-    return total.summary(
-        "folder", task.output, ignored=ignored, failures=tuple(failures), notes=notes
+        results.refuse_if_all_failed(task.path)
+    return results.summary(task.output, ignored=ignored)
+
+
+def _of_folder(task: _Task, file: Path, written: Path | None) -> _Task:
+    """The task of one video of a folder."""
+    return replace(
+        task,
+        source=Source("video", file),
+        output=written,
+        is_named=True,
+        force=False,
+        progress=no_progress,
+        moved=[],
     )
 
 
@@ -257,24 +274,11 @@ _RUN: dict[str, Callable[[_Task], RunSummary]] = {
 }
 
 
-def _redirect_picture(path: Path, written: Path | None, *, task: _Task, tally: Tally) -> bool:
-    """Whether the written picture carries all that the one that was read has."""
-    with task.stages("read"):
-        picture = read_picture(path)
-    result = task.process(picture.rgb)
-    tally.add(picture.rgb, result)
-    if written is None:
-        return True
-    with task.stages("write"):
-        alpha = None if picture.alpha is None else np.tile(picture.alpha, (1, task.columns))
-        return write_picture(written, replace(picture, rgb=result.frame, alpha=alpha))
-
-
 def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> bool:
     """Encoding again would only lose; and would claim an altered gaze that is none."""
     if written is None or tally.has_changes or source.suffix.lower() != written.suffix.lower():
         return False
-    shutil.copyfile(source, written)
+    copy_whole(source, written)
     return True
 
 

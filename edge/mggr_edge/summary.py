@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.one_line import one_line
-from mggr_edge.streams.paths import Kind
+from mggr_edge.streams.paths import VIDEO_SUFFIXES, Kind
 
 Verb = Literal["wrote", "showed in"]
 
@@ -49,10 +49,17 @@ class ProcessedFrame(Protocol):
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that could not be processed, while others could."""
+    """An input that could not be processed, while others could.
+
+    Attributes:
+        path: of the input.
+        message: what is wrong, in one line.
+        traceback: of an error that is a fault of this program; empty for any other.
+    """
 
     path: Path
     message: str
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,15 @@ class RunSummary:
     Attributes:
         kind: of the input and of the output.
         output: what was written; None where nothing was.
-        frames: frames of a video, or pictures.
+        frames: frames of videos and animations, and pictures.
         frames_with_faces: those in which a face was found.
         eyes_redirected: eyes of all frames whose strength was above zero.
         reasons: reason for leaving an eye alone -> eyes of all frames.
         is_copy: no pixel was changed, so the output is the input, byte for byte.
-        ignored: entries of a folder that are no pictures.
-        failures: pictures of a folder that could not be processed.
+        ignored: entries of a folder that are neither pictures nor videos.
+        files: files of a folder that were processed; 1 for any other input.
+        videos: how many of them are videos.
+        failures: files of a folder that could not be processed.
         dropped: frames of a live source that came while another was in work.
         lost: how a live source was lost; None when it ended or was stopped.
         reconnected: how often a live source came back.
@@ -85,6 +94,8 @@ class RunSummary:
     reasons: Mapping[str, int]
     is_copy: bool = False
     ignored: int = 0
+    files: int = 1
+    videos: int = 0
     failures: tuple[Failure, ...] = ()
     dropped: int = 0
     lost: str | None = None
@@ -95,9 +106,8 @@ class RunSummary:
 
     def in_words(self) -> str:
         """The summary as one line for people."""
-        noun = "frame" if self.kind in ("video", "stream") else "picture"
         done = "wrote nothing" if self.output is None else f"{self.verb} {self.output}"
-        parts = [f"{done}: {_count(self.frames, noun)}"]
+        parts = [f"{done}: {self._amount()}"]
         if self.frames_with_faces == 0:
             parts.append("no face was found")
         else:
@@ -117,8 +127,18 @@ class RunSummary:
         if self.ignored:
             parts.append(f"{_count(self.ignored, 'other entry', 'other entries')} ignored")
         if self.failures:
-            parts.append(f"{_count(len(self.failures), 'picture')} failed")
+            parts.append(f"{_count(len(self.failures), _noun(self.failures))} failed")
         return one_line("; ".join((*parts, *self.notes)))
+
+    def _amount(self) -> str:
+        """Number of pictures, videos and frames."""
+        if self.kind in ("video", "stream"):
+            return _count(self.frames, "frame")
+        pictures = self.files - self.videos
+        parts = [_count(pictures, "picture")] if pictures or not self.videos else []
+        parts += [_count(self.videos, "video")] if self.videos else []
+        frames = "" if self.frames == self.files else f" ({_count(self.frames, 'frame')})"
+        return " and ".join(parts) + frames
 
 
 @dataclass
@@ -149,13 +169,14 @@ class Tally:
         # Compared until the first change only: a millisecond per 720p frame.
         self.has_changes = self.has_changes or not np.array_equal(before, result.frame)
 
-    def merge(self, other: Tally) -> None:
-        """Adds the counts of another tally."""
+    def merge(self, other: Tally | RunSummary) -> None:
+        """Adds the counts of another tally or of a finished run."""
         self.frames += other.frames
         self.frames_with_faces += other.frames_with_faces
         self.eyes_redirected += other.eyes_redirected
-        self.reasons += other.reasons
-        self.has_changes = self.has_changes or other.has_changes
+        self.reasons.update(other.reasons)
+        if isinstance(other, Tally):
+            self.has_changes = self.has_changes or other.has_changes
         self.refitted += other.refitted
 
     def summary(
@@ -172,6 +193,11 @@ class Tally:
             refitted=self.refitted,
             **rest,  # type: ignore[arg-type]
         )
+
+
+def _noun(failures: Sequence[Failure]) -> str:
+    are_videos = {failure.path.suffix.lower() in VIDEO_SUFFIXES for failure in failures}
+    return "file" if len(are_videos) == 2 else "video" if are_videos == {True} else "picture"
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

@@ -211,3 +211,25 @@ def test_the_mask_holds_the_opening_and_more_above_it_than_below() -> None:
     # Soft: no visible step between neighbours.
     assert np.abs(np.diff(mask, axis=0)).max() < 0.25
     assert np.abs(np.diff(mask, axis=1)).max() < 0.25
+
+
+@pytest.mark.parametrize("left", [0, 33_000 - 240])
+def test_a_frame_wider_than_opencv_reads_gives_the_pixels_of_its_part(left: int) -> None:
+    rng = np.random.default_rng(0)
+    part = make_frame()
+    wide = np.zeros((SIZE[0], 33_000, 3), np.uint8)
+    wide[:, left : left + SIZE[1]] = part
+    flow = rng.normal(0, 4, (64, 64, 2)).astype(np.float32)
+    residual = rng.normal(0, 0.1, (64, 64, 3)).astype(np.float32)
+    eyes = []
+    for frame, shift in ((wide, left), (part, 0)):
+        opening = make_opening((CENTRE[0] + shift, CENTRE[1]), roll_deg=12)
+        eyes.append(
+            compose_eye(
+                frame, crop=make_crop(opening), opening=opening, flow=flow, residual=residual
+            )
+        )
+    assert eyes[0].region.left == eyes[1].region.left + left
+    # Float32 places at 33000 pixels are 1/256 of a pixel apart.
+    np.testing.assert_allclose(eyes[0].pixels.astype(int), eyes[1].pixels, atol=5)
+    assert (eyes[0].pixels != wide[eyes[0].region.slices]).any()

@@ -22,9 +22,13 @@ def test_a_whole_machine_is_able(fake: FakeMachine) -> None:
     checks = examine(fake.machine)
     assert is_able(checks)
     assert {c.name: c.state for c in checks if c.needed} == dict.fromkeys(
-        ("Python", "numpy", "interpreter", "OpenCV", "PyAV"), "ok"
+        ("Python", "numpy", "interpreter", "OpenCV", "PyAV", "Pillow"), "ok"
     )
     assert report(checks).endswith("mggr-edge run can work on pictures and videos here")
+
+
+def old_pillow(fake: FakeMachine) -> None:
+    fake.modules["PIL"].__version__ = "9.0.1"
 
 
 @pytest.mark.parametrize("is_jetson", [False, True])
@@ -48,6 +52,8 @@ def test_checks_bear_the_name_that_they_are_listed_by(fake: FakeMachine, is_jets
             "pip install 'opencv-python-headless>=4.8,<4.12'",
         ),
         ("PyAV", lambda m: m.modules.pop("av"), "pip install 'av>=16,<19'"),
+        ("Pillow", lambda m: m.modules.pop("PIL"), "pip install 'pillow>=11.3'"),
+        ("Pillow", lambda m: old_pillow(m), "pip install 'pillow>=11.3'"),
         (
             "interpreter",
             lambda m: m.modules.pop("ai_edge_litert.interpreter"),
@@ -184,7 +190,8 @@ def test_this_very_machine() -> None:
     assert found["interpreter"].state in ("ok", "warn")
     assert all(isinstance(check, Check) for check in found.values())
     assert not [c for c in found.values() if c.found.startswith("could not be looked at")]
-    assert is_able(tuple(found.values())) == (found["PyAV"].state == "ok")
+    states = {found["PyAV"].state, found["Pillow"].state}
+    assert is_able(tuple(found.values())) == (states == {"ok"})
 
 
 @pytest.mark.parametrize(("missing", "is_told"), [("cv2", False), ("numpy", False), ("av", True)])

@@ -73,3 +73,36 @@ def test_warping_a_mirrored_picture_by_the_mirrored_flow_mirrors_the_result():
         mirror_image(warp(image, flow))[:, 4:-4],
         atol=0.02,
     )
+
+
+WIDE_PX = 33_000  # OpenCV warps nothing wider than 32766 pixels
+
+
+@pytest.mark.parametrize("x", [0.0, 57.3, WIDE_PX - 40.2, WIDE_PX + 300.0, -300.0])
+@pytest.mark.parametrize("roll", [0.0, 33.0])
+def test_a_frame_of_any_width_gives_the_patch_that_its_part_gives(x, roll):
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 256, (90, WIDE_PX, 3), np.uint8)
+    patch = crop_patch(frame, EyeCrop((x, 50.0), 70.0, roll))
+    left = 0 if x < WIDE_PX / 2 else WIDE_PX - 200
+    part = np.ascontiguousarray(frame[:, left : left + 200])
+    expected = cv2.warpAffine(
+        part,
+        EyeCrop((x - left, 50.0), 70.0, roll).eye_from_frame(),
+        (64, 64),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    np.testing.assert_array_equal(patch, expected)
+    tall = crop_patch(np.ascontiguousarray(frame.swapaxes(0, 1)), EyeCrop((50.0, x), 70.0, roll))
+    assert tall.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("width", [20_000.0, 50_000.0])
+def test_a_square_wider_than_opencv_warps_is_averaged(width):
+    x = np.linspace(0, 255, WIDE_PX)
+    frame = np.broadcast_to(np.rint(x)[None, :, None], (40, WIDE_PX, 3)).astype(np.uint8)
+    patch = crop_patch(np.ascontiguousarray(frame), EyeCrop((16_000.0, 20.0), width, 0.0))
+    places = np.arange(64) * width / 64 + 16_000 - 31.5 * width / 64
+    expected = np.interp(places, np.arange(WIDE_PX), x)
+    np.testing.assert_allclose(patch[32, :, 0], expected, atol=4.0)

@@ -13,10 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mggr_edge.errors import StreamError, UsageError
+from mggr_edge.streams.exif import exif_orientation, upright_exif
 from mggr_edge.streams.orientation import orientation_of_display_matrix, upright
-from mggr_edge.streams.picture_facts import exif_orientation, picture_facts
-from mggr_edge.streams.pictures import Picture, read_picture, write_picture
+from mggr_edge.streams.picture import Picture
+from mggr_edge.streams.picture_facts import picture_facts
+from mggr_edge.streams.pictures import read_picture, write_picture
 from ramps import psnr_db, smooth_picture
+
+Image = pytest.importorskip("PIL.Image")
 
 # Orientation.
 
@@ -70,7 +74,8 @@ def test_the_written_picture_is_upright_and_says_nothing_else(tmp_path: Path) ->
     path.write_bytes(jpeg_with_exif(smooth_picture(), exif_block(6)))
     picture = read_picture(path)
     write_picture(tmp_path / "out.jpg", picture)
-    assert picture_facts((tmp_path / "out.jpg").read_bytes()).orientation == 1
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.getexif()[0x0112] == 1
     again = read_picture(tmp_path / "out.jpg")
     assert again.rgb.shape == (64, 48, 3)
     assert psnr_db(again.rgb, picture.rgb) > 35
@@ -134,37 +139,6 @@ def test_transparency_is_refused_where_it_would_be_lost(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-ICC = b"a colour profile, long enough to need two segments" * 2000
-
-
-def jpeg_profile_segments() -> bytes:
-    halves = [ICC[:60000], ICC[60000:]]
-    bodies = [b"ICC_PROFILE\0" + bytes([i + 1, 2]) + half for i, half in enumerate(halves)]
-    return b"".join(b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body for body in bodies)
-
-
-def test_a_jpegs_colour_profile_is_carried_over(tmp_path: Path) -> None:
-    plain = cv2.imencode(".jpg", smooth_picture())[1].tobytes()
-    (tmp_path / "a.jpg").write_bytes(plain[:20] + jpeg_profile_segments() + plain[20:])
-    picture = read_picture(tmp_path / "a.jpg")
-    assert picture.profile == jpeg_profile_segments()
-    assert write_picture(tmp_path / "b.jpg", picture)
-    assert read_picture(tmp_path / "b.jpg").profile == picture.profile
-    assert write_picture(tmp_path / "c.png", picture) is False  # and it says so
-    assert read_picture(tmp_path / "c.png").profile == b""
-
-
-def test_a_pngs_colour_profile_is_carried_over(tmp_path: Path) -> None:
-    chunk_data = b"name\0\0" + zlib.compress(ICC)
-    (tmp_path / "a.png").write_bytes(png_with_chunk(smooth_picture(), b"iCCP", chunk_data))
-    picture = read_picture(tmp_path / "a.png")
-    assert picture.profile == png_chunk(b"iCCP", chunk_data)
-    assert write_picture(tmp_path / "b.png", picture)
-    again = read_picture(tmp_path / "b.png")
-    assert again.profile == picture.profile
-    np.testing.assert_array_equal(again.rgb, picture.rgb)
-
-
 def test_grey_stays_grey(tmp_path: Path) -> None:
     grey = smooth_picture()[..., 0]
     cv2.imwrite(str(tmp_path / "a.png"), grey)
@@ -177,15 +151,13 @@ def test_grey_stays_grey(tmp_path: Path) -> None:
 def test_jpeg_is_written_well(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 6, (48, 64, 3))
     rgb = np.clip(smooth_picture() + noise, 0, 255).astype(np.uint8)
-    write_picture(tmp_path / "a.jpg", Picture(rgb))
-    reference = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-    assert (tmp_path / "a.jpg").read_bytes() == reference
+    assert write_picture(tmp_path / "a.jpg", Picture(rgb)) == ()
+    reference = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+    usual = cv2.cvtColor(cv2.imdecode(reference, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    assert psnr_db(read_picture(tmp_path / "a.jpg").rgb, rgb) > psnr_db(usual, rgb)
 
 
-def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "deep.png"), np.zeros((4, 4, 3), np.uint16))
-    with pytest.raises(StreamError, match=r"deep\.png has 16 bits a channel, expected 8"):
-        read_picture(tmp_path / "deep.png")
+SHARES = (0.05, 0.5, 0.97)
 
 
 def encoded(suffix: str, *, progressive: bool = False) -> bytes:
@@ -194,10 +166,16 @@ def encoded(suffix: str, *, progressive: bool = False) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "progressive"),
-    [(".jpg", False), (".jpg", True), (".png", False), (".webp", False), (".bmp", False)],
+    ("suffix", "progressive", "share"),
+    [
+        *((suffix, False, share) for suffix in (".png", ".webp", ".bmp") for share in SHARES),
+        *(
+            (".jpg", is_progressive, share)
+            for is_progressive in (False, True)
+            for share in SHARES[:2]
+        ),
+    ],
 )
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.97])
 def test_a_picture_cut_short_is_an_error(
     tmp_path: Path, suffix: str, progressive: bool, share: float
 ) -> None:
@@ -231,42 +209,26 @@ def test_jpeg_with_thumbnail_and_trailing_bytes_is_whole(tmp_path: Path) -> None
     assert read_picture(tmp_path / "x.jpg").rgb.shape == (48, 64, 3)
 
 
-def test_animations_are_refused(tmp_path: Path) -> None:
-    content = png_with_chunk(smooth_picture(), b"acTL", struct.pack(">II", 2, 0))
-    (tmp_path / "x.png").write_bytes(content)
-    with pytest.raises(StreamError, match="animated"):
-        read_picture(tmp_path / "x.png")
-    vp8x = b"VP8X" + struct.pack("<I", 10) + b"\x02" + bytes(9)
-    riff = b"RIFF" + struct.pack("<I", 4 + len(vp8x)) + b"WEBP" + vp8x
-    assert picture_facts(riff).animated
-
-
 @given(
     st.sampled_from([b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\x40\0\0\0WEBP", b"BM", b""]),
     st.binary(max_size=300),
 )
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_give_facts_and_no_exception(magic: bytes, rest: bytes) -> None:
-    assert 1 <= picture_facts(magic + rest).orientation <= 8
+    assert picture_facts(magic + rest).scans >= 0
     assert 1 <= exif_orientation(b"II*\0" + rest) <= 8
+    assert len(upright_exif(b"MM\0*" + rest).block) == 4 + len(rest)
 
 
 @pytest.mark.parametrize("side", [6_000, 12_000])
 def test_what_a_few_bytes_blow_up_is_refused(tmp_path: Path, side: int) -> None:
     content = cv2.imencode(".png", np.zeros((side, side), np.uint8))[1].tobytes()
-    assert picture_facts(content).size == (side, side)
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(StreamError, match=rf"x\.png says that it is {side} x {side}"):
         read_picture(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
-def test_sizes_are_read_off_the_header(suffix: str) -> None:
-    content = cv2.imencode(suffix, smooth_picture(40, 60))[1].tobytes()
-    assert picture_facts(content).size == (40, 60)
-
-
-def test_other_formats_do_not_reach_the_decoder(tmp_path: Path) -> None:
+def test_other_formats_do_not_reach_a_decoder(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"P6\n2 2\n255\n" + bytes(12))
-    with pytest.raises(StreamError, match="is no JPEG, PNG, WebP or BMP"):
+    with pytest.raises(StreamError, match="expected a JPEG, PNG, WebP"):
         read_picture(tmp_path / "x.png")

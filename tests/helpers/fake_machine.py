@@ -41,6 +41,7 @@ class FakeMachine:
                 library_versions={"libavcodec": (62, 1, 0)},
                 codecs_available={"libx264"},
             ),
+            "PIL": SimpleNamespace(__version__="11.3.0"),
             "ai_edge_litert.interpreter": object(),
             "tflite_runtime.interpreter": object(),
         }

@@ -20,7 +20,7 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
 from mggr_edge.errors import BundleError, MggrError
 from mggr_edge.streams.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from mggr_edge.streams.pictures import read_picture
+from mggr_edge.streams.pictures import read_pictures
 from mggr_edge.streams.video_reader import open_video
 
 Rng = np.random.Generator
@@ -162,7 +162,7 @@ def _complaint_about_output(path: Path) -> str | None:
         return f"{path} is lost"
     try:
         if path.suffix.lower() in PICTURE_SUFFIXES:
-            read_picture(path)
+            read_pictures(path)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
             with open_video(path) as video:
                 for _ in video.items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from fuzzing import Case, Rng, output_for
 from fuzzing_bytes import damaged
 from ramps import smooth_picture
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".avif")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -152,11 +153,43 @@ def _many_scans(rng: Rng) -> tuple[bytes, str, str]:
     return content, ".jpg", f"a JPEG of {scans} scans"
 
 
+def _pillow_picture(rng: Rng) -> tuple[bytes, str, str]:
+    """Formats that OpenCV is not asked for, with metadata, sound or damaged."""
+    suffix = str(rng.choice([".gif", ".tif", ".avif", ".webp", ".png", ".jpg"]))
+    mode = str(rng.choice(["L", "RGB", "RGBA", "P", "1"] if suffix != ".jpg" else ["L", "CMYK"]))
+    frames = int(rng.choice([1, 3])) if suffix != ".jpg" else 1
+    content = _pillow_encoded(suffix, mode, frames)
+    if rng.random() < 0.3:
+        return content, suffix, f"{frames} {mode} {suffix}"
+    content, how = damaged(rng, content)
+    return content, suffix, f"{frames} {mode} {suffix} {how}"
+
+
+@cache
+def _pillow_encoded(suffix: str, mode: str, frames: int) -> bytes:
+    from PIL import Image, ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x8825] = 6, {1: "N", 2: (1.0, 2.0, 3.0)}
+    images = [Image.fromarray(smooth_picture(shift=9.0 * n)).convert(mode) for n in range(frames)]
+    if suffix == ".avif":  # Pillow 13.0 crashes on an animation with an orientation
+        exif[0x0112] = 1
+    options = {} if suffix in (".gif", ".tif") else {"exif": exif, "icc_profile": profile}
+    if frames > 1:
+        options |= {"save_all": True, "append_images": images[1:]}
+        options |= {} if suffix == ".tif" else {"duration": 40}
+    file = io.BytesIO()
+    images[0].save(file, {".tif": "TIFF", ".jpg": "JPEG"}.get(suffix, suffix[1:]), **options)
+    return file.getvalue()
+
+
 _KINDS: tuple[Callable[[Rng], tuple[bytes, str, str]], ...] = (
     *(_damaged_picture,) * 5,
     *(_png_with_right_checksums,) * 2,
     *(_vast,) * 3,
     _vast_and_whole,
+    *(_pillow_picture,) * 4,
     _odd_mode,
     _odd_exif,
     _odd_profile,

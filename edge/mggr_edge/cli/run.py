@@ -115,9 +115,11 @@ def run(
 ) -> None:
     """Redirects the eyes of INPUT and writes a file of the same kind.
 
-    INPUT is a picture (JPEG, PNG, WebP, BMP), a folder of pictures or a video
-    file. OUTPUT is of the same kind; without it the result is put beside the
-    input, as INPUT-redirected. `null://` writes nothing.
+    INPUT is a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with the
+    package pillow-heif), a folder of pictures and videos, or a video file.
+    OUTPUT is of the same kind; without it the result is put beside the input,
+    as INPUT-redirected. `null://` writes nothing. All frames of an animation
+    are redirected; a HEIC picture becomes a JPEG.
 
     Live, INPUT is rtsp://HOST/NAME, rtsps://HOST/NAME or a camera: csi://0 on a
     Jetson, v4l2:///dev/video0 or /dev/video0 (none yet seen on hardware). OUTPUT is a
@@ -133,8 +135,10 @@ def run(
 
     Videos become H.264; sound, timing and metadata are kept, and a comment says
     that the gaze was redirected. Where no eye was redirected, the output is a
-    copy of the input. If single pictures of a folder fail, the others are
-    written, every failure is named, and the exit code is 2.
+    copy of the input. Pictures keep their metadata, colour profile and
+    resolution; what a format cannot hold is listed at the end. If single files
+    of a folder fail, the others are written, every failure is named, and the
+    exit code is 2.
 
     \b
     Examples:
@@ -176,5 +180,8 @@ def run(
     errors += [] if summary.lost is None else [summary.lost]
     for message in errors:
         echo_error(message)
+    tracebacks = [failure.traceback for failure in summary.failures if failure.traceback]
+    if tracebacks:  # the first one: it is the same fault as a rule
+        click.echo(tracebacks[0], err=True)
     if errors:
         sys.exit(USER_ERROR)

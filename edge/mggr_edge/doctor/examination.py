@@ -11,7 +11,13 @@ from mggr_edge.doctor.gstreamer import check_gstreamer, check_rtsp_output
 from mggr_edge.doctor.machine import Machine
 from mggr_edge.doctor.opencv import check_opencv
 from mggr_edge.doctor.processes import check_own_kind
-from mggr_edge.doctor.python import check_interpreter, check_numpy, check_pyav, check_python
+from mggr_edge.doctor.python import (
+    check_interpreter,
+    check_numpy,
+    check_pillow,
+    check_pyav,
+    check_python,
+)
 from mggr_edge.doctor.resources import check_disk, check_memory, check_temperature
 from mggr_edge.doctor.tensorrt import check_tensorrt
 from mggr_edge.doctor.virtual_camera import check_virtual_camera
@@ -23,6 +29,7 @@ CHECKS: Mapping[str, Callable[[Machine], Check | None]] = {
     "interpreter": check_interpreter,
     "OpenCV": check_opencv,
     "PyAV": check_pyav,
+    "Pillow": check_pillow,
     "landmark models": check_landmark_models,
     "own weights": check_own_weights,
     "TensorRT": check_tensorrt,

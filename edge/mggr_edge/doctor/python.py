@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mggr_edge.doctor.check import Check
 from mggr_edge.doctor.machine import Machine
+from mggr_edge.streams.pillow import OLDEST_PILLOW
 
 _OLDEST_PYTHON = (3, 10)
 
@@ -71,6 +72,18 @@ def check_pyav(machine: Machine) -> Check:
         mend = "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
         return Check("PyAV", "missing", f"{found}, cannot encode H.264", mend, needed=True)
     return Check("PyAV", "ok", f"{found}, encodes H.264", needed=True)
+
+
+def check_pillow(machine: Machine) -> Check:
+    """Pillow, which reads and writes pictures."""
+    mend = "pip install 'pillow>=11.3'"
+    try:
+        version = machine.import_("PIL").__version__
+    except ImportError as error:
+        return Check("Pillow", "missing", f"cannot be imported: {error}", mend, needed=True)
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PILLOW:
+        return Check("Pillow", "missing", f"{version}, too old", mend, needed=True)
+    return Check("Pillow", "ok", version, needed=True)
 
 
 def is_two(numpy_version: str | None) -> bool:

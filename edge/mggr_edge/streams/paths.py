@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +24,13 @@ from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 
 Kind = Literal["picture", "folder", "video"]
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-TRANSPARENT_SUFFIXES = (".png", ".webp")
+PICTURE_OUTPUT_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff"),
+)
+PICTURE_SUFFIXES = (*PICTURE_OUTPUT_SUFFIXES, ".heic", ".heif")
+TRANSPARENT_SUFFIXES = (".png", ".webp", ".avif", ".gif", ".tif", ".tiff")
+PAGED_SUFFIXES = (".tif", ".tiff")
+ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".avif")
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".mkv", ".m4v", ".webm", ".avi", ".mpg", ".mpeg"),
     *(".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv"),
@@ -35,7 +41,7 @@ VIDEO_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
 NOWHERE = "null://"
 """An OUTPUT that takes everything and keeps nothing."""
 
-_OUTPUT_SUFFIXES = {"picture": PICTURE_SUFFIXES, "video": VIDEO_OUTPUT_SUFFIXES}
+_OUTPUT_SUFFIXES = {"picture": PICTURE_OUTPUT_SUFFIXES, "video": VIDEO_OUTPUT_SUFFIXES}
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
     """Settles where the result goes.
 
     Without `output` it is `<name>-redirected` beside the input, numbered if that
-    is taken. A video in a container that cannot hold H.264 becomes an MP4.
+    is taken. A video in a container that cannot hold H.264 becomes an MP4, a HEIC picture a JPEG.
     `null://` is nowhere: None.
 
     Args:
@@ -139,6 +145,19 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
     return path
 
 
+def output_suffix(path: Path) -> str:
+    """Suffix of what is made of a picture or video: its own, where that can be written.
+
+    Example:
+        >>> [output_suffix(Path(name)) for name in ("a.JPG", "a.heic", "a.webm")]
+        ['.JPG', '.jpg', '.mp4']
+    """
+    suffix = path.suffix.lower()
+    if suffix in (*PICTURE_OUTPUT_SUFFIXES, *VIDEO_OUTPUT_SUFFIXES):
+        return path.suffix
+    return ".mp4" if suffix in VIDEO_SUFFIXES else ".jpg"
+
+
 def pictures_in(folder: Path) -> tuple[list[Path], int]:
     """Lists the pictures of a folder by name, and counts whatever else lies there."""
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
@@ -146,12 +165,35 @@ def pictures_in(folder: Path) -> tuple[list[Path], int]:
     return pictures, len(entries) - len(pictures)
 
 
+def files_in(folder: Path) -> tuple[list[Path], int]:
+    """Lists the pictures and videos of a folder by name, and counts all other entries."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    suffixes = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
+    files = [e for e in entries if e.is_file() and e.suffix.lower() in suffixes]
+    return files, len(entries) - len(files)
+
+
+def output_names(files: Sequence[Path]) -> dict[Path, str]:
+    """Names for what is made of a folder's files: their own where their format can be written.
+
+    A file that gets another suffix gets a number too where that name is taken: `a.heic` beside
+    `a.jpg` becomes `a-2.jpg`. Names that differ in case only count as the same.
+    """
+    names = {file: file.name for file in files if output_suffix(file) == file.suffix}
+    taken = {name.lower() for name in names.values()}
+    for file in (file for file in files if file not in names):
+        suffix = output_suffix(file)
+        numbered = (f"{file.stem}-{n}{suffix}" for n in count(2))
+        name = next(n for n in chain([file.stem + suffix], numbered) if n.lower() not in taken)
+        names[file] = name
+        taken.add(name.lower())
+    return names
+
+
 def unnamed_output(source: Source, number: int = 1) -> Path:
     """The output beside the input for a run that names none; from 2 on with its number."""
     path = source.path if source.path.name not in ("", "..") else source.path.resolve()
-    stem, suffix = (path.name, "") if source.kind == "folder" else (path.stem, path.suffix)
-    if source.kind == "video" and suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
-        suffix = ".mp4"
+    stem, suffix = (path.name, "") if source.kind == "folder" else (path.stem, output_suffix(path))
     return path.with_name(f"{stem}-redirected{'' if number == 1 else f'-{number}'}{suffix}")
 
 
