@@ -254,8 +254,11 @@ def _notes(layout: VideoLayout) -> tuple[str, ...]:
         height, width = layout.size
         notes.append(
             f"{width} x {height} became {width + width % 2} x {height + height % 2}, "
-            "because H.264 needs even sizes"
+            "because 4:2:0 needs even sizes"
         )
+    if layout.colour.read_format is not None:
+        bits = 10 if layout.colour.is_ten_bit else 8
+        notes.append(f"{layout.colour.read_format} became 4:2:0 of {bits} bits")
     if layout.colour.hdr.left_out:
         notes.append(f"H.265 was written without {', '.join(layout.colour.hdr.left_out)}")
     if layout.left_out:

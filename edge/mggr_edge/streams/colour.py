@@ -34,7 +34,8 @@ _SWSCALE_MATRIX = {_BT709: 1, 4: 4, 5: 5, _SMPTE170M: 5, _SMPTE240M: 7, _BT2020:
 # darkens a picture by a grey level (measured: luma -1.09 there and back; with them, 0.006 rms).
 _EXACT = 0x20 | 0x2000 | 0x4000 | 0x40000
 
-_BITS = 8
+_BITS, _MOST_BITS = 8, 10
+"""What H.264 and H.265 are written with."""
 
 _HD_HEIGHT = 720
 """From here on players take an unnamed matrix for BT.709, below for BT.601."""
@@ -51,6 +52,8 @@ class VideoColour:
         is_ten_bit: whether frames are written from stored values, in 10 bits: HDR, and SDR of more
             than 8 bits.
         hdr: the video's static HDR metadata.
+        read_format: FFmpeg's name of a pixel format that is finer than what is written (4:2:2,
+            4:4:4, RGB, 12 bits); None for others.
     """
 
     matrix: int
@@ -60,6 +63,7 @@ class VideoColour:
     transfer_tag: int
     is_ten_bit: bool = False
     hdr: HdrMetadata = NO_METADATA
+    read_format: str | None = None
 
     @property
     def tone_map(self) -> ToneMap | None:
@@ -77,6 +81,7 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
     tag = int(frame.colorspace)
     primaries, transfer = int(codec_context.color_primaries), int(codec_context.color_trc)
     is_hdr = tone_map_for(transfer, primaries) is not None
+    bits = max(part.bits for part in frame.format.components)
     assumed = _BT709 if frame.height >= _HD_HEIGHT else _SMPTE170M
     if is_hdr:
         assumed = _BT2020  # the only one of BT.2100 that libswscale has
@@ -88,9 +93,17 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
         matrix_tag=tag,
         primaries_tag=primaries,
         transfer_tag=transfer,
-        is_ten_bit=is_hdr or max(part.bits for part in frame.format.components) > _BITS,
+        is_ten_bit=is_hdr or bits > _BITS,
         hdr=hdr_metadata(frame),
+        read_format=frame.format.name if _is_finer(frame.format, bits) else None,
     )
+
+
+def _is_finer(pixel_format: Any, bits: int) -> bool:
+    """Whether 4:2:0 in 8 or 10 bits loses some of it."""
+    has_colour = len(pixel_format.components) >= 3  # grey has one or two
+    halves = pixel_format.chroma_width(2), pixel_format.chroma_height(2)
+    return bits > _MOST_BITS or (has_colour and halves != (1, 1))
 
 
 def colour_of_rgb(height: int) -> VideoColour:

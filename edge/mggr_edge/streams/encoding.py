@@ -39,22 +39,28 @@ _H264 = Encoding(
     "libx264", "yuv420p", {"preset": "veryfast", "crf": "17", "bf": "0", "g": str(1 << 30)}
 )
 
-_X265_PARAMS = ("bframes=0", "keyint=-1", "log-level=none")
+# log-level: x265 writes to stderr by itself.
+# Chroma offsets: BT.2020 keeps colours of BT.709 in a smaller part of its range.
+_X265_PARAMS = ("bframes=0", "keyint=-1", "cbqpoffs=-4", "crqpoffs=-4", "log-level=none")
+
+_CRF, _CRF_OF_PQ = "17", "12"
+"""PQ has half of its codes above SDR white, so that it needs finer steps. Measured against H.264 of
+the same 12 frames in SDR (43.4, 50.4, 51.4 dB in luma, Cb and Cr): the SDR view of HLG has 43.6, 52
+and 51 dB, of PQ 43.4, 50.9 and 49.8 dB, both at nine tenths of the bytes or less."""
 
 
 def encoding_of(colour: VideoColour) -> Encoding:
     """The encoding of a video of this colour."""
     if not colour.is_ten_bit:
         return _H264
-    params = (*_X265_PARAMS, *colour.hdr.x265_params())
-    # Measured beside H.264 as above, on 60 frames of 720p in 10 bits: 48.3 against 47.7 dB, four
-    # fifths of the bytes, three to six times the time. `hvc1`: Apple's players take no `hev1`.
+    is_pq = colour.tone_map is not None and colour.tone_map.transfer == "pq"
     options = {
         "preset": "superfast",
-        "crf": "17",
+        "crf": _CRF_OF_PQ if is_pq else _CRF,
         "forced-idr": "1",
-        "x265-params": ":".join(params),
+        "x265-params": ":".join((*_X265_PARAMS, *colour.hdr.x265_params())),
     }
+    # Apple's players take `hvc1`, and not FFmpeg's own choice, `hev1`.
     return Encoding("libx265", PIXEL_FORMAT, options, mp4_tag="hvc1")
 
 

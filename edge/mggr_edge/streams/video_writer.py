@@ -150,7 +150,7 @@ def open_writer(
 ) -> Iterator[VideoWriter]:
     """Opens a video to be written; on leaving without an error it is finished.
 
-    H.264 in 4:2:0 has even sizes only: an odd last row or column is doubled, so
+    4:2:0 has even sizes only: an odd last row or column is doubled, so
     that no pixel is lost.
 
     Args:
