@@ -279,6 +279,14 @@ def test_planes_of_another_size_are_fitted() -> None:
     assert np.abs(fitted.luma[16:112].astype(int) - ramp_planes(PQ)[0]).mean() < 0.5
 
 
+@pytest.mark.parametrize("matrix", [10, 14])
+def test_matrices_that_cannot_be_converted_are_refused(tmp_path: Path, matrix: int) -> None:
+    write_ten_bit(tmp_path / "in.mp4", [ramp_planes(PQ)], transfer=PQ, matrix=matrix)
+    with pytest.raises(StreamError, match=f"code {matrix}"):
+        run(tmp_path / "in.mp4", tmp_path / "out.mp4", process=Corner())
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_missing_encoder_is_named(tmp_path: Path) -> None:
     with (
         av.open(str(tmp_path / "out.mp4"), "w") as container,

@@ -92,7 +92,7 @@ def write_ten_bit(
         def mux(packets) -> None:
             for packet in packets:
                 if sei:
-                    changed = av.Packet(len(sei).to_bytes(4, "big") + sei + bytes(packet))
+                    changed = av.Packet(b"\0\0\0\1" + sei + bytes(packet))
                     changed.pts, changed.dts = packet.pts, packet.dts
                     changed.time_base, changed.stream = packet.time_base, stream
                     changed.is_keyframe = packet.is_keyframe

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.errors import StreamError
 from mggr_edge.streams.hdr_metadata import NO_METADATA, HdrMetadata, hdr_metadata
 from mggr_edge.streams.pyav import import_pyav
 from mggr_edge.streams.sdr_view import SdrView
@@ -29,6 +30,18 @@ _LIMITED, _FULL = 1, 2
 
 # H.273 matrix -> the number of libswscale's matrix.
 _SWSCALE_MATRIX = {_BT709: 1, 4: 4, 5: 5, _SMPTE170M: 5, _SMPTE240M: 7, _BT2020: 9}
+
+_UNREADABLE = {
+    8: "YCgCo",
+    10: "BT.2020 constant luminance",
+    11: "Y'D'zD'x",
+    13: "constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2 (Dolby Vision, profile 5)",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+"""H.273 matrices that libswscale does not have; taken for another they give false colours."""
 
 # libswscale's flags area, full_chroma_int, full_chroma_inp, accurate_rnd. Without them each way
 # darkens a picture by a grey level (measured: luma -1.09 there and back; with them, 0.006 rms).
@@ -77,8 +90,18 @@ class VideoColour:
 
 
 def colour_of(frame: Any, codec_context: Any) -> VideoColour:
-    """Reads the colour off a decoded frame and its decoder."""
+    """Reads the colour off a decoded frame and its decoder.
+
+    Raises:
+        StreamError: a YUV matrix that cannot be converted to RGB.
+    """
     tag = int(frame.colorspace)
+    if tag in _UNREADABLE and not frame.format.is_rgb:
+        raise StreamError(
+            f"the video's YUV matrix is {_UNREADABLE[tag]} (H.273 code {tag}), which cannot be "
+            "converted; encode it anew with that of BT.709, BT.601 or BT.2020 (non-constant "
+            "luminance)"
+        )
     primaries, transfer = int(codec_context.color_primaries), int(codec_context.color_trc)
     is_hdr = tone_map_for(transfer, primaries) is not None
     bits = max(part.bits for part in frame.format.components)
