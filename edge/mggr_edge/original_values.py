@@ -106,10 +106,11 @@ def _with_drawings(
     drawn: NDArray[np.uint8],
     code_map: CodeMap,
 ) -> TenBitPicture:
-    is_drawn = (drawn != undrawn).any(axis=2)
-    left, top, width, height = cv2.boundingRect(is_drawn.view(np.uint8))
-    if not width:
+    if np.array_equal(drawn, undrawn):
         return picture
+    differs = drawn != undrawn
+    is_drawn = differs[..., 0] | differs[..., 1] | differs[..., 2]  # 20 times as fast as `any`
+    left, top, width, height = cv2.boundingRect(is_drawn.view(np.uint8))
     left, width = left // 2 * 2, width + left % 2
     top, height = top // 2 * 2, height + top % 2
     rows, columns = slice(top, top + height), slice(left, left + width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hdr_videos import (
 from mggr_edge.bundle import Bundle
 from mggr_edge.compose import ComposedEye, Region
 from mggr_edge.errors import StreamError
+from mggr_edge.live.film import FilmCapture, shown_file
 from mggr_edge.original_values import shown_original
 from mggr_edge.redirector import FrameResult, Redirector
 from mggr_edge.reporting.views import Viewed, side_by_side
@@ -269,6 +271,46 @@ def test_planes_are_turned_like_pixels() -> None:
         height, width = turned.size
         got = turned.codes(slice(0, height), slice(0, width))
         assert got == pytest.approx(upright(codes, orientation), abs=1e-5)
+
+
+def test_rotated_videos_come_out_upright(tmp_path: Path) -> None:
+    write_ten_bit(tmp_path / "in.mp4", [ramp_planes(HLG)] * 2, transfer=HLG)
+    content = bytearray((tmp_path / "in.mp4").read_bytes())
+    at = content.index(b"tkhd") + 4 + 40
+    quarter_turn = (0, 1, 0, -1, 0, 0, 0, 0, 1 << 14)
+    content[at : at + 36] = struct.pack(">9i", *(value << 16 for value in quarter_turn))
+    (tmp_path / "in.mp4").write_bytes(content)
+    run(tmp_path / "in.mp4", tmp_path / "out.mp4", process=Corner())
+    _, (frame, _) = read(tmp_path / "out.mp4")
+    expected = upright(ramp(), 6)
+    assert frame.rgb.shape == expected.shape
+    assert frame.rgb[2:12, 2:12] == pytest.approx(229, abs=4)
+    assert np.abs(frame.rgb.astype(int) - expected)[32:].mean() < 4
+
+
+def test_frames_of_another_size_are_scaled_into_the_first(tmp_path: Path) -> None:
+    joined = bytearray()
+    for size in ((96, 128), (128, 96)):
+        planes = ten_bit_planes(hdr_codes(ramp(size=size) / 255, HLG))
+        write_ten_bit(tmp_path / "part.hevc", [planes] * 3, transfer=HLG)
+        joined += (tmp_path / "part.hevc").read_bytes()
+    (tmp_path / "in.ts").write_bytes(joined)
+    summary = run(tmp_path / "in.ts", tmp_path / "out.mkv", process=Corner())
+    assert (summary.frames, summary.refitted) == (6, 3)
+    _, frames = read(tmp_path / "out.mkv")
+    assert [frame.rgb.shape for frame in frames] == [(96, 128, 3)] * 6
+    assert frames[-1].rgb[:, :24].max() < 20
+    assert frames[-1].rgb[:, 40:88].min() > 20
+
+
+def test_files_that_are_shown_are_sdr(tmp_path: Path) -> None:
+    write_ten_bit(tmp_path / "in.mp4", [ramp_planes(PQ)] * 2, transfer=PQ)
+    capture = FilmCapture(shown_file(str(tmp_path / "in.mp4")))
+    frame = capture.read()
+    capture.close()
+    assert frame is not None
+    assert frame.dtype == np.uint8
+    assert np.abs(frame.astype(int) - ramp()).mean() < 4
 
 
 def test_planes_of_another_size_are_fitted() -> None:

@@ -80,7 +80,8 @@ def write_ten_bit(
     import av
 
     options = {"preset": "ultrafast", "x265-params": f"lossless=1:bframes=0:log-level=none{params}"}
-    with av.open(str(path), "w", options={"video_track_timescale": "600"}) as container:
+    muxer = {"video_track_timescale": "600"} if path.suffix in (".mp4", ".mov") else {}
+    with av.open(str(path), "w", options=muxer) as container:
         stream = container.add_stream("libx265", rate=25, options=options)
         stream.height, stream.width = frames[0][0].shape
         stream.pix_fmt = "yuv420p10le"
