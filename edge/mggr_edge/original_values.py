@@ -8,7 +8,7 @@ graphics. All other pixels keep their stored values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -59,13 +59,18 @@ def shown_original(
 
 
 def _with_eyes(
-    original: TenBitPicture, eyes: Iterable[ComposedEye], code_map: CodeMap
+    original: TenBitPicture, eyes: Sequence[ComposedEye], code_map: CodeMap
 ) -> TenBitPicture:
     out = original.copy()
-    for eye in eyes:
-        if eye.mask.size:
-            change = _eye_change(original, eye, code_map)
-            out.add(change, top=eye.region.top, left=eye.region.left)
+    is_done = np.zeros(original.size, np.bool_)
+    for eye in reversed(eyes):  # where faces overlap, the last one is seen, as in the view
+        if not eye.mask.size:
+            continue
+        change = _eye_change(original, eye, code_map)
+        done_here = is_done[eye.region.slices]
+        change[done_here] = 0.0
+        done_here |= eye.mask > 0
+        out.add(change, top=eye.region.top, left=eye.region.left)
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from hdr_videos import (
     write_ten_bit,
 )
 from mggr_edge.bundle import Bundle
-from mggr_edge.compose import ComposedEye, Region
+from mggr_edge.compose import ComposedEye, Region, put_eye
 from mggr_edge.errors import StreamError
 from mggr_edge.live.film import FilmCapture, shown_file
 from mggr_edge.original_values import shown_original
@@ -213,10 +214,12 @@ def test_unchanged_frames_are_the_same_arrays() -> None:
     assert shown is original
 
 
-def eye_at(frame: NDArray[np.uint8], *, shift: tuple[float, float], residual: float) -> ComposedEye:
+def eye_at(
+    frame: NDArray[np.uint8], *, shift: tuple[float, float], residual: float, left: int = 51
+) -> ComposedEye:
     """An eye of 21 x 31 pixels at odd places, warped by a shift."""
-    region = Region(51, 33, 82, 54)
-    y, x = np.mgrid[33:54, 51:82].astype(np.float32)
+    region = Region(left, 33, left + 31, 54)
+    y, x = np.mgrid[33:54, left : left + 31].astype(np.float32)
     sampling = np.stack([x + shift[0], y + shift[1]], axis=-1)
     mask = np.zeros((21, 31), np.float32)
     cv2.ellipse(mask, (15, 10), (13, 8), 0, 0, 360, 1.0, -1)
@@ -228,33 +231,43 @@ def eye_at(frame: NDArray[np.uint8], *, shift: tuple[float, float], residual: fl
     return ComposedEye(region, pixels, mask, sampling, np.full((21, 31, 3), residual, np.float32))
 
 
-class OneEye:
-    """Duck-typed result of one redirected eye."""
+class Eyes:
+    """Duck-typed result of faces of one redirected eye each."""
 
-    def __init__(self, frame: NDArray[np.uint8], eye: ComposedEye) -> None:
-        self.frame, self.composed, self.strength, self.reason = frame, eye, 1.0, None
-        self.eyes = (self,)
-        self.faces = (self,)
+    def __init__(self, frame: NDArray[np.uint8], eyes: list[ComposedEye]) -> None:
+        self.frame = frame
+        self.faces = [
+            SimpleNamespace(eyes=[SimpleNamespace(composed=eye, strength=1.0, reason=None)])
+            for eye in eyes
+        ]
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG, 1])
-@pytest.mark.parametrize(("shift", "residual"), [((5.5, -2.0), 0.0), ((3.0, 1.0), 12.0)])
-def test_eyes_are_composed_from_stored_values(
-    transfer: int, shift: tuple[float, float], residual: float
-) -> None:
+@pytest.mark.parametrize(
+    "eyes",
+    [
+        [{"shift": (5.5, -2.0), "residual": 0.0}],
+        [{"shift": (3.0, 1.0), "residual": 12.0}],
+        [
+            {"shift": (3.0, 1.0), "residual": 20.0},
+            {"shift": (-4.0, 1.0), "residual": -20.0, "left": 64},
+        ],
+    ],
+    ids=["warped", "with a residual", "overlapping"],
+)
+def test_eyes_are_composed_from_stored_values(transfer: int, eyes: list[dict]) -> None:
     """The tone map of the composed HDR frame is what the SDR view was composed to."""
     sdr = ramp()
     code_map = tone_map_for(transfer, 9) or SDR
     codes = sdr / 255 if code_map is SDR else code_map.codes_from_sdr(sdr / 255)
     original = picture(ten_bit_planes(codes))
-    eye = eye_at(sdr, shift=shift, residual=residual)
-    out = sdr.copy()
-    out[eye.region.slices][eye.mask > 0] = eye.pixels[eye.mask > 0]
-    shown = shown_original(original, sdr, OneEye(out, eye), code_map)
-    everything = slice(0, 96), slice(0, 128)
-    seen = 255 * code_map.sdr_from_codes(shown.codes(*everything))
-    inside = np.zeros(sdr.shape[:2], bool)
-    inside[eye.region.slices] = eye.mask > 0
+    composed = [eye_at(sdr, **eye) for eye in eyes]
+    out, inside = sdr.copy(), np.zeros(sdr.shape[:2], bool)
+    for eye in composed:
+        put_eye(out, eye)
+        inside[eye.region.slices] |= eye.mask > 0
+    shown = shown_original(original, sdr, Eyes(out, composed), code_map)
+    seen = 255 * code_map.sdr_from_codes(shown.codes(slice(0, 96), slice(0, 128)))
     assert np.abs(seen - out)[inside].mean() < 1.5
     assert np.abs(out.astype(int) - sdr)[inside].mean() > 3
     assert np.array_equal(shown.luma[~inside], original.luma[~inside])

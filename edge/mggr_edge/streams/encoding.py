@@ -45,8 +45,8 @@ _X265_PARAMS = ("bframes=0", "keyint=-1", "cbqpoffs=-4", "crqpoffs=-4", "log-lev
 
 _CRF, _CRF_OF_PQ = "17", "12"
 """PQ has half of its codes above SDR white, so that it needs finer steps. Measured against H.264 of
-the same 12 frames in SDR (43.4, 50.4, 51.4 dB in luma, Cb and Cr): the SDR view of HLG has 43.6, 52
-and 51 dB, of PQ 43.4, 50.9 and 49.8 dB, both at nine tenths of the bytes or less."""
+the same 12 frames in SDR (43.4, 50.4, 51.4 dB in luma, Cb and Cr): the SDR view of HLG has 43.6,
+51.9 and 51.3 dB, of PQ 43.4, 50.9 and 49.8 dB, both at nine tenths of the bytes or less."""
 
 
 def encoding_of(colour: VideoColour) -> Encoding:
