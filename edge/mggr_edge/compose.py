@@ -64,11 +64,15 @@ class ComposedEye:
         region: where.
         pixels: [h, w, 3] uint8, equal to the frame wherever `mask` is 0.
         mask: [h, w] float32 in [0, 1]; empty for an eye outside the frame.
+        sampling: [h, w, 2] float32 (x, y), the frame's pixels that are read.
+        residual: [h, w, 3] float32, grey levels added to what was read, where the mask is 1.
     """
 
     region: Region
     pixels: NDArray[np.uint8]
     mask: NDArray[np.float32]
+    sampling: NDArray[np.float32]
+    residual: NDArray[np.float32]
 
 
 def compose_eye(
@@ -97,7 +101,8 @@ def compose_eye(
     region = _region_of_mask(mask_patch, crop, frame)
     if region.left >= region.right or region.top >= region.bottom:
         here = frame[region.slices]
-        return ComposedEye(region, here.copy(), np.zeros(here.shape[:2], np.float32))
+        mask, *fields = (np.zeros((*here.shape[:2], n), np.float32) for n in (1, 2, 3))
+        return ComposedEye(region, here.copy(), mask[..., 0], *fields)
     size = flow.shape[0]
     mask = _sample(
         mask_patch, region, crop.eye_from_frame(_MASK_SIZE_PX), cv2.INTER_LINEAR, border=0.0
@@ -111,9 +116,10 @@ def compose_eye(
     here = frame[region.slices].astype(np.float32)
     moved = _read_at(frame, shift)
     change = moved.astype(np.float32) - here
-    change += strength * _UNITS_PER_LEVEL * _sample(residual, region, still, cv2.INTER_CUBIC)
+    added = strength * _UNITS_PER_LEVEL * _sample(residual, region, still, cv2.INTER_CUBIC)
+    change += added
     pixels = np.clip(np.rint(here + mask[..., None] * change), 0, 255).astype(np.uint8)
-    return ComposedEye(region, pixels, mask)
+    return ComposedEye(region, pixels, mask, shift, added)
 
 
 def put_eye(frame: NDArray[np.uint8], eye: ComposedEye) -> None:

@@ -24,7 +24,7 @@ from mggr_edge.anchoring import skin_drift
 from mggr_edge.angles import Gaze, Side, mean_gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.colours import residual_in_colours_of
-from mggr_edge.compose import Region, compose_eye, put_eye
+from mggr_edge.compose import ComposedEye, Region, compose_eye, put_eye
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
 from mggr_edge.frame_clock import FrameClock
@@ -51,6 +51,7 @@ class EyeResult:
         reason: why less far than was asked for; None when it was not.
         region: the rectangle with `mask`; None where nothing was changed.
         mask: [h, w] float32 in [0, 1], what of the region may have changed.
+        composed: how the region was changed, to be repeated on other values of the same frame.
     """
 
     side: Side
@@ -61,6 +62,7 @@ class EyeResult:
     reason: Reason | None
     region: Region | None = None
     mask: NDArray[np.float32] | None = None
+    composed: ComposedEye | None = None
 
 
 @dataclass(frozen=True)
@@ -317,7 +319,9 @@ class Redirector:
                     strength=verdicts[n].strength,
                 )
                 put_eye(out, composed)
-                results[n] = replace(results[n], region=composed.region, mask=composed.mask)
+                results[n] = replace(
+                    results[n], region=composed.region, mask=composed.mask, composed=composed
+                )
         return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
 
     def _asked_for(self, verdict: Gate) -> Gate:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mggr_edge.atomic import atomic_file, atomic_folder
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.folder_results import FolderResults
+from mggr_edge.original_values import shown_original
 from mggr_edge.picture_run import PictureDone, picture_notes, redirect_picture
 from mggr_edge.progress import Progress, no_progress
 from mggr_edge.reporting.stages import Stages, no_stages
@@ -34,7 +35,14 @@ from mggr_edge.streams.paths import (
     output_names,
     unnamed_output,
 )
-from mggr_edge.streams.video_reader import AudioPacket, Video, VideoLayout, open_video
+from mggr_edge.streams.ten_bit import TenBitPicture
+from mggr_edge.streams.video_reader import (
+    AudioPacket,
+    TimedFrame,
+    Video,
+    VideoLayout,
+    open_video,
+)
 from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, is_padded, open_writer
 from mggr_edge.streams.whole_file import copy_whole
 from mggr_edge.summary import ProcessedFrame, RunSummary, Tally
@@ -257,14 +265,24 @@ def _redirect_video(
             # A container's clock starts anywhere; a video's time is counted from its first frame.
             begins_s = item.time_s if begins_s is None else begins_s
             result = task.process(item.rgb, time_s=item.time_s - begins_s)
-            shown = result.frame
-            if item.rgb.shape[:2] != video.layout.size:
-                shown = fitted(shown, video.layout.widened(task.columns).size)
-                tally.refitted += 1
             with task.stages("write"):
-                writer.write(shown, item)
+                if isinstance(writer, VideoWriter):
+                    writer.write(_written(item, result, video.layout, task.columns), item)
+            tally.refitted += item.rgb.shape[:2] != video.layout.size
             tally.add(item.rgb, result)
             advance()
+
+
+def _written(
+    item: TimedFrame, result: ProcessedFrame, layout: VideoLayout, columns: int
+) -> NDArray[np.uint8] | TenBitPicture:
+    """What is written of a frame: RGB, or the stored values of an HDR or 10-bit video."""
+    is_refitted = item.rgb.shape[:2] != layout.size
+    size = layout.widened(columns).size
+    if item.original is None:
+        return fitted(result.frame, size) if is_refitted else result.frame
+    shown = shown_original(item.original, item.rgb, result, layout.colour.code_map)
+    return shown.fitted(size) if is_refitted else shown
 
 
 _RUN: dict[str, Callable[[_Task], RunSummary]] = {
@@ -288,8 +306,13 @@ def _notes(layout: VideoLayout) -> tuple[str, ...]:
         height, width = layout.size
         notes.append(
             f"{width} x {height} became {width + width % 2} x {height + height % 2}, "
-            "because H.264 needs even sizes"
+            "because 4:2:0 needs even sizes"
         )
+    if layout.colour.read_format is not None:
+        bits = 10 if layout.colour.is_ten_bit else 8
+        notes.append(f"{layout.colour.read_format} became 4:2:0 of {bits} bits")
+    if layout.colour.hdr.left_out:
+        notes.append(f"H.265 was written without {', '.join(layout.colour.hdr.left_out)}")
     if layout.left_out:
         notes.append(f"left out streams that are neither: {', '.join(layout.left_out)}")
     return tuple(notes)

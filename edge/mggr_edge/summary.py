@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.compose import ComposedEye
 from mggr_edge.one_line import one_line
 from mggr_edge.streams.paths import VIDEO_SUFFIXES, Kind
 
@@ -23,12 +24,15 @@ class ProcessedEye(Protocol):
     Attributes:
         strength: 0 for left alone, up to 1 for fully redirected.
         reason: why it was left alone or weakened; None or empty when it was not.
+        composed: how its pixels were changed; None where they were not.
     """
 
     @property
     def strength(self) -> float: ...
     @property
     def reason(self) -> str | None: ...
+    @property
+    def composed(self) -> ComposedEye | None: ...
 
 
 class ProcessedFace(Protocol):

@@ -24,6 +24,7 @@ from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
 from mggr_edge.streams.leading import LeadingTimes
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
 from mggr_edge.streams.pyav import closed_for_good, import_pyav, stream_errors
+from mggr_edge.streams.ten_bit import TenBitPicture
 from mggr_edge.streams.timeline import Timeline
 
 _INDEXED_FORMATS = ("mp4", "matroska")
@@ -50,12 +51,14 @@ class TimedFrame:
         pts: presentation time in ticks of the video's time base; strictly rising.
         duration: in ticks; None where the file does not say.
         time_s: `pts` in seconds.
+        original: the stored values of an HDR or 10-bit frame, whose `rgb` is an SDR view.
     """
 
     rgb: NDArray[np.uint8]
     pts: int
     duration: int | None
     time_s: float
+    original: TenBitPicture | None = None
 
 
 @dataclass(frozen=True)
@@ -210,9 +213,10 @@ class _Decoder:
                 raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
             duration = self._durations.pop(frame.pts, None)
             rgb = self._upright_rgb(frame)
+            original = self._original(frame)
             pts = self._rising(frame.pts)
             self._count += 1
-            yield TimedFrame(rgb, pts, duration, float(pts * self._time_base))
+            yield TimedFrame(rgb, pts, duration, float(pts * self._time_base), original)
 
     def _upright_rgb(self, frame: Any) -> NDArray[np.uint8]:
         if self._orientation is None or self._converter is None:
@@ -220,6 +224,14 @@ class _Decoder:
             self._colour = colour_of(frame, self._stream.codec_context)
             self._converter = ColourConverter(self._colour)
         return upright(self._converter.rgb_from_frame(frame), self._orientation)
+
+    def _original(self, frame: Any) -> TenBitPicture | None:
+        assert self._orientation is not None
+        assert self._converter is not None
+        assert self._colour is not None
+        if not self._colour.is_ten_bit:
+            return None
+        return self._converter.ten_bit_from_frame(frame, self._orientation)
 
     def _rising(self, pts: int | None) -> int:
         """Gives every frame a time of its own: without one, or with a repeated one, the next."""

@@ -1,4 +1,4 @@
-"""H.264 video files that keep time, sound and metadata of what was read.
+"""H.264 and H.265 video files that keep time, sound and metadata of what was read.
 
 The file is written in fragments of two seconds, so that it plays up to the
 last one even if the program is killed. Its index waits for the first fragment
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.streams.colour import ColourConverter, tag_encoder
+from mggr_edge.streams.encoding import add_video_stream, encoding_of
 from mggr_edge.streams.pyav import import_pyav, stream_errors
+from mggr_edge.streams.ten_bit import TenBitPicture
 from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, VideoLayout
 from mggr_edge.version import __version__
 
@@ -31,12 +33,6 @@ ESTIMATED = f"gaze estimated, not altered, by mggr-tf {__version__}"
 """Written into a file that only has drawings in it."""
 
 _FRAGMENT_S = 2.0
-_ENCODER = "libx264"
-# Measured on 720p, two cores: 80 frames/s at 42 dB; "medium" halves the speed for no gain.
-# No B-frames: an MP4 then says how long each frame is shown, at a fifth more bytes.
-# No limit for its own distance of keyframes (2^30 is x264's word for that), which it counts in
-# frames: they are asked for by time.
-_ENCODER_OPTIONS = {"preset": "veryfast", "crf": "17", "bf": "0", "g": str(1 << 30)}
 _CONTAINER_KEYS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 """Metadata that speak of the old container, not of the video."""
 
@@ -53,17 +49,15 @@ class VideoWriter:
         self._keyed_s = -float("inf")
         self._write_header()
 
-    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+    def write(self, picture: NDArray[np.uint8] | TenBitPicture, at: TimedFrame) -> None:
         """Writes a frame at the time of the one that it was made from.
 
         Args:
-            rgb: [H, W, 3] uint8, of the layout's size.
+            picture: of the layout's size; [H, W, 3] uint8 RGB, or the stored values of a video
+                that is written in 10 bits.
             at: the frame that was read.
         """
-        expected = (*self._layout.size, 3)
-        if rgb.shape != expected or rgb.dtype != np.uint8:
-            raise ValueError(f"expected uint8 {expected}, got {rgb.dtype} {rgb.shape}")
-        frame = self._converter.frame_from_rgb(_even(rgb))
+        frame = self._frame_of(picture)
         frame.pts, frame.time_base = at.pts, self._layout.time_base
         if at.time_s - self._keyed_s >= _FRAGMENT_S:
             # By time: the nominal rate of a live source, or of uneven frames, is not theirs.
@@ -71,6 +65,18 @@ class VideoWriter:
             self._keyed_s = at.time_s
         self._last = at
         self._container.mux(self._video.encode(frame))
+
+    def _frame_of(self, picture: NDArray[np.uint8] | TenBitPicture) -> Any:
+        if isinstance(picture, TenBitPicture):
+            if picture.size != self._layout.size or not self._layout.colour.is_ten_bit:
+                raise ValueError(f"expected {self._layout.size}, got 10 bits of {picture.size}")
+            return picture.frame()
+        expected = (*self._layout.size, 3)
+        if picture.shape != expected or picture.dtype != np.uint8:
+            raise ValueError(f"expected uint8 {expected}, got {picture.dtype} {picture.shape}")
+        if self._layout.colour.is_ten_bit:
+            raise ValueError("expected the stored values of a 10-bit video, got 8-bit RGB")
+        return self._converter.frame_from_rgb(_even(picture))
 
     def pass_audio(self, audio: AudioPacket) -> None:
         """Passes a piece of sound on as it is."""
@@ -89,11 +95,12 @@ class VideoWriter:
 
     def _add_video(self) -> Any:
         layout = self._layout
-        stream = self._container.add_stream(_ENCODER, rate=layout.rate, options=_ENCODER_OPTIONS)
+        encoding = encoding_of(layout.colour)
+        stream = add_video_stream(self._container, encoding, rate=layout.rate, path=self._path)
         height, width = layout.size
         context = stream.codec_context
         context.height, context.width = height + height % 2, width + width % 2
-        context.pix_fmt = "yuv420p"
+        context.pix_fmt = encoding.pixel_format
         context.time_base = layout.time_base
         context.thread_type = "AUTO"
         if layout.pixel_aspect:
@@ -130,7 +137,7 @@ class VideoWriter:
 class NoWriter:
     """Takes what a `VideoWriter` takes, and keeps nothing."""
 
-    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+    def write(self, picture: NDArray[np.uint8] | TenBitPicture, at: TimedFrame) -> None:
         """Drops a frame."""
 
     def pass_audio(self, audio: AudioPacket) -> None:
@@ -143,7 +150,7 @@ def open_writer(
 ) -> Iterator[VideoWriter]:
     """Opens a video to be written; on leaving without an error it is finished.
 
-    H.264 in 4:2:0 has even sizes only: an odd last row or column is doubled, so
+    4:2:0 has even sizes only: an odd last row or column is doubled, so
     that no pixel is lost.
 
     Args:

@@ -1,0 +1,230 @@
+"""HDR code values to SDR and back, so that networks see an HDR frame as they see an SDR one.
+
+The chain follows ITU-R recommendations:
+
+1. BT.2100 code values -> display light in cd/m2: the PQ EOTF, or the HLG inverse OETF and its OOTF
+   for a display of 1000 cd/m2 (system gamma 1.2);
+2. BT.2020 (or Display P3) -> BT.709 primaries; colours outside BT.709 are clipped;
+3. the EETF of BT.2390 from 1000 to 203 cd/m2, applied to the greatest of R, G and B, so that hues
+   are kept. 203 cd/m2 is the level of diffuse white in HDR (BT.2408) and becomes SDR white. Below
+   the knee, 90 cd/m2, SDR material that was mapped to HDR by BT.2408 comes back as it was;
+4. sRGB code values, which the networks were trained with.
+
+The source peak is not read from a file's metadata: files often name 4000 or 10,000 cd/m2 that no
+pixel has, and a knee that follows them would darken faces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Transfer = Literal["pq", "hlg"]
+
+_TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
+"""H.273 transfer characteristics."""
+
+_WHITE_D65 = (0.3127, 0.3290)
+_BT709, _BT2020, _P3_D65 = 1, 9, 12
+_PRIMARIES = {
+    _BT709: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
+    _BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
+    _P3_D65: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+}
+"""H.273 colour primaries -> chromaticities (x, y) of red, green and blue."""
+
+_PEAK_NITS, _DIFFUSE_WHITE_NITS = 1000.0, 203.0
+
+# BT.2100, table 4 (PQ) and table 5 (HLG).
+_PQ_M1, _PQ_M2 = 2610 / 16384, 2523 / 4096 * 128
+_PQ_C1, _PQ_C2, _PQ_C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+_HLG_A = 0.17883277
+_HLG_B, _HLG_C = 1 - 4 * _HLG_A, 0.5 - _HLG_A * np.log(4 * _HLG_A)
+_HLG_GAMMA = 1.2
+
+_INVERSE_STEPS = 4096
+
+
+class CodeMap(Protocol):
+    """How code values of a file and SDR code values correspond; both are [..., 3] in [0, 1]."""
+
+    def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
+        """What the networks see."""
+        ...
+
+    def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
+        """The inverse of `sdr_from_codes` for colours that it does not clip."""
+        ...
+
+    def codes_from_graphics(self, sdr: NDArray, /) -> NDArray:
+        """Code values of graphics that are drawn on a frame."""
+        ...
+
+
+class SameCodes:
+    """The map of SDR files: code values are SDR code values."""
+
+    def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
+        """Clips to [0, 1]."""
+        return np.clip(codes, 0.0, 1.0)
+
+    def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
+        """The same values."""
+        return sdr
+
+    codes_from_graphics = codes_from_sdr
+
+
+@dataclass(frozen=True)
+class ToneMap:
+    """Maps full-range R'G'B' code values of one HDR signal to SDR and back.
+
+    Attributes:
+        transfer: the signal's transfer function.
+        primaries: its H.273 colour primaries; 1, 9 or 12.
+    """
+
+    transfer: Transfer
+    primaries: int
+
+    def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
+        """Maps HDR code values to sRGB code values.
+
+        Args:
+            codes: [..., 3] R'G'B'; values outside [0, 1] are clipped.
+
+        Returns:
+            [..., 3] in [0, 1].
+        """
+        nits = self._nits_from_codes(np.clip(codes, 0.0, 1.0))
+        nits = np.maximum(nits @ _from_primaries(self.primaries, _BT709).T, 0.0)
+        greatest = nits.max(axis=-1, keepdims=True)
+        scale = _compressed(greatest) / np.maximum(greatest, 1e-6)
+        return _srgb_from_linear(np.minimum(nits * scale / _DIFFUSE_WHITE_NITS, 1.0))
+
+    def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
+        """Maps sRGB code values to the HDR code values that `sdr_from_codes` maps to them.
+
+        Args:
+            sdr: [..., 3] in [0, 1]; 1 becomes the peak of 1000 cd/m2.
+        """
+        nits = _linear_from_srgb(sdr) * _DIFFUSE_WHITE_NITS
+        greatest = nits.max(axis=-1, keepdims=True)
+        return self._codes_from_bt709(nits * (_expanded(greatest) / np.maximum(greatest, 1e-6)))
+
+    def codes_from_graphics(self, sdr: NDArray, /) -> NDArray:
+        """Maps sRGB code values to HDR as BT.2408 maps graphics: white at 203 cd/m2.
+
+        Args:
+            sdr: [..., 3] in [0, 1].
+        """
+        return self._codes_from_bt709(_linear_from_srgb(sdr) * _DIFFUSE_WHITE_NITS)
+
+    def _codes_from_bt709(self, nits: NDArray) -> NDArray:
+        return self._codes_from_nits(nits @ _from_primaries(_BT709, self.primaries).T)
+
+    def _nits_from_codes(self, codes: NDArray) -> NDArray:
+        if self.transfer == "pq":
+            return _nits_from_pq(codes)
+        scene = np.where(
+            codes <= 0.5, codes**2 / 3, (np.exp((codes - _HLG_C) / _HLG_A) + _HLG_B) / 12
+        )
+        return _PEAK_NITS * scene * self._luminance(scene) ** (_HLG_GAMMA - 1)
+
+    def _codes_from_nits(self, nits: NDArray) -> NDArray:
+        if self.transfer == "pq":
+            return _pq_from_nits(nits)
+        display = np.clip(nits / _PEAK_NITS, 0.0, 1.0)
+        luminance = np.maximum(self._luminance(display), 1e-9)
+        scene = np.minimum(display * luminance ** (1 / _HLG_GAMMA - 1), 1.0)
+        bright = _HLG_A * np.log(np.maximum(12 * scene - _HLG_B, 1e-6)) + _HLG_C
+        return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+
+    def _luminance(self, rgb: NDArray) -> NDArray:
+        return rgb @ _xyz_from_rgb(self.primaries)[1][:, None]
+
+
+SDR = SameCodes()
+
+
+def tone_map_for(transfer_tag: int, primaries_tag: int) -> ToneMap | None:
+    """The tone map of a video, or None for SDR.
+
+    Args:
+        transfer_tag: H.273 transfer characteristics.
+        primaries_tag: H.273 colour primaries; unknown ones are taken for BT.2020, which are the
+            only ones of BT.2100.
+
+    Example:
+        >>> tone_map_for(18, 9)
+        ToneMap(transfer='hlg', primaries=9)
+    """
+    transfer = _TRANSFERS.get(transfer_tag)
+    if transfer is None:
+        return None
+    return ToneMap(transfer, primaries_tag if primaries_tag in _PRIMARIES else _BT2020)
+
+
+def _pq_from_nits(nits: NDArray) -> NDArray:
+    y = (np.maximum(nits, 0.0) / 10_000) ** _PQ_M1
+    return ((_PQ_C1 + _PQ_C2 * y) / (1 + _PQ_C3 * y)) ** _PQ_M2
+
+
+def _nits_from_pq(codes: NDArray) -> NDArray:
+    root = codes ** (1 / _PQ_M2)
+    return 10_000 * (np.maximum(root - _PQ_C1, 0.0) / (_PQ_C2 - _PQ_C3 * root)) ** (1 / _PQ_M1)
+
+
+def _compressed(nits: NDArray) -> NDArray:
+    """The EETF of BT.2390-8, section 5.4.1, without black level lift."""
+    peak = _pq_from_nits(np.array(_PEAK_NITS))
+    return _nits_from_pq(_eetf(np.minimum(_pq_from_nits(nits) / peak, 1.0)) * peak)
+
+
+def _expanded(nits: NDArray) -> NDArray:
+    """The inverse of `_compressed`."""
+    peak = _pq_from_nits(np.array(_PEAK_NITS))
+    steps = np.linspace(0.0, 1.0, _INVERSE_STEPS)
+    source = np.interp(_pq_from_nits(nits) / peak, _eetf(steps), steps)
+    return _nits_from_pq(source.astype(nits.dtype) * peak)
+
+
+def _eetf(source: NDArray) -> NDArray:
+    """BT.2390's Hermite spline; PQ values relative to the source's peak on both sides."""
+    top = _pq_from_nits(np.array(_DIFFUSE_WHITE_NITS)) / _pq_from_nits(np.array(_PEAK_NITS))
+    knee = 1.5 * top - 0.5
+    t = np.maximum(source - knee, 0.0) / (1 - knee)
+    spline = (
+        (2 * t**3 - 3 * t**2 + 1) * knee
+        + (t**3 - 2 * t**2 + t) * (1 - knee)
+        + (3 * t**2 - 2 * t**3) * top
+    )
+    return np.where(source < knee, source, spline)
+
+
+def _srgb_from_linear(linear: NDArray) -> NDArray:
+    bright = 1.055 * np.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, bright)
+
+
+def _linear_from_srgb(codes: NDArray) -> NDArray:
+    return np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+
+
+@cache
+def _from_primaries(source: int, target: int) -> NDArray[np.float64]:
+    """3 x 3, linear RGB of one set of primaries to another's."""
+    return np.asarray(np.linalg.solve(_xyz_from_rgb(target), _xyz_from_rgb(source)), np.float64)
+
+
+@cache
+def _xyz_from_rgb(primaries: int) -> NDArray[np.float64]:
+    """3 x 3; its second row holds the luminance of red, green and blue."""
+    chromaticities = (*_PRIMARIES[primaries], _WHITE_D65)
+    columns = np.array([(x / y, 1.0, (1 - x - y) / y) for x, y in chromaticities]).T
+    colours, white = columns[:, :3], columns[:, 3]
+    return np.asarray(colours * np.linalg.solve(colours, white), np.float64)
