@@ -24,8 +24,8 @@ from mggr_edge.streams.fit import fitted
 from mggr_edge.streams.looped import open_looped
 from mggr_edge.streams.paths import NOWHERE, Source, choose_output, find_source, pictures_in
 from mggr_edge.streams.pictures import read_picture, write_picture
-from mggr_edge.streams.video_reader import AudioPacket, Video, VideoLayout, open_video
-from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, is_padded, open_writer
+from mggr_edge.streams.video_reader import AudioPacket, Video, open_video
+from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, open_writer
 from mggr_edge.summary import Failure, ProcessedFrame, RunSummary, Tally
 
 _PROFILE_NOTE = "a colour profile could not be carried over, so colours may shift a little"
@@ -170,7 +170,7 @@ def _run_video(task: _Task) -> RunSummary:
             with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:
                 _redirect_video(video, writer, task=task, tally=tally)
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
-    notes = () if is_copy else _notes(layout)
+    notes = () if is_copy else (*video.notes, *writer.notes)
     return tally.summary("video", task.output, is_copy=is_copy, notes=notes)
 
 
@@ -228,16 +228,3 @@ def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> b
         return False
     shutil.copyfile(source, written)
     return True
-
-
-def _notes(layout: VideoLayout) -> tuple[str, ...]:
-    notes = []
-    if is_padded(layout):
-        height, width = layout.size
-        notes.append(
-            f"{width} x {height} became {width + width % 2} x {height + height % 2}, "
-            "because H.264 needs even sizes"
-        )
-    if layout.left_out:
-        notes.append(f"left out streams that are neither: {', '.join(layout.left_out)}")
-    return tuple(notes)

@@ -1,4 +1,4 @@
-"""What is whole of a fragmented MP4 that ends in the middle.
+"""The boxes of a fragmented MP4 file, of which only the headers are read.
 
 References:
     ISO/IEC 14496-12 (ISO base media file format): boxes of size, type and content; a fragment is a
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 _HEADER, _LARGE = struct.Struct(">I4s"), struct.Struct(">Q")
 _SIZE_FOLLOWS = 1
@@ -24,20 +26,30 @@ def cut_to_whole_fragments(path: Path) -> bool:
     Returns:
         whether there is one; if not, the file is left as it is.
     """
-    end = 0
     with path.open("r+b") as file:
-        length = file.seek(0, os.SEEK_END)
-        place = 0
-        while place + _HEADER.size <= length:
-            file.seek(place)
-            size, kind = _HEADER.unpack(file.read(_HEADER.size))
-            if size == _SIZE_FOLLOWS and place + _HEADER.size + _LARGE.size <= length:
-                (size,) = _LARGE.unpack(file.read(_LARGE.size))
-            if size < _HEADER.size or place + size > length:
-                break
-            place += size
-            if kind == b"mdat":
-                end = place
-        if end:
-            file.truncate(end)
-    return end > 0
+        ends = [end for kind, end in _whole_boxes(file) if kind == b"mdat"]
+        if ends:
+            file.truncate(ends[-1])
+    return bool(ends)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file consists of whole boxes, with nothing behind the last one."""
+    with path.open("rb") as file:
+        ends = [end for _, end in _whole_boxes(file)]
+        return bool(ends) and ends[-1] == file.seek(0, os.SEEK_END)
+
+
+def _whole_boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yields type and end of each box on the top level, up to the first one that is cut off."""
+    length = file.seek(0, os.SEEK_END)
+    place = 0
+    while place + _HEADER.size <= length:
+        file.seek(place)
+        size, kind = _HEADER.unpack(file.read(_HEADER.size))
+        if size == _SIZE_FOLLOWS and place + _HEADER.size + _LARGE.size <= length:
+            (size,) = _LARGE.unpack(file.read(_LARGE.size))
+        if size < _HEADER.size or place + size > length:
+            return
+        place += size
+        yield kind, place

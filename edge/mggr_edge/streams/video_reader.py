@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
+from mggr_edge.streams.deinterlacing import Deinterlacer
+from mggr_edge.streams.kept import NO_EXTRAS, Extras, extras_of, other_streams
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
-from mggr_edge.streams.pyav import closed_for_good, import_pyav, stream_errors
+from mggr_edge.streams.pyav import closed_for_good, file_url, import_pyav, stream_errors
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
@@ -81,6 +83,7 @@ class VideoLayout:
         metadata: of the file.
         left_out: kinds of other streams, which are not passed on.
         frames: how many there should be; None when nobody knows.
+        extras: metadata of tracks, chapters, flags.
     """
 
     size: tuple[int, int]
@@ -92,6 +95,7 @@ class VideoLayout:
     metadata: dict[str, str]
     left_out: tuple[str, ...]
     frames: int | None
+    extras: Extras = NO_EXTRAS
 
     def widened(self, columns: int) -> VideoLayout:
         """The same with frames so many times as wide."""
@@ -106,10 +110,12 @@ class Video:
     Attributes:
         layout: its form.
         items: frames and sound in file order; to be read once, while the video is open.
+        notes: what reading changed; complete once all items are read.
     """
 
     layout: VideoLayout
     items: Iterator[TimedFrame | AudioPacket]
+    notes: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -124,7 +130,7 @@ def open_video(path: Path) -> Iterator[Video]:
     with stream_errors(path, "read"):
         # As a file, whatever its name looks like; and only what is itself a video, because a
         # list of other files and addresses would have them opened.
-        container = av.open(f"file:{path}", metadata_errors="replace", options=_ONLY_VIDEOS)
+        container = av.open(file_url(path), metadata_errors="replace", options=_ONLY_VIDEOS)
     with closed_for_good(container):
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
@@ -141,7 +147,7 @@ def open_video(path: Path) -> Iterator[Video]:
                 break
         else:
             raise StreamError(f"{path} holds no frame that can be decoded")
-        yield Video(decoder.layout(item), chain(waiting, items))
+        yield Video(decoder.layout(item), chain(waiting, items), decoder.notes)
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
@@ -160,6 +166,8 @@ class _Decoder:
         self._orientation: int | None = None
         self._colour: VideoColour | None = None
         self._converter: ColourConverter | None = None
+        self.notes: list[str] = []
+        self._deinterlacer = Deinterlacer(self._time_base)
         self._durations: dict[int, int] = {}
         self._last_pts: int | None = None
         self._count = 0
@@ -175,6 +183,7 @@ class _Decoder:
                     yield AudioPacket(packet)
                 elif packet.stream.index == self._stream.index:
                     yield from self._frames(packet)
+            yield from self._timed(self._deinterlacer.frames(None))
         self._check_whole()
 
     def layout(self, first: TimedFrame) -> VideoLayout:
@@ -192,10 +201,9 @@ class _Decoder:
             colour=self._colour,
             audio=tuple(streams.audio),
             metadata=dict(self._container.metadata),
-            left_out=tuple(
-                s.type for s in streams if s.index != self._stream.index and s.type != "audio"
-            ),
+            left_out=other_streams(self._container, self._stream),
             frames=self._expected_frames(),
+            extras=extras_of(self._container, self._stream),
         )
 
     def _frames(self, packet: Any) -> Iterator[TimedFrame]:
@@ -204,6 +212,12 @@ class _Decoder:
         for frame in packet.decode():
             if frame.is_corrupt:
                 raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
+            yield from self._timed(self._deinterlacer.frames(frame))
+        if self._deinterlacer.has_worked and not self.notes:
+            self.notes.append("interlaced frames were deinterlaced, each into one frame")
+
+    def _timed(self, frames: Iterator[Any]) -> Iterator[TimedFrame]:
+        for frame in frames:
             duration = self._durations.pop(frame.pts, None)
             rgb = self._upright_rgb(frame)
             pts = self._rising(frame.pts)
