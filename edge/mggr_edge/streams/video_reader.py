@@ -25,6 +25,8 @@ from mggr_edge.streams.deinterlacing import Deinterlacer
 from mggr_edge.streams.kept import NO_EXTRAS, Extras, extras_of, other_streams
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
 from mggr_edge.streams.pyav import closed_for_good, file_url, import_pyav, stream_errors
+from mggr_edge.streams.slot_times import SlotTimes
+from mggr_edge.streams.track_end import track_end_s
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
@@ -168,7 +170,10 @@ class _Decoder:
         self._converter: ColourConverter | None = None
         self.notes: list[str] = []
         self._deinterlacer = Deinterlacer(self._time_base)
+        self._slots = SlotTimes() if container.format.name == "avi" else None
         self._durations: dict[int, int] = {}
+        self._decoded_last: int | None = None
+        self._shown_last: int | None = None
         self._last_pts: int | None = None
         self._count = 0
         self._end_s = 0.0
@@ -207,11 +212,19 @@ class _Decoder:
         )
 
     def _frames(self, packet: Any) -> Iterator[TimedFrame]:
-        if packet.pts is not None and packet.duration:
+        if packet.pts is None:
+            self._settle_last_duration()
+        elif packet.duration:
             self._durations[packet.pts] = packet.duration
+            self._decoded_last = packet.pts
+            self._shown_last = max(packet.pts, self._shown_last or packet.pts)
+        if self._slots is not None:
+            self._slots.note(packet)
         for frame in packet.decode():
             if frame.is_corrupt:
                 raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
+            if self._slots is not None:
+                frame.pts = self._slots.pts(frame)
             yield from self._timed(self._deinterlacer.frames(frame))
         if self._deinterlacer.has_worked and not self.notes:
             self.notes.append("interlaced frames were deinterlaced, each into one frame")
@@ -223,6 +236,18 @@ class _Decoder:
             pts = self._rising(frame.pts)
             self._count += 1
             yield TimedFrame(rgb, pts, duration, float(pts * self._time_base))
+
+    def _settle_last_duration(self) -> None:
+        """Of the frame that is shown last; the others last until the next one in any case."""
+        pts, is_mp4 = self._shown_last, "mp4" in self._container.format.name
+        if pts is None or (is_mp4 and pts == self._decoded_last):
+            return
+        end_s = track_end_s(self._path, self._container, self._stream)
+        length = 0 if end_s is None else round(end_s / self._time_base) - pts
+        if length > 0:
+            self._durations[pts] = length
+        elif is_mp4:
+            self._durations.pop(pts, None)
 
     def _upright_rgb(self, frame: Any) -> NDArray[np.uint8]:
         if self._orientation is None or self._converter is None:
