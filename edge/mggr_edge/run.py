@@ -21,6 +21,7 @@ from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.progress import Progress, no_progress
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.streams.fit import fitted
+from mggr_edge.streams.kept import not_kept
 from mggr_edge.streams.looped import open_looped
 from mggr_edge.streams.paths import NOWHERE, Source, choose_output, find_source, pictures_in
 from mggr_edge.streams.pictures import read_picture, write_picture
@@ -170,7 +171,8 @@ def _run_video(task: _Task) -> RunSummary:
             with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:
                 _redirect_video(video, writer, task=task, tally=tally)
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
-    notes = () if is_copy else (*video.notes, *writer.notes)
+    notes = (*video.notes, *writer.notes, *not_kept(sorted(video.losses), writer.losses))
+    notes = () if is_copy else notes
     return tally.summary("video", task.output, is_copy=is_copy, notes=notes)
 
 

@@ -117,6 +117,18 @@ def test_transparency_that_is_lost_is_noted(tmp_path: Path) -> None:
     assert "transparency" in note
 
 
+def test_all_losses_are_in_one_note(tmp_path: Path) -> None:
+    source = write_video(
+        tmp_path / "in.mkv",
+        frames=3,
+        options={"x264-params": "frame-packing=3"},  # two views side by side
+        prepare=lambda container: container.metadata.update({"LENS": "35 mm"}),
+    )
+    (note,) = run(source, tmp_path / "out.mp4", process=invert).notes
+    assert "LENS" in note
+    assert "stereo" in note
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts", ".avi"])
 def test_a_plain_video_has_no_notes(tmp_path: Path, suffix: str) -> None:
     codec = "mpeg4" if suffix == ".avi" else "libx264"

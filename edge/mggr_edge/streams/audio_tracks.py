@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from math import ceil
 from typing import Any, Protocol
 
 from mggr_edge.streams.kept import track_metadata
@@ -140,24 +139,21 @@ class _Copied:
         return iter(())
 
     def _rises(self, packet: Any, duration: int | None) -> bool:
+        """Converts a packet's times to the output's ticks; False if the packet is to be dropped."""
         tick = self._stream.time_base / packet.time_base
-        length = ceil((duration or 0) / tick)
+        length = round((duration or 0) / tick)
         first = packet.dts if packet.dts is not None else packet.pts
-        dts = None if first is None else round(first / tick)
         last = self._last_dts
-        if last is None:
-            dts = 0 if dts is None else dts
-        elif dts is None:
-            dts = last + max(length, 1)
-        elif dts <= last:
+        if first is None:
+            dts = 0 if last is None else last + max(length, 1)
+        else:
+            dts = round(first / tick)
+        if last is not None and dts <= last:
             if dts + length <= last:
                 self._counts["audio packets dropped, because their time was already past"] += 1
                 return False
             self._counts["audio packets moved by a moment, because their time did not rise"] += 1
             dts = last + 1
-        else:
-            self._last_dts = dts
-            return True
         packet.time_base, packet.pts, packet.dts = self._stream.time_base, dts, dts
         packet.duration = length
         self._last_dts = dts

@@ -7,6 +7,7 @@ file with the source, so that its list states what was lost in fact.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,27 @@ def needs_free_keys(metadata: Mapping[str, str]) -> bool:
     are only written where the source has keys like `com.apple.quicktime.make`.
     """
     return any("." in key for key in metadata)
+
+
+def not_kept(*losses: Iterable[str]) -> tuple[str, ...]:
+    """Returns one note that lists all losses, or none."""
+    counts = Counter(loss for some in losses for loss in some)
+    if not counts:
+        return ()
+    listed = "; ".join(loss if n == 1 else f"{n} times {loss}" for loss, n in counts.items())
+    return (f"not kept: {listed}",)
+
+
+def side_data_losses(frame: Any) -> tuple[str, ...]:
+    """Names what a decoded frame carries besides pixels, and an encoded one will lack."""
+    kinds = import_pyav().sidedata.sidedata.Type
+    names = {
+        kinds.A53_CC: "closed captions",
+        kinds.STEREO3D: "stereo layout",
+        kinds.SPHERICAL: "spherical projection",
+        kinds.S12M_TIMECODE: "timecodes of single frames",
+    }
+    return tuple(name for kind, name in names.items() if frame.side_data.get(kind) is not None)
 
 
 def lost(

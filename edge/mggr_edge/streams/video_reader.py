@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
 from mggr_edge.streams.deinterlacing import Deinterlacer
-from mggr_edge.streams.kept import NO_EXTRAS, Extras, extras_of, other_streams
+from mggr_edge.streams.kept import NO_EXTRAS, Extras, extras_of, other_streams, side_data_losses
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
 from mggr_edge.streams.pyav import closed_for_good, file_url, import_pyav, stream_errors
 from mggr_edge.streams.slot_times import SlotTimes
@@ -113,11 +113,13 @@ class Video:
         layout: its form.
         items: frames and sound in file order; to be read once, while the video is open.
         notes: what reading changed; complete once all items are read.
+        losses: what frames carry that a writer does not keep; complete once all items are read.
     """
 
     layout: VideoLayout
     items: Iterator[TimedFrame | AudioPacket]
     notes: list[str] = field(default_factory=list)
+    losses: set[str] = field(default_factory=set)
 
 
 @contextmanager
@@ -149,7 +151,7 @@ def open_video(path: Path) -> Iterator[Video]:
                 break
         else:
             raise StreamError(f"{path} holds no frame that can be decoded")
-        yield Video(decoder.layout(item), chain(waiting, items), decoder.notes)
+        yield Video(decoder.layout(item), chain(waiting, items), decoder.notes, decoder.losses)
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
@@ -169,6 +171,7 @@ class _Decoder:
         self._colour: VideoColour | None = None
         self._converter: ColourConverter | None = None
         self.notes: list[str] = []
+        self.losses: set[str] = set()
         self._deinterlacer = Deinterlacer(self._time_base)
         self._slots = SlotTimes() if container.format.name == "avi" else None
         self._durations: dict[int, int] = {}
@@ -223,6 +226,7 @@ class _Decoder:
         for frame in packet.decode():
             if frame.is_corrupt:
                 raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
+            self.losses.update(side_data_losses(frame))
             if self._slots is not None:
                 frame.pts = self._slots.pts(frame)
             yield from self._timed(self._deinterlacer.frames(frame))

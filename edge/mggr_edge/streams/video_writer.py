@@ -49,7 +49,8 @@ class VideoWriter:
     """Writes frames and audio; made by `open_writer`.
 
     Attributes:
-        notes: what differs from the source; complete once the writer is closed.
+        notes: what was changed; complete once the writer is closed.
+        losses: what of the source is not in the file; complete once the writer is closed.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class VideoWriter:
         self._shown: Any = None
         self._keyed_s = -float("inf")
         self.notes: tuple[str, ...] = ()
+        self.losses: tuple[str, ...] = ()
         container.start_encoding()
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
@@ -106,7 +108,7 @@ class VideoWriter:
         self._audio.finish()
 
     def read_back(self, temporary: Path) -> None:
-        """Checks the closed file and fills `notes`.
+        """Checks the closed file and fills `notes` and `losses`.
 
         Raises:
             StreamError: the file does not end as it was written.
@@ -115,12 +117,9 @@ class VideoWriter:
         indices = {source: stream.index for source, stream in tracks.items()}
         with read_back(temporary, self._expected, path=self._path) as container:
             there = {source: container.streams[index] for source, index in indices.items()}
-            gone = [f"{kind} stream" for kind in layout.left_out]
-            gone += lost(layout.metadata, layout.extras, container, there)
-        notes = [*_padding_notes(layout), *self._audio.notes]
-        if gone:
-            notes.append(f"not kept: {'; '.join(gone)}")
-        self.notes = tuple(notes)
+            gone = lost(layout.metadata, layout.extras, container, there)
+        self.losses = (*(f"{kind} stream" for kind in layout.left_out), *gone)
+        self.notes = (*_padding_notes(layout), *self._audio.notes)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,7 @@ class Expected:
     keyed_s: Fraction = Fraction(0)
     frames: int = 0
     last_s: Fraction = _NEVER
-
-    def __post_init__(self) -> None:
-        self.audio_s: dict[int, tuple[Fraction, Fraction]] = {}
+    audio_s: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
 
     def note(self, packet: Any, stream: Any) -> None:
         """Takes note of a packet that is about to be muxed.
