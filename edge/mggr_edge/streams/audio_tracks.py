@@ -98,7 +98,7 @@ class AudioTracks:
                 f"{name} was encoded as AAC, because {_TITLES[muxer]} cannot hold a copy of it"
             )
         stream.metadata.update(track_metadata(source.metadata))
-        stream.disposition = source.disposition
+        stream.disposition = source.disposition.value
         self.streams[source.index] = stream
 
     def _mux(self, packets: Iterable[Any]) -> None:

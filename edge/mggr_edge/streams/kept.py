@@ -25,6 +25,9 @@ _TRACK_KEYS = re.compile(
 )
 """Metadata that muxers write by themselves, and that describe the encoded source."""
 
+_CHAPTER_CODEC = "bin_data"
+"""FFmpeg's name of the codec of MP4's chapter tracks."""
+
 _MOST_NAMES = 6
 """Names in a note; further ones are counted."""
 
@@ -56,9 +59,9 @@ def extras_of(container: Any, stream: Any) -> Extras:
     return Extras(
         chapters=tuple(container.chapters()),
         metadata=tuple(track_metadata(stream.metadata).items()),
-        disposition=int(stream.disposition),
+        disposition=stream.disposition.value,
         audio=tuple(
-            (s.index, tuple(track_metadata(s.metadata).items()), int(s.disposition))
+            (s.index, tuple(track_metadata(s.metadata).items()), s.disposition.value)
             for s in container.streams.audio
         ),
         has_alpha=_has_alpha(stream),
@@ -70,13 +73,13 @@ def other_streams(container: Any, stream: Any) -> tuple[str, ...]:
 
     Tracks by which MP4 stores chapters and timecodes are not listed: both are read as metadata.
     """
-    ignored = int(import_pyav().stream.Discard.all)
+    chapters = bool(container.chapters())
     return tuple(
         other.type
         for other in container.streams
         if other.index != stream.index
         and other.type != "audio"
-        and not (other.type == "data" and int(other.discard) == ignored)
+        and not (other.type == "data" and chapters and other.name == _CHAPTER_CODEC)
         and not (other.type == "data" and "timecode" in other.metadata)
     )
 
@@ -172,11 +175,11 @@ def _lost_flags(extras: Extras, tracks: Mapping[int, Any]) -> Iterable[str]:
     known = import_pyav().stream.Disposition
     for index, _, wanted in extras.audio:
         if index in tracks:
-            gone = wanted & ~int(tracks[index].disposition)
+            gone = wanted & ~tracks[index].disposition.value
             yield from (
                 flag.name.replace("_", " ")
                 for flag in known
-                if flag & gone and (several or flag != known.default)
+                if flag.value & gone and (several or flag != known.default)
             )
 
 
