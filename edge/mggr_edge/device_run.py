@@ -83,6 +83,7 @@ class DeviceRun:
     profile: str | None = None
     force: bool = False
     loops: int = 0
+    segment_minutes: float | None = None
     service: ServiceOptions = AS_USUAL
     wanted: PictureFormat = AS_IT_COMES
 
@@ -122,11 +123,19 @@ class DeviceRun:
             raise UsageError(f"{named} is a file; figures for Prometheus are of live sources")
         if address is None and is_shown(output):
             address = shown_file(source, loops=self.loops)
+        if address is None and self.segment_minutes is not None:
+            raise UsageError(f"{named} is a file; --segment is for recordings of live sources")
         self._check_metrics_apart(source, output)
         comment = ESTIMATED if self._changes_nothing else REDIRECTED
         controls = self._controls()
         live = (
-            live_output(output, comment=comment, force=self.force, controls=controls)
+            live_output(
+                output,
+                comment=comment,
+                force=self.force,
+                segment_s=None if self.segment_minutes is None else 60 * self.segment_minutes,
+                controls=controls,
+            )
             if address
             else None
         )

@@ -19,6 +19,7 @@ from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.output import LiveOutput, LiveWriter
 from mggr_edge.live.picture_format import AS_IT_COMES, Flip, PictureFormat, flipped
 from mggr_edge.live.reconnecting import Reconnecting
+from mggr_edge.live.segments import Segments, SegmentWriter
 from mggr_edge.live.stopping import stopped_by_signals
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.run import Process
@@ -124,6 +125,7 @@ class _Session:
         self._heartbeat, self._systemd, self._workload = heartbeat, systemd, workload
         self._counts, self._tally = counts, Tally()
         self._lost: str | None = None
+        self._idle: Callable[[], None] | None = None
 
     def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
         """Passes frames on until there are no more."""
@@ -131,7 +133,7 @@ class _Session:
             self._capture,
             stop=self._stop,
             beat=self._heartbeat.beat,
-            meanwhile=lambda: self._alive(reading),
+            meanwhile=lambda: self._wait(reading),
         )
         with reading as newest:
             self._systemd.ready()
@@ -146,6 +148,7 @@ class _Session:
             failure = None
             layout = _layout(first.rgb).widened(columns)
             with output.opened(layout) as writer:
+                self._idle = writer.idle if isinstance(writer, SegmentWriter) else None
                 try:
                     self._pass_all(first, frames, writer, layout.size)
                 except Exception as error:  # noqa: BLE001 - raised as soon as the output is whole
@@ -161,7 +164,14 @@ class _Session:
             dropped=self._counts.dropped + self._counts.left_out,
             reconnected=self._counts.reconnected,
             lost=self._lost,
+            segments=tuple(output.files) if isinstance(output, Segments) else (),
         )
+
+    def _wait(self, newest: Newest) -> None:
+        """Called again and again while no frame comes."""
+        self._alive(newest)
+        if self._idle is not None:
+            self._idle()
 
     def _count(self, newest: Newest) -> None:
         self._counts.dropped = newest.dropped

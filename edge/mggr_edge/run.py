@@ -24,6 +24,7 @@ from mggr_edge.picture_run import PictureDone, picture_notes, redirect_picture
 from mggr_edge.progress import Progress, no_progress
 from mggr_edge.reporting.stages import Stages, no_stages
 from mggr_edge.streams.fit import fitted
+from mggr_edge.streams.kept import not_kept
 from mggr_edge.streams.looped import open_looped
 from mggr_edge.streams.paths import (
     NOWHERE,
@@ -43,7 +44,7 @@ from mggr_edge.streams.video_reader import (
     VideoLayout,
     open_video,
 )
-from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, is_padded, open_writer
+from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, open_writer
 from mggr_edge.streams.whole_file import copy_whole
 from mggr_edge.summary import ProcessedFrame, RunSummary, Tally
 
@@ -240,7 +241,8 @@ def _run_video(task: _Task) -> RunSummary:
             with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:
                 _redirect_video(video, writer, task=task, tally=tally)
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
-    notes = () if is_copy else _notes(layout)
+    notes = (*video.notes, *writer.notes, *not_kept(sorted(video.losses), writer.losses))
+    notes = () if is_copy else notes
     return tally.summary("video", task.output, is_copy=is_copy, notes=notes)
 
 
@@ -298,21 +300,3 @@ def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> b
         return False
     copy_whole(source, written)
     return True
-
-
-def _notes(layout: VideoLayout) -> tuple[str, ...]:
-    notes = []
-    if is_padded(layout):
-        height, width = layout.size
-        notes.append(
-            f"{width} x {height} became {width + width % 2} x {height + height % 2}, "
-            "because 4:2:0 needs even sizes"
-        )
-    if layout.colour.read_format is not None:
-        bits = 10 if layout.colour.is_ten_bit else 8
-        notes.append(f"{layout.colour.read_format} became 4:2:0 of {bits} bits")
-    if layout.colour.hdr.left_out:
-        notes.append(f"H.265 was written without {', '.join(layout.colour.hdr.left_out)}")
-    if layout.left_out:
-        notes.append(f"left out streams that are neither: {', '.join(layout.left_out)}")
-    return tuple(notes)

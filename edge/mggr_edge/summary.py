@@ -88,6 +88,7 @@ class RunSummary:
         refitted: frames of another size than the first, scaled into it.
         verb: what was done with the output.
         notes: whatever else differs from the input.
+        segments: files of a recording in segments.
     """
 
     kind: Kind | Literal["stream"]
@@ -107,6 +108,7 @@ class RunSummary:
     refitted: int = 0
     verb: Verb = "wrote"
     notes: tuple[str, ...] = ()
+    segments: tuple[Path, ...] = ()
 
     def in_words(self) -> str:
         """The summary as one line for people."""

@@ -87,6 +87,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Go through a video N times more, -1 for ever, where it is shown or goes to null://.",
 )
+@click.option(
+    "--segment",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="Start a new, complete file each MINUTES of a live recording: OUTPUT call.mp4 becomes "
+    "call-0001.mp4, call-0002.mp4. Numbers follow existing files; with --force they begin at 1.",
+)
 @service_options
 @camera_options
 @click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
@@ -109,6 +116,7 @@ def run(
     stats_every: float | None,
     headless: bool,
     input_loop: int,
+    segment: float | None,
     service: ServiceOptions,
     wanted: PictureFormat,
     force: bool,
@@ -148,6 +156,7 @@ def run(
       mggr-edge run call.mp4 seen.mp4 --look-away --compare --overlay
       mggr-edge run call.mp4 null:// --estimate-only --metrics gaze.jsonl
       mggr-edge run rtsp://camera.local/live recorded.mp4 --target camera
+      mggr-edge run rtsp://camera.local/live day.mp4 --segment 60 --reconnect
       mggr-edge run /dev/video0 display://0 --overlay
       mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
     """
@@ -172,6 +181,7 @@ def run(
         headless=headless,
         force=force,
         loops=input_loop,
+        segment_minutes=segment,
         service=service,
         wanted=wanted,
     )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))

@@ -40,6 +40,14 @@ class LiveWriter(Protocol):
         ...
 
 
+class RecordingWriter(LiveWriter, Protocol):
+    """Takes frames of a file."""
+
+    def end_at(self, pts: int) -> None:
+        """Sets the time until which the last frame is shown, in ticks."""
+        ...
+
+
 class LiveOutput(Protocol):
     """An output that is opened when the first frame is there.
 
@@ -97,20 +105,42 @@ class Recording:
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Begins a file."""
-        failure = None
         moved: list[Path] = []
-        with atomic_file(self.path, force=self.force, elsewhere=moved.append) as temporary:
-            try:
-                with open_writer(temporary, layout, path=self.path, comment=self.comment) as writer:
-                    yield writer
-            except StreamError as error:
-                if not _is_worth_keeping(temporary):
-                    raise
-                failure = error
+        with recorded(
+            self.path, layout, comment=self.comment, force=self.force, moved=moved
+        ) as writer:
+            yield writer
         if moved:
             raise StreamError(f"{self.path} came into being meanwhile; the recording is {moved[0]}")
-        if failure is not None:
-            raise StreamError(f"{failure}; what was recorded until then is kept in it") from failure
+
+
+@contextmanager
+def recorded(
+    path: Path, layout: VideoLayout, *, comment: str, force: bool, moved: list[Path]
+) -> Iterator[RecordingWriter]:
+    """Records one file; what was recorded before an error is kept.
+
+    Args:
+        path: of the file.
+        layout: of the frames.
+        comment: what its metadata say of it.
+        force: a file that exists may be replaced.
+        moved: receives the file's other name, if a file of that name appears meanwhile.
+
+    Raises:
+        StreamError: the file cannot be written.
+    """
+    failure = None
+    with atomic_file(path, force=force, elsewhere=moved.append) as temporary:
+        try:
+            with open_writer(temporary, layout, path=path, comment=comment) as writer:
+                yield writer
+        except StreamError as error:
+            if not _is_worth_keeping(temporary):
+                raise
+            failure = error
+    if failure is not None:
+        raise StreamError(f"{failure}; what was recorded until then is kept in it") from failure
 
 
 def _is_worth_keeping(temporary: Path) -> bool:
@@ -220,6 +250,7 @@ def live_output(
     *,
     comment: str = REDIRECTED,
     force: bool = False,
+    segment_s: float | None = None,
     controls: Controls | None = None,
 ) -> LiveOutput:
     """Reads the OUTPUT of a live source.
@@ -228,16 +259,22 @@ def live_output(
         text: as it was typed.
         comment: what a file's metadata say of it.
         force: a file that exists may be replaced.
+        segment_s: seconds after which a recording goes on in another file; None for one file.
         controls: what a window's keys change.
 
     Raises:
         OutputExistsError: the named file exists and `force` is false.
         UsageError: nothing is named, or nothing that live frames can go to.
     """
-    wanted = f"a video file ({' '.join(VIDEO_OUTPUT_SUFFIXES)}), {OUTPUT_FORMS}"
+    suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
+    wanted = f"a video file ({suffixes}), {OUTPUT_FORMS}"
     if text is None:
         raise UsageError(f"a live source needs an OUTPUT: {wanted}")
     address = output_address(text)
+    if segment_s is not None and address.scheme in ("null", "display", "v4l2loopback", "rtsp"):
+        raise UsageError(
+            f"--segment needs a video file as OUTPUT ({suffixes}), got {without_secrets(text)}"
+        )
     match address.scheme:
         case "null":
             return Nowhere()
@@ -254,6 +291,10 @@ def live_output(
             f"{without_secrets(text)} is no OUTPUT of a live source"
             f"{closest_form(closest_output(text))}; expected {wanted}"
         )
+    if segment_s is not None:
+        from mggr_edge.live.segments import Segments
+
+        return Segments(path, segment_s, comment, force)
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
     return Recording(path, comment, force)

@@ -25,6 +25,11 @@ def import_pyav() -> ModuleType:
     return av
 
 
+def file_url(path: Path) -> str:
+    """Returns FFmpeg's address of a file; without it, FFmpeg reads `a:b.mp4` as a protocol `a`."""
+    return f"file:{path}"
+
+
 @contextmanager
 def closed_for_good(container: Any) -> Iterator[Any]:
     """Closes a container that was read, and gives its memory back at once.

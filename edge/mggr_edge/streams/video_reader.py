@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -21,11 +21,15 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
+from mggr_edge.streams.deinterlacing import Deinterlacer
+from mggr_edge.streams.kept import NO_EXTRAS, Extras, extras_of, other_streams, side_data_losses
 from mggr_edge.streams.leading import LeadingTimes
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
-from mggr_edge.streams.pyav import closed_for_good, import_pyav, stream_errors
+from mggr_edge.streams.pyav import closed_for_good, file_url, import_pyav, stream_errors
+from mggr_edge.streams.slot_times import SlotTimes
 from mggr_edge.streams.ten_bit import TenBitPicture
 from mggr_edge.streams.timeline import Timeline
+from mggr_edge.streams.track_end import track_end_s
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
@@ -86,6 +90,7 @@ class VideoLayout:
         metadata: of the file.
         left_out: kinds of other streams, which are not passed on.
         frames: how many there should be; None when nobody knows.
+        extras: metadata of tracks, chapters, flags.
     """
 
     size: tuple[int, int]
@@ -97,6 +102,7 @@ class VideoLayout:
     metadata: dict[str, str]
     left_out: tuple[str, ...]
     frames: int | None
+    extras: Extras = NO_EXTRAS
 
     def widened(self, columns: int) -> VideoLayout:
         """The same with frames so many times as wide."""
@@ -111,10 +117,14 @@ class Video:
     Attributes:
         layout: its form.
         items: frames and sound in file order; to be read once, while the video is open.
+        notes: what reading changed; complete once all items are read.
+        losses: what frames carry that a writer does not keep; complete once all items are read.
     """
 
     layout: VideoLayout
     items: Iterator[TimedFrame | AudioPacket]
+    notes: list[str] = field(default_factory=list)
+    losses: set[str] = field(default_factory=set)
 
 
 @contextmanager
@@ -129,7 +139,7 @@ def open_video(path: Path) -> Iterator[Video]:
     with stream_errors(path, "read"):
         # As a file, whatever its name looks like; and only what is itself a video, because a
         # list of other files and addresses would have them opened.
-        container = av.open(f"file:{path}", metadata_errors="replace", options=_ONLY_VIDEOS)
+        container = av.open(file_url(path), metadata_errors="replace", options=_ONLY_VIDEOS)
     with closed_for_good(container):
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None:
@@ -146,7 +156,7 @@ def open_video(path: Path) -> Iterator[Video]:
                 break
         else:
             raise StreamError(f"{path} holds no frame that can be decoded")
-        yield Video(decoder.layout(item), chain(waiting, items))
+        yield Video(decoder.layout(item), chain(waiting, items), decoder.notes, decoder.losses)
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
@@ -168,7 +178,13 @@ class _Decoder:
         self._orientation: int | None = None
         self._colour: VideoColour | None = None
         self._converter: ColourConverter | None = None
+        self.notes: list[str] = []
+        self.losses: set[str] = set()
+        self._deinterlacer = Deinterlacer(self._time_base)
+        self._slots = SlotTimes() if container.format.name == "avi" else None
         self._durations: dict[int, int] = {}
+        self._decoded_last: int | None = None
+        self._shown_last: int | None = None
         self._last_pts: int | None = None
         self._count = 0
         self._end_s = 0.0
@@ -182,6 +198,7 @@ class _Decoder:
                     yield AudioPacket(packet)
                 elif packet.stream.index == self._stream.index:
                     yield from self._frames(packet)
+            yield from self._timed(self._deinterlacer.frames(None))
         self._check_whole()
 
     def layout(self, first: TimedFrame) -> VideoLayout:
@@ -199,24 +216,56 @@ class _Decoder:
             colour=self._colour,
             audio=tuple(streams.audio),
             metadata=dict(self._container.metadata),
-            left_out=tuple(
-                s.type for s in streams if s.index != self._stream.index and s.type != "audio"
-            ),
+            left_out=other_streams(self._container, self._stream),
             frames=self._expected_frames(),
+            extras=extras_of(self._container, self._stream),
         )
 
     def _frames(self, packet: Any) -> Iterator[TimedFrame]:
-        if packet.pts is not None and packet.duration:
+        if packet.pts is None:
+            self._settle_last_duration()
+        elif packet.duration:
             self._durations[packet.pts] = packet.duration
-        for frame in self._leading.frames(packet):
+            self._decoded_last = packet.pts
+            self._shown_last = max(packet.pts, self._shown_last or packet.pts)
+        if self._slots is not None:
+            self._slots.note(packet)
+        for frame in self._decoded(packet):
             if frame.is_corrupt:
                 raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
+            self.losses.update(side_data_losses(frame))
+            if self._slots is not None:
+                frame.pts = self._slots.pts(frame)
+            yield from self._timed(self._deinterlacer.frames(frame))
+        if self._deinterlacer.has_worked and not self.notes:
+            self.notes.append("interlaced frames were deinterlaced, each into one frame")
+
+    def _decoded(self, packet: Any) -> Iterator[Any]:
+        """Frames of a packet; those of an AVI file get their times from `SlotTimes` alone."""
+        if self._slots is not None:
+            return iter(packet.decode())
+        return self._leading.frames(packet)
+
+    def _timed(self, frames: Iterator[Any]) -> Iterator[TimedFrame]:
+        for frame in frames:
             duration = self._durations.pop(frame.pts, None)
             rgb = self._upright_rgb(frame)
             original = self._original(frame)
             pts = self._rising(frame.pts)
             self._count += 1
             yield TimedFrame(rgb, pts, duration, float(pts * self._time_base), original)
+
+    def _settle_last_duration(self) -> None:
+        """Of the frame that is shown last; the others last until the next one in any case."""
+        pts, is_mp4 = self._shown_last, "mp4" in self._container.format.name
+        if pts is None or (is_mp4 and pts == self._decoded_last):
+            return
+        end_s = track_end_s(self._path, self._container, self._stream)
+        length = 0 if end_s is None else round(end_s / self._time_base) - pts
+        if length > 0:
+            self._durations[pts] = length
+        elif is_mp4:
+            self._durations.pop(pts, None)
 
     def _upright_rgb(self, frame: Any) -> NDArray[np.uint8]:
         if self._orientation is None or self._converter is None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.streams.colour import ColourConverter, VideoColour, tag_encoder
-from mggr_edge.streams.pyav import import_pyav, stream_errors
+from mggr_edge.streams.pyav import file_url, import_pyav, stream_errors
+from mggr_edge.streams.written import Expected, read_back
 
 SHARP_CRF = 15
 """Of what is processed further."""
@@ -56,25 +57,39 @@ def clip_writer(
     Raises:
         StreamError: it cannot be written.
     """
-    av = import_pyav()
     height, width = size
     with (
         atomic_file(path, force=True) as temporary,
-        stream_errors(path, "written"),
-        av.open(str(temporary), "w", options={"movflags": "faststart"}) as container,
+        _written(temporary, path) as (container, expected),
     ):
         if comment:
             container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         tag_encoder(stream.codec_context, _COLOUR)
-        yield _FrameWriter(container, stream, size).write
-        container.mux(stream.encode())
+        writer = _FrameWriter(container, stream, size, expected)
+        yield writer.write
+        writer.finish()
+
+
+@contextmanager
+def _written(temporary: Path, path: Path) -> Iterator[tuple[Any, Expected]]:
+    expected, options = Expected(), {"movflags": "faststart"}
+    with (
+        stream_errors(path, "written"),
+        import_pyav().open(file_url(temporary), "w", options=options) as container,
+    ):
+        yield container, expected
+    with read_back(temporary, expected, path=path):
+        pass
 
 
 class _FrameWriter:
-    def __init__(self, container: Any, stream: Any, size: tuple[int, int]) -> None:
+    def __init__(
+        self, container: Any, stream: Any, size: tuple[int, int], expected: Expected
+    ) -> None:
         self._container, self._stream, self._shape = container, stream, (*size, 3)
+        self._expected = expected
         self._converter = ColourConverter(_COLOUR)
         self._count = 0
 
@@ -84,4 +99,12 @@ class _FrameWriter:
         frame = self._converter.frame_from_rgb(rgb)
         frame.pts, frame.time_base = self._count, 1 / Fraction(self._stream.codec_context.framerate)
         self._count += 1
-        self._container.mux(self._stream.encode(frame))
+        self._mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        self._mux(self._stream.encode())
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            self._expected.note(packet, self._stream)
+            self._container.mux(packet)
