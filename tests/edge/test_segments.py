@@ -139,14 +139,14 @@ def test_a_live_source_is_recorded_in_segments_until_a_signal(
     threading.Timer(0.9, os.kill, (os.getpid(), signal.SIGINT)).start()
     output = Segments(tmp_path / "a.mp4", every_s=0.3)
     summary = run_live(CAMERA, output, process=invert)
-    assert len(summary.files) >= 2
-    assert summary.files == tuple(tmp_path / name for name in names(tmp_path))
-    assert sum(len(frames_of(path)) for path in summary.files) == summary.frames > 0
-    for path in summary.files:
+    assert len(summary.segments) >= 2
+    assert summary.segments == tuple(tmp_path / name for name in names(tmp_path))
+    assert sum(len(frames_of(path)) for path in summary.segments) == summary.frames > 0
+    for path in summary.segments:
         times = video_times(path)
         assert times[0] == 0.0
         assert times[-1] < 0.3
-    assert str(summary.files[0]) in summary.in_words()
+    assert str(summary.segments[0]) in summary.in_words()
 
 
 @pytest.mark.parametrize("output", ["null://", "display://0", "rtsp://@:8554/a", None])
