@@ -156,10 +156,13 @@ def _of_people(donor: RunFolder, split: Split) -> tuple[Stage, ...]:
 
 
 def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
-    both_drawn = split.source == donor.record.data.source == "synthetic"
-    if both_drawn and config.synthetic.seed == donor.config.synthetic.seed:
-        seed = config.synthetic.seed + 1
-        say(
-            "the drawn people are those that these weights learned from, the held-out ones too; "
-            f"others come with --set synthetic.seed={seed}"
-        )
+    seen = {*donor.record.seen}
+    if not (known := seen & {*split.train.subjects, *split.aside}):
+        return
+    drawn = split.source == "synthetic"
+    others = f"; others come with --set synthetic.seed={config.synthetic.seed + 1}" * drawn
+    say(
+        f"{len(known)} of these subjects are training subjects of {donor.path}, "
+        f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out ones among them: "
+        f"validation on those says little, and `evaluate` refuses them{others}"
+    )

@@ -91,10 +91,15 @@ def resumed_data(
         UsageError: other subjects are named.
         RunError: the data is another.
     """
+    from mggr_tf.data.drawn_people import present_names
     from mggr_tf.training.resumed_data import note_data
+    from mggr_tf.training.run_record import with_present_names
 
+    source = run.record.data.source if data is None else data
+    seed = run.config.synthetic.seed
+    run.record = with_present_names(run.record, seed=seed, source=source)
     known = run.record.data
-    source = known.source if data is None else data
+    subjects = None if subjects is None else present_names(subjects, source, seed=seed)
     # Without held-out people they were named on the command line.
     named = None if known.held_out else subjects or known.subjects
     if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):

@@ -2,7 +2,8 @@
 
 A photograph is `<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`, whole degrees: P is
 the head's yaw, V the gaze's pitch, H its yaw, signs as everywhere in this
-project. A patch cut from it adds `_L` or `_R`. That label names the eye by
+project. The subject is a number, or the name of a drawn person. A patch cut from
+it adds `_L` or `_R`, and is a `.jpg`, `.jpeg` or `.png`, in any case. That label names the eye by
 where it is seen: `L` lies on the image's left and is the subject's *right* eye
 (its nose and caruncle are on the patch's right side), `R` the other one.
 
@@ -17,11 +18,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.errors import DataError
+from mggr_edge.system_files import is_system_file
+from mggr_tf.data.drawn_people import (
+    DRAWN_NAME,
+    FIRST_IN_FOLDER,
+    SYNTHETIC_LICENCE,
+    SYNTHETIC_MARK,
+    drawn_seed,
+    present_name,
+)
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import read_licence
 from mggr_tf.data.listing import Entry, Listing
@@ -33,13 +43,12 @@ SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}
 LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}
 
 LICENCE = "Columbia Gaze Data Set: non-commercial research only"
-SYNTHETIC_LICENCE = "Apache-2.0 (drawn by mggr-tf)"
-SYNTHETIC_MARK = "SYNTHETIC"
-"""A file of this name in a folder says that mggr-tf drew its patches."""
+PATCH_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Of patches, in small letters; capitals do too."""
 
-_PHOTO = r"(?P<subject>\d+)_2m_(?P<head>-?\d+)P_(?P<pitch>-?\d+)V_(?P<yaw>-?\d+)H"
+_PHOTO = rf"(?P<subject>\d+|{DRAWN_NAME})_2m_(?P<head>-?\d+)P_(?P<pitch>-?\d+)V_(?P<yaw>-?\d+)H"
 _PHOTO_NAME = re.compile(_PHOTO + r"\.jpe?g", re.IGNORECASE)
-_PATCH_NAME = re.compile(_PHOTO + r"_(?P<eye>[LR])\.jpg")
+_PATCH_NAME = re.compile(_PHOTO + r"_(?P<eye>[LR])\.(?:(?i:jpe?g|png))")
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ def parse_name(file_name: str) -> PatchName:
             else ""
         )
         raise DataError(
-            f"{file_name}: {do}expected <subject>_2m_<head>P_<pitch>V_<yaw>H_<L|R>.jpg, "
+            f"{file_name}: {do}expected <subject>_2m_<head>P_<pitch>V_<yaw>H_<L|R>.jpg "
+            "(or .jpeg, .png), "
             "for example 0001_2m_0P_10V_-5H_L.jpg"
         )
     return _photo_name(match).patch(SIDE_OF_LABEL[match["eye"]])
@@ -114,19 +124,19 @@ def _photo_name(match: re.Match[str]) -> PhotoName:
 
 
 def recognises(path: Path) -> bool:
-    """Whether any .jpg lies in this folder: what it is called is then looked at closely."""
-    return next(path.glob("*.jpg"), None) is not None
+    """Whether any JPEG or PNG file lies in this folder; `listing` checks their names."""
+    return any(_is_patch_file(name) for name in os.listdir(path))
 
 
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """Lists every .jpg of a folder, by name.
+    """Lists every JPEG and PNG file of a folder, by name; files of the system are left out.
 
     Args:
         folder: where the patches lie.
         subjects: only these; None takes all.
 
     Raises:
-        DataError: a name of another form, on the first entry.
+        DataError: a name of another form, or two files of one patch, on the first entry.
     """
     synthetic = (folder / SYNTHETIC_MARK).is_file()
     return Listing(
@@ -142,14 +152,28 @@ def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
 
 
 def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry]:
+    seed = drawn_seed(folder)
     with SortedNames() as names:
         with os.scandir(folder) as files:
             for file in files:
-                if file.name.endswith(".jpg"):
+                if _is_patch_file(file.name):
                     names.add(file.name)
-        for name in names:
-            parse_name(name)  # all of them, before any picture is read
+        _refuse_twins(names)  # and other names, before any picture is read
         for name in names:
             label = parse_name(name).label()
-            if subjects is None or label.subject in subjects:
-                yield Entry(folder / name, label)
+            person = present_name(label.subject, seed=seed, first=FIRST_IN_FOLDER)
+            if subjects is None or person in subjects:
+                yield Entry(folder / name, replace(label, subject=person))
+
+
+def _is_patch_file(name: str) -> bool:
+    return Path(name).suffix.lower() in PATCH_SUFFIXES and not is_system_file(name)
+
+
+def _refuse_twins(names: SortedNames) -> None:
+    before = ""
+    for name in names:
+        parse_name(name)
+        if Path(name).stem == Path(before).stem:
+            raise DataError(f"{before} and {name} are one patch in two files; remove one of them")
+        before = name

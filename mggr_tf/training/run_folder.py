@@ -34,11 +34,19 @@ from mggr_tf.config import Config, config_from_plain, config_to_plain
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.drift import check_config
 from mggr_tf.training.metrics_log import append_row, column
-from mggr_tf.training.run_record import SCHEMA, DataRecord, RunRecord, StageRecord
+from mggr_tf.training.run_record import (
+    SCHEMA,
+    DataRecord,
+    Origin,
+    RunRecord,
+    StageRecord,
+    with_present_names,
+)
 
 __all__ = [
     "DEFAULT_ROOT",
     "DataRecord",
+    "Origin",
     "RunFolder",
     "RunRecord",
     "StageRecord",
@@ -98,6 +106,7 @@ class RunFolder:
             git_revision=_git_revision(),
             vgg16=None if vgg16 is None else str(vgg16.resolve()),
             config=config_to_plain(config),
+            origins=(),
         )
         run = cls(path, config, record)
         try:
@@ -130,12 +139,14 @@ class RunFolder:
             if record.config is not None:
                 made_with = config_from_plain(record.config)
                 check_config(path / _CONFIG, made_with=made_with, found=config)
-            return cls(path, config, record)
+            return cls(path, config, with_present_names(record, seed=config.synthetic.seed))
         except (OSError, ValueError, AttributeError, yaml.YAMLError, ConfigError) as error:
             raise RunError(f"{path}: the run is damaged: {error}") from error
 
     def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
         """Starts from another run's weights: what `stage` needs counts as trained.
+
+        The donor's data, and that of its donors, is recorded: the weights come from it too.
 
         Args:
             donor: the other run.
@@ -147,6 +158,8 @@ class RunFolder:
                 networks that this config builds otherwise.
         """
         names = weights_to_adopt(self.config, donor)
+        self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
+        self._write_record()  # before any weight is here
         for name in names:
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(name), temporary)
@@ -200,9 +213,17 @@ class RunFolder:
             self._write_record()
 
     def note_data(self, data: DataRecord, *, change: str | None = None) -> None:
-        """Writes down what the run goes on with, and what changed of it."""
-        changes = (*self.record.changes, *([] if change is None else [f"data: {change}"]))
-        self.record = replace(self.record, data=data, changes=changes)
+        """Writes down what the run goes on with, and what changed of it.
+
+        Earlier data stays among the run's origins where it had other people or another licence.
+        """
+        before, record = self.record.data, self.record
+        if change is not None or before.licence != data.licence:
+            record = record.with_origins(
+                [Origin(self.path.resolve().name, before.name, before.licence, before.subjects)]
+            )
+        changes = (*record.changes, *([] if change is None else [f"data: {change}"]))
+        self.record = replace(record, data=data, changes=changes)
         self._write_record()
 
     def note_config(self, config: Config, *, change: str) -> None:

@@ -80,7 +80,7 @@ def eyes(drawn, tmp_path):
     folder = tmp_path / "eyes"
     folder.mkdir()
     for number, file in enumerate(sorted(drawn.glob("*.jpg"))):
-        shutil.copy(file, folder / f"{1 + number % 5:04d}{file.name[4:]}")
+        shutil.copy(file, folder / f"{1 + number % 5:04d}_{file.name.partition('_')[2]}")
     return folder
 
 
@@ -198,7 +198,7 @@ def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run
     gone = data.subjects[0]
     for file in eyes.glob(f"{gone}*"):
         for new in ("0008", "0009"):
-            shutil.copy(file, eyes / f"{new}{file.name[4:]}")
+            shutil.copy(file, eyes / f"{new}_{file.name.partition('_')[2]}")
         file.unlink()
     before = content(run.path)
     line = resume_refused(run.path)
