@@ -26,7 +26,7 @@ def images_a_step(stage: Stage, config: StageConfig) -> int:
     An estimator reads both pictures of a pair; a redirector makes one of each, and one more
     for every further step of its critic.
     """
-    a_pair = 2 if stage in ("estimator", "judge") else config.adversary.critic_steps
+    a_pair = 2 if stage in ("estimator", "judge") else config.critic_steps
     return a_pair * config.batch
 
 
