@@ -50,12 +50,18 @@ def reopened(
     from mggr_tf.training.drift import asked_changes
     from mggr_tf.training.run_folder import RunFolder, run_file
     from mggr_tf.training.run_lock import only_training
+    from mggr_tf.training.versions import installed_versions, other_versions
 
     if out is None:
         raise UsageError("--resume needs --out RUN, the run to go on with")
     run_file(out)  # in what is no run, no lock is made
     held.enter_context(only_training(out))
     run = RunFolder.open(out)
+    if versions := other_versions(run.record.versions, installed_versions()):
+        say(
+            f"warning: {out} was begun with other versions ({versions}); its next steps may not "
+            "be those that it would have made with them"
+        )
     asked = changed_config(run.config, changes)
     if config_name is not None:
         asked = load_config(config_name, changes=changes)

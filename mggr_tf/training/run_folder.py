@@ -1,4 +1,9 @@
-"""A run: the folder that holds everything a training leaves. Only this file writes to it.
+"""A run: the folder that holds everything a training leaves.
+
+This file says where each part lies, and writes `run.json` and `config.yaml`. The other parts are
+written by `stage_trainer` (weights), `checkpoints`, `metrics_log` and `metrics_writer` (logs),
+`sheets`, `stage_watch` (a bad batch) and `run_lock`; each file gets its name when it is whole, but
+for logs, which grow, and the lock.
 
 ::
 
@@ -16,12 +21,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 import yaml
@@ -29,7 +32,6 @@ import yaml
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
-from mggr_edge.version import __version__
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.drift import check_config
@@ -42,6 +44,7 @@ from mggr_tf.training.run_record import (
     StageRecord,
     with_present_names,
 )
+from mggr_tf.training.versions import installed_versions
 
 __all__ = [
     "DEFAULT_ROOT",
@@ -102,7 +105,7 @@ class RunFolder:
         record = RunRecord(
             seed=config.seed,
             data=data,
-            versions=_versions(),
+            versions=installed_versions(),
             git_revision=_git_revision(),
             vgg16=None if vgg16 is None else str(vgg16.resolve()),
             config=config_to_plain(config),
@@ -351,12 +354,6 @@ def free_name(root: Path, stem: str) -> Path:
         root / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 100_000)
     )
     return next(path for path in candidates if not path.exists())
-
-
-def _versions() -> dict[str, str]:
-    packages = ("tensorflow", "tensorflow-addons", "numpy")
-    found = {name: metadata.version(name) for name in packages}
-    return {"mggr-tf": __version__, "python": platform.python_version(), **found}
 
 
 def _git_revision() -> str | None:
