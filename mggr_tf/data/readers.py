@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mggr_edge.errors import DataError
+from mggr_edge.streams.paths import PICTURE_SUFFIXES
 from mggr_edge.system_files import is_system_file
 from mggr_tf.data import columbia, folder, mpiigaze
 from mggr_tf.data.listing import Listing
@@ -91,7 +92,7 @@ def _in_words(path: Path) -> str:
     named = ", ".join(
         f"{count} {suffix or 'without a suffix'}" for suffix, count in kinds.most_common(_KINDS)
     )
-    pictures = ", ".join(columbia.PATCH_SUFFIXES)
+    pictures = ", ".join(PICTURE_SUFFIXES)
     return f"the files in it are {named} (patches are {pictures})"
 
 

@@ -10,6 +10,7 @@ from mggr_edge.errors import DataError
 from mggr_edge.progress import no_progress
 from mggr_tf.config_files import load_config
 from mggr_tf.data import mpiigaze
+from mggr_tf.data.columbia import parse_photo_name
 from mggr_tf.data.crop.photos import find_photos
 from mggr_tf.data.readers import scan_source
 from mggr_tf.data.source import open_samples
@@ -104,15 +105,34 @@ def test_photographs(tmp_path):
     assert len(find_photos(hidden)) == 3
 
 
-@pytest.mark.parametrize("suffix", [".JPG", ".JPEG", ".jpeg", ".png", ".Png"])
+@pytest.mark.parametrize("suffix", [".JPG", ".JPEG", ".jpeg", ".png", ".Png", ".bmp"])
 def test_patches_of_any_suffix(tmp_path, suffix):
     clean = counted(put_patches(tmp_path / "eyes"))
     for file in (tmp_path / "eyes").iterdir():
-        if suffix.lower() == ".png":
-            encoded = cv2.imencode(".png", cv2.imread(str(file)))[1]
+        if suffix.lower() in (".png", ".bmp"):
+            encoded = cv2.imencode(suffix.lower(), cv2.imread(str(file)))[1]
             file.write_bytes(encoded.tobytes())
         file.rename(file.with_suffix(suffix))
     assert counted(tmp_path / "eyes") == clean
+
+
+def test_a_picture_beside_patches_is_left_out_with_a_reason(tmp_path):
+    clean = counted(put_patches(tmp_path / "eyes"))
+    cv2.imwrite(str(tmp_path / "eyes" / "overview.png"), np.zeros((9, 9, 3), np.uint8))
+    *found, bad = counted(tmp_path / "eyes")
+    assert tuple(found) == clean[:2]
+    assert [(one.name, one.fatal) for one in bad] == [("overview.png", False)]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (tmp_path / "eyes" / "overview.png").rename(alone / "overview.png")
+    with pytest.raises(DataError, match=r"1 \.png"):
+        scan_source(alone)
+
+
+def test_photographs_of_any_kind_carry_their_labels():
+    for suffix in (".jpg", ".JPG", ".jpeg", ".png", ".webp"):
+        assert parse_photo_name(f"0001_2m_-15P_10V_-10H{suffix}").subject == "0001"
+    assert parse_photo_name("0001_2m_-15P_10V_-10H.txt") is None
 
 
 def test_one_patch_in_two_files_is_refused(tmp_path):
