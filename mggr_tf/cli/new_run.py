@@ -111,6 +111,7 @@ def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> Run
         if plan.donor is not None:
             run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
             _say_if_known(plan.config, plan.donor, split)
+            _warn_if_unknown(plan.donor)
     except MggrError:
         shutil.rmtree(plan.out, ignore_errors=True)
         raise
@@ -166,3 +167,11 @@ def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
         f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out ones among them: "
         f"validation on those says little, and `evaluate` refuses them{others}"
     )
+
+
+def _warn_if_unknown(donor: RunFolder) -> None:
+    if not donor.record.origins_known:
+        say(
+            f"warning: {donor.path} was made by a version that did not record donors (--from): "
+            "bundles of the new run state that their licence is partly unknown"
+        )

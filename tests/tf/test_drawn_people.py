@@ -29,6 +29,8 @@ from mggr_tf.evaluation.drawn_clip import DrawnClip
 from mggr_tf.training.default_run import open_run
 from mggr_tf.training.provenance import subjects_of_contract
 from mggr_tf.training.run_folder import DataRecord, RunFolder
+from packs import opened as packed
+from packs import pack
 
 SEED = 5
 CONFIG = load_config(
@@ -76,6 +78,11 @@ def test_in_memory_and_in_a_folder_a_person_has_one_name(tmp_path):
         in_folder = opened(put(tmp_path / f"eyes-{former}", former=former))
         assert in_folder.subjects == ("drawn-5-00000",)
         assert {*in_folder.subjects} < {*in_memory.subjects}
+
+
+def test_packs_hold_present_names(tmp_path):
+    pack(put(tmp_path / "eyes", former=True), tmp_path / "packed")
+    assert packed(tmp_path / "packed").subjects == ("drawn-5-00000",)
 
 
 @pytest.mark.parametrize("former", [False, True])
