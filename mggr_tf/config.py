@@ -7,6 +7,7 @@ its path. Files are found and read by `config_files`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,11 +19,13 @@ from mggr_tf.models.size import BranchSize, GeneratorSize, StackSize
 from mggr_tf.stage_config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
-    NEEDS_ESTIMATOR,
     NEEDS_EXACT_FLOW,
+    NEEDS_FEATURES,
+    NEEDS_GAZE,
     NEEDS_LANDMARKS,
     ON_NO_PICTURE,
     STAGES,
+    LossConfig,
     Stage,
     StageConfig,
 )
@@ -217,6 +220,37 @@ class Config:
         """Whether a stage learns from where the eye's landmarks lie."""
         return any(loss.name in NEEDS_LANDMARKS for loss in self.stage(stage).active)
 
+    def losses_that_ask_the_estimator(self, stage: Stage) -> tuple[str, ...]:
+        """A stage's losses that ask the run's estimator, or compare its features."""
+        asking = set(NEEDS_GAZE)
+        if self.models.features == "estimator":
+            asking |= NEEDS_FEATURES
+        return tuple(loss.name for loss in self.stage(stage).active if loss.name in asking)
+
+    def refuse_untrainable(self, stages: Iterable[Stage], *, has_estimator: bool) -> None:
+        """Refuses to train stages outside the recipe that lack a network or its weights.
+
+        Those in the recipe are checked when a config is read.
+
+        Args:
+            stages: to be trained, in order.
+            has_estimator: whether the run has an estimator's weights already.
+
+        Raises:
+            ConfigError: there is no such branch, or a loss asks the estimator, and nothing trains
+                it before.
+        """
+        for stage in stages:
+            if stage in ("coarse", "fine") and stage not in self.models.parts:
+                raise ConfigError(
+                    f"{self.name}: stage {stage} has no {stage} branch to train; set "
+                    f"models.{stage}, or train another stage of the recipe: "
+                    f"{', '.join(self.recipe)}"
+                )
+            has_estimator = has_estimator or stage == "estimator"
+            if not has_estimator and (asking := self.losses_that_ask_the_estimator(stage)):
+                raise ConfigError(_estimator_needed(stage, asking, self))
+
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
         """What must be trained before a stage: the stages before it in the recipe.
 
@@ -281,10 +315,45 @@ def _check_losses(config: Config) -> None:
                 )
             if loss.name == "lpips" and config.models.features != "alexnet":
                 raise ValueError(f"{here}: 'lpips' needs `models.features: alexnet`")
-            if loss.name in NEEDS_ESTIMATOR and "estimator" not in config.needed(stage):
-                uses_it = loss.name == "gaze" or config.models.features == "estimator"
-                if uses_it and stage in config.recipe:
-                    raise ValueError(f"{here}: {loss.name!r} needs the estimator in the recipe")
+        asking = config.losses_that_ask_the_estimator(stage)
+        if asking and stage in config.recipe and "estimator" not in config.needed(stage):
+            raise ValueError(_estimator_needed(stage, asking, config))
+        if stage == "joint" or stage in config.models.parts:
+            _check_is_trained(config, stage)
+
+
+def _check_is_trained(config: Config, stage: Stage) -> None:
+    """A stage without a loss that depends on the networks it trains would train nothing."""
+    active = config.stages[stage].active
+    if not active:
+        raise ValueError(f"stages.{stage}.losses: none has a weight; name one, as l1")
+    # What these are: the fine branch of MGGR and PRGAN's generator only add to the warped eye.
+    with_flow = config.method == "deepwarp" or (
+        config.method == "mggr" and config.models.coarse is not None and stage != "fine"
+    )
+    if not with_flow and all(_is_on_the_flow(loss) for loss in active):
+        names = ", ".join(loss.name for loss in active)
+        raise ValueError(
+            f"stages.{stage}.losses: {names} depend on the flow alone, which stage {stage} does "
+            f"not train with method {config.method}; add a loss on `picture: redirected`, as l1"
+        )
+
+
+def _is_on_the_flow(loss: LossConfig) -> bool:
+    on_picture = loss.name not in ON_NO_PICTURE
+    return loss.picture == "coarse" if on_picture else loss.name not in NEEDS_CYCLE
+
+
+def _estimator_needed(stage: Stage, asking: tuple[str, ...], config: Config) -> str:
+    recipe = ("estimator", *(name for name in config.recipe if name != "estimator"))
+    compared = [name for name in asking if name in NEEDS_FEATURES]
+    what = f"compare features of the estimator: {', '.join(compared)}" if compared else "ask it"
+    other = ", or models.features: alexnet (or vgg16)" if len(compared) == len(asking) else ""
+    return (
+        f"stages.{stage}.losses: {', '.join(asking)} need a trained estimator ({what}), and "
+        f"nothing trains it before stage {stage}; set recipe: "
+        f"[{', '.join(recipe)}]{other}"
+    )
 
 
 def config_from_plain(data: object) -> Config:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.bundle import Bundle
-from mggr_edge.contract import Artifact, Contract, Training
+from mggr_edge.contract import Artifact, Contract
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.interpreters import Runner
-from mggr_tf.config import config_to_plain
 from mggr_tf.evaluation.trained import load_travelling
+from mggr_tf.training.provenance import training_of
 from mggr_tf.training.run_folder import RunFolder
 
 
@@ -42,16 +42,9 @@ def bundle_of_run(run: RunFolder) -> Bundle:
         return {"gaze": np.asarray(networks.estimator(dict(inputs), training=False))}
 
     keras_models: dict[str, Runner] = {"redirector": redirector, "estimator": estimator}
-    record = run.record
     contract = Contract(
         models={name: (Artifact(name, "keras-weights", "float32", ""),) for name in keras_models},
-        training=Training(
-            data=record.data.source,
-            licence=record.data.licence,
-            subjects=record.data.subjects,
-            stages={name: stage.done for name, stage in record.stages.items()},
-            config=config_to_plain(run.config),
-        ),
+        training=training_of(run),
         conventions=run.config.conventions,
     )
     return Bundle(contract, keras_models.__getitem__)

@@ -32,7 +32,6 @@ NEEDS_FEATURES = frozenset({"perceptual", "lpips", "style"})
 NEEDS_EFFICIENTNET = frozenset({"efficientnet"})
 NEEDS_GAZE = frozenset({"gaze"})
 NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
-NEEDS_ESTIMATOR = frozenset({"gaze", "perceptual"})
 NEEDS_CYCLE = frozenset({"cycle"})
 NEEDS_EXACT_FLOW = frozenset({"exact_flow"})
 NEEDS_LANDMARKS = frozenset({"landmarks"})
@@ -133,6 +132,12 @@ class StageConfig:
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+    @property
+    def critic_steps(self) -> int:
+        """Updates of the discriminator in a step: 1 where no loss needs one, whatever it says."""
+        needed = any(loss.name in NEEDS_DISCRIMINATOR for loss in self.active)
+        return self.adversary.critic_steps if needed else 1
 
     @property
     def active(self) -> tuple[LossConfig, ...]:

@@ -21,7 +21,6 @@ from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.contract import (
     Artifact,
     Contract,
-    Training,
     contract_to_json,
 )
 from mggr_edge.interpreters import available_interpreters
@@ -33,10 +32,9 @@ from mggr_export.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
 from mggr_export.parity import RANGES
 from mggr_export.proof import Converted, Proof, file_name
 from mggr_export.tflite.graph import read_graph
-from mggr_tf.config import config_to_plain
-from mggr_tf.data.source import SYNTHETIC
 from mggr_tf.models.networks import save_weights
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.training.provenance import sources_of, training_of
+from mggr_tf.training.run_folder import Origin, RunFolder
 
 ArtifactPrecision = Literal["float32", "float16", "int8"]
 
@@ -57,6 +55,7 @@ def bundle_files(
     *,
     lean: bool = False,
     engine_recipe: bool = False,
+    fitted_on: Sequence[Origin] = (),
 ) -> dict[str, bytes]:
     """Every file of a bundle, `contract.json` and `SHA256SUMS` included.
 
@@ -66,11 +65,13 @@ def bundle_files(
         converted: the same models in each format, the preferred one first.
         lean: leave out the face models and the reference weights.
         engine_recipe: say how TensorRT builds engines of the ONNX files.
+        fitted_on: data that weights were fitted on after the run.
 
     Returns:
         posix path inside the bundle -> bytes.
     """
-    licence = run.record.data.licence
+    training = training_of(run, further=fitted_on)
+    licence = training.licence
     files: dict[str, bytes] = {}
     artifacts: dict[str, tuple[Artifact, ...]] = {}
     references = {}
@@ -90,7 +91,6 @@ def bundle_files(
         files[path] = _weights(model)
         digest = hashlib.sha256(files[path]).hexdigest()
         references[name] = Artifact(path, "keras-weights", "float32", digest, licence=licence)
-    training = _training(run)
     contract = Contract(
         models=artifacts,
         references=references,
@@ -101,7 +101,9 @@ def bundle_files(
     if engine_recipe:
         files[ENGINE_RECIPE_FILE] = engine_recipe_text(contract).encode()
     files[LICENCES_FILE] = licences_text(
-        data=training.data, data_licence=licence, face_models=not lean
+        [*sources_of(run), *fitted_on],
+        complete=run.record.origins_known,
+        face_models=not lean,
     ).encode()
     files[CONTRACT_FILE] = contract_to_json(contract).encode()
     return {**files, SUMS_FILE: checksum_lines(files).encode()}
@@ -158,18 +160,6 @@ def _weights(model: keras.Model) -> bytes:
         path = Path(folder) / "weights.npz"
         save_weights(model, path)
         return path.read_bytes()
-
-
-def _training(run: RunFolder) -> Training:
-    data = run.record.data
-    return Training(
-        # The folder's name, not where it lies: that is nobody else's business.
-        data=data.source if data.source == SYNTHETIC else Path(data.source).name,
-        licence=data.licence,
-        subjects=data.subjects,
-        stages={name: stage.done for name, stage in run.record.stages.items()},
-        config=config_to_plain(run.config),
-    )
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,8 +24,10 @@ from mggr_export.labels import label_of
 from mggr_export.proof import faults_of, file_name, proofs_text
 from mggr_export.quiet import quiet_converter
 from mggr_export.request import ExportRequest
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.source import SYNTHETIC
 from mggr_tf.training.default_run import packaged_run
-from mggr_tf.training.run_folder import RunFolder, free_name
+from mggr_tf.training.run_folder import Origin, RunFolder, free_name
 
 Say = Callable[[str], None]
 
@@ -86,6 +88,7 @@ def export_run(
     ) as folder:
         models = models_of_run(run)
         compared, calibration = samples_for_export(run, request, progress=progress, say=say)
+        fitted_on = _fitted_on(run, request, calibration)
         with quiet_converter():
             eyes = choose_eyes(
                 compared,
@@ -94,8 +97,10 @@ def export_run(
                 conventions=run.config.conventions,
                 fitting_steps=request.qat_steps,
             )
-            exporters = _exporters(run, request, models, eyes, progress=progress, say=say)
-            files = _proven_files(run, request, exporters, say=say)
+            exporters = _exporters(
+                run, request, models, eyes, fitted_on=fitted_on, progress=progress, say=say
+            )
+            files = _proven_files(run, request, exporters, fitted_on=fitted_on, say=say)
         write_files(folder, files)
     if moved and out is not None:
         say(f"{out} was created by another program meanwhile")
@@ -108,6 +113,7 @@ def _exporters(
     models: Mapping[str, keras.Model],
     eyes: ExportEyes,
     *,
+    fitted_on: Sequence[Origin],
     progress: Progress,
     say: Say,
 ) -> list[Exporter]:
@@ -116,7 +122,7 @@ def _exporters(
         Exporter(
             name,
             model,
-            label_of(run, name),
+            label_of(run, name, fitted_on=fitted_on),
             batch=request.batch,
             eyes=eyes,
             limits=run.config.limits,
@@ -150,7 +156,12 @@ def _fitted(
 
 
 def _proven_files(
-    run: RunFolder, request: ExportRequest, exporters: list[Exporter], *, say: Say
+    run: RunFolder,
+    request: ExportRequest,
+    exporters: list[Exporter],
+    *,
+    fitted_on: Sequence[Origin],
+    say: Say,
 ) -> dict[str, bytes]:
     exported = {
         one.name: [one.export(request.precision, kind) for kind in request.formats]
@@ -169,8 +180,24 @@ def _proven_files(
         raise ArtifactError(f"not exported; {faults}")
     models = {one.name: one.model for one in exporters}
     return bundle_files(
-        run, models, exported, lean=request.lean, engine_recipe=request.engine_recipe
+        run,
+        models,
+        exported,
+        lean=request.lean,
+        engine_recipe=request.engine_recipe,
+        fitted_on=fitted_on,
     )
+
+
+def _fitted_on(
+    run: RunFolder, request: ExportRequest, calibration: EyeSamples | None
+) -> tuple[Origin, ...]:
+    """The eyes that weights are fitted to integers on: they change what a file learned from."""
+    if not request.qat_steps or calibration is None:
+        return ()
+    source = request.calibration or request.data or run.record.data.source
+    data = source if source == SYNTHETIC else Path(source).name
+    return (Origin("export --qat", data, calibration.licence, calibration.subjects),)
 
 
 def _check_complete(run: RunFolder) -> None:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mggr_edge.strict import plain
 from mggr_edge.version import __version__
 from mggr_export.formats import FileFormat, model_format
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.training.provenance import training_of
+from mggr_tf.training.run_folder import Origin, RunFolder
 
 LABEL = "mggr"
 """Name of the entry among a file's metadata."""
 
 
-def label_of(run: RunFolder, model: str) -> str:
-    """JSON: which model it is, what a pixel and an angle are, and what its licence allows."""
+def label_of(run: RunFolder, model: str, *, fitted_on: Sequence[Origin] = ()) -> str:
+    """JSON: which model it is, what a pixel and an angle are, and what its licence allows.
+
+    Args:
+        run: whose model it is.
+        model: its name.
+        fitted_on: data that its weights were fitted on after the run.
+    """
     facts = {
         "model": model,
         "mggr-tf": __version__,
         "conventions": plain(run.config.conventions),
-        "licence": run.record.data.licence,
+        "licence": training_of(run, further=fitted_on).licence,
     }
     return json.dumps(facts, sort_keys=True, ensure_ascii=False)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mggr_edge.landmark_models import WHEEL
+from mggr_tf.training.run_record import UNKNOWN_DONORS, Origin
 
 LANDMARK_LICENCE = "Apache-2.0, Copyright The MediaPipe Authors"
 
@@ -17,12 +20,14 @@ landmarks/
 """
 
 
-def licences_text(*, data: str, data_licence: str, face_models: bool = True) -> str:
+def licences_text(
+    sources: Sequence[Origin], *, complete: bool = True, face_models: bool = True
+) -> str:
     """The text of `LICENCES.txt`.
 
     Args:
-        data: what the models were trained on.
-        data_licence: what that allows.
+        sources: all data that the weights come from, each with its licence.
+        complete: whether these are known to be all.
         face_models: whether the bundle carries them.
     """
     return f"""\
@@ -31,8 +36,7 @@ Licences of this bundle
 models/{" and reference/" if face_models else ""}
     The networks' structure, and the program that trained and exported them,
     are mggr-tf's: Apache-2.0.
-    The weights were learned from: {data}
-    Its terms: {data_licence}
+{_data_terms(sources, complete=complete)}
     What these terms do not allow with the data, do not do with the weights.
 {_FACE_MODELS if face_models else ""}
 contract.json, SHA256SUMS and this file
@@ -40,3 +44,15 @@ contract.json, SHA256SUMS and this file
 
 The Apache License 2.0 stands at https://www.apache.org/licenses/LICENSE-2.0
 """
+
+
+def _data_terms(sources: Sequence[Origin], *, complete: bool) -> str:
+    terms = dict.fromkeys((source.data, source.licence) for source in sources)
+    pairs = [*terms, *([] if complete else [("other data", UNKNOWN_DONORS)])]
+    lines = [
+        f"    The weights were learned from: {data}\n    Its terms: {licence}"
+        for data, licence in pairs
+    ]
+    if len(pairs) > 1:
+        lines.append("    The terms of all of these data hold at once.")
+    return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mggr_edge.errors import UsageError
 from mggr_edge.progress import Progress
 from mggr_tf.benchmark.campaign import is_trained, run_path, train_entrants, train_judges
 from mggr_tf.benchmark.curves import draw_curves
@@ -48,11 +49,16 @@ def run_benchmark(
         RunError: a training failed, or what it left is damaged.
     """
     config = load_config(entrants[0].config)
+    seed = config.synthetic.seed
+    try:
+        wanted = wanted.with_present_names(seed=seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     samples = open_samples(
         wanted.data, config=config, subjects=wanted.report, progress=progress, say=say
     )
     shown_eyes = samples if show is None else _eyes_to_show(show, progress=progress, say=say)
-    plan = open_plan(folder, wanted)
+    plan = open_plan(folder, wanted, seed=seed)
     train_judges(folder, plan, say=say)
     train_entrants(folder, plan, entrants, field=field, say=say)
     there = [e for e in field if _is_there(folder, e)]

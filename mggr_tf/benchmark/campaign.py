@@ -16,6 +16,7 @@ from mggr_edge.errors import RunError, UsageError
 from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan
 from mggr_tf.config_files import load_config
+from mggr_tf.data.names import names_text
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.run_folder import RunFolder
 
@@ -133,7 +134,7 @@ def _train(
     if (path / "run.json").is_file():
         command += ["--resume", *budget]
     else:
-        command += ["--data", data, "--subjects", ",".join(subjects), *how, *budget]
+        command += ["--data", data, "--subjects", names_text(subjects), *how, *budget]
     path.parent.mkdir(parents=True, exist_ok=True)
     ended = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if ended.returncode == _INTERRUPTED:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import ConfigError, UsageError
 from mggr_edge.strict import plain, read
 from mggr_tf.benchmark.entrants import ABLATIONS, EQUAL_STEPS, METHODS, PUBLISHED_SIZE, Entrant
+from mggr_tf.data.drawn_people import present_names
 
 ENTRANTS = (*METHODS, *EQUAL_STEPS, *PUBLISHED_SIZE, *ABLATIONS)
 _FILE = "plan.json"
@@ -55,6 +56,18 @@ class Plan:
                 f"{len(self.report)}, got {self.folds}"
             )
 
+    def with_present_names(self, *, seed: int) -> Plan:
+        """The plan with the present names of drawn people, whom earlier versions numbered.
+
+        Args:
+            seed: of the people that `synthetic` stands for.
+        """
+        return replace(
+            self,
+            train=present_names(self.train, self.data, seed=seed),
+            report=present_names(self.report, self.data, seed=seed),
+        )
+
     def minutes_of(self, entrant: Entrant) -> float:
         """An entrant's budget."""
         return self.minutes if entrant.group == "method" else self.ablation_minutes
@@ -71,8 +84,13 @@ class Plan:
         return (*self.train, *(name for name in sorted(self.report) if name not in scored))
 
 
-def open_plan(folder: Path, wanted: Plan) -> Plan:
+def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
     """Writes the plan into a new benchmark's folder, or finds the same one there.
+
+    Args:
+        folder: the benchmark's.
+        wanted: the plan, with the present names of drawn people.
+        seed: of the people that `synthetic` stands for.
 
     Raises:
         UsageError: the folder holds a benchmark with another plan; the message
@@ -89,6 +107,7 @@ def open_plan(folder: Path, wanted: Plan) -> Plan:
         return wanted
     try:
         there = read(Plan, json.loads(file.read_text(encoding="utf-8")))
+        there = there.with_present_names(seed=seed)
     except (ValueError, OSError) as error:
         raise ConfigError(f"{file}: the benchmark's plan is damaged: {error}") from error
     if there != wanted:

@@ -110,9 +110,7 @@ def effort_of(run: RunFolder) -> Effort:
     model = Redirection.build(run.config).joined
     stages = [s for s in run.config.recipe if s in run.record.stages]
     shown = sum(
-        run.record.stages[s].done
-        * run.config.stage(s).batch
-        * run.config.stage(s).adversary.critic_steps
+        run.record.stages[s].done * run.config.stage(s).batch * run.config.stage(s).critic_steps
         for s in stages
         if s != "estimator"
     )

@@ -22,12 +22,13 @@ from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.evaluation.protocol import score_pictures
+from mggr_tf.evaluation.protocol import refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
 from mggr_tf.evaluation.score_run import PAIRS_SEED
 from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.trained import load_judge, load_redirector, redirect_with
 from mggr_tf.evaluation.yardsticks import REAL, open_yardsticks
+from mggr_tf.training.provenance import trained_on, warn_of_unknown_donors
 from mggr_tf.training.run_folder import RunFolder
 
 BASELINES = ("copy", "target")
@@ -59,6 +60,7 @@ def score_entrants(
     if not missing:
         return
     say("scoring " + ", ".join(e.name for e in missing))
+    _refuse_seen(folder, plan, missing, say=say)
     redirects = {e.name: redirect_of(folder, e) for e in missing}
     parts = [
         _score_fold(folder, plan, fold, redirects, samples.of_subjects(people), progress)
@@ -107,6 +109,23 @@ def redirect_of(folder: Path, entrant: Entrant) -> Redirect:
         RunError: the entrant is not trained.
     """
     return redirect_with(load_redirector(RunFolder.open(run_path(folder, entrant))))
+
+
+def _refuse_seen(
+    folder: Path, plan: Plan, entrants: Sequence[Entrant], *, say: Callable[[str], None]
+) -> None:
+    """A run in the folder may have been started from another one.
+
+    Raises:
+        UsageError: an entrant, or a fold's judge, was trained on people that it is scored on.
+    """
+    runs = {f"entrant {e.name}": RunFolder.open(run_path(folder, e)) for e in entrants}
+    refuse_seen_subjects(plan.report, trained_on(runs))
+    warn_of_unknown_donors(runs, say)
+    for fold, people in enumerate(plan.report_folds()):
+        judge = {f"judge {fold + 1}": RunFolder.open(judge_path(folder, fold))}
+        refuse_seen_subjects(people, trained_on(judge))
+        warn_of_unknown_donors(judge, say)
 
 
 def _score_fold(

@@ -188,11 +188,14 @@ def split(
     named = train is not None or select is not None or report is not None
     if named and (shares is not None or seed is not None):
         raise UsageError("name the subjects or draw them: --shares and --seed are for drawing")
+    from mggr_tf.data.drawn_people import present_names
     from mggr_tf.data.subject_split import PARTS, SubjectSplit, draw_split, write_split
 
     counts = _tallied(folder).counts.get("subject", {})
     if named:
-        made = SubjectSplit(train or (), select or (), report or ())
+        source = str(folder.resolve())
+        parts = (present_names(names or (), source, seed=0) for names in (train, select, report))
+        made = SubjectSplit(*parts)
     else:
         made = draw_split(counts, shares=_shares(shares), seed=1 if seed is None else seed)
     made.refuse_unknown(counts)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mggr_edge.addresses import without_secrets
+from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def natural(
     rows: list[_Row] = []
     for source in sources:
         if source == DRAWN:
+            _refuse_training_people(opened, bundle)
             if asked is not None:
                 say("the judge is not asked about drawn people, whose gaze is known")
             rows += _drawn(opened, aims)
@@ -107,6 +109,23 @@ def natural(
         click.echo(json.dumps([row.as_json() for row in rows], indent=2))
     else:
         click.echo(_table(rows))
+
+
+def _refuse_training_people(bundle: Bundle, name: str) -> None:
+    """Refuses the drawn clips of people that the bundle was trained on.
+
+    Raises:
+        UsageError: it was.
+    """
+    from mggr_tf.evaluation.drawn_clip import DrawnClip
+    from mggr_tf.training.provenance import some_names, subjects_of_contract
+
+    seen = {*subjects_of_contract(bundle.contract.training)}
+    if known := seen & {DrawnClip(person).name for person in range(_PEOPLE)}:
+        raise UsageError(
+            f"{name} was trained on people of the drawn clips ({some_names(known)}), so "
+            f"`{DRAWN}` would not measure it; name videos or pictures instead"
+        )
 
 
 def _existing(sources: tuple[str, ...]) -> tuple[str, ...]:

@@ -116,6 +116,7 @@ def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> Run
         if plan.donor is not None:
             run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
             _say_if_known(plan.config, plan.donor, split)
+            _warn_if_unknown(plan.donor)
     except MggrError:
         shutil.rmtree(out, ignore_errors=True)
         raise
@@ -167,10 +168,21 @@ def _of_people(donor: RunFolder, split: Split) -> tuple[Stage, ...]:
 
 
 def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
-    both_drawn = split.source == donor.record.data.source == "synthetic"
-    if both_drawn and config.synthetic.seed == donor.config.synthetic.seed:
-        seed = config.synthetic.seed + 1
+    seen = {*donor.record.seen}
+    if not (known := seen & {*split.train.subjects, *split.aside}):
+        return
+    drawn = split.source == "synthetic"
+    others = f"; others come with --set synthetic.seed={config.synthetic.seed + 1}" * drawn
+    say(
+        f"{len(known)} of these subjects are training subjects of {donor.path}, "
+        f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out ones among them: "
+        f"validation on those says little, and `evaluate` refuses them{others}"
+    )
+
+
+def _warn_if_unknown(donor: RunFolder) -> None:
+    if not donor.record.origins_known:
         say(
-            "the drawn people are those that these weights learned from, the held-out ones too; "
-            f"others come with --set synthetic.seed={seed}"
+            f"warning: {donor.path} was made by a version that did not record donors (--from): "
+            "bundles of the new run state that their licence is partly unknown"
         )

@@ -50,12 +50,18 @@ def reopened(
     from mggr_tf.training.drift import asked_changes
     from mggr_tf.training.run_folder import RunFolder, run_file
     from mggr_tf.training.run_lock import only_training
+    from mggr_tf.training.versions import installed_versions, other_versions
 
     if out is None:
         raise UsageError("--resume needs --out RUN, the run to go on with")
     run_file(out)  # in what is no run, no lock is made
     held.enter_context(only_training(out))
     run = RunFolder.open(out)
+    if versions := other_versions(run.record.versions, installed_versions()):
+        say(
+            f"warning: {out} was begun with other versions ({versions}); its next steps may not "
+            "be those that it would have made with them"
+        )
     asked = changed_config(run.config, changes)
     if config_name is not None:
         asked = load_config(config_name, changes=changes)
@@ -91,10 +97,15 @@ def resumed_data(
         UsageError: other subjects are named.
         RunError: the data is another.
     """
+    from mggr_tf.data.drawn_people import present_names
     from mggr_tf.training.resumed_data import note_data
+    from mggr_tf.training.run_record import with_present_names
 
+    source = run.record.data.source if data is None else data
+    seed = run.config.synthetic.seed
+    run.record = with_present_names(run.record, seed=seed, source=source)
     known = run.record.data
-    source = known.source if data is None else data
+    subjects = None if subjects is None else present_names(subjects, source, seed=seed)
     # Without held-out people they were named on the command line.
     named = None if known.held_out else subjects or known.subjects
     if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):

@@ -157,6 +157,8 @@ def train(
             )
             stage = stage or plan.config.recipe[-1]
             stages = (*plan.config.needed(stage), stage)
+            donated = plan.donor is not None and plan.donor.has_weights("estimator")
+            plan.config.refuse_untrainable(stages, has_estimator=donated)
             check_shares(plan.config, stages, replicas=distribution.replicas)
             split = opened_data(
                 data or _DATA, plan.out, config=plan.config, stage=stage, subjects=subjects

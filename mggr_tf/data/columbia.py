@@ -2,9 +2,11 @@
 
 A photograph is `<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`, whole degrees: P is
 the head's yaw, V the gaze's pitch, H its yaw, signs as everywhere in this
-project. A patch cut from it adds `_L` or `_R`. That label names the eye by
-where it is seen: `L` lies on the image's left and is the subject's *right* eye
-(its nose and caruncle are on the patch's right side), `R` the other one.
+project. The subject is a number, or the name of a drawn person. A patch cut from
+it adds `_L` or `_R`. Both may be any kind of picture; the suffix may be in
+capitals. That label names the eye by where it is seen: `L` lies on the image's
+left and is the subject's *right* eye (its nose and caruncle are on the patch's
+right side), `R` the other one.
 
 The data set is for non-commercial research [1].
 
@@ -17,14 +19,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.errors import DataError
+from mggr_edge.streams.paths import PICTURE_SUFFIXES
+from mggr_edge.system_files import is_system_file
+from mggr_tf.data.drawn_people import (
+    DRAWN_NAME,
+    FIRST_IN_FOLDER,
+    SYNTHETIC_LICENCE,
+    SYNTHETIC_MARK,
+    drawn_seed,
+    present_name,
+)
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import read_licence
-from mggr_tf.data.listing import Entry, Listing
+from mggr_tf.data.listing import BadPatch, Entry, Listing
 from mggr_tf.data.patch_files import read_entry
 from mggr_tf.data.scan import Scan, scan_listing
 from mggr_tf.data.sorted_names import SortedNames
@@ -33,13 +45,13 @@ SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}
 LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}
 
 LICENCE = "Columbia Gaze Data Set: non-commercial research only"
-SYNTHETIC_LICENCE = "Apache-2.0 (drawn by mggr-tf)"
-SYNTHETIC_MARK = "SYNTHETIC"
-"""A file of this name in a folder says that mggr-tf drew its patches."""
+_JPEG = (".jpg", ".jpeg")
+"""What such patches are as a rule: one of another name is refused, not left out."""
 
-_PHOTO = r"(?P<subject>\d+)_2m_(?P<head>-?\d+)P_(?P<pitch>-?\d+)V_(?P<yaw>-?\d+)H"
-_PHOTO_NAME = re.compile(_PHOTO + r"\.jpe?g", re.IGNORECASE)
-_PATCH_NAME = re.compile(_PHOTO + r"_(?P<eye>[LR])\.jpg")
+_SUFFIX = rf"(?i:{'|'.join(map(re.escape, PICTURE_SUFFIXES))})"
+_PHOTO = rf"(?P<subject>\d+|{DRAWN_NAME})_2m_(?P<head>-?\d+)P_(?P<pitch>-?\d+)V_(?P<yaw>-?\d+)H"
+_PHOTO_NAME = re.compile(_PHOTO + _SUFFIX, re.IGNORECASE)
+_PATCH_NAME = re.compile(_PHOTO + r"_(?P<eye>[LR])" + _SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,8 @@ def parse_name(file_name: str) -> PatchName:
             else ""
         )
         raise DataError(
-            f"{file_name}: {do}expected <subject>_2m_<head>P_<pitch>V_<yaw>H_<L|R>.jpg, "
+            f"{file_name}: {do}expected <subject>_2m_<head>P_<pitch>V_<yaw>H_<L|R>.jpg "
+            f"(or {', '.join(PICTURE_SUFFIXES[1:])}), "
             "for example 0001_2m_0P_10V_-5H_L.jpg"
         )
     return _photo_name(match).patch(SIDE_OF_LABEL[match["eye"]])
@@ -114,19 +127,26 @@ def _photo_name(match: re.Match[str]) -> PhotoName:
 
 
 def recognises(path: Path) -> bool:
-    """Whether any .jpg lies in this folder: what it is called is then looked at closely."""
-    return next(path.glob("*.jpg"), None) is not None
+    """Whether a JPEG file lies in this folder, or any other picture named as a patch."""
+    return any(
+        _is_jpeg(name) or _PATCH_NAME.fullmatch(name)
+        for name in os.listdir(path)
+        if _is_picture(name)
+    )
 
 
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """Lists every .jpg of a folder, by name.
+    """Lists every picture of a folder, by name; files of the system are left out.
+
+    A JPEG file of another name is an error; another picture of another name, an overview as a
+    rule, is a bad patch.
 
     Args:
         folder: where the patches lie.
         subjects: only these; None takes all.
 
     Raises:
-        DataError: a name of another form, on the first entry.
+        DataError: a name of another form, or two files of one patch, on the first entry.
     """
     synthetic = (folder / SYNTHETIC_MARK).is_file()
     return Listing(
@@ -141,15 +161,38 @@ def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
     return scan_listing(listing(folder, subjects=subjects))
 
 
-def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry]:
+def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry | BadPatch]:
+    seed = drawn_seed(folder)
     with SortedNames() as names:
         with os.scandir(folder) as files:
             for file in files:
-                if file.name.endswith(".jpg"):
+                if _is_picture(file.name):
                     names.add(file.name)
+        _refuse_twins(names)  # and other names, before any picture is read
         for name in names:
-            parse_name(name)  # all of them, before any picture is read
-        for name in names:
+            if not _is_jpeg(name) and not _PATCH_NAME.fullmatch(name):
+                if subjects is None:
+                    yield BadPatch(folder / name, "its name states no labels", fatal=False)
+                continue
             label = parse_name(name).label()
-            if subjects is None or label.subject in subjects:
-                yield Entry(folder / name, label)
+            person = present_name(label.subject, seed=seed, first=FIRST_IN_FOLDER)
+            if subjects is None or person in subjects:
+                yield Entry(folder / name, replace(label, subject=person))
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in PICTURE_SUFFIXES and not is_system_file(name)
+
+
+def _is_jpeg(name: str) -> bool:
+    return Path(name).suffix.lower() in _JPEG
+
+
+def _refuse_twins(names: SortedNames) -> None:
+    before = ""
+    for name in names:
+        if _is_jpeg(name):
+            parse_name(name)
+        if Path(name).stem == Path(before).stem:
+            raise DataError(f"{before} and {name} are one patch in two files; remove one of them")
+        before = name

@@ -7,9 +7,12 @@
 
 The head columns may both be absent, which means a head that faces the camera.
 Gaze cells may both be empty: `mggr-tf data check` counts such rows, training
-refuses them. Nothing else is guessed: an unknown column, a cell that is no
-number, a file that is not there or lies outside the folder is an error that
-names its line.
+refuses them. Tables as spreadsheet programs save them are read too: cells may be
+separated by semicolons or tabs (then a number may have a decimal comma), and rows
+and columns may be followed by empty ones. A row that names a file of the system,
+as `._001.jpg`, is a bad patch. Nothing else is guessed: an unknown column, a cell
+that is no number, a file that is not there or lies outside the folder is an error
+that names its line.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TextIO
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.errors import DataError
+from mggr_edge.system_files import is_system_file
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import LICENCE_FILE, read_licence
-from mggr_tf.data.listing import Entry, Listing
+from mggr_tf.data.listing import BadPatch, Entry, Listing
 from mggr_tf.data.patch_files import read_entry
 from mggr_tf.data.scan import Scan, scan_listing
 from mggr_tf.data.sorted_names import SortedNames
@@ -37,6 +42,8 @@ _GAZE = ("pitch_deg", "yaw_deg")
 _HEAD = ("head_pitch_deg", "head_yaw_deg")
 _NEEDED = ("file", "subject", "side", *_GAZE)
 _COLUMNS = (*_NEEDED, *_HEAD)
+_ANGLES = (*_GAZE, *_HEAD)
+_SEPARATORS = (",", ";", "\t")
 _SIDES: dict[str, Side] = {"left": "left", "right": "right"}
 
 
@@ -90,15 +97,18 @@ def _cells(direction: Gaze | None) -> tuple[str, str]:
     return f"{direction.pitch_deg:.1f}", f"{direction.yaw_deg:.1f}"
 
 
-def _entries(table: Path, subjects: Collection[str] | None) -> Iterator[Entry]:
+def _entries(table: Path, subjects: Collection[str] | None) -> Iterator[Entry | BadPatch]:
     for _ in _read_table(table):
         pass  # the whole table, before any picture is read
     for entry in _read_table(table):
-        if subjects is None or entry.label.subject in subjects:
+        if isinstance(entry, BadPatch):
+            if subjects is None:
+                yield entry
+        elif subjects is None or entry.label.subject in subjects:
             yield entry
 
 
-def _read_table(table: Path) -> Iterator[Entry]:
+def _read_table(table: Path) -> Iterator[Entry | BadPatch]:
     line = 0
     with SortedNames() as seen:
         for line, row in _rows(table):
@@ -107,35 +117,66 @@ def _read_table(table: Path) -> Iterator[Entry]:
             earlier = seen.add(str(file), line)
             if earlier is not None:
                 raise DataError(f"{where}: {row['file']} stands in line {earlier} already")
-            yield Entry(file, _label(row, where))
+            if is_system_file(row["file"]):
+                yield BadPatch(file, "a file of the system, no patch", fatal=False)
+            else:
+                yield Entry(file, _label(row, where))
     if not line:
         raise DataError(f"{table} holds no eye patch: it has no rows")
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, cells by column), cells stripped."""
+    """(line, cells by column), cells stripped; numbers have a decimal point."""
     try:
         with open(table, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle, strict=True)
-            columns = _header(next(reader, []), f"{table} line 1")
+            separator, before = _separator(handle)
+            reader = csv.reader(handle, delimiter=separator, strict=True)
+            columns = _header(_without_empty_end(next(reader, [])), f"{table} line {before + 1}")
             for cells in reader:
-                if not cells:
+                line = before + reader.line_num
+                stripped = _without_empty_end(cells, keep=len(columns))
+                if not any(stripped):
                     continue
-                if len(cells) != len(columns):
+                if len(stripped) != len(columns):
                     raise DataError(
-                        f"{table} line {reader.line_num}: expected {len(columns)} cells "
-                        f"({', '.join(columns)}), got {len(cells)}"
+                        f"{table} line {line}: expected {len(columns)} cells "
+                        f"({', '.join(columns)}), got {len(stripped)}"
                     )
-                stripped = (cell.strip() for cell in cells)
-                yield reader.line_num, dict(zip(columns, stripped, strict=True))
+                row = dict(zip(columns, stripped, strict=True))
+                if separator != ",":
+                    row |= {name: row[name].replace(",", ".") for name in _ANGLES if name in row}
+                yield line, row
     except UnicodeDecodeError as error:
         raise DataError(f"{table} is not UTF-8 text; save it as such") from error
     except csv.Error as error:
-        raise DataError(f"{table} line {reader.line_num}: {error}") from error
+        raise DataError(f"{table} line {before + reader.line_num}: {error}") from error
+
+
+def _separator(handle: TextIO) -> tuple[str, int]:
+    """What separates cells, by the header, and the number of lines before that: 0 or 1.
+
+    Leaves the file at its header. Spreadsheet programs may write a line `sep=;` before it.
+    """
+    first = handle.readline()
+    before = int(first.lower().startswith("sep="))
+    header = handle.readline() if before else first
+    handle.seek(0)
+    if before:
+        handle.readline()
+    counts = {separator: header.count(separator) for separator in _SEPARATORS}
+    return max(counts, key=counts.__getitem__), before
+
+
+def _without_empty_end(cells: list[str], *, keep: int = 0) -> list[str]:
+    """Stripped cells without the empty ones behind the `keep` first."""
+    stripped = [cell.strip() for cell in cells]
+    while len(stripped) > keep and not stripped[-1]:
+        stripped.pop()
+    return stripped
 
 
 def _header(cells: list[str], where: str) -> list[str]:
-    columns = [cell.strip() for cell in cells]
+    columns = cells
     for column in columns:
         if column not in _COLUMNS:
             raise DataError(

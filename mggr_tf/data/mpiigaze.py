@@ -49,6 +49,7 @@ from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_CROP_FACTOR
 from mggr_edge.errors import DataError
 from mggr_edge.eyecrop import EyeCrop, crop_patch
+from mggr_edge.system_files import is_system_file
 from mggr_tf.data.eyeless import eyeless_reason
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.listing import BadPatch, Entry, Listing
@@ -128,16 +129,29 @@ def eye_square(pose: NDArray[np.float64], side: Side) -> EyeCrop:
 
 def _people(path: Path) -> list[Path]:
     for normalized in (path / "Data" / "Normalized", path / "Normalized", path):
-        found = sorted({file.parent for file in normalized.glob("p[0-9][0-9]/day*.mat")})
+        found = [person for person in sorted(normalized.glob("p[0-9][0-9]")) if _days(person)]
         if found:
             return found
     return []
 
 
+def _days(person: Path) -> list[Path]:
+    """A person's `day01.mat` and so on; files that a system put there are left out."""
+    if not person.is_dir():
+        return []
+    return sorted(
+        file
+        for file in person.iterdir()
+        if file.name.lower().startswith("day")
+        and file.suffix.lower() == ".mat"
+        and not is_system_file(file.name)
+    )
+
+
 def _entries(path: Path, subjects: Collection[str] | None) -> Iterator[Entry | BadPatch]:
     for person in _people(path):
         if subjects is None or person.name in subjects:
-            for file in sorted(person.glob("*.mat")):
+            for file in _days(person):
                 for side, eyes in _day(file).items():
                     for index in range(len(eyes.images)):
                         yield _entry(eyes, index, file=file, subject=person.name, side=side)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mggr_edge.errors import DataError
+from mggr_edge.streams.paths import PICTURE_SUFFIXES
+from mggr_edge.system_files import is_system_file
 from mggr_tf.data import columbia, folder, mpiigaze
 from mggr_tf.data.listing import Listing
 from mggr_tf.data.packed import reader as packed
@@ -18,6 +21,10 @@ class ListPath(Protocol):
     """Lists a source, of some subjects only or of all."""
 
     def __call__(self, path: Path, /, *, subjects: Collection[str] | None = None) -> Listing: ...
+
+
+_KINDS = 3
+"""So many kinds of files are named in a message."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,25 @@ def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listi
         if reader.recognises(path):
             return reader.listing(path, subjects=subjects)
     kinds = "; ".join(reader.expects for reader in READERS)
-    raise DataError(f"{path} holds no eye patch that can be read; expected one of: {kinds}")
+    raise DataError(
+        f"{path} holds no eye patch that can be read: {_in_words(path)}; expected one of: {kinds}"
+    )
+
+
+def _in_words(path: Path) -> str:
+    """What a folder holds that no reader knows."""
+    entries = [entry for entry in sorted(path.iterdir()) if not is_system_file(entry.name)]
+    for entry in entries:
+        if entry.is_dir() and any(reader.recognises(entry) for reader in READERS):
+            return f"patches are in the folder {entry.name} within it, so name {entry}"
+    kinds = Counter(entry.suffix.lower() for entry in entries if entry.is_file())
+    if not kinds:
+        return "no file is in it, but for hidden files and those of the system"
+    named = ", ".join(
+        f"{count} {suffix or 'without a suffix'}" for suffix, count in kinds.most_common(_KINDS)
+    )
+    pictures = ", ".join(PICTURE_SUFFIXES)
+    return f"the files in it are {named} (patches are {pictures})"
 
 
 def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,12 @@ from mggr_edge.angles import Side
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.eyecrop import mirror_image
+from mggr_tf.data.drawn_people import (
+    FIRST_IN_FOLDER,
+    FIRST_IN_MEMORY,
+    drawn_person,
+    former_name,
+)
 
 _SAME_HEAD_DEG = 0.01
 
@@ -73,7 +80,23 @@ class EyeSamples:
 
         Flows are left out: whether they are there is a matter of what is trained.
         """
-        digest = hashlib.sha256("\n".join(self.subject.tolist()).encode())
+        return self._fingerprint(self.subject.tolist())
+
+    def former_fingerprints(self) -> tuple[str, ...]:
+        """Fingerprints that earlier versions took of these samples; of drawn people only.
+
+        The names of people are in it, and those versions numbered drawn people.
+        """
+        if not all(drawn_person(name) for name in self.subjects):
+            return ()
+        numberings: tuple[Literal[0, 1], ...] = (FIRST_IN_MEMORY, FIRST_IN_FOLDER)
+        return tuple(
+            self._fingerprint([former_name(name, first=first) for name in self.subject.tolist()])
+            for first in numberings
+        )
+
+    def _fingerprint(self, names: Sequence[str]) -> str:
+        digest = hashlib.sha256("\n".join(names).encode())
         for values in (self.images, self.gaze_deg, self.head_deg, self.group, self.landmarks):
             if values is not None:
                 digest.update(f"\n{values.dtype.str} {values.shape}\n".encode())

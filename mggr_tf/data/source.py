@@ -15,7 +15,7 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress, from_counts
 from mggr_tf.config import Config
-from mggr_tf.data.columbia import SYNTHETIC_LICENCE
+from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE, drawn_name, present_names
 from mggr_tf.data.flow_codes import mirrored_codes
 from mggr_tf.data.packed.index import is_pack
 from mggr_tf.data.packed.samples import PackedSamples, open_pack
@@ -28,8 +28,6 @@ from mggr_tf.stage_config import Stage
 
 Samples = EyeSamples | PackedSamples
 """What can be trained on: in memory, or in a pack that is too large for it."""
-
-SYNTHETIC = "synthetic"
 
 _HELD_OUT = 4096
 """Patches of a large pack's held-out people, kept in memory for sheets and validation."""
@@ -79,6 +77,8 @@ def open_split(
     Raises:
         DataError: nothing usable there, or of people to hold out alone.
     """
+    if held_out is not None:
+        held_out = present_names(held_out, source, seed=config.synthetic.seed)
     samples = open_samples_or_pack(
         source,
         config=config,
@@ -156,6 +156,8 @@ def open_samples_or_pack(
     with_flow: bool = False,
 ) -> Samples:
     """As `open_samples`, but that a pack which is too large for memory stays on the disk."""
+    if subjects is not None:
+        subjects = present_names(subjects, source, seed=config.synthetic.seed)
     if source == SYNTHETIC:
         samples = _drawn(config, progress, with_flow=with_flow)
         return samples if subjects is None else samples.of_subjects(subjects)
@@ -197,7 +199,7 @@ def _drawn(config: Config, progress: Progress, *, with_flow: bool) -> EyeSamples
         gaze_deg=drawn.gaze_deg,
         head_deg=drawn.head_deg,
         sides=["left" if side else "right" for side in drawn.side],
-        subjects=[f"{number:05d}" for number in drawn.subject],
+        subjects=[drawn_name(how.seed, int(number)) for number in drawn.subject],
         landmarks=drawn.landmarks,
         source=f"synthetic, seed {how.seed}",
         licence=SYNTHETIC_LICENCE,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
+from mggr_tf.data.drawn_people import drawn_name
 from mggr_tf.data.synthetic import draw_face, draw_subject
 from mggr_tf.data.synthetic.subject import Subject
 
@@ -44,7 +45,8 @@ class DrawnClip:
     """One person's clip.
 
     Attributes:
-        person: whose; another number draws another one. None of them was ever trained on.
+        person: whose; another number draws another one. The packaged weights were trained on none
+            of them.
         count: how many frames.
     """
 
@@ -54,6 +56,11 @@ class DrawnClip:
     @cached_property
     def _subject(self) -> Subject:
         return draw_subject([_SEED, self.person])
+
+    @property
+    def name(self) -> str:
+        """The person's name, as in training data."""
+        return drawn_name(_SEED, self.person)
 
     def moment(self, number: int) -> Moment:
         """What a frame shows."""

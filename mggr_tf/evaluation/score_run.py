@@ -8,6 +8,7 @@ from typing import Any
 
 from mggr_edge.errors import UsageError
 from mggr_edge.progress import Progress
+from mggr_tf.data.drawn_people import present_names
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
 from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator
@@ -15,6 +16,11 @@ from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_
 from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
 from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.training.default_run import open_run
+from mggr_tf.training.provenance import (
+    refuse_unknown_seeds,
+    trained_on,
+    warn_of_unknown_donors,
+)
 from mggr_tf.training.run_folder import RunFolder
 
 PAIRS_SEED = 20200403
@@ -44,8 +50,8 @@ def score_run(
     run, judge_run = open_run(run_path), RunFolder.open(judge_path)
     judge = load_judge(judge_run)
     redirect = redirect_with(load_redirector(run))
-    trained = {"the run": run.record.data.seen, "the judge": judge_run.record.data.seen}
-    samples = _unseen(data, run, subjects, trained, progress=progress, say=say)
+    runs = {"the run": run, "the judge": judge_run}
+    samples = _unseen(data, run, subjects, runs, progress=progress, say=say)
     evaluation = evaluate_pairs(
         samples,
         redirect=redirect,
@@ -83,8 +89,7 @@ def score_run_estimator(
     """
     run = open_run(run_path)
     estimator = load_estimator(run)
-    trained = {"the run": run.record.data.seen}
-    samples = _unseen(data, run, subjects, trained, progress=progress, say=say)
+    samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
     scores = score_estimator(
         estimator, samples, conventions=run.config.conventions, progress=progress
     )
@@ -102,15 +107,19 @@ def _unseen(
     data: str,
     run: RunFolder,
     subjects: tuple[str, ...] | None,
-    trained: Mapping[str, tuple[str, ...]],
+    runs: Mapping[str, RunFolder],
     *,
     progress: Progress,
     say: Callable[[str], None],
 ) -> EyeSamples:
-    """Samples of people whom nobody in `trained` was trained on."""
+    """Samples of people whom none of `runs`, and none of their donors, was trained on."""
+    trained = trained_on(runs)
     if subjects is not None:
+        subjects = present_names(subjects, data, seed=run.config.synthetic.seed)
         refuse_seen_subjects(subjects, trained)
     samples = open_samples(data, config=run.config, subjects=subjects, progress=progress, say=say)
+    refuse_unknown_seeds(samples.subjects, samples.licence, runs, source=data)
+    warn_of_unknown_donors(runs, say)
     if subjects is not None:
         return samples
     unseen = set(samples.subjects) - set().union(*trained.values())

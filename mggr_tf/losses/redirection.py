@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
@@ -52,10 +52,10 @@ class LossContext:
     target: tf.Tensor
     flow: tf.Tensor
     target_gaze: tf.Tensor
-    features: Mapping[str, tf.Tensor]
-    target_features: Mapping[str, tf.Tensor]
-    efficientnet: tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]]
-    verdict: Mapping[str, tf.Tensor]
+    features: Mapping[str, tf.Tensor] = field(default_factory=dict)
+    target_features: Mapping[str, tf.Tensor] = field(default_factory=dict)
+    efficientnet: tuple[Mapping[str, tf.Tensor], Mapping[str, tf.Tensor]] = ({}, {})
+    verdict: Mapping[str, tf.Tensor] = field(default_factory=dict)
     seen_gaze: tf.Tensor | None = None
     cycled: tf.Tensor | None = None
     exact_flow: tf.Tensor | None = None

@@ -56,6 +56,7 @@ def _differences(runs: tuple[RunFolder, RunFolder], names: tuple[str, str]) -> T
 def _facts(run: RunFolder) -> Iterator[tuple[str, str]]:
     data = run.record.data
     yield "data", data.source
+    yield "donors' data", ", ".join(run.record.data_names[1:]) or "none"
     yield "subjects", f"{len(data.subjects)} ({data.patches} patches)"
     yield from leaves(config_to_plain(run.config), "config")
     for stage, record in run.record.stages.items():

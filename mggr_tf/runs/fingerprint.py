@@ -10,6 +10,7 @@ import numpy as np
 
 from mggr_edge.atomic import is_partial
 from mggr_edge.errors import RunError
+from mggr_edge.system_files import is_system_file
 from mggr_tf.training.run_folder import RunFolder
 
 
@@ -25,7 +26,11 @@ def fingerprint(run: RunFolder) -> dict[str, str]:
     Raises:
         RunError: the run has no weights, or damaged ones.
     """
-    files = sorted(f for f in (run.path / "weights").glob("*.npz") if not is_partial(f))
+    files = sorted(
+        file
+        for file in (run.path / "weights").glob("*.npz")
+        if not is_partial(file) and not is_system_file(file.name)
+    )
     if not files:
         raise RunError(f"{run.path} has no weights yet; a stage leaves them when it is complete")
     found = {file.stem: _of_file(file) for file in files}

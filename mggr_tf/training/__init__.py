@@ -1,1 +1,1 @@
-"""Training: `step` does no I/O, `run_folder` alone writes, `stages` joins them."""
+"""Training: `step` does no I/O, `run_folder` says where files of a run lie, `stages` joins them."""

@@ -27,6 +27,7 @@ import tensorflow as tf
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.errors import ConfigError, DiskError, RunError
 from mggr_edge.strict import plain, read
+from mggr_edge.system_files import is_system_file
 from mggr_tf.tensorflow_disk import disk_reason
 
 _PREFIX = "state"
@@ -201,7 +202,7 @@ def _checksums(folder: Path) -> dict[str, str]:
     return {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.iterdir())
-        if file.name != _ABOUT
+        if file.name != _ABOUT and not is_system_file(file.name)
     }
 
 

@@ -26,7 +26,7 @@ def images_a_step(stage: Stage, config: StageConfig) -> int:
     An estimator reads both pictures of a pair; a redirector makes one of each, and one more
     for every further step of its critic.
     """
-    a_pair = 2 if stage in ("estimator", "judge") else config.adversary.critic_steps
+    a_pair = 2 if stage in ("estimator", "judge") else config.critic_steps
     return a_pair * config.batch
 
 
@@ -36,6 +36,14 @@ class ProgressLine:
     On a terminal it is one line, rewritten in place ten times a second at most and never
     wider than the terminal: where room is short, the last metrics go first. Elsewhere it is a
     plain line every half minute and one at the end, and none for what takes under two seconds.
+    Such a line is made of fields `key=value` in a fixed order, for `grep` and `awk`:
+
+        stage=joint step=120 total=5000 elapsed_s=61 steps_per_s=1.97 images_per_s=31.5
+        eta_s=2477 loss=0.312 l1=0.051
+
+    (in one line): seconds since the stage began or went on, steps and images a second over the
+    last half minute, seconds left (0 at the end), then the step's metrics, smoothed. What is not
+    known yet, before the second step, is `-`.
 
     Args:
         label: what is trained.
@@ -115,13 +123,28 @@ class ProgressLine:
     def _draw(self) -> None:
         self._drawn_at = self._clock()
         if not self._on_terminal:
-            self._write(_joined(self._head(), self._metrics(), self._tail()) + "\n")
+            self._write(self._log_line() + "\n")
             return
         # The last column stays free: some terminals wrap as soon as it is filled.
         room = max(1, self._width() - 1)
         text = _fitted(self._head(), self._metrics(), self._tail(), room)
         self._write("\r" + text.ljust(min(self._covered, room)))
         self._covered = len(text)
+
+    def _log_line(self) -> str:
+        rate = self._pace.steps_a_second()
+        left = self._pace.seconds_left(self._total - self._done)
+        fields = {
+            "stage": self._label,
+            "step": str(self._done),
+            "total": str(self._total),
+            "elapsed_s": f"{self._clock() - self._started:.0f}",
+            "steps_per_s": "-" if rate is None else f"{rate:.3g}",
+            "images_per_s": "-" if rate is None else f"{rate * self._images:.3g}",
+            "eta_s": "-" if left is None else f"{left:.0f}",
+            **{name: f"{value:.3g}" for name, value in self._shown.items()},
+        }
+        return " ".join(f"{key}={value}" for key, value in fields.items())
 
     def _head(self) -> str:
         return f"{self._label} {self._done}/{self._total}"

@@ -27,6 +27,8 @@ def note_data(
         RunError: the data differs; nothing of the run was touched.
     """
     known, now = run.record.data, DataRecord.of(found)
+    if known.fingerprint in found.train.former_fingerprints():
+        known = replace(known, fingerprint=now.fingerprint)
     changes = data_changes(known, now)
     if changes is not None:
         if not may_differ:
@@ -37,5 +39,5 @@ def note_data(
         say(f"the data changed: {changes}; going on with it")
     seen = {*known.seen} - {*now.subjects}
     now = replace(now, earlier=tuple(sorted(seen)))
-    if now != known:
+    if now != run.record.data:
         run.note_data(now, change=changes)

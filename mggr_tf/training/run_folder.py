@@ -1,4 +1,9 @@
-"""A run: the folder that holds everything a training leaves. Only this file writes to it.
+"""A run: the folder that holds everything a training leaves.
+
+This file says where each part lies, and writes `run.json` and `config.yaml`. The other parts are
+written by `stage_trainer` (weights), `checkpoints`, `metrics_log` and `metrics_writer` (logs),
+`sheets`, `stage_watch` (a bad batch) and `run_lock`; each file gets its name when it is whole, but
+for logs, which grow, and the lock.
 
 ::
 
@@ -16,12 +21,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 import yaml
@@ -29,16 +32,24 @@ import yaml
 from mggr_edge.atomic import atomic_file
 from mggr_edge.errors import ConfigError, RunError
 from mggr_edge.strict import plain, read
-from mggr_edge.version import __version__
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.drift import check_config
 from mggr_tf.training.metrics_log import append_row, column
-from mggr_tf.training.run_record import SCHEMA, DataRecord, RunRecord, StageRecord
+from mggr_tf.training.run_record import (
+    SCHEMA,
+    DataRecord,
+    Origin,
+    RunRecord,
+    StageRecord,
+    with_present_names,
+)
+from mggr_tf.training.versions import installed_versions
 
 __all__ = [
     "DEFAULT_ROOT",
     "DataRecord",
+    "Origin",
     "RunFolder",
     "RunRecord",
     "StageRecord",
@@ -94,10 +105,11 @@ class RunFolder:
         record = RunRecord(
             seed=config.seed,
             data=data,
-            versions=_versions(),
+            versions=installed_versions(),
             git_revision=_git_revision(),
             vgg16=None if vgg16 is None else str(vgg16.resolve()),
             config=config_to_plain(config),
+            origins=(),
         )
         run = cls(path, config, record)
         try:
@@ -130,12 +142,14 @@ class RunFolder:
             if record.config is not None:
                 made_with = config_from_plain(record.config)
                 check_config(path / _CONFIG, made_with=made_with, found=config)
-            return cls(path, config, record)
+            return cls(path, config, with_present_names(record, seed=config.synthetic.seed))
         except (OSError, ValueError, AttributeError, yaml.YAMLError, ConfigError) as error:
             raise RunError(f"{path}: the run is damaged: {error}") from error
 
     def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
         """Starts from another run's weights: what `stage` needs counts as trained.
+
+        The donor's data, and that of its donors, is recorded: the weights come from it too.
 
         Args:
             donor: the other run.
@@ -147,6 +161,8 @@ class RunFolder:
                 networks that this config builds otherwise.
         """
         names = weights_to_adopt(self.config, donor)
+        self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
+        self._write_record()  # before any weight is here
         for name in names:
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(name), temporary)
@@ -200,9 +216,17 @@ class RunFolder:
             self._write_record()
 
     def note_data(self, data: DataRecord, *, change: str | None = None) -> None:
-        """Writes down what the run goes on with, and what changed of it."""
-        changes = (*self.record.changes, *([] if change is None else [f"data: {change}"]))
-        self.record = replace(self.record, data=data, changes=changes)
+        """Writes down what the run goes on with, and what changed of it.
+
+        Earlier data stays among the run's origins where it had other people or another licence.
+        """
+        before, record = self.record.data, self.record
+        if change is not None or before.licence != data.licence:
+            record = record.with_origins(
+                [Origin(self.path.resolve().name, before.name, before.licence, before.subjects)]
+            )
+        changes = (*record.changes, *([] if change is None else [f"data: {change}"]))
+        self.record = replace(record, data=data, changes=changes)
         self._write_record()
 
     def note_config(self, config: Config, *, change: str) -> None:
@@ -330,12 +354,6 @@ def free_name(root: Path, stem: str) -> Path:
         root / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 100_000)
     )
     return next(path for path in candidates if not path.exists())
-
-
-def _versions() -> dict[str, str]:
-    packages = ("tensorflow", "tensorflow-addons", "numpy")
-    found = {name: metadata.version(name) for name in packages}
-    return {"mggr-tf": __version__, "python": platform.python_version(), **found}
 
 
 def _git_revision() -> str | None:

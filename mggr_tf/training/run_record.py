@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mggr_tf.data.drawn_people import (
+    FIRST_IN_FOLDER,
+    FIRST_IN_MEMORY,
+    SYNTHETIC,
+    drawn_seed,
+    present_name,
+)
 
 if TYPE_CHECKING:
     from mggr_tf.data.source import Split
 
 SCHEMA = 1
+
+UNKNOWN_DONORS = (
+    "unknown (an earlier version of mggr-tf made the run and did not record whether it was "
+    "started with --from or changed with --changed-data, nor on which data)"
+)
+"""The terms of a run whose record does not tell all the data that its weights come from."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +52,13 @@ class DataRecord:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """All that the run was ever trained on."""
+        """All subjects that the run itself was ever trained on."""
         return (*self.subjects, *self.earlier)
+
+    @property
+    def name(self) -> str:
+        """`synthetic`, or the folder's name without its place on this machine."""
+        return self.source if self.source == SYNTHETIC else Path(self.source).name
 
     @classmethod
     def of(cls, split: Split) -> DataRecord:
@@ -50,6 +71,26 @@ class DataRecord:
             licence=split.train.licence,
             fingerprint=split.train.fingerprint(),
         )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Training data that a run's weights come from, other than its present data.
+
+    Attributes:
+        run: name of the run that was trained on it: a donor, a donor's donor, or the run itself
+            before its data changed.
+        data: `synthetic`, or the folder's name.
+        licence: of that data.
+        subjects: that were trained on.
+        complete: whether that run's record told all data that its own weights came from.
+    """
+
+    run: str
+    data: str
+    licence: str
+    subjects: tuple[str, ...]
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,6 +126,9 @@ class RunRecord:
         config: what `config.yaml` held when the run was made; None in runs of versions that
             did not write it down.
         changes: what its user changed of config or data while it was trained.
+        origins: all other data that its weights come from: that of its donor (`--from`), of the
+            donor's donors, and its own before it changed; None in runs of versions that recorded
+            none.
         schema: of this record.
     """
 
@@ -96,4 +140,83 @@ class RunRecord:
     vgg16: str | None = None
     config: dict[str, Any] | None = None
     changes: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] | None = None
     schema: int = SCHEMA
+
+    @property
+    def origins_known(self) -> bool:
+        """Whether the record tells all data that the weights come from."""
+        return self.origins is not None and all(origin.complete for origin in self.origins)
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """All subjects that the weights were ever trained on, the donors' too, each once."""
+        others = (name for origin in self.origins or () for name in origin.subjects)
+        return tuple(dict.fromkeys((*self.data.seen, *others)))
+
+    def sources(self, run: str) -> tuple[Origin, ...]:
+        """All data that the weights come from: the present data first, then `origins`.
+
+        Args:
+            run: the run's name.
+        """
+        data = self.data
+        own = Origin(run, data.name, data.licence, data.seen, complete=self.origins is not None)
+        return tuple(dict.fromkeys((own, *(self.origins or ()))))
+
+    @property
+    def data_names(self) -> tuple[str, ...]:
+        """The names of all data that the weights come from, each once."""
+        return tuple(dict.fromkeys(source.data for source in self.sources("")))
+
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """The licences of all data that the weights come from, each once.
+
+        Where the record does not tell all of it, `UNKNOWN_DONORS` is the last of them.
+        """
+        unknown = () if self.origins_known else (UNKNOWN_DONORS,)
+        return tuple(dict.fromkeys((*(source.licence for source in self.sources("")), *unknown)))
+
+    @property
+    def licence(self) -> str:
+        """All licences in one line; what one of them does not allow is not allowed."""
+        return "; ".join(self.licences)
+
+    def with_origins(self, origins: Iterable[Origin]) -> RunRecord:
+        """The record with more data that its weights come from."""
+        before = self.origins or ()
+        added = tuple(
+            replace(origin, complete=origin.complete and self.origins is not None)
+            for origin in origins
+        )
+        return replace(self, origins=tuple(dict.fromkeys((*before, *added))))
+
+
+def with_present_names(record: RunRecord, *, seed: int, source: str | None = None) -> RunRecord:
+    """The record with the present names of drawn people; see `mggr_tf.data.drawn_people`.
+
+    Args:
+        record: of any version.
+        seed: that the run's config draws people with.
+        source: where the run's data lies now; None is where it lay.
+    """
+    data = record.data
+    drawn_with: int | None = seed
+    first: Literal[0, 1] = FIRST_IN_MEMORY
+    if data.source != SYNTHETIC:
+        drawn_with, first = drawn_seed(Path(source or data.source)), FIRST_IN_FOLDER
+    if drawn_with is None:
+        return record
+
+    def present(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(present_name(name, seed=drawn_with, first=first) for name in names)
+
+    earlier = data.earlier
+    if record.origins is None:
+        # Nobody recorded of which data they are: these people, or others with such numbers.
+        earlier = tuple(dict.fromkeys((*earlier, *present(earlier))))
+    named = replace(
+        data, subjects=present(data.subjects), held_out=present(data.held_out), earlier=earlier
+    )
+    return replace(record, data=named)

@@ -69,7 +69,7 @@ def stage_shares(
         ConfigError: they cannot be shared equally.
     """
     settings = config.stage(stage)
-    parts = settings.adversary.critic_steps
+    parts = settings.critic_steps
     return Shares(settings.batch * parts, replicas, first, local, parts)
 
 

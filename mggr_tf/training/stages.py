@@ -60,6 +60,7 @@ def train_stages(
         say(f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order")
     distribution = distribution or open_distribution()
     check_shares(run.config, todo, replicas=distribution.replicas)
+    run.config.refuse_untrainable(todo, has_estimator=run.has_weights("estimator"))
     refuse_what_cannot_work(run.config, todo, replicas=distribution.replicas, warn=say)
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
         say("nobody is held out: validation, which may end a stage, asks people it trains on")

@@ -7,6 +7,7 @@ of the global batch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -254,21 +255,30 @@ class RedirectionStep:
     def _terms(self, pictures: Batch, batch: Batch) -> Metrics:
         """Every loss of the config, averaged over the batch, by its label."""
         looked_at = {loss.picture for loss in self._losses if loss.name not in ON_NO_PICTURE}
-        cycled = self._back(pictures["redirected"], batch) if self._with_cycle else None
+        # Losses on no picture look at none of its parts: any picture stands in its place.
+        without = LossContext(
+            source=batch["eye"],
+            picture=pictures["coarse"],
+            target=batch["target"],
+            flow=pictures["flow"],
+            target_gaze=batch["target_gaze"] / self._gaze_scale,
+            cycled=self._back(pictures["redirected"], batch) if self._with_cycle else None,
+            exact_flow=batch.get("flow"),
+            flow_seen=batch.get("flow_seen"),
+        )
         contexts = {
-            name: self._context(pictures[name], pictures["flow"], cycled, batch)
-            for name in sorted(looked_at)
+            name: self._context(without, pictures[name], batch) for name in sorted(looked_at)
         }
-        anywhere = next(iter(contexts.values()))
         return {
-            _label(loss): tf.reduce_mean(LOSSES[loss.name](contexts.get(loss.picture, anywhere)))
+            _label(loss): tf.reduce_mean(
+                LOSSES[loss.name](without if loss.name in ON_NO_PICTURE else contexts[loss.picture])
+            )
             / self._replicas
             for loss in self._losses
         }
 
-    def _context(
-        self, picture: tf.Tensor, flow: tf.Tensor, cycled: tf.Tensor | None, batch: Batch
-    ) -> LossContext:
+    def _context(self, without: LossContext, picture: tf.Tensor, batch: Batch) -> LossContext:
+        """What losses on one picture look at: it, and what networks see of it."""
         head = {"head_pose": batch["head_pose"]}
         features: dict[str, tf.Tensor] = {}
         target_features: dict[str, tf.Tensor] = {}
@@ -284,20 +294,14 @@ class RedirectionStep:
             seen_gaze = self._estimator({"eye": picture, **head}, training=False)
         if self._critic is not None:
             verdict = self._networks.discriminator(picture, training=True)
-        return LossContext(
-            source=batch["eye"],
+        return replace(
+            without,
             picture=picture,
-            target=batch["target"],
-            flow=flow,
-            target_gaze=batch["target_gaze"] / self._gaze_scale,
             features=features,
             target_features=target_features,
             efficientnet=efficientnet,
             verdict=verdict,
             seen_gaze=seen_gaze,
-            cycled=cycled,
-            exact_flow=batch.get("flow"),
-            flow_seen=batch.get("flow_seen"),
         )
 
     def _shown(self, pictures: tf.Tensor) -> tf.Tensor:

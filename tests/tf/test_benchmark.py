@@ -12,10 +12,10 @@ from mggr_edge.errors import ConfigError, UsageError
 from mggr_edge.progress import no_progress
 from mggr_tf.benchmark import campaign
 from mggr_tf.benchmark.benchmark import run_benchmark
-from mggr_tf.benchmark.campaign import run_path, train_entrants
+from mggr_tf.benchmark.campaign import judge_path, run_path, train_entrants
 from mggr_tf.benchmark.entrants import ABLATIONS, CONTROL, Entrant
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, chosen, open_plan
-from mggr_tf.benchmark.scoring import scores_file
+from mggr_tf.benchmark.scoring import _refuse_seen, scores_file
 from mggr_tf.config import config_to_plain
 from mggr_tf.config_files import load_config
 from mggr_tf.data.synthetic import write_dataset
@@ -115,6 +115,43 @@ def test_plans_that_cannot_be_are_refused():
         replace(PLAN, report=("b", "c"))
     with pytest.raises(ValueError, match="folds must lie between 1 and"):
         replace(PLAN, folds=4)
+
+
+def test_drawn_people_have_one_name_in_a_plan(tmp_path):
+    drawn = replace(PLAN, data="synthetic", train=("00000",), report=("00001", "drawn-1-00002"))
+    named = drawn.with_present_names(seed=1)
+    assert named.train == ("drawn-1-00000",)
+    assert named.report == ("drawn-1-00001", "drawn-1-00002")
+    with pytest.raises(ValueError, match="both trained on and reported: drawn-1-00001"):
+        replace(drawn, train=("drawn-1-00001",)).with_present_names(seed=1)
+    # One of an earlier version goes on.
+    open_plan(tmp_path / "bench", drawn)
+    assert open_plan(tmp_path / "bench", named, seed=1) == named
+
+
+def test_entrants_and_judges_are_not_scored_on_people_of_their_donors(tmp_path, tiny_config):
+    entrant = Entrant("mggr", "MGGR", "mggr-edge", "method")
+
+    def made(path, people):
+        return RunFolder.create(path, tiny_config, DataRecord("eyes", people, (), 1, "none"))
+
+    donor = made_with_weights(made, tmp_path / "donor", ("d",))
+    run = made(run_path(tmp_path, entrant), ("a", "b"))
+    judges = [made(judge_path(tmp_path, fold), PLAN.judge_subjects(fold)) for fold in (0, 1)]
+    _refuse_seen(tmp_path, PLAN, [entrant], say=print)
+    run.adopt(donor, stage="joint")
+    with pytest.raises(UsageError, match="entrant mggr's donor donor on eyes"):
+        _refuse_seen(tmp_path, PLAN, [entrant], say=print)
+    _refuse_seen(tmp_path, PLAN, [], say=print)
+    judges[0].adopt(made_with_weights(made, tmp_path / "other", ("c",)), stage="judge")
+    with pytest.raises(UsageError, match="judge 1's donor"):
+        _refuse_seen(tmp_path, PLAN, [], say=print)
+
+
+def made_with_weights(make, path, people):
+    run = make(path, people)
+    run.weights_file("estimator").write_bytes(b"weights, some day")
+    return run
 
 
 def test_a_plan_stays_what_it_was(tmp_path):

@@ -103,6 +103,17 @@ def test_what_came_after_a_step_is_forgotten_where_something_older_is_there(tmp_
     assert names(tmp_path) == ["step-00000010"]
 
 
+def test_files_that_a_system_puts_beside_a_checkpoint_do_no_harm(tmp_path):
+    things = Things(tmp_path)
+    things.save(1)
+    for file in list((tmp_path / "step-00000001").iterdir()):
+        (file.parent / f"._{file.name}").write_bytes(b"Mac OS X")
+    (tmp_path / "step-00000001" / "@eaDir").mkdir()
+    again = Things(tmp_path)
+    assert again.restore()[0] == 1
+    assert not again.said
+
+
 def spoil_bit(file):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1

@@ -91,7 +91,7 @@ def test_drawn_patches_are_checked_and_counted(eyes):
     result = invoke("data", "check", eyes)
     assert result.exit_code == 0, result.output
     assert "14 good, 0 bad; Apache-2.0" in result.output
-    assert "subject: 0001 14" in result.output
+    assert "subject: drawn-5-00000 14" in result.output
 
 
 def test_check_lists_bad_files_and_exits_with_one(eyes):
@@ -193,7 +193,7 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     failed(invoke("evaluate", run, "--data", eyes, "--estimator"), saying="that the run never saw")
     (tmp_path / "other").mkdir()
     for file in eyes.glob("*.jpg"):
-        (tmp_path / "other" / f"0099{file.name[4:]}").write_bytes(file.read_bytes())
+        (tmp_path / "other" / f"0099_{file.name.partition('_')[2]}").write_bytes(file.read_bytes())
     others = ["--data", tmp_path / "other", "--estimator", "--json", tmp_path / "scores.json"]
     found = invoke("evaluate", run, *others)
     assert found.exit_code == 0, found.output
@@ -206,7 +206,7 @@ def test_on_other_data_the_estimator_goes_on_from_what_it_knew(tmp_path, eyes, t
     other, tiny = tmp_path / "other", flags(tiny_changes)
     other.mkdir()
     for file in eyes.glob("*.jpg"):
-        (other / f"0099{file.name[4:]}").write_bytes(file.read_bytes())
+        (other / f"0099_{file.name.partition('_')[2]}").write_bytes(file.read_bytes())
     how = ["train", "--stage", "coarse", *tiny]
     first = invoke(*how, "--data", eyes, "--steps", 2, "--out", tmp_path / "run")
     assert first.exit_code == 0, first.output

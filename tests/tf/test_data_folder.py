@@ -48,6 +48,40 @@ def test_rows_become_samples(eyes):
     np.testing.assert_array_equal(samples.head_deg, [[1, -2], [0, -20.5]])
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("before", ["", "\ufeff", "sep={}\n", "\ufeffsep={}\r\n"])
+def test_tables_of_spreadsheet_programs_are_read(eyes, separator, end, before):
+    path = eyes(HEADER)
+    decimal = "." if separator == "," else ","
+    rows = (
+        (*HEADER.split(","), "", ""),
+        ("anna/1.png ", " anna maria", "right", f"-4{decimal}5", " 12", "", ""),
+        ("anna/2.png", "bert", "left ", "", "", "", ""),
+        ("",) * 7,
+        ("anna/2.png", "x"),
+    )
+    text = before.format(separator) + end.join(separator.join(row) for row in rows[:-1]) + end
+    (path / folder.TABLE).write_bytes(text.encode())
+    assert folder.scan(path).labels == (
+        EyeLabel("anna maria", "right", Gaze(0, 0), Gaze(-4.5, 12)),
+        EyeLabel("bert", "left", Gaze(0, 0), None),
+    )
+    (path / folder.TABLE).write_bytes((text + separator.join(rows[-1])).encode())
+    line = len(rows) + ("sep" in before)
+    with pytest.raises(DataError, match=f"line {line}: expected 5 cells"):
+        folder.scan(path)
+
+
+def test_rows_of_the_systems_files_are_left_out(eyes):
+    path = eyes(HEADER, "anna/1.png,anna,right,0,0", "anna/._1.png,anna,right,0,0")
+    (path / "anna" / "._1.png").write_bytes(b"\0\5\x16\7")
+    scanned = folder.scan(path)
+    assert len(scanned.labels) == 1
+    assert [(bad.name, bad.fatal) for bad in scanned.bad] == [("._1.png", False)]
+    assert len(samples_of(scanned, source=path)) == 1
+
+
 def test_without_head_columns_heads_face_the_camera(eyes):
     path = eyes(HEADER, "anna/1.png,anna,right,0,0")
     assert folder.scan(path).labels[0].head == Gaze(0, 0)
@@ -115,7 +149,7 @@ def test_a_row_that_does_not_fit_is_named(eyes, row, saying):
         (HEADER + ",gaze", "line 1: unknown column 'gaze'; known columns: file"),
         (HEADER + ",side", "line 1: column 'side' stands there twice"),
         (HEADER + ",head_yaw_deg", "line 1: column 'head_pitch_deg' is missing"),
-        (HEADER.replace(",", ";"), "line 1: unknown column 'file;subject"),
+        (HEADER.replace(",", "|"), r"line 1: unknown column 'file\|subject"),
         ("", "line 1: column 'file', 'subject'"),
     ],
 )

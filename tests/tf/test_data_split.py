@@ -112,9 +112,14 @@ def test_too_few_subjects_are_refused():
 def eyes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn") / "eyes"
     assert invoke("data", "synth", folder, "--count", 4).exit_code == 0
-    for number in (2, 3, 4):
-        for file in folder.glob("0001_*_0H_R.jpg" if number == 4 else "0001_*.jpg"):
-            (folder / file.name.replace("0001", f"{number:04d}")).write_bytes(file.read_bytes())
+    (folder / "SYNTHETIC").unlink()
+    drawn = {file: file.name.partition("_")[2] for file in folder.glob("drawn-1-00000_*.jpg")}
+    for number in (1, 2, 3, 4):
+        for file, rest in drawn.items():
+            if number < 4 or rest.endswith("_0H_R.jpg"):
+                (folder / f"{number:04d}_{rest}").write_bytes(file.read_bytes())
+    for file in drawn:
+        file.unlink()
     return folder
 
 

@@ -143,14 +143,26 @@ def test_in_a_log_it_is_a_plain_line_every_half_minute_and_at_the_end():
             clock.now += 1.0
             line.tell(step, METRICS)
     lines = log.getvalue().splitlines()
-    metrics = "loss 0.312  l1 0.051  gaze 0.02  adversarial 1.25  discriminator 0.7"
+    pace = "steps_per_s=1 images_per_s=16"
+    metrics = "loss=0.312 l1=0.051 gaze=0.02 adversarial=1.25 discriminator=0.7"
     assert lines == [
-        f"joint 30/100  {metrics}  16 images/s  ETA 70 s",
-        f"joint 60/100  {metrics}  16 images/s  ETA 40 s",
-        f"joint 90/100  {metrics}  16 images/s  ETA 10 s",
-        f"joint 100/100  {metrics}  16 images/s  in 2 min",
+        f"stage=joint step={step} total=100 elapsed_s={step} {pace} eta_s={100 - step} {metrics}"
+        for step in (30, 60, 90, 100)
     ]
     assert "\r" not in log.getvalue()
+
+
+def test_a_log_line_has_its_fields_before_anything_is_known():
+    log, clock = io.StringIO(), Clock()
+    with line_of(log, clock, total=100, done=40) as line:
+        clock.now += 200.0
+        line.tell(41, {"loss": 1.0})
+    keys = ["stage", "step", "total", "elapsed_s", "steps_per_s", "images_per_s", "eta_s", "loss"]
+    for text in log.getvalue().splitlines():
+        fields = dict(field.split("=") for field in text.split(" "))
+        assert list(fields) == keys
+        assert (fields["step"], fields["elapsed_s"]) == ("41", "200")
+        assert fields["steps_per_s"] == fields["images_per_s"] == fields["eta_s"] == "-"
 
 
 def test_a_pipe_gets_nothing_of_what_is_over_at_once():
@@ -163,7 +175,9 @@ def test_a_pipe_gets_nothing_of_what_is_over_at_once():
                     clock.now += seconds
                     line.tell(step, {"loss": 1.0})
     with open(reading) as arrived:
-        assert arrived.read() == "joint 2/2  loss 1  16 images/s  in 2 s\n"
+        assert arrived.read() == (
+            "stage=joint step=2 total=2 elapsed_s=2 steps_per_s=1 images_per_s=16 eta_s=0 loss=1\n"
+        )
 
 
 def test_an_error_leaves_the_line_whole(terminal):
@@ -194,7 +208,7 @@ def test_pauses_are_no_steps_but_take_their_time():
             if step in (11, 110):
                 with line.pause():
                     clock.now += 2.5
-    assert log.getvalue().endswith("160 images/s  ETA 2 min\n")
+    assert "steps_per_s=10 images_per_s=160 eta_s=130 " in log.getvalue().splitlines()[-1]
     assert line._pace.seconds_left(890) == pytest.approx(89 * (1 + 5 / 10.9))
 
 
@@ -243,3 +257,6 @@ def test_what_counts_as_an_image():
     assert images_a_step("joint", config.stage("joint")) == 16
     twice = load_config("mggr-edge", changes=["stages.joint.adversary={critic_steps: 5}"])
     assert images_a_step("joint", twice.stage("joint")) == 80
+    alone = ["stages.joint.losses=[{name: l1, weight: 1.0}]"]
+    without = load_config("mggr-edge", changes=["stages.joint.adversary.critic_steps=5", *alone])
+    assert images_a_step("joint", without.stage("joint")) == 16

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import signal
+import sys
 
 import cv2
 import pytest
@@ -80,7 +82,7 @@ def eyes(drawn, tmp_path):
     folder = tmp_path / "eyes"
     folder.mkdir()
     for number, file in enumerate(sorted(drawn.glob("*.jpg"))):
-        shutil.copy(file, folder / f"{1 + number % 5:04d}{file.name[4:]}")
+        shutil.copy(file, folder / f"{1 + number % 5:04d}_{file.name.partition('_')[2]}")
     return folder
 
 
@@ -198,7 +200,7 @@ def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run
     gone = data.subjects[0]
     for file in eyes.glob(f"{gone}*"):
         for new in ("0008", "0009"):
-            shutil.copy(file, eyes / f"{new}{file.name[4:]}")
+            shutil.copy(file, eyes / f"{new}_{file.name.partition('_')[2]}")
         file.unlink()
     before = content(run.path)
     line = resume_refused(run.path)
@@ -262,6 +264,38 @@ def test_people_who_were_named_and_are_gone(tmp_path, eyes):
     assert resume(run.path, *again, "--changed-data").exit_code == 0
     after = RunFolder.open(run.path).record.data
     assert (after.subjects, after.earlier) == (("0001",), ("0002",))
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "warned"),
+    [
+        ("tensorflow", "2.14.0", True),
+        ("keras", "2.14.0", True),
+        ("numpy", "1.23.5", True),
+        ("mggr-tf", "0.0.1", True),
+        ("python", "3.10.9", True),
+        ("python", f"{sys.version_info.major}.{sys.version_info.minor}.99", False),
+    ],
+)
+def test_other_versions_are_warned_of_in_one_line(run, package, version, warned):
+    file = run.path / "run.json"
+    record = json.loads(file.read_text())
+    now = record["versions"][package]
+    record["versions"][package] = version
+    file.write_text(json.dumps(record))
+    result = resume(run.path)
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert len(lines) == warned
+    assert not warned or f"{package} {version} -> {now}" in lines[0]
+
+
+def test_a_package_that_was_not_recorded_is_not_compared(run):
+    file = run.path / "run.json"
+    record = json.loads(file.read_text())
+    del record["versions"]["keras"]
+    file.write_text(json.dumps(record))
+    assert "warning" not in resume(run.path).stderr
 
 
 def test_changes_are_a_matter_of_resuming(tmp_path):

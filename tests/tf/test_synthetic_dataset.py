@@ -38,7 +38,7 @@ def test_dataset_labels_the_eye_by_where_its_nose_is(folder: Path) -> None:
     names = [columbia.parse_name(file.name) for file in folder.glob("*.jpg")]
     person = draw_subject([1, 0])
     name = next(n for n in names if n.side == "right" and n.gaze == Gaze(10, 15))
-    assert name.file_name() == "0001_2m_0P_10V_15H_L.jpg"
+    assert name.file_name() == "drawn-1-00000_2m_0P_10V_15H_L.jpg"
     stored = cv2.imread(str(folder / name.file_name()))[..., ::-1].astype(int)
     eye = render_eye(person, gaze=name.gaze, head_pose=name.head, side="right", seed=0)
     drawn = eye.image.astype(int)
@@ -51,14 +51,16 @@ def test_dataset_is_a_function_of_its_seed(folder: Path, tmp_path: Path) -> None
     write_dataset(tmp_path / "other", count=12, seed=2)
     for file in (tmp_path / "again").glob("*.jpg"):
         assert file.read_bytes() == (folder / file.name).read_bytes()
-        assert file.read_bytes() != (tmp_path / "other" / file.name).read_bytes()
+        other = tmp_path / "other" / file.name.replace("drawn-1-", "drawn-2-")
+        assert file.read_bytes() != other.read_bytes()
 
 
 def test_dataset_goes_on_with_the_next_person(tmp_path: Path) -> None:
     count = PICTURES_PER_SUBJECT + 2
     write_dataset(tmp_path / "two", count=count, seed=0)
     scanned = columbia.scan(tmp_path / "two")
-    assert scanned.counts(lambda n: n.subject) == {"0001": PICTURES_PER_SUBJECT, "0002": 2}
+    expected = {"drawn-0-00000": PICTURES_PER_SUBJECT, "drawn-0-00001": 2}
+    assert scanned.counts(lambda n: n.subject) == expected
 
 
 def test_progress_counts_every_patch(tmp_path: Path) -> None:

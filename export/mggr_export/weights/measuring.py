@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from mggr_edge.angles import angular_error_deg
 from mggr_edge.network_io import estimator_inputs, gaze_from_network
 from mggr_edge.progress import Progress
+from mggr_tf.data.drawn_people import drawn_person
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.data.synthetic import Subject, draw_subject
-from mggr_tf.evaluation.protocol import score_pictures
+from mggr_tf.evaluation.protocol import refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.redirect_pairs import redirect_pairs
 from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.trained import load_judge, load_travelling, redirect_with
 from mggr_tf.evaluation.yardsticks import open_yardsticks
+from mggr_tf.training.provenance import trained_on
 from mggr_tf.training.run_folder import RunFolder
 
 Groups = dict[str, dict[str, NDArray[np.bool_]]]
@@ -62,6 +64,7 @@ def measure(
         run.config, synthetic=replace(run.config.synthetic, seed=SEED, subjects=PEOPLE)
     )
     samples = open_samples(SYNTHETIC, config=config, subjects=None, progress=progress, say=say)
+    refuse_seen_subjects(samples.subjects, trained_on({"the run": run, "the judge": judge}))
     networks = load_travelling(run)
     conventions = run.config.conventions
 
@@ -91,8 +94,14 @@ def measure(
     )
 
 
+def _index(name: str) -> int:
+    person = drawn_person(name)
+    assert person is not None, name
+    return person.index
+
+
 def _groups(samples: EyeSamples, rows: NDArray[np.int64], scores: PairScores) -> Groups:
-    people = {name: draw_subject([SEED, int(name)]) for name in samples.subjects}
+    people = {name: draw_subject([SEED, _index(name)]) for name in samples.subjects}
 
     def of_people(trait: Callable[[Subject], bool]) -> NDArray[np.bool_]:
         return np.array([trait(people[str(name)]) for name in samples.subject[rows]])

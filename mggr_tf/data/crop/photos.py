@@ -8,6 +8,7 @@ from pathlib import Path
 from mggr_edge.angles import Side
 from mggr_edge.errors import DataError
 from mggr_edge.streams.paths import PICTURE_SUFFIXES
+from mggr_edge.system_files import is_system_file
 from mggr_tf.data.columbia import LABEL_OF_SIDE, PhotoName, parse_photo_name
 
 
@@ -39,6 +40,8 @@ class Photo:
 def find_photos(source: Path) -> tuple[Photo, ...]:
     """Lists a picture, or the pictures of a folder and of the folders in it.
 
+    Hidden files and those of the system (see `mggr_edge.system_files`) are left out.
+
     Raises:
         DataError: nothing there; two photographs of one name; or names with labels
             beside names without, which is a slip more often than a wish.
@@ -46,13 +49,17 @@ def find_photos(source: Path) -> tuple[Photo, ...]:
     if source.is_file():
         files = [source]
     elif source.is_dir():
-        files = sorted(file for file in source.rglob("*") if file.is_file())
+        files = sorted(
+            file
+            for file in source.rglob("*")
+            if not is_system_file(file.relative_to(source)) and file.is_file()
+        )
     else:
         raise DataError(f"{source} does not exist; name a photograph or a folder of them")
     photos = tuple(
         Photo(file, parse_photo_name(file.name))
         for file in files
-        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+        if file.suffix.lower() in PICTURE_SUFFIXES
     )
     if not photos:
         raise DataError(f"{source} holds no photographs ({', '.join(PICTURE_SUFFIXES)})")

@@ -238,7 +238,11 @@ def _remove_what_is_not_of(folder: Path, about: About) -> None:
     if about.left_out:
         files.add(LEFT_OUT)
     for path in folder.iterdir():
-        if path.name not in files:
+        if path.name in files:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)  # a file server's thumbnails, say
+        else:
             path.unlink()
 
 

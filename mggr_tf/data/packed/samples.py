@@ -71,6 +71,10 @@ class PackedSamples:
             raise DataError(f"{self.source} has no subject {', '.join(missing)}")
         return replace(self, chosen=np.intersect1d(self.chosen, self.index.of_subjects(names)))
 
+    def former_fingerprints(self) -> tuple[str, ...]:
+        """None: a pack's fingerprint does not depend on how people are named elsewhere."""
+        return ()
+
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all pictures and labels: of the shards' own, and whose are meant."""
         text = "\n".join([self.index.about.fingerprint, *self.subjects])

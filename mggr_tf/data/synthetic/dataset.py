@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.errors import UsageError
-from mggr_tf.data.columbia import SYNTHETIC_MARK, PatchName
+from mggr_tf.data.columbia import PatchName
+from mggr_tf.data.drawn_people import SYNTHETIC_MARK, drawn_name
 from mggr_tf.data.patch_files import patch_jpeg
 from mggr_tf.data.synthetic.population import draw_subject
 from mggr_tf.data.synthetic.render import render_eye
@@ -74,7 +75,7 @@ def _pictures(seed: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         poses = product(HEAD_YAWS_DEG, _SIDES, product(PITCHES_DEG, YAWS_DEG))
         for index, (head_yaw, side, (pitch, yaw)) in enumerate(poses):
             name = PatchName(
-                subject=f"{number + 1:04d}",
+                subject=drawn_name(seed, number),
                 head=Gaze(0, head_yaw),
                 gaze=Gaze(pitch, yaw),
                 side=side,
