@@ -255,7 +255,11 @@ def _check_place(target: Path) -> None:
 
 def _temporary_name(target: Path) -> Path:
     # Beside the target, because a rename is atomic only within one file system.
-    ending = f".partial-{secrets.token_hex(4)}{target.suffix}"
+    return _with_ending(target, f".partial-{secrets.token_hex(4)}{target.suffix}")
+
+
+def _with_ending(target: Path, ending: str) -> Path:
+    """The target's stem, shortened if the name would be too long for a file system, and an end."""
     room = _LONGEST_NAME - len(os.fsencode(ending))
     return target.with_name(os.fsdecode(os.fsencode(target.stem)[:room]) + ending)
 
@@ -264,7 +268,7 @@ def _names(target: Path, numbered: Callable[[int], Path] | None) -> Iterator[Pat
     yield target
     for number in count(2):
         if numbered is None:
-            yield target.with_name(f"{target.stem}-{number}{target.suffix}")
+            yield _with_ending(target, f"-{number}{target.suffix}")
         else:
             yield numbered(number)
 

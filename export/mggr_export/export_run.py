@@ -64,7 +64,8 @@ def export_run(
     Raises:
         RunError: the run is not trained to its end.
         OutputExistsError: `out` exists and `force` is false.
-        UsageError: `out` exists and is no bundle.
+        UsageError: `out` exists and is no bundle; or it was created meanwhile, and the bundle got
+            the next free name.
         DataError: the eyes cannot be had.
         ArtifactError: a converted model is not the Keras model.
         MissingPackageError: a format's packages, or those that fit weights, are not installed.
@@ -103,7 +104,9 @@ def export_run(
             files = _proven_files(run, request, exporters, fitted_on=fitted_on, say=say)
         write_files(folder, files)
     if moved and out is not None:
-        say(f"{out} was created by another program meanwhile")
+        raise UsageError(
+            f"{out} was created by another program meanwhile; the bundle is {moved[-1]}"
+        )
     return moved[-1] if moved else target
 
 

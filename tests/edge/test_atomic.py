@@ -254,3 +254,13 @@ def test_reserved_folders_differ_and_empty_ones_go_away(tmp_path: Path) -> None:
         assert [first.name, second.name] == ["out", "out-2"]
         (second / "kept").write_text("x")
     assert names(tmp_path) == ["out-2"]
+
+
+def test_a_numbered_name_is_never_too_long(tmp_path: Path) -> None:
+    longest = tmp_path / f"{'x' * 251}.txt"
+    moved: list[Path] = []
+    with atomic_file(longest, elsewhere=moved.append) as temporary:
+        temporary.write_text("ours")
+        longest.write_text("theirs")
+    assert moved[0].name == f"{'x' * 249}-2.txt"
+    assert moved[0].read_text() == "ours"
