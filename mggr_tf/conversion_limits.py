@@ -56,6 +56,8 @@ class PrecisionLimits:
         gaze: of the estimator, in units of its output.
         extra_gaze_deg: by how much further from its target a redirected gaze may be, on
             average over pairs, as the run's own estimator sees it.
+        opening: of `redirected` inside the eye opening, where a device shows it; it has a PSNR
+            only. Null is no limit: configs that were written before this limit have none.
     """
 
     flow: Limit
@@ -64,6 +66,12 @@ class PrecisionLimits:
     redirected: Limit
     gaze: Limit
     extra_gaze_deg: float
+    opening: Limit | None = None
+
+    def __post_init__(self) -> None:
+        limit = self.opening
+        if limit is not None and (limit.max_abs is not None or limit.mean_abs is not None):
+            raise ValueError("opening takes min_psnr_db only")
 
     def of(self, output: str) -> Limit:
         """The limit of an output by its name.

@@ -108,11 +108,23 @@ def test_the_run_s_own_data_is_gone(tmp_path, run):
 
 
 def test_what_calibrates_also_compares_where_the_run_s_own_data_is_gone(tmp_path, run, eyes):
-    record = DataRecord(str(tmp_path / "moved"), ("0001",), (), 9, "research only")
+    record = DataRecord(str(tmp_path / "moved"), ("0000", "0001"), (), 9, "research only")
     moved = RunFolder.create(tmp_path / "run", run.config, record)
     compared, calibration = chosen_samples(moved, ExportRequest("int8", calibration=str(eyes)))
-    assert compared is calibration
+    assert compared.source == calibration.source == eyes.name
+    assert sorted((*compared.subjects, *calibration.subjects)) == ["0000", "0001"]
+
+
+def test_one_person_alone_is_not_both_compared_and_calibrated_on(tmp_path, run, eyes):
+    record = DataRecord(str(eyes), ("0001",), (), 9, "research only")
+    alone = RunFolder.create(tmp_path / "run", run.config, record)
+    with pytest.raises(DataError, match="0001 is the only one with a pair of patches"):
+        chosen_samples(alone, ExportRequest("int8"))
+    compared, calibration = chosen_samples(alone, ExportRequest("float16"))
+    assert (compared.subjects, calibration) == (("0001",), None)
+    compared, calibration = chosen_samples(alone, ExportRequest("int8", calibration="synthetic"))
     assert compared.subjects == ("0001",)
+    assert "0001" not in calibration.subjects
 
 
 def test_eyes_named_for_calibration_do_not_compare(run, eyes):
