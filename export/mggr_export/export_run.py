@@ -23,6 +23,7 @@ from mggr_export.labels import label_of
 from mggr_export.proof import faults_of, file_name, proofs_text
 from mggr_export.quiet import quiet_converter
 from mggr_export.request import ExportRequest
+from mggr_tf.conversion_limits import ConversionLimits
 from mggr_tf.training.default_run import packaged_run
 from mggr_tf.training.run_folder import RunFolder, free_name
 
@@ -76,6 +77,7 @@ def export_run(
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
+    _note_missing_limit(run, request, say=say)
     with atomic_folder(target, force=force) as folder:
         models = models_of_run(run)
         compared, calibration = samples_for_export(run, request, progress=progress, say=say)
@@ -161,6 +163,18 @@ def _proven_files(
     models = {one.name: one.model for one in exporters}
     return bundle_files(
         run, models, exported, lean=request.lean, engine_recipe=request.engine_recipe
+    )
+
+
+def _note_missing_limit(run: RunFolder, request: ExportRequest, *, say: Say) -> None:
+    """Says that a run from before the eye opening had a limit is not held to one."""
+    precision = request.precision
+    default = ConversionLimits().of(precision).opening
+    if default is None or run.config.limits.of(precision).opening is not None:
+        return
+    say(
+        "the run's config is older than the limit of the eye opening and has none; add "
+        f'--set "limits.{precision}.opening={{min_psnr_db: {default.min_psnr_db:g}}}"'
     )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from mggr_edge.bundle import read_bundle_files
@@ -157,6 +158,28 @@ def test_a_limit_that_is_missed_leaves_nothing(runs, eyes):
     assert refused(result, "not exported; redirector.tflite: coarse differs by max")
     assert "BROKEN" in result.stderr
     assert not list(runs.glob("b*"))
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_a_run_from_before_the_limit_of_the_opening_is_exported_without_it(runs, eyes):
+    from mggr_edge import Bundle
+
+    text = (runs / "config.yaml").read_text()
+    plain = yaml.safe_load(text)
+    for limits in plain["limits"].values():
+        del limits["opening"]
+    (runs / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    words = ("--int8", "--data", eyes)
+    result = export(runs, *words, "--out", runs / "b")
+    assert result.exit_code == 0, result.output
+    assert 'add --set "limits.int8.opening={min_psnr_db: 40}"' in result.stderr
+    (redirector,) = Bundle.open(runs / "b").contract.models["redirector"]
+    assert redirector.opening.region == "eyeball disc"
+    assert 0.1 < redirector.opening.share < 0.3
+    strict = ("--set", "limits.int8.opening={min_psnr_db: 99}")
+    refusal = export(runs, *words, "--out", runs / "c", *strict)
+    assert refused(refusal, "inside the eye opening redirected differs")
+    assert not (runs / "c").exists()
 
 
 @pytest.mark.usefixtures("converted_before")

@@ -28,7 +28,7 @@ BEFORE = PrecisionLimits(
     gaze=Limit(mean_abs=0.08),
     extra_gaze_deg=0.15,
 )
-"""Of version 0.1: a config that was written then reads as this."""
+"""The limits before: a config that was written with them reads as this."""
 
 MEASURED = {
     "TFLite, drawn": (46.3, 0.0424, 41.9),
