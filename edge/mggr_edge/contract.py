@@ -131,6 +131,25 @@ class GazeShown:
         return self.error_deg - self.keras_error_deg
 
 
+OpeningRegion = Literal["lids", "eyeball disc"]
+"""The pixels that count as the eye opening: between the lids' landmarks, or the gazemap's disc."""
+
+
+@dataclass(frozen=True)
+class OpeningParity:
+    """Difference of redirected pictures from Keras' inside the eye opening of the source.
+
+    Attributes:
+        region: how the opening was found.
+        share: part of the compared pixels that lies inside, [0, 1].
+        psnr_db: over the range [-1, 1]; null when equal.
+    """
+
+    region: OpeningRegion
+    share: float
+    psnr_db: float | None
+
+
 @dataclass(frozen=True)
 class Artifact:
     """One file of the bundle that can be run (or, for `keras-weights`, rebuilt).
@@ -146,6 +165,8 @@ class Artifact:
         parity: what each output was found to differ by from Keras; empty where there
             is no Keras model, as of the landmark models.
         gaze: of a redirector, where its pictures look.
+        opening: of a redirector, its pictures inside the eye opening; null in bundles that were
+            written before it was measured.
     """
 
     file: str
@@ -158,6 +179,7 @@ class Artifact:
     build: dict[str, Any] = field(default_factory=dict)
     parity: tuple[Parity, ...] = ()
     gaze: GazeShown | None = None
+    opening: OpeningParity | None = None
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,10 @@ def _travelling(path: str, one: Travelling, *, licence: str) -> Artifact:
     artifact = _artifact(
         path, file.content, precision=file.precision, licence=licence, file_format=file.format
     )
-    return replace(artifact, build=one.build, parity=one.proof.parity, gaze=one.proof.gaze)
+    proof = one.proof
+    return replace(
+        artifact, build=one.build, parity=proof.parity, gaze=proof.gaze, opening=proof.opening
+    )
 
 
 def _artifact(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress
+from mggr_export.people import separate_people
 from mggr_export.request import ExportRequest
 from mggr_tf.config import Config
 from mggr_tf.data.packed.samples import PackedSamples
@@ -26,14 +27,14 @@ def samples_for_export(
     """The eyes to compare on, and to calibrate on: the run's own, or those that were named.
 
     Subjects that the run never touched stay untouched: of a folder that holds
-    the run's subjects, only these are taken.
+    the run's subjects, only these are taken. Nobody is both compared and calibrated on.
 
     Returns:
-        to compare on, and to calibrate on: None where nothing is calibrated, the very same
-        object unless others were named for it.
+        to compare on, and to calibrate on: None where nothing is calibrated.
 
     Raises:
-        DataError: the run's own folder is gone and none is named, or one holds nothing usable.
+        DataError: the run's own folder is gone and none is named, one holds nothing usable, or
+            one person only is there to compare and to calibrate on.
     """
 
     def samples(source: str, *, people: int) -> EyeSamples:
@@ -43,12 +44,18 @@ def samples_for_export(
     if not request.is_quantised:
         return samples(compared, people=_PEOPLE_TO_COMPARE), None
     if calibration == compared:
-        both = samples(compared, people=_PEOPLE_TO_CALIBRATE)
-        return both, both
-    return (
-        samples(compared, people=_PEOPLE_TO_COMPARE),
-        samples(calibration, people=_PEOPLE_TO_CALIBRATE),
+        everyone = samples(compared, people=_PEOPLE_TO_COMPARE + _PEOPLE_TO_CALIBRATE)
+        parts = separate_people(everyone, everyone)
+    else:
+        parts = separate_people(
+            samples(compared, people=_PEOPLE_TO_COMPARE),
+            samples(calibration, people=_PEOPLE_TO_CALIBRATE),
+        )
+    say(
+        f"compared on {len(parts[0].subjects)} people, calibrated on "
+        f"{len(parts[1].subjects)} others"
     )
+    return parts
 
 
 def _sources(run: RunFolder, request: ExportRequest) -> tuple[str, str]:

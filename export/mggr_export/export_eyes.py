@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.contract import Conventions
-from mggr_edge.errors import DataError
 from mggr_export.arrays import Arrays, ModelInputs
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
+from mggr_export.opening import Openings
+from mggr_export.people import refuse_shared_people
 from mggr_export.sight import Sight
 from mggr_tf.data.schema import EyeSamples
 
@@ -30,7 +31,9 @@ class ExportEyes:
         source: where the compared ones come from.
         compared: of every model.
         sight: where they look, and shall look.
+        openings: the eye openings of their sources.
         calibrated_on: where the calibration's come from.
+        calibrated_people: names of the people in the calibration, sorted; none of them is compared.
         calibration: of every model; None for float.
         fitting: what weights are fitted to integers on; None where they are not.
     """
@@ -38,7 +41,9 @@ class ExportEyes:
     source: str
     compared: ModelInputs
     sight: Sight
+    openings: Openings
     calibrated_on: str = ""
+    calibrated_people: tuple[str, ...] = ()
     calibration: ModelInputs | None = None
     fitting: EyesToFit | None = None
 
@@ -74,50 +79,36 @@ def choose_eyes(
 ) -> ExportEyes:
     """Chooses pairs, balanced over subjects and head poses.
 
-    Where both come from the same samples they share no pair while those last.
-
     Args:
         compared: eyes to compare on.
-        calibration: eyes to calibrate on, perhaps the same; None for float.
+        calibration: eyes of other people to calibrate on; None for float.
         estimator: of the run, in Keras.
         conventions: the scales.
-        fitting_steps: in which weights are fitted to integers, on the calibration's eyes;
-            never on a pair that is compared, and where few are left, on some more than once.
+        fitting_steps: in which weights are fitted to integers, on the calibration's people; where
+            they have few pairs, on some more than once.
 
     Raises:
-        DataError: all pairs are compared, so that none is left to fit weights on.
+        DataError: a person is calibrated on and compared, or there is no pair.
     """
-    together = calibration is compared
-    to_quantise = CALIBRATION_PAIRS + FITTING_BATCH * fitting_steps
-    count = PARITY_PAIRS + to_quantise * together
-    pairs, rest = np.split(balanced_pairs(compared, count, seed=SEED), [PARITY_PAIRS])
+    if calibration is not None:
+        refuse_shared_people(compared.subjects, calibration.subjects)
+    pairs = balanced_pairs(compared, PARITY_PAIRS, seed=SEED)
     eyes = ExportEyes(
         source=compared.source,
         compared=inputs_of_pairs(compared, pairs, conventions),
         sight=Sight.of_pairs(estimator, compared, pairs, conventions),
+        openings=Openings.of_pairs(compared, pairs, conventions),
     )
     if calibration is None:
         return eyes
-    if not together:
-        rest = balanced_pairs(calibration, to_quantise, seed=SEED)
-    seen, fitted = np.split(rest, [CALIBRATION_PAIRS])
-    if together and fitting_steps:
-        fitted = _apart(fitted, pairs)
+    to_quantise = CALIBRATION_PAIRS + FITTING_BATCH * fitting_steps
+    seen, fitted = np.split(
+        balanced_pairs(calibration, to_quantise, seed=SEED), [CALIBRATION_PAIRS]
+    )
     return replace(
         eyes,
         calibrated_on=calibration.source,
+        calibrated_people=calibration.subjects,
         calibration=inputs_of_pairs(calibration, seen, conventions),
         fitting=EyesToFit(calibration, fitted, conventions) if fitting_steps else None,
     )
-
-
-def _apart(pairs: NDArray[np.int64], compared: NDArray[np.int64]) -> NDArray[np.int64]:
-    """As many pairs as before, those that are compared replaced by others over again."""
-    taken = {tuple(pair) for pair in compared.tolist()}
-    free = [pair for pair in pairs.tolist() if tuple(pair) not in taken]
-    if not free:
-        raise DataError(
-            "these eyes make too few pairs to fit weights on any that are not compared; name "
-            "others with --calibration"
-        )
-    return np.resize(np.asarray(free, np.int64), pairs.shape)

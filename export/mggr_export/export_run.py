@@ -24,6 +24,7 @@ from mggr_export.labels import label_of
 from mggr_export.proof import faults_of, file_name, proofs_text
 from mggr_export.quiet import quiet_converter
 from mggr_export.request import ExportRequest
+from mggr_tf.conversion_limits import ConversionLimits
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC
 from mggr_tf.training.default_run import packaged_run
@@ -80,6 +81,7 @@ def export_run(
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
+    _note_missing_limit(run, request, say=say)
     moved: list[Path] = []
     with atomic_folder(
         target,
@@ -201,6 +203,18 @@ def _fitted_on(
     source = request.calibration or request.data or run.record.data.source
     data = source if source == SYNTHETIC else Path(source).name
     return (Origin("export --qat", data, calibration.licence, calibration.subjects),)
+
+
+def _note_missing_limit(run: RunFolder, request: ExportRequest, *, say: Say) -> None:
+    """Says that a run from before the eye opening had a limit is not held to one."""
+    precision = request.precision
+    default = ConversionLimits().of(precision).opening
+    if default is None or run.config.limits.of(precision).opening is not None:
+        return
+    say(
+        "the run's config is older than the limit of the eye opening and has none; add "
+        f'--set "limits.{precision}.opening={{min_psnr_db: {default.min_psnr_db:g}}}"'
+    )
 
 
 def _check_complete(run: RunFolder) -> None:

@@ -124,6 +124,7 @@ class Exporter:
                 limits=self.limits,
                 data=self.eyes.source,
                 sight=self.eyes.sight if self.name == "redirector" else None,
+                openings=self.eyes.openings if self.name == "redirector" else None,
                 advance=advance,
             )
         return Travelling(converted, proof, build)
@@ -141,7 +142,12 @@ class Exporter:
         inputs = self.eyes.calibration[self.name]
         with self.progress(f"calibrating the {self.name}", CALIBRATION_PAIRS) as advance:
             content = convert.int8(model, inputs, batch=self.batch, advance=advance)
-        source = {"pairs": CALIBRATION_PAIRS, "data": self.eyes.calibrated_on, "seed": SEED}
+        source = {
+            "pairs": CALIBRATION_PAIRS,
+            "data": self.eyes.calibrated_on,
+            "seed": SEED,
+            "subjects": list(self.eyes.calibrated_people),
+        }
         return content, {"calibration": source}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import GazeShown, Parity
+from mggr_edge.contract import GazeShown, OpeningParity, Parity
 from mggr_edge.interpreters import Runner
 from mggr_edge.interpreters.batching import InBatches
 from mggr_export.arrays import Arrays
@@ -117,6 +117,32 @@ def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
     if gaze is None or gaze.extra_deg <= limit:
         return []
     return [f"the redirected gaze is {gaze.extra_deg:.3g} degrees further off (limit: {limit:g})"]
+
+
+def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> list[str]:
+    """A redirector's pictures inside the eye opening that break their limit, as a sentence."""
+    if opening is None or not breaks_opening(limits, opening):
+        return []
+    return [
+        f"inside the eye opening redirected differs by {_db(opening.psnr_db)} "
+        f"(limit: {limits.opening})"
+    ]
+
+
+def breaks_opening(limits: PrecisionLimits, opening: OpeningParity) -> bool:
+    """Whether the PSNR inside the eye opening is below its limit; equal pictures are not."""
+    least = None if limits.opening is None else limits.opening.min_psnr_db
+    return opening.psnr_db is not None and _above(least, opening.psnr_db)
+
+
+def opening_text(limits: PrecisionLimits, opening: OpeningParity) -> str:
+    """The PSNR inside the eye opening with its limit, for a terminal."""
+    verdict = "  BROKEN" if breaks_opening(limits, opening) else ""
+    limit = "none" if limits.opening is None else f"{limits.opening}"
+    return (
+        f"{_db(opening.psnr_db)} inside the eye opening ({opening.region}, "
+        f"{opening.share:.0%} of the pixels; limit: {limit}){verdict}"
+    )
 
 
 def parity_text(files: Mapping[str, tuple[Precision, PrecisionLimits, Iterable[Parity]]]) -> str:

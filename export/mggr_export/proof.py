@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tensorflow import keras
 
-from mggr_edge.contract import GazeShown, Parity
+from mggr_edge.contract import GazeShown, OpeningParity, Parity
 from mggr_edge.errors import BundleError
 from mggr_edge.interpreters import FileRunner
 from mggr_edge.interpreters.batching import batch_of
@@ -17,7 +17,16 @@ from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.formats import FileFormat, model_format
 from mggr_export.keras_models import outputs_of
-from mggr_export.parity import compare_each, gaze_misses, misses, parity_text, run_each
+from mggr_export.opening import Openings
+from mggr_export.parity import (
+    compare_each,
+    gaze_misses,
+    misses,
+    opening_misses,
+    opening_text,
+    parity_text,
+    run_each,
+)
 from mggr_export.sight import WIDE_DEG, Sight
 from mggr_tf.conversion_limits import ConversionLimits, Precision, PrecisionLimits
 
@@ -51,6 +60,7 @@ class Proof:
             pixel the warp has hardly been put to the test.
         gaze: of a redirector, where its pictures look.
         wide_share: part of its pairs whose target is far away.
+        opening: of a redirector, its pictures inside the eye opening.
     """
 
     precision: Precision
@@ -60,6 +70,7 @@ class Proof:
     median_flow_px: float | None = None
     gaze: GazeShown | None = None
     wide_share: float | None = None
+    opening: OpeningParity | None = None
 
 
 def prove(
@@ -70,6 +81,7 @@ def prove(
     limits: ConversionLimits,
     data: str,
     sight: Sight | None = None,
+    openings: Openings | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Proof:
     """Holds a file against its Keras model and against the rules of its precision.
@@ -81,6 +93,7 @@ def prove(
         limits: what it may differ by.
         data: what the inputs are, for the record.
         sight: looks at the pictures of a redirector.
+        openings: the eye openings in the inputs of a redirector.
         advance: called for every input.
 
     Raises:
@@ -101,6 +114,10 @@ def prove(
     faults += misses(allowed, parity)
     gaze = None if sight is None else sight.compare(made["redirected"], right["redirected"])
     faults += gaze_misses(allowed, gaze)
+    opening = (
+        None if openings is None else openings.compare(made["redirected"], right["redirected"])
+    )
+    faults += opening_misses(allowed, opening)
     flow = right.get("flow")
     return Proof(
         converted.precision,
@@ -110,6 +127,7 @@ def prove(
         median_flow_px=None if flow is None else float(np.median(np.linalg.norm(flow, axis=-1))),
         gaze=gaze,
         wide_share=None if sight is None else sight.wide_share,
+        opening=opening,
     )
 
 
@@ -120,6 +138,11 @@ def proofs_text(proofs: Mapping[str, Proof]) -> str:
         proofs: by the files' names.
     """
     lines = [parity_text({name: (p.precision, p.limits, p.parity) for name, p in proofs.items()})]
+    lines += [
+        f"{name}: {opening_text(proof.limits, proof.opening)}"
+        for name, proof in proofs.items()
+        if proof.opening is not None
+    ]
     lines += [
         f"{name}: redirected gazes are {proof.gaze.error_deg:.2f} degrees off "
         f"({proof.gaze.extra_deg:+.3f} against Keras), as the run's estimator sees them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.export_data import draw_people
 from mggr_export.formats import model_format
 from mggr_export.keras_models import config_of, models_of_bundle, models_of_run
+from mggr_export.opening import Openings
 from mggr_export.proof import Converted, Proof, file_name, prove
 from mggr_export.quiet import quiet_converter
 from mggr_export.sight import Sight
@@ -57,7 +59,7 @@ def verify_bundle(
     Raises:
         BundleError: damaged, of another schema, or without reference weights.
         DataError: the eyes cannot be had.
-        UsageError: subjects of nobody's folder.
+        UsageError: subjects of nobody's folder, or such that the bundle was calibrated on.
     """
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(bundle_path(path)), bundle.contract
@@ -73,6 +75,7 @@ def verify_bundle(
         chosen = balanced_pairs(samples, pairs, seed=_SEED)
         inputs = inputs_of_pairs(samples, chosen, contract.conventions)
         sights = {"redirector": _sight(models, samples, chosen, contract.conventions)}
+        openings = {"redirector": Openings.of_pairs(samples, chosen, contract.conventions)}
         with progress("comparing with Keras", total) as advance:
             return {
                 file_name(name, one): prove(
@@ -82,6 +85,7 @@ def verify_bundle(
                     limits=limits,
                     data=samples.source,
                     sight=sights.get(name),
+                    openings=openings.get(name),
                     advance=advance,
                 )
                 for name, model in models.items()
@@ -128,6 +132,39 @@ def _samples(
     if data == SYNTHETIC:
         if subjects is not None:
             raise UsageError("--subjects and --split choose from a folder: name one with --data")
-        return draw_people(config, _PEOPLE, progress=progress, say=say)
+        # Another seed draws other people than those whom the run was trained and calibrated on.
+        others = replace(config.synthetic, seed=config.synthetic.seed + 1, subjects=_PEOPLE)
+        strangers = replace(config, synthetic=others)
+        return draw_people(strangers, _PEOPLE, progress=progress, say=say)
     say(f"eyes: {data}")
-    return open_samples(data, config=config, subjects=subjects, progress=progress, say=say)
+    calibrated = calibrated_people(contract)
+    if subjects is not None and (seen := sorted({*subjects} & calibrated)):
+        raise UsageError(
+            f"the bundle was calibrated on {len(seen)} of these subjects ({', '.join(seen[:5])}): "
+            "name others with --subjects"
+        )
+    samples = open_samples(data, config=config, subjects=subjects, progress=progress, say=say)
+    others_there = set(samples.subjects) - calibrated
+    if not others_there:
+        raise UsageError(
+            f"the bundle was calibrated on all {len(samples.subjects)} subjects of {data}: name "
+            "eyes of others with --data"
+        )
+    if left_out := len(samples.subjects) - len(others_there):
+        say(f"left out {left_out} subjects that the bundle was calibrated on")
+    return samples.of_subjects(others_there)
+
+
+def calibrated_people(contract: Contract) -> set[str]:
+    """Names of all people whom an int8 model of the bundle was calibrated on.
+
+    Empty for a float bundle, and for one that was written before names were recorded.
+    """
+    artifacts = (one for formats in contract.models.values() for one in formats)
+    records = (artifact.build.get("calibration") for artifact in artifacts)
+    return {
+        str(name)
+        for record in records
+        if isinstance(record, dict)
+        for name in record.get("subjects", ())
+    }

@@ -13,11 +13,13 @@ from mggr_tf.benchmark.document import Section
 from mggr_tf.benchmark.entrants import METHODS, Entrant
 from mggr_tf.benchmark.pictures import draw_pictures
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, open_plan
-from mggr_tf.benchmark.report import results_of, write_report
-from mggr_tf.benchmark.scoring import read_scores, redirect_of, score_entrants
+from mggr_tf.benchmark.report import results_of, titles_of, write_report
+from mggr_tf.benchmark.scoring import read_scores, redirect_of, rows_of, score_entrants
 from mggr_tf.config_files import load_config
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
+from mggr_tf.evaluation.roles import roles_of, roles_text
+from mggr_tf.evaluation.source_gaze import SOURCES, SourceGaze
 
 _SHOWN = ("synthetic.subjects=12", "synthetic.per_group=21")
 """How many eyes are drawn, where synthetic ones are to be shown: some look ahead."""
@@ -31,6 +33,7 @@ def run_benchmark(
     progress: Progress,
     say: Callable[[str], None],
     show: str | None = None,
+    sources: Sequence[SourceGaze] = SOURCES,
     field: Sequence[Entrant] = ENTRANTS,
 ) -> None:
     """Trains and scores what is not there yet, and writes the report of all that is.
@@ -41,10 +44,13 @@ def run_benchmark(
         entrants: whom to train this time; others that are trained stay in the report.
         show: data whose eyes the pictures show, where the reported ones may not be
             published; None shows those.
+        sources: source gazes to redirect from, a row for each; an entrant without a gaze
+            estimator has no estimated row.
         field: all that there are.
 
     Raises:
-        UsageError: the folder holds a benchmark with another plan.
+        UsageError: the folder holds a benchmark with another plan, or no entrant has an
+            estimator where estimated source gazes alone are asked for.
         DataError: a subject is not in the data.
         RunError: a training failed, or what it left is damaged.
     """
@@ -57,20 +63,26 @@ def run_benchmark(
     samples = open_samples(
         wanted.data, config=config, subjects=wanted.report, progress=progress, say=say
     )
+    if text := roles_text(roles_of(samples)):
+        say(text)
     shown_eyes = samples if show is None else _eyes_to_show(show, progress=progress, say=say)
     plan = open_plan(folder, wanted, seed=seed)
     train_judges(folder, plan, say=say)
     train_entrants(folder, plan, entrants, field=field, say=say)
     there = [e for e in field if _is_there(folder, e)]
-    score_entrants(folder, plan, there, samples, progress=progress, say=say)
-    scores = read_scores(folder, [e.name for e in there])
+    rows = rows_of(folder, there, sources)
+    if not rows:
+        raise UsageError("no entrant has a gaze estimator: leave out --source estimated")
+    score_entrants(folder, plan, rows, samples, progress=progress, say=say)
+    scores = read_scores(folder, [row.name for row in rows])
     shown = [e for e in there if e.group == "method"] or there
     pictures = draw_pictures(
         folder,
         shown_eyes,
         scores,
         {e.name: redirect_of(folder, e) for e in shown},
-        {e.name: e.title for e in there},
+        titles_of(there),
+        plotted=[row.name for row in rows if row.entrant in shown],
         conventions=config.conventions,
     )
     compared = [e for e in there if e.group != "ablation"] or there

@@ -33,6 +33,7 @@ def draw_pictures(
     redirects: Mapping[str, Redirect],
     titles: Mapping[str, str],
     *,
+    plotted: Sequence[str],
     conventions: Conventions,
 ) -> Section:
     """Draws all pictures into the benchmark's folder.
@@ -42,6 +43,7 @@ def draw_pictures(
         scores: of the same entrants, on the reported subjects.
         redirects: name -> redirector, in the order of the columns.
         titles: name -> what it is called.
+        plotted: methods of `scores` in the plots.
 
     Returns:
         the section that shows them.
@@ -50,12 +52,16 @@ def draw_pictures(
     columns = ", ".join(titles[name] for name in redirects)
     write_png(folder / _FOLDER / "grid.png", grid(samples, redirects, conventions))
     write_png(folder / _FOLDER / "sweep.png", sweep(samples, redirects, conventions))
-    _plot_by_shift(folder / _FOLDER / "shift.png", scores, [*redirects], titles)
-    _plot_by_head(folder / _FOLDER / "head.png", scores, [*redirects], titles)
+    _plot_by_shift(folder / _FOLDER / "shift.png", scores, plotted, titles)
+    _plot_by_head(folder / _FOLDER / "head.png", scores, plotted, titles)
     return Section(
         "Pictures",
         (
-            Picture(f"{_FOLDER}/grid.png", f"From left: source, {columns}, real target."),
+            Picture(
+                f"{_FOLDER}/grid.png",
+                f"From left: source, {columns}, real target. "
+                "Redirections start at labelled source gazes.",
+            ),
             Picture(
                 f"{_FOLDER}/sweep.png",
                 f"Yaw from {SWEEP_DEG[0]:g} to {SWEEP_DEG[-1]:g} degrees at pitch 0, left to "

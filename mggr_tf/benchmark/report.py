@@ -17,6 +17,7 @@ from mggr_tf.benchmark.document import Section, Table, to_html, to_markdown
 from mggr_tf.benchmark.entrants import CONTROL, Entrant
 from mggr_tf.benchmark.floor import floor_of
 from mggr_tf.benchmark.plan import Plan
+from mggr_tf.benchmark.scoring import estimated_name
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS
 from mggr_tf.evaluation.catalogue import CATALOGUE
 from mggr_tf.evaluation.compare import Comparison, compare, resample
@@ -27,6 +28,7 @@ from mggr_tf.models.redirection import Redirection
 from mggr_tf.training.run_folder import RunFolder
 
 OURS = "mggr"
+_BASELINE = dict.fromkeys((OURS, estimated_name(OURS)), ("copy",))
 _TITLE = "Gaze redirection benchmark"
 _COLUMNS = (
     "l1",
@@ -66,7 +68,8 @@ class Results:
     """Everything that a report says in numbers.
 
     Attributes:
-        overall: method -> metric -> value.
+        overall: method -> metric -> value; `NAME-estimated` is entrant NAME with estimated
+            source gazes.
         by_shift, by_head: bin -> the same.
         against: entrant that is asked about -> whom it is compared with -> metric; empty
             where there are too few subjects for intervals.
@@ -84,12 +87,21 @@ class Results:
 
 def results_of(folder: Path, entrants: Sequence[Entrant], scores: PairScores) -> Results:
     """Computes tables and intervals of the entrants that were scored."""
-    names = [e.name for e in entrants]
+    names = [name for name in _with_estimated(entrants) if name in scores.metrics]
     enough = len(scores.subjects) >= MIN_SUBJECTS
     resampled = resample(scores, ("copy", *names)) if enough else {}
-    asked = {
-        OURS: ["copy", *(e.name for e in entrants if e.group != "ablation" and e.name != OURS)],
+    labelled = {
+        OURS: [e.name for e in entrants if e.group != "ablation" and e.name != OURS],
         CONTROL: [e.name for e in entrants if e.group == "ablation" and e.name != CONTROL],
+    }
+    # Rows are compared with rows of the same source gaze, an estimated one with its labelled too.
+    estimated = {
+        estimated_name(ours): [ours, *map(estimated_name, others)]
+        for ours, others in labelled.items()
+    }
+    asked = {
+        ours: [name for name in (*_BASELINE.get(ours, ()), *others) if name in resampled]
+        for ours, others in (labelled | estimated).items()
     }
     return Results(
         overall=overall(scores),
@@ -144,23 +156,42 @@ def write_report(
             temporary.write_text(text, encoding="utf-8")
 
 
+def titles_of(entrants: Sequence[Entrant]) -> dict[str, str]:
+    """What a reader is told each method is, rows with estimated source gazes too."""
+    own = {e.name: e.title for e in entrants}
+    return own | {estimated_name(n): f"{title}, estimated source" for n, title in own.items()}
+
+
+def _with_estimated(entrants: Sequence[Entrant]) -> list[str]:
+    """Names of all rows that entrants may have, each one's together."""
+    return [name for e in entrants for name in (e.name, estimated_name(e.name))]
+
+
 def sections_of(plan: Plan, entrants: Sequence[Entrant], results: Results) -> list[Section]:
     """The report without its pictures."""
-    titles = {"copy": "copy the source", "target": "real target"} | {
-        e.name: e.title for e in entrants
-    }
-    main = [e.name for e in entrants if e.group != "ablation"]
-    ablations = [e.name for e in entrants if e.group == "ablation"]
-    sections = [Section("What was done", (_setting(plan), _effort_table(results, titles)))]
+    titles = {"copy": "copy the source", "target": "real target"} | titles_of(entrants)
+    there = results.overall
+    main, ablations = (
+        [name for name in _with_estimated(some) if name in there]
+        for some in (
+            [e for e in entrants if e.group != "ablation"],
+            [e for e in entrants if e.group == "ablation"],
+        )
+    )
+    about = (_setting(plan), _sources_note(entrants, there), _effort_table(results, titles))
+    sections = [Section("What was done", about)]
     if main:
         sections.append(_group("Methods", ["copy", *main, "target"], results, titles))
-    if OURS in results.against:
-        sections.append(_against("MGGR against the others", OURS, results, titles))
+    for ours in (OURS, estimated_name(OURS)):
+        if results.against.get(ours):
+            sections.append(_against(f"{titles[ours]}, against the others", ours, results, titles))
     if ablations:
         title = f"Ablations, {plan.ablation_minutes:g} minutes each"
         sections.append(_group(title, ["copy", *ablations, "target"], results, titles))
-    if CONTROL in results.against:
-        sections.append(_against("What each idea brings", CONTROL, results, titles))
+    for ours in (CONTROL, estimated_name(CONTROL)):
+        if results.against.get(ours):
+            title = "What each idea brings" + (", estimated source" if ours != CONTROL else "")
+            sections.append(_against(title, ours, results, titles))
     sections.append(_bins("Gaze error above the judge's own, by shift", results.by_shift, titles))
     sections.append(_bins("Gaze error above the judge's own, by head yaw", results.by_head, titles))
     return sections
@@ -178,6 +209,18 @@ def _setting(plan: Plan) -> str:
         f"{', '.join(plan.report)}, whom no method saw; {plan.pairs} pairs, seed {plan.seed}, "
         f"{plan.minutes:g} minutes a method; {judge}; {date.today().isoformat()}, {_machine()}."
     )
+
+
+def _sources_note(entrants: Sequence[Entrant], there: Mapping[str, object]) -> str:
+    """What the rows' redirections start at."""
+    without = [e.title for e in entrants if estimated_name(e.name) not in there]
+    note = (
+        "Rows start at the labelled gaze of the source, which a device does not have. Rows with an "
+        "estimated source start at the entrant's own estimate, the mean of both eyes of a "
+        "photograph where the data has both. Head poses, the judges' too, are the labels in all "
+        "rows."
+    )
+    return note + (f" No estimated row: {', '.join(without)}." if without else "")
 
 
 def _machine() -> str:

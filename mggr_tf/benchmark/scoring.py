@@ -7,7 +7,8 @@ trained on none of its people. What was scored is not scored again.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from mggr_tf.evaluation.protocol import refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
 from mggr_tf.evaluation.score_run import PAIRS_SEED
 from mggr_tf.evaluation.scores import PairScores
-from mggr_tf.evaluation.trained import load_judge, load_redirector, redirect_with
+from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
+from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
 from mggr_tf.evaluation.yardsticks import REAL, open_yardsticks
 from mggr_tf.training.provenance import trained_on, warn_of_unknown_donors
 from mggr_tf.training.run_folder import RunFolder
@@ -35,35 +37,76 @@ BASELINES = ("copy", "target")
 """Beside the entrants: the source unchanged, and the real picture."""
 
 _NETWORK = "st_vgg"
+_ESTIMATED = "-estimated"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the tables: an entrant that redirects from one kind of source gaze.
+
+    Attributes:
+        entrant: the trained method.
+        source: its source gaze; `estimated` is the entrant's own estimate.
+    """
+
+    entrant: Entrant
+    source: SourceGaze
+
+    @property
+    def name(self) -> str:
+        """The method's name in tables and files."""
+        return estimated_name(self.entrant.name) if self.is_estimated else self.entrant.name
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether redirections start at an estimate, as on a device."""
+        return self.source == "estimated"
+
+
+def estimated_name(name: str) -> str:
+    """The method's name of an entrant whose source gazes are estimated."""
+    return f"{name}{_ESTIMATED}"
+
+
+def rows_of(
+    folder: Path, entrants: Sequence[Entrant], sources: Sequence[SourceGaze]
+) -> tuple[Row, ...]:
+    """The rows of trained entrants; without a gaze estimator an entrant has no estimated one."""
+    return tuple(
+        Row(entrant, source)
+        for entrant in entrants
+        for source in sources
+        if source == "labelled"
+        or RunFolder.open(run_path(folder, entrant)).has_weights("estimator")
+    )
 
 
 def scores_file(folder: Path, name: str) -> Path:
-    """Where an entrant's numbers lie; `pairs` holds what all have in common."""
+    """Where a row's numbers lie; `pairs` holds what all have in common."""
     return folder / "scores" / f"{name}.npz"
 
 
 def score_entrants(
     folder: Path,
     plan: Plan,
-    entrants: Sequence[Entrant],
+    rows: Sequence[Row],
     samples: EyeSamples,
     *,
     progress: Progress,
     say: Callable[[str], None],
 ) -> None:
-    """Scores entrants whose file is missing, all in one pass over the real pictures.
+    """Scores rows whose file is missing, all in one pass over the real pictures.
 
     Args:
         samples: of the reported subjects.
     """
-    missing = [e for e in entrants if not scores_file(folder, e.name).is_file()]
+    missing = [row for row in rows if not scores_file(folder, row.name).is_file()]
     if not missing:
         return
-    say("scoring " + ", ".join(e.name for e in missing))
-    _refuse_seen(folder, plan, missing, say=say)
-    redirects = {e.name: redirect_of(folder, e) for e in missing}
+    say("scoring " + ", ".join(row.name for row in missing))
+    _refuse_seen(folder, plan, list(dict.fromkeys(row.entrant for row in missing)), say=say)
     parts = [
-        _score_fold(folder, plan, fold, redirects, samples.of_subjects(people), progress)
+        _score_fold(folder, plan, fold, missing, samples.of_subjects(people), progress)
         for fold, people in enumerate(plan.report_folds())
     ]
     scores = _joined(parts)
@@ -75,7 +118,7 @@ def score_entrants(
         head_yaw_deg=scores.head_yaw_deg,
         features=scores.features[_NETWORK][REAL],
     )
-    for name in (*BASELINES, *redirects):
+    for name in (*BASELINES, *(row.name for row in missing)):
         _write(
             scores_file(folder, name),
             features=scores.features[_NETWORK][name],
@@ -84,7 +127,7 @@ def score_entrants(
 
 
 def read_scores(folder: Path, names: Sequence[str]) -> PairScores:
-    """What was measured of some entrants; the baselines always come with them.
+    """What was measured of some rows, by name; the baselines always come with them.
 
     Raises:
         RunError: a file is missing or damaged.
@@ -132,7 +175,7 @@ def _score_fold(
     folder: Path,
     plan: Plan,
     fold: int,
-    redirects: Mapping[str, Redirect],
+    rows: Sequence[Row],
     samples: EyeSamples,
     progress: Progress,
 ) -> PairScores:
@@ -140,12 +183,22 @@ def _score_fold(
     conventions = run.config.conventions
     pairs = all_pairs(samples, limit=plan.pairs // plan.folds, seed=PAIRS_SEED)
     pictures = {}
-    for name, redirect in redirects.items():
-        with progress(f"redirecting with {name}", len(pairs)) as advance:
+    for row in rows:
+        source_deg = None
+        if row.is_estimated:
+            estimator = load_estimator(RunFolder.open(run_path(folder, row.entrant)))
+            found = estimate_sources(estimator, samples, conventions=conventions, progress=progress)
+            source_deg = found.gaze_deg
+        with progress(f"redirecting with {row.name}", len(pairs)) as advance:
             made = redirect_pairs(
-                redirect, samples, pairs, conventions=conventions, advance=advance
+                redirect_of(folder, row.entrant),
+                samples,
+                pairs,
+                conventions=conventions,
+                source_deg=source_deg,
+                advance=advance,
             )
-        pictures[name] = (made["redirected"] + 1) / 2
+        pictures[row.name] = (made["redirected"] + 1) / 2
     return score_pictures(
         pictures,
         samples,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import SubjectList, say
+
+if TYPE_CHECKING:
+    from mggr_tf.evaluation.source_gaze import SourceGaze
 
 _INTERRUPTED = 130
 
@@ -56,6 +60,12 @@ _INTERRUPTED = 130
     "--show",
     help="Whose eyes the pictures show: a folder of patches, or `synthetic`. Default: --data's.",
 )
+@click.option(
+    "--source",
+    type=click.Choice(["estimated", "labelled"]),
+    help="Source gaze of the redirections: each entrant's own estimate, as on a device, or the "
+    "label.  [default: both, a row for each]",
+)
 def benchmark(
     data: str,
     out: Path,
@@ -70,6 +80,7 @@ def benchmark(
     seed: int,
     only: str | None,
     show: str | None,
+    source: SourceGaze | None,
 ) -> None:
     """Train every method on an equal budget, score them, and write one table.
 
@@ -86,12 +97,16 @@ def benchmark(
     Restartable: run the same command again after an interruption, or with another
     --only, and what is trained and scored stays as it is.
 
+    Entrants without a gaze estimator (DeepWarp, PRGAN) have no row with estimated source
+    gazes.
+
     Pictures show the reported people. Where their licence forbids to publish those,
     `--show synthetic` draws the same pictures of nobody.
     """
     from mggr_edge.progress import progress
     from mggr_tf.benchmark.benchmark import run_benchmark
     from mggr_tf.benchmark.plan import Plan, chosen
+    from mggr_tf.evaluation.source_gaze import SOURCES
 
     entrants = chosen(None if only is None else [name.strip() for name in only.split(",")])
     trained_on, scored_on = _subjects(split, train, report)
@@ -110,7 +125,15 @@ def benchmark(
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:
-        run_benchmark(out, wanted, entrants, progress=progress, say=say, show=show)
+        run_benchmark(
+            out,
+            wanted,
+            entrants,
+            progress=progress,
+            say=say,
+            show=show,
+            sources=SOURCES if source is None else (source,),
+        )
     except KeyboardInterrupt:
         say("\ninterrupted; what was done is kept. The same command goes on from here")
         raise SystemExit(_INTERRUPTED) from None

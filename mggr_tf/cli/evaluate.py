@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say, subjects_option
+
+if TYPE_CHECKING:
+    from mggr_tf.evaluation.source_gaze import SourceGaze
 
 
 @click.command()
@@ -19,6 +23,12 @@ from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say, s
     help="A run whose stage `judge` is complete; made by `train --stage judge`.",
 )
 @click.option("--estimator", is_flag=True, help="Score the gaze estimator alone; takes no judge.")
+@click.option(
+    "--source",
+    type=click.Choice(["estimated", "labelled"]),
+    help="Source gaze of the redirections: the run's own estimate, as on a device, or the label.  "
+    "[default: both, a row for each]",
+)
 @subjects_option
 @click.option(
     "--pairs", default=4000, show_default=True, type=click.IntRange(min=1), help="At most so many."
@@ -42,6 +52,7 @@ def evaluate(
     data: str,
     judge: Path | None,
     estimator: bool,
+    source: SourceGaze | None,
     subjects: tuple[str, ...] | None,
     pairs: int,
     quick: bool,
@@ -58,6 +69,7 @@ def evaluate(
       mggr-tf evaluate runs/real --data patches/ --judge runs/judge --json scores.json
       mggr-tf evaluate default --data patches/ --judge runs/judge
       mggr-tf evaluate default --data patches/ --estimator
+      mggr-tf evaluate default --data patches/ --judge runs/judge --source estimated
 
     Without --subjects it takes all that both never saw. Columns: L1, MSE, PSNR and
     SSIM against the real picture of the target gaze; the angle in degrees between
@@ -67,6 +79,11 @@ def evaluate(
     FD-VGG and KD-VGG between all pictures and all real ones. The last three take
     most of the time; --quick leaves them out. `ahead` means that the 95 % interval
     over resampled subjects excludes zero.
+
+    Row `redirected` starts at the labelled gaze of the source, which a device does not
+    have. Row `redirected_estimated` starts at the estimate of the run's own estimator, the
+    mean over both eyes of a photograph where the data has both. Head poses, the judge's
+    too, are the labels in both rows.
 
     With --estimator the run's gaze estimator is asked about every patch: the
     correlation of its answers with the labels, and what it is off by.
@@ -81,6 +98,8 @@ def evaluate(
         raise UsageError(
             "name a judge with --judge, or ask for the gaze estimator with --estimator"
         )
+    if estimator and source is not None:
+        raise UsageError("--source goes with --judge: --estimator redirects nothing")
     from mggr_edge.progress import progress
     from mggr_tf.evaluation.report import summarise, summary_text, write_json
     from mggr_tf.evaluation.score_run import score_run, score_run_estimator
@@ -106,6 +125,7 @@ def evaluate(
         yardsticks=open_yardsticks(
             quick=quick, lpips_weights=lpips_weights, inception_weights=inception_weights
         ),
+        source=source,
         progress=progress,
         say=say,
     )

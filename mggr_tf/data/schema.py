@@ -45,6 +45,8 @@ class EyeSamples:
             knows. Drawn eyes have those of `synthetic.rendered.LANDMARKS`.
         flows: [G, P, P, H, W, 2] int8 `flow_codes`: how picture j of group g is read out of
             picture i, both counted in the order of the samples; None where nobody knows.
+        mirrored: [N] whether the patch was mirrored on the way in, so the subject's other eye;
+            None where the side was not recorded.
     """
 
     images: NDArray[np.uint8]
@@ -56,6 +58,7 @@ class EyeSamples:
     licence: str
     landmarks: NDArray[np.float32] | None = None
     flows: NDArray[np.int8] | None = None
+    mirrored: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -124,6 +127,7 @@ class EyeSamples:
             subject=self.subject[keep],
             group=self.group[keep],
             landmarks=None if self.landmarks is None else self.landmarks[keep],
+            mirrored=None if self.mirrored is None else self.mirrored[keep],
         )
 
 
@@ -181,6 +185,7 @@ def make_samples(
         source=source,
         licence=licence,
         landmarks=landmarks,
+        mirrored=mirrored,
     )
 
 

@@ -34,7 +34,7 @@ class SubjectSplit:
     Attributes:
         train: weights are fitted to these.
         select: runs, configs and stopping points are compared on these.
-        report: looked at once, for the numbers that are published.
+        report: for published numbers; nothing is chosen by them.
 
     Raises:
         DataError: a subject stands in two parts, or nobody in `train`.

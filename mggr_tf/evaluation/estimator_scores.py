@@ -6,7 +6,6 @@ each person, is another matter, which a device can learn about its user.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import angular_error_deg
 from mggr_edge.contract import Conventions
-from mggr_edge.network_io import estimator_inputs, gaze_from_network
 from mggr_edge.progress import Progress, no_progress
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval, correlation, draw_subjects
+from mggr_tf.evaluation.source_gaze import Estimate, estimate_each
 
 AXES = ("pitch", "yaw")
 
-_BATCH = 256
 _HEAD_BIN_DEG = 15.0
 
 
@@ -67,7 +65,7 @@ class EstimatorScores:
 
 
 def score_estimator(
-    estimate: Callable[[dict[str, NDArray[np.float32]]], NDArray[np.float32]],
+    estimate: Estimate,
     samples: EyeSamples,
     *,
     conventions: Conventions,
@@ -80,16 +78,7 @@ def score_estimator(
         samples: of people whom it was not trained on.
         progress: shown the patches that are done.
     """
-    answers = []
-    with progress("estimating", len(samples)) as advance:
-        for first in range(0, len(samples), _BATCH):
-            rows = slice(first, first + _BATCH)
-            inputs = estimator_inputs(
-                samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
-            )
-            answers.append(np.asarray(estimate(inputs)))
-            advance(len(answers[-1]))
-    seen_deg = gaze_from_network(np.concatenate(answers), conventions)
+    seen_deg = estimate_each(estimate, samples, conventions=conventions, progress=progress)
     return EstimatorScores(
         patches=len(samples),
         subjects=samples.subjects,

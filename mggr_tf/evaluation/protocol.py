@@ -23,9 +23,16 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.metrics import Pictures, gaze_error_deg, picture_metrics
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
 from mggr_tf.evaluation.scores import PairScores
+from mggr_tf.evaluation.source_gaze import SourceEstimates, SourceGaze
 from mggr_tf.evaluation.yardsticks import Yardsticks, compare_by, features_of
 
 Judge = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
+
+REDIRECTED: dict[SourceGaze, str] = {
+    "labelled": "redirected",
+    "estimated": "redirected_estimated",
+}
+"""Source gaze -> the method's name in tables and files."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +40,18 @@ class Evaluation:
     """What an evaluation of one run found.
 
     Attributes:
-        scores: of `copy`, `coarse`, `redirected` and `target`.
-        iris_residual: mean |residual| inside the target's iris, [0, 1] range.
+        scores: of `copy`, `coarse`, a method of `REDIRECTED` for each source gaze, and `target`.
+            `coarse` starts at the labelled source gaze where that was asked for.
+        iris_residual: mean |residual| inside the target's iris, [0, 1] range; like
+            `median_flow_px` with the labelled source gaze where that was asked for.
         median_flow_px: median length of the flow.
+        estimates: of the sources; None where only labels were used.
     """
 
     scores: PairScores
     iris_residual: float
     median_flow_px: float
+    estimates: SourceEstimates | None = None
 
 
 def evaluate_pairs(
@@ -52,6 +63,8 @@ def evaluate_pairs(
     conventions: Conventions,
     limit: int,
     seed: int,
+    estimates: SourceEstimates | None = None,
+    labelled: bool = True,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Redirects pairs of `samples` and scores them.
@@ -62,13 +75,36 @@ def evaluate_pairs(
         judge: an estimator's inputs to its output in network units.
         yardsticks: networks that compare pictures.
         limit: at most so many pairs, chosen by `seed`.
+        estimates: of the samples' gazes, to redirect from; None redirects from no estimate.
+        labelled: redirect from the labelled source gazes.
         progress: shown the pairs that are done.
+
+    Raises:
+        ValueError: there is no source gaze to redirect from.
     """
+    starts: dict[SourceGaze, NDArray[np.float32]] = {}
+    if labelled:
+        starts["labelled"] = samples.gaze_deg
+    if estimates is not None:
+        starts["estimated"] = estimates.gaze_deg
+    if not starts:
+        raise ValueError("name estimates, or redirect from the labels")
     pairs = all_pairs(samples, limit=limit, seed=seed)
-    with progress("redirecting", len(pairs)) as advance:
-        made = redirect_pairs(redirect, samples, pairs, conventions=conventions, advance=advance)
+    outputs: dict[SourceGaze, dict[str, NDArray[np.float32]]] = {}
+    with progress("redirecting", len(pairs) * len(starts)) as advance:
+        for source, source_deg in starts.items():
+            outputs[source] = redirect_pairs(
+                redirect,
+                samples,
+                pairs,
+                conventions=conventions,
+                source_deg=source_deg,
+                advance=advance,
+            )
+    made = next(iter(outputs.values()))
+    redirected = {REDIRECTED[one]: (out["redirected"] + 1) / 2 for one, out in outputs.items()}
     scores = score_pictures(
-        {"coarse": (made["coarse"] + 1) / 2, "redirected": (made["redirected"] + 1) / 2},
+        {"coarse": (made["coarse"] + 1) / 2, **redirected},
         samples,
         pairs,
         judge=judge,
@@ -80,6 +116,7 @@ def evaluate_pairs(
         scores,
         iris_residual=_iris_residual(made, samples.gaze_deg[pairs[:, 1]], conventions),
         median_flow_px=float(np.median(np.linalg.norm(made["flow"], axis=-1))),
+        estimates=estimates,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,26 @@ from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval
 from mggr_tf.evaluation.catalogue import CATALOGUE
 from mggr_tf.evaluation.compare import Comparison, compare, resample
 from mggr_tf.evaluation.estimator_scores import EstimatorScores
-from mggr_tf.evaluation.protocol import Evaluation
-from mggr_tf.evaluation.scores import Table, by_head, by_shift, overall
+from mggr_tf.evaluation.protocol import REDIRECTED, Evaluation
+from mggr_tf.evaluation.scores import PairScores, Table, by_head, by_shift, overall
 
-_OURS, _BASELINES = "redirected", ("copy", "coarse")
+_BASELINES = ("copy", "coarse")
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """How well the source gazes were estimated.
+
+    Attributes:
+        patches: how many were estimated.
+        error_deg: mean angle between estimate and label.
+        both_eyes_share: share of the patches whose estimate is the mean over both eyes of a
+            face, as on a device; the others have one eye's own.
+    """
+
+    patches: int
+    error_deg: float
+    both_eyes_share: float
 
 
 @dataclass(frozen=True)
@@ -31,9 +47,11 @@ class Summary:
         by_shift: by the angle between source and target gaze.
         by_head: by the head's yaw.
         against: the redirected pictures against a baseline, by metric; empty with
-            fewer subjects than intervals need.
+            fewer subjects than intervals need, and without labelled source gazes.
+        against_estimated: the same with estimated source gazes; "redirected" is a baseline too.
         absent: metric -> why it has no number.
         iris_residual, median_flow_px: see `Evaluation`.
+        estimated_sources: None where source gazes are labels only.
     """
 
     pairs: int
@@ -45,26 +63,42 @@ class Summary:
     absent: dict[str, str]
     iris_residual: float
     median_flow_px: float
+    against_estimated: dict[str, dict[str, Comparison]] = field(default_factory=dict)
+    estimated_sources: SourceSummary | None = None
 
 
 def summarise(evaluation: Evaluation) -> Summary:
     """Computes tables and intervals; those of the set distances take some seconds."""
-    scores = evaluation.scores
-    against = {}
-    if len(scores.subjects) >= MIN_SUBJECTS:
-        resampled = resample(scores, (_OURS, *_BASELINES))
-        against = {name: compare(resampled[_OURS], resampled[name]) for name in _BASELINES}
+    scores, estimates = evaluation.scores, evaluation.estimates
+    compared = _compared(scores) if len(scores.subjects) >= MIN_SUBJECTS else {}
     return Summary(
         pairs=len(scores.subject),
         subjects=scores.subjects,
         overall=overall(scores),
         by_shift=by_shift(scores),
         by_head=by_head(scores),
-        against=against,
+        against=compared.get(REDIRECTED["labelled"], {}),
         absent=scores.absent,
         iris_residual=evaluation.iris_residual,
         median_flow_px=evaluation.median_flow_px,
+        against_estimated=compared.get(REDIRECTED["estimated"], {}),
+        estimated_sources=None
+        if estimates is None
+        else SourceSummary(len(estimates.gaze_deg), estimates.error_deg, estimates.both_eyes_share),
     )
+
+
+def _compared(scores: PairScores) -> dict[str, dict[str, dict[str, Comparison]]]:
+    """Every redirection -> each baseline -> metric."""
+    ours = [name for name in REDIRECTED.values() if name in scores.metrics]
+    resampled = resample(scores, (*ours, *_BASELINES))
+    return {
+        name: {
+            other: compare(resampled[name], resampled[other])
+            for other in (*_BASELINES, *ours[: ours.index(name)])
+        }
+        for name in ours
+    }
 
 
 def table_text(table: Table) -> str:
@@ -73,8 +107,9 @@ def table_text(table: Table) -> str:
     columns = [[CATALOGUE[n].title, *(_number(n, row[n]) for row in table.values())] for n in names]
     widths = [max(map(len, column)) + 3 for column in columns]
     heads = ("", *table)
+    first = max(12, *(len(head) + 1 for head in heads))
     return "\n".join(
-        f"{head:<12}"
+        f"{head:<{first}}"
         + "".join(f"{column[i]:>{w}}" for column, w in zip(columns, widths, strict=True))
         for i, head in enumerate(heads)
     )
@@ -97,6 +132,7 @@ def summary_text(summary: Summary) -> str:
         f"median flow {summary.median_flow_px:.2f} px, "
         f"residual inside the iris {summary.iris_residual:.4f}",
         table_text(summary.overall),
+        *_source_text(summary.estimated_sources),
     ]
     if summary.absent:
         parts.append(
@@ -106,16 +142,33 @@ def summary_text(summary: Summary) -> str:
         )
     for title, tables in (("gaze shift", summary.by_shift), ("head yaw", summary.by_head)):
         parts += [f"{title} {name}\n{table_text(table)}" for name, table in tables.items()]
-    for name, comparisons in summary.against.items():
-        parts.append(
-            f"{_OURS} - {name}, 95 % interval over subjects; ratio of means; verdict\n"
-            f"{comparison_text(comparisons)}"
-        )
-    if "fd_vgg" in summary.against.get("copy", {}):
+    against = {
+        REDIRECTED["labelled"]: summary.against,
+        REDIRECTED["estimated"]: summary.against_estimated,
+    }
+    for ours, baselines in against.items():
+        for name, comparisons in baselines.items():
+            parts.append(
+                f"{ours} - {name}, 95 % interval over subjects; ratio of means; "
+                f"verdict\n{comparison_text(comparisons)}"
+            )
+    if any("fd_vgg" in found.get("copy", {}) for found in against.values()):
         parts.append("copies are real pictures: FD-VGG and KD-VGG favour them by their nature")
-    if not summary.against:
+    if not any(against.values()):
         parts.append(f"no intervals: they need at least {MIN_SUBJECTS} subjects")
     return "\n\n".join(parts)
+
+
+def _source_text(found: SourceSummary | None) -> list[str]:
+    """What the rows start at, as a paragraph."""
+    labelled, estimated = REDIRECTED["labelled"], REDIRECTED["estimated"]
+    if found is None:
+        return [f"{labelled} starts at the labelled source gaze, which a device does not have"]
+    return [
+        f"{estimated} starts at the run's own estimate of the source gaze, as a device does: "
+        f"{found.error_deg:.2f} degrees off on {found.patches} patches, the mean of both eyes for "
+        f"{found.both_eyes_share:.0%} of them"
+    ]
 
 
 def write_json(

@@ -13,6 +13,8 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
 from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator
 from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
+from mggr_tf.evaluation.roles import roles_of, roles_text
+from mggr_tf.evaluation.source_gaze import SOURCES, SourceEstimates, SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
 from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.training.default_run import open_run
@@ -35,23 +37,32 @@ def score_run(
     subjects: tuple[str, ...] | None,
     limit: int,
     yardsticks: Yardsticks,
+    source: SourceGaze | None = None,
     progress: Progress,
     say: Callable[[str], None],
 ) -> tuple[Evaluation, dict[str, Any]]:
     """Scores a run.
 
+    Args:
+        source: the source gaze that redirections start at; None takes both, or the label alone
+            for a run without a gaze estimator.
+
     Returns:
         the scores, and what they were measured with, for the record.
 
     Raises:
-        RunError: the run has no redirector, or the judge's run no judge.
+        RunError: the run has no redirector, the judge's run no judge, or the run no estimator
+            where estimated source gazes are asked for.
         UsageError: nothing was left that both never saw, or named subjects were seen.
     """
     run, judge_run = open_run(run_path), RunFolder.open(judge_path)
     judge = load_judge(judge_run)
     redirect = redirect_with(load_redirector(run))
     runs = {"the run": run, "the judge": judge_run}
+    sources = _sources(run, source, say=say)
     samples = _unseen(data, run, subjects, runs, progress=progress, say=say)
+    roles = _shown_roles(samples, say=say)
+    estimates = _estimates(run, samples, progress=progress) if "estimated" in sources else None
     evaluation = evaluate_pairs(
         samples,
         redirect=redirect,
@@ -60,12 +71,16 @@ def score_run(
         conventions=run.config.conventions,
         limit=limit,
         seed=PAIRS_SEED,
+        estimates=estimates,
+        labelled="labelled" in sources,
         progress=progress,
     )
     about = {
         "run": str(run_path),
         "judge": str(judge_path),
         "data": data,
+        "roles": roles,
+        "sources": list(sources),
         "config": run.config.name,
         "stages": {name: stage.done for name, stage in run.record.stages.items()},
         "versions": run.record.versions,
@@ -90,17 +105,44 @@ def score_run_estimator(
     run = open_run(run_path)
     estimator = load_estimator(run)
     samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
+    roles = _shown_roles(samples, say=say)
     scores = score_estimator(
         estimator, samples, conventions=run.config.conventions, progress=progress
     )
     about = {
         "run": str(run_path),
         "data": data,
+        "roles": roles,
         "config": run.config.name,
         "stages": {name: stage.done for name, stage in run.record.stages.items()},
         "versions": run.record.versions,
     }
     return scores, about
+
+
+def _shown_roles(samples: EyeSamples, *, say: Callable[[str], None]) -> dict[str, int]:
+    roles = roles_of(samples)
+    if text := roles_text(roles):
+        say(text)
+    return roles
+
+
+def _sources(
+    run: RunFolder, asked: SourceGaze | None, *, say: Callable[[str], None]
+) -> tuple[SourceGaze, ...]:
+    """The source gazes to redirect from."""
+    if asked is not None:
+        return (asked,)
+    if run.has_weights("estimator"):
+        return SOURCES
+    say(f"{run.path} has no gaze estimator: its redirections start at labelled gazes only")
+    return ("labelled",)
+
+
+def _estimates(run: RunFolder, samples: EyeSamples, *, progress: Progress) -> SourceEstimates:
+    return estimate_sources(
+        load_estimator(run), samples, conventions=run.config.conventions, progress=progress
+    )
 
 
 def _unseen(

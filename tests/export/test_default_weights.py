@@ -210,8 +210,11 @@ def test_the_card_has_a_row_for_every_kind_of_people(made, run, tmp_path, monkey
     contracts = {name: Bundle.open(made / name).contract for name in making._BUNDLES}
     text = model_card(run, found, contracts)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + sum(len(kinds) for kinds in found.groups.values()) + 1 + 4
-    assert "| int8 | redirector | int8 | " in text
+    kinds = sum(len(kinds) for kinds in found.groups.values())
+    assert len(rows) == 1 + 2 * (1 + kinds) + 1 + 4
+    assert text.count(", estimated source |") == 1 + kinds
+    (int8,) = (line for line in rows if line.startswith("| int8 | redirector | int8 | "))
+    assert int8.count(" dB |") == 2  # the whole picture, and the eye opening
     assert "Apache-2.0" in text
 
 

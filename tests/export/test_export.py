@@ -130,6 +130,10 @@ def test_int8_agrees_with_keras_and_says_how_it_was_calibrated(int8_bundle):
     calibration = contract.models["redirector"][0].build["calibration"]
     assert calibration["pairs"] == CALIBRATION_PAIRS >= 300
     assert calibration["data"] == "synthetic, seed 3"
+    assert len(calibration["subjects"]) == 1  # of two people; the other one is compared
+    opening = contract.models["redirector"][0].opening
+    assert opening.region == "lids"
+    assert opening.psnr_db >= 25
 
 
 @pytest.mark.parametrize("kind", ["float_bundle", "fp16_bundle", "int8_bundle"])

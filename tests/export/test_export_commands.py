@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from mggr_edge.bundle import read_bundle_files
@@ -108,11 +109,23 @@ def test_the_run_s_own_data_is_gone(tmp_path, run):
 
 
 def test_what_calibrates_also_compares_where_the_run_s_own_data_is_gone(tmp_path, run, eyes):
-    record = DataRecord(str(tmp_path / "moved"), ("0001",), (), 9, "research only")
+    record = DataRecord(str(tmp_path / "moved"), ("0000", "0001"), (), 9, "research only")
     moved = RunFolder.create(tmp_path / "run", run.config, record)
     compared, calibration = chosen_samples(moved, ExportRequest("int8", calibration=str(eyes)))
-    assert compared is calibration
+    assert compared.source == calibration.source == eyes.name
+    assert sorted((*compared.subjects, *calibration.subjects)) == ["0000", "0001"]
+
+
+def test_one_person_alone_is_not_both_compared_and_calibrated_on(tmp_path, run, eyes):
+    record = DataRecord(str(eyes), ("0001",), (), 9, "research only")
+    alone = RunFolder.create(tmp_path / "run", run.config, record)
+    with pytest.raises(DataError, match="0001 is the only one with a pair of patches"):
+        chosen_samples(alone, ExportRequest("int8"))
+    compared, calibration = chosen_samples(alone, ExportRequest("float16"))
+    assert (compared.subjects, calibration) == (("0001",), None)
+    compared, calibration = chosen_samples(alone, ExportRequest("int8", calibration="synthetic"))
     assert compared.subjects == ("0001",)
+    assert "0001" not in calibration.subjects
 
 
 def test_eyes_named_for_calibration_do_not_compare(run, eyes):
@@ -145,6 +158,28 @@ def test_a_limit_that_is_missed_leaves_nothing(runs, eyes):
     assert refused(result, "not exported; redirector.tflite: coarse differs by max")
     assert "BROKEN" in result.stderr
     assert not list(runs.glob("b*"))
+
+
+@pytest.mark.usefixtures("converted_before")
+def test_a_run_from_before_the_limit_of_the_opening_is_exported_without_it(runs, eyes):
+    from mggr_edge import Bundle
+
+    text = (runs / "config.yaml").read_text()
+    plain = yaml.safe_load(text)
+    for limits in plain["limits"].values():
+        del limits["opening"]
+    (runs / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    words = ("--int8", "--data", eyes)
+    result = export(runs, *words, "--out", runs / "b")
+    assert result.exit_code == 0, result.output
+    assert 'add --set "limits.int8.opening={min_psnr_db: 40}"' in result.stderr
+    (redirector,) = Bundle.open(runs / "b").contract.models["redirector"]
+    assert redirector.opening.region == "eyeball disc"
+    assert 0.1 < redirector.opening.share < 0.3
+    strict = ("--set", "limits.int8.opening={min_psnr_db: 99}")
+    refusal = export(runs, *words, "--out", runs / "c", *strict)
+    assert refused(refusal, "inside the eye opening redirected differs")
+    assert not (runs / "c").exists()
 
 
 @pytest.mark.usefixtures("converted_before")

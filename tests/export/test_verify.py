@@ -47,6 +47,57 @@ def test_a_sound_bundle_passes_folder_and_zip(float_bundle, eyes, tmp_path):
 def test_a_sound_int8_bundle_passes(int8_bundle, eyes):
     result = verify(int8_bundle[0], "--data", eyes, "--pairs", 8)
     assert result.exit_code == 0, result.output
+    assert "inside the eye opening" in result.stdout
+
+
+@pytest.fixture
+def calibrated(int8_bundle, tmp_path):
+    """Copies the int8 bundle as one that was calibrated on people of some names."""
+
+    def on(*names):
+        copy = shutil.copytree(int8_bundle[0], tmp_path / "-".join(names))
+        contract = json.loads((copy / "contract.json").read_text())
+        for model in ("redirector", "estimator"):
+            for one in contract["models"][model]:
+                if "calibration" in one["build"]:
+                    one["build"]["calibration"]["subjects"] = list(names)
+        (copy / "contract.json").write_text(json.dumps(contract))
+        replace_file(copy, "LICENCES.txt", b"the same\n")
+        return copy
+
+    return on
+
+
+def test_people_who_were_calibrated_on_are_left_out_or_refused(calibrated, eyes):
+    bundle = calibrated("0000", "7777")
+    result = verify(bundle, "--data", eyes, "--pairs", 8)
+    assert result.exit_code == 0, result.output
+    assert "left out 1 subjects" in result.stderr
+    refused = verify(bundle, "--data", eyes, "--pairs", 8, "--subjects", "0000-0001")
+    assert refused.exit_code == 2
+    assert "calibrated on 1 of these subjects (0000)" in refused.stderr
+    allowed = verify(bundle, "--data", eyes, "--pairs", 8, "--subjects", "0001")
+    assert allowed.exit_code == 0, allowed.output
+
+
+def test_nobody_left_to_compare_is_refused(calibrated, eyes):
+    result = verify(calibrated("0000", "0001"), "--data", eyes, "--pairs", 8)
+    assert result.exit_code == 2
+    assert "calibrated on all 2 subjects" in result.stderr
+
+
+def test_a_bundle_from_before_the_opening_was_measured_opens_and_passes(copied, eyes):
+    contract = json.loads((copied / "contract.json").read_text())
+    for formats in contract["models"].values():
+        for one in formats:
+            del one["opening"]
+    for limits in contract["training"]["config"]["limits"].values():
+        limits.pop("opening", None)
+    (copied / "contract.json").write_text(json.dumps(contract))
+    replace_file(copied, "LICENCES.txt", b"the same\n")
+    result = verify(copied, "--data", eyes, "--pairs", 8)
+    assert result.exit_code == 0, result.output
+    assert "limit: none" in result.stdout
 
 
 @pytest.mark.parametrize("warp", [swapped_axes, wrong_sign])

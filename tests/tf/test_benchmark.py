@@ -220,13 +220,18 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
     assert scores_file(out, "mggr").stat().st_mtime_ns == scored
     record = json.loads((out / "benchmark.json").read_text())
     results = record["results"]
-    assert set(results["overall"]) == {"copy", "target", "mggr", "rival", "rival-steps"}
+    rows = {"mggr", "rival", "rival-steps"}
+    assert set(results["overall"]) == {"copy", "target", *rows, *(f"{n}-estimated" for n in rows)}
+    assert results["overall"]["mggr-estimated"] != results["overall"]["mggr"]
     assert results["overall"]["target"]["l1"] == 0
     assert results["overall"]["copy"]["outside_iris"] == 0
     assert results["effort"]["rival-steps"]["steps"] == results["effort"]["mggr"]["steps"]
     pace, follower = (RunFolder.open(run_path(out, e)).record.stages for e in field[::2])
     assert follower["estimator"].done == pace["estimator"].done
     assert set(results["against"]["mggr"]) == {"copy", "rival", "rival-steps"}
+    assert set(results["against"]["mggr-estimated"]) == {
+        *("copy", "mggr", "rival-estimated", "rival-steps-estimated")
+    }
     text = (out / "benchmark.md").read_text()
     assert "| a rival |" in text
     assert "ahead" in text
@@ -239,5 +244,21 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
     )
     assert (out / "pictures" / "grid.png").read_bytes() != of_the_reported
     assert json.loads((out / "benchmark.json").read_text())["results"] == results
+    estimated = scores_file(out, "mggr-estimated")
+    estimated.unlink()  # as in a folder that an earlier version scored
+    run(field)
+    assert estimated.is_file()
+    assert json.loads((out / "benchmark.json").read_text())["results"] == results
+    run_benchmark(
+        out,
+        plan,
+        field,
+        progress=no_progress,
+        say=said.append,
+        field=field,
+        sources=("labelled",),
+    )
+    only = json.loads((out / "benchmark.json").read_text())["results"]["overall"]
+    assert set(only) == {"copy", "target", *rows}
     with np.load(scores_file(out, "mggr")) as stored:
         assert len(stored["st_lpips"]) == 60

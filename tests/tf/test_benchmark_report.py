@@ -78,7 +78,13 @@ def row(value):
 
 
 def results():
-    overall = {"copy": row(2.0), "mggr": row(1.0), "rival": row(1.5), "target": row(0.5)}
+    overall = {
+        "copy": row(2.0),
+        "mggr": row(1.0),
+        "mggr-estimated": row(1.25),
+        "rival": row(1.5),
+        "target": row(0.5),
+    }
     better = Comparison(Interval(-0.5, -0.7, -0.3), None, "ahead")
     unsure = Comparison(Interval(0.1, -0.2, 0.4), None, "undecided")
     found = {"l1": better, "st_lpips": better, "fd_vgg": unsure, "gaze_error_deg": better}
@@ -86,7 +92,7 @@ def results():
         overall=overall,
         by_shift={"0 to 15 deg": overall, "22+ deg": overall},
         by_head={"+0 deg": overall},
-        against={"mggr": {"rival": found}},
+        against={"mggr": {"rival": found}, "mggr-estimated": {"mggr": found}},
         floor={"l1": 0.6, "st_lpips": 0.8},
         effort={n: Effort(350_000, 58.7, 40.0, 9000, 144_000) for n in ("mggr", "rival")},
     )
@@ -107,4 +113,8 @@ def test_the_report_says_who_is_ahead_and_what_it_cost():
     # Above the judge's own error, which is 0.5 in every bin.
     assert "| MGGR | +0.50 | +0.50 |" in text
     assert "| judge on real targets | 0.50 | 0.50 |" in text
+    assert "| MGGR, estimated source | +0.75 | +0.75 |" in text
+    assert "| MGGR, estimated source | 1.2500 |" in text
+    assert "## MGGR, estimated source, against the others" in text
+    assert "No estimated row: a rival." in text
     assert "Ablations" not in text

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import angular_error_deg
-from mggr_edge.network_io import estimator_inputs, gaze_from_network
 from mggr_edge.progress import Progress
 from mggr_tf.data.drawn_people import drawn_person
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.data.synthetic import Subject, draw_subject
-from mggr_tf.evaluation.protocol import refuse_seen_subjects, score_pictures
+from mggr_tf.evaluation.protocol import REDIRECTED, refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.redirect_pairs import redirect_pairs
 from mggr_tf.evaluation.scores import PairScores
+from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_judge, load_travelling, redirect_with
 from mggr_tf.evaluation.yardsticks import open_yardsticks
 from mggr_tf.training.provenance import trained_on
@@ -40,7 +40,7 @@ class Measured:
     """Scores of every pair, and who was in it.
 
     Attributes:
-        scores: of `copy`, `redirected` and `target`.
+        scores: of `copy`, `redirected`, `redirected_estimated` and `target`.
         estimator_error_deg: [P] of the estimator on the sources.
         groups: see `Groups`.
     """
@@ -69,12 +69,30 @@ def measure(
     conventions = run.config.conventions
 
     pairs = all_pairs(samples, limit=PAIRS, seed=SEED)
-    with progress("redirecting", len(pairs)) as advance:
-        made = redirect_pairs(
-            redirect_with(networks), samples, pairs, conventions=conventions, advance=advance
-        )
+    estimates = estimate_sources(
+        lambda inputs: networks.estimator.predict(inputs, verbose=0),
+        samples,
+        conventions=conventions,
+        progress=progress,
+    )
+    starts: dict[SourceGaze, NDArray[np.float32]] = {
+        "labelled": samples.gaze_deg,
+        "estimated": estimates.gaze_deg,
+    }
+    pictures = {}
+    with progress("redirecting", len(pairs) * len(starts)) as advance:
+        for start, source_deg in starts.items():
+            made = redirect_pairs(
+                redirect_with(networks),
+                samples,
+                pairs,
+                conventions=conventions,
+                source_deg=source_deg,
+                advance=advance,
+            )
+            pictures[REDIRECTED[start]] = (made["redirected"] + 1) / 2
     scores = score_pictures(
-        {"redirected": (made["redirected"] + 1) / 2},
+        pictures,
         samples,
         pairs,
         judge=load_judge(judge),
@@ -83,13 +101,9 @@ def measure(
         progress=progress,
     )
     source = pairs[:, 0]
-    inputs = estimator_inputs(
-        samples.images[source], head_deg=samples.head_deg[source], conventions=conventions
-    )
-    estimated = gaze_from_network(networks.estimator.predict(inputs, verbose=0), conventions)
     return Measured(
         scores,
-        angular_error_deg(estimated, samples.gaze_deg[source]),
+        angular_error_deg(estimates.gaze_deg[source], samples.gaze_deg[source]),
         _groups(samples, source, scores),
     )
 

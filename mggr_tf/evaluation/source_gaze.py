@@ -1,0 +1,132 @@
+"""The source gaze that a redirector is given: the label, or the run's own estimate.
+
+A device has no labels: the angle difference that it feeds the redirector starts at an estimate. The
+device estimates both eyes of a face, turns the left eye's yaw back from the mirrored patch, and
+gives both eyes the mean [1]. `estimate_sources` does the same where the samples hold both eyes
+of one photograph, and takes one eye's own estimate elsewhere.
+
+It leaves out of the device's way: the weights of the mean (from the gates of
+`mggr_edge.gating`: openness, sharpness, occlusion; here both eyes weigh the same), smoothing over
+time, a user's calibrated offset, and the device's own head pose: head poses are the labels.
+
+References:
+    [1] `mggr_edge.redirector.Redirector`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.angles import angular_error_deg
+from mggr_edge.contract import Conventions
+from mggr_edge.network_io import estimator_inputs, gaze_from_network
+from mggr_edge.progress import Progress, no_progress
+from mggr_tf.data.schema import EyeSamples
+
+SourceGaze = Literal["labelled", "estimated"]
+"""Where the source gaze of a redirection comes from."""
+SOURCES: tuple[SourceGaze, ...] = ("labelled", "estimated")
+
+_BATCH = 256
+_MIRROR = np.array([1.0, -1.0], np.float32)
+_HUNDREDTHS = 100.0
+"""Labels are equal when they agree to a hundredth of a degree."""
+
+Estimate = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
+"""An estimator: its inputs by name to [B, 2] in network units."""
+
+
+@dataclass(frozen=True)
+class SourceEstimates:
+    """Estimated gazes of N patches.
+
+    Attributes:
+        gaze_deg: [N, 2] float32, (pitch, yaw), as seen in the (mirrored) patch.
+        of_both_eyes: [N] whether the value is the mean over both eyes of a face.
+        error_deg: mean angle between estimate and label.
+    """
+
+    gaze_deg: NDArray[np.float32]
+    of_both_eyes: NDArray[np.bool_]
+    error_deg: float
+
+    @property
+    def both_eyes_share(self) -> float:
+        """Share of the patches whose estimate is the mean over both eyes, [0, 1]."""
+        return float(np.mean(self.of_both_eyes))
+
+
+def estimate_sources(
+    estimate: Estimate,
+    samples: EyeSamples,
+    *,
+    conventions: Conventions,
+    progress: Progress = no_progress,
+) -> SourceEstimates:
+    """Estimates the gaze of every patch as a device would.
+
+    Args:
+        estimate: the estimator.
+        samples: patches; see the module's docstring for what is taken from their labels.
+        conventions: scales of the estimator's inputs and output.
+        progress: shown the patches that are done.
+    """
+    alone_deg = estimate_each(estimate, samples, conventions=conventions, progress=progress)
+    partner = other_eyes(samples)
+    both = partner >= 0
+    gaze_deg = alone_deg.copy()
+    # The other eye's patch is the mirror image of this one's: its yaw counts the other way.
+    gaze_deg[both] = (alone_deg[both] + alone_deg[partner[both]] * _MIRROR) / 2
+    error_deg = float(angular_error_deg(gaze_deg, samples.gaze_deg).mean())
+    return SourceEstimates(gaze_deg, both, error_deg)
+
+
+def estimate_each(
+    estimate: Estimate,
+    samples: EyeSamples,
+    *,
+    conventions: Conventions,
+    progress: Progress = no_progress,
+) -> NDArray[np.float32]:
+    """[N, 2] degrees: the estimator's answer for every patch on its own."""
+    answers = []
+    with progress("estimating", len(samples)) as advance:
+        for first in range(0, len(samples), _BATCH):
+            rows = slice(first, first + _BATCH)
+            inputs = estimator_inputs(
+                samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
+            )
+            answers.append(np.asarray(estimate(inputs)))
+            advance(len(answers[-1]))
+    return gaze_from_network(np.concatenate(answers), conventions)
+
+
+def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
+    """Index of the other eye in the same photograph for every patch; -1 where there is none.
+
+    Two patches are of one photograph when they are a person's only ones of either side with
+    these gaze and head angles: gazes of both eyes are then labels of the face. Data sets that label
+    each eye by itself have no such patches, nor have drawn eyes.
+
+    Returns:
+        [N] int64.
+    """
+    partner = np.full(len(samples), -1, np.int64)
+    if samples.mirrored is None:
+        return partner
+    turn = np.where(samples.mirrored[:, None], _MIRROR, np.float32(1))
+    angles = np.concatenate([samples.gaze_deg * turn, samples.head_deg * turn], axis=1)
+    photographs: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    # Adding 0 turns -0 into 0.
+    for row, label in enumerate(np.rint(angles * _HUNDREDTHS).astype(np.int64) + 0):
+        photographs[str(samples.subject[row]), label.tobytes()].append(row)
+    for rows in photographs.values():
+        if len(rows) == 2 and samples.mirrored[rows[0]] != samples.mirrored[rows[1]]:
+            partner[rows[0]], partner[rows[1]] = rows[1], rows[0]
+    return partner
