@@ -249,6 +249,14 @@ def test_a_hot_slow_machine_takes_both_steps_apart(clock: Clock) -> None:
     assert camera.busy_s <= 0.5 * 10 + 0.07
 
 
+def test_a_slow_machine_that_is_cool_keeps_its_rate(clock: Clock) -> None:
+    camera = Camera(Machine(), clock, 30.0, (0.1, 0.1))
+    camera.run(60.0)
+    assert camera.machine.pressure.level is Level.HALF
+    camera.run(80.0)
+    assert len(camera.starts_s) == pytest.approx(200, abs=2)
+
+
 def test_a_step_that_cools_is_given_time(clock: Clock) -> None:
     camera = Camera(Machine(), clock, 30.0, (0.02, 0.01))
     for second in range(60):

@@ -72,6 +72,7 @@ class Pressure:
 
     Attributes:
         level: what is done now.
+        must_cool: whether the machine was too hot and has not cooled down since.
 
     Args:
         has_coarse: whether the fine branch can be left out, of the bundle that is in use then.
@@ -89,6 +90,7 @@ class Pressure:
         hot_c: float = HOT_C,
     ) -> None:
         self.level = Level.ALL
+        self.must_cool = False
         self._has_coarse = has_coarse
         self._temperature, self._say, self._hot_c = temperature, say, hot_c
         self._too_much = self._room = 0
@@ -102,6 +104,7 @@ class Pressure:
         celsius = self._temperature()
         is_hot = celsius is not None and celsius >= self._hot_c
         is_cool = celsius is None or celsius < self._hot_c - _COOLER_C
+        self.must_cool = is_hot or (self.must_cool and not is_cool)
         share = load.share / 2 if self.level is Level.HALF else load.share
         if is_hot or load.taken:  # a while without work says nothing of how long it takes
             self._too_much = self._too_much + 1 if is_hot or share > _TOO_MUCH else 0

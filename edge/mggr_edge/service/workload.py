@@ -1,9 +1,9 @@
 """Load shedding: skips frames as the pressure demands, and measures the work of the others.
 
-At `Level.HALF` at most half of the frames are taken, and at most half of the time is spent on
-them. Skipping every second frame is not enough: on a machine that needs longer than a frame
-lasts, the reader has already dropped the frames in between, and nothing would be saved. So after
-work of w seconds no frame is taken for another w seconds.
+At `Level.HALF` at most every second frame is taken. On a machine that needs longer than a frame
+lasts that saves nothing, because the reader has already dropped the frames in between. So while
+the machine must cool, no frame is taken for w seconds after work of w seconds: at most half of the
+time is spent on frames. A slow machine that is cool keeps its frame rate.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Workload:
 
     def _is_too_soon(self, number: int) -> bool:
         is_next = self._last_taken is not None and number - self._last_taken < 2
-        return is_next or time.monotonic() < self._rests_until_s
+        rests = self._pressure.must_cool and time.monotonic() < self._rests_until_s
+        return is_next or rests
 
     @contextmanager
     def work(self) -> Iterator[None]:
