@@ -35,7 +35,7 @@ def write_video(
     picture: Callable[[int], NDArray[np.uint8]] = moving_bars,
     prepare: Callable[[Any], None] = lambda container: None,
 ) -> Path:
-    """Writes a video of 25 frames a second, with a rising tone of the same length in each audio track.
+    """Writes a video of 25 frames a second, with a rising tone as long in each audio track.
 
     `prepare` is called with the container as soon as it has its streams.
     """
