@@ -271,7 +271,8 @@ def live_output(
         f"rtsp://@:8554/NAME or {NOWHERE}"
     )
     if segment_s is not None and (text is None or is_shown(text) or text == NOWHERE):
-        raise UsageError(f"--segment needs a video file as OUTPUT ({suffixes}), got {text}")
+        named = "none" if text is None else without_secrets(text)
+        raise UsageError(f"--segment needs a video file as OUTPUT ({suffixes}), got {named}")
     if text is None:
         raise UsageError(f"a live source needs an OUTPUT: {wanted}")
     if text == NOWHERE:
