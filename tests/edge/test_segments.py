@@ -12,17 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mggr_edge.device_run import DeviceRun
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.live.output import LiveOutput, LiveWriter, Recording, live_output
 from mggr_edge.live.segments import Segments
 from mggr_edge.live_run import run_live
+from mggr_edge.progress import no_progress
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
 
 av = pytest.importorskip("av")
 
 from scripted_source import CAMERA, Scripted, frames_of, invert  # noqa: E402
-from videos_with_audio import video_times  # noqa: E402
+from videos_with_audio import video_times, write_video  # noqa: E402
 
 TICKS = 90_000
 LAYOUT = VideoLayout(
@@ -153,6 +155,16 @@ def test_a_live_source_is_recorded_in_segments_until_a_signal(
 def test_only_files_are_segmented(output: str | None) -> None:
     with pytest.raises(UsageError, match="--segment"):
         live_output(output, segment_s=60.0)
+
+
+def test_only_live_sources_are_segmented(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=2)
+    for output in (str(tmp_path / "b.mp4"), "display://0", None):
+        with pytest.raises(UsageError, match="--segment"):
+            DeviceRun(segment_minutes=1.0)(
+                str(tmp_path / "a.mp4"), output, progress=no_progress, say=print
+            )
+    assert names(tmp_path) == ["a.mp4"]
 
 
 def test_the_named_file_itself_may_exist(tmp_path: Path) -> None:

@@ -16,17 +16,25 @@ class SlotTimes:
     def __init__(self) -> None:
         self._first_dts: int | None = None
         self._delay: int | None = None
+        self._last_dts: int | None = None
+        self._step: int | None = None
         self._next = 0
 
     def note(self, packet: Any) -> None:
         """Takes note of a packet before it is decoded."""
-        if self._first_dts is None and packet.size and packet.dts is not None:
+        if not packet.size or packet.dts is None:
+            return
+        if self._first_dts is None or self._last_dts is None:
             self._first_dts = packet.dts
+        elif (step := packet.dts - self._last_dts) > 0:
+            self._step = step if self._step is None else min(step, self._step)
+        self._last_dts = packet.dts
 
     def pts(self, frame: Any) -> int:
         """Returns a decoded frame's time in ticks; `frame.dts` is that of the packet it left with.
 
-        At the end of a file frames leave the decoder without a packet: each is one tick later.
+        At the end of a file frames leave the decoder without a packet: each is later by the
+        smallest step between packets.
         """
         first = self._first_dts or 0
         if frame.dts is None:
@@ -35,5 +43,5 @@ class SlotTimes:
             if self._delay is None:
                 self._delay = frame.dts - first
             pts = frame.dts - self._delay
-        self._next = pts + 1
+        self._next = pts + (self._step or 1)
         return pts
