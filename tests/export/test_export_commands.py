@@ -1,5 +1,6 @@
 """`mggr-tf export` as it is typed, and typed wrongly."""
 
+import json
 import resource
 import shutil
 import subprocess
@@ -164,11 +165,11 @@ def test_a_limit_that_is_missed_leaves_nothing(runs, eyes):
 def test_a_run_from_before_the_limit_of_the_opening_is_exported_without_it(runs, eyes):
     from mggr_edge import Bundle
 
-    text = (runs / "config.yaml").read_text()
-    plain = yaml.safe_load(text)
-    for limits in plain["limits"].values():
+    record = json.loads((runs / "run.json").read_text())
+    for limits in record["config"]["limits"].values():
         del limits["opening"]
-    (runs / "config.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    (runs / "run.json").write_text(json.dumps(record))
+    (runs / "config.yaml").write_text(yaml.safe_dump(record["config"], sort_keys=False))
     words = ("--int8", "--data", eyes)
     result = export(runs, *words, "--out", runs / "b")
     assert result.exit_code == 0, result.output
