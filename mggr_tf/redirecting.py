@@ -16,7 +16,7 @@ from mggr_edge.errors import DataError, StreamError, UsageError
 from mggr_edge.progress import Progress
 from mggr_edge.redirector import Redirector
 from mggr_edge.streams.paths import PICTURE_SUFFIXES, output_names, pictures_in
-from mggr_edge.streams.pictures import read_picture, write_picture
+from mggr_edge.streams.pictures import read_whole_picture, write_picture
 from mggr_tf.data.columbia import PatchName, parse_name
 
 
@@ -71,7 +71,7 @@ def redirect_files(
         progress("redirecting", len(pictures)) as advance,
     ):
         for file in pictures:
-            picture = read_picture(file)
+            picture = read_whole_picture(file)
             if picture.rgb.shape[:2] == (size, size):
                 rgb = _redirect_patch(picture.rgb, file, bundle, target, side)
                 patches, eyes = patches + 1, eyes + 1

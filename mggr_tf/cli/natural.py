@@ -140,7 +140,7 @@ def _filmed(
 ) -> Iterator[_Row]:
     from mggr_edge.bench.naturalness import jitter, watch
     from mggr_edge.streams.paths import find_source
-    from mggr_edge.streams.pictures import read_picture
+    from mggr_edge.streams.pictures import read_whole_picture
     from mggr_tf.evaluation.clips import frames_of
 
     for text, target in aims.items():
@@ -149,7 +149,7 @@ def _filmed(
         trembling = None
         if find_source(source).kind == "picture":
             try:
-                before, after = jitter(read_picture(source).rgb, bundle, target=target)
+                before, after = jitter(read_whole_picture(source).rgb, bundle, target=target)
                 trembling = after / before
             except ValueError as error:
                 say(f"{source.name}: no jitter: {error}")

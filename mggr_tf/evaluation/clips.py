@@ -14,7 +14,7 @@ from mggr_edge.contract import Conventions
 from mggr_edge.eyecrop import mirror_image, mirrored_if, needs_mirror
 from mggr_edge.network_io import estimator_inputs, gaze_from_network
 from mggr_edge.streams.paths import find_source
-from mggr_edge.streams.pictures import read_picture
+from mggr_edge.streams.pictures import read_whole_picture
 from mggr_edge.streams.video_reader import TimedFrame, open_video
 from mggr_tf.evaluation.trained import load_judge
 from mggr_tf.training.run_folder import RunFolder
@@ -27,7 +27,7 @@ def frames_of(source: Path) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
         StreamError: missing, damaged, or neither.
     """
     if find_source(source).kind == "picture":
-        yield read_picture(source).rgb, None
+        yield read_whole_picture(source).rgb, None
         return
     with open_video(source) as video:
         for item in video.items:

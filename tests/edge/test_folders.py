@@ -180,7 +180,6 @@ def test_a_redirector_starts_anew_with_each_video(tmp_path: Path, bundle: Bundle
 
 def test_names_of_converted_files_do_not_collide() -> None:
     files = [Path(name) for name in ("a.heic", "a.JPG", "b.webm", "b.mp4", "b-2.MP4", "c.heif")]
-    assert list(output_names(sorted(files)).values()).sort() is None
     assert output_names(files) == {
         Path("a.JPG"): "a.JPG",
         Path("a.heic"): "a-2.jpg",

@@ -16,7 +16,13 @@ from mggr_edge.errors import MissingPackageError, StreamError, UsageError
 from mggr_edge.picture_run import redirect_picture
 from mggr_edge.reporting.stages import no_stages
 from mggr_edge.streams.picture import Picture
-from mggr_edge.streams.pictures import read_picture, read_pictures, write_picture, write_pictures
+from mggr_edge.streams.pictures import (
+    read_picture,
+    read_pictures,
+    read_whole_picture,
+    write_picture,
+    write_pictures,
+)
 from ramps import psnr_db, smooth_picture
 
 Image = pytest.importorskip("PIL.Image")
@@ -302,6 +308,8 @@ def test_a_jpeg_without_its_last_rows_is_read(tmp_path: Path, orientation: int) 
     missing = (read.rgb == 128).all(axis=(1, 2) if orientation == 1 else (0, 2)).sum()
     assert 8 <= missing <= 24
     assert f"{missing} of 160 rows" in read.damage
+    with pytest.raises(StreamError, match="160 rows"):
+        read_whole_picture(tmp_path / "a.jpg")
     assert (read.rgb == whole).all(axis=-1).mean() > 0.8
 
 

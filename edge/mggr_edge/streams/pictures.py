@@ -51,6 +51,20 @@ def read_picture(path: Path) -> Picture:
     return pictures[0]
 
 
+def read_whole_picture(path: Path) -> Picture:
+    """Reads a still picture, for uses that do not report damage; see `read_pictures`.
+
+    Raises:
+        StreamError: as `read_picture`; also where anything of the file is missing.
+    """
+    picture = read_picture(path)
+    if picture.damage:
+        raise StreamError(
+            f"{path} is damaged or cut short: {picture.damage}; copy it again from its source"
+        )
+    return picture
+
+
 def read_pictures(path: Path) -> tuple[Picture, ...]:
     """Reads a picture, all frames of an animation, or all pages of a TIFF, upright.
 
@@ -164,8 +178,8 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
         if facts.is_sharp:
             return "its end is missing, and with it fine differences of brightness"
         raise StreamError(
-            f"{path} is cut short: a progressive JPEG with {facts.scans} scans, of which the last "
-            "is incomplete and details were never sent; copy it again from its source"
+            f"{path} is damaged or cut short: a progressive JPEG whose scan {facts.scans} is "
+            "incomplete and whose details are missing; copy it again from its source"
         )
     stored = _stored(rgb, orientation)
     is_there = (stored != _FILLING).any(axis=(1, 2))
@@ -173,8 +187,8 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
     missing = int(is_there[::-1].argmax()) if is_there.any() else height
     if 2 * missing > height:
         raise StreamError(
-            f"{path} is cut short: {missing} of {height} rows are missing, at most half may be; "
-            "copy it again from its source"
+            f"{path} is damaged or cut short: {missing} of {height} rows are missing, at most half "
+            "may be; copy it again from its source"
         )
     if missing:
         return f"its end is missing, and with it {missing} of {height} rows, which are grey"

@@ -9,7 +9,7 @@ from mggr_edge.errors import StreamError
 from mggr_edge.faces import FaceFinder
 from mggr_edge.interpreters import TFLiteRunner
 from mggr_edge.landmark_models import find_landmark_models
-from mggr_edge.streams.pictures import read_picture
+from mggr_edge.streams.pictures import read_whole_picture
 from mggr_tf.data.crop.cutting import NotCut, by_size, cut_eyes
 from mggr_tf.data.crop.photos import Photo
 from mggr_tf.data.patch_files import patch_jpeg
@@ -64,7 +64,7 @@ class Cutter:
 
     def __call__(self, photo: Photo) -> Outcome:
         try:
-            frame = read_picture(photo.file).rgb
+            frame = read_whole_picture(photo.file).rgb
         except StreamError as error:
             return Outcome(photo, failure=str(error))
         faces = by_size(self._finder.find(frame, max_faces=_MAX_FACES))
