@@ -346,12 +346,13 @@ def _is_on_the_flow(loss: LossConfig) -> bool:
 
 def _estimator_needed(stage: Stage, asking: tuple[str, ...], config: Config) -> str:
     recipe = ("estimator", *(name for name in config.recipe if name != "estimator"))
+    need = "needs" if len(asking) == 1 else "need"
     compared = [name for name in asking if name in NEEDS_FEATURES]
     what = f"compare features of the estimator: {', '.join(compared)}" if compared else "ask it"
     other = ", or models.features: alexnet (or vgg16)" if len(compared) == len(asking) else ""
     return (
-        f"stages.{stage}.losses: {', '.join(asking)} need a trained estimator ({what}), and "
-        f"nothing trains it before stage {stage}; set recipe: "
+        f"stages.{stage}.losses: {', '.join(asking)} {need} the estimator in the recipe before "
+        f"stage {stage} ({what}); set recipe: "
         f"[{', '.join(recipe)}]{other}"
     )
 

@@ -107,7 +107,7 @@ def _float16() -> PrecisionLimits:
 
 def _int8() -> PrecisionLimits:
     # docs/export.md, "Limits", has the figures that these were derived from: the worst one of
-    # every network, format and kind of eyes, less 2 dB (a factor of 1.26), and 1.4 times a mean.
+    # every network, format and kind of eyes, less about 2 dB, and 1.25 to 1.4 times a mean.
     # The mean over the people of a proof has a standard error of about 1 dB.
     return PrecisionLimits(
         flow=Limit(mean_abs=0.06),

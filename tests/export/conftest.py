@@ -47,7 +47,9 @@ def run(tmp_path_factory):
     from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
     config = load_config("mggr-edge", changes=TINY)
-    data = DataRecord("synthetic", ("00000", "00001"), (), 36, "Apache-2.0 (drawn by mggr-tf)")
+    data = DataRecord(
+        "synthetic", ("drawn-3-00000", "drawn-3-00001"), (), 36, "Apache-2.0 (drawn by mggr-tf)"
+    )
     made = RunFolder.create(tmp_path_factory.mktemp("runs") / "tiny", config, data)
     tf.keras.utils.set_random_seed(5)
     networks = Networks(config)
