@@ -63,4 +63,5 @@ def _new_children(before: set[psutil.Process]) -> list[str]:
 
 
 def _children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """Children of this process. Their own are theirs: a browser that tests share starts some."""
+    return psutil.Process().children()

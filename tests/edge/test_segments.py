@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -137,10 +136,15 @@ def test_an_error_keeps_the_files_before_it_and_what_is_whole_of_the_last(tmp_pa
 def test_a_live_source_is_recorded_in_segments_until_a_signal(
     tmp_path: Path, scripted: Callable[[Scripted], Scripted]
 ) -> None:
-    scripted(Scripted(frames=1000, pause_s=0.02))
-    threading.Timer(0.9, os.kill, (os.getpid(), signal.SIGINT)).start()
+    scripted(Scripted(frames=100_000, pause_s=0.02))
     output = Segments(tmp_path / "a.mp4", every_s=0.3)
-    summary = run_live(CAMERA, output, process=invert)
+
+    def stopped_in_the_third(frame, /, *, time_s=None):
+        if len(output.files) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return invert(frame, time_s=time_s)
+
+    summary = run_live(CAMERA, output, process=stopped_in_the_third)
     assert len(summary.segments) >= 2
     assert summary.segments == tuple(tmp_path / name for name in names(tmp_path))
     assert sum(len(frames_of(path)) for path in summary.segments) == summary.frames > 0

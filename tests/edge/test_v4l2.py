@@ -61,6 +61,7 @@ class Uvc:
             cv2.CAP_PROP_FRAME_HEIGHT: self.size()[1],
             cv2.CAP_PROP_FPS: fastest if self.rate is None else min(self.rate, fastest),
             cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*self.fourcc),
+            cv2.CAP_PROP_POS_MSEC: 0,  # the driver does not tell when a frame was taken
         }[setting]
 
     def read(self) -> tuple[bool, np.ndarray]:

@@ -144,7 +144,7 @@ def _redirector(*, is_real: bool) -> Iterator[None]:
 
     class Inverting:
         def __init__(self, bundle: object, **options: object) -> None:
-            pass
+            self.bundle = bundle
 
         def process(self, frame, *, time_s=None):
             return FrameResult(255 - frame, ())

@@ -245,7 +245,7 @@ def test_the_command_says_every_rate_and_writes_it(timed):
         (["--config", "deepwarp-edge", "--stage", "coarse"], "has no stage 'coarse'"),
         (["--stage", "sixth"], "'sixth' is not one of"),
         (["--vgg16", "nowhere.h5"], "no such file"),
-        (["--json", "."], "exists"),
+        (["--json", "."], "names a folder"),
     ],
 )
 def test_mistakes_are_one_line(arguments, saying):

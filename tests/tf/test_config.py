@@ -34,7 +34,7 @@ def test_every_packaged_config_loads_and_round_trips(name):
         ("stages.joint.losses.l1.weight=1", "'l1' stands 2 times; give its index"),
         ("stages.later={steps: 1, batch: 1, learning_rate: 1}", "stages: unknown later"),
         ("recipe=[]", "recipe must name at least one stage"),
-        ("recipe=[coarse, joint]", "needs the estimator in the recipe"),
+        ("recipe=[coarse, joint]", r"set recipe: \[estimator, coarse, joint\]"),
         ("models.guidance=[head_pose]", "guidance must hold gazemap or delta"),
         ("models.coarse=null", "there is no coarse branch to train"),
         ("models.generator={width: 8}", "generator belongs to method prgan"),

@@ -148,8 +148,8 @@ def test_what_no_reader_takes_is_named(tmp_path):
     with pytest.raises(DataError, match=r"patches are in the folder eyes within it"):
         scan_source(tmp_path)
     for file in folder.iterdir():
-        file.rename(file.with_suffix(".tiff"))
-    with pytest.raises(DataError, match=r"60 \.tiff"):
+        file.rename(file.with_suffix(".raw"))
+    with pytest.raises(DataError, match=r"60 \.raw"):
         scan_source(folder)
     empty = tmp_path / "empty"
     empty.mkdir()

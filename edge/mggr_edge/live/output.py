@@ -268,13 +268,12 @@ def live_output(
     """
     suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
     wanted = f"a video file ({suffixes}), {OUTPUT_FORMS}"
+    if segment_s is not None and (text is None or output_scheme(text) is not None):
+        got = "none" if text is None else without_secrets(text)
+        raise UsageError(f"--segment needs a video file as OUTPUT ({suffixes}), got {got}")
     if text is None:
         raise UsageError(f"a live source needs an OUTPUT: {wanted}")
     address = output_address(text)
-    if segment_s is not None and address.scheme in ("null", "display", "v4l2loopback", "rtsp"):
-        raise UsageError(
-            f"--segment needs a video file as OUTPUT ({suffixes}), got {without_secrets(text)}"
-        )
     match address.scheme:
         case "null":
             return Nowhere()
