@@ -61,7 +61,7 @@ class FolderResults:
         if self._fault is not None:
             raise self._fault
         raise StreamError(
-            f"no picture of {folder} can be processed, {len(self._failures)} tried; "
+            f"no picture or video of {folder} can be processed, {len(self._failures)} tried; "
             f"the first: {self._failures[0].message}"
         )
 

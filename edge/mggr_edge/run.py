@@ -44,9 +44,15 @@ from mggr_edge.streams.video_reader import (
     VideoLayout,
     open_video,
 )
-from mggr_edge.streams.video_writer import REDIRECTED, NoWriter, VideoWriter, open_writer
+from mggr_edge.streams.video_writer import (
+    ESTIMATED,
+    REDIRECTED,
+    NoWriter,
+    VideoWriter,
+    open_writer,
+)
 from mggr_edge.streams.whole_file import copy_whole
-from mggr_edge.summary import ProcessedFrame, RunSummary, Tally
+from mggr_edge.summary import ProcessedFace, ProcessedFrame, RunSummary, Tally
 
 
 class Process(Protocol):
@@ -81,8 +87,9 @@ def run(
 ) -> RunSummary:
     """Redirects a picture, a folder of pictures and videos, or a video file.
 
-    Where no pixel was changed, the output is the input byte for byte (a video
-    whose container cannot be kept is encoded all the same).
+    Where no pixel was changed, the output is the input byte for byte. A video
+    that gets another container is encoded all the same; its comment then states
+    that the gaze was not altered.
 
     Args:
         source_path: the input.
@@ -236,14 +243,39 @@ def _run_video(task: _Task) -> RunSummary:
             _redirect_video(video, NoWriter(), task=task, tally=tally)
         return tally.summary("video", None)
     with task.new_file(task.output) as temporary:
-        with open_video(task.path) as video:
-            layout = video.layout.widened(task.columns)
-            with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:
-                _redirect_video(video, writer, task=task, tally=tally)
+        notes = _write_video(task, temporary, tally=tally)
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
-    notes = (*video.notes, *writer.notes, *not_kept(sorted(video.losses), writer.losses))
-    notes = () if is_copy else notes
-    return tally.summary("video", task.output, is_copy=is_copy, notes=notes)
+        if not is_copy and not tally.has_changes and task.comment == REDIRECTED:
+            # Metadata precede the frames: only now it is known that the comment is false.
+            _write_video(_unchanged(task), temporary, tally=Tally())
+    return tally.summary("video", task.output, is_copy=is_copy, notes=() if is_copy else notes)
+
+
+def _write_video(task: _Task, temporary: Path, *, tally: Tally) -> tuple[str, ...]:
+    """Writes the task's video into a file; returns notes."""
+    assert task.output is not None
+    with open_video(task.path) as video:
+        layout = video.layout.widened(task.columns)
+        with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:
+            _redirect_video(video, writer, task=task, tally=tally)
+    return (*video.notes, *writer.notes, *not_kept(sorted(video.losses), writer.losses))
+
+
+@dataclass(frozen=True)
+class _Same:
+    """A frame as it was read."""
+
+    frame: NDArray[np.uint8]
+    faces: tuple[ProcessedFace, ...] = ()
+
+
+def _unchanged(task: _Task) -> _Task:
+    """The same task with frames as they are read, and a comment that states it."""
+
+    def same(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> _Same:
+        return _Same(frame)
+
+    return replace(task, process=same, comment=ESTIMATED, progress=no_progress)
 
 
 def _opened_video(task: _Task) -> AbstractContextManager[Video]:

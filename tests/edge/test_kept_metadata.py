@@ -6,10 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mggr_edge.errors import StreamError
 from mggr_edge.redirector import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.video_writer import REDIRECTED
@@ -120,9 +122,50 @@ def test_a_language_that_quicktime_has_no_code_for_is_listed(tmp_path: Path) -> 
 
 def test_transparency_that_is_lost_is_noted(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mov", codec="qtrle", pix_fmt="argb", frames=3)
-    form, losses = run(source, tmp_path / "out.mov", process=invert).notes
-    assert "argb" in form
-    assert "transparency" in losses
+    notes = run(source, tmp_path / "out.mov", process=invert).notes
+    assert notes[-1] == "not kept: transparency"
+
+
+def with_cover(path: Path, *, video: bool) -> Path:
+    """Writes audio and a cover picture, which is larger than the frames of the video beside it."""
+    jpeg = cv2.imencode(".jpg", np.full((96, 128, 3), 90, np.uint8))[1].tobytes()
+
+    def prepare(container: Any) -> None:
+        cover = container.add_stream("mjpeg")
+        cover.width, cover.height, cover.pix_fmt = 128, 96, "yuvj420p"
+        cover.disposition = DISPOSITION.attached_pic
+        container.start_encoding()
+        packet = av.Packet(jpeg)
+        packet.stream, packet.pts, packet.dts = cover, 0, 0
+        packet.time_base, packet.is_keyframe = Fraction(1, 90_000), True
+        container.mux(packet)
+
+    if video:
+        return write_video(path, frames=4, audio=("aac",), prepare=prepare)
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("aac", rate=48_000, layout="mono")
+        prepare(container)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate, silence.pts = 48_000, 0
+        container.mux(track.encode(silence))
+        container.mux(track.encode())
+    return path
+
+
+def test_a_cover_picture_is_no_video_stream(tmp_path: Path) -> None:
+    summary = run(with_cover(tmp_path / "a.mp4", video=True), tmp_path / "out.mp4", process=invert)
+    assert summary.frames == 4
+    assert summary.notes == ("not kept: cover picture",)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        (video,) = container.streams.video
+        assert (video.width, video.height) == (64, 48)
+
+
+def test_audio_with_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+    song = with_cover(tmp_path / "song.mp4", video=False)
+    with pytest.raises(StreamError, match=r"song\.mp4 holds no video"):
+        run(song, tmp_path / "out.mp4", process=invert)
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_all_losses_are_in_one_note(tmp_path: Path) -> None:

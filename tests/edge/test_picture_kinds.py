@@ -176,6 +176,46 @@ def animation(path: Path, **options: Any) -> Path:
     return path
 
 
+def loop_of(path: Path) -> int | None:
+    with Image.open(path) as image:
+        return image.info.get("loop")
+
+
+@pytest.mark.parametrize(
+    ("loop", "plays"), [(None, 1), (0, 0), (1, 2), (3, 4)], ids=["once", "endless", "1", "3"]
+)
+@pytest.mark.parametrize("other", [".webp", ".png"])
+def test_an_animation_is_shown_as_often_in_another_format(
+    tmp_path: Path, other: str, loop: int | None, plays: int
+) -> None:
+    """A GIF counts repetitions, and has no count if it is shown once; others count all plays."""
+    frames = [Image.fromarray(np.roll(smooth_picture(), 4 * n, axis=1)) for n in range(2)]
+    options = {} if loop is None else {"loop": loop}
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], **options)
+    write_pictures(tmp_path / f"b{other}", read_pictures(tmp_path / "a.gif"))
+    assert loop_of(tmp_path / f"b{other}") == plays
+    for source, again in ((f"b{other}", "c.gif"), ("a.gif", "d.gif")):
+        write_pictures(tmp_path / again, read_pictures(tmp_path / source))
+        assert loop_of(tmp_path / again) == loop
+
+
+def test_an_avif_animation_is_endless_which_is_noted_of_others(tmp_path: Path) -> None:
+    lost = write_pictures(tmp_path / "b.avif", read_pictures(animation(tmp_path / "a.webp")))
+    assert lost == ("number of times to show the animation",)
+    assert write_pictures(tmp_path / "c.avif", read_pictures(tmp_path / "b.avif")) == ()
+    write_pictures(tmp_path / "d.gif", read_pictures(tmp_path / "b.avif"))
+    assert loop_of(tmp_path / "d.gif") == 0
+
+
+@pytest.mark.parametrize("count", [0xFFFE, 0xFFFF])
+def test_the_largest_count_of_a_gif_fits_other_formats(tmp_path: Path, count: int) -> None:
+    frames = [Image.fromarray(np.roll(smooth_picture(), 4 * n, axis=1)) for n in range(2)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], loop=count)
+    for name, expected in (("b.webp", 0xFFFF), ("b.png", 0xFFFF), ("b.gif", count)):
+        write_pictures(tmp_path / name, read_pictures(tmp_path / "a.gif"))
+        assert loop_of(tmp_path / name) == expected
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".avif"])
 def test_every_frame_of_an_animation_is_redirected(tmp_path: Path, suffix: str) -> None:
     source, times, resets = animation(tmp_path / f"a{suffix}"), [], []
@@ -198,7 +238,7 @@ def test_every_frame_of_an_animation_is_redirected(tmp_path: Path, suffix: str) 
     assert (done.tally.frames, done.is_copy) == (4, False)
     before, after = read_pictures(source), read_pictures(tmp_path / f"b{suffix}")
     assert [one.duration_ms for one in after] == DURATIONS
-    assert after[0].options.loop == before[0].options.loop
+    assert after[0].options.plays == before[0].options.plays
     for one, other in zip(before, after, strict=True):
         if suffix != ".avif":  # unedited pixels of a GIF too: it keeps its palette
             np.testing.assert_array_equal(other.rgb[8:], one.rgb[8:])

@@ -188,7 +188,7 @@ def test_a_bad_picture_of_a_folder_is_named_and_the_others_written(tmp_path: Pat
 def test_a_folder_of_bad_pictures_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.jpg").write_bytes(b"\xff\xd8 not a jpeg")
-    with pytest.raises(StreamError, match=r"no picture of .*1 tried.*bad\.jpg"):
+    with pytest.raises(StreamError, match=r"no picture or video of .*1 tried.*bad\.jpg"):
         run(tmp_path / "in", process=invert)
     assert names(tmp_path) == ["in"]
 

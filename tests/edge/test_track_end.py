@@ -78,6 +78,26 @@ def test_the_last_frame_keeps_its_duration(
         assert (kept.pts + kept.duration) * ticks == pytest.approx(end_s, abs=3e-3)
 
 
+def test_an_mp4_file_in_milliseconds_states_its_end_in_ticks_of_the_video(tmp_path: Path) -> None:
+    path, tick = tmp_path / "a.mp4", Fraction(1001, 30_000)
+    with av.open(str(path), "w") as container:
+        options = {"bf": "2", "x264-params": "b-adapt=0:b-pyramid=none:scenecut=0"}
+        stream = container.add_stream("libx264", rate=1 / tick, options=options)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        packets = []
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(moving_bars(index), "rgb24")
+            frame.pts, frame.time_base = index, tick
+            packets += stream.encode(frame)
+        packets += stream.encode()
+        shown_before = [packet.pts for packet in packets[:-1]]
+        for packet in packets:
+            container.mux(packet)
+    assert 11 in shown_before  # the frame that is shown last is not decoded last
+    last = last_frame(path)
+    assert (last.pts, last.duration) == (11 * 1001, 1001)
+
+
 def test_some_of_these_videos_show_another_frame_last_than_they_decode(tmp_path: Path) -> None:
     late = [
         uneven(tmp_path / "a.mp4", frames=n, last=300, b_frames=b, muxer={})

@@ -183,6 +183,50 @@ def test_a_gap_that_is_no_jump_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bframes", "sound"), [(0, "goes on"), (2, "goes on"), (2, "gap"), (2, "none")]
+)
+def test_a_gap_of_the_video_stays_where_a_packet_before_it_has_a_later_time(
+    tmp_path: Path, bframes: int, sound: str
+) -> None:
+    """By B-frames, which precede a frame that is read before them, or by continuous audio."""
+    path, gap_s = tmp_path / "a.ts", 15
+    seconds = np.array([number / RATE + (number > 9) * gap_s for number in range(20)])
+    with av.open(str(path), "w") as container:
+        options = {"bf": str(bframes), "x264-params": "b-adapt=0"}
+        stream = container.add_stream("libx264", rate=RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90_000)
+        audio = None if sound == "none" else container.add_stream("mp2", rate=48000, layout="mono")
+        packets = []
+        for second in seconds:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")
+            frame.pts, frame.time_base = round(second * 90_000), Fraction(1, 90_000)
+            packets += stream.encode(frame)
+        packets += stream.encode()
+        heard = [] if audio is None else silence(audio, 0.8 if sound == "gap" else 16)
+        for packet in heard:
+            if sound == "gap" and packet.pts * packet.time_base > 0.4:
+                packet.pts = packet.dts = packet.pts + round(gap_s / packet.time_base)
+        for packet in sorted([*packets, *heard], key=lambda one: one.dts * one.time_base):
+            container.mux(packet)
+    with av.open(str(path)) as container:
+        stored = [p.pts * p.time_base for p in container.demux(audio=0) if p.size] if audio else []
+    frames, audio_times = times_of(path)
+    np.testing.assert_allclose(frames - frames[0], seconds, atol=1e-4)
+    np.testing.assert_allclose(audio_times, np.array(stored, float), atol=1e-4)
+
+
+def silence(audio, seconds: float) -> list:
+    """Packets of silence."""
+    packets = []
+    for start in range(0, round(seconds * 48000), 1152):
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        packets += audio.encode(frame)
+    return packets + audio.encode()
+
+
+@pytest.mark.parametrize(
     ("name", "offset_s"), [("a.ts", 1.4), ("a.mpg", 0.0), ("a.mkv", 9000.0), ("a.mp4", 0.5)]
 )
 def test_metrics_and_targets_count_from_the_first_frame(

@@ -18,7 +18,7 @@ from mggr_edge.run import run
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.orientation import upright
 from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, VideoLayout, open_video
-from mggr_edge.streams.video_writer import REDIRECTED, open_writer
+from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED, open_writer
 from ramps import psnr_db, smooth_picture
 
 av = pytest.importorskip("av")
@@ -158,6 +158,26 @@ def test_aac_priming_does_not_shift_the_picture(tmp_path: Path) -> None:
     assert audio_in[0].packet.pts < 0
     assert [a.packet.pts for a in audio_out] == [a.packet.pts for a in audio_in]
     assert [f.time_s for f in video_out] == [f.time_s for f in video_in]
+
+
+@pytest.mark.parametrize(("level", "comment"), [(0, ESTIMATED), (1, REDIRECTED)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+def test_a_file_in_another_container_states_whether_it_was_altered(
+    tmp_path: Path, pix_fmt: str, level: int, comment: str
+) -> None:
+    codec = "libx264" if pix_fmt == "yuv420p" else "ffv1"
+    source, calls = tmp_path / "in.mkv", []
+    make_video(source, pts=list(range(0, 144, 24)), codec=codec, pix_fmt=pix_fmt)
+
+    def darken_last(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        calls.append(time_s)
+        return FrameResult(frame - level if len(calls) == 6 else frame, ())
+
+    summary = run(source, tmp_path / "out.mp4", process=darken_last)
+    assert (summary.frames, len(calls)) == (6, 6)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.metadata["comment"] == comment
+        assert len([p for p in container.demux(video=0) if p.size]) == 6
 
 
 def test_the_file_says_that_it_was_altered(tmp_path: Path) -> None:

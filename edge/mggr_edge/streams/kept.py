@@ -69,19 +69,24 @@ def extras_of(container: Any, stream: Any) -> Extras:
 
 
 def other_streams(container: Any, stream: Any) -> tuple[str, ...]:
-    """Lists the types of streams that are neither the video nor audio.
+    """Names the streams that are neither the video nor audio.
 
     Tracks by which MP4 stores chapters and timecodes are not listed: both are read as metadata.
     """
     chapters = bool(container.chapters())
     return tuple(
-        other.type
+        "cover picture" if is_cover(other) else f"{other.type} stream"
         for other in container.streams
         if other.index != stream.index
         and other.type != "audio"
         and not (other.type == "data" and chapters and other.name == _CHAPTER_CODEC)
         and not (other.type == "data" and "timecode" in other.metadata)
     )
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is one still picture, such as the cover of a song."""
+    return bool(stream.disposition & import_pyav().stream.Disposition.attached_pic)
 
 
 def file_metadata(source: Mapping[str, str], comment: str) -> dict[str, str]:

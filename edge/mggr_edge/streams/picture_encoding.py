@@ -139,7 +139,7 @@ def _png(pictures: Sequence[Picture]) -> Encoded:
     if first.deep is not None and len(pictures) == 1:
         made, lost = _deep_png(first.deep, grey=frames[0].ndim == 2), ()
     else:
-        made = _saved(frames, "PNG", **_timing(pictures, endless=0))
+        made = _saved(frames, "PNG", **_timing(pictures))
     is_rgb = first.deep is not None and first.alpha is not None  # see `_deep_png`
     channels = first.rgb if is_rgb else frames[0]
     profile = _fitting_profile(first.metadata, channels)
@@ -167,7 +167,7 @@ def _webp(pictures: Sequence[Picture]) -> Encoded:
         lossless=lossless,
         exact=True,
         **_common(first.metadata, frames[0]),
-        **_timing(pictures, endless=0),
+        **_timing(pictures),
     )
     return Encoded(made, (*lost, *_lost(first, "WEBP", frames[0])))
 
@@ -186,9 +186,10 @@ def _avif(pictures: Sequence[Picture]) -> Encoded:
         quality=_QUALITY,
         subsampling=first.options.subsampling if first.metadata.format == "AVIF" else "4:4:4",
         **_common(metadata, frames[0]),
-        **_timing(pictures, endless=None),
+        **_timing(pictures),
     )
-    return Encoded(made, (*lost, *damaged, *_lost(first, "AVIF", frames[0])))
+    endless = ("number of times to show the animation",) if first.options.plays else ()
+    return Encoded(made, (*lost, *damaged, *endless, *_lost(first, "AVIF", frames[0])))
 
 
 def _bmp(pictures: Sequence[Picture]) -> Encoded:
@@ -254,7 +255,7 @@ def _gif(pictures: Sequence[Picture]) -> Encoded:
         frames.append(frame)
     comment = pictures[0].metadata.comment
     options = {
-        **_timing(pictures, endless=0),
+        **_gif_timing(pictures),
         **({"transparency": _GIF_COLOURS - 1, "disposal": 2} if has_alpha else {}),
         **({"comment": comment} if comment else {}),
     }
@@ -348,8 +349,8 @@ def _common(metadata: Metadata, channels: NDArray) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
-def _timing(pictures: Sequence[Picture], *, endless: int | None) -> dict[str, Any]:
-    """Durations and repetitions of an animation; pages have neither."""
+def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Durations of an animation and how often it is shown, 0 for ever; pages have neither."""
     if len(pictures) == 1:
         return {}
     options = pictures[0].options
@@ -357,9 +358,14 @@ def _timing(pictures: Sequence[Picture], *, endless: int | None) -> dict[str, An
     found: dict[str, Any] = {"duration": [round(one) for one in durations]}
     if options.has_default_image:
         found = {"duration": found["duration"][1:], "default_image": True}
-    if endless is not None and options.loop is not None:
-        found["loop"] = options.loop
-    return found
+    return found | {"loop": min(options.plays or 0, 0xFFFF)}  # the most that WebP holds
+
+
+def _gif_timing(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """As `_timing`; a GIF holds how often it is shown again, and nothing if it never is."""
+    found, plays = _timing(pictures), pictures[0].options.plays or 0
+    found.pop("loop", None)
+    return found if plays == 1 else {**found, "loop": max(0, plays - 1)}
 
 
 def _whole(dpi: tuple[float, float]) -> tuple[int, int]:

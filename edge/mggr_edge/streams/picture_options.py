@@ -22,7 +22,7 @@ class EncoderOptions:
         tables: (JPEG) quantization tables, 64 numbers each.
         is_lossless: (WebP).
         compression: (TIFF) Pillow's name; None without one.
-        loop: (animations) repetitions, 0 for ever; None where the file does not say.
+        plays: (animations) how often they are shown, 0 for ever; None for other pictures.
         has_default_image: (PNG) the first picture is no frame of the animation.
     """
 
@@ -31,7 +31,7 @@ class EncoderOptions:
     tables: tuple[tuple[int, ...], ...] = ()
     is_lossless: bool = False
     compression: str | None = None
-    loop: int | None = None
+    plays: int | None = None
     has_default_image: bool = False
 
 
@@ -59,6 +59,16 @@ def encoder_options_of(image: Any, content: bytes, facts: PictureFacts) -> Encod
         tables=tables,
         is_lossless=facts.lossless,
         compression=image.info.get("compression") if image.format == "TIFF" else None,
-        loop=image.info.get("loop"),
+        plays=_plays(image),
         has_default_image=bool(image.info.get("default_image")),
     )
+
+
+def _plays(image: Any) -> int | None:
+    """How often an animation is shown. A GIF counts how often it is shown again, if at all."""
+    if not getattr(image, "is_animated", False):
+        return None
+    loop = image.info.get("loop")
+    if image.format == "GIF":
+        return 1 if loop is None else loop + 1 if loop else 0
+    return int(loop or 0)  # an AVIF animation never ends

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 _MAY_JUMP = 0x0200
@@ -49,6 +50,20 @@ class _Track:
     duration_s: Fraction
     shift_s: Fraction = Fraction(0)
     end_s: Fraction = Fraction(0)
+
+    def take(self, packet: Any, time_s: Fraction) -> None:
+        """Lets the place be that of `packet`, which is decoded at `time_s`."""
+        self.last_s, self.duration_s = time_s, _seconds(packet, packet.duration or 0)
+        self.end_s = max(self.end_s, _shown_s(packet) + self.shift_s + self.duration_s)
+
+    def goes_back(self, time_s: Fraction) -> bool:
+        """Whether a packet that is decoded at `time_s` comes before this place."""
+        return time_s + self.duration_s <= self.last_s and time_s < self.last_s
+
+    @property
+    def reached_s(self) -> Fraction:
+        """The latest time that was shown, by the file's clock."""
+        return max(self.last_s, self.end_s - self.shift_s)
 
 
 class Timeline:
@@ -93,14 +108,12 @@ class Timeline:
             if track is not None:
                 _move(packet, track.shift_s)
             return packet
-        shown_s, duration_s = _shown_s(packet), _seconds(packet, packet.duration or 0)
         if track is None:
-            track = _Track(shown_s, time_s, duration_s, self._shift_s)
+            track = _Track(_shown_s(packet), time_s, Fraction(0), self._shift_s)
             self._tracks[packet.stream.index] = track
         else:
             self._follow(packet, track, time_s)
-        track.last_s, track.duration_s = time_s, duration_s
-        track.end_s = max(track.end_s, shown_s + track.shift_s + duration_s)
+        track.take(packet, time_s)
         if packet.is_corrupt and self._is_before_a_join(packet, track):
             packet.is_corrupt = False
         _move(packet, track.shift_s)
@@ -114,7 +127,7 @@ class Timeline:
                 time_s + track.shift_s - track.end_s
             ):
                 track.shift_s = self._shift_s
-        elif self._jumps(track.last_s, track.duration_s, time_s):
+        elif self._jumps(track, time_s):
             first = packet if self._is_video(packet) else self._video_behind_a_jump()
             if first is not None:
                 track.shift_s = self._shift_s = self._next_shift_s(first)
@@ -130,37 +143,37 @@ class Timeline:
         later_s = Fraction(0) if video is None else video.first_s - begins_s
         return ends_s + later_s - _shown_s(first)
 
-    def _jumps(self, last_s: Fraction, duration_s: Fraction, time_s: Fraction) -> bool:
-        back = time_s + duration_s <= last_s and time_s < last_s
-        return back or (self._forward and time_s > last_s + _FORWARD_S)
+    def _jumps(self, track: _Track, time_s: Fraction) -> bool:
+        """Whether a track's packet that is decoded at `time_s` is by another clock.
+
+        A long step forward is a gap by the same clock if a packet before it has such a time: one of
+        another stream, or a frame that B-frames are shown before and decoded after.
+        """
+        if not self._forward or track.goes_back(time_s):
+            return track.goes_back(time_s)
+        together = (t for t in self._tracks.values() if t.shift_s == track.shift_s)
+        reached_s = max((track.reached_s, *(other.reached_s for other in together)))
+        return time_s > reached_s + _FORWARD_S
 
     def _video_behind_a_jump(self) -> Any | None:
         """The next segment's first video packet, if one is near."""
         track = self._tracks.get(self._video.index)
         if track is None:
             return None
-        last_s, duration_s = track.last_s, track.duration_s
-        for packet in self._ahead:
-            time_s = _decoded_s(packet)
-            if time_s is not None and self._is_video(packet):
-                if self._jumps(last_s, duration_s, time_s):
-                    return packet
-                last_s, duration_s = time_s, _seconds(packet, packet.duration or 0)
-        return None
+        return next(self._behind_jumps(track), None)
 
     def _is_before_a_join(self, packet: Any, track: _Track) -> bool:
-        last_s, duration_s, seen = track.last_s, track.duration_s, 0
-        for later in self._ahead:
-            time_s = _decoded_s(later)
-            if time_s is None or later.stream.index != packet.stream.index:
-                continue
-            if self._jumps(last_s, duration_s, time_s):
-                return True
-            last_s, duration_s = time_s, _seconds(later, later.duration or 0)
-            seen += 1
-            if seen == _CLOSE:
-                break
-        return False
+        return any(True for _ in self._behind_jumps(track, among=_CLOSE))
+
+    def _behind_jumps(self, track: _Track, *, among: int | None = None) -> Iterator[Any]:
+        """Yields packets of a track before which its clock jumps, among its next ones."""
+        place = replace(track)
+        next_ones = (p for p in self._ahead if self._tracks.get(p.stream.index) is track)
+        timed = ((p, t) for p in next_ones if (t := _decoded_s(p)) is not None)
+        for packet, time_s in islice(timed, among):
+            if self._jumps(place, time_s):
+                yield packet
+            place.take(packet, time_s)
 
     def _is_video(self, packet: Any) -> bool:
         return bool(packet.stream.index == self._video.index)

@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.streams.colour import ColourConverter, VideoColour, colour_of
 from mggr_edge.streams.deinterlacing import Deinterlacer
-from mggr_edge.streams.kept import NO_EXTRAS, Extras, extras_of, other_streams, side_data_losses
+from mggr_edge.streams.kept import (
+    NO_EXTRAS,
+    Extras,
+    extras_of,
+    is_cover,
+    other_streams,
+    side_data_losses,
+)
 from mggr_edge.streams.leading import LeadingTimes
 from mggr_edge.streams.orientation import UPRIGHT, orientation_of_display_matrix, upright
 from mggr_edge.streams.pyav import closed_for_good, file_url, import_pyav, stream_errors
@@ -88,7 +95,7 @@ class VideoLayout:
         colour: how its YUV is meant.
         audio: PyAV's sound streams.
         metadata: of the file.
-        left_out: kinds of other streams, which are not passed on.
+        left_out: names of other streams, which are not passed on.
         frames: how many there should be; None when nobody knows.
         extras: metadata of tracks, chapters, flags.
     """
@@ -142,7 +149,7 @@ def open_video(path: Path) -> Iterator[Video]:
         container = av.open(file_url(path), metadata_errors="replace", options=_ONLY_VIDEOS)
     with closed_for_good(container):
         stream = container.streams.best("video")
-        if stream is None or stream.codec_context is None:
+        if stream is None or stream.codec_context is None or is_cover(stream):
             raise StreamError(f"{path} holds no video that can be decoded")
         _check_size(path, stream.codec_context.height, stream.codec_context.width)
         stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}

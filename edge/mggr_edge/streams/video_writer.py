@@ -125,7 +125,7 @@ class VideoWriter:
             there = {source: container.streams[index] for source, index in indices.items()}
             gone = lost(layout.metadata, layout.extras, container, there)
         self.losses = (
-            *(f"{kind} stream" for kind in layout.left_out),
+            *layout.left_out,
             *gone,
             *layout.colour.hdr.left_out,
         )
