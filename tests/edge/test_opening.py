@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import av
 import pytest
@@ -92,6 +93,26 @@ def test_a_signal_ends_a_command_whose_source_does_not_answer(
             process.send_signal(number)
             _, said = process.communicate(timeout=60)
             assert process.returncode == code, said
+
+
+@pytest.mark.processes
+def test_a_service_goes_on_while_its_messages_cannot_be_written(silent: socket.socket) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with (
+        open("/dev/full", "w") as full,
+        subprocess.Popen(
+            [sys.executable, "-m", "mggr_edge", "run", url_of(silent), "null://", "--reconnect"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.DEVNULL,
+            stderr=full,
+        ) as process,
+    ):
+        silent.settimeout(60)
+        silent.accept()[0].close()  # lost: a message is due
+        with silent.accept()[0]:  # and it is tried again
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
 
 
 def test_a_silent_server_is_named_as_such(

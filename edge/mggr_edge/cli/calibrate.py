@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.cli.camera import camera_options
+from mggr_edge.cli_errors import echo_note
 
 if TYPE_CHECKING:
     from mggr_edge.live.picture_format import PictureFormat
@@ -65,7 +66,7 @@ def calibrate(
         Bundle.open(model),
         wanted=wanted,
         ask=ask,
-        say=lambda text: click.echo(text, err=True),
+        say=echo_note,
     )
     write_profile(path, found, force=True)
     screen, off = found.screen, found.offset

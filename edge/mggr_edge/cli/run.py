@@ -9,7 +9,7 @@ import click
 
 from mggr_edge.cli.camera import camera_options
 from mggr_edge.cli.service import service_options
-from mggr_edge.cli_errors import USER_ERROR, echo_error
+from mggr_edge.cli_errors import USER_ERROR, echo_error, echo_note
 
 if TYPE_CHECKING:
     from mggr_edge.live.picture_format import PictureFormat
@@ -184,7 +184,7 @@ def run(
         segment_minutes=segment,
         service=service,
         wanted=wanted,
-    )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
+    )(input_, output, progress=progress, say=echo_note)
     click.echo(summary.in_words())
     errors = [failure.message for failure in summary.failures]
     errors += [] if summary.lost is None else [summary.lost]
@@ -192,6 +192,6 @@ def run(
         echo_error(message)
     tracebacks = [failure.traceback for failure in summary.failures if failure.traceback]
     if tracebacks:  # the first one: it is the same fault as a rule
-        click.echo(tracebacks[0], err=True)
+        echo_note(tracebacks[0])
     if errors:
         sys.exit(USER_ERROR)
