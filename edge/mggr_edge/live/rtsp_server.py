@@ -30,6 +30,9 @@ _PIPELINE = (
     "! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
 
+_SESSIONS_EVERY_S = 2
+"""How often sessions of clients that went away without a goodbye are looked for."""
+
 
 class _Served:
     """The appsrc of the one pipeline that all who are connected share; none while nobody is."""
@@ -111,6 +114,12 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             f"rtsp://{host}:{port}/{name} cannot be served: {host}:{port} is in use, not "
             "permitted, or no address of this machine"
         )
+    # A client that loses its network closes nothing. Frames are encoded and sent to it until its
+    # session is removed, which the server does only on request.
+    sessions = server.get_session_pool()
+    look = gstreamer.glib.timeout_source_new_seconds(_SESSIONS_EVERY_S)
+    look.set_callback(lambda *_: sessions.cleanup() >= 0)
+    look.attach(context)
     thread = threading.Thread(target=loop.run, name="rtsp server", daemon=True)
     thread.start()
     try:
@@ -119,7 +128,11 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
         remove = gstreamer.rtsp.RTSPFilterResult.REMOVE
         server.client_filter(lambda *_: remove)
         context.find_source_by_id(attached).destroy()
-        loop.quit()
+        look.destroy()
+        # From within the loop: a quit that comes before `run` has begun would be lost.
+        end = gstreamer.glib.Idle()
+        end.set_callback(lambda *_: loop.quit())
+        end.attach(context)
         thread.join()
 
 
