@@ -81,3 +81,11 @@ def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"theirs")
     with pytest.raises(OutputExistsError):
         live_output(str(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize("segment_s", [None, 60.0])
+def test_a_folder_that_does_not_exist_is_refused_before_the_source_is_opened(
+    tmp_path: Path, segment_s: float | None
+) -> None:
+    with pytest.raises(UsageError, match="gone does not exist"):
+        live_output(str(tmp_path / "gone" / "a.mp4"), segment_s=segment_s)

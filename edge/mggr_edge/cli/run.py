@@ -10,6 +10,7 @@ import click
 from mggr_edge.cli.camera import camera_options
 from mggr_edge.cli.service import service_options
 from mggr_edge.cli_errors import USER_ERROR, echo_error, echo_note
+from mggr_edge.option_types import FiniteRange
 
 if TYPE_CHECKING:
     from mggr_edge.live.picture_format import PictureFormat
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=1.0,
     show_default=True,
     help="How far on the way to the target.",
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
 @click.option(
     "--stats-every",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Print it every so often, too.",
 )
 @click.option("--headless", is_flag=True, help="Open no window: display:// shows nothing.")
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--segment",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="MINUTES",
     help="Start a new, complete file each MINUTES of a live recording: OUTPUT call.mp4 becomes "
     "call-0001.mp4, call-0002.mp4. Numbers follow existing files; with --force they begin at 1.",

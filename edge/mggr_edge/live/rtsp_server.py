@@ -126,13 +126,19 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
         yield served
     finally:
         remove = gstreamer.rtsp.RTSPFilterResult.REMOVE
-        server.client_filter(lambda *_: remove)
-        context.find_source_by_id(attached).destroy()
-        look.destroy()
-        # From within the loop: a quit that comes before `run` has begun would be lost.
-        end = gstreamer.glib.Idle()
-        end.set_callback(lambda *_: loop.quit())
-        end.attach(context)
+
+        def end(*_: object) -> None:
+            server.client_filter(lambda *_: remove)
+            context.find_source_by_id(attached).destroy()
+            look.destroy()
+            loop.quit()
+
+        # Within the loop: a quit that comes before `run` has begun would be lost, and a client
+        # that another thread removes may just be served. Before all else that the loop does.
+        ending = gstreamer.glib.Idle()
+        ending.set_priority(gstreamer.glib.PRIORITY_HIGH)
+        ending.set_callback(end)
+        ending.attach(context)
         thread.join()
 
 
