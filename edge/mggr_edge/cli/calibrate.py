@@ -26,11 +26,11 @@ def calibrate(
     wanted: PictureFormat,
     force: bool,
 ) -> None:
-    """Measures how the estimator errs about you, by two looks.
+    """Calibrate: measure your personal gaze offset.
 
     Look into the lens, then at the middle of your screen, and press Enter each
-    time. Nothing is measured by hand. `mggr-edge run` takes what was found off
-    its estimates; no picture is kept.
+    time. `mggr-edge run` subtracts the measured offset from its estimates. No
+    picture is stored.
 
     \b
     Examples:

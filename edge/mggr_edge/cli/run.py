@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     type=FiniteRange(0, 1),
     default=1.0,
     show_default=True,
-    help="How far on the way to the target.",
+    help="Fraction of the full correction to apply (0 to 1).",
 )
 @click.option(
     "--max-faces",
@@ -67,18 +67,18 @@ if TYPE_CHECKING:
     help="What `mggr-edge calibrate` measured. Cameras take the user's own, where there is one.",
 )
 @click.option("--estimate-only", is_flag=True, help="See where eyes look, change nothing.")
-@click.option("--mark", is_flag=True, help="Say in a corner that gazes are redirected.")
+@click.option("--mark", is_flag=True, help="Draw a 'gaze redirected' label in a corner.")
 @click.option("--overlay", is_flag=True, help="Draw outlines, gazes, targets and reasons.")
 @click.option("--compare", is_flag=True, help="Show every frame twice: before, after.")
 @click.option(
     "--metrics", metavar="FILE", help="Write a line of JSON for every frame: gazes, strengths."
 )
-@click.option("--stats", is_flag=True, help="Print at the end where the time went.")
+@click.option("--stats", is_flag=True, help="Print time per pipeline stage at the end.")
 @click.option(
     "--stats-every",
     metavar="SECONDS",
     type=FiniteRange(min=0, min_open=True),
-    help="Print it every so often, too.",
+    help="Print time per pipeline stage every SECONDS, too.",
 )
 @click.option("--headless", is_flag=True, help="Open no window: display:// shows nothing.")
 @click.option(
