@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -232,6 +233,13 @@ def test_a_csi_camera_by_another_source_in_its_place(serve: Callable[..., Server
 def test_addresses_that_are_served() -> None:
     assert live_output("rtsp://@:8554/eyes") == RtspStream("0.0.0.0", 8554, "eyes")
     assert live_output("rtsp://@127.0.0.1:99/a/b") == RtspStream("127.0.0.1", 99, "a/b")
+
+
+def test_a_folder_of_the_name_of_the_bindings_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python imports any folder `gi` of the working directory as an empty package."""
+    monkeypatch.setitem(sys.modules, "gi", ModuleType("gi"))
+    with pytest.raises(StreamError, match="GStreamer cannot be used"):
+        import_gstreamer()
 
 
 def test_missing_bindings_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
