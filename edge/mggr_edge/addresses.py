@@ -61,6 +61,7 @@ _USER_AND_PASSWORD = re.compile(r"(?!/)[^:]*:.*@", re.DOTALL)
 _CAMERA_NAME = re.compile(r"/dev/(v4l/.+|[^/.]+)")
 _VIDEO_DEVICE = re.compile(r"/dev/video\d+")
 _SERVED = re.compile(r"@(?P<host>[\w.-]*):(?P<port>\d{1,5})/(?P<path>[\w/.-]+)")
+_PORT = re.compile(r"(?:\[[^]]*\]|[^:/?]*):([0-9]{1,9})(?=[/?]|$)")
 _PORTS = 65_536
 
 _PASSWORD = re.compile(r"(:/+[^:]*):.*@", re.DOTALL)
@@ -125,6 +126,11 @@ def input_address(text: str) -> Address:
     if scheme == "csi" and rest.isdecimal() and rest.isascii():
         return Address("csi", rest)
     if scheme in ("rtsp", "rtsps") and _has_host(text):
+        port = _PORT.match(rest.rpartition("@")[2])
+        if port is not None and not 0 < int(port[1]) < _PORTS:
+            raise UsageError(
+                f"{without_secrets(text)} names the port {port[1]}; ports are 1 to {_PORTS - 1}"
+            )
         return Address("rtsp", f"{scheme}://{rest}")
     raise UsageError(
         f"{without_secrets(text)} is no source that this version reads"

@@ -167,7 +167,7 @@ def reserved_folder(path: str | Path) -> Iterator[Path]:
         UsageError: the folder around it cannot be written to.
     """
     target = Path(path)
-    _check_place(target)
+    check_place(target)
     folder = made_folder(target)
     try:
         yield folder
@@ -222,7 +222,7 @@ def _move_in(temporary: Path, target: Path) -> None:
 
 
 def _check_file(target: Path, *, force: bool) -> None:
-    _check_place(target)
+    check_place(target)
     if os.path.isdir(target):
         raise UsageError(f"{target} is a folder; a file is to be written: name one")
     if os.path.lexists(target) and not force:
@@ -230,14 +230,19 @@ def _check_file(target: Path, *, force: bool) -> None:
 
 
 def _check_folder(target: Path, *, force: bool) -> None:
-    _check_place(target)
+    check_place(target)
     if os.path.exists(target) and not os.path.isdir(target):
         raise UsageError(f"{target} is a file; a folder is to be written: name another")
     if os.path.lexists(target) and not force:
         raise OutputExistsError(target)
 
 
-def _check_place(target: Path) -> None:
+def check_place(target: Path) -> None:
+    """Checks that files can be made where a target is to be written.
+
+    Raises:
+        UsageError: the target has no name, or its folder does not exist or is not writable.
+    """
     if not target.name:
         raise UsageError(f"{str(target)!r} cannot be written to; name a file or folder in it")
     if not os.path.isdir(target.parent):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.capture import open_capture
+from mggr_edge.live.capture import OpenedByReader, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.profile import Profile, estimator_of
@@ -67,10 +68,13 @@ def calibrate(
         StreamError: the camera is lost, or shows no open eyes for a while.
         UsageError: the eyes did not keep still, or both looks are one.
     """
-    with Newest(open_capture(address, wanted, say=say), stop=threading.Event()) as newest:
+    source = OpenedByReader(partial(open_capture, address, wanted, say=say))
+    with Newest(source, stop=threading.Event()) as newest:
         frames = (
             LiveFrame(flipped(frame.rgb, wanted.flip), frame.time_s) for frame in iter(newest)
         )
+        if next(frames, None) is None:  # nobody is asked to look at a camera that gives nothing
+            raise StreamError(f"{address} ended before its first frame")
         redirector = Redirector(bundle, strength=0.0, max_faces=1)
         lens, screen = (_take(frames, redirector, what, ask) for what in (LENS, SCREEN))
     return profile_of_looks(lens, screen, bundle)

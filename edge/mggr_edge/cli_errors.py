@@ -61,3 +61,13 @@ def echo_error(message: str) -> None:
     """Writes one line `error: ...` to stderr, whatever breaks the message holds."""
     with suppress(OSError):  # standard error takes no more: the exit code is all that is left
         click.echo(f"error: {one_line(message)}", err=True)
+
+
+def echo_note(text: str) -> None:
+    """Writes a line about the progress of a command to stderr.
+
+    Where standard error takes no more (a full disk, a log reader that is gone), the line is lost
+    and the command goes on.
+    """
+    with suppress(OSError):
+        click.echo(text, err=True)

@@ -30,6 +30,7 @@ def exit_if_readers_hang(code: int) -> None:
         code: exit code of the process.
     """
     if any(reader.is_alive() for reader in _abandoned):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it is None if the program was started without one
+                stream.flush()
         os._exit(code)

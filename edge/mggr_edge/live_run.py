@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.capture import Capture, open_capture
+from mggr_edge.live.capture import Capture, OpenedByReader, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.output import LiveOutput, LiveWriter
 from mggr_edge.live.picture_format import AS_IT_COMES, Flip, PictureFormat, flipped
@@ -88,8 +88,10 @@ def run_live(
         capture = (
             Reconnecting(open_, name=str(address), stop=stop, say=told, beat=heartbeat.beat)
             if reconnect
-            else open_()
+            else OpenedByReader(open_, opened=systemd.ready)
         )
+        if reconnect:
+            systemd.ready()  # a source that is not there yet does not keep the service from it
         session = _Session(
             address,
             capture,
@@ -136,7 +138,6 @@ class _Session:
             meanwhile=lambda: self._wait(reading),
         )
         with reading as newest:
-            self._systemd.ready()
             frames = self._frames(newest)
             first = next(frames, None)
             if first is None and self._stop.is_set():

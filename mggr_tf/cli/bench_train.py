@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.errors import UsageError
+from mggr_edge.option_types import FiniteRange
 from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     "--seconds",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="Of timing, all together; twenty rounds at least.",
 )
 @click.option("--profile", is_flag=True, help="Also say where a step's time goes, op by op.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.errors import UsageError
+from mggr_edge.option_types import FiniteRange
 from mggr_tf.cli.options import SubjectList, say
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ _INTERRUPTED = 130
     "--minutes",
     default=100.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Budget of each method, all its stages together.",
 )
 @click.option(
     "--ablation-minutes",
     default=20.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Budget of the ablations' control, whose steps they all make, and of each rival at "
     "its published size.",
 )

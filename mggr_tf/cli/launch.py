@@ -58,7 +58,7 @@ def launch(
         as_told,
         workers=workers,
         gpus_each=gpus_each,
-        tell=lambda index, line: click.echo(f"[{index}] {line}", err=True),
+        tell=lambda index, line: say(f"[{index}] {line}"),
     )
     if ended.first is not None:
         on = "" if ended.code == _MISTAKE else ". The same command with --resume goes on"

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from mggr_edge.addresses import file_to_write
+from mggr_edge.cli_errors import echo_note
 from mggr_edge.errors import DataError, UsageError
 from mggr_tf.data.names import parse_subjects
 
@@ -94,7 +95,7 @@ force_option = click.option("--force", is_flag=True, help="Replace a named outpu
 
 def say(text: str) -> None:
     """Tells the user what was chosen or done; on stderr, so that stdout stays data."""
-    click.echo(text, err=True)
+    echo_note(text)
 
 
 def check_is_free(path: Path, *, force: bool) -> None:

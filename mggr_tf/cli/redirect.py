@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mggr_edge.errors import UsageError
+from mggr_edge.option_types import FiniteRange
 from mggr_tf.cli.options import check_is_free, force_option, say
 
 
@@ -19,8 +20,12 @@ from mggr_tf.cli.options import check_is_free, force_option, say
     show_default=True,
     help="A run, a bundle, or the weights of this package.",
 )
-@click.option("--pitch", required=True, type=float, help="Degrees, + looks up in the image.")
-@click.option("--yaw", required=True, type=float, help="Degrees, + looks to the image's right.")
+@click.option(
+    "--pitch", required=True, type=FiniteRange(), help="Degrees, + looks up in the image."
+)
+@click.option(
+    "--yaw", required=True, type=FiniteRange(), help="Degrees, + looks to the image's right."
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to be made.")
 @click.option(
     "--side",

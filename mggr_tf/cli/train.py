@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.errors import UsageError
+from mggr_edge.option_types import FiniteRange
 from mggr_tf.cli.followed_run import followed, followed_data
 from mggr_tf.cli.kept_budget import check_budget
 from mggr_tf.cli.new_run import created, planned
@@ -47,7 +48,7 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the config.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default under runs/.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Budget, all stages.")
+@click.option("--minutes", type=FiniteRange(min=0, min_open=True), help="Budget, all stages.")
 @click.option("--steps", type=click.IntRange(min=1), help="Budget of each stage.")
 @subjects_option
 @click.option(

@@ -246,3 +246,17 @@ def test_what_changes_nothing_writes_nothing_unless_it_is_named(
     named = photo.with_name("seen.png")
     assert invoke("run", photo, named, "--model", "b", "--estimate-only").exit_code == 0
     assert named.exists()
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_numbers_of_options_are_finite(number: str) -> None:
+    """NaN lies in no range, and yet in all: every comparison with it is false."""
+    asked = 0
+    for command in main.commands.values():
+        for option in command.params:
+            if not isinstance(option.type, click.types.FloatParamType):
+                continue
+            asked += 1
+            with pytest.raises(click.BadParameter):
+                option.type.convert(number, option, None)
+    assert asked >= 5

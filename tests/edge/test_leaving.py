@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import click
 import pytest
@@ -46,13 +47,14 @@ program.main()
 """
 
 
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, *arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=60,
+        **how,
     )
 
 
@@ -64,6 +66,12 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_only_a_hanging_reader_ends_the_process_at_once(seconds, code, output):
     ended = run(HANGING, str(seconds))
     assert (ended.returncode, ended.stdout) == (code, output), ended.stderr
+
+
+@pytest.mark.processes
+def test_a_hanging_reader_ends_a_process_without_standard_output():
+    ended = run(HANGING, "60", preexec_fn=lambda: os.close(1))
+    assert (ended.returncode, ended.stderr) == (3, "")
 
 
 @pytest.mark.processes

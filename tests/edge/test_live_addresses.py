@@ -81,3 +81,24 @@ def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"theirs")
     with pytest.raises(OutputExistsError):
         live_output(str(tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize("segment_s", [None, 60.0])
+def test_a_folder_that_does_not_exist_is_refused_before_the_source_is_opened(
+    tmp_path: Path, segment_s: float | None
+) -> None:
+    with pytest.raises(UsageError, match="gone does not exist"):
+        live_output(str(tmp_path / "gone" / "a.mp4"), segment_s=segment_s)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999"])
+@pytest.mark.parametrize("host", ["camera", "[::1]", "me:secret:12@camera"])
+def test_a_port_that_does_not_exist_is_refused(host: str, port: str) -> None:
+    with pytest.raises(UsageError, match=f"the port {port}; ports are 1 to 65535") as caught:
+        live_address(f"rtsp://{host}:{port}/live")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rest", ["camera/a:0", "[::1]/live", "me:0@camera/x", "camera:554?a=:0"])
+def test_only_a_port_is_taken_for_one(rest: str) -> None:
+    assert live_address(f"rtsp://{rest}") is not None

@@ -86,3 +86,19 @@ def test_a_loss_is_raised_although_the_source_cannot_be_closed() -> None:
         ends.cancel()
     wait_for(lambda: source.closed)
     source.gate.release()
+
+
+def test_the_reader_goes_on_while_the_consumer_is_busy_between_frames() -> None:
+    source, busy = Scripted(frames=3), threading.Event()
+
+    def close_a_file() -> None:
+        if not busy.is_set():
+            busy.set()
+            source.gate.release(4)
+            reader.join(10)  # ends with the source, unless it waits for the consumer
+
+    with Newest(source, stop=threading.Event(), meanwhile=close_a_file) as newest:
+        reader = newest._thread
+        frames = list(newest)
+        assert not reader.is_alive()
+    assert ([frame.number for frame in frames], newest.dropped) == ([2], 2)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -234,7 +235,108 @@ def test_addresses_that_are_served() -> None:
     assert live_output("rtsp://@127.0.0.1:99/a/b") == RtspStream("127.0.0.1", 99, "a/b")
 
 
+def test_a_folder_of_the_name_of_the_bindings_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python imports any folder `gi` of the working directory as an empty package."""
+    monkeypatch.setitem(sys.modules, "gi", ModuleType("gi"))
+    with pytest.raises(StreamError, match="GStreamer cannot be used"):
+        import_gstreamer()
+
+
 def test_missing_bindings_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gi", None)
     with pytest.raises(StreamError, match="apt install python3-gi gir1"):
         import_gstreamer()
+
+
+AT_ONCE = f"""
+import sys
+sys.path.append({SYSTEM_PACKAGES!r})
+import numpy as np
+from mggr_edge.live.rtsp_server import open_rtsp_server
+from mggr_edge.live_run import _layout
+
+for _ in range(50):
+    with open_rtsp_server("127.0.0.1", int(sys.argv[1]), "eyes", _layout(np.zeros((16, 16, 3)))):
+        pass
+print("ended")
+"""
+
+
+@pytest.mark.processes
+def test_a_server_ends_that_has_hardly_begun(serve: Callable[..., Server]) -> None:
+    """An end that comes before the server's loop runs is not lost."""
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, str(free_port())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stdout == "ended\n", ended.stderr
+
+
+VANISHING = f"""
+import dataclasses, re, socket, sys, time
+sys.path.append({SYSTEM_PACKAGES!r})
+import numpy as np
+from mggr_edge.live import rtsp_server
+from mggr_edge.live_run import _layout
+
+gstreamer, servers = rtsp_server.import_gstreamer(serving=True), []
+
+
+class Library:
+    def __getattr__(self, name):
+        return getattr(gstreamer.rtsp, name)
+
+    def RTSPServer(self):
+        servers.append(gstreamer.rtsp.RTSPServer())
+        servers[0].connect("client-connected", lambda server, client: client.connect(
+            "new-session", lambda client, session: session.set_timeout(1)))
+        return servers[0]
+
+
+rtsp_server.import_gstreamer = lambda serving: dataclasses.replace(gstreamer, rtsp=Library())
+rgb = np.zeros((240, 320, 3), np.uint8)
+port, url = int(sys.argv[1]), f"rtsp://127.0.0.1:{{sys.argv[1]}}/eyes"
+with rtsp_server.open_rtsp_server("127.0.0.1", port, "eyes", _layout(rgb)) as writer:
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setblocking(False)
+
+    def ask(number, method, where, header):
+        request = f"{{method}} {{where}} RTSP/1.0\\r\\nCSeq: {{number}}\\r\\n{{header}}\\r\\n\\r\\n"
+        client.sendall(request.encode())
+        answer, end = b"", b"a=control:s" if method == "DESCRIBE" else b"\\r\\n\\r\\n"
+        while end not in answer:
+            writer.write(rgb, None)
+            time.sleep(0.04)
+            try:
+                answer += client.recv(65536)
+            except BlockingIOError:
+                pass
+        return answer.decode()
+
+    track = re.findall(r"a=control:(\\S+)", ask(1, "DESCRIBE", url, "Accept: application/sdp"))[-1]
+    ports = "Transport: RTP/AVP;unicast;client_port=50000-50001"
+    session = re.search(r"Session: *([^;\\s]+)", ask(2, "SETUP", f"{{url}}/{{track}}", ports))[1]
+    ask(3, "PLAY", url, f"Session: {{session}}")
+    pool = servers[0].get_session_pool()
+    print(pool.get_n_sessions(), flush=True)
+    while pool.get_n_sessions():  # the connection stays open, as that of a host without network
+        writer.write(rgb, None)
+        time.sleep(0.04)
+print("forgotten")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_a_client_without_network_is_forgotten(serve: Callable[..., Server]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", VANISHING, str(free_port())],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.stdout == "1\nforgotten\n", ended.stderr

@@ -69,3 +69,16 @@ def test_handlers_are_put_back_and_other_threads_have_none() -> None:
     thread.start()
     thread.join()
     assert entered == before[1:]
+
+
+def test_handlers_of_a_program_around_python_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python gives None for such a handler, and cannot install it again."""
+    known = signal.getsignal
+    monkeypatch.setattr(
+        signal, "getsignal", lambda number: None if number == signal.SIGTERM else known(number)
+    )
+    before = known(signal.SIGTERM)
+    with stopped_by_signals(threading.Event()):
+        assert known(signal.SIGTERM) is before
+        assert known(signal.SIGINT) is not signal.default_int_handler
+    assert known(signal.SIGINT) is signal.default_int_handler

@@ -46,6 +46,7 @@ def test_mistakes_are_one_line(photo: Path, monkeypatch: pytest.MonkeyPatch) -> 
         port = taken.getsockname()[1]
         assert f"error: port {port} is in use; name another" in refused(photo, "--port", port)
     assert "gone.mp4 does not exist" in refused("gone.mp4")
+    assert "me.json does not exist" in refused(photo, "--profile", "me.json", "--port", 0)
     assert "leave out --input-" in refused(photo, "--input-width", 640)
     monkeypatch.setitem(sys.modules, "bottle", None)
     assert refused(photo) == "error: bottle is not installed; run: pip install 'mggr-tf[studio]'\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -100,6 +101,22 @@ def test_handlers_are_put_back_and_cleaning_up_is_not_interrupted() -> None:
     assert caught.value.code == 143
     assert removed == ["partial"]
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_signal_after_one_that_a_library_caught_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mggr_edge.termination._CLEANING_S", 0.0)
+
+    def work() -> None:
+        with ended_by_signals():
+            with contextlib.suppress(BaseException):  # as generated code of flatbuffers does
+                signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+
+    with pytest.raises(SystemExit) as caught:
+        work()
+    assert caught.value.code == 129
 
 
 def test_other_threads_have_no_handlers() -> None:

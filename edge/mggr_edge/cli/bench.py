@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from mggr_edge.cli_errors import echo_error
+from mggr_edge.option_types import FiniteRange
 
 
 @click.command()
@@ -26,7 +27,7 @@ from mggr_edge.cli_errors import echo_error
     "--seconds",
     default=5.0,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="For each model, all that run it together.",
 )
 @click.option(

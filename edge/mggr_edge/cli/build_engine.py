@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from mggr_edge.cli_errors import echo_note
+
 
 @click.command("build-engine")
 @click.argument("bundle")
@@ -37,7 +39,7 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
         builder=find_builder(),
         precision="int8" if int8 else "float16" if fp16 else "float32",
         dla=dla,
-        say=lambda text: click.echo(text, err=True),
+        say=echo_note,
     )
     for path in made:
         click.echo(path)

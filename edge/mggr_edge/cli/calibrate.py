@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.cli.camera import camera_options
+from mggr_edge.cli_errors import echo_note
 
 if TYPE_CHECKING:
     from mggr_edge.live.picture_format import PictureFormat
@@ -25,11 +26,11 @@ def calibrate(
     wanted: PictureFormat,
     force: bool,
 ) -> None:
-    """Measures how the estimator errs about you, by two looks.
+    """Calibrate: measure your personal gaze offset.
 
     Look into the lens, then at the middle of your screen, and press Enter each
-    time. Nothing is measured by hand. `mggr-edge run` takes what was found off
-    its estimates; no picture is kept.
+    time. `mggr-edge run` subtracts the measured offset from its estimates. No
+    picture is stored.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def calibrate(
         Bundle.open(model),
         wanted=wanted,
         ask=ask,
-        say=lambda text: click.echo(text, err=True),
+        say=echo_note,
     )
     write_profile(path, found, force=True)
     screen, off = found.screen, found.offset

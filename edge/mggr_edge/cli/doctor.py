@@ -11,7 +11,7 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def doctor(as_json: bool) -> None:
-    """Tells what this machine has, and what to do about what is missing.
+    """Check this machine's setup and suggest fixes.
 
     Exits with 0 when `mggr-edge run` can work on pictures and videos, with 1
     when something that it needs is missing. All else is reported and not needed

@@ -9,7 +9,8 @@ import click
 
 from mggr_edge.cli.camera import camera_options
 from mggr_edge.cli.service import service_options
-from mggr_edge.cli_errors import USER_ERROR, echo_error
+from mggr_edge.cli_errors import USER_ERROR, echo_error, echo_note
+from mggr_edge.option_types import FiniteRange
 
 if TYPE_CHECKING:
     from mggr_edge.live.picture_format import PictureFormat
@@ -48,10 +49,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--strength",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=1.0,
     show_default=True,
-    help="How far on the way to the target.",
+    help="Fraction of the full correction to apply (0 to 1).",
 )
 @click.option(
     "--max-faces",
@@ -66,18 +67,18 @@ if TYPE_CHECKING:
     help="What `mggr-edge calibrate` measured. Cameras take the user's own, where there is one.",
 )
 @click.option("--estimate-only", is_flag=True, help="See where eyes look, change nothing.")
-@click.option("--mark", is_flag=True, help="Say in a corner that gazes are redirected.")
+@click.option("--mark", is_flag=True, help="Draw a 'gaze redirected' label in a corner.")
 @click.option("--overlay", is_flag=True, help="Draw outlines, gazes, targets and reasons.")
 @click.option("--compare", is_flag=True, help="Show every frame twice: before, after.")
 @click.option(
     "--metrics", metavar="FILE", help="Write a line of JSON for every frame: gazes, strengths."
 )
-@click.option("--stats", is_flag=True, help="Print at the end where the time went.")
+@click.option("--stats", is_flag=True, help="Print time per pipeline stage at the end.")
 @click.option(
     "--stats-every",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Print it every so often, too.",
+    type=FiniteRange(min=0, min_open=True),
+    help="Print time per pipeline stage every SECONDS, too.",
 )
 @click.option("--headless", is_flag=True, help="Open no window: display:// shows nothing.")
 @click.option(
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--segment",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     metavar="MINUTES",
     help="Start a new, complete file each MINUTES of a live recording: OUTPUT call.mp4 becomes "
     "call-0001.mp4, call-0002.mp4. Numbers follow existing files; with --force they begin at 1.",
@@ -184,7 +185,7 @@ def run(
         segment_minutes=segment,
         service=service,
         wanted=wanted,
-    )(input_, output, progress=progress, say=lambda text: click.echo(text, err=True))
+    )(input_, output, progress=progress, say=echo_note)
     click.echo(summary.in_words())
     errors = [failure.message for failure in summary.failures]
     errors += [] if summary.lost is None else [summary.lost]
@@ -192,6 +193,6 @@ def run(
         echo_error(message)
     tracebacks = [failure.traceback for failure in summary.failures if failure.traceback]
     if tracebacks:  # the first one: it is the same fault as a rule
-        click.echo(tracebacks[0], err=True)
+        echo_note(tracebacks[0])
     if errors:
         sys.exit(USER_ERROR)

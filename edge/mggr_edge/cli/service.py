@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mggr_edge.option_types import FiniteRange
 from mggr_edge.service.thermal import HOT_C
 
 _OPTIONS = (
@@ -23,7 +24,7 @@ _OPTIONS = (
     ),
     click.option(
         "--max-temperature",
-        type=click.FloatRange(min=30),
+        type=FiniteRange(min=30),
         default=HOT_C,
         show_default=True,
         metavar="CELSIUS",

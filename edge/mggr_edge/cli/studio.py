@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.cli.camera import camera_options
+from mggr_edge.cli_errors import echo_note
 
 if TYPE_CHECKING:
     from mggr_edge.live.picture_format import PictureFormat
@@ -59,5 +60,5 @@ def studio(input_: str, model: str, port: int, profile: str | None, wanted: Pict
         port=port,
         profile=profile,
         wanted=wanted,
-        say=lambda text: click.echo(text, err=True),
+        say=echo_note,
     )

@@ -57,6 +57,42 @@ class Described(Protocol):
         ...
 
 
+class OpenedByReader:
+    """A source that the first `read` opens, in the thread that reads it.
+
+    Opening a source takes seconds where nothing answers, and may hang in a driver. No signal
+    interrupts it, so the main thread, which handles signals, must not wait for it.
+
+    Args:
+        open_: opens the source, or raises `StreamError`.
+        opened: called once, by the reading thread, when the source is open.
+    """
+
+    def __init__(
+        self, open_: Callable[[], Capture], *, opened: Callable[[], None] = lambda: None
+    ) -> None:
+        self._open, self._opened = open_, opened
+        self._capture: Capture | None = None
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """Waits for the next frame; see `Capture`."""
+        if self._capture is None:
+            self._capture = self._open()
+            self._opened()
+        return self._capture.read()
+
+    @property
+    def stream_time_s(self) -> float | None:
+        """The source's own time of the last frame; see `Clocked`."""
+        return None if self._capture is None else stream_time_s(self._capture)
+
+    def close(self) -> None:
+        """Closes the source if it was opened."""
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.close()
+
+
 def open_capture(
     address: LiveAddress, wanted: PictureFormat, *, say: Callable[[str], None] = lambda text: None
 ) -> Capture:

@@ -41,7 +41,7 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
             from gi.repository import GstRtspServer
 
             rtsp = GstRtspServer
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, AttributeError) as error:  # the last one of a folder `gi`
         what = "GStreamer's RTSP server" if serving else "GStreamer"
         packages = _SERVER_PACKAGES if serving else _PACKAGES
         raise StreamError(

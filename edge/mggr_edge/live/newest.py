@@ -91,16 +91,24 @@ class Newest:
             yield frame
 
     def _next(self) -> LiveFrame | None:
+        while not self._has_news(within_s=_LOOK_S):
+            # Without the lock: closing a file may take seconds, and the reader goes on meanwhile.
+            self._meanwhile()
         with self._changed:
-            while self._waiting is None and not self._has_ended and not self._stop.is_set():
-                self._changed.wait(_LOOK_S)
-                self._meanwhile()
             frame, self._waiting = self._waiting, None
         if self._stop.is_set():
             return None
         if frame is None and self._error is not None:
             raise self._error
         return frame
+
+    def _has_news(self, *, within_s: float) -> bool:
+        """Waits for a frame or the end; False if neither comes in time."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._waiting is not None or self._has_ended or self._stop.is_set(),
+                within_s,
+            )
 
     def _run(self) -> None:
         try:

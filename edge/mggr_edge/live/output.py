@@ -22,7 +22,7 @@ from mggr_edge.addresses import (
     served_at,
     without_secrets,
 )
-from mggr_edge.atomic import atomic_file
+from mggr_edge.atomic import atomic_file, check_place
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.live.controls import Controls
 from mggr_edge.streams.fragments import cut_to_whole_fragments
@@ -264,11 +264,12 @@ def live_output(
 
     Raises:
         OutputExistsError: the named file exists and `force` is false.
-        UsageError: nothing is named, or nothing that live frames can go to.
+        UsageError: nothing is named, or nothing that live frames can go to, or a file in a folder
+            that does not exist or is not writable.
     """
     suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
     wanted = f"a video file ({suffixes}), {OUTPUT_FORMS}"
-    if segment_s is not None and (text is None or output_scheme(text) is not None):
+    if segment_s is not None and (text is None or output_address(text).scheme != "file"):
         got = "none" if text is None else without_secrets(text)
         raise UsageError(f"--segment needs a video file as OUTPUT ({suffixes}), got {got}")
     if text is None:
@@ -290,6 +291,7 @@ def live_output(
             f"{without_secrets(text)} is no OUTPUT of a live source"
             f"{closest_form(closest_output(text))}; expected {wanted}"
         )
+    check_place(path)  # the source may come hours later
     if segment_s is not None:
         from mggr_edge.live.segments import Segments
 

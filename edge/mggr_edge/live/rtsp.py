@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,13 +101,15 @@ class RtspCapture:
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
+        limit_s = _OPEN_S if what == "cannot be opened" else _SILENT_S
+        began_s = time.monotonic()
         try:
             yield
-        except self._av.ExitError as error:
-            limit_s = _OPEN_S if what == "cannot be opened" else _SILENT_S
-            raise StreamError(
-                f"{self._address} {what}: no answer for {limit_s:g} seconds"
-            ) from error
         except (self._av.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
+            # FFmpeg reports an interrupted wait as whatever it was parsing at that moment.
+            if isinstance(error, self._av.ExitError) or time.monotonic() - began_s >= limit_s:
+                reason = f"no answer for {limit_s:g} seconds"
+            elif error.errno == errno.EIO:  # FFmpeg's result of a failed name lookup
+                reason = f"{reason}, as when the host name cannot be resolved"
             raise StreamError(f"{self._address} {what}: {reason}") from error

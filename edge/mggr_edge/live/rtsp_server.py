@@ -30,6 +30,9 @@ _PIPELINE = (
     "! rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
 
+_SESSIONS_EVERY_S = 2
+"""How often sessions of clients that went away without a goodbye are looked for."""
+
 
 class _Served:
     """The appsrc of the one pipeline that all who are connected share; none while nobody is."""
@@ -111,15 +114,31 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             f"rtsp://{host}:{port}/{name} cannot be served: {host}:{port} is in use, not "
             "permitted, or no address of this machine"
         )
+    # A client that loses its network closes nothing. Frames are encoded and sent to it until its
+    # session is removed, which the server does only on request.
+    sessions = server.get_session_pool()
+    look = gstreamer.glib.timeout_source_new_seconds(_SESSIONS_EVERY_S)
+    look.set_callback(lambda *_: sessions.cleanup() >= 0)
+    look.attach(context)
     thread = threading.Thread(target=loop.run, name="rtsp server", daemon=True)
     thread.start()
     try:
         yield served
     finally:
         remove = gstreamer.rtsp.RTSPFilterResult.REMOVE
-        server.client_filter(lambda *_: remove)
-        context.find_source_by_id(attached).destroy()
-        loop.quit()
+
+        def end(*_: object) -> None:
+            server.client_filter(lambda *_: remove)
+            context.find_source_by_id(attached).destroy()
+            look.destroy()
+            loop.quit()
+
+        # Within the loop: a quit that comes before `run` has begun would be lost, and a client
+        # that another thread removes may just be served. Before all else that the loop does.
+        ending = gstreamer.glib.Idle()
+        ending.set_priority(gstreamer.glib.PRIORITY_HIGH)
+        ending.set_callback(end)
+        ending.attach(context)
         thread.join()
 
 

@@ -20,7 +20,8 @@ program that started this one may hand on its own."""
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     """Sets `stop` when a signal comes; a later one is for somebody who does not want to wait.
 
-    Signals reach the main thread alone: in another one this does nothing.
+    Signals reach the main thread alone: in another one this does nothing. Handlers that a program
+    around Python has installed, in C, stay.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,6 +40,8 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     heard = [*_SIGNALS]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup` ignores it
         heard.append(signal.SIGHUP)
+    # None: of a program around Python, which could not be put back.
+    heard = [number for number in heard if signal.getsignal(number) is not None]
     before = {number: signal.signal(number, end) for number in heard}
     try:
         yield

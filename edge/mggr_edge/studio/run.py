@@ -104,6 +104,8 @@ def _written_profile(
 
 
 def _profile(address: LiveAddress, named: str | None, bundle: Bundle) -> Profile | None:
-    """What calibrating found; a file that is not there yet will be written by it."""
+    """What calibrating found; with a camera, it writes a file that is not there yet."""
     path = chosen_profile(named, own_camera=address.is_own_camera)
-    return None if path is None or not path.exists() else read_profile(path, bundle.contract)
+    if path is None or (is_camera(address) and not path.exists()):
+        return None
+    return read_profile(path, bundle.contract)

@@ -11,6 +11,7 @@ import click
 
 from mggr_edge.atomic import reserved_folder
 from mggr_edge.errors import MissingPackageError, OutputExistsError, UsageError
+from mggr_edge.option_types import FiniteRange
 from mggr_export.quickstart.names import REPORT, RUN
 from mggr_tf.cli.options import force_option, one_budget, say
 
@@ -30,7 +31,7 @@ _NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
     "--minutes",
     default=3.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Of training; the rest takes about two more.",
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))

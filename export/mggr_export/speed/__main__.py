@@ -8,6 +8,7 @@ import click
 
 from mggr_edge.cli_errors import OneLineError
 from mggr_edge.errors import MggrError
+from mggr_edge.option_types import FiniteRange
 
 # Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 @click.command()
 @click.argument("run", default="default")
-@click.option("--seconds", default=30.0, show_default=True, type=click.FloatRange(min=0))
+@click.option("--seconds", default=30.0, show_default=True, type=FiniteRange(min=0))
 def main(run: str, seconds: float) -> None:
     """Time a run's redirector beside PRGAN's generator at its published size.
 

@@ -9,6 +9,7 @@ import click
 
 from mggr_edge.cli_errors import OneLineError
 from mggr_edge.errors import MggrError
+from mggr_edge.option_types import FiniteRange
 
 # Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,7 +29,7 @@ _INTERRUPTED = 130
     "--minutes",
     default=150.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Of training the estimator and the redirector; drawing, judging and exporting add "
     "about twenty. A training that was begun keeps its own.",
 )
