@@ -70,9 +70,7 @@ def test_bad_patches_are_found_and_named(tmp_path, eye):
 def test_a_soft_picture_of_an_eye_is_no_wall():
     """Drawn person 2 of seed 1 has the softest camera of the first 30; a wall may be noisier."""
     person = draw_subject([1, 2])
-    eye = render_eye(
-        person, gaze=Gaze(0, 5), head_pose=Gaze(0, 0), side="right", seed=0
-    ).image
+    eye = render_eye(person, gaze=Gaze(0, 5), head_pose=Gaze(0, 0), side="right", seed=0).image
     assert eyeless_reason(eye) is None
     assert eyeless_reason(cv2.GaussianBlur(eye, (0, 0), 1)) is None
     noise = np.random.default_rng(0).normal(0, 6, (64, 64, 3))
