@@ -7,6 +7,7 @@ its path. Files are found and read by `config_files`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -135,6 +136,10 @@ class SyntheticConfig:
     per_group: int = 5
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if self.subjects < 1 or self.per_group < 1 or self.seed < 0:
+            raise ValueError("subjects and per_group must be at least 1, seed at least 0")
+
 
 @dataclass(frozen=True)
 class PackedConfig:
@@ -189,6 +194,8 @@ class Config:
     limits: ConversionLimits = field(default_factory=ConversionLimits)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must lie in [0, 2**32), got {self.seed}")
         if not 0 <= self.moving_average < 1 or not 0 <= self.held_out < 1:
             raise ValueError("moving_average and held_out must lie in [0, 1)")
         if set(self.stages) - set(STAGES):
@@ -357,8 +364,21 @@ def _estimator_needed(stage: Stage, asking: tuple[str, ...], config: Config) -> 
     )
 
 
+def _check_is_finite(data: object, keys: tuple[str, ...]) -> None:
+    if isinstance(data, float) and not math.isfinite(data):
+        raise ConfigError(f"{'.'.join(keys)}: expected a finite number, got {data}")
+    below = enumerate(data) if isinstance(data, list) else ()
+    for key, value in data.items() if isinstance(data, dict) else below:
+        _check_is_finite(value, (*keys, str(key)))
+
+
 def config_from_plain(data: object) -> Config:
-    """Reads back what `config_to_plain` wrote into a run."""
+    """Reads a config from dicts and lists, as `config_to_plain` writes them.
+
+    Raises:
+        ConfigError: it does not fit, or a number in it is not finite; the message names the key.
+    """
+    _check_is_finite(data, ())
     return read(Config, data)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from mggr_edge.errors import ConfigError
-from mggr_edge.strict import read
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 
 _EXPONENT = re.compile(r"[-+]?\d+\.?\d*[eE][-+]?\d+")
@@ -35,7 +34,7 @@ def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name_or_file}: not YAML: {error}") from error
     try:
-        return changed_config(read(Config, data), changes)
+        return changed_config(config_from_plain(data), changes)
     except ConfigError as error:
         raise ConfigError(f"{name_or_file}: {error}") from error
 

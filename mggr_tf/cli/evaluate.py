@@ -94,7 +94,12 @@ def evaluate(
     """
     if json_file is not None:
         check_is_free(json_file, force=force)
-    if (judge is not None) == estimator:
+    if judge is not None and estimator:
+        raise UsageError(
+            "--estimator scores the gaze estimator alone and takes no judge; leave out --judge or "
+            "--estimator"
+        )
+    if judge is None and not estimator:
         raise UsageError(
             "name a judge with --judge, or ask for the gaze estimator with --estimator"
         )

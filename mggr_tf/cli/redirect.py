@@ -58,7 +58,7 @@ def redirect(
     from mggr_tf.redirecting import redirect_files
     from mggr_tf.serving import open_model
 
-    if max(abs(pitch), abs(yaw)) > 60:
+    if not (abs(pitch) <= 60 and abs(yaw) <= 60):  # nor is it NaN
         raise UsageError(f"a target lies within 60 degrees, got pitch {pitch:g}, yaw {yaw:g}")
     done = redirect_files(
         pictures,

@@ -98,6 +98,7 @@ def resumed_data(
         RunError: the data is another.
     """
     from mggr_tf.data.drawn_people import present_names
+    from mggr_tf.training.provenance import some_names
     from mggr_tf.training.resumed_data import note_data
     from mggr_tf.training.run_record import with_present_names
 
@@ -108,8 +109,16 @@ def resumed_data(
     subjects = None if subjects is None else present_names(subjects, source, seed=seed)
     # Without held-out people they were named on the command line.
     named = None if known.held_out else subjects or known.subjects
+    held_out = known.held_out
+    if present_names(held_out, source, seed=seed) != held_out:
+        held_out = ()  # numbers of other data, which would select drawn people of this folder
     if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):
         raise UsageError(f"{run.path} was trained on other subjects; make a new run")
+    if subjects is None and named and present_names(named, source, seed=seed) != named:
+        raise RunError(
+            f"{run.path} was trained on {some_names(named)} of {known.source}, and {source} has "
+            "drawn people; put the data back, or go on with them with --changed-data and --subjects"
+        )
     try:
         found = opened_data(
             source,
@@ -117,9 +126,12 @@ def resumed_data(
             config=run.config,
             stage=stage,
             subjects=named,
-            held_out=known.held_out,
+            held_out=held_out,
         )
     except DataError as error:
-        raise RunError(f"{run.path}: its data is not what it began with: {error}") from error
+        advice = "; name people of this data with --subjects" if may_differ and named else ""
+        raise RunError(
+            f"{run.path}: its data is not what it began with: {error}{advice}"
+        ) from error
     note_data(run, found, may_differ=may_differ, say=say)
     return found

@@ -11,6 +11,7 @@ from mggr_tf.data.drawn_people import (
     FIRST_IN_FOLDER,
     FIRST_IN_MEMORY,
     SYNTHETIC,
+    SYNTHETIC_LICENCE,
     drawn_seed,
     present_name,
 )
@@ -199,13 +200,16 @@ def with_present_names(record: RunRecord, *, seed: int, source: str | None = Non
     Args:
         record: of any version.
         seed: that the run's config draws people with.
-        source: where the run's data lies now; None is where it lay.
+        source: where a folder of drawn eyes that the run was trained on may lie now. Of a run on
+            other data it is not asked: people of that data keep their names.
     """
     data = record.data
     drawn_with: int | None = seed
     first: Literal[0, 1] = FIRST_IN_MEMORY
     if data.source != SYNTHETIC:
-        drawn_with, first = drawn_seed(Path(source or data.source)), FIRST_IN_FOLDER
+        drawn_with, first = drawn_seed(Path(data.source)), FIRST_IN_FOLDER
+        if drawn_with is None and source is not None and data.licence == SYNTHETIC_LICENCE:
+            drawn_with = drawn_seed(Path(source))
     if drawn_with is None:
         return record
 

@@ -8,7 +8,9 @@ from mggr_edge.angles import Gaze
 from mggr_edge.errors import DataError
 from mggr_tf.data import columbia
 from mggr_tf.data.columbia import PatchName, parse_name
+from mggr_tf.data.eyeless import eyeless_reason
 from mggr_tf.data.scan import samples_of
+from mggr_tf.data.synthetic import draw_subject, render_eye
 
 
 @pytest.fixture
@@ -63,6 +65,17 @@ def test_bad_patches_are_found_and_named(tmp_path, eye):
         "0001_2m_0P_10V_0H_L.jpg": "corrupt",
         "0001_2m_0P_10V_5H_L.jpg": "corrupt",
     }
+
+
+def test_a_soft_picture_of_an_eye_is_no_wall():
+    """Drawn person 2 of seed 1 has the softest camera of the first 30; a wall may be noisier."""
+    person = draw_subject([1, 2])
+    eye = render_eye(person, gaze=Gaze(0, 5), head_pose=Gaze(0, 0), side="right", seed=0).image
+    assert eyeless_reason(eye) is None
+    assert eyeless_reason(cv2.GaussianBlur(eye, (0, 0), 1)) is None
+    noise = np.random.default_rng(0).normal(0, 6, (64, 64, 3))
+    shaded = np.linspace(60, 200, 64)[None, :, None] + noise
+    assert eyeless_reason(shaded.clip(0, 255).astype(np.uint8)) == "shows no eye"
 
 
 def test_training_refuses_a_folder_with_corrupt_files(tmp_path, eye):

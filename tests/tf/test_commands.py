@@ -184,6 +184,11 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     failed(invoke("redirect", tmp_path / "no.jpg", *look, "--out", tmp_path / "n"), saying="no.jpg")
     far = ["--pitch", 0, "--yaw", 70, "--model", run]
     failed(invoke("redirect", nameless, *far, "--out", tmp_path / "n"), saying="within 60")
+    for angles in (("nan", 0), (0, "nan")):
+        no_number = [
+            part for pair in zip(("--pitch", "--yaw"), angles, strict=True) for part in pair
+        ]
+        failed(invoke("redirect", eyes, *no_number, "--out", tmp_path / "n"), saying="within 60")
     assert not (tmp_path / "n").exists()
     failed(
         invoke("evaluate", run, "--data", eyes, "--judge", run),

@@ -72,7 +72,8 @@ def test_the_square_is_the_recipes(side, tilt_deg):
 def test_a_patch_shows_that_square_upright():
     """In a picture whose colours are coordinates, a patch says where it was cut."""
     x, y = np.meshgrid(np.arange(1000), np.arange(600))
-    frame = np.stack([x // 4, y // 4, (x * 7 + y * 13) % 256], -1).astype(np.uint8)
+    squares = 255 * ((x // 24 + y // 24) % 2)  # about as large as an iris: an even ramp is no eye
+    frame = np.stack([x // 4, y // 4, squares], -1).astype(np.uint8)
     face = face_at(300)
     cut, not_cut = cut_eyes(frame, [face])
     assert not_cut == []
@@ -87,7 +88,8 @@ def test_a_patch_shows_that_square_upright():
 
 
 def test_eyes_that_are_too_small_or_show_nothing_are_no_patches():
-    frame = np.random.default_rng(0).integers(0, 256, (600, 1000, 3), np.uint8)
+    blocks = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    frame = blocks.repeat(20, 0).repeat(20, 1)  # 600 x 1000; finer noise is averaged to none
     frame[:, 500:] = 128
     cut, not_cut = cut_eyes(frame, [face_at(300, apart=450), face_at(100, apart=100, width=15)])
     assert [(eye.face, eye.side) for eye in cut] == [(0, "right")]

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from mggr_edge.bundle import SUMS_FILE, Bundle, checksum_lines
 from mggr_edge.default_bundle import NAMES, bundle_path
+from mggr_edge.errors import RunError
 from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
 from mggr_tf.cli.natural import natural
@@ -125,6 +127,29 @@ def test_runs_of_earlier_versions_open_with_present_names_and_know_their_data(tm
     resumed_data(again, "estimator", None, subjects=None, may_differ=False)
     assert again.record.data == DataRecord.of(split)
     assert not again.record.changes
+
+
+def test_people_of_other_data_keep_their_names_when_a_run_goes_on_with_drawn_people(tmp_path):
+    """Otherwise scoring would not know that it was trained on them."""
+    from mggr_tf.cli.resumed_run import resumed_data
+
+    eyes = put(tmp_path / "eyes")
+    photographed = DataRecord(
+        str(tmp_path / "photos"), ("0001", "0002"), ("0003",), 9, "research only"
+    )
+    run = RunFolder.create(tmp_path / "run", CONFIG, photographed)
+    resumed_data(run, "estimator", str(eyes), subjects=None, may_differ=True)
+    again = RunFolder.open(run.path).record
+    assert again.data.subjects == split_of(eyes).train.subjects
+    assert again.data.earlier == ("0001", "0002")
+    assert again.origins[0].subjects == ("0001", "0002")
+    assert {"0001", "0002"} < {*again.seen}
+    # Subjects that the command line named are numbers of other data, not of this folder.
+    named = replace(photographed, held_out=())
+    run = RunFolder.create(tmp_path / "named", CONFIG, named)
+    with pytest.raises(RunError, match="--subjects"):
+        resumed_data(run, "estimator", str(eyes), subjects=None, may_differ=True)
+    assert RunFolder.open(run.path).record.data == named
 
 
 def test_the_packaged_records_name_the_same_people():
