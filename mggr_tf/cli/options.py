@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,9 +113,7 @@ def one_budget(steps: int | None, minutes: float | None) -> None:
     """Steps or minutes, not both.
 
     Raises:
-        UsageError: both were given, or minutes that are no number.
+        UsageError: both were given.
     """
-    if minutes is not None and not math.isfinite(minutes):
-        raise UsageError(f"--minutes must be a number of minutes, got {minutes}")
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other; give one budget")

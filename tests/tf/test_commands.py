@@ -117,7 +117,6 @@ def test_a_named_output_that_exists_is_refused(eyes):
         (["--set", "stages.joint.losses[0].w=1"], "losses[0]: unknown key 'w'"),
         (["--set", "seed=many"], "seed: expected int, got 'many'"),
         (["--steps", "3", "--minutes", "1"], "exclude each other"),
-        (["--minutes", "nan"], "--minutes must be a number"),
         (["--vgg16", "nowhere.h5"], "nowhere.h5: no such file"),
         (["--config", "mggr-paper", *TINY_DATA], "--vgg16 FILE and `models.features: vgg16` go"),
         (["--config", "deepwarp-edge", "--stage", "coarse", *TINY_DATA], "has no stage 'coarse'"),
@@ -128,6 +127,15 @@ def test_a_named_output_that_exists_is_refused(eyes):
 def test_train_refuses(arguments, saying, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed(invoke("train", *arguments), saying=saying)
+    assert not list(tmp_path.rglob("run.json"))
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf"])
+def test_train_refuses_minutes_that_are_no_number(minutes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("train", "--minutes", minutes)
+    assert result.exit_code == 2
+    assert "not a finite number" in result.stderr
     assert not list(tmp_path.rglob("run.json"))
 
 
@@ -188,7 +196,9 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
         no_number = [
             part for pair in zip(("--pitch", "--yaw"), angles, strict=True) for part in pair
         ]
-        failed(invoke("redirect", eyes, *no_number, "--out", tmp_path / "n"), saying="within 60")
+        result = invoke("redirect", eyes, *no_number, "--out", tmp_path / "n")
+        assert result.exit_code == 2
+        assert "not a finite number" in result.stderr
     assert not (tmp_path / "n").exists()
     failed(
         invoke("evaluate", run, "--data", eyes, "--judge", run),

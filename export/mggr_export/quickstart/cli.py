@@ -13,7 +13,7 @@ from mggr_edge.atomic import reserved_folder
 from mggr_edge.errors import MissingPackageError, OutputExistsError, UsageError
 from mggr_edge.option_types import FiniteRange
 from mggr_export.quickstart.names import REPORT, RUN
-from mggr_tf.cli.options import force_option, one_budget, say
+from mggr_tf.cli.options import force_option, say
 
 DEFAULT_OUT = Path("quickstart")
 
@@ -59,7 +59,6 @@ def quickstart(
 
     Needs no data and no network. Ctrl-C keeps what was trained.
     """
-    one_budget(None, minutes)
     chosen = _folder(out, force=force)
     _need_packages()
     from mggr_export.quickstart.journey import travel
