@@ -67,6 +67,7 @@ def test_a_source_is_opened_once_and_closed_if_it_was_opened() -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("bundle")  # a command reads its models before it opens the source
 @pytest.mark.parametrize(
     ("command", "number", "code"),
     [
@@ -96,6 +97,7 @@ def test_a_signal_ends_a_command_whose_source_does_not_answer(
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("bundle")
 def test_a_service_goes_on_while_its_messages_cannot_be_written(silent: socket.socket) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
