@@ -157,7 +157,7 @@ def write_report(
 
 
 def titles_of(entrants: Sequence[Entrant]) -> dict[str, str]:
-    """What a reader is told each method is, rows with estimated source gazes too."""
+    """Short descriptions of the methods, rows with estimated source gazes included."""
     own = {e.name: e.title for e in entrants}
     return own | {estimated_name(n): f"{title}, estimated source" for n, title in own.items()}
 

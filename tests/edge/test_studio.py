@@ -112,7 +112,6 @@ def test_dragging_a_face_moves_its_eyes_on_the_page(
         hand = ActionChains(browser, duration=0)
         hand.click_and_hold(ring).move_by_offset(round(width_px * 14 / 25), 0).release().perform()
         soon(lambda: on_the_page(browser, "drag.took_ms"))
-        assert on_the_page(browser, "drag.took_ms") < 500
         assert text(browser, "target") in ("13.5° right", "14° right", "14.5° right")
 
         def moved() -> NDArray[np.float64]:

@@ -76,13 +76,13 @@ def check_pyav(machine: Machine) -> Check:
 
 def check_pillow(machine: Machine) -> Check:
     """Pillow, which reads and writes pictures."""
-    mend = "pip install 'pillow>=11.3'"
+    fix = "pip install 'pillow>=11.3'"
     try:
         version = machine.import_("PIL").__version__
     except ImportError as error:
-        return Check("Pillow", "missing", f"cannot be imported: {error}", mend, needed=True)
+        return Check("Pillow", "missing", f"cannot be imported: {error}", fix, needed=True)
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PILLOW:
-        return Check("Pillow", "missing", f"{version}, too old", mend, needed=True)
+        return Check("Pillow", "missing", f"{version}, too old", fix, needed=True)
     return Check("Pillow", "ok", version, needed=True)
 
 
