@@ -22,6 +22,7 @@ from mggr_edge.contract import Contract, contract_from_json
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.engines.use import engine_of
 from mggr_edge.errors import BundleError
+from mggr_edge.eye_state import EyeState
 from mggr_edge.eyecrop import mirror_flow, mirror_image, mirrored_if, needs_mirror
 from mggr_edge.interpreters import Runner, TFLiteRunner, check_fits, open_file, runnable
 from mggr_edge.interpreters.batching import InBatches, batch_of
@@ -34,6 +35,7 @@ __all__ = [
     "CONTRACT_FILE",
     "SUMS_FILE",
     "Bundle",
+    "EyeEstimate",
     "EyeRedirection",
     "checksum_lines",
     "read_bundle_files",
@@ -42,6 +44,19 @@ __all__ = [
 _FRONTAL = Gaze(0.0, 0.0)
 _COARSE = "redirector without its fine branch"  # Beside the names of the contract.
 """Beside the contract's models."""
+
+
+@dataclass(frozen=True)
+class EyeEstimate:
+    """What the estimator says about one patch.
+
+    Attributes:
+        gaze: in the patch's axes.
+        state: lids, iris and occlusion; None from an estimator that has no output `state`.
+    """
+
+    gaze: Gaze
+    state: EyeState | None
 
 
 @dataclass(frozen=True)
@@ -253,10 +268,21 @@ class Bundle:
         sides: Sequence[Side],
         head_pose: Gaze | Sequence[Gaze] | None = None,
     ) -> list[Gaze]:
-        """Estimates where some eyes of one head look, with one call where the file takes several.
+        """The gazes of `estimate_eyes`."""
+        eyes = self.estimate_eyes(patches, sides=sides, head_pose=head_pose)
+        return [eye.gaze for eye in eyes]
+
+    def estimate_eyes(
+        self,
+        patches: Sequence[NDArray[np.uint8]],
+        *,
+        sides: Sequence[Side],
+        head_pose: Gaze | Sequence[Gaze] | None = None,
+    ) -> list[EyeEstimate]:
+        """Estimates gaze and state of some eyes of one head, in one call where the file allows it.
 
         Args:
-            patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
+            patches: [H, W, 3] uint8 RGB eye crops; no patches give no estimates.
             sides: of each, the subject's own.
             head_pose: one for all patches or one for each, in the patch's axes; None stands for
                 frontal.
@@ -270,9 +296,13 @@ class Bundle:
             network_io.estimator_inputs(images, head_deg=heads, conventions=conventions)
         )
         gazes = network_io.gaze_from_network(outputs["gaze"], conventions)
+        states = outputs.get("state")
         return [
-            mirrored_if(Gaze.from_array(gaze), mirror=mirror)
-            for gaze, mirror in zip(gazes, mirrors, strict=True)
+            EyeEstimate(
+                mirrored_if(Gaze.from_array(gaze), mirror=mirror),
+                None if states is None else EyeState.from_array(states[number]),
+            )
+            for number, (gaze, mirror) in enumerate(zip(gazes, mirrors, strict=True))
         ]
 
     def redirect_crop(
