@@ -162,7 +162,7 @@ def _frames(path: Path, lines: list[str], *, header: int, count: int) -> dict[in
                 )
             face.labels[side] = label
     except csv.Error as error:
-        raise DataError(f"{path} line {header + reader.line_num}: {error}") from error
+        raise DataError(f"{path} line {header + reader.reader.line_num}: {error}") from error
     if not times:
         raise DataError(f"{path} has no rows")
     for before, after in pairwise(sorted(times)):
