@@ -94,6 +94,7 @@ def watch(
     *,
     target: Gaze,
     judge: Judge | None = None,
+    observe: Callable[[FrameResult, float | None], None] | None = None,
 ) -> Naturalness:
     """Redirects a clip and counts.
 
@@ -102,12 +103,15 @@ def watch(
         bundle: the networks.
         target: where eyes shall look.
         judge: asked about eyes that should be redirected fully.
+        observe: called with each frame's result and time, in order.
     """
     redirector = Redirector(bundle, target=target)
     finder = IrisFinder(bundle.model("iris"))
     counted = _Counted()
     for frame, time_s in frames:
         result = redirector.process(frame, time_s=time_s)
+        if observe is not None:
+            observe(result, time_s)
         counted.frames += 1
         counted.outside += int((frame != result.frame).any(-1)[~result.mask()].sum())
         for face in result.faces:
