@@ -30,6 +30,7 @@ def packets_of(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_aac_of_a_transport_stream_is_copied(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.ts", audio=("aac",))
@@ -45,6 +46,7 @@ def test_aac_of_a_transport_stream_is_copied(tmp_path: Path, suffix: str) -> Non
     assert len(after[1]) == len(before[1])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt", "audio", "suffix"),
     [
@@ -76,6 +78,7 @@ def test_audio_that_the_container_does_not_take_becomes_aac(
     assert max(fitting) > 0.98
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
 def test_pcm_is_copied_where_the_container_takes_it(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.mkv", audio=("pcm_s16le",))
@@ -85,6 +88,7 @@ def test_pcm_is_copied_where_the_container_takes_it(tmp_path: Path, suffix: str)
     assert b"".join(packets_of(tmp_path / f"out{suffix}")) == b"".join(packets_of(source))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_a_track_that_ffmpeg_cannot_decode_is_dropped(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.mov", audio=("aac", "aac"))

@@ -51,6 +51,7 @@ def at_once(threads: int, work: Callable[[int], list]) -> list[list]:
         return list(pool.map(run, range(threads)))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("threads", [2, 4])
 def test_one_bundle_in_several_threads_gives_what_one_thread_gets(name: str, threads: int) -> None:
@@ -130,6 +131,7 @@ def assert_same_frames(made: list[FrameResult], expected: list[FrameResult]) -> 
         np.testing.assert_array_equal(one.frame, other.frame)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("sessions", [True, False], ids=["a session each", "one bundle"])
 def test_a_redirector_for_each_stream_in_its_own_thread(
     bundle: Bundle, portrait: NDArray[np.uint8], sessions: bool

@@ -61,6 +61,7 @@ REGRESSIONS = {
 """Kind -> what went wrong once -> the seeds that showed it."""
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", REGRESSIONS)
 def test_what_went_wrong_once_does_not_again(kind: str) -> None:
@@ -71,6 +72,7 @@ def test_what_went_wrong_once_does_not_again(kind: str) -> None:
     assert {names[v.seed]: str(v) for v in faults} == {}
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", COUNTS)
 def test_fuzzed_input_ends_in_success_or_in_one_line(kind: str) -> None:

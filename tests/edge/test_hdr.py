@@ -115,6 +115,7 @@ def test_frames_are_read_as_sdr(tmp_path: Path, transfer: int) -> None:
     assert np.percentile(difference, 99) < 6.0
 
 
+@pytest.mark.extended
 @TRANSFERS
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_stored_values_and_names_are_kept(tmp_path: Path, transfer: int, suffix: str) -> None:
@@ -355,6 +356,7 @@ def test_missing_encoder_is_named(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.extended
 @TRANSFERS
 def test_eyes_of_hdr_are_redirected_like_those_of_sdr(
     tmp_path: Path, bundle: Bundle, portrait: NDArray[np.uint8], transfer: int

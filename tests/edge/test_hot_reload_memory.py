@@ -185,6 +185,7 @@ def test_gpu_memory_of_a_bundle_that_is_dropped_is_freed(gpu: Gpu, tmp_path: Pat
         gc.enable()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("call", ["cudaMalloc", "cudaMemcpyAsync"])
 def test_an_engine_that_fails_half_way_leaves_nothing(gpu: Gpu, tmp_path: Path, call: str) -> None:
     path = with_engines(tmp_path / "bundle")

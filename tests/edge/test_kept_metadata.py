@@ -66,6 +66,7 @@ def made(path: Path) -> Path:
     return write_video(path, audio=("aac", "aac"), prepare=rich, muxer=muxer)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("before", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("after", [".mp4", ".mov", ".mkv"])
 def test_what_accompanies_a_video_is_kept(tmp_path: Path, before: str, after: str) -> None:
@@ -97,6 +98,7 @@ def test_what_accompanies_a_video_is_kept(tmp_path: Path, before: str, after: st
     assert len(summary.notes) == len(lost) <= 1
 
 
+@pytest.mark.extended
 def test_keys_that_mp4_does_not_hold_are_listed_in_one_note(tmp_path: Path) -> None:
     def prepare(container: Any) -> None:
         container.metadata.update({"title": "a call", "LENS": "35 mm", "OPERATOR": "me"})
@@ -180,6 +182,7 @@ def test_all_losses_are_in_one_note(tmp_path: Path) -> None:
     assert "stereo" in note
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts", ".avi"])
 def test_a_plain_video_has_no_notes(tmp_path: Path, suffix: str) -> None:
     codec = "mpeg4" if suffix == ".avi" else "libx264"
@@ -188,6 +191,7 @@ def test_a_plain_video_has_no_notes(tmp_path: Path, suffix: str) -> None:
         assert run(source, tmp_path / f"out{after}", process=invert).notes == ()
 
 
+@pytest.mark.extended
 def test_what_was_written_here_is_kept_once_more_without_notes(tmp_path: Path) -> None:
     """Chapters and timecodes of an MP4 file have tracks of their own, which are no lost streams."""
 

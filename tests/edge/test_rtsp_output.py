@@ -93,6 +93,7 @@ def watch(port: int, frames: int) -> list[NDArray[np.uint8]]:
         return [next(decoded).to_ndarray(format="rgb24") for _ in range(frames)]
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_clients_come_and_go_and_see_what_was_made(serve: Callable[..., Server]) -> None:
     port = free_port()
@@ -161,6 +162,7 @@ print("done")
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_frames_that_come_faster_than_they_are_encoded_do_not_block(
     serve: Callable[..., Server],

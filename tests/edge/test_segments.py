@@ -46,6 +46,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("gap_s", [20_000.0, 25_000.0, 400_000.0])
 def test_frames_after_a_long_gap_keep_their_times(

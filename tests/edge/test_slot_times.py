@@ -18,6 +18,7 @@ def flat(index: int) -> np.ndarray:
     return np.full((48, 64, 3), 10 * index, np.uint8)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("codec", "options"),
     [

@@ -87,6 +87,7 @@ addEventListener("pointermove", (event) => {
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_dragging_a_face_moves_its_eyes_on_the_page(
     browser,
@@ -124,6 +125,7 @@ def test_dragging_a_face_moves_its_eyes_on_the_page(
         soon(lambda: (np.abs(moved()) < 0.02).all())
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_the_page_is_set_by_keys_shows_both_halves_and_asks_nobody_else(
     browser, bundle: Bundle, portrait: NDArray[np.uint8], scripted: Callable[[Sitter], Sitter]
@@ -171,6 +173,7 @@ def test_the_page_is_set_by_keys_shows_both_halves_and_asks_nobody_else(
         browser.set_window_size(1280, 800)
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_two_buttons_calibrate(
     browser,

@@ -119,6 +119,7 @@ def test_tokens_are_random_and_compared_in_constant_time(
     assert compared == [(token_of(blind).encode(),) * 2]
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_browser_needs_the_printed_address_and_says_when_it_is_stale(
     scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch

@@ -62,6 +62,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_leaves_nothing_half_written(tmp_path: Path, photos: Path, number: int) -> None:

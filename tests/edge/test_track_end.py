@@ -55,6 +55,7 @@ def invert(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> Frame
     return FrameResult(255 - frame, ())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize(("frames", "b_frames"), [(13, 0), (13, 2), (12, 2), (11, 2), (10, 3)])
 def test_the_last_frame_keeps_its_duration(

@@ -94,6 +94,7 @@ def times_of(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.array(frames), np.array([float(p.pts * p.time_base) for p in packets])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("audio", [True, False])
 @pytest.mark.parametrize("offset_s", [0.0, 0.3, 5000.0])
 @pytest.mark.parametrize("bframes", [0, 2])

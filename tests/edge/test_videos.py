@@ -102,6 +102,7 @@ CONSTANT = [24 * i for i in range(30)]
 VARIABLE = [0, 24, 48, 49, 50, 200, 230, 231, 600, 640, 700, 720]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 @pytest.mark.parametrize("pts", [CONSTANT, VARIABLE, [240 + p for p in VARIABLE]])
 def test_every_frame_comes_out_at_its_time(tmp_path: Path, suffix: str, pts: list[int]) -> None:
@@ -134,6 +135,7 @@ def test_ntsc_time_base_is_exact(tmp_path: Path) -> None:
     assert times == [i * base for i in range(12)]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("codec", ["aac", "libopus", "libmp3lame"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_sound_is_passed_through_bit_for_bit(tmp_path: Path, codec: str, suffix: str) -> None:
@@ -231,6 +233,7 @@ def hold_camera(path: Path, orientation: int) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_rotated_videos_come_out_upright(tmp_path: Path, orientation: int) -> None:
     make_video(tmp_path / "in.mp4", pts=CONSTANT[:3])
@@ -328,6 +331,7 @@ def test_frames_of_another_size_are_scaled_into_the_first_and_none_is_lost(tmp_p
     assert psnr_db(last[:, 16:48], small) > 25
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("share", [0.02, 0.4, 0.8])
 def test_a_video_cut_short_is_an_error(tmp_path: Path, suffix: str, share: float) -> None:

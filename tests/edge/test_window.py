@@ -86,6 +86,7 @@ def test_a_film_is_shown_at_its_own_pace_in_its_own_colours(
     assert summary.in_words().startswith("showed in a window: ")
 
 
+@pytest.mark.extended
 def test_q_ends_it_and_so_does_closing_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

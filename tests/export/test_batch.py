@@ -30,6 +30,7 @@ def agrees_in_every_format(bundle):
     return True
 
 
+@pytest.mark.extended
 def test_it_agrees_with_keras(both_eyes):
     assert agrees_in_every_format(both_eyes)
 
@@ -60,6 +61,7 @@ def test_one_eye_alone_can_be_asked_for(both_eyes, float_bundle):
     np.testing.assert_allclose(made[0].astype(int), made[1], atol=1)
 
 
+@pytest.mark.extended
 def test_verify_takes_an_odd_number_of_pairs(both_eyes, eyes):
     result = CliRunner().invoke(
         main, ["verify", str(both_eyes), "--data", str(eyes), "--pairs", "7"]

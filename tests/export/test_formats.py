@@ -32,6 +32,7 @@ def served(run, tmp_path_factory):
     return out, "\n".join(said)
 
 
+@pytest.mark.extended
 def test_a_saved_model_is_what_keras_is_and_stays_float32(served):
     path, said = served
     assert "redirector as saved_model: float32, the only precision that it has" in said

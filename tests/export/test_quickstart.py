@@ -97,6 +97,7 @@ def demo_folder(tmp_path_factory):
     return folder, observer
 
 
+@pytest.mark.extended
 def test_the_iris_witness_sees_what_was_moved_and_the_other_says_what_it_says(demo_folder):
     _, observer = demo_folder
     sights = observer.sights

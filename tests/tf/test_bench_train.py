@@ -194,6 +194,7 @@ def timed(tiny_changes, tmp_path_factory):
     return done.stdout, json.loads(file.read_text())
 
 
+@pytest.mark.extended
 def test_convolutions_of_a_joint_step_are_those_of_its_networks(timed):
     _, found = timed
     assert Counter((c["part"], c["direction"]) for c in found["convolutions"]) == {

@@ -153,6 +153,7 @@ def one_of_each_kind(stage):
     return (("exact_flow", "redirected"), ("cycle", "redirected"), ("style", "coarse"))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("stage", "option"),
     [(stage, option) for stage in STAGES_OF_LOSSES for option in one_of_each_kind(stage)],

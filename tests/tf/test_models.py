@@ -45,6 +45,7 @@ def test_the_edge_size_keeps_its_budget():
     assert multiply_accumulates(redirector) <= 60e6
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["deepwarp-edge", "prgan-edge"])
 def test_rivals_keep_the_same_budget(name):
     redirector = Networks(load_config(name)).redirection.joined
@@ -52,6 +53,7 @@ def test_rivals_keep_the_same_budget(name):
     assert multiply_accumulates(redirector) <= 60e6
 
 
+@pytest.mark.extended
 def test_prgan_has_its_published_size():
     """8.42 M parameters and 2.45 GMAC; the count here includes what is no convolution."""
     redirector = Networks(load_config("prgan-paper")).redirection.joined
@@ -153,6 +155,7 @@ def test_detail_sees_single_pixels(tiny_changes):
     assert change.argmax() in [64 * y + x for y in range(29, 34) for x in range(29, 34)]
 
 
+@pytest.mark.extended
 def test_the_paper_size_is_about_prgans():
     redirector = Networks(load_config("mggr-paper")).redirection.joined
     assert redirector.count_params() == pytest.approx(8.42e6, rel=0.1)

@@ -64,6 +64,7 @@ def patches_of(samples, images):
     return [int(np.flatnonzero((samples.images == one).all((1, 2, 3)))[0]) for one in uint8]
 
 
+@pytest.mark.extended
 def test_pairs_are_two_patches_of_one_group_with_their_labels(packed):
     known = packed.in_memory()
     for batch in batches(packed):
@@ -76,6 +77,7 @@ def test_pairs_are_two_patches_of_one_group_with_their_labels(packed):
         np.testing.assert_allclose(known.head_deg[source] / scale, batch["head_pose"], rtol=1e-6)
 
 
+@pytest.mark.extended
 def test_a_batch_depends_on_seed_and_step_alone(packed):
     assert packed.window_steps > 1
     unbroken = batches(packed, steps=(0, 11), how=Augmentation())
@@ -86,6 +88,7 @@ def test_a_batch_depends_on_seed_and_step_alone(packed):
     assert batches(packed, steps=(5, 5)) == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("parts", [1, 2])
 def test_two_workers_see_together_what_one_sees(packed, parts):
     whole = batches(packed, shares=Shares(8, parts=parts), how=Augmentation())

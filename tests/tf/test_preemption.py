@@ -83,6 +83,7 @@ def training(out, *more):
     )
 
 
+@pytest.mark.extended
 def test_a_training_that_is_preempted_saves_at_once_and_has_a_code_of_its_own(tmp_path):
     running = training(tmp_path / "run", "--steps", "1000000", *TINY)
     log = tmp_path / "run" / "logs" / "estimator.csv"

@@ -343,6 +343,7 @@ def unfinished(whole: Path, run: Path, *, steps: int) -> Path:
     return run
 
 
+@pytest.mark.extended
 def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: Path) -> None:
     run = unfinished(whole, tmp_path / "run", steps=STEPS)
     newest = run / "checkpoints" / STAGE / f"step-{STEPS:08d}"
@@ -356,6 +357,7 @@ def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: 
     assert_same_weights(run, whole)
 
 
+@pytest.mark.extended
 def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(
     whole: Path, tmp_path: Path
 ) -> None:

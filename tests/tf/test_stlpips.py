@@ -34,6 +34,7 @@ PAIRS = golden_pairs()
 FIRST, SECOND = (np.stack([pair[i] for pair in PAIRS.values()]) for i in (0, 1))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("trunk", ["alex", "vgg"])
 def test_distances_are_those_of_the_authors_code(trunk):
     wanted = json.loads((GOLDEN / "stlpips.json").read_text())[trunk]

@@ -109,6 +109,7 @@ def measured_pupil(eye: RenderedEye) -> tuple[float, float]:
     return float((dark * columns).sum() / dark.sum()), float((dark * rows).sum() / dark.sum())
 
 
+@pytest.mark.extended
 def test_equal_seeds_give_equal_bytes() -> None:
     one = draw(Gaze(5, -7), subject=draw_subject([4, 2]), head=Gaze(3, 20), seed=9)
     two = draw(Gaze(5, -7), subject=draw_subject([4, 2]), head=Gaze(3, 20), seed=9)

@@ -57,6 +57,7 @@ def test_samples_of_a_person_do_not_depend_on_how_many_follow() -> None:
     assert few.side.tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.extended
 def test_workers_change_nothing() -> None:
     alone = draw_samples(subjects=3, per_group=2, heads=1, seed=7)
     helped = draw_samples(subjects=3, per_group=2, heads=1, seed=7, workers=2)

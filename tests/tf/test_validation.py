@@ -38,6 +38,7 @@ def checked(networks, samples):
     return stage
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("stage", "picture"), [("coarse", "coarse"), ("joint", "redirected")])
 def test_a_redirector_is_told_by_what_evaluation_would_say(
     networks, samples, checked, stage, picture
