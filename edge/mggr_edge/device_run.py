@@ -23,11 +23,11 @@ from mggr_edge.aiming.aimed import Aimed
 from mggr_edge.aiming.followed import read_followed
 from mggr_edge.aiming.glances import Glances
 from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
-from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import UsageError
+from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.live.address import LiveAddress, live_address
 from mggr_edge.live.controls import KEYS, Controls, Steered
 from mggr_edge.live.film import shown_file
@@ -147,7 +147,7 @@ class DeviceRun:
             bundle.try_out(coarse=self.service.step_down)
         redirector = Redirector(
             bundle,
-            offset=self._offset(address, bundle, say=say),
+            correction=self._correction(address, bundle, say=say),
             strength=controls.strength,
             max_faces=self.max_faces,
             stages=clock,
@@ -239,17 +239,17 @@ class DeviceRun:
             return nullcontext(process)
         return open_metrics(Path(self.metrics), process, force=self.force)
 
-    def _offset(
+    def _correction(
         self, address: LiveAddress | None, bundle: Bundle, *, say: Callable[[str], None]
-    ) -> Gaze:
-        """What calibrating found: of whoever sits before this machine's camera, or as named."""
+    ) -> GazeCorrection:
+        """The correction of the named profile, or with a camera of this machine the user's."""
         own_camera = address is not None and address.is_own_camera
         path = chosen_profile(self.profile, own_camera=own_camera)
         if path is None:
-            return CAMERA
+            return NO_CORRECTION
         if self.profile is None:
             say(f"with the profile {path}; --profile {NO_PROFILE} leaves it out")
-        return read_profile(path, bundle.contract).offset
+        return read_profile(path, bundle.contract).correction
 
     def _attendance(
         self,
@@ -262,7 +262,7 @@ class DeviceRun:
             self.service,
             redirector,
             bundle_path(self.model),
-            offset_of=lambda new: self._offset(address, new, say=say),
+            correction_of=lambda new: self._correction(address, new, say=say),
             clock=clock,
             say=say,
         )

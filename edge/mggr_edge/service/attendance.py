@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
+from mggr_edge.gaze_correction import GazeCorrection
 from mggr_edge.redirector import FrameProcess, Redirector
 from mggr_edge.reporting.stages import StageClock
 from mggr_edge.service.counts import Counts
@@ -47,7 +47,7 @@ class Attendance:
         options: what is asked for.
         redirector: works less, or with another bundle.
         path: where that lies, and may be replaced.
-        offset_of: what is taken off a new bundle's estimates; raises where it cannot be used.
+        correction_of: correction of a new bundle's estimates; raises where it cannot be used.
         clock: of its stages.
         say: takes what happens.
         counts: of the source.
@@ -56,7 +56,7 @@ class Attendance:
     options: ServiceOptions
     redirector: Redirector
     path: Path
-    offset_of: Callable[[Bundle], Gaze]
+    correction_of: Callable[[Bundle], GazeCorrection]
     clock: StageClock
     say: Callable[[str], None]
     counts: Counts = field(default_factory=Counts)
@@ -82,7 +82,7 @@ class Attendance:
             process,
             self.redirector,
             self.path,
-            offset_of=self.offset_of,
+            correction_of=self.correction_of,
             say=self.say,
             coarse=self.options.step_down,
         )
