@@ -280,7 +280,7 @@ def _notes(fit: CorrectionFit) -> tuple[str, ...]:
         return ()
     low, high = fit.correction.head_yaw_deg
     return (
-        f"the head turned by {high - low:.0f} degrees, so the correction is nearly the same for "
-        f"all head poses; calibrate again and turn the head by about {WANTED_YAW_DEG / 2:g} "
-        "degrees to each side for a correction that fits a turned head too",
+        f"the head turned by only {high - low:.0f} degrees, so the correction is nearly constant; "
+        f"for one that fits a turned head, calibrate again and turn the head by about "
+        f"{WANTED_YAW_DEG / 2:g} degrees to each side",
     )
