@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from mggr_edge import calibrating
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
-from mggr_edge.calibrating import LensLook, calibrate, calibrate_by_video
+from mggr_edge.calibrating import LensLook, LookProgress, calibrate, calibrate_by_video
 from mggr_edge.cli import main
+from mggr_edge.cli.calibrate import _Display
 from mggr_edge.correction_fit import SLOPE_PRIOR
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.gaze_correction import GazeCorrection, constant_correction
@@ -334,9 +336,24 @@ def test_the_command_asks_once_and_writes_the_users_own_profile(
     assert result.exit_code == 0, result.output
     assert f"wrote {tmp_path}/mggr-edge/profile.json: mean error" in result.output
     assert sitter.asked == 1
+    assert "s left" not in result.output  # No terminal.
     profile = read_profile(profile_file(), bundle.contract)
     after = _estimate(bundle, portrait, correction=profile.correction)
     assert after.angle_to(Gaze(0, 0)) < 1.0
+
+
+def test_progress_is_one_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("click.echo", lambda text, **how: written.append(text))
+    with _Display() as display:
+        for frames in (10, 20):
+            display.show(LookProgress(2.04, 0.5, frames, (0.25, 1.0)))
+    assert len({len(text) for text in written[:2]}) == 1
+    assert all(text.startswith("\r") and "\n" not in text for text in written[:2])
+    assert all(number in written[1] for number in ("2.0 s", "25%", "100%", "20 frames"))
+    assert written[2:] == ["\n"]
 
 
 def test_the_command_takes_a_video_and_no_picture(

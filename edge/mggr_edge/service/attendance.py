@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mggr_edge.auto_calibration import AutoCalibration
 from mggr_edge.bundle import Bundle
 from mggr_edge.gaze_correction import GazeCorrection
 from mggr_edge.redirector import FrameProcess, Redirector
@@ -51,6 +52,7 @@ class Attendance:
         clock: of its stages.
         say: takes what happens.
         counts: of the source.
+        auto_calibration: refines the redirector's correction; None if nothing does.
     """
 
     options: ServiceOptions
@@ -60,6 +62,7 @@ class Attendance:
     clock: StageClock
     say: Callable[[str], None]
     counts: Counts = field(default_factory=Counts)
+    auto_calibration: AutoCalibration | None = None
 
     def __post_init__(self) -> None:
         self._pressure = Pressure(
@@ -99,6 +102,7 @@ class Attendance:
             counts=self.counts,
             clock=self.clock,
             level=lambda: self._pressure.level,
+            auto_calibration=self.auto_calibration,
         )
 
     def _set_fine(self, fine: bool) -> None:
