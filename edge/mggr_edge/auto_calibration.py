@@ -21,7 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.lens_looks import MOST_CHANGE_DEG, NEAR_DEG, Cluster, Found, LensLooks
+from mggr_edge.lens_looks import (
+    LEAST_S,
+    LEAST_SHARE,
+    MOST_CHANGE_DEG,
+    NEAR_DEG,
+    Cluster,
+    Found,
+    LensLooks,
+)
 from mggr_edge.redirector import FaceResult, FrameProcess, FrameResult, Redirector
 from mggr_edge.tracks import ANGLES, MAX_GAP_S
 
@@ -39,7 +47,8 @@ _REPORTED_DEG = 0.5
 """The correction's change is logged in steps of this size."""
 
 _REASONS: dict[Found, str] = {
-    "few": "too few looks near the lens",
+    "few": f"a cluster near the lens needs {LEAST_S:g} s and {LEAST_SHARE:.0%} of recent looks, "
+    "and there is none",
     "far": f"the looks nearest to the lens are more than {MOST_CHANGE_DEG:.1f} degrees from it; "
     "run `mggr-edge calibrate`",
 }

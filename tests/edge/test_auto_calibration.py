@@ -110,8 +110,8 @@ def test_it_converges_to_the_looks_at_the_lens_and_not_to_the_mean(
     rng = np.random.default_rng(0)
     for gaze in estimates(rng, error=of_profile + error, lens_share=0.4, minutes=8):
         person.look(gaze)
+    # The mean of all looks is 7 degrees lower.
     assert np.linalg.norm(person.change - error) < 0.4
-    # 40 % of looks at the lens: the mean is 7 degrees lower.
     assert person.correction == base.moved(person.change)
     assert person.refining.facts()["looks"] == "near"
     assert 0.25 < person.refining.near_lens_s / (8 * 60) < 0.45

@@ -42,7 +42,7 @@ def calibrate(
     is used. Frames with closed eyes are left out, single glances elsewhere do
     not matter. If the head hardly turns, the correction is the same for all
     head poses. At the end the mean error is printed before and after
-    correction; each second is corrected by what the other four have shown.
+    correction; each fifth of the time is corrected by a fit to the rest.
 
     \b
     Examples:
