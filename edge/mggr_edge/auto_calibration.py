@@ -8,8 +8,8 @@ cluster of gazes nearest to the lens, among steady looks with open eyes and a he
 The risk: a person who never looks at the lens has another cluster, that of the screen, and taking
 it for the lens would turn the eyes away from the camera. So the change to the profile is bounded by
 `MOST_CHANGE_DEG`, half of what the estimator shows between the lens and the middle of a small
-laptop's screen; a cluster beyond that changes nothing and is reported. Whose eyes are off by more
-before calibration gets no help from here, but from `mggr-edge calibrate`.
+laptop's screen; a cluster beyond that changes nothing and is reported. With an error larger than
+the bound the screen may be the nearer cluster, so calibrate with `mggr-edge calibrate` first.
 """
 
 from __future__ import annotations
