@@ -29,6 +29,7 @@ from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.faces import Face, FaceFinder
 from mggr_edge.frame_clock import FrameClock
 from mggr_edge.gating import Gate, Limits, Reason, gate
+from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.iris import Eye
 from mggr_edge.mesh import roll_of_eyes_deg
 from mggr_edge.reporting.stages import Stages, no_stages
@@ -134,7 +135,7 @@ class Redirector:
         limits: what is left alone; None for the default limits.
         max_faces: faces per frame, the most confident ones.
         stages: measures where the time goes.
-        offset: what is taken off every estimate, in the head's axes; see `profile.Profile`.
+        correction: is subtracted from every estimate; may be set anew between frames.
 
     Attributes:
         fine: whether the fine branch takes part; may be set anew between frames.
@@ -149,7 +150,7 @@ class Redirector:
         limits: Limits | None = None,
         max_faces: int = 4,
         stages: Stages = no_stages,
-        offset: Gaze = CAMERA,
+        correction: GazeCorrection = NO_CORRECTION,
     ) -> None:
         self.target = target
         self.fine = True
@@ -159,7 +160,7 @@ class Redirector:
         self._stages = stages
         self._tracks, self._clock = FaceTracks(), FrameClock()
         self._shape: tuple[int, ...] | None = None
-        self.take(bundle, offset)
+        self.take(bundle, correction)
 
     @property
     def strength(self) -> float:
@@ -182,14 +183,14 @@ class Redirector:
         """The bundle that is in use."""
         return self._bundle
 
-    def take(self, bundle: Bundle, offset: Gaze = CAMERA) -> None:
+    def take(self, bundle: Bundle, correction: GazeCorrection = NO_CORRECTION) -> None:
         """Goes on with another bundle; faces keep their numbers. Does not close the old one.
 
         Args:
             bundle: the networks from now on.
-            offset: what is taken off their estimates.
+            correction: is subtracted from the estimates of this bundle.
         """
-        self._bundle, self._offset = bundle, offset
+        self._bundle, self.correction = bundle, correction
         self._finder = FaceFinder(
             detector=bundle.model("face_detector"),
             mesh=bundle.model("face_mesh"),
@@ -395,10 +396,12 @@ class Redirector:
             [one.rolled(-crops[n].roll_deg) for one, n in zip(estimates, seen, strict=True)],
             [weights[n] for n in seen],
         )
-        # An estimator errs about a person, so the offset rolls with the head.
+        # An estimator's error depends on the person, so it rolls with the head.
         roll_deg = _roll_deg(face.eyes)
-        unbiased = mean.rolled(roll_deg).array() - self._offset.array()
-        return Gaze.from_array(unbiased).rolled(-roll_deg)
+        head_pose = face.head_pose.rolled(roll_deg)
+        return self.correction.corrected(mean.rolled(roll_deg), head_pose=head_pose).rolled(
+            -roll_deg
+        )
 
 
 def _roll_deg(eyes: Sequence[Eye | EyeResult]) -> float:

@@ -18,8 +18,9 @@ COUNTS = {
     "address": 100,
     "table": 30,
     "profile": 30,
+    "correction": 30,
 }
-"""Kind -> how many seeds, from 0 on: 600, of which the bundles are all tampered with."""
+"""Kind -> how many seeds, from 0 on: 630, of which the bundles are all tampered with."""
 
 REGRESSIONS = {
     "image": {

@@ -235,7 +235,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_table_comes_every_so_often_and_counts_since_the_last(clock: Clock) -> None:
     stages, said = StageClock(), []
-    process = NowAndThen(brighten, stages, every_s=2.0, say=said.append)
+    process = NowAndThen(brighten, stages.table, every_s=2.0, say=said.append)
     for step_s in [0.5] * 4 + [0.25] * 9:
         clock.now += step_s
         with stages("find faces"):
