@@ -18,7 +18,8 @@ from mggr_edge.live.capture import OpenedByReader, open_capture
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.profile import Profile, estimator_of
-from mggr_edge.redirector import FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FaceResult, FrameResult
 
 FRAMES = 40
 """Of each look: what is measured is their median."""

@@ -79,8 +79,8 @@ def natural(
     them are as open after as before. `fully`: of open eyes of frontal heads within 20 degrees of
     the target, how many get the full strength; `pairs`: of faces that show both eyes open and are
     frontal, how many have strengths that differ by more than 0.2. `judge`: how far off the target
-    they look to it, before and after. `jitter`, of pictures: how much more irises tremble than in the input, as a
-    camera's noise makes them.
+    they look to it, before and after. `jitter`, of pictures: how much more irises tremble than in
+    the input, as a camera's noise makes them.
 
     SOURCE `synthetic` stands for the clips of three drawn people whose gaze is known. `known`: how
     far off the target they look, before, and after by where their irises are and should be.

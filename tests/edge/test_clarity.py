@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from mggr_edge.visibility import Visibility, visibility
 from numpy.typing import NDArray
 
 from mggr_edge.clarity import clarity
 from mggr_edge.eyecrop import EyeCrop
 from mggr_edge.iris import Eye
-from mggr_edge.visibility import Visibility, visibility
 
 
 def _opening() -> NDArray[np.uint8]:

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from mggr_edge.easing import BACK_AT, MOST_DEG_PER_S, RISE_PER_S, Easing
+
 from mggr_edge.gating import Gate, Reason
 
 STEP_S = 0.04

@@ -3,10 +3,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mggr_edge.visibility import Visibility
 
 from mggr_edge.angles import Gaze
 from mggr_edge.gating import Gate, Limits, gate
-from mggr_edge.visibility import Visibility
 
 GOOD = {
     "openness": 0.3,

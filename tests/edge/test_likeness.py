@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from mggr_edge.visibility import visibility
 from numpy.typing import NDArray
 
 from mggr_edge.eyecrop import EyeCrop
 from mggr_edge.gating import Limits
 from mggr_edge.iris import Eye
-from mggr_edge.visibility import visibility
 
 SKINS = [(236, 200, 180), (196, 142, 110), (120, 78, 56), (66, 44, 36)]
 IRISES = [(40, 25, 15), (90, 110, 130), (80, 95, 60)]

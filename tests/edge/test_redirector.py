@@ -13,7 +13,8 @@ from mggr_edge.bundle import EyeRedirection
 from mggr_edge.contract import Conventions
 from mggr_edge.gating import Limits
 from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 PX_PER_DEG = 0.23
 """How far an iris moves in a patch: radians times the eyeball's 13 pixels."""

@@ -22,7 +22,8 @@ from mggr_edge.eyecrop import crop_of_eye
 from mggr_edge.faces import Face
 from mggr_edge.head_pose import head_pose
 from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 angles = st.floats(-80, 80)
 rolls = st.floats(-180, 180)

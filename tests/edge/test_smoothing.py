@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mggr_edge.easing import RISE_PER_S
 
 from mggr_edge.angles import Gaze
-from mggr_edge.easing import RISE_PER_S
 from mggr_edge.faces import Face
 from mggr_edge.gating import Gate
 from mggr_edge.iris import Eye

@@ -21,7 +21,8 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.iris import Eye, IrisFinder
 from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 
 Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
 """(eye patches, sides, head poses) -> gazes by an estimator that had no part in the redirecting.

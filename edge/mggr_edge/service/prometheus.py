@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.redirector import FrameProcess, FrameResult
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameProcess, FrameResult
 from mggr_edge.service.counts import Counts
 
 HOST = "127.0.0.1"
