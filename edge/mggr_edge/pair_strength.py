@@ -193,7 +193,7 @@ class PairStrength:
             self._begin(lids, rest)
         else:
             self._follow(lids, rest, step_s)
-        self._move(shift_deg, step_s)
+        self._move(gates, shift_deg, step_s)
         self._is_first = False
         right, left = (self._gate(part, allowed) for part in self._parts)
         return right, left
@@ -233,13 +233,13 @@ class PairStrength:
             self.goal = allowed
         self._follows = is_more or (self._follows and allowed >= self.goal)
 
-    def _move(self, shift_deg: float, step_s: float) -> None:
+    def _move(self, gates: tuple[EyeGate, EyeGate], shift_deg: float, step_s: float) -> None:
         """Moves the strengths towards the goal and names the state."""
         reach = step_s * MOST_DEG_PER_S / max(shift_deg, _STILL_DEG)
         rise = min(reach, step_s * RISE_PER_S)
         targets = [self.goal if part.is_in else 0.0 for part in self._parts]
-        for part, target in zip(self._parts, targets, strict=True):
-            if self.phase == "blink":
+        for part, gate, target in zip(self._parts, gates, targets, strict=True):
+            if self.phase == "blink" or gate.lids.strength == 0.0:
                 part.strength = 0.0
             elif self._is_first:
                 part.strength = target if self._at_once else 0.0
