@@ -52,8 +52,8 @@ class Limits:
             pixels wide, and landmarks miss it.
         clarity: see `clarity.clarity`; lower are eyes that are blurred away.
         confidence: of the face's mesh.
-        relative_width: of the other eye's width. The far eye of a turned head is
-            hidden by the nose before its landmarks know it.
+        relative_width: of the other eye's width. Set by hand: the nose hides the far eye of a
+            turned head before its landmarks show it.
         far_yaw_deg: head yaw away from the camera on the eye's own side. Derived from the face
             model: the corners of both eyes are 13 degrees apart in direction, so a turn of 20
             degrees makes the far eye narrower by 16 %. Below it, a narrow eye is an error of the
@@ -69,7 +69,7 @@ class Limits:
     width_px: tuple[float, float] = (10.0, 16.0)
     clarity: tuple[float, float] = (0.03, 0.07)
     confidence: tuple[float, float] = (0.5, 0.8)
-    relative_width: tuple[float, float] = (0.45, 0.60)
+    relative_width: tuple[float, float] = (0.52, 0.60)
     far_yaw_deg: tuple[float, float] = (20.0, 10.0)
     head_yaw_deg: tuple[float, float] = (42.0, 32.0)
     head_pitch_deg: tuple[float, float] = (40.0, 28.0)

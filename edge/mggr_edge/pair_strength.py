@@ -10,7 +10,7 @@ eye is redirected alone only while the other is hidden. `PairStrength` takes wha
 | `rising` | below the goal | a face came into the video, lids opened, a hindrance or cover left |
 | `on` | the goal | |
 | `falling` | above the goal | a hindrance came, or an eye was covered |
-| `blink` | 0 at once | the lids of an eye that takes part are closed |
+| `blink` | 0 at once | lids of an eye that takes part are at `CLOSED_AT` or less |
 
 `goal` is the strength to which eyes move: `RISE_PER_S` at most, and no more than `MOST_DEG_PER_S`
 for an eye that turns by the angle between gaze and target. It follows what the frames allow, the
@@ -20,7 +20,7 @@ least of all measures of the eyes that take part:
 |---|---|---|
 | (first frame) | `on` | everything at once; also for a picture and after a gap |
 | (first frame) | `rising` | a face that comes into a video later |
-| (first frame), `rising`, `on`, `falling` | `blink` | lids of an eye that takes part are at 0 |
+| (first frame), `rising`, `on`, `falling` | `blink` | lids of an eye that takes part are closed |
 | `blink` | `rising` | lids are at `BACK_AT` or more for `REOPEN_S`; the goal is kept |
 | `blink` | `off` | it lasts longer than `LONGEST_BLINK_S`, or something else allows nothing |
 | `on`, `rising` | `falling` | less than the goal, or than 1 - `BAND` if it is 1, for `LEAVE_S` |
@@ -57,8 +57,11 @@ RISE_PER_S = 8.0
 MOST_DEG_PER_S = 100.0
 """Fastest turn of an eye by its strength; eyes themselves turn several times faster."""
 
+CLOSED_AT = 0.1
+"""Share of the lids at which an eye is closed: no closed eye may have a greater strength."""
+
 BACK_AT = 0.5
-"""Share at which closed lids, a hidden eye or a goal of 0 come back; they left at 0."""
+"""Share at which closed lids, a hidden eye or a goal of 0 come back."""
 
 BAND = 0.25
 """Hysteresis of a goal: a measure that hovers within such a width never moves it to and fro."""
@@ -200,9 +203,10 @@ class PairStrength:
 
     def _begin(self, lids: Gate, rest: Gate) -> None:
         """Takes the first frame."""
-        is_blink = lids.strength == 0.0 and rest.strength >= BACK_AT
-        self.phase = "blink" if is_blink else "on"
-        self.goal = rest.strength if is_blink else weakest(lids, rest).strength
+        if not _is_closed(lids):
+            self.phase, self.goal = "on", weakest(lids, rest).strength
+        elif rest.strength >= BACK_AT:
+            self.phase, self.goal = "blink", rest.strength
 
     def _follow(self, lids: Gate, rest: Gate, step_s: float) -> None:
         """Updates goal and blink."""
@@ -212,7 +216,7 @@ class PairStrength:
                 self.phase, self.goal = "rising", min(self.goal, rest.strength)
             elif self._closed_s > LONGEST_BLINK_S:
                 self.phase, self.goal = "off", 0.0
-        elif self.phase != "off" and lids.strength == 0.0:
+        elif self.phase != "off" and _is_closed(lids):
             self.phase, self._closed_s, self._follows = "blink", 0.0, False
             for lasting in (self._are_open, self._is_less, self._is_more):
                 lasting.reset()
@@ -239,7 +243,7 @@ class PairStrength:
         rise = min(reach, step_s * RISE_PER_S)
         targets = [self.goal if part.is_in else 0.0 for part in self._parts]
         for part, gate, target in zip(self._parts, gates, targets, strict=True):
-            if self.phase == "blink" or gate.lids.strength == 0.0:
+            if self.phase == "blink" or _is_closed(gate.lids):
                 part.strength = 0.0
             elif self._is_first:
                 part.strength = target if self._at_once else 0.0
@@ -265,6 +269,10 @@ class PairStrength:
 
 
 _NOBODY = Gate(0.0, "covered")
+
+
+def _is_closed(lids: Gate) -> bool:
+    return lids.strength <= CLOSED_AT
 
 
 def _phase(goal: float, pairs: list[tuple[float, float]]) -> Phase:

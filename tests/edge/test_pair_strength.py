@@ -15,6 +15,7 @@ from mggr_edge.pair_strength import (
     BACK_AT,
     BACK_S,
     BAND,
+    CLOSED_AT,
     LEAVE_S,
     LONGEST_BLINK_S,
     MOST_DEG_PER_S,
@@ -162,6 +163,14 @@ def test_lids_that_are_half_open_again_end_no_blink_before_they_stay_so() -> Non
     face.show(both(CLOSED))
     for gates in [ajar, ajar, OPEN, CLOSED, OPEN, ajar, OPEN]:
         assert face.show(both(gates)).phase == "blink"
+
+
+@pytest.mark.parametrize("held", [FREE, Gate(0.3, "too small"), Gate(0.0, "too small")])
+def test_eyes_that_are_closed_at_first_have_nothing(held: Gate) -> None:
+    nearly = EyeGate(held, lids=Gate(CLOSED_AT / 2, "closed"))
+    (one,) = shown(both(nearly))
+    assert (one.strengths, one.phase) == ((0.0, 0.0), "blink" if held == FREE else "off")
+    assert one.right.reason == ("too small" if held.strength == 0 else "closed")
 
 
 def test_eyes_that_stay_shut_are_off_and_come_back_later_than_after_a_blink() -> None:
@@ -343,7 +352,7 @@ def test_no_frame_turns_an_eye_faster_than_the_limits(frames: list, at_once: boo
         for was, now, gate in zip(before.strengths, after.strengths, gates, strict=True):
             assert now - was <= step_s * RISE_PER_S + 1e-9
             assert shift_deg * (now - was) <= step_s * MOST_DEG_PER_S + 1e-6
-            if after.phase != "blink" and gate.lids.strength > 0:
+            if after.phase != "blink" and gate.lids.strength > CLOSED_AT:
                 assert shift_deg * (was - now) <= step_s * MOST_DEG_PER_S + 1e-6
 
 
@@ -352,7 +361,7 @@ def test_a_closed_eye_that_takes_part_leaves_both_at_nothing(frames: list, at_on
     for one, (right, left, *_) in play(frames, at_once=at_once):
         takes_part = one.eyes in ("both", "right"), one.eyes in ("both", "left")
         for gate, strength, is_in in zip((right, left), one.strengths, takes_part, strict=True):
-            if gate.lids.strength == 0.0:
+            if gate.lids.strength <= CLOSED_AT:
                 assert strength == 0.0
                 assert not is_in or one.strengths == (0.0, 0.0)
 
