@@ -30,7 +30,8 @@ from mggr_edge.lens_looks import (
     Found,
     LensLooks,
 )
-from mggr_edge.redirector import FaceResult, FrameProcess, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FaceResult, FrameProcess, FrameResult
 from mggr_edge.tracks import ANGLES, MAX_GAP_S
 
 TIME_CONSTANT_S = 60.0

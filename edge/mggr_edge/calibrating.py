@@ -26,7 +26,8 @@ from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.profile import Profile, estimator_of
 from mggr_edge.progress import Progress, no_progress
-from mggr_edge.redirector import FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FaceResult, FrameResult
 from mggr_edge.streams.video_reader import TimedFrame, open_video
 
 DURATION_S = 5.0

@@ -37,13 +37,14 @@ from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
 from mggr_edge.profile import NO_PROFILE, chosen_profile, read_profile
 from mggr_edge.progress import Progress
-from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.metrics import open_metrics
 from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.pace import NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
+from mggr_edge.results import FrameProcess, FrameResult
 from mggr_edge.run import run
 from mggr_edge.service.attendance import AS_USUAL, Attendance, ServiceOptions
 from mggr_edge.streams.paths import NOWHERE

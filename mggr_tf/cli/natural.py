@@ -90,9 +90,10 @@ def natural(
     borders over the input's, 95th percentile; `pasted`: the same of a small square picture pasted
     with hard edges, as a control. `lids`: eyes that are nearly or quite closed, and how many of
     them are as open after as before. `fully`: of open eyes of frontal heads within 20 degrees of
-    the target, how many get the full strength; `judge`: how far off the target they look to it,
-    before and after. `jitter`, of pictures: how much more irises tremble than in the input, as a
-    camera's noise makes them.
+    the target, how many get the full strength; `pairs`: of faces that show both eyes open and are
+    frontal, how many have strengths that differ by more than 0.2. `judge`: how far off the target
+    they look to it, before and after. `jitter`, of pictures: how much more irises tremble than in
+    the input, as a camera's noise makes them.
 
     SOURCE `synthetic` stands for the clips of three drawn people whose gaze is known. `known`: how
     far off the target they look, before, and after by where their irises are and should be.
@@ -216,9 +217,9 @@ def _judge(run: Path, bundle: Bundle) -> Judge:
 
 
 def _table(rows: Sequence[_Row]) -> str:
-    form = "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>13} {:>13} {:>6}"
+    form = "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>11} {:>13} {:>13} {:>6}"
     head = ("source", "target", "frames", "eyes", "outside", "border", "pasted")
-    lines = [form.format(*head, "lids", "fully", "judge", "known", "jitter")]
+    lines = [form.format(*head, "lids", "fully", "pairs", "judge", "known", "jitter")]
     for row in rows:
         found, known = row.found, row.known
         lines.append(
@@ -232,6 +233,7 @@ def _table(rows: Sequence[_Row]) -> str:
                 _number(found.pasted_gradient),
                 _part(found.lids_kept, found.lids),
                 _part(found.near_fully, found.near),
+                _part(found.pairs_apart, found.pairs),
                 _change(found.judge_before_deg, found.judge_after_deg),
                 "-" if known is None else _change(known.before_deg, known.after_deg),
                 _number(row.jitter),

@@ -12,7 +12,7 @@ import numpy as np
 from mggr_edge.errors import DataError
 from mggr_edge.eye_state import EyeState
 from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 from mggr_tf.evaluation.eye_classes import (
     CLASSES,
     ClassLimits,

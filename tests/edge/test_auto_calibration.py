@@ -25,7 +25,8 @@ from mggr_edge.cli import main
 from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
 from mggr_edge.lens_looks import MOST_CHANGE_DEG, LensLooks
 from mggr_edge.profile import Profile, estimator_of, write_profile
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 SCREEN = (-12.0, 0.0)

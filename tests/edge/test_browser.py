@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from browser import browsing
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 
 av = pytest.importorskip("av")

@@ -16,7 +16,8 @@ from mggr_edge.contract import Artifact, Contract, Training
 from mggr_edge.default_bundle import NAMES
 from mggr_edge.interpreters import FileRunner, open_file
 from mggr_edge.interpreters.tflite_part import can_be_parted
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 CALLS = 32
 PATCHES = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)

@@ -28,7 +28,8 @@ from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.gaze_correction import GazeCorrection, constant_correction
 from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.profile import Profile, estimator_of, profile_file, read_profile, write_profile
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 from scripted_source import CAMERA
 
 LINEAR = GazeCorrection((1.5, -2.0), ((0.1, 0.0), (0.05, -0.2)), (3.0, 1.0), (-6, 8), (-20, 15.5))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.video_reader import TimedFrame, open_video
 

@@ -37,7 +37,7 @@ from mggr_edge.leaving import exit_if_readers_hang
 from mggr_edge.live.address import live_address
 from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 rtsp._SILENT_S = 1.5
 reconnecting._LONGEST_WAIT_S = 1.0

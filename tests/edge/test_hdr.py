@@ -25,8 +25,9 @@ from mggr_edge.compose import ComposedEye, Region, put_eye
 from mggr_edge.errors import StreamError
 from mggr_edge.live.film import FilmCapture, shown_file
 from mggr_edge.original_values import shown_original
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.views import Viewed, side_by_side
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.encoding import Encoding, add_video_stream
 from mggr_edge.streams.orientation import upright

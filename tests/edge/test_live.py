@@ -28,7 +28,7 @@ from mggr_edge.live.rtsp import RtspCapture
 from mggr_edge.live.v4l2 import V4L2Capture
 from mggr_edge.live_run import run_live
 from mggr_edge.progress import no_progress
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.paths import NOWHERE
 from mggr_edge.streams.video_reader import TimedFrame, VideoLayout

@@ -19,7 +19,7 @@ from mggr_edge.errors import UsageError
 from mggr_edge.live.film import FilmCapture, shown_file
 from mggr_edge.live.output import Nowhere, is_shown
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams import looped
 from mggr_edge.streams.looped import FOR_EVER, open_looped

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.service.counts import Counts
 from mggr_edge.service.prometheus import Watched, open_endpoint
 

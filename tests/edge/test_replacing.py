@@ -16,7 +16,8 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import MggrError, UsageError
 from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 from mggr_edge.service import replacing
 from mggr_edge.service.replacing import Replacing
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
 from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.memory import resident_mb
 from mggr_edge.reporting.metrics import open_metrics
@@ -21,6 +20,7 @@ from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.pace import FrameRate, NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, no_stages
 from mggr_edge.reporting.views import Viewed, side_by_side
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 
 FRAME = np.full((240, 320, 3), 90, np.uint8)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side, mean_gaze, unit_vectors
 from mggr_edge.bench.naturalness import watch
-from mggr_edge.bundle import Bundle, EyeRedirection
+from mggr_edge.bundle import Bundle, EyeEstimate, EyeRedirection
 from mggr_edge.calibrating import LensLook
 from mggr_edge.contract import Conventions
 from mggr_edge.eyecrop import crop_of_eye
@@ -23,7 +23,8 @@ from mggr_edge.faces import Face
 from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.head_pose import head_pose
 from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 angles = st.floats(-80, 80)
 rolls = st.floats(-180, 180)
@@ -86,20 +87,21 @@ class Bump:
     def model(self, name: str) -> Runner:
         return self._runners[name]
 
-    def estimate_gazes(
+    def estimate_eyes(
         self,
         patches: Sequence[NDArray[np.uint8]],
         *,
         sides: Sequence[Side],
         head_pose: Sequence[Gaze],
-    ) -> list[Gaze]:
+    ) -> list[EyeEstimate]:
         found = []
         for patch, head in zip(patches, head_pose, strict=True):
             dark = 255.0 - cv2.GaussianBlur(patch, (0, 0), 2).mean(axis=-1)
             dark = np.clip(dark - np.percentile(dark, 80), 0, None)
             y, x = np.mgrid[:64, :64] - 31.5
             middle = [float((dark * axis).sum() / dark.sum()) for axis in (-y, x)]
-            found.append(Gaze(2 * middle[0] + 0.2 * head.pitch_deg, 2 * middle[1]))
+            gaze = Gaze(2 * middle[0] + 0.2 * head.pitch_deg, 2 * middle[1])
+            found.append(EyeEstimate(gaze, None))
         return found
 
     def redirect_crops(

@@ -17,7 +17,7 @@ from mggr_edge.errors import StreamError
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.output import Nowhere, Recording
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
@@ -118,7 +118,7 @@ def test_a_signal_ends_a_recording_well(
         "from mggr_edge.live.address import live_address\n"
         "from mggr_edge.live.output import live_output\n"
         "from mggr_edge.live_run import run_live\n"
-        "from mggr_edge.redirector import FrameResult\n"
+        "from mggr_edge.results import FrameResult\n"
         "def process(frame, /, *, time_s=None):\n"
         "    print('frame', flush=True)\n"
         "    return FrameResult(frame, ())\n"

@@ -34,7 +34,7 @@ from mggr_edge.live.address import live_address
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 def process(frame, /, *, time_s=None):
     print("frame", flush=True)

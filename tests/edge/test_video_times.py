@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.cli import main
 from mggr_edge.errors import StreamError
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, open_video
 

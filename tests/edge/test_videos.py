@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.orientation import upright

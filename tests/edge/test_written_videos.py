@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.live.output import Recording
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.fragments import is_whole

@@ -15,7 +15,8 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.errors import DataError, MggrError, UsageError
 from mggr_edge.eye_state import EyeState
 from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 from mggr_tf.cli.natural import natural
 from mggr_tf.evaluation.clips import frames_of
 from mggr_tf.evaluation.drawn_clip import RATE, DrawnClip

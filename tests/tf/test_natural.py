@@ -119,3 +119,6 @@ def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
     (facts, _) = json.loads(CliRunner().invoke(natural, [*asked, "--json"]).stdout)
     assert facts["judge_before_deg"] != facts["judge_after_deg"]
     assert facts["jitter"] > 0
+    assert (facts["pairs"], facts["pairs_apart"]) == (1, 0.0)
+    assert "pairs" in lines[0]
+    assert lines[1].count("of") == 2  # `fully` and `pairs`

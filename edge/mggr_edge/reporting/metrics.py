@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
-from mggr_edge.redirector import EyeResult, FaceResult, FrameProcess, FrameResult
+from mggr_edge.results import EyeResult, FaceResult, FrameProcess, FrameResult
 
 
 class Metrics:

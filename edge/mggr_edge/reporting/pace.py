@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameProcess, FrameResult
 from mggr_edge.reporting.memory import resident_mb
+from mggr_edge.results import FrameProcess, FrameResult
 
 _LOOK_BACK_S = 2.0
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -10,8 +10,9 @@ from pathlib import Path
 from mggr_edge.auto_calibration import AutoCalibration
 from mggr_edge.bundle import Bundle
 from mggr_edge.gaze_correction import GazeCorrection
-from mggr_edge.redirector import FrameProcess, Redirector
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameProcess
 from mggr_edge.service.counts import Counts
 from mggr_edge.service.pressure import Pressure
 from mggr_edge.service.prometheus import open_endpoint

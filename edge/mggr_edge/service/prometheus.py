@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.auto_calibration import AutoCalibration
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.redirector import FrameProcess, FrameResult
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameProcess, FrameResult
 from mggr_edge.service.counts import Counts
 
 HOST = "127.0.0.1"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle
 from mggr_edge.errors import MggrError
 from mggr_edge.gaze_correction import GazeCorrection
-from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameProcess, FrameResult
 
 LOOK_S = 1.0
 """How often is looked; what still changes between two looks is being copied, and is left alone."""

@@ -13,7 +13,8 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.calibrating import Calibration, LensLook, LookProgress
 from mggr_edge.errors import MggrError, UsageError
 from mggr_edge.profile import Profile, write_profile
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 SETTLE_S = 1.5
 """Eyes that were on the button have reached the lens by then."""

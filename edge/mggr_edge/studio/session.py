@@ -23,10 +23,11 @@ from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.live.reconnecting import Reconnecting
 from mggr_edge.profile import Profile
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.pace import FrameRate
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameResult
 from mggr_edge.studio.calibration import PageCalibration
 from mggr_edge.studio.latest import Latest
 from mggr_edge.studio.settings import Settings, changed

@@ -1,0 +1,471 @@
+"""Both eyes of a face have one strength over time: no squint, no jump, no flicker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mggr_edge.gating import EyeGate, Gate, Reason, gate_of
+from mggr_edge.pair_strength import (
+    BACK_AT,
+    BACK_S,
+    BAND,
+    CLOSED_AT,
+    LEAVE_S,
+    LONGEST_BLINK_S,
+    MOST_DEG_PER_S,
+    REOPEN_S,
+    RISE_PER_S,
+    Eyes,
+    PairStrength,
+    Phase,
+)
+
+STEP_S = 0.04
+RATES = [0.1, 1.0, 3.0, 15.0, 25.0, 30.0, 60.0, 240.0]
+FREE = Gate(1.0, None)
+OPEN = EyeGate(FREE)
+CLOSED = EyeGate(FREE, lids=Gate(0.0, "closed"))
+COVERED = EyeGate(FREE, seen=Gate(0.0, "covered"))
+FAR = EyeGate(FREE, seen=Gate(0.0, "head turned"))
+SMALL = EyeGate(Gate(0.0, "too small"))
+SHARES = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
+
+Pair = tuple[EyeGate, EyeGate]
+
+
+def rest(share: float, reason: Reason = "too small") -> EyeGate:
+    return EyeGate(gate_of(share, reason))
+
+
+def both(gate: EyeGate) -> Pair:
+    return gate, gate
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of one frame."""
+
+    right: Gate
+    left: Gate
+    phase: Phase
+    eyes: Eyes
+    goal: float
+
+    @property
+    def strengths(self) -> tuple[float, float]:
+        return self.right.strength, self.left.strength
+
+
+class Face:
+    """Frames of one face at a fixed rate."""
+
+    def __init__(self, *, at_once: bool = True, step_s: float = STEP_S, shift_deg: float = 10.0):
+        self._pair, self._step_s, self._shift_deg = PairStrength(at_once=at_once), step_s, shift_deg
+
+    def show(
+        self,
+        gates: Pair,
+        *,
+        shift: Gate = FREE,
+        shift_deg: float | None = None,
+        step_s: float | None = None,
+    ) -> Shown:
+        right, left = self._pair(
+            gates,
+            shift=shift,
+            shift_deg=self._shift_deg if shift_deg is None else shift_deg,
+            step_s=self._step_s if step_s is None else step_s,
+        )
+        return Shown(right, left, self._pair.phase, self._pair.eyes, self._pair.goal)
+
+    def frames_until(self, gates: Pair, reached: Callable[[Shown], bool]) -> int:
+        for number in range(1, 1000):
+            if reached(self.show(gates)):
+                return number
+        raise AssertionError("not reached in 1000 frames")
+
+
+def shown(*frames: Pair, **how) -> list[Shown]:
+    face = Face(**how)
+    return [face.show(gates) for gates in frames]
+
+
+# One strength for both eyes
+
+
+@pytest.mark.parametrize("held", [rest(0.0), rest(0.3), rest(0.9)])
+def test_what_holds_one_eye_back_holds_both(held: EyeGate) -> None:
+    for gates in ((held, OPEN), (OPEN, held)):
+        for one in shown(*[gates] * 20):
+            assert one.strengths == (held.rest.strength,) * 2
+            assert (one.right.reason, one.left.reason) == ("too small",) * 2
+
+
+def test_one_closed_eye_leaves_both_alone() -> None:
+    (wink,) = shown((OPEN, CLOSED))
+    assert (wink.right, wink.left) == (Gate(0.0, "closed"), Gate(0.0, "closed"))
+
+
+@pytest.mark.parametrize(("hidden", "reason"), [(FAR, "head turned"), (COVERED, "covered")])
+def test_a_picture_gets_its_verdict_at_once_and_a_hidden_eye_leaves_the_other_alone(
+    hidden: EyeGate, reason: Reason
+) -> None:
+    (one,) = shown((hidden, OPEN))
+    assert (one.right, one.left, one.eyes, one.phase) == (Gate(0.0, reason), FREE, "left", "on")
+    (other,) = shown((OPEN, hidden))
+    assert (other.right, other.left, other.eyes) == (FREE, Gate(0.0, reason), "right")
+    (neither,) = shown(both(hidden))
+    assert (neither.right, neither.left) == (Gate(0.0, reason),) * 2
+    assert (neither.eyes, neither.phase) == ("neither", "off")
+
+
+def test_a_hidden_eye_does_not_hold_the_other_one_back() -> None:
+    hidden = EyeGate(Gate(0.0, "not clear"), Gate(0.0, "covered"), Gate(0.0, "closed"))
+    for one in shown(*[(hidden, OPEN)] * 20):
+        assert (one.right, one.left) == (Gate(0.0, "covered"), FREE)
+
+
+def test_a_shift_too_far_holds_both_back() -> None:
+    one = Face().show(both(OPEN), shift=Gate(0.4, "gaze too far"))
+    assert (one.right, one.left) == (Gate(0.4, "gaze too far"),) * 2
+
+
+# Coming and going
+
+
+def test_the_first_frame_has_everything_that_it_allows_or_nothing() -> None:
+    (first,) = shown(both(OPEN))
+    assert (first.right, first.left, first.phase) == (FREE, FREE, "on")
+    (later, next_frame) = shown(*[both(OPEN)] * 2, at_once=False)
+    assert (later.right, later.phase) == (Gate(0.0, "easing in"), "rising")
+    assert next_frame.right == Gate(pytest.approx(STEP_S * RISE_PER_S), "easing in")
+
+
+def test_a_blink_takes_both_strengths_at_once_and_gives_them_back_gradually() -> None:
+    _, closed, *opening = shown(both(OPEN), (OPEN, CLOSED), *[both(OPEN)] * 7)
+    assert (closed.right, closed.left, closed.phase) == (*[Gate(0.0, "closed")] * 2, "blink")
+    steps = [one.right.strength for one in opening]
+    assert steps == pytest.approx([STEP_S * RISE_PER_S * n for n in range(1, 4)] + 4 * [1.0])
+    assert [one.right.reason for one in opening] == ["easing in"] * 3 + [None] * 4
+    assert [one.phase for one in opening] == ["rising"] * 3 + ["on"] * 4
+
+
+def test_lids_that_are_half_open_again_end_no_blink_before_they_stay_so() -> None:
+    ajar = EyeGate(FREE, lids=Gate(BACK_AT - 0.01, "closed"))
+    face = Face(step_s=1 / 240)
+    face.show(both(OPEN))
+    face.show(both(CLOSED))
+    for gates in [ajar, ajar, OPEN, CLOSED, OPEN, ajar, OPEN]:
+        assert face.show(both(gates)).phase == "blink"
+
+
+@pytest.mark.parametrize("held", [FREE, Gate(0.3, "too small"), Gate(0.0, "too small")])
+def test_eyes_that_are_closed_at_first_have_nothing(held: Gate) -> None:
+    nearly = EyeGate(held, lids=Gate(CLOSED_AT / 2, "closed"))
+    (one,) = shown(both(nearly))
+    assert (one.strengths, one.phase) == ((0.0, 0.0), "blink" if held == FREE else "off")
+    assert one.right.reason == ("too small" if held.strength == 0 else "closed")
+
+
+def test_eyes_that_stay_shut_are_off_and_come_back_later_than_after_a_blink() -> None:
+    waits = []
+    for shut_s in (0.8 * LONGEST_BLINK_S, 1.5 * LONGEST_BLINK_S):
+        face = Face(step_s=0.01)
+        face.show(both(OPEN))
+        closed = [face.show(both(CLOSED)) for _ in range(round(shut_s / 0.01))]
+        assert {one.right for one in closed} == {Gate(0.0, "closed")}
+        waits.append(0.01 * face.frames_until(both(OPEN), lambda one: one.right.strength > 0))
+        assert closed[-1].phase == ("blink" if len(waits) == 1 else "off")
+    assert waits == pytest.approx([REOPEN_S, BACK_S], abs=0.011)
+
+
+def test_a_hindrance_that_stays_lets_both_eyes_go_gradually() -> None:
+    far = Gate(0.0, "gaze too far")
+    face = Face(shift_deg=40.0)
+    face.show(both(OPEN))
+    falling = [face.show(both(OPEN), shift=far) for _ in range(20)]
+    degrees = [40.0 * one.right.strength for one in falling]
+    first = next(n for n, value in enumerate(degrees) if value < 40.0)
+    assert degrees[first] == pytest.approx(40.0 - STEP_S * MOST_DEG_PER_S)
+    assert falling[first].phase == "falling"
+    assert (degrees[-1], falling[-1].phase) == (0, "off")
+    assert {one.right.reason for one in falling[first:]} == {"gaze too far"}
+    assert all(one.right == one.left for one in falling)
+
+
+def test_an_eye_that_would_turn_far_comes_more_slowly() -> None:
+    near, far = (
+        shown(*[both(OPEN)] * 2, at_once=False, shift_deg=deg)[1].left.strength
+        for deg in (10.0, 60.0)
+    )
+    assert far == pytest.approx(STEP_S * MOST_DEG_PER_S / 60.0)
+    assert far < near
+
+
+def test_a_hindrance_within_the_ramp_is_followed_both_ways() -> None:
+    face = Face(step_s=1 / 30)
+    face.show(both(OPEN))
+    sinking = [1 - n / 60 for n in range(61)]
+    down = [face.show(both(rest(share))).right.strength for share in sinking]
+    assert max(abs(a - b) for a, b in zip(down, sinking, strict=True)) <= BAND + 0.1
+    assert down[-1] == pytest.approx(0.0, abs=1e-9)
+    up = [face.show(both(rest(share))).right.strength for share in reversed(sinking)]
+    late = [b - a for a, b in zip(up, reversed(sinking), strict=True) if a > 0]
+    assert max(late) <= BACK_AT + 0.15
+    assert face.frames_until(both(OPEN), lambda one: one.right == FREE) <= 2 + 30 * BACK_S
+
+
+@pytest.mark.parametrize("bad", [rest(0.0), COVERED, FAR, EyeGate(FREE, lids=Gate(0.3, "closed"))])
+@pytest.mark.parametrize("rate", [25.0, 30.0, 60.0])
+def test_one_bad_measure_changes_nothing(bad: EyeGate, rate: float) -> None:
+    frames = [both(OPEN)] * 3 + [(bad, OPEN), both(OPEN), (OPEN, bad), both(OPEN)] * 4
+    assert {one.strengths for one in shown(*frames, step_s=1 / rate)} == {(1.0, 1.0)}
+
+
+# Which eyes take part
+
+
+@pytest.mark.parametrize("hidden", [COVERED, FAR])
+def test_a_covered_eye_eases_out_and_back_and_the_other_one_stays(hidden: EyeGate) -> None:
+    face = Face(step_s=1 / 60)
+    face.show(both(OPEN))
+    leaving = [face.show((hidden, OPEN)) for _ in range(60)]
+    coming = [face.show(both(OPEN)) for _ in range(60)]
+    assert {one.left for one in leaving + coming} == {FREE}
+    assert (leaving[0].eyes, leaving[-1].eyes, coming[-1].eyes) == ("both", "left", "both")
+    steps = [1.0, *(one.right.strength for one in leaving + coming)]
+    moves = [after - before for before, after in pairwise(steps)]
+    assert min(moves) >= -MOST_DEG_PER_S / 60 / 10.0 - 1e-9
+    assert max(moves) <= RISE_PER_S / 60 + 1e-9
+    assert (leaving[-1].right, coming[-1].right) == (Gate(0.0, hidden.seen.reason), FREE)
+
+
+def test_a_hand_that_blurs_an_eye_too_does_not_take_the_other_one_along() -> None:
+    hand = EyeGate(Gate(0.0, "not clear"), seen=Gate(0.0, "covered"))
+    frames = shown(both(OPEN), *[(OPEN, hand)] * 40, step_s=1 / 60)
+    assert {one.right for one in frames} == {FREE}
+    assert frames[-1].left == Gate(0.0, "covered")
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_durations_hold_at_any_rate(rate: float) -> None:
+    """A frame counts for the time since the one before."""
+
+    def after(gates: Pair, reached: Callable[[Shown], bool], *, duration_s: float) -> None:
+        number = face.frames_until(gates, reached)
+        assert duration_s - 1e-3 <= number / rate <= duration_s + 1 / rate + 1e-3 or number == 1
+
+    face = Face(step_s=1 / rate)
+    face.show(both(OPEN))
+    after((COVERED, OPEN), lambda one: one.eyes == "left", duration_s=LEAVE_S)
+    after(both(OPEN), lambda one: one.eyes == "both", duration_s=BACK_S)
+    face.frames_until(both(OPEN), lambda one: one.strengths == (1.0, 1.0))
+    after(both(SMALL), lambda one: one.goal == 0, duration_s=LEAVE_S)
+    face.frames_until(both(SMALL), lambda one: one.phase == "off")
+    after(both(OPEN), lambda one: one.goal == 1, duration_s=BACK_S)
+    face.frames_until(both(OPEN), lambda one: one.phase == "on")
+    assert face.show(both(CLOSED)).phase == "blink"
+    after(both(OPEN), lambda one: one.phase != "blink", duration_s=REOPEN_S)
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0])
+def test_at_a_low_rate_every_frame_has_its_own_verdict(rate: float) -> None:
+    frames = [both(OPEN), (COVERED, OPEN), both(OPEN), both(CLOSED), both(OPEN), both(SMALL)]
+    found = [one.strengths for one in shown(*frames, both(OPEN), step_s=1 / rate)]
+    assert found == [(1, 1), (0, 1), (1, 1), (0, 0), (1, 1), (0, 0), (1, 1)]
+
+
+def test_frames_of_one_time_change_nothing_but_for_closed_lids() -> None:
+    face = Face(step_s=0.0)
+    face.show(both(OPEN))
+    for gates in (both(SMALL), (COVERED, OPEN), both(rest(0.4))) * 5:
+        assert face.show(gates).strengths == (1.0, 1.0)
+    assert face.show((CLOSED, OPEN)).strengths == (0.0, 0.0)
+
+
+# What holds for any measures
+
+steps = st.one_of(st.sampled_from([0.0, 1e-9, 1 / 240, 1 / 30, 0.1, 10.0]), st.floats(0, 1))
+
+
+def gates_of(shares: st.SearchStrategy[float], *, seen: st.SearchStrategy[float]):
+    return st.builds(
+        lambda a, b, c: EyeGate(
+            gate_of(a, "head turned"), gate_of(b, "covered"), gate_of(c, "closed")
+        ),
+        shares,
+        seen,
+        shares,
+    )
+
+
+ANY = st.lists(
+    st.tuples(
+        gates_of(SHARES, seen=SHARES),
+        gates_of(SHARES, seen=SHARES),
+        SHARES,
+        st.floats(0, 90),
+        steps,
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def play(frames: Iterable[tuple], *, at_once: bool) -> list[tuple[Shown, tuple]]:
+    face = Face(at_once=at_once)
+    return [
+        (
+            face.show(
+                frame[:2],
+                shift=gate_of(frame[2], "gaze too far"),
+                shift_deg=frame[3],
+                step_s=frame[4],
+            ),
+            frame,
+        )
+        for frame in frames
+    ]
+
+
+@given(ANY, st.booleans())
+def test_strengths_are_shares_and_reasons_stand_for_less(frames: list, at_once: bool) -> None:
+    for one, _ in play(frames, at_once=at_once):
+        for gate in (one.right, one.left):
+            assert 0.0 <= gate.strength <= 1.0
+            assert (gate.reason is None) == (gate.strength == 1.0)
+        assert (one.phase == "off") <= (max(one.strengths) == 0.0)
+        assert (one.phase == "blink") <= (max(one.strengths) == 0.0)
+
+
+@given(ANY, st.booleans())
+def test_no_frame_turns_an_eye_faster_than_the_limits(frames: list, at_once: bool) -> None:
+    played = play(frames, at_once=at_once)
+    for (before, _), (after, frame) in pairwise(played):
+        gates, shift_deg, step_s = frame[:2], frame[3], frame[4]
+        for was, now, gate in zip(before.strengths, after.strengths, gates, strict=True):
+            assert now - was <= step_s * RISE_PER_S + 1e-9
+            assert shift_deg * (now - was) <= step_s * MOST_DEG_PER_S + 1e-6
+            if after.phase != "blink" and gate.lids.strength > CLOSED_AT:
+                assert shift_deg * (was - now) <= step_s * MOST_DEG_PER_S + 1e-6
+
+
+@given(ANY, st.booleans())
+def test_a_closed_eye_that_takes_part_leaves_both_at_nothing(frames: list, at_once: bool) -> None:
+    for one, (right, left, *_) in play(frames, at_once=at_once):
+        takes_part = one.eyes in ("both", "right"), one.eyes in ("both", "left")
+        for gate, strength, is_in in zip((right, left), one.strengths, takes_part, strict=True):
+            if gate.lids.strength <= CLOSED_AT:
+                assert strength == 0.0
+                assert not is_in or one.strengths == (0.0, 0.0)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            gates_of(SHARES, seen=st.floats(0.01, 1)),
+            gates_of(SHARES, seen=st.floats(0.01, 1)),
+            SHARES,
+            st.floats(0, 90),
+            steps,
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    st.booleans(),
+)
+def test_eyes_that_are_not_hidden_have_equal_strengths(frames: list, at_once: bool) -> None:
+    first, *others = frames
+    seen = (EyeGate(gate.rest, FREE, gate.lids) for gate in first[:2])
+    for one, _ in play([(*seen, *first[2:]), *others], at_once=at_once):
+        assert one.eyes == "both"
+        assert one.right == one.left
+
+
+@given(ANY, st.booleans())
+def test_strengths_of_eyes_that_take_part_come_no_further_apart(
+    frames: list, at_once: bool
+) -> None:
+    played = [one for one, _ in play(frames, at_once=at_once)]
+    for before, after in pairwise(played):
+        if before.eyes == after.eyes == "both":
+            apart = [abs(one.strengths[0] - one.strengths[1]) for one in (before, after)]
+            assert apart[1] <= apart[0] + 1e-12
+
+
+@given(
+    st.floats(0, 1),
+    st.lists(st.tuples(st.floats(0, 0.999), steps), min_size=2, max_size=60),
+    st.sampled_from(["rest", "lids", "shift"]),
+    st.booleans(),
+)
+def test_a_measure_that_hovers_moves_no_strength_to_and_fro(
+    least: float, noise: list[tuple[float, float]], which: str, at_once: bool
+) -> None:
+    face, found = Face(at_once=at_once), []
+    for share, step_s in noise:
+        value = min(1.0, max(1e-6, least) + BAND * share)
+        held = gate_of(value, "closed" if which == "lids" else "head turned")
+        gate = EyeGate(held if which == "rest" else FREE, lids=held if which == "lids" else FREE)
+        shift = held if which == "shift" else FREE
+        found.append(face.show(both(gate), shift=shift, step_s=step_s).right.strength)
+    moves = [b - a for a, b in pairwise(found) if abs(b - a) > 1e-12]
+    turns = sum(a * b < 0 for a, b in pairwise(moves))
+    assert turns <= 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.999), steps), min_size=2, max_size=60), st.floats(0, 1))
+def test_an_occlusion_that_hovers_hides_no_eye_to_and_fro(
+    noise: list[tuple[float, float]], least: float
+) -> None:
+    face = Face()
+    eyes = []
+    for share, step_s in noise:
+        seen = gate_of(min(1.0, least + share * BACK_AT), "covered")
+        eyes.append(face.show((EyeGate(FREE, seen), OPEN), step_s=step_s).eyes)
+    assert sum(a != b for a, b in pairwise(eyes)) <= 1
+
+
+TABLE = {
+    ("rising", "on"),
+    ("rising", "falling"),
+    ("rising", "blink"),
+    ("on", "rising"),
+    ("on", "falling"),
+    ("on", "blink"),
+    ("falling", "on"),
+    ("falling", "off"),
+    ("falling", "rising"),
+    ("falling", "blink"),
+    ("blink", "rising"),
+    ("blink", "off"),
+    ("off", "rising"),
+}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            gates_of(st.sampled_from([0.0, 0.3, 0.6, 1.0]), seen=st.sampled_from([0.0, 1.0])),
+            gates_of(st.sampled_from([0.6, 1.0]), seen=st.sampled_from([1.0])),
+            st.sampled_from([1, 5, 20, 60, 150]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_states_follow_the_table(scenes: list, at_once: bool) -> None:
+    face = Face(at_once=at_once, step_s=1 / 240)
+    phases = [
+        face.show((right, left)).phase for right, left, frames in scenes for _ in range(frames)
+    ]
+    changes = {(a, b) for a, b in pairwise(phases) if a != b}
+    # A strength within one frame's reach of 0 or of its goal arrives without a frame in between.
+    assert changes <= TABLE | {("rising", "off"), ("blink", "on")}
