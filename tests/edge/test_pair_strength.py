@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.gating import EyeGate, Gate, Reason, gate_of
+from mggr_edge.gating import CLOSED_AT, EyeGate, Gate, Reason, gate_of
 from mggr_edge.pair_strength import (
     BACK_AT,
     BACK_S,
     BAND,
-    CLOSED_AT,
     LEAVE_S,
     LONGEST_BLINK_S,
     MOST_DEG_PER_S,
