@@ -35,6 +35,10 @@ Reason = Literal[
 a video, "turned off" is asked for."""
 
 
+CLOSED_AT = 0.1
+"""Share of the lids at which an eye is closed: no closed eye may have a greater strength."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Limits of each measure: (share 0 here, share 1 here).
@@ -108,6 +112,11 @@ class EyeGate:
         """The smallest of the three."""
         return weakest(self.rest, self.seen, self.lids)
 
+    @property
+    def gaze_weight(self) -> float:
+        """Weight of this eye's estimate in the face's gaze, in [0, 1]; 0 for a closed eye."""
+        return 0.0 if is_closed(self.lids) else self.allowed.strength
+
     def with_state(self, state: EyeState, limits: Limits) -> EyeGate:
         """Adds what lids, iris and occlusion allow."""
         return replace(
@@ -162,6 +171,11 @@ def gate_geometry(
 def gate_shift(shift_deg: float, limits: Limits | None = None) -> Gate:
     """Returns what the angle between a face's gaze and the target allows."""
     return _gate(shift_deg, (limits or Limits()).shift_deg, "gaze too far")
+
+
+def is_closed(lids: Gate) -> bool:
+    """Whether an eye with this gate of its lids is closed."""
+    return lids.strength <= CLOSED_AT
 
 
 def gate_of(share: float, reason: Reason) -> Gate:

@@ -10,7 +10,7 @@ eye is redirected alone only while the other is hidden. `PairStrength` takes wha
 | `rising` | below the goal | a face came into the video, lids opened, a hindrance or cover left |
 | `on` | the goal | |
 | `falling` | above the goal | a hindrance came, or an eye was covered |
-| `blink` | 0 at once | lids of an eye that takes part are at `CLOSED_AT` or less |
+| `blink` | 0 at once | an eye that takes part is closed (`gating.CLOSED_AT`) |
 
 `goal` is the strength to which eyes move: `RISE_PER_S` at most, and no more than `MOST_DEG_PER_S`
 for an eye that turns by the angle between gaze and target. It follows what the frames allow, the
@@ -20,22 +20,23 @@ least of all measures of the eyes that take part:
 |---|---|---|
 | (first frame) | `on` | everything at once; also for a picture and after a gap |
 | (first frame) | `rising` | a face that comes into a video later |
-| (first frame), `rising`, `on`, `falling` | `blink` | lids of an eye that takes part are closed |
+| (first frame), `rising`, `on`, `falling` | `blink` | an eye that takes part is closed |
 | `blink` | `rising` | lids are at `BACK_AT` or more for `REOPEN_S`; the goal is kept |
-| `blink` | `off` | it lasts longer than `LONGEST_BLINK_S`, or something else allows nothing |
+| `blink` | `off` | it lasts longer than `LONGEST_BLINK_S`, or nothing is allowed when lids open |
 | `on`, `rising` | `falling` | less than the goal, or than 1 - `BAND` if it is 1, for `LEAVE_S` |
 | `falling` | `off`, `on` | the strength reaches the goal |
 | `off` | `rising` | `BACK_AT` or more for `BACK_S` |
 | `on`, `falling` | `rising` | `BAND` more than the goal, or 1, for `BACK_S`; then any more |
 | `rising` | `on` | the strength reaches the goal |
 
-Which eyes take part is held beside it:
+Each eye takes part or is hidden, and `PairStrength.eyes` names those that take part:
 
 | from | to | condition |
 |---|---|---|
-| (first frame) | both, one, neither | an eye takes part if `seen` is at `BACK_AT` or more |
-| both | one | `seen` of the other is at 0 for `LEAVE_S`: its strength falls, the pair's stays |
-| one | both | `seen` of the other is at `BACK_AT` or more for `BACK_S`: its strength rises |
+| (first frame) | takes part | `seen` is at `BACK_AT` or more |
+| (first frame) | hidden | `seen` is less |
+| takes part | hidden | `seen` is at 0 for `LEAVE_S`: its strength falls, the other one stays |
+| hidden | takes part | `seen` is at `BACK_AT` or more for `BACK_S`: its strength rises |
 
 A duration counts the time that each frame stands for, which is the time since the frame before. So
 it holds at any frame rate to within a frame, and at a frame rate below its inverse one frame is
@@ -46,7 +47,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mggr_edge.gating import EyeGate, Gate, Reason, weakest
+from mggr_edge.gating import EyeGate, Gate, Reason, is_closed, weakest
 
 Phase = Literal["off", "rising", "on", "falling", "blink"]
 Eyes = Literal["both", "right", "left", "neither"]
@@ -56,9 +57,6 @@ RISE_PER_S = 8.0
 
 MOST_DEG_PER_S = 100.0
 """Fastest turn of an eye by its strength; eyes themselves turn several times faster."""
-
-CLOSED_AT = 0.1
-"""Share of the lids at which an eye is closed: no closed eye may have a greater strength."""
 
 BACK_AT = 0.5
 """Share at which closed lids, a hidden eye or a goal of 0 come back."""
@@ -78,6 +76,9 @@ REOPEN_S = 0.04
 
 LONGEST_BLINK_S = 0.5
 """Blinks last 0.1 to 0.4 seconds; longer are eyes that are shut."""
+
+_NO_LIDS, _NO_EYE = Gate(1.0, None), Gate(0.0, "covered")
+"""What is allowed while no eye takes part."""
 
 _STILL_DEG = 1e-3
 _ROUNDING_S = 1e-6
@@ -189,8 +190,8 @@ class PairStrength:
             else:
                 part.see(gate.seen, step_s)
         those_in = [g for part, g in zip(self._parts, gates, strict=True) if part.is_in]
-        lids = weakest(*(gate.lids for gate in those_in)) if those_in else Gate(1.0, None)
-        rest = weakest(*(gate.rest for gate in those_in), shift) if those_in else _NOBODY
+        lids = weakest(*(gate.lids for gate in those_in)) if those_in else _NO_LIDS
+        rest = weakest(*(gate.rest for gate in those_in), shift) if those_in else _NO_EYE
         allowed = weakest(lids, rest)
         if self._is_first:
             self._begin(lids, rest)
@@ -203,7 +204,7 @@ class PairStrength:
 
     def _begin(self, lids: Gate, rest: Gate) -> None:
         """Takes the first frame."""
-        if not _is_closed(lids):
+        if not is_closed(lids):
             self.phase, self.goal = "on", weakest(lids, rest).strength
         elif rest.strength >= BACK_AT:
             self.phase, self.goal = "blink", rest.strength
@@ -216,7 +217,7 @@ class PairStrength:
                 self.phase, self.goal = "rising", min(self.goal, rest.strength)
             elif self._closed_s > LONGEST_BLINK_S:
                 self.phase, self.goal = "off", 0.0
-        elif self.phase != "off" and _is_closed(lids):
+        elif self.phase != "off" and is_closed(lids):
             self.phase, self._closed_s, self._follows = "blink", 0.0, False
             for lasting in (self._are_open, self._is_less, self._is_more):
                 lasting.reset()
@@ -243,7 +244,7 @@ class PairStrength:
         rise = min(reach, step_s * RISE_PER_S)
         targets = [self.goal if part.is_in else 0.0 for part in self._parts]
         for part, gate, target in zip(self._parts, gates, targets, strict=True):
-            if self.phase == "blink" or _is_closed(gate.lids):
+            if self.phase == "blink" or is_closed(gate.lids):
                 part.strength = 0.0
             elif self._is_first:
                 part.strength = target if self._at_once else 0.0
@@ -266,13 +267,6 @@ class PairStrength:
         if part.strength < self.goal or allowed.reason is None:
             return Gate(part.strength, "easing in")
         return Gate(part.strength, allowed.reason)
-
-
-_NOBODY = Gate(0.0, "covered")
-
-
-def _is_closed(lids: Gate) -> bool:
-    return lids.strength <= CLOSED_AT
 
 
 def _phase(goal: float, pairs: list[tuple[float, float]]) -> Phase:

@@ -284,7 +284,7 @@ class Redirector:
         estimates: list[EyeEstimate],
     ) -> Gaze | None:
         """The face's gaze in the picture's axes, from the eyes that can be seen well, if any."""
-        weights = [gate.allowed.strength for gate in gates]
+        weights = [gate.gaze_weight for gate in gates]
         if not estimates or sum(weights) == 0:
             return None
         seen = [n for n, weight in enumerate(weights) if weight > 0]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mggr_edge.angles import Gaze
 from mggr_edge.eye_state import EyeState
-from mggr_edge.gating import EyeGate, Gate, Limits, gate_geometry, gate_shift, weakest
+from mggr_edge.gating import CLOSED_AT, EyeGate, Gate, Limits, gate_geometry, gate_shift, weakest
 
 GOOD = {
     "width_px": 60.0,
@@ -74,6 +74,13 @@ def test_a_state_closes_or_hides_an_eye(change: dict[str, float], group: str, re
     others = {"rest", "seen", "lids"} - {group}
     assert {getattr(gate, name) for name in others} == {FREE}
     assert gate.allowed == Gate(0.0, reason)
+
+
+def test_a_closed_or_hidden_eye_has_no_weight_in_the_gaze() -> None:
+    assert EyeGate(FREE).gaze_weight == 1.0
+    assert EyeGate(FREE, lids=Gate(0.5, "closed")).gaze_weight == 0.5
+    assert EyeGate(FREE, lids=Gate(CLOSED_AT, "closed")).gaze_weight == 0.0
+    assert EyeGate(FREE, seen=Gate(0.0, "covered")).gaze_weight == 0.0
 
 
 def test_a_hidden_far_eye_stays_hidden_whatever_its_state() -> None:

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.gating import EyeGate, Gate, Reason, gate_of
+from mggr_edge.gating import CLOSED_AT, EyeGate, Gate, Reason, gate_of
 from mggr_edge.pair_strength import (
     BACK_AT,
     BACK_S,
     BAND,
-    CLOSED_AT,
     LEAVE_S,
     LONGEST_BLINK_S,
     MOST_DEG_PER_S,
@@ -228,6 +227,52 @@ def test_one_bad_measure_changes_nothing(bad: EyeGate, rate: float) -> None:
     assert {one.strengths for one in shown(*frames, step_s=1 / rate)} == {(1.0, 1.0)}
 
 
+@pytest.mark.parametrize("bad", [rest(0.0), COVERED, FAR])
+@pytest.mark.parametrize("rate", [25.0, 30.0, 60.0])
+def test_one_good_measure_changes_nothing(bad: EyeGate, rate: float) -> None:
+    frames = [(bad, OPEN)] * 3 + [both(OPEN), *[(bad, OPEN)] * 3] * 4
+    (first, *others) = shown(*frames, step_s=1 / rate)
+    assert first.right.strength == 0.0
+    assert {one.strengths for one in others} == {first.strengths}
+
+
+@pytest.mark.parametrize("low", [0.01, 0.3, 0.6, 0.76])
+def test_a_measure_that_goes_slowly_to_and_fro_by_less_than_the_band_is_not_followed(
+    low: float,
+) -> None:
+    face = Face(step_s=1 / 30)
+    high = min(1.0, low + 0.99 * BAND)
+    found = [face.show(both(rest(high if n // 15 % 2 else low))).right.strength for n in range(300)]
+    assert len(set(found[60:])) == 1
+
+
+def test_a_hindrance_that_leaves_slowly_is_followed_without_steps() -> None:
+    face = Face(step_s=1 / 30)
+    face.show(both(SMALL))
+    leaving = [n / 90 for n in range(91)]
+    found = [face.show(both(rest(share))).right.strength for share in leaving]
+    late = [share - one for share, one in zip(leaving, found, strict=True) if share > BACK_AT + 0.2]
+    assert 0.0 <= max(late) < 0.02
+
+
+def test_a_blink_keeps_the_goal() -> None:
+    face = Face()
+    face.show(both(rest(0.4)))
+    face.show(both(CLOSED))
+    frames = [face.show(both(OPEN)).goal for _ in range(round(BACK_S / STEP_S) + 2)]
+    assert frames[0] == 0.4
+    assert frames[-1] == 1.0
+
+
+def test_a_hindrance_that_comes_in_a_blink_needs_no_time() -> None:
+    face = Face()
+    face.show(both(OPEN))
+    face.show(both(CLOSED))
+    assert {(one.strengths, one.phase) for one in [face.show(both(SMALL)) for _ in range(9)]} == {
+        ((0.0, 0.0), "off")
+    }
+
+
 # Which eyes take part
 
 
@@ -251,6 +296,14 @@ def test_a_hand_that_blurs_an_eye_too_does_not_take_the_other_one_along() -> Non
     frames = shown(both(OPEN), *[(OPEN, hand)] * 40, step_s=1 / 60)
     assert {one.right for one in frames} == {FREE}
     assert frames[-1].left == Gate(0.0, "covered")
+
+
+def test_a_hidden_eye_that_closes_has_nothing_at_once_and_the_other_one_stays() -> None:
+    face = Face(step_s=1 / 60)
+    face.show(both(OPEN))
+    face.frames_until((COVERED, OPEN), lambda one: one.right.strength < 1.0)
+    one = face.show((EyeGate(FREE, COVERED.seen, CLOSED.lids), OPEN))
+    assert (one.right, one.left, one.phase) == (Gate(0.0, "covered"), FREE, "on")
 
 
 @pytest.mark.parametrize("rate", RATES)
