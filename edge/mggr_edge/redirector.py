@@ -194,8 +194,8 @@ class Redirector:
             clarities = list(map(clarity_of_eye, patches, face.eyes, crops))
             gates = geometry_gates(found, heads=heads, clarities=clarities, limits=self._limits)
             estimates = self._estimates(face, patches, heads, gates)
+            states = [one.state for one in estimates] or [None, None]
             if estimates:
-                states = [one.state for one in estimates]
                 gates = with_states(gates, found, states, limits=self._limits)
             gaze = self._gaze(face, crops, gates, estimates)
             if gaze is not None:
@@ -225,8 +225,9 @@ class Redirector:
                 gaze_target=self.target,
                 strength=verdict.strength,
                 reason=verdict.reason,
+                state=state,
             )
-            for eye, verdict in zip(face.eyes, verdicts, strict=True)
+            for eye, verdict, state in zip(face.eyes, verdicts, states, strict=True)
         ]
         with self._stages("compose"):
             for n, redirection in zip(turned, redirections, strict=True):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.compose import ComposedEye, Region
+from mggr_edge.eye_state import EyeState
 from mggr_edge.gating import Reason
 from mggr_edge.mesh import roll_of_eyes_deg
 
@@ -26,6 +27,8 @@ class EyeResult:
         gaze_target: where it was to look, in the picture's axes.
         strength: in [0, 1], how far that was carried out.
         reason: why less far than was asked for; None when it was not.
+        state: of lids, iris and occlusion, as estimated in this frame; None from an estimator
+            without that output, and where the eye was not looked at.
         region: the rectangle with `mask`; None where nothing was changed.
         mask: [h, w] float32 in [0, 1], what of the region may have changed.
         composed: how the region was changed, to be repeated on other values of the same frame.
@@ -37,6 +40,7 @@ class EyeResult:
     gaze_target: Gaze
     strength: float
     reason: Reason | None
+    state: EyeState | None = None
     region: Region | None = None
     mask: NDArray[np.float32] | None = None
     composed: ComposedEye | None = None

@@ -176,7 +176,7 @@ class LabelScorer:
         if eye is None:
             return ScoredEye(label, 0.0, None, None)
         # Results have a state only where the estimator has an output for it.
-        state: EyeState | None = getattr(eye, "state", None)
+        state: EyeState | None = eye.state
         predicted: Predicted = (
             class_of_reason(eye.strength, eye.reason)
             if state is None
