@@ -1,89 +1,18 @@
 """The whole way of a frame, with real landmark models; only the trained networks are replaced."""
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from types import SimpleNamespace
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side, mean_gaze
-from mggr_edge.bundle import EyeEstimate, EyeRedirection
-from mggr_edge.contract import Conventions
-from mggr_edge.eye_state import EyeState
+from bump_network import STRAIGHT, BumpNetwork
+from mggr_edge.angles import Gaze, mean_gaze
 from mggr_edge.gating import Limits
 from mggr_edge.interpreters import Runner
 from mggr_edge.redirector import Redirector
 from mggr_edge.results import FrameResult
-
-PX_PER_DEG = 0.23
-"""How far an iris moves in a patch: radians times the eyeball's 13 pixels."""
-
-
-class BumpNetwork:
-    """A bundle whose network moves what is near the patch's middle, as an iris would move.
-
-    Its estimator gives `gaze[side]` and `state[side]`, if any, for each patch. All angles are in
-    the patch's axes.
-    """
-
-    def __init__(
-        self,
-        runners: Mapping[str, Runner],
-        gaze: Mapping[Side, Gaze],
-        state: Mapping[Side, EyeState] | None = None,
-    ) -> None:
-        self.contract = SimpleNamespace(conventions=Conventions())
-        self.gaze, self.state = gaze, dict(state or {})
-        self.estimated: list[tuple[Side, ...]] = []
-        self.calls: list[tuple[Side, Gaze, Gaze]] = []
-        self._runners = runners
-
-    def model(self, name: str) -> Runner:
-        return self._runners[name]
-
-    def estimate_eyes(
-        self,
-        patches: Sequence[NDArray[np.uint8]],
-        *,
-        sides: Sequence[Side],
-        head_pose: Sequence[Gaze],
-    ) -> list[EyeEstimate]:
-        assert len(head_pose) == len(patches)
-        assert all(patch.shape == (64, 64, 3) for patch in patches)
-        assert all(patch.dtype == np.uint8 for patch in patches)
-        self.estimated.append(tuple(sides))
-        return [EyeEstimate(self.gaze[side], self.state.get(side)) for side in sides]
-
-    def redirect_crops(
-        self,
-        patches: Sequence[NDArray[np.uint8]],
-        *,
-        sides: Sequence[Side],
-        source: Sequence[Gaze],
-        target: Sequence[Gaze],
-        head_pose: Sequence[Gaze],
-        fine: bool,
-    ) -> list[EyeRedirection]:
-        self.calls += list(zip(sides, source, target, strict=True))
-        assert len(head_pose) == len(patches)
-        y, x = np.mgrid[:64, :64] - 31.5
-        bump = np.clip((24 - np.hypot(x, y)) / 9, 0, 1)[..., None]
-        nothing = np.zeros((64, 64, 3), np.float32)
-        made = []
-        for patch, was, to in zip(patches, source, target, strict=True):
-            # Backward: to move right, read from the left; up is - y.
-            step = (was.yaw_deg - to.yaw_deg, to.pitch_deg - was.pitch_deg)
-            flow = (bump * step * PX_PER_DEG).astype(np.float32)
-            made.append(EyeRedirection(was, flow, nothing, patch))
-        return made
-
-
-STRAIGHT: dict[Side, Gaze] = {"right": Gaze(0, 0), "left": Gaze(0, 0)}
-OPEN, CLOSED = EyeState(0.3, 0.8, 0.0), EyeState(0.02, 0.02, 0.0)
-COVERED = EyeState(0.3, 0.8, 0.9)
 
 
 @pytest.fixture(scope="module")
@@ -259,111 +188,6 @@ def test_gated_eyes_are_left_alone_and_say_why(
         assert (eye.strength, eye.reason) == (0.0, "closed")
         assert eye.gaze_before is None
         assert eye.region is None
-
-
-def with_skin_over_right_eye(portrait: NDArray[np.uint8], outline: NDArray) -> NDArray[np.uint8]:
-    covered = portrait.copy()
-    centre = tuple(int(v) for v in outline.mean(axis=0))
-    width = int(np.ptp(outline[:, 0]))
-    skin = tuple(int(v) for v in portrait[centre[1] + width, centre[0]])
-    cv2.ellipse(covered, centre, (width, width // 2), 20, 0, 360, skin, -1, cv2.LINE_AA)
-    return covered
-
-
-def test_an_eye_behind_something_is_left_alone_and_the_other_is_not(
-    bundle: BumpNetwork, portrait: NDArray[np.uint8]
-) -> None:
-    redirector = Redirector(bundle, target=Gaze(0, 10))
-    seen = redirector.process(portrait).faces[0].eyes[0]
-    covered = with_skin_over_right_eye(portrait, seen.outline)
-    bundle.state = {"right": COVERED, "left": OPEN}
-    bundle.gaze = {"right": Gaze(0, -60), "left": Gaze(0, 0)}
-    (face,) = redirector.process(covered).faces
-    right, left = face.eyes
-    assert (right.strength, right.reason) == (0.0, "covered")
-    assert (left.strength, left.reason) == (1.0, None)
-    assert [call[0] for call in bundle.calls[-1:]] == ["left"]
-    # The gaze is that of the eye that can be seen.
-    assert left.gaze_before is not None
-    assert left.gaze_before.angle_to(Gaze(0, 0)) < 1e-3
-
-
-def test_without_a_state_an_eye_behind_something_leaves_both_alone(
-    bundle: BumpNetwork, portrait: NDArray[np.uint8]
-) -> None:
-    redirector = Redirector(bundle, target=Gaze(0, 10))
-    seen = redirector.process(portrait).faces[0].eyes[0]
-    covered = with_skin_over_right_eye(portrait, seen.outline)
-    (face,) = redirector.process(covered).faces
-    assert [(eye.strength, eye.reason) for eye in face.eyes] == [(0.0, "not clear")] * 2
-
-
-@pytest.mark.parametrize(
-    ("state", "reason"),
-    [
-        ({"right": CLOSED, "left": OPEN}, "closed"),
-        ({"right": OPEN, "left": CLOSED}, "closed"),
-        ({"right": OPEN, "left": EyeState(0.2, 0.1, 0.0)}, "closed"),
-        ({"right": COVERED, "left": COVERED}, "covered"),
-    ],
-)
-def test_the_estimators_state_decides_and_not_the_landmarks(
-    runners: dict[str, Runner],
-    portrait: NDArray[np.uint8],
-    state: dict[Side, EyeState],
-    reason: str,
-) -> None:
-    bundle = BumpNetwork(runners, STRAIGHT, state)
-    result = Redirector(bundle, target=Gaze(0, 10)).process(portrait)
-    assert [(e.strength, e.reason) for e in result.faces[0].eyes] == [(0.0, reason)] * 2
-    assert not result.mask().any()
-    assert bundle.estimated == [("right", "left")]
-
-
-def test_in_a_video_eyes_that_are_covered_for_a_moment_stay_a_pair(
-    bundle: BumpNetwork, portrait: NDArray[np.uint8]
-) -> None:
-    redirector = Redirector(bundle, target=Gaze(0, 10))
-    states = [OPEN, COVERED, OPEN, OPEN, *[COVERED] * 12]
-    found = []
-    for number, right in enumerate(states):
-        bundle.state = {"right": right, "left": OPEN}
-        (face,) = redirector.process(portrait, time_s=number / 30).faces
-        found.append(tuple(eye.strength for eye in face.eyes))
-    assert found[:6] == [(1.0, 1.0)] * 6
-    assert [left for _, left in found] == [1.0] * len(found)
-    assert found[-1] == (0.0, 1.0)
-    assert any(0.0 < right < 1.0 for right, _ in found)
-
-
-def test_what_eases_out_is_redirected_from_the_last_gaze_that_was_seen(
-    bundle: BumpNetwork, portrait: NDArray[np.uint8]
-) -> None:
-    bundle.gaze = {"right": Gaze(0, -15), "left": Gaze(0, -15)}
-    redirector = Redirector(bundle, target=Gaze(0, 10))
-    found = []
-    for number in range(16):
-        hidden = COVERED if number > 2 else OPEN
-        bundle.state = {"right": hidden, "left": hidden}
-        result = redirector.process(portrait, time_s=number / 30)
-        found.append((result.faces[0].eyes[0], bool(result.mask().any())))
-    strengths = [eye.strength for eye, _ in found]
-    steps = [before - after for before, after in pairwise(strengths)]
-    assert max(steps) <= 100 / 30 / 24 + 1e-6
-    assert strengths[-1] == 0.0
-    assert all(changed == (eye.strength > 0) for eye, changed in found)
-    assert all(eye.gaze_before is not None for eye, _ in found if eye.strength > 0)
-    assert found[-1][0].gaze_before is None
-
-
-def test_the_estimator_is_not_asked_where_no_eye_may_be_redirected(
-    bundle: BumpNetwork, portrait: NDArray[np.uint8]
-) -> None:
-    limits = Limits(width_px=(1000.0, 2000.0))
-    result = Redirector(bundle, target=Gaze(0, 10), limits=limits).process(portrait)
-    assert bundle.estimated == []
-    for eye in result.faces[0].eyes:
-        assert (eye.strength, eye.reason, eye.gaze_before) == (0.0, "too small", None)
 
 
 def test_eyes_that_are_blurred_away_are_left_alone(
