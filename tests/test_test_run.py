@@ -90,6 +90,7 @@ def ignore_interrupts() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("options", [(), ("-n", "1")])
 def test_signals_work_in_a_run_in_the_background(tmp_path, options):
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())

@@ -110,6 +110,7 @@ reads_flv = pytest.mark.skipif(
 )
 
 
+@pytest.mark.extended
 @reads_flv
 def test_a_packet_with_a_repeated_time_is_moved_by_a_moment(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.flv", codec="flv", audio=("aac",), audio_rate=44_100)
@@ -120,6 +121,7 @@ def test_a_packet_with_a_repeated_time_is_moved_by_a_moment(tmp_path: Path) -> N
     assert len(packets_of(tmp_path / "out.mp4")) == number
 
 
+@pytest.mark.extended
 @reads_flv
 def test_packets_from_the_past_are_dropped(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.flv", codec="flv", audio=("aac",), audio_rate=44_100)
@@ -131,6 +133,7 @@ def test_packets_from_the_past_are_dropped(tmp_path: Path) -> None:
     assert len(packets_of(tmp_path / "out.mp4")) == number - 2
 
 
+@pytest.mark.extended
 def test_a_gap_in_audio_that_is_encoded_anew_becomes_silence(tmp_path: Path) -> None:
     source = tmp_path / "in.mkv"
     with (
@@ -153,6 +156,7 @@ def test_a_gap_in_audio_that_is_encoded_anew_becomes_silence(tmp_path: Path) -> 
     assert loud[2] > 0.2
 
 
+@pytest.mark.extended
 def test_damaged_packets_of_audio_that_is_encoded_anew_are_counted(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mkv", audio=("flac",))
     content = bytearray(source.read_bytes())

@@ -92,6 +92,7 @@ def test_progressive_frames_before_interlaced_ones_are_left_alone(tmp_path: Path
         assert combs(frames[4 + index].rgb) < 1
 
 
+@pytest.mark.extended
 def test_a_progressive_video_has_no_note(tmp_path: Path) -> None:
     with open_video(write_video(tmp_path / "a.mp4", frames=4)) as video:
         assert len(list(video.items)) == 4

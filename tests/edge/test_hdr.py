@@ -162,6 +162,7 @@ def test_sdr_of_ten_bits_keeps_them(tmp_path: Path) -> None:
     assert frames[0].rgb[4:12, 4:12].min() > 250
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("codec", "pixel_format", "note"),
     [
@@ -194,6 +195,7 @@ def test_metadata_that_cannot_be_written_are_noted(tmp_path: Path) -> None:
     assert ["ambient viewing environment" in note for note in summary.notes] == [True]
 
 
+@pytest.mark.extended
 @TRANSFERS
 def test_comparison_is_twice_as_wide(tmp_path: Path, transfer: int) -> None:
     write_ten_bit(tmp_path / "in.mp4", [ramp_planes(transfer)] * 2, transfer=transfer)

@@ -112,6 +112,7 @@ def test_keys_that_mp4_does_not_hold_are_listed_in_one_note(tmp_path: Path) -> N
     assert run(source, tmp_path / "out.mkv", process=invert).notes == ()
 
 
+@pytest.mark.extended
 def test_a_language_that_quicktime_has_no_code_for_is_listed(tmp_path: Path) -> None:
     source = write_video(
         tmp_path / "in.mkv",
@@ -122,6 +123,7 @@ def test_a_language_that_quicktime_has_no_code_for_is_listed(tmp_path: Path) -> 
     assert run(source, tmp_path / "out.mp4", process=invert).notes == ()
 
 
+@pytest.mark.extended
 def test_transparency_that_is_lost_is_noted(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mov", codec="qtrle", pix_fmt="argb", frames=3)
     notes = run(source, tmp_path / "out.mov", process=invert).notes
@@ -154,6 +156,7 @@ def with_cover(path: Path, *, video: bool) -> Path:
     return path
 
 
+@pytest.mark.extended
 def test_a_cover_picture_is_no_video_stream(tmp_path: Path) -> None:
     summary = run(with_cover(tmp_path / "a.mp4", video=True), tmp_path / "out.mp4", process=invert)
     assert summary.frames == 4

@@ -168,6 +168,7 @@ def redirected(
     return redirector.process(picture)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("roll_deg", [90.0, 180.0, -90.0, 30.0, -17.0])
 @pytest.mark.parametrize(
     "correction",
@@ -210,6 +211,7 @@ def test_a_rotated_picture_gives_the_same_result_rotated(
     assert off.mean() < (0.02 if exact else 0.12) * moved.mean()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("roll_deg", [-40.0, -20.0, 20.0, 40.0])
 @pytest.mark.parametrize("target", [Gaze(0, 15), Gaze(10, 0)])
 def test_irises_go_where_the_target_lies_in_the_picture(

@@ -162,6 +162,7 @@ def test_aac_priming_does_not_shift_the_picture(tmp_path: Path) -> None:
     assert [f.time_s for f in video_out] == [f.time_s for f in video_in]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("level", "comment"), [(0, ESTIMATED), (1, REDIRECTED)])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
 def test_a_file_in_another_container_states_whether_it_was_altered(
@@ -182,6 +183,7 @@ def test_a_file_in_another_container_states_whether_it_was_altered(
         assert len([p for p in container.demux(video=0) if p.size]) == 6
 
 
+@pytest.mark.extended
 def test_the_file_says_that_it_was_altered(tmp_path: Path) -> None:
     make_video(tmp_path / "in.mp4", pts=CONSTANT)
     copy_video(tmp_path / "in.mp4", tmp_path / "once.mp4")
@@ -204,6 +206,7 @@ def test_output_is_fragmented_h264_that_browsers_play(tmp_path: Path) -> None:
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("size", "padded"), [((47, 64), (48, 64)), ((47, 63), (48, 64))])
 def test_odd_sizes_gain_a_row_or_column_and_lose_none(
     tmp_path: Path, size: tuple[int, int], padded: tuple[int, int]
@@ -253,6 +256,7 @@ def set_colour(stream, *, matrix: int, full: bool) -> None:
     context.color_primaries = context.color_trc = matrix
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("matrix", "tag"), [(1, 1), (5, 5), (2, 2)])
 def test_colour_tags_and_colours_are_kept(tmp_path: Path, matrix: int, tag: int) -> None:
     make_video(
@@ -273,6 +277,7 @@ def test_colour_tags_and_colours_are_kept(tmp_path: Path, matrix: int, tag: int)
     assert psnr_db(*planes) > 40  # the same numbers, whatever a player takes them for
 
 
+@pytest.mark.extended
 def test_full_range_is_read_as_such(tmp_path: Path) -> None:
     """The same numbers, once said to be limited and once full: full shows less contrast."""
     contrast = {}

@@ -156,6 +156,7 @@ def test_a_recording_may_have_a_colon_in_its_name(
     assert video_times(Path("2026-11-29T10:30:00.mp4")) == [0.0]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_a_video_that_begins_late_keeps_its_times_to_the_tick(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.ts", frames=10, audio=("aac",))

@@ -10,6 +10,8 @@ from mggr_export.export_run import export_run
 from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
 
+pytestmark = pytest.mark.extended
+
 
 def exported(run, out, precision):
     request = ExportRequest(precision, formats=("tflite", "onnx"), batch=2)
@@ -30,7 +32,6 @@ def agrees_in_every_format(bundle):
     return True
 
 
-@pytest.mark.extended
 def test_it_agrees_with_keras(both_eyes):
     assert agrees_in_every_format(both_eyes)
 
@@ -61,7 +62,6 @@ def test_one_eye_alone_can_be_asked_for(both_eyes, float_bundle):
     np.testing.assert_allclose(made[0].astype(int), made[1], atol=1)
 
 
-@pytest.mark.extended
 def test_verify_takes_an_odd_number_of_pairs(both_eyes, eyes):
     result = CliRunner().invoke(
         main, ["verify", str(both_eyes), "--data", str(eyes), "--pairs", "7"]

@@ -28,6 +28,8 @@ from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.training import default_run
 from mggr_tf.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.extended
+
 CARD = "# A card\n"
 TINY = (
     "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
@@ -72,7 +74,6 @@ def test_without_weights_the_message_says_what_to_name(installation, tmp_path):
     assert done.output.startswith("error: this installation carries no weights")
 
 
-@pytest.mark.extended
 def test_lean_bundles_carry_models_alone_and_take_face_models_from_here(made):
     files = read_bundle_files(made / "int8")
     assert {name.split("/")[0] for name in files} == {"models", "contract.json", "LICENCES.txt"}
@@ -85,7 +86,6 @@ def test_lean_bundles_carry_models_alone_and_take_face_models_from_here(made):
         bundle.model("mouth")
 
 
-@pytest.mark.extended
 def test_what_was_put_in_is_found_by_name(made, installation, run):
     making.put_into_package(made, say=quiet)
     assert (bundle_path("default") / "MODEL_CARD.md").exists() is False
@@ -106,7 +106,6 @@ def test_what_was_put_in_is_found_by_name(made, installation, run):
         Bundle.open("default")
 
 
-@pytest.mark.extended
 def test_a_folder_of_that_name_is_a_folder(
     installation, made, converted_before, tmp_path, monkeypatch
 ):
@@ -125,7 +124,6 @@ def test_a_folder_of_that_name_is_a_folder(
     assert "no weights of its own" in refused.output
 
 
-@pytest.mark.extended
 def test_commands_know_the_packaged_weights(
     made, installation, converted_before, tmp_path, monkeypatch
 ):

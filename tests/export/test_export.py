@@ -19,6 +19,8 @@ from mggr_export.tflite.graph import CONVOLUTIONS, read_graph
 from mggr_export.tflite.metadata import metadata_of, with_metadata
 from mggr_export.tflite.structure import check_structure, op_counts
 
+pytestmark = pytest.mark.extended
+
 FILES = {
     "LICENCES.txt",
     "contract.json",
@@ -41,7 +43,6 @@ def parity_of(bundle, model="redirector"):
     return {p.output: p for p in artifact.parity}
 
 
-@pytest.mark.extended
 def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
     path, said = float_bundle
     assert set(read_bundle_files(path)) == FILES
@@ -64,7 +65,6 @@ def test_a_bundle_holds_all_that_a_device_needs(float_bundle):
     assert "median flow" in said
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["float_bundle", "int8_bundle"])
 def test_a_file_says_what_it_is_without_its_bundle(kind, request):
     path = request.getfixturevalue(kind)[0]
@@ -101,7 +101,6 @@ def test_float_has_builtin_ops_and_a_flattened_gather(float_bundle):
     assert not {"GATHER_ND", "CUSTOM", "DEQUANTIZE", "QUANTIZE"} & set(counts)
 
 
-@pytest.mark.extended
 def test_float16_halves_the_weights_and_agrees(fp16_bundle, float_bundle):
     path, _ = fp16_bundle
     assert path.name == "bundle-fp16"

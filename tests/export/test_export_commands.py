@@ -18,6 +18,8 @@ from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
+pytestmark = pytest.mark.extended
+
 
 def export(*arguments):
     return CliRunner().invoke(main, ["export", *map(str, arguments)])
@@ -40,7 +42,6 @@ def runs(run, tmp_path, monkeypatch):
     return shutil.copytree(run.path, tmp_path / "runs" / "tiny", ignore=ignored)
 
 
-@pytest.mark.extended
 def test_the_newest_run_gives_the_same_bytes_again_under_the_next_name(runs, float_bundle):
     (runs / "bundle-float").mkdir()
     result = export()
@@ -84,7 +85,6 @@ def test_force_replaces_bundles_only(runs):
     assert (runs / "weights" / "coarse.npz").is_file()
 
 
-@pytest.mark.extended
 @pytest.mark.usefixtures("converted_before")
 def test_force_replaces_a_bundle(runs, float_bundle, eyes):
     shutil.copytree(float_bundle[0], runs / "b")
@@ -163,7 +163,6 @@ def test_a_limit_that_is_missed_leaves_nothing(runs, eyes):
     assert not list(runs.glob("b*"))
 
 
-@pytest.mark.extended
 @pytest.mark.usefixtures("converted_before")
 def test_a_run_from_before_the_limit_of_the_opening_is_exported_without_it(runs, eyes):
     from mggr_edge import Bundle
@@ -186,7 +185,6 @@ def test_a_run_from_before_the_limit_of_the_opening_is_exported_without_it(runs,
     assert not (runs / "c").exists()
 
 
-@pytest.mark.extended
 @pytest.mark.usefixtures("converted_before")
 def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, eyes):
     from mggr_edge import Bundle

@@ -21,6 +21,8 @@ from mggr_export.request import ExportRequest
 from mggr_export.saved_model.archive import pack, write_into
 from mggr_export.verify import verify_bundle
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def served(run, tmp_path_factory):
@@ -32,7 +34,6 @@ def served(run, tmp_path_factory):
     return out, "\n".join(said)
 
 
-@pytest.mark.extended
 def test_a_saved_model_is_what_keras_is_and_stays_float32(served):
     path, said = served
     assert "redirector as saved_model: float32, the only precision that it has" in said

@@ -26,6 +26,8 @@ from mggr_export.tflite.tflite_format import TFLiteFormat
 from mggr_tf.cli import main
 from spoilt import replace_file
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def bundle(run, tmp_path_factory):
@@ -59,7 +61,6 @@ def parity_of(bundle, model="redirector"):
     return {p.output: p for p in artifact.parity}
 
 
-@pytest.mark.extended
 def test_the_warp_is_one_native_op(bundle):
     counts = op_counts(content(bundle))
     assert counts["GridSample"] == 1
@@ -82,7 +83,6 @@ def test_float_agrees_with_keras_on_a_real_flow(bundle):
     assert parity_of(bundle, "estimator")["gaze"].max_abs <= 1e-4
 
 
-@pytest.mark.extended
 def test_int8_reads_convolutions_from_symmetric_pairs_and_agrees(quantised):
     check_structure(content(quantised), precision="int8")
     counts = op_counts(content(quantised))
@@ -95,7 +95,6 @@ def test_int8_reads_convolutions_from_symmetric_pairs_and_agrees(quantised):
     assert artifact.build["calibration"]["data"] == "synthetic, seed 3"
 
 
-@pytest.mark.extended
 def test_float16_halves_all_weights_and_no_coordinate(halved, bundle):
     check_structure(content(halved), precision="float16")
     assert parity_of(halved)["redirected"].psnr_db >= 55
@@ -116,7 +115,6 @@ def test_a_device_redirects_with_it_as_with_tflite(kind, float_bundle, request):
     assert np.abs(made.astype(int) - patch).mean() > 1
 
 
-@pytest.mark.extended
 def test_two_formats_in_one_bundle_are_both_verified(run, bundle, float_bundle, eyes, tmp_path):
     def stored(home):
         def convert(self, model, **options):
@@ -154,7 +152,6 @@ def wrong_sign(flow):
     return -flow
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("turned", [swapped_axes, wrong_sign])
 def test_a_wrong_warp_is_found(run, bundle, eyes, tmp_path, monkeypatch, turned):
     right = convert.marked_warp
@@ -195,7 +192,6 @@ def swap_two_inputs(model):
         node.input[:] = [other.get(name, name) for name in node.input]
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize(
     ("edit", "says"),
     [

@@ -164,6 +164,7 @@ def test_eyes_to_fit_on_are_neither_compared_nor_calibrated_on(run):
     assert not fitted & {*_pairs(eyes.calibration["redirector"])}
 
 
+@pytest.mark.extended
 def test_where_pairs_run_out_some_are_fitted_on_again(run):
     eyes = _eyes(run, models_of_run(run)["estimator"], steps=40)  # 640 pairs of 552
     assert eyes.fitting is not None
@@ -172,6 +173,7 @@ def test_where_pairs_run_out_some_are_fitted_on_again(run):
     assert not {*fitted} & {*_pairs(eyes.compared["redirector"])}
 
 
+@pytest.mark.extended
 def test_a_person_is_not_both_compared_and_calibrated_on(run):
     with pytest.raises(DataError, match=r"1 people to compare on \(0000\)"):
         _eyes(run, models_of_run(run)["estimator"], steps=1, calibrated="0000")

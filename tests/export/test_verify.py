@@ -14,6 +14,8 @@ from mggr_tf.cli import main
 from mggr_tf.models import warp as warp_module
 from spoilt import replace_file
 
+pytestmark = pytest.mark.extended
+
 
 def verify(bundle, *options):
     return CliRunner().invoke(main, ["verify", str(bundle), *map(str, options)])
@@ -33,7 +35,6 @@ def wrong_sign(image, flow, interpolation):
     return warp_module.dense_image_warp(image, flow[..., ::-1])
 
 
-@pytest.mark.extended
 def test_a_sound_bundle_passes_folder_and_zip(float_bundle, eyes, tmp_path):
     zipped = shutil.make_archive(str(tmp_path / "bundle"), "zip", float_bundle[0])
     for result in (
@@ -69,7 +70,6 @@ def calibrated(int8_bundle, tmp_path):
     return on
 
 
-@pytest.mark.extended
 def test_people_who_were_calibrated_on_are_left_out_or_refused(calibrated, eyes):
     bundle = calibrated("0000", "7777")
     result = verify(bundle, "--data", eyes, "--pairs", 8)
@@ -88,7 +88,6 @@ def test_nobody_left_to_compare_is_refused(calibrated, eyes):
     assert "calibrated on all 2 subjects" in result.stderr
 
 
-@pytest.mark.extended
 def test_a_bundle_from_before_the_opening_was_measured_opens_and_passes(copied, eyes):
     contract = json.loads((copied / "contract.json").read_text())
     for formats in contract["models"].values():
@@ -103,7 +102,6 @@ def test_a_bundle_from_before_the_opening_was_measured_opens_and_passes(copied, 
     assert "limit: none" in result.stdout
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("warp", [swapped_axes, wrong_sign])
 def test_a_wrong_warp_fails(run, copied, eyes, warp):
     replace_file(copied, "models/redirector.tflite", with_warp(run, warp))
@@ -133,7 +131,6 @@ def test_two_inputs_swapped_fail(run, copied, eyes):
     assert "redirector.tflite: coarse differs" in result.stderr
 
 
-@pytest.mark.extended
 def test_a_float_file_that_claims_to_be_int8_fails(copied, eyes):
     contract = json.loads((copied / "contract.json").read_text())
     contract["models"]["redirector"][0]["precision"] = "int8"
@@ -174,7 +171,6 @@ def test_a_bundle_without_references_cannot_be_compared(copied, eyes):
     assert "no reference weights" in result.stderr
 
 
-@pytest.mark.extended
 def test_references_of_another_model_are_refused(copied, eyes):
     replace_file(
         copied, "reference/redirector.npz", (copied / "reference/estimator.npz").read_bytes()

@@ -17,6 +17,8 @@ from mggr_tf.bench_train.speed import Spread
 from mggr_tf.bench_train.trace import OpTime, plain_convolution, trace_of
 from mggr_tf.cli import main
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def small_step():
@@ -194,7 +196,6 @@ def timed(tiny_changes, tmp_path_factory):
     return done.stdout, json.loads(file.read_text())
 
 
-@pytest.mark.extended
 def test_convolutions_of_a_joint_step_are_those_of_its_networks(timed):
     _, found = timed
     assert Counter((c["part"], c["direction"]) for c in found["convolutions"]) == {

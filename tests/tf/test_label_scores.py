@@ -297,6 +297,7 @@ def drawn_blink(tmp_path_factory):
     return video, rows
 
 
+@pytest.mark.extended
 def test_the_command_scores_what_the_device_did(drawn_blink, tmp_path):
     video, rows = drawn_blink
     try:

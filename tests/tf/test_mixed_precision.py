@@ -14,6 +14,8 @@ from mggr_tf.models.networks import Networks
 from mggr_tf.training.compiling import compiled, refuse_what_cannot_work
 from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
 
+pytestmark = pytest.mark.extended
+
 STEPS = 3
 HALVES = ("bfloat16", "float16")
 ROUNDED = {"bfloat16": 2**-8, "float16": 2**-11}
@@ -67,7 +69,6 @@ def joint_runs(slim_config, grey_samples):
     return {p: trained(slim_config, "joint", grey_samples, p) for p in ("float32", *HALVES)}
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("precision", HALVES)
 def test_a_joint_stage_in_16_bits_stays_close_to_one_in_32(joint_runs, precision):
     _, _, exact = joint_runs["float32"]
@@ -104,7 +105,6 @@ def computed_in(model):
     return own.union(*map(computed_in, inner))
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("precision", HALVES)
 def test_the_same_weights_make_nearly_the_same_picture(
     joint_runs, slim_config, grey_samples, precision
@@ -122,7 +122,6 @@ def test_the_same_weights_make_nearly_the_same_picture(
     assert np.abs(rough["redirected"] - exact["redirected"]).max() > 0
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("stage", ["estimator", "judge"])
 def test_an_estimator_follows_its_twin(slim_config, samples, stage):
     networks, step, seen = trained(slim_config, stage, samples, "bfloat16")
@@ -137,7 +136,6 @@ def test_an_estimator_follows_its_twin(slim_config, samples, stage):
     assert any((a != b).any() for a, b in zip(before, asked.get_weights(), strict=True))
 
 
-@pytest.mark.extended
 def test_a_scaled_loss_comes_back_from_a_checkpoint(slim_config, samples, tmp_path):
     """Weights, both optimizers and both scales: what goes on is what was never interrupted."""
     step = stage_of(Networks(slim_config, precision="float16"), "joint")
@@ -172,7 +170,6 @@ def values_of(step):
     return [v.numpy() for thing in step.state().values() for v in thing.variables]
 
 
-@pytest.mark.extended
 def test_an_infinite_gradient_leaves_out_the_update_and_counts(slim_config, samples):
     networks = Networks(slim_config, precision="float16")
     step = stage_of(networks, "coarse")
@@ -271,7 +268,6 @@ def test_a_config_knows_three_precisions():
         load_config("mggr-edge", changes=["compute.precision=float8"])
 
 
-@pytest.mark.extended
 def test_a_compiled_step_computes_what_a_plain_one_does(slim_config, grey_samples):
     """A coarse stage: nothing in it is drawn at random."""
     losses = {}

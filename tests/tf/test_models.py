@@ -23,6 +23,7 @@ def inputs(batch=2, size=64):
     }
 
 
+@pytest.mark.extended
 def test_an_untrained_redirector_is_the_identity(tiny_config):
     made = Networks(tiny_config).redirection.joined(given := inputs())
     np.testing.assert_allclose(made["flow"], 0, atol=2e-3)
@@ -30,6 +31,7 @@ def test_an_untrained_redirector_is_the_identity(tiny_config):
     np.testing.assert_allclose(made["redirected"], given["eye"], atol=4e-3)
 
 
+@pytest.mark.extended
 def test_the_first_step_already_moves_the_flow(tiny_config):
     """At exactly zero flow the warp would pass no gradient at all."""
     model = Networks(tiny_config).redirection.coarse
@@ -39,6 +41,7 @@ def test_the_first_step_already_moves_the_flow(tiny_config):
     assert np.abs(tape.gradient(loss, model.get_layer("flow_head").kernel)).max() > 1e-6
 
 
+@pytest.mark.extended
 def test_the_edge_size_keeps_its_budget():
     redirector = Networks(load_config("mggr-edge")).redirection.joined
     assert redirector.count_params() <= 400_000
@@ -61,6 +64,7 @@ def test_prgan_has_its_published_size():
     assert multiply_accumulates(redirector) == pytest.approx(2.45e9, rel=0.02)
 
 
+@pytest.mark.extended
 def test_a_published_deepwarp_is_convolutions_at_one_resolution_each_told_the_numbers():
     config = load_config("deepwarp-paper")
     redirection = Networks(config).redirection
@@ -93,6 +97,7 @@ def test_what_only_a_fine_branch_knows_is_refused_elsewhere(name, change):
         load_config(name, changes=[change])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["deepwarp-edge", "deepwarp-paper"])
 def test_untrained_deepwarp_nearly_copies(name):
     made = Networks(load_config(name)).redirection.joined(given := inputs())
@@ -102,6 +107,7 @@ def test_untrained_deepwarp_nearly_copies(name):
     np.testing.assert_allclose(made["flow"], 0, atol=3e-3)
 
 
+@pytest.mark.extended
 def test_prgan_paints_without_a_flow():
     made = Networks(load_config("prgan-edge")).redirection.joined(given := inputs())
     np.testing.assert_array_equal(made["flow"], np.zeros((2, 64, 64, 2)))
@@ -109,6 +115,7 @@ def test_prgan_paints_without_a_flow():
     np.testing.assert_allclose(made["redirected"], made["coarse"] + made["residual"], atol=1e-6)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("guidance", "ignored"),
     [("[delta]", ("gazemap", "head_pose")), ("[gazemap, head_pose]", ("delta",))],
@@ -125,6 +132,7 @@ def test_guidance_that_is_taken_away_has_no_influence(guidance, ignored, tiny_ch
         assert (changed == 0) == (name in ignored), name
 
 
+@pytest.mark.extended
 def test_without_a_branch_its_output_is_zero(tiny_changes):
     def built(*changes):
         model = Networks(

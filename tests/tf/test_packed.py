@@ -239,6 +239,7 @@ pack(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_killed_in_the_middle_and_gone_on_with_it_is_what_an_unbroken_one_is(ready, tmp_path):
     helpers = os.path.dirname(sys.modules["packs"].__file__)

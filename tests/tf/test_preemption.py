@@ -15,6 +15,8 @@ import pytest
 from mggr_tf.training.preemption import Impatient, Preempted, held_back_signals
 from mggr_tf.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.extended
+
 TINY = (
     *("--set", "synthetic.subjects=2", "--set", "synthetic.per_group=2"),
     *("--set", "models.estimator=[8, 8, 8, 8]", "--set", "stages.estimator.batch=4"),
@@ -83,7 +85,6 @@ def training(out, *more):
     )
 
 
-@pytest.mark.extended
 def test_a_training_that_is_preempted_saves_at_once_and_has_a_code_of_its_own(tmp_path):
     running = training(tmp_path / "run", "--steps", "1000000", *TINY)
     log = tmp_path / "run" / "logs" / "estimator.csv"

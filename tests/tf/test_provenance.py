@@ -81,6 +81,7 @@ def test_the_contract_states_the_unions_without_places_of_this_machine(chain):
         assert {*training.subjects} == {*chain[2].record.seen}
 
 
+@pytest.mark.extended
 def test_data_that_changed_keeps_its_licence_and_people(tmp_path, tiny_config, weights):
     run = made(tmp_path / "run", tiny_config, PHOTOGRAPHED, weights=weights)
     run.note_data(DRAWN, change="other people")

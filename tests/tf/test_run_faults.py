@@ -29,6 +29,8 @@ from mggr_tf.training.kept_work import told_what_is_kept
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.run_lock import only_training
 
+pytestmark = pytest.mark.extended
+
 STAGE, STEPS = "estimator", 6
 CHANGES = (
     "synthetic.subjects=2",
@@ -343,7 +345,6 @@ def unfinished(whole: Path, run: Path, *, steps: int) -> Path:
     return run
 
 
-@pytest.mark.extended
 def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: Path) -> None:
     run = unfinished(whole, tmp_path / "run", steps=STEPS)
     newest = run / "checkpoints" / STAGE / f"step-{STEPS:08d}"
@@ -357,7 +358,6 @@ def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: 
     assert_same_weights(run, whole)
 
 
-@pytest.mark.extended
 def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(
     whole: Path, tmp_path: Path
 ) -> None:

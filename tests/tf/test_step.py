@@ -223,6 +223,7 @@ def test_a_critic_that_steps_three_times_sees_three_parts_of_the_batch():
     assert [p["eye"].shape[0] for p in parts] == [2, 2, 2]
 
 
+@pytest.mark.extended
 def test_the_way_back_asks_for_the_source(tiny_changes, samples):
     config = load_config("mggr-edge", changes=tiny_changes)
     step, asked = step_of(Networks(config)), {}

@@ -33,6 +33,7 @@ def test_samples_come_in_groups() -> None:
     np.testing.assert_array_equal(strips, np.tile([0, 1, 2, 3], (12, 1)))
 
 
+@pytest.mark.extended
 def test_some_groups_hold_their_lids_half_closed() -> None:
     samples = draw_samples(subjects=24, per_group=2, heads=3, seed=2)
     closure = samples.closure.reshape(-1, 2)

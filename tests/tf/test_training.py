@@ -24,6 +24,8 @@ from mggr_tf.training.stage_trainer import StageTrainer
 from mggr_tf.training.stage_watch import StageWatch
 from mggr_tf.training.stages import Budget, stages_to_train, train_stages
 
+pytestmark = pytest.mark.extended
+
 DATA = DataRecord("discs", ("0000", "0001"), (), 24, "Apache-2.0")
 
 
@@ -49,7 +51,6 @@ def trained(tmp_path_factory, tiny_config, samples):
     return run, said
 
 
-@pytest.mark.extended
 def test_a_stage_trains_what_it_lacks_in_the_papers_order_and_says_so(trained):
     run, said = trained
     assert "estimator, coarse first" in said[0]
@@ -132,7 +133,6 @@ def test_a_run_cut_short_goes_on_as_if_nothing_had_happened(
                 np.testing.assert_array_equal(a[key], b[key], err_msg=f"{name} {key}")
 
 
-@pytest.mark.extended
 def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples, monkeypatch):
     """As many steps as fit, at the pace that was measured: here, one a minute."""
     monkeypatch.setattr(Loop, "seconds_per_step", lambda self, patience_s: 60.0)
@@ -153,7 +153,6 @@ def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples,
     assert record.steps == record.done == 9
 
 
-@pytest.mark.extended
 def test_timing_steps_leaves_no_trace(tmp_path, tiny_config, samples):
     run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
     networks = Networks(tiny_config)
@@ -174,7 +173,6 @@ def test_timing_steps_leaves_no_trace(tmp_path, tiny_config, samples):
     assert all(int(v) == 0 for v in counters)
 
 
-@pytest.mark.extended
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     tmp_path, tiny_changes, samples
 ):
@@ -195,7 +193,6 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
         assert np.isfinite(batch["eye"]).all()
 
 
-@pytest.mark.extended
 def test_a_stage_ends_early_and_keeps_its_best(tmp_path, tiny_config, tiny_changes, samples):
     base = train(tmp_path / "base", tiny_config, samples, stage="estimator")
     changes = ("stages.coarse.learning_rate=1.0e-38", "stages.coarse.validation.every=1")
@@ -218,7 +215,6 @@ def test_a_stage_ends_early_and_keeps_its_best(tmp_path, tiny_config, tiny_chang
     assert RunFolder.open(tmp_path / "run").is_complete("coarse")
 
 
-@pytest.mark.extended
 def test_a_flow_that_is_no_number_ends_in_the_same_line(tmp_path, tiny_config, samples):
     """The warp cannot read where it points, before there is any loss."""
     run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
@@ -236,7 +232,6 @@ def test_a_flow_that_is_no_number_ends_in_the_same_line(tmp_path, tiny_config, s
     assert "\n" not in str(e.value)
 
 
-@pytest.mark.extended
 def test_a_validation_that_is_no_number_ends_it_too(tmp_path, tiny_config, samples, monkeypatch):
     monkeypatch.setattr(StageWatch, "_validate", lambda self, step, writer: float("nan"))
     with pytest.raises(RunError, match=r"^step 3: validation is no longer a number; lower"):
@@ -256,7 +251,6 @@ def stopped_at(monkeypatch, step, where):
     monkeypatch.setattr(StageWatch, where, and_a_signal)
 
 
-@pytest.mark.extended
 @pytest.mark.parametrize("step", [2, 4])
 def test_a_signal_during_a_validation_keeps_the_best_and_ends(
     tmp_path, tiny_changes, samples, monkeypatch, step
@@ -278,7 +272,6 @@ def test_a_signal_during_a_validation_keeps_the_best_and_ends(
     assert train(tmp_path / "run", config, samples, stage="estimator").is_complete("estimator")
 
 
-@pytest.mark.extended
 def test_checkpoints_that_are_gone_are_no_fresh_start(tmp_path, tiny_config, samples):
     run = train(tmp_path / "run", tiny_config, samples, stage="estimator")
     run.update_stage("estimator", replace(run.record.stages["estimator"], complete=False))

@@ -59,6 +59,7 @@ def test_a_redirector_is_told_by_what_evaluation_would_say(
         assert np.abs(values).max() > 0
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("stage", ["estimator", "judge"])
 def test_an_estimator_is_told_by_its_mean_angle(networks, samples, checked, stage):
     model = getattr(networks, stage)

@@ -21,6 +21,8 @@ from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
 from mggr_tf.training.trained_parts import learning_rates, trained_networks
 from mggr_tf.training.validation import stage_validation
 
+pytestmark = pytest.mark.extended
+
 DATA = DataRecord("discs", ("0000",), ("0001",), 12, "Apache-2.0")
 STEPS = 3
 
@@ -64,7 +66,6 @@ def watched(tmp_path_factory, tiny_changes, samples):
     return run, found, sheet, networks, events(run.log_folder("joint"))
 
 
-@pytest.mark.extended
 def test_scalars_are_those_of_the_csv(watched):
     run, *_, seen = watched
     scalars = seen["scalars"]
@@ -136,7 +137,6 @@ def test_a_writer_closes_when_training_breaks_off(tmp_path, tiny_config):
     assert events(run.log_folder("judge"))["scalars"]["loss"][1] == 2.0
 
 
-@pytest.mark.extended
 def test_a_sheet_shows_the_source_first_and_the_real_target_last(tiny_config, samples):
     networks = Networks(tiny_config)
     picture = SampleSheet(networks, samples)()
@@ -150,7 +150,6 @@ def test_a_sheet_shows_the_source_first_and_the_real_target_last(tiny_config, sa
     assert (SampleSheet(networks, samples)() != picture).any()
 
 
-@pytest.mark.extended
 def test_what_each_stage_trains(tiny_config):
     networks = Networks(tiny_config)
     names = {stage: list(trained_networks(networks, stage)) for stage in tiny_config.stages}
