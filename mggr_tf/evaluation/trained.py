@@ -90,4 +90,4 @@ def _load(run: RunFolder, name: Literal["judge", "estimator"]) -> Judge:
         raise RunError(f"{run.path} has no {name}; run: mggr-tf train --stage {name}")
     model = getattr(Networks(run.config), name)
     load_weights(model, run.weights_file(name))
-    return lambda inputs: np.asarray(model(dict(inputs), training=False))
+    return lambda inputs: np.asarray(model(dict(inputs), training=False)["gaze"])
