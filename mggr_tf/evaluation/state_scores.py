@@ -27,7 +27,8 @@ OCCLUDED_FROM, FREE_BELOW = 0.4, 0.05
 """The same for occlusion."""
 
 _PEOPLE = 40
-_OCCLUDED = 0.4
+OCCLUDED_SHARE = 0.4
+"""Share of the two occluders that lie over an eye."""
 _SEED = 20260401
 _BATCH = 256
 
@@ -83,7 +84,7 @@ def state_eyes(seed: int, *, people: int = _PEOPLE, progress: Progress = no_prog
     from mggr_tf.data.occluded_eyes import behind_occluders  # needs TensorFlow
 
     eyes = unseen_closing_eyes(seed, people, progress=progress)
-    return behind_occluders(eyes, share=_OCCLUDED, seed=_SEED)
+    return behind_occluders(eyes, share=OCCLUDED_SHARE, seed=_SEED)
 
 
 def score_state(
