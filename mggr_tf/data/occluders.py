@@ -360,7 +360,9 @@ def _colours(
     """
     # Blood shows in hands and where skin is pressed: a little redder or paler than the face.
     light = tf.exp(0.9 * (brightness - 0.6)) * (1 + 0.12 * (free - 0.5))
-    hand = (tf.where(is_own, (skin + 1) / 2, _mixed(_SKINS, place))) * light
+    hand = tf.where(is_own, (skin + 1) / 2, _mixed(_SKINS, place)) * light
+    # Bright skin keeps its hue.
+    hand /= tf.maximum(tf.reduce_max(hand, -1, keepdims=True), 1)
     hair = _mixed(_HAIRS, place**2) * (0.8 + 0.4 * free)
     # Most rims are dark, others of any colour.
     rim = tf.where(is_own, 0.25 * free * place, free)
