@@ -20,6 +20,7 @@ from mggr_tf.serving import bundle_of_run
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.stages import Budget, train_stages
 
+DRAWN = "synthetic={subjects: 2, per_group: 3, closing_subjects: 2, seed: 3}"
 CHANGES = (
     "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",
     "models.fine={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2, detail: 3, paint: true}",
@@ -29,7 +30,7 @@ CHANGES = (
     "models.random_views=false",
     "stages.estimator.batch=2",
     "stages.estimator.validation={every: 0}",
-    "synthetic={subjects: 2, per_group: 3, closing_subjects: 2, seed: 3}",
+    DRAWN,
     # Hardly trained weights round worse.
     "limits.int8.state={max_abs: 0.2}",
     "limits.int8.gaze.mean_abs=0.2",
@@ -73,7 +74,7 @@ def state_run(tmp_path_factory, eyes_of_run):
 def eyes_of_run():
     from mggr_tf.data.source import open_samples
 
-    config = load_config("mggr-edge", changes=CHANGES[-4:-3])
+    config = load_config("mggr-edge", changes=[DRAWN])
     return open_samples("synthetic", config=config, subjects=None, progress=no_progress, say=print)
 
 
