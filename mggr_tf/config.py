@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
 from mggr_tf.conversion_limits import ConversionLimits
+from mggr_tf.data_config import PackedConfig, SyntheticConfig
 from mggr_tf.models.size import BranchSize, GeneratorSize, StackSize
 from mggr_tf.stage_config import (
     NEEDS_CYCLE,
@@ -24,6 +25,7 @@ from mggr_tf.stage_config import (
     NEEDS_FEATURES,
     NEEDS_GAZE,
     NEEDS_LANDMARKS,
+    NEEDS_STATE,
     ON_NO_PICTURE,
     STAGES,
     LossConfig,
@@ -74,6 +76,8 @@ class ModelConfig:
         estimator: channels of its levels.
         estimator_squeeze: channels that its last maps are squeezed to before they meet its
             dense layer, which holds most of its weights otherwise; 0 leaves them.
+        estimator_state: whether the estimator also predicts the state of an eye, by its output
+            `state`; its stage then needs a loss `state`.
         judge: channels of its first level.
     """
 
@@ -88,6 +92,7 @@ class ModelConfig:
     random_views: bool = False
     estimator: tuple[int, ...] = (16, 32, 64, 96)
     estimator_squeeze: int = 0
+    estimator_state: bool = False
     judge: int = 16
 
     def __post_init__(self) -> None:
@@ -120,45 +125,6 @@ class ComputeConfig:
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     xla: bool = False
-
-
-@dataclass(frozen=True)
-class SyntheticConfig:
-    """How many eyes are drawn when no data is named.
-
-    Attributes:
-        subjects: how many people.
-        per_group: pictures of one person, side and head pose.
-        seed: of the renderer.
-    """
-
-    subjects: int = 400
-    per_group: int = 5
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if self.subjects < 1 or self.per_group < 1 or self.seed < 0:
-            raise ValueError("subjects and per_group must be at least 1, seed at least 0")
-
-
-@dataclass(frozen=True)
-class PackedConfig:
-    """How packed data is read (see docs/data.md).
-
-    Attributes:
-        memory_mb: of pixels; a smaller set is read into memory as a whole.
-        chunks: of patches of one person and head pose, between which each row of a batch
-            chooses, and which stay in memory for as many steps as they last.
-        corrupt_limit: so many corrupt records are left out; one more ends the training.
-    """
-
-    memory_mb: int = 1000
-    chunks: int = 2
-    corrupt_limit: int = 16
-
-    def __post_init__(self) -> None:
-        if self.memory_mb < 0 or self.corrupt_limit < 0 or self.chunks < 1:
-            raise ValueError("memory_mb and corrupt_limit must be at least 0, chunks at least 1")
 
 
 @dataclass(frozen=True)
@@ -209,7 +175,7 @@ class Config:
     def builds_alike(self, network: str, other: Config) -> bool:
         """Whether another config's `estimator`, `coarse` or `fine` fits in this one's place."""
         settings = (
-            ["estimator", "estimator_squeeze"]
+            ["estimator", "estimator_squeeze", "estimator_state"]
             if network == "estimator"
             else [network, "generator", "guidance", "interpolation"]
         )
@@ -226,6 +192,20 @@ class Config:
     def asks_for_landmarks(self, stage: Stage) -> bool:
         """Whether a stage learns from where the eye's landmarks lie."""
         return any(loss.name in NEEDS_LANDMARKS for loss in self.stage(stage).active)
+
+    def asks_for_state(self, stage: Stage) -> bool:
+        """Whether a stage learns the state of eyes, and needs some that close."""
+        return any(loss.name in NEEDS_STATE for loss in self.stage(stage).active)
+
+    def for_donor(self, donor: Config) -> Config:
+        """The config for a run that starts from another run's weights.
+
+        That of a donor whose estimator differs in nothing but that it predicts no state does
+        without it, too: its weights hold nothing to predict it with.
+        """
+        without = _without_state(self)
+        alike = without.builds_alike("estimator", donor)
+        return without if alike and not self.builds_alike("estimator", donor) else self
 
     def losses_that_ask_the_estimator(self, stage: Stage) -> tuple[str, ...]:
         """A stage's losses that ask the run's estimator, or compare its features."""
@@ -308,10 +288,11 @@ def _check_losses(config: Config) -> None:
             if loss.weight == 0:
                 continue
             here = f"stages.{stage}.losses[{index}]"
-            if (stage == "estimator") != (loss.name in NEEDS_LANDMARKS) or stage == "judge":
+            of_estimator = loss.name in NEEDS_LANDMARKS | NEEDS_STATE
+            if (stage == "estimator") != of_estimator or stage == "judge":
                 raise ValueError(
-                    f"{here}: the estimator stage knows 'landmarks' alone, and no other stage "
-                    "does; the judge has no losses to choose"
+                    f"{here}: the estimator stage knows 'landmarks' and 'state' alone, and no "
+                    "other stage does; the judge has no losses to choose"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
                 raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")
@@ -327,6 +308,28 @@ def _check_losses(config: Config) -> None:
             raise ValueError(_estimator_needed(stage, asking, config))
         if stage == "joint" or stage in config.models.parts:
             _check_is_trained(config, stage)
+    _check_state_is_learned(config)
+
+
+def _without_state(config: Config) -> Config:
+    stages = {
+        name: replace(stage, losses=tuple(x for x in stage.losses if x.name not in NEEDS_STATE))
+        for name, stage in config.stages.items()
+    }
+    return replace(config, models=replace(config.models, estimator_state=False), stages=stages)
+
+
+def _check_state_is_learned(config: Config) -> None:
+    """An output that no loss trains would reach devices as noise."""
+    if "estimator" not in config.stages:
+        return
+    if config.models.estimator_state != config.asks_for_state("estimator"):
+        raise ValueError(
+            "models.estimator_state and a loss `state` in stages.estimator.losses go together: "
+            f"got {str(config.models.estimator_state).lower()} and "
+            f"{'a' if config.asks_for_state('estimator') else 'no'} loss; set both, as "
+            "stages.estimator.losses.state={name: state, weight: 1}, or neither"
+        )
 
 
 def _check_is_trained(config: Config, stage: Stage) -> None:

@@ -58,6 +58,7 @@ class StageTrainer:
         networks: of the run, with the weights of earlier stages.
         distribution: the devices.
         samples: to train on.
+        closing: eyes that close, for a stage that learns the state of eyes.
         say: tells the user what was chosen.
     """
 
@@ -69,8 +70,10 @@ class StageTrainer:
         *,
         distribution: Distribution,
         samples: EyeSamples | PackedSamples,
+        closing: EyeSamples | None = None,
         say: Say,
     ) -> None:
+        self._closing = closing
         self._run, self._stage, self._networks = run, stage, networks
         self._distribution, self._samples, self._say = distribution, samples, say
         self._config = run.config.stage(stage)
@@ -150,7 +153,12 @@ class StageTrainer:
                 local=local,
             )
             return stage_dataset(
-                self._run.config, self._stage, self._samples, shares=shares, steps=(first, last)
+                self._run.config,
+                self._stage,
+                self._samples,
+                shares=shares,
+                steps=(first, last),
+                closing=self._closing,
             )
 
         batches = self._distribution.strategy.distribute_datasets_from_function(dataset)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
+from mggr_edge.progress import no_progress, progress
+from mggr_tf.data.closing_eyes import ClosingEyes, closing_eyes, closing_people
+from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.training.run_folder import Origin, RunFolder
 from mggr_tf.training.shared_minutes import minutes_of_each
 from mggr_tf.training.stage_parts import check_shares
 from mggr_tf.training.stage_trainer import Budget, Say, StageTrainer
@@ -75,19 +78,43 @@ def train_stages(
             )
             _load_what_is_there(run, networks)
         for name in todo:
+            closing = None
+            if run.config.asks_for_state(name):
+                closing = _closing_eyes(run, distribution, stream, say)
             trainer = StageTrainer(
-                run, name, networks, distribution=distribution, samples=samples, say=say
+                run,
+                name,
+                networks,
+                distribution=distribution,
+                samples=samples,
+                closing=None if closing is None else closing.train,
+                say=say,
             )
             watch = StageWatch(
                 run,
                 name,
                 networks,
                 shown=held_out or _in_memory(samples),
+                closing=None if closing is None else closing.held_out,
                 distribution=distribution,
                 stream=stream if distribution.is_chief else None,
             )
             trainer.train(Budget(budget.steps, minutes.get(name)), watch)
             networks.forget_adversary()
+
+
+def _closing_eyes(
+    run: RunFolder, distribution: Distribution, stream: TextIO | None, say: Say
+) -> ClosingEyes:
+    """Drawn for a stage that learns the state of eyes, and recorded among the run's data."""
+    how = run.config.synthetic
+    people, _ = closing_people(how)
+    run.note_origin(
+        Origin(run.path.resolve().name, SYNTHETIC, SYNTHETIC_LICENCE, people),
+        write=distribution.is_chief,
+    )
+    say(f"drawing eyes of {how.closing_subjects} people that close, for loss state")
+    return closing_eyes(how, progress=no_progress if stream is None else progress)
 
 
 def _in_memory(samples: EyeSamples | PackedSamples) -> EyeSamples:
