@@ -85,13 +85,16 @@ def _draw_lids(rng: np.random.Generator) -> Lids:
         upper_mm=float(rng.uniform(2.5, 4.3) if single_lid else rng.uniform(2.9, 5.1)),
         lower_mm=float(max(rng.uniform(4.2, 5.6), corner_drop_mm + 0.6)),
         corner_drop_mm=float(corner_drop_mm),
-        nasal_mm=float(rng.uniform(-1.5, 0.4)),
+        nasal_mm=float(rng.uniform(-2.2, -0.3)),
         tilt_deg=float(np.clip(rng.normal(4.0, 2.2), -1, 9)),
         roundness=float(rng.uniform(0.55, 0.95)),
         skew=float(rng.uniform(0.95, 1.25)),
         crease_mm=float(rng.uniform(0.2, 1.2) if single_lid else rng.uniform(1.5, 5.0)),
         crease_depth=float(rng.uniform(0.1, 0.6) if single_lid else rng.uniform(0.3, 1.0)),
-        follow=float(rng.uniform(0.8, 1.2)),
+        follow=float(rng.uniform(0.68, 1.08)),
+        lower_follow=float(rng.uniform(0.33, 0.63)),
+        corner_follow=float(rng.uniform(0.08, 0.28)),
+        slide=float(rng.uniform(0.0, 0.18)),
     )
 
 
@@ -105,7 +108,7 @@ def _draw_eyeball(rng: np.random.Generator, melanin: float) -> Eyeball:
     yellow = rng.uniform(0.0, 0.16)
     white = rng.uniform(0.17, 0.32)
     radius_mm = rng.uniform(11.7, 12.3)
-    iris_mm = rng.uniform(5.6, 6.3)
+    iris_mm = rng.uniform(5.45, 6.15)
     return Eyeball(
         radius_mm=float(radius_mm),
         iris_mm=float(iris_mm),
@@ -116,6 +119,7 @@ def _draw_eyeball(rng: np.random.Generator, melanin: float) -> Eyeball:
         sclera=_colour(white * np.array([1.0, 0.95 - 0.3 * yellow, 0.93 - yellow])),
         redness=float(rng.uniform(0.1, 0.6)),
         wetness=float(rng.uniform(0.2, 1.0)),
+        pivot_mm=float(rng.uniform(0.0, 1.2)),
     )
 
 
@@ -233,9 +237,9 @@ def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.33, 1.83) * np.exp(-0.5 * misses * rng.uniform())),
-        shift_px=(float(rng.normal(-1.2, 1.5)), float(rng.normal(3.0, 0.8))),
-        drift_px=(float(rng.normal(0, 0.03)), float(rng.normal(0.28, 0.06))),
+        zoom=float(rng.uniform(1.12, 1.52) * np.exp(-0.5 * misses * rng.uniform())),
+        shift_px=(float(rng.normal(-1.6, 1.5)), float(rng.normal(3.0, 0.8))),
+        follow=(float(rng.normal(0.0, 0.08)), float(rng.normal(0.69, 0.12))),
         jitter_px=float(rng.uniform(0.1, 0.8) + 4 * misses),
         zoom_jitter=float(0.02 + 0.15 * misses),
     )
