@@ -153,7 +153,9 @@ class StageConfig:
             raise ValueError("learning rates must be positive")
         if self.share <= 0:
             raise ValueError("share must be positive")
-        if self.augmentation.stretch and any(one.name in NEEDS_EXACT_FLOW for one in self.active):
-            raise ValueError(
-                "augmentation.stretch moves points where loss exact_flow cannot follow"
-            )
+        if any(one.name in NEEDS_EXACT_FLOW for one in self.active):
+            for name in ("stretch", "surroundings"):
+                if getattr(self.augmentation, name):
+                    raise ValueError(
+                        f"augmentation.{name} moves points where loss exact_flow cannot follow"
+                    )
