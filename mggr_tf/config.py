@@ -17,6 +17,7 @@ from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
 from mggr_tf.conversion_limits import ConversionLimits
 from mggr_tf.models.size import BranchSize, GeneratorSize, StackSize
+from mggr_tf.portrait_config import RedirectedPortraits
 from mggr_tf.stage_config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
@@ -24,6 +25,7 @@ from mggr_tf.stage_config import (
     NEEDS_FEATURES,
     NEEDS_GAZE,
     NEEDS_LANDMARKS,
+    OF_GAZE,
     ON_NO_PICTURE,
     STAGES,
     LossConfig,
@@ -205,18 +207,33 @@ class Config:
             raise ValueError("recipe must name at least one stage, and only configured ones")
         _check_networks(self)
         _check_losses(self)
+        _check_portraits(self)
 
     def builds_alike(self, network: str, other: Config) -> bool:
-        """Whether another config's `estimator`, `coarse` or `fine` fits in this one's place."""
+        """Whether another config's network of this name fits in this one's place."""
+        of_gaze = network in ("estimator", "adapted")
         settings = (
             ["estimator", "estimator_squeeze"]
-            if network == "estimator"
+            if of_gaze
             else [network, "generator", "guidance", "interpolation"]
         )
-        same_method = network == "estimator" or self.method == other.method
+        same_method = of_gaze or self.method == other.method
         return same_method and all(
             getattr(self.models, name) == getattr(other.models, name) for name in settings
         )
+
+    def last_stage(self, *, portraits: bool) -> Stage:
+        """The last stage of the recipe that a run trains.
+
+        Args:
+            portraits: whether the run has photographs, without which there is no `adapted`.
+        """
+        return self.recipe[-1] if portraits else self.redirecting[-1]
+
+    @property
+    def redirecting(self) -> tuple[Stage, ...]:
+        """The stages of the recipe up to a finished redirector: all but `adapted`."""
+        return tuple(stage for stage in self.recipe if stage != "adapted")
 
     def asks_for_exact_flow(self, stage: Stage) -> bool:
         """Whether a stage, or one that it needs, learns from the true flow between pictures."""
@@ -255,19 +272,27 @@ class Config:
                     f"{', '.join(self.recipe)}"
                 )
             has_estimator = has_estimator or stage == "estimator"
+            if stage == "adapted" and not has_estimator:
+                raise ConfigError(
+                    f"{self.name}: stage adapted fine-tunes the estimator, which no stage before "
+                    "it trains; put estimator into the recipe"
+                )
             if not has_estimator and (asking := self.losses_that_ask_the_estimator(stage)):
                 raise ConfigError(_estimator_needed(stage, asking, self))
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
         """What must be trained before a stage: the stages before it in the recipe.
 
-        A stage that the recipe does not hold needs all that come before its last.
+        A stage that the recipe does not hold needs all that come before its last; `adapted`
+        needs a finished redirector.
         """
         if stage in ("estimator", "judge"):
             return ()
+        if stage == "adapted":
+            return self.redirecting
         if stage in self.recipe:
             return self.recipe[: self.recipe.index(stage)]
-        return tuple(s for s in self.recipe[:-1] if s != stage)
+        return tuple(s for s in self.redirecting[:-1] if s != stage)
 
     def stage(self, name: Stage) -> StageConfig:
         """The config of one stage.
@@ -308,10 +333,11 @@ def _check_losses(config: Config) -> None:
             if loss.weight == 0:
                 continue
             here = f"stages.{stage}.losses[{index}]"
-            if (stage == "estimator") != (loss.name in NEEDS_LANDMARKS) or stage == "judge":
+            of_gaze = stage in ("estimator", "adapted")
+            if of_gaze != (loss.name in NEEDS_LANDMARKS) or stage == "judge":
                 raise ValueError(
-                    f"{here}: the estimator stage knows 'landmarks' alone, and no other stage "
-                    "does; the judge has no losses to choose"
+                    f"{here}: the stages estimator and adapted know 'landmarks' alone, and no "
+                    "other stage does; the judge has no losses to choose"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
                 raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")
@@ -327,6 +353,22 @@ def _check_losses(config: Config) -> None:
             raise ValueError(_estimator_needed(stage, asking, config))
         if stage == "joint" or stage in config.models.parts:
             _check_is_trained(config, stage)
+
+
+def _check_portraits(config: Config) -> None:
+    for stage, settings in config.stages.items():
+        if (stage == "adapted") != isinstance(settings.portraits, RedirectedPortraits):
+            raise ValueError(
+                f"stages.{stage}.portraits: redirected photographs belong to the stage adapted, "
+                "which needs them, as {pairs: 15}"
+            )
+    if "adapted" not in config.recipe:
+        return
+    before = config.recipe[: config.recipe.index("adapted")]
+    if before != config.recipe[:-1] or "estimator" not in before or not {*before} - OF_GAZE:
+        raise ValueError(
+            "recipe: adapted comes last, after the estimator and a stage that trains a redirector"
+        )
 
 
 def _check_is_trained(config: Config, stage: Stage) -> None:

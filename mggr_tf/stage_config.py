@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.portrait_config import RedirectedPortraits
 
-Stage = Literal["estimator", "judge", "coarse", "fine", "joint"]
+Stage = Literal["estimator", "judge", "coarse", "fine", "joint", "adapted"]
 
-STAGES: tuple[Stage, ...] = ("estimator", "judge", "coarse", "fine", "joint")
+STAGES: tuple[Stage, ...] = ("estimator", "judge", "coarse", "fine", "joint", "adapted")
+
+OF_GAZE: frozenset[Stage] = frozenset({"estimator", "judge", "adapted"})
+"""Stages that train a network to read gaze; all others train a redirector."""
 
 LossName = Literal[
     "l1",
@@ -121,6 +125,7 @@ class StageConfig:
         adversary: how the discriminator plays, where a loss needs one.
         augmentation: how pairs are changed.
         validation: how it is watched, and when it ends early.
+        portraits: what it learns from a run's photographs (`train --portraits`); null: nothing.
     """
 
     steps: int
@@ -132,6 +137,7 @@ class StageConfig:
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    portraits: RedirectedPortraits | None = None
 
     @property
     def critic_steps(self) -> int:

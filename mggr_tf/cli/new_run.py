@@ -89,12 +89,15 @@ def planned(
     return NewRun(config, out, donor, vgg16, replaces, is_named)
 
 
-def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> RunFolder:
+def created(
+    plan: NewRun, split: Split, portraits: Split | None, *, stage: Stage, held: ExitStack
+) -> RunFolder:
     """Makes the run, for training on this data up to this stage.
 
     Args:
         plan: what to make.
         split: what it is trained on.
+        portraits: photographs that it is trained on as well.
         stage: the last one to train.
         held: takes the run's lock.
 
@@ -112,7 +115,13 @@ def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> Run
         out = _make(plan)
         held.enter_context(only_training(out))
     try:
-        run = RunFolder.create(out, plan.config, DataRecord.of(split), vgg16=plan.vgg16)
+        run = RunFolder.create(
+            out,
+            plan.config,
+            DataRecord.of(split),
+            portraits=None if portraits is None else DataRecord.of(portraits),
+            vgg16=plan.vgg16,
+        )
         if plan.donor is not None:
             run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
             _say_if_known(plan.config, plan.donor, split)

@@ -11,7 +11,7 @@ import numpy as np
 from mggr_edge.atomic import atomic_file
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import Stage
+from mggr_tf.stage_config import OF_GAZE, Stage
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Batch, Hooks, Values
 from mggr_tf.training.metrics_writer import MetricsWriter
@@ -32,6 +32,7 @@ class StageWatch:
         stage: which.
         networks: which are trained.
         shown: people for validation and sheets.
+        portraits: held-out photographs, for the validation of a stage that reads gaze.
         distribution: the devices.
         stream: where a line shows how far it is; None: nowhere.
     """
@@ -43,6 +44,7 @@ class StageWatch:
         networks: Networks,
         *,
         shown: EyeSamples,
+        portraits: EyeSamples | None = None,
         distribution: Distribution,
         stream: TextIO | None,
     ) -> None:
@@ -51,7 +53,7 @@ class StageWatch:
         self._config = run.config.stage(stage).validation
         self._sheet = SampleSheet(networks, shown)
         self._validation = stage_validation(
-            networks, stage, samples=shown, pairs=self._config.pairs
+            networks, stage, samples=shown, pairs=self._config.pairs, portraits=portraits
         )
 
     @contextmanager
@@ -130,6 +132,6 @@ class StageWatch:
 
 
 def _sheet_steps(total: int, stage: Stage) -> frozenset[int]:
-    if stage in ("estimator", "judge"):
+    if stage in OF_GAZE:
         return frozenset()
     return frozenset(max(1, round(total * i / _SHEETS_A_STAGE)) for i in range(1, 6))

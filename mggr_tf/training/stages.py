@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
+from mggr_edge.errors import RunError
+from mggr_edge.progress import no_progress, progress
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
+from mggr_tf.training.portrait_batches import portraits_of_stage
 from mggr_tf.training.run_folder import RunFolder
 from mggr_tf.training.shared_minutes import minutes_of_each
 from mggr_tf.training.stage_parts import check_shares
@@ -35,6 +39,7 @@ def train_stages(
     *,
     samples: EyeSamples | PackedSamples,
     held_out: EyeSamples | None,
+    portraits: Split | None = None,
     budget: Budget,
     stream: TextIO | None,
     say: Say,
@@ -47,6 +52,8 @@ def train_stages(
         stage: the last one to train.
         samples: to train on.
         held_out: for validation and sample sheets; None takes training eyes.
+        portraits: photographs of people whose gaze is known, for stages whose config trains on
+            some; None trains those without, and refuses the stage `adapted`.
         budget: how long.
         stream: where a line shows how far it is, as a rule `sys.stderr`; None: nowhere.
         say: tells the user what was chosen.
@@ -61,6 +68,8 @@ def train_stages(
     distribution = distribution or open_distribution()
     check_shares(run.config, todo, replicas=distribution.replicas)
     run.config.refuse_untrainable(todo, has_estimator=run.has_weights("estimator"))
+    if portraits is None and "adapted" in todo:
+        raise RunError(f"{run.path}: stage adapted needs photographs, and the run has none")
     refuse_what_cannot_work(run.config, todo, replicas=distribution.replicas, warn=say)
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
         say("nobody is held out: validation, which may end a stage, asks people it trains on")
@@ -76,18 +85,43 @@ def train_stages(
             _load_what_is_there(run, networks)
         for name in todo:
             trainer = StageTrainer(
-                run, name, networks, distribution=distribution, samples=samples, say=say
+                run,
+                name,
+                networks,
+                distribution=distribution,
+                samples=samples,
+                portraits=_photographs(run, name, portraits, networks, stream),
+                say=say,
             )
             watch = StageWatch(
                 run,
                 name,
                 networks,
                 shown=held_out or _in_memory(samples),
+                portraits=None if portraits is None else portraits.held_out,
                 distribution=distribution,
                 stream=stream if distribution.is_chief else None,
             )
             trainer.train(Budget(budget.steps, minutes.get(name)), watch)
             networks.forget_adversary()
+
+
+def _photographs(
+    run: RunFolder,
+    stage: Stage,
+    portraits: Split | None,
+    networks: Networks,
+    stream: TextIO | None,
+) -> EyeSamples | None:
+    if portraits is None:
+        return None
+    return portraits_of_stage(
+        run.config,
+        stage,
+        _in_memory(portraits.train),
+        networks,
+        progress=no_progress if stream is None else progress,
+    )
 
 
 def _in_memory(samples: EyeSamples | PackedSamples) -> EyeSamples:

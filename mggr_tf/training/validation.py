@@ -18,7 +18,7 @@ from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import Stage
+from mggr_tf.stage_config import OF_GAZE, Stage
 
 _BATCH = 64
 
@@ -50,7 +50,8 @@ class Validation(Protocol):
     """Asks a stage's networks about fixed pairs, as they are at the moment; changes nothing.
 
     An estimator is told by `error_deg`, the mean angle between its answer and the label (beside it
-    stand `pitch_error_deg` and `yaw_error_deg`). The redirector, in its moving average, is told by
+    stand `pitch_error_deg` and `yaw_error_deg`, and `portrait_errors` where photographs of people
+    are held out). The redirector, in its moving average, is told by
     `l1`, the mean absolute difference from the real picture of the target gaze in network units
     [-1, 1], like the `l1` that training logs; the coarse stage by `l1_coarse`, the same of the
     coarse picture.
@@ -60,7 +61,12 @@ class Validation(Protocol):
 
 
 def stage_validation(
-    networks: Networks, stage: Stage, *, samples: EyeSamples, pairs: int
+    networks: Networks,
+    stage: Stage,
+    *,
+    samples: EyeSamples,
+    pairs: int,
+    portraits: EyeSamples | None = None,
 ) -> Validation:
     """What a stage is validated by.
 
@@ -72,15 +78,18 @@ def stage_validation(
         stage: which is trained.
         samples: of people whom it does not train on.
         pairs: how many pairs; all there are, where there are fewer.
+        portraits: photographs of others, on which a network that reads gaze is validated as well.
 
     Raises:
         DataError: no two of the samples make a pair.
     """
     chosen = all_pairs(samples, limit=pairs, seed=networks.config.seed)
     conventions = networks.config.conventions
-    if stage in ("estimator", "judge"):
+    if stage in OF_GAZE:
         model = getattr(networks, stage)
-        return _OfGaze(model, samples, np.unique(chosen), conventions=conventions)
+        return _OfGaze(
+            model, samples, np.unique(chosen), conventions=conventions, portraits=portraits
+        )
     return _OfPictures(
         networks.averaged.joined,
         samples,
@@ -100,30 +109,64 @@ class _OfGaze:
         patches: NDArray[np.int64],
         *,
         conventions: Conventions,
+        portraits: EyeSamples | None,
     ) -> None:
         self._samples, self._patches, self._conventions = samples, patches, conventions
+        self._portraits = portraits
         self._forward = tf.function(
             lambda inputs: model(inputs, training=False), input_signature=[_specs(model)]
         )
 
     def __call__(self) -> Validated:
-        parts = [self._seen_deg(rows) for rows in _batches(self._patches)]
-        seen_deg, true_deg = np.concatenate(parts), self._samples.gaze_deg[self._patches]
+        seen_deg = self._seen_deg(self._samples, self._patches)
+        true_deg = self._samples.gaze_deg[self._patches]
         off_deg = np.abs(seen_deg - true_deg).mean(axis=0)
         metrics = {
             "error_deg": float(angular_error_deg(seen_deg, true_deg).mean()),
             "pitch_error_deg": float(off_deg[0]),
             "yaw_error_deg": float(off_deg[1]),
         }
+        if self._portraits is not None:
+            seen_deg = self._seen_deg(self._portraits, np.arange(len(self._portraits)))
+            metrics |= portrait_errors(seen_deg, self._portraits)
         return Validated("error_deg", metrics, {})
 
-    def _seen_deg(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        inputs = estimator_inputs(
-            self._samples.images[rows],
-            head_deg=self._samples.head_deg[rows],
-            conventions=self._conventions,
-        )
-        return gaze_from_network(np.asarray(self._forward(inputs)), self._conventions)
+    def _seen_deg(self, samples: EyeSamples, patches: NDArray[np.int64]) -> NDArray[np.float32]:
+        parts = []
+        for rows in _batches(patches):
+            inputs = estimator_inputs(
+                samples.images[rows],
+                head_deg=samples.head_deg[rows],
+                conventions=self._conventions,
+            )
+            parts.append(gaze_from_network(np.asarray(self._forward(inputs)), self._conventions))
+        return np.concatenate(parts)
+
+
+def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dict[str, float]:
+    """How far an estimator is off on photographs of people whose gaze is known.
+
+    Args:
+        seen_deg: [N, 2] its answers, (pitch, yaw), as seen in the (mirrored) patches.
+        portraits: [N] the patches.
+
+    Returns:
+        `portrait_error_deg`, the mean over people of the length of a person's own mean offset, as
+        a device takes the mean of both eyes; `portrait_pitch_bias_deg` and
+        `portrait_yaw_bias_deg`, the mean offsets of all people, yaw to the picture's right.
+    """
+    off_deg = seen_deg - portraits.gaze_deg
+    if portraits.mirrored is not None:
+        off_deg = np.where(portraits.mirrored[:, None], off_deg * [1, -1], off_deg)
+    of_people = np.stack(
+        [off_deg[portraits.subject == name].mean(axis=0) for name in portraits.subjects]
+    )
+    pitch_deg, yaw_deg = of_people.mean(axis=0)
+    return {
+        "portrait_error_deg": float(np.linalg.norm(of_people, axis=1).mean()),
+        "portrait_pitch_bias_deg": float(pitch_deg),
+        "portrait_yaw_bias_deg": float(yaw_deg),
+    }
 
 
 class _OfPictures:

@@ -138,9 +138,7 @@ def _summary(done: Sequence[Outcome], gaze: Gaze | None) -> Cropped:
             for outcome in done
             for what, reason in _missing(outcome)
         ),
-        failed=tuple(
-            outcome.photo.file for outcome in done if _failed(outcome, labelled=labelled)
-        ),
+        failed=tuple(outcome.photo.file for outcome in done if _failed(outcome, labelled=labelled)),
     )
 
 
@@ -156,9 +154,7 @@ def _failed(outcome: Outcome, *, labelled: bool) -> bool:
     return outcome.failure is not None or lacks_an_eye
 
 
-def _write_lists(
-    folder: Path, done: Sequence[Outcome], result: Cropped, gaze: Gaze | None
-) -> None:
+def _write_lists(folder: Path, done: Sequence[Outcome], result: Cropped, gaze: Gaze | None) -> None:
     if done[0].photo.name is None:
         write_table(folder / TABLE, (row for outcome in done for row in _rows(outcome, gaze)))
     if result.not_cut:

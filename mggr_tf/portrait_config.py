@@ -1,0 +1,48 @@
+"""What a config says of photographs whose gaze is known, beside a stage's other data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TargetRange:
+    """Where photographs are redirected to: uniformly distributed, about the lens.
+
+    Attributes:
+        pairs: of photographs in a step, over all devices, beside the stage's `batch`.
+        pitch_range_deg: largest pitch up and down.
+        yaw_range_deg: largest yaw to either side.
+    """
+
+    pairs: int
+    pitch_range_deg: float = 15.0
+    yaw_range_deg: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1:
+            raise ValueError("pairs must be at least 1")
+        for name in ("pitch_range_deg", "yaw_range_deg"):
+            if not 0 < getattr(self, name) <= 45:
+                raise ValueError(f"{name} must lie in (0, 45], got {getattr(self, name)}")
+
+    @property
+    def range_deg(self) -> tuple[float, float]:
+        """Largest (pitch, yaw)."""
+        return self.pitch_range_deg, self.yaw_range_deg
+
+
+@dataclass(frozen=True)
+class RedirectedPortraits(TargetRange):
+    """Pairs of photographs and redirected versions of them, for the stage `adapted`.
+
+    Attributes:
+        redirected: versions of each eye, made once at the start of the stage.
+    """
+
+    redirected: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.redirected < 1:
+            raise ValueError("redirected must be at least 1: pairs need a second picture")
