@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
+from mggr_tf.compute_config import CheckpointConfig, ComputeConfig
 from mggr_tf.conversion_limits import ConversionLimits
+from mggr_tf.data_config import PackedConfig, SyntheticConfig
 from mggr_tf.models.size import BranchSize, GeneratorSize, StackSize
-from mggr_tf.portrait_config import RedirectedPortraits
+from mggr_tf.portrait_config import check_portraits
 from mggr_tf.stage_config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
@@ -25,7 +27,7 @@ from mggr_tf.stage_config import (
     NEEDS_FEATURES,
     NEEDS_GAZE,
     NEEDS_LANDMARKS,
-    OF_GAZE,
+    NEEDS_STATE,
     ON_NO_PICTURE,
     STAGES,
     LossConfig,
@@ -36,23 +38,6 @@ from mggr_tf.stage_config import (
 Method = Literal["mggr", "deepwarp", "prgan"]
 Guidance = Literal["gazemap", "delta", "head_pose"]
 FeatureNetwork = Literal["estimator", "alexnet", "vgg16"]
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """How often work is saved, and what is kept of it.
-
-    Attributes:
-        seconds: between two checkpoints; one more is made at every best validation.
-        keep: so many of the last are kept, and the best by validation.
-    """
-
-    seconds: float = 60.0
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        if self.seconds < 0 or self.keep < 1:
-            raise ValueError("seconds must be at least 0, keep at least 1")
 
 
 @dataclass(frozen=True)
@@ -76,6 +61,8 @@ class ModelConfig:
         estimator: channels of its levels.
         estimator_squeeze: channels that its last maps are squeezed to before they meet its
             dense layer, which holds most of its weights otherwise; 0 leaves them.
+        estimator_state: whether the estimator also predicts the state of an eye, by its output
+            `state`; its stage then needs a loss `state`.
         judge: channels of its first level.
     """
 
@@ -90,6 +77,7 @@ class ModelConfig:
     random_views: bool = False
     estimator: tuple[int, ...] = (16, 32, 64, 96)
     estimator_squeeze: int = 0
+    estimator_state: bool = False
     judge: int = 16
 
     def __post_init__(self) -> None:
@@ -106,61 +94,6 @@ class ModelConfig:
         if self.generator is not None:
             return ("fine",)
         return tuple(name for name in ("coarse", "fine") if getattr(self, name) is not None)
-
-
-@dataclass(frozen=True)
-class ComputeConfig:
-    """What a stage computes in while it trains; what it leaves is float32 whatever this says.
-
-    Attributes:
-        precision: of the layers of the networks that are trained. Their weights, their heads, the
-            warp, losses and moving averages are float32. float16 comes with loss scaling and
-            needs a GPU; bfloat16 needs no scaling and gains nothing where it is emulated. (Frozen
-            networks have `models.features_precision`.)
-        xla: whether a step is compiled as a whole.
-    """
-
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    xla: bool = False
-
-
-@dataclass(frozen=True)
-class SyntheticConfig:
-    """How many eyes are drawn when no data is named.
-
-    Attributes:
-        subjects: how many people.
-        per_group: pictures of one person, side and head pose.
-        seed: of the renderer.
-    """
-
-    subjects: int = 400
-    per_group: int = 5
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if self.subjects < 1 or self.per_group < 1 or self.seed < 0:
-            raise ValueError("subjects and per_group must be at least 1, seed at least 0")
-
-
-@dataclass(frozen=True)
-class PackedConfig:
-    """How packed data is read (see docs/data.md).
-
-    Attributes:
-        memory_mb: of pixels; a smaller set is read into memory as a whole.
-        chunks: of patches of one person and head pose, between which each row of a batch
-            chooses, and which stay in memory for as many steps as they last.
-        corrupt_limit: so many corrupt records are left out; one more ends the training.
-    """
-
-    memory_mb: int = 1000
-    chunks: int = 2
-    corrupt_limit: int = 16
-
-    def __post_init__(self) -> None:
-        if self.memory_mb < 0 or self.corrupt_limit < 0 or self.chunks < 1:
-            raise ValueError("memory_mb and corrupt_limit must be at least 0, chunks at least 1")
 
 
 @dataclass(frozen=True)
@@ -207,13 +140,13 @@ class Config:
             raise ValueError("recipe must name at least one stage, and only configured ones")
         _check_networks(self)
         _check_losses(self)
-        _check_portraits(self)
+        check_portraits(self.recipe, {name: one.portraits for name, one in self.stages.items()})
 
     def builds_alike(self, network: str, other: Config) -> bool:
         """Whether another config's network of this name fits in this one's place."""
         of_gaze = network in ("estimator", "adapted")
         settings = (
-            ["estimator", "estimator_squeeze"]
+            ["estimator", "estimator_squeeze", "estimator_state"]
             if of_gaze
             else [network, "generator", "guidance", "interpolation"]
         )
@@ -243,6 +176,20 @@ class Config:
     def asks_for_landmarks(self, stage: Stage) -> bool:
         """Whether a stage learns from where the eye's landmarks lie."""
         return any(loss.name in NEEDS_LANDMARKS for loss in self.stage(stage).active)
+
+    def asks_for_state(self, stage: Stage) -> bool:
+        """Whether a stage learns the state of eyes, and needs some that close."""
+        return any(loss.name in NEEDS_STATE for loss in self.stage(stage).active)
+
+    def for_donor(self, donor: Config) -> Config:
+        """The config for a run that starts from another run's weights.
+
+        That of a donor whose estimator differs in nothing but that it predicts no state does
+        without it, too: its weights hold nothing to predict it with.
+        """
+        without = _without_state(self)
+        alike = without.builds_alike("estimator", donor)
+        return without if alike and not self.builds_alike("estimator", donor) else self
 
     def losses_that_ask_the_estimator(self, stage: Stage) -> tuple[str, ...]:
         """A stage's losses that ask the run's estimator, or compare its features."""
@@ -333,11 +280,11 @@ def _check_losses(config: Config) -> None:
             if loss.weight == 0:
                 continue
             here = f"stages.{stage}.losses[{index}]"
-            of_gaze = stage in ("estimator", "adapted")
-            if of_gaze != (loss.name in NEEDS_LANDMARKS) or stage == "judge":
+            of_estimator = loss.name in NEEDS_LANDMARKS | NEEDS_STATE
+            if (stage in ("estimator", "adapted")) != of_estimator or stage == "judge":
                 raise ValueError(
-                    f"{here}: the stages estimator and adapted know 'landmarks' alone, and no "
-                    "other stage does; the judge has no losses to choose"
+                    f"{here}: the stages estimator and adapted know 'landmarks' and 'state' "
+                    "alone, and no other stage does; the judge has no losses to choose"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
                 raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")
@@ -353,22 +300,30 @@ def _check_losses(config: Config) -> None:
             raise ValueError(_estimator_needed(stage, asking, config))
         if stage == "joint" or stage in config.models.parts:
             _check_is_trained(config, stage)
+    _check_state_is_learned(config)
 
 
-def _check_portraits(config: Config) -> None:
-    for stage, settings in config.stages.items():
-        if (stage == "adapted") != isinstance(settings.portraits, RedirectedPortraits):
+def _without_state(config: Config) -> Config:
+    stages = {
+        name: replace(stage, losses=tuple(x for x in stage.losses if x.name not in NEEDS_STATE))
+        for name, stage in config.stages.items()
+    }
+    return replace(config, models=replace(config.models, estimator_state=False), stages=stages)
+
+
+def _check_state_is_learned(config: Config) -> None:
+    """An output that no loss trains would reach devices as noise."""
+    stages: tuple[Stage, ...] = ("estimator", "adapted")
+    for stage in stages:
+        if stage not in config.stages:
+            continue
+        if config.models.estimator_state != config.asks_for_state(stage):
             raise ValueError(
-                f"stages.{stage}.portraits: redirected photographs belong to the stage adapted, "
-                "which needs them, as {pairs: 15}"
+                f"models.estimator_state and a loss `state` in stages.{stage}.losses go together: "
+                f"got {str(config.models.estimator_state).lower()} and "
+                f"{'a' if config.asks_for_state(stage) else 'no'} loss; set both, as "
+                f"stages.{stage}.losses.state={{name: state, weight: 1}}, or neither"
             )
-    if "adapted" not in config.recipe:
-        return
-    before = config.recipe[: config.recipe.index("adapted")]
-    if before != config.recipe[:-1] or "estimator" not in before or not {*before} - OF_GAZE:
-        raise ValueError(
-            "recipe: adapted comes last, after the estimator and a stage that trains a redirector"
-        )
 
 
 def _check_is_trained(config: Config, stage: Stage) -> None:

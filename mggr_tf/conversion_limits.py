@@ -44,7 +44,7 @@ class Limit:
         return ", ".join(parts)
 
 
-_OUTPUTS = ("flow", "coarse", "residual", "redirected", "gaze")
+_OUTPUTS = ("flow", "coarse", "residual", "redirected", "gaze", "state")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class PrecisionLimits:
     Attributes:
         flow, coarse, residual, redirected: of the redirector.
         gaze: of the estimator, in units of its output.
+        state: of the estimator, in the range [0, 1]; null is no limit, as in configs that were
+            written before estimators predicted it.
         extra_gaze_deg: by how much further from its target a redirected gaze may be, on
             average over pairs, as the run's own estimator sees it.
         opening: of `redirected` inside the eye opening, where a device shows it; it has a PSNR
@@ -67,27 +69,28 @@ class PrecisionLimits:
     gaze: Limit
     extra_gaze_deg: float
     opening: Limit | None = None
+    state: Limit | None = None
 
     def __post_init__(self) -> None:
         limit = self.opening
         if limit is not None and (limit.max_abs is not None or limit.mean_abs is not None):
             raise ValueError("opening takes min_psnr_db only")
 
-    def of(self, output: str) -> Limit:
-        """The limit of an output by its name.
+    def of(self, output: str) -> Limit | None:
+        """The limit of an output by its name; None for one without.
 
         Raises:
             ValueError: no network of ours has such an output.
         """
         if output not in _OUTPUTS:
             raise ValueError(f"output {output!r} has no limit")
-        return cast(Limit, getattr(self, output))
+        return cast(Limit | None, getattr(self, output))
 
 
 def _float32() -> PrecisionLimits:
     # Measured on real eyes: 5e-6 of pictures, 4e-6 pixels of flow.
     exact = Limit(max_abs=1e-4)
-    return PrecisionLimits(exact, exact, exact, exact, exact, extra_gaze_deg=0.01)
+    return PrecisionLimits(exact, exact, exact, exact, exact, extra_gaze_deg=0.01, state=exact)
 
 
 def _float16() -> PrecisionLimits:
@@ -102,6 +105,7 @@ def _float16() -> PrecisionLimits:
         gaze=Limit(mean_abs=0.0015),
         extra_gaze_deg=0.02,
         opening=Limit(min_psnr_db=75.0),
+        state=Limit(max_abs=0.005),
     )
 
 
@@ -117,6 +121,7 @@ def _int8() -> PrecisionLimits:
         gaze=Limit(mean_abs=0.04),  # 0.4 degrees of pitch, 0.6 of yaw
         extra_gaze_deg=0.1,
         opening=Limit(min_psnr_db=40.0),
+        state=Limit(max_abs=0.1, mean_abs=0.02),
     )
 
 

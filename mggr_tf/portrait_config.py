@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -46,3 +47,32 @@ class RedirectedPortraits(TargetRange):
         super().__post_init__()
         if self.redirected < 1:
             raise ValueError("redirected must be at least 1: pairs need a second picture")
+
+
+def check_portraits(
+    recipe: Sequence[str], portraits: Mapping[str, RedirectedPortraits | None]
+) -> None:
+    """Holds the stage `adapted` against a recipe.
+
+    Args:
+        recipe: stages in order.
+        portraits: what each configured stage learns from photographs.
+
+    Raises:
+        ValueError: `adapted` is not where it can be trained, or photographs are where they
+            cannot be.
+    """
+    for stage, how in portraits.items():
+        if (stage == "adapted") != isinstance(how, RedirectedPortraits):
+            raise ValueError(
+                f"stages.{stage}.portraits: redirected photographs belong to the stage adapted, "
+                "which needs them, as {pairs: 15}"
+            )
+    if "adapted" not in recipe:
+        return
+    *before, last = recipe
+    redirecting = {*before} - {"estimator", "judge", "adapted"}
+    if last != "adapted" or "adapted" in before or "estimator" not in before or not redirecting:
+        raise ValueError(
+            "recipe: adapted comes last, after the estimator and a stage that trains a redirector"
+        )

@@ -39,7 +39,8 @@ def bundle_of_run(run: RunFolder) -> Bundle:
         return {name: np.asarray(value) for name, value in made.items()}
 
     def estimator(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
-        return {"gaze": np.asarray(networks.estimator(dict(inputs), training=False))}
+        made = networks.estimator(dict(inputs), training=False)
+        return {name: np.asarray(value) for name, value in made.items()}
 
     keras_models: dict[str, Runner] = {"redirector": redirector, "estimator": estimator}
     contract = Contract(

@@ -27,6 +27,7 @@ LossName = Literal[
     "flow_smoothness",
     "exact_flow",
     "landmarks",
+    "state",
     "cycle",
     "adversarial",
     "discriminator_gaze",
@@ -39,7 +40,8 @@ NEEDS_DISCRIMINATOR = frozenset({"adversarial", "discriminator_gaze"})
 NEEDS_CYCLE = frozenset({"cycle"})
 NEEDS_EXACT_FLOW = frozenset({"exact_flow"})
 NEEDS_LANDMARKS = frozenset({"landmarks"})
-ON_NO_PICTURE = frozenset({"flow_smoothness", "exact_flow", "landmarks", "cycle"})
+NEEDS_STATE = frozenset({"state"})
+ON_NO_PICTURE = frozenset({"flow_smoothness", "exact_flow", "landmarks", "state", "cycle"})
 """Losses that look at something else than one of the two pictures."""
 
 
@@ -121,7 +123,7 @@ class StageConfig:
         learning_rate: peak of a warm-up and cosine schedule.
         discriminator_learning_rate: the same for the discriminator.
         losses: the generator's objective. An estimator learns gaze without being told;
-            it may have `landmarks` beside it.
+            it may have `landmarks` and `state` beside it.
         adversary: how the discriminator plays, where a loss needs one.
         augmentation: how pairs are changed.
         validation: how it is watched, and when it ends early.

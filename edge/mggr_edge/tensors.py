@@ -6,7 +6,7 @@ the iris model in the mesh's place. That is told before the first eye, not by it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from mggr_edge.contract import Conventions
@@ -23,10 +23,12 @@ class Tensors:
     Attributes:
         inputs: name -> shape; no others, which nobody would feed.
         outputs: name -> how many numbers; others may be there.
+        optional: outputs that need not be there, likewise.
     """
 
     inputs: dict[str, Shape]
     outputs: dict[str, int]
+    optional: dict[str, int] = field(default_factory=dict)
 
 
 _LANDMARKS = {
@@ -51,7 +53,7 @@ def tensors_of(conventions: Conventions) -> dict[str, Tensors]:
             {**eye, **head, "gazemap": (side, side, 2), "delta": (2,)},
             {"flow": 2 * side**2, "residual": 3 * side**2, "redirected": 3 * side**2},
         ),
-        "estimator": Tensors({**eye, **head}, {"gaze": 2}),
+        "estimator": Tensors({**eye, **head}, {"gaze": 2}, {"state": 3}),
         **_LANDMARKS,
     }
 
@@ -74,12 +76,13 @@ def check_usable(name: str, runner: FileRunner, conventions: Conventions) -> Non
     if len(batches) > 1 or min(batches) < 1:
         raise BundleError(f"the model {name} takes batches of {sorted(batches)} at once")
     batch = batches.pop()
-    for key, count in wanted.outputs.items():
+    read = {**wanted.outputs, **{k: n for k, n in wanted.optional.items() if k in outputs}}
+    for key, count in read.items():
         found = prod(outputs[key].shape) if key in outputs else 0
         if found != batch * count:
             raise BundleError(
                 f"the model {name} gives {found} numbers of {key}, expected {batch * count}"
             )
-    for one in (*inputs.values(), *(outputs[key] for key in wanted.outputs)):
+    for one in (*inputs.values(), *(outputs[key] for key in read)):
         if one.dtype != "float32":
             raise BundleError(f"the model {name}: {one.name} is of {one.dtype}, expected float32")

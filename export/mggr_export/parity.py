@@ -22,6 +22,7 @@ RANGES = {
     "gazemap": (0.0, 1.0),
     "coarse": (-1.0, 1.0),
     "redirected": (-1.0, 1.0),
+    "state": (0.0, 1.0),
 }
 """Tensors with a range of their own; of others PSNR takes what Keras spans on these inputs."""
 
@@ -94,15 +95,15 @@ def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:
     """What breaks its limit, one sentence each; empty when all is well."""
     return [
         f"{p.output} differs by max {p.max_abs:.2g}, mean {p.mean_abs:.2g}, {_db(p.psnr_db)} "
-        f"(limit: {limits.of(p.output)})"
+        f"(limit: {_limit_text(limits.of(p.output))})"
         for p in parities
         if breaks(limits.of(p.output), p)
     ]
 
 
-def breaks(limit: Limit, parity: Parity) -> bool:
-    """Whether the measured difference lies outside."""
-    return (
+def breaks(limit: Limit | None, parity: Parity) -> bool:
+    """Whether the measured difference lies outside; never without a limit."""
+    return limit is not None and (
         _above(parity.max_abs, limit.max_abs)
         or _above(parity.mean_abs, limit.mean_abs)
         # No PSNR at all: the two are equal.
@@ -138,10 +139,9 @@ def breaks_opening(limits: PrecisionLimits, opening: OpeningParity) -> bool:
 def opening_text(limits: PrecisionLimits, opening: OpeningParity) -> str:
     """The PSNR inside the eye opening with its limit, for a terminal."""
     verdict = "  BROKEN" if breaks_opening(limits, opening) else ""
-    limit = "none" if limits.opening is None else f"{limits.opening}"
     return (
         f"{_db(opening.psnr_db)} inside the eye opening ({opening.region}, "
-        f"{opening.share:.0%} of the pixels; limit: {limit}){verdict}"
+        f"{opening.share:.0%} of the pixels; limit: {_limit_text(limits.opening)}){verdict}"
     )
 
 
@@ -156,10 +156,14 @@ def parity_text(files: Mapping[str, tuple[Precision, PrecisionLimits, Iterable[P
     for name, (precision, limits, parities) in files.items():
         for p in parities:
             limit = limits.of(p.output)
-            verdict = f"{limit}{'  BROKEN' if breaks(limit, p) else ''}"
+            verdict = f"{_limit_text(limit)}{'  BROKEN' if breaks(limit, p) else ''}"
             numbers = (f"{p.max_abs:.2e}", f"{p.mean_abs:.2e}", _db(p.psnr_db))
             lines.append(form.format(name, precision, p.output, *numbers, verdict))
     return "\n".join(lines)
+
+
+def _limit_text(limit: Limit | None) -> str:
+    return "none" if limit is None else f"{limit}"
 
 
 def _above(value: float | None, limit: float | None) -> bool:

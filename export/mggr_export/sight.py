@@ -66,6 +66,6 @@ class Sight:
     def _error_deg(self, pictures: NDArray[np.float32]) -> float:
         head = head_to_network(self.head_deg, self.conventions)
         seen = self.estimator({"eye": pictures, "head_pose": head}, training=False)
-        gaze = gaze_from_network(np.asarray(seen), self.conventions)
+        gaze = gaze_from_network(np.asarray(seen["gaze"]), self.conventions)
         error = float(angular_error_deg(gaze, self.target_deg).mean())
         return float(f"{error:.4g}")

@@ -76,6 +76,7 @@ def planned(
         )
     donor = open_run(from_run) if from_run is not None else None
     if donor is not None:
+        config = _for_donor(config, donor)
         weights_to_adopt(config, donor)  # before anything is cleared for them
     is_named = out is not None
     if out is None:
@@ -87,6 +88,13 @@ def planned(
         _check_is_replaceable(out, donor)
         held.enter_context(only_training(out))
     return NewRun(config, out, donor, vgg16, replaces, is_named)
+
+
+def _for_donor(config: Config, donor: RunFolder) -> Config:
+    fitting = config.for_donor(donor.config)
+    if fitting != config:
+        say(f"the estimator of {donor.path} predicts no state of an eye; the new run goes without")
+    return fitting
 
 
 def created(

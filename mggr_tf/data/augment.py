@@ -11,8 +11,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from mggr_tf.data.augment_config import Augmentation
-from mggr_tf.data.augment_domain import occluded, recoloured, stretched
+from mggr_tf.data.augment_domain import recoloured, stretched
+from mggr_tf.data.lid_region import OUTLINE_POINTS
+from mggr_tf.data.occluders import occlude
 from mggr_tf.data.rows import Rows
+from mggr_tf.data.state_labels import EyeStates, with_occlusion, with_openness
 
 
 class Changed(NamedTuple):
@@ -22,6 +25,7 @@ class Changed(NamedTuple):
     target: tf.Tensor
     codes: tf.Tensor | None
     landmarks: tf.Tensor | None
+    state: tf.Tensor | None
 
 
 def augment_pair(
@@ -33,6 +37,7 @@ def augment_pair(
     rows: Rows | None = None,
     codes: tf.Tensor | None = None,
     landmarks: tf.Tensor | None = None,
+    state: EyeStates | None = None,
 ) -> Changed:
     """Changes both pictures in one and the same way.
 
@@ -42,9 +47,12 @@ def augment_pair(
         rows: which of its rows these are; None: all.
         codes: [B, H, W, 2] int8 codes of the flow between them; vectors stay, places move.
         landmarks: [B, K, 2] pixels (x, y) in either picture.
+        state: of the eyes in both pictures; stretching changes their openness, occluders cover
+            them.
 
     Returns:
-        both pictures as [B, H, W, 3] float32 in [-1, 1], and what came with them.
+        both pictures as [B, H, W, 3] float32 in [-1, 1], and what came with them; the states
+        as [B, 2, 3].
     """
     height, width = source.shape[1], source.shape[2]
     rows = rows or Rows.all(source.shape[0])
@@ -53,20 +61,28 @@ def augment_pair(
     tint = 1 + how.colour * rows.signed([1, 1, 3], seeds[1])
     light = how.brightness * rows.signed([1, 1, 1], seeds[2])
     both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
+    points = _points(landmarks, state)
     if how.shift_px:
         # Whole pixels (y, x): where in the old picture the new one's corner lies.
         offsets = rows.whole([2], seeds[3], low=-how.shift_px, high=how.shift_px + 1)
         both = _shift(both, offsets, (height, width))
         if codes is not None:
             codes = _shift(codes, offsets, (height, width))
-        if landmarks is not None:
-            landmarks -= tf.cast(offsets[:, None, ::-1], tf.float32)
+        if points is not None:
+            points -= tf.cast(offsets[:, None, ::-1], tf.float32)
+    values = None if state is None else state.values
     if how.stretch:
-        both, landmarks = stretched(
-            both, landmarks, seed=seed + [0, 103], limit=how.stretch, rows=rows
+        both, points, taller = stretched(
+            both, points, seed=seed + [0, 103], limit=how.stretch, rows=rows
         )
+        values = None if values is None else with_openness(values, taller)
+    if landmarks is not None and points is not None:
+        landmarks = points[:, : landmarks.shape[1]]
     if how.occlusion:
-        both = occluded(both, seed=seed + [0, 104], share=how.occlusion, rows=rows)
+        both, cover = occlude(both, seed=seed + [0, 104], share=how.occlusion, rows=rows)
+        if values is not None and points is not None:
+            regions = points[:, -2 * OUTLINE_POINTS :]
+            values = with_occlusion(values, cover, tf.split(regions, 2, axis=1))
     if how.colour_mix:
         both = recoloured(both, seed=seed + [0, 106], share=how.colour_mix, rows=rows)
     both = _lit_otherwise(both, seed, how, rows)
@@ -79,7 +95,14 @@ def augment_pair(
     changed = _taken_otherwise(
         tf.concat([relight(both[..., :3]), relight(both[..., 3:])], -1), seed, how, rows
     )
-    return Changed(changed[..., :3], changed[..., 3:], codes, landmarks)
+    return Changed(changed[..., :3], changed[..., 3:], codes, landmarks, values)
+
+
+def _points(landmarks: tf.Tensor | None, state: EyeStates | None) -> tf.Tensor | None:
+    """[B, K, 2] all points that go where the pictures go: landmarks first, lids last."""
+    lids = None if state is None else tf.reshape(state.regions, [-1, 2 * OUTLINE_POINTS, 2])
+    given = [points for points in (landmarks, lids) if points is not None]
+    return tf.concat(given, 1) if given else None
 
 
 def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:

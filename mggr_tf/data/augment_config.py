@@ -20,7 +20,8 @@ class Augmentation:
         noise: largest standard deviation of a camera's noise, in units of the [-1, 1] range.
         stretch: largest logarithm of a change of the eye's height; its width and the line of its
             corners change less. The exact flow does not follow.
-        occlusion: share of pictures that each of two bars is laid over.
+        occlusion: share of pairs that each of two occluders lies over: fingers, hair, a rim of
+            glasses, glare or a bar of any colour.
         colour_mix: share of pictures whose colours are mixed at random, and most of the mixing.
     """
 

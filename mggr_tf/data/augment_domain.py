@@ -1,38 +1,49 @@
 """Changes that drawn eyes undergo so that what is learned from them holds on photographs.
 
-People's proportions, things before the eye and colours that no renderer draws. As in
-`augment`, both pictures of a pair change in one and the same way, as pure functions of a seed.
+People's proportions and colours that no renderer draws; `occluders` has what lies before an eye.
+As in `augment`, both pictures of a pair change in one and the same way, as pure functions of a
+seed.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from mggr_tf.data.rows import Rows
 
-_BARS = 2
-_BAR_HALF_WIDTHS_PX = (1.0, 9.0)
-_BAR_HALF_LENGTHS_PX = (4.5, 55.0)
-_BAR_EDGE_PER_PX = 1.5
-_BAR_COVERS = (0.3, 1.0)
-
 _LEAST_VARIANCE = 1e-6
 
 
+class Stretched(NamedTuple):
+    """What `stretched` makes.
+
+    Attributes:
+        both: [B, H, W, 6], the pair.
+        points: [B, K, 2] as they were given; None without any.
+        taller: [B] what the openness of the eyes is multiplied by.
+    """
+
+    both: tf.Tensor
+    points: tf.Tensor | None
+    taller: tf.Tensor
+
+
 def stretched(
-    both: tf.Tensor, landmarks: tf.Tensor | None, *, seed: tf.Tensor, limit: float, rows: Rows
-) -> tuple[tf.Tensor, tf.Tensor | None]:
+    both: tf.Tensor, points: tf.Tensor | None, *, seed: tf.Tensor, limit: float, rows: Rows
+) -> Stretched:
     """Makes eyes taller or flatter, wider or narrower, and their corners uneven.
 
     Args:
         both: [B, H, W, 6], the pair.
-        landmarks: [B, K, 2] pixels (x, y), which go along.
+        points: [B, K, 2] pixels (x, y), which go along.
         limit: largest logarithm of the height's change; the width's is two thirds of it, and
             a pixel to the side lifts a point by up to half of it.
         rows: which rows of the batch these are.
 
     Returns:
-        the pair, its borders repeated, and the landmarks.
+        the pair, its borders repeated, and its points.
     """
     height, width = both.shape[1], both.shape[2]
     tall, wide, slant = tf.unstack(limit * rows.signed([], seed, before=(3,)))
@@ -52,41 +63,13 @@ def stretched(
         fill_mode="NEAREST",
     )
     moved = tf.ensure_shape(moved, both.shape)
-    if landmarks is None:
-        return moved, None
-    new_x = (landmarks[..., 0] - from_x[2][:, None]) / per_x[:, None]
+    taller = tf.exp(tall - 2 / 3 * wide)
+    if points is None:
+        return Stretched(moved, None, taller)
+    new_x = (points[..., 0] - from_x[2][:, None]) / per_x[:, None]
     lifted = slant[:, None] * new_x + from_y[2][:, None]
-    return moved, tf.stack([new_x, (landmarks[..., 1] - lifted) / per_y[:, None]], -1)
-
-
-def occluded(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) -> tf.Tensor:
-    """Lays bars of any colour, width and direction before the eye: rims, hair, glare.
-
-    Args:
-        both: [B, H, W, 6] in [-1, 1], the pair.
-        share: how many of the bars are there at all; every pair may have two.
-        rows: which rows of the batch these are.
-    """
-    height, width = both.shape[1], both.shape[2]
-    down_px = tf.range(height, dtype=tf.float32)[None, :, None]
-    right_px = tf.range(width, dtype=tf.float32)[None, None, :]
-    for bar in range(_BARS):
-        seeds = tf.random.experimental.stateless_split(seed + [0, bar], 2)
-        unit = rows.uniform([1, 1], seeds[0], before=(7,))
-        angle = 3.14159 * unit[2]
-        right, down = right_px - width * unit[0], down_px - height * unit[1]
-        along = tf.cos(angle) * right + tf.sin(angle) * down
-        across = tf.cos(angle) * down - tf.sin(angle) * right
-        half_length = _between(_BAR_HALF_LENGTHS_PX, unit[3])
-        half_width = _between(_BAR_HALF_WIDTHS_PX, unit[4])
-        inside = tf.sigmoid(_BAR_EDGE_PER_PX * (half_length - tf.abs(along))) * tf.sigmoid(
-            _BAR_EDGE_PER_PX * (half_width - tf.abs(across))
-        )
-        least, most = _BAR_COVERS
-        covers = inside * (least + (most - least) * unit[5]) * tf.cast(unit[6] < share, tf.float32)
-        colour = tf.tile(rows.signed([1, 1, 3], seeds[1]), [1, 1, 1, 2])
-        both += covers[..., None] * (colour - both)
-    return both
+    new_y = (points[..., 1] - lifted) / per_y[:, None]
+    return Stretched(moved, tf.stack([new_x, new_y], -1), taller)
 
 
 def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) -> tf.Tensor:
@@ -119,9 +102,3 @@ def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) ->
         return image + draining * (tf.reduce_mean(image, -1, keepdims=True) - image)
 
     return tf.concat([change(source), change(target)], -1)
-
-
-def _between(limits: tuple[float, float], unit: tf.Tensor) -> tf.Tensor:
-    """From one limit at 0 to the other at 1, by equal factors."""
-    low, high = limits
-    return low * tf.pow(high / low, unit)

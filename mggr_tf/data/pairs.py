@@ -8,18 +8,21 @@ seen, and no Python generator stands between memory and the step.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions
+from mggr_edge.contract import DEFAULT_SIZE_PX, Conventions
 from mggr_edge.errors import DataError
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.flow_codes import PER_PIXEL, UNSEEN
+from mggr_tf.data.lid_region import USUAL_REGION
 from mggr_tf.data.rows import Rows, Shares
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.state_labels import EyeStates, gaze_weight
 from mggr_tf.models.gazemap import Gazemap
 
 
@@ -91,6 +94,7 @@ def pair_dataset(
     conventions: Conventions,
     with_flow: bool = False,
     with_landmarks: bool = False,
+    closing: Closing | None = None,
 ) -> tf.data.Dataset:
     """The replicas' parts of the batches of steps [first, last), replica by replica.
 
@@ -98,7 +102,9 @@ def pair_dataset(
     [-1, 1], gazemap [B, H, W, 2], delta and head_pose [B, 2], source_gaze and
     target_gaze [B, 2] in degrees. With `with_flow` also flow [B, H, W, 2] in pixels and
     flow_seen [B, H, W], 1 where the flow is known, else 0. With `with_landmarks` also
-    source_landmarks and target_landmarks [B, K, 2] in pixels.
+    source_landmarks and target_landmarks [B, K, 2] in pixels. With `closing` also source_state
+    and target_state [B, 3], NaN where a value is unknown, and source_gaze_weight and
+    target_gaze_weight [B] (see `state_labels.gaze_weight`).
 
     Args:
         samples: what pairs are drawn of.
@@ -108,6 +114,7 @@ def pair_dataset(
         augmentation: how pairs are changed.
         conventions: sizes and scales.
         with_flow, with_landmarks: see above.
+        closing: eyes that a part of the pairs is drawn of, for the state of an eye.
 
     Raises:
         DataError: no group has two patches, or nobody knows their flow or landmarks.
@@ -117,37 +124,163 @@ def pair_dataset(
             f"{samples.source} does not say what moved where, which loss 'exact_flow' learns "
             "from: train on `synthetic`, or give that loss weight 0"
         )
-    table = pair_table(samples)
-    images = tf.constant(samples.images)
-    gaze, head = tf.constant(samples.gaze_deg), tf.constant(samples.head_deg)
-    members, counts = tf.constant(table.members), tf.constant(table.counts)
-    numbers = tf.constant(table.groups)
-    flows = tf.constant(samples.flows) if with_flow else None
-    landmarks = tf.constant(samples.known_landmarks()) if with_landmarks else None
+    tables = _Tables(
+        samples,
+        with_flow=with_flow,
+        with_landmarks=with_landmarks,
+        with_state=closing is not None,
+    )
+    mix = Mix(closing, with_landmarks=with_landmarks)
     as_inputs = PairInputs(augmentation, conventions)
 
     def draw(element: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = shares.rows_of(element)
         seeds = tf.random.experimental.stateless_split([seed, shares.step_of(element)], 4)
-        group = _below(tf.shape(counts)[0], rows.uniform([], seeds[0]))
-        first, second = two_of(tf.gather(counts, group), seeds[1], seeds[2], rows)
-        source = tf.gather_nd(members, tf.stack([group, first], 1))
-        target = tf.gather_nd(members, tf.stack([group, second], 1))
-        return as_inputs(
-            images=(tf.gather(images, source), tf.gather(images, target)),
-            gaze_deg=(tf.gather(gaze, source), tf.gather(gaze, target)),
-            head_deg=tf.gather(head, source),
-            seed=seeds[3],
-            rows=rows,
-            codes=None if flows is None else _codes(flows, numbers, group, first, second),
-            landmarks=None if landmarks is None else _of_both(landmarks, source, target),
-        )
+        drawn = mix(tables.draw(seeds[:3], rows), seed=seeds[0], rows=rows)
+        return as_inputs(drawn, seed=seeds[3], rows=rows)
 
     return (
         tf.data.Dataset.range(*shares.elements(steps))
         .map(draw, num_parallel_calls=1, deterministic=True)
         .prefetch(2)
     )
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Eyes that close, of which a part of the pairs is drawn.
+
+    Attributes:
+        samples: with landmarks, lid regions and states.
+        share: part of the pairs, in (0, 1].
+    """
+
+    samples: EyeSamples
+    share: float
+
+
+class DrawnPairs(NamedTuple):
+    """Pairs as they were drawn.
+
+    Attributes:
+        images: [B, H, W, 3] uint8, the sources and the targets.
+        gaze_deg: [B, 2] float32, of both.
+        head_deg: [B, 2] float32, which they share.
+        codes: [B, H, W, 2] int8, the flow between them (`flow_codes`).
+        landmarks: [B, 2 K, 2] pixels, the sources' and then the targets'.
+        state: of both.
+    """
+
+    images: tuple[tf.Tensor, tf.Tensor]
+    gaze_deg: tuple[tf.Tensor, tf.Tensor]
+    head_deg: tf.Tensor
+    codes: tf.Tensor | None = None
+    landmarks: tf.Tensor | None = None
+    state: EyeStates | None = None
+
+    def with_usual_state(self, size_px: int) -> DrawnPairs:
+        """The same, of eyes whose lids and iris nobody knows.
+
+        Their occlusion is measured in the usual place of the lids; before anything is laid over
+        them, nothing counts as covered.
+        """
+        pairs = self.head_deg.shape[0]
+        values = tf.constant([float("nan"), float("nan"), 0.0])
+        usual = tf.constant(USUAL_REGION) * (size_px / DEFAULT_SIZE_PX)
+        return self._replace(
+            state=EyeStates(
+                tf.tile(values[None, None], [pairs, 2, 1]),
+                tf.tile(usual[None, None], [pairs, 2, 1, 1]),
+            )
+        )
+
+
+class Mix:
+    """Puts pairs of eyes that close in the place of some others.
+
+    Args:
+        closing: which, and how many; None leaves all pairs as they are.
+        with_landmarks: whether pairs have landmarks.
+    """
+
+    def __init__(self, closing: Closing | None, *, with_landmarks: bool = False) -> None:
+        self._share = 0.0 if closing is None else closing.share
+        self._tables = (
+            None
+            if closing is None
+            else _Tables(closing.samples, with_landmarks=with_landmarks, with_state=True)
+        )
+
+    def __call__(self, drawn: DrawnPairs, *, seed: tf.Tensor, rows: Rows) -> DrawnPairs:
+        """The pairs, mixed.
+
+        Args:
+            drawn: with states.
+            seed: [2] integers, of the whole batch.
+            rows: which rows of the batch these are.
+        """
+        if self._tables is None:
+            return drawn
+        seeds = tf.random.experimental.stateless_split(seed + [0, 105], 4)
+        others = self._tables.draw(seeds[:3], rows)
+        chosen = rows.uniform([], seeds[3]) < self._share
+
+        def mixed(one: tf.Tensor | None, other: tf.Tensor | None) -> tf.Tensor | None:
+            if one is None or other is None:
+                return None
+            return tf.where(tf.reshape(chosen, [-1] + [1] * (len(one.shape) - 1)), other, one)
+
+        return tf.nest.map_structure(mixed, drawn, others)
+
+
+class _Tables:
+    """Samples inside the graph, to draw pairs of."""
+
+    def __init__(
+        self,
+        samples: EyeSamples,
+        *,
+        with_flow: bool = False,
+        with_landmarks: bool = False,
+        with_state: bool = False,
+    ) -> None:
+        table = pair_table(samples)
+        self._images = tf.constant(samples.images)
+        self._gaze, self._head = tf.constant(samples.gaze_deg), tf.constant(samples.head_deg)
+        self._members, self._counts = tf.constant(table.members), tf.constant(table.counts)
+        self._numbers = tf.constant(table.groups)
+        self._flows = tf.constant(samples.flows) if with_flow else None
+        self._landmarks = tf.constant(samples.known_landmarks()) if with_landmarks else None
+        self._with_state = with_state
+        known = samples.state is not None and samples.lid_region is not None
+        self._state = tf.constant(samples.state) if with_state and known else None
+        self._regions = tf.constant(samples.lid_region) if with_state and known else None
+
+    def draw(self, seeds: tf.Tensor, rows: Rows) -> DrawnPairs:
+        """A pair for each row.
+
+        Args:
+            seeds: [3, 2] integers, of the whole batch.
+            rows: which rows of the batch these are.
+        """
+        group = _below(tf.shape(self._counts)[0], rows.uniform([], seeds[0]))
+        first, second = two_of(tf.gather(self._counts, group), seeds[1], seeds[2], rows)
+        source = tf.gather_nd(self._members, tf.stack([group, first], 1))
+        target = tf.gather_nd(self._members, tf.stack([group, second], 1))
+        both = tf.stack([source, target], 1)
+        drawn = DrawnPairs(
+            images=(tf.gather(self._images, source), tf.gather(self._images, target)),
+            gaze_deg=(tf.gather(self._gaze, source), tf.gather(self._gaze, target)),
+            head_deg=tf.gather(self._head, source),
+        )
+        if self._flows is not None:
+            drawn = drawn._replace(codes=_codes(self._flows, self._numbers, group, first, second))
+        if self._landmarks is not None:
+            drawn = drawn._replace(landmarks=_of_both(self._landmarks, source, target))
+        if self._state is not None:
+            states = EyeStates(tf.gather(self._state, both), tf.gather(self._regions, both))
+            return drawn._replace(state=states)
+        return drawn.with_usual_state(self._images.shape[1]) if self._with_state else drawn
 
 
 class PairInputs:
@@ -166,44 +299,38 @@ class PairInputs:
             edge_px=conventions.gazemap_edge_px,
         )
 
-    def __call__(
-        self,
-        *,
-        images: tuple[tf.Tensor, tf.Tensor],
-        gaze_deg: tuple[tf.Tensor, tf.Tensor],
-        head_deg: tf.Tensor,
-        seed: tf.Tensor,
-        rows: Rows,
-        codes: tf.Tensor | None = None,
-        landmarks: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
+    def __call__(self, drawn: DrawnPairs, *, seed: tf.Tensor, rows: Rows) -> dict[str, tf.Tensor]:
         """The tensors of these pairs.
 
         Args:
-            images: [B, H, W, 3] uint8, the sources and the targets.
-            gaze_deg: [B, 2] float32, of both.
-            head_deg: [B, 2] float32, which they share.
+            drawn: pairs.
             seed: [2] integers, of the whole batch's augmentation.
             rows: which rows of the batch these are.
-            codes: [B, H, W, 2] int8, the flow between them (`flow_codes`).
-            landmarks: [B, 2 K, 2] pixels, the sources' and then the targets'.
         """
         changed = augment_pair(
-            *images, seed=seed, how=self._how, rows=rows, codes=codes, landmarks=landmarks
+            *drawn.images,
+            seed=seed,
+            how=self._how,
+            rows=rows,
+            codes=drawn.codes,
+            landmarks=drawn.landmarks,
+            state=drawn.state,
         )
         flow = {} if changed.codes is None else _flow_of(changed.codes)
         points = {} if changed.landmarks is None else _landmarks_of(changed.landmarks)
-        source_deg, target_deg = gaze_deg
+        states = {} if changed.state is None else _states_of(changed.state)
+        source_deg, target_deg = drawn.gaze_deg
         return {
             "eye": changed.source,
             "target": changed.target,
             "gazemap": self._gazemap(target_deg),
             "delta": (target_deg - source_deg) / tf.constant(self._conventions.delta_scale_deg),
-            "head_pose": head_deg / self._conventions.head_pose_scale_deg,
+            "head_pose": drawn.head_deg / self._conventions.head_pose_scale_deg,
             "source_gaze": source_deg,
             "target_gaze": target_deg,
             **flow,
             **points,
+            **states,
         }
 
 
@@ -238,6 +365,16 @@ def _of_both(landmarks: tf.Tensor, source: tf.Tensor, target: tf.Tensor) -> tf.T
 def _landmarks_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
     source, target = tf.split(both, 2, axis=1)
     return {"source_landmarks": source, "target_landmarks": target}
+
+
+def _states_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Args: both: [B, 2, 3]."""
+    weights = gaze_weight(both)
+    return {
+        f"{name}_{what}": of_both[:, place]
+        for what, of_both in (("state", both), ("gaze_weight", weights))
+        for place, name in enumerate(("source", "target"))
+    }
 
 
 def _below(limit: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:

@@ -45,6 +45,10 @@ class EyeSamples:
             knows. Drawn eyes have those of `synthetic.rendered.LANDMARKS`.
         flows: [G, P, P, H, W, 2] int8 `flow_codes`: how picture j of group g is read out of
             picture i, both counted in the order of the samples; None where nobody knows.
+        lid_region: [N, 16, 2] float32 pixels of the (mirrored) patch: what an occlusion is measured
+            in, see `mggr_tf.data.lid_region`; NaN for a patch without, None without any.
+        state: [N, 3] float32 in [0, 1]: openness, iris_visible and occlusion, see
+            `mggr_edge.eye_state`; NaN for a value that is unknown, None without any.
         mirrored: [N] whether the patch was mirrored on the way in, so the subject's other eye;
             None where the side was not recorded.
     """
@@ -58,6 +62,8 @@ class EyeSamples:
     licence: str
     landmarks: NDArray[np.float32] | None = None
     flows: NDArray[np.int8] | None = None
+    lid_region: NDArray[np.float32] | None = None
+    state: NDArray[np.float32] | None = None
     mirrored: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
@@ -78,6 +84,20 @@ class EyeSamples:
             raise landmarks_unknown(self.source)
         return self.landmarks
 
+    def known_state(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """[N, 3] the states, and [N, 16, 2] the lid regions.
+
+        Raises:
+            DataError: nobody knows them.
+        """
+        if self.state is None or self.lid_region is None:
+            raise DataError(f"{self.source} does not say in what state eyes are")
+        return self.state, self.lid_region
+
+    def first(self, count: int) -> EyeSamples:
+        """The first patches, without flows."""
+        return replace(self._take(np.arange(len(self)) < count), flows=None)
+
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all pictures and labels, in their order.
 
@@ -88,19 +108,21 @@ class EyeSamples:
     def former_fingerprints(self) -> tuple[str, ...]:
         """Fingerprints that earlier versions took of these samples; of drawn people only.
 
-        The names of people are in it, and those versions numbered drawn people.
+        Those versions knew no state of an eye, and the first of them numbered drawn people, whose
+        names are in it.
         """
         if not all(drawn_person(name) for name in self.subjects):
             return ()
+        names = self.subject.tolist()
         numberings: tuple[Literal[0, 1], ...] = (FIRST_IN_MEMORY, FIRST_IN_FOLDER)
-        return tuple(
-            self._fingerprint([former_name(name, first=first) for name in self.subject.tolist()])
-            for first in numberings
-        )
+        without_state = replace(self, lid_region=None, state=None)
+        numbered = ([former_name(name, first=first) for name in names] for first in numberings)
+        return tuple(without_state._fingerprint(each) for each in (*numbered, names))
 
     def _fingerprint(self, names: Sequence[str]) -> str:
         digest = hashlib.sha256("\n".join(names).encode())
-        for values in (self.images, self.gaze_deg, self.head_deg, self.group, self.landmarks):
+        labels = (self.gaze_deg, self.head_deg, self.group, self.landmarks)
+        for values in (self.images, *labels, self.lid_region, self.state):
             if values is not None:
                 digest.update(f"\n{values.dtype.str} {values.shape}\n".encode())
                 digest.update(np.ascontiguousarray(values).data)
@@ -127,6 +149,8 @@ class EyeSamples:
             subject=self.subject[keep],
             group=self.group[keep],
             landmarks=None if self.landmarks is None else self.landmarks[keep],
+            lid_region=None if self.lid_region is None else self.lid_region[keep],
+            state=None if self.state is None else self.state[keep],
             mirrored=None if self.mirrored is None else self.mirrored[keep],
         )
 
@@ -149,6 +173,8 @@ def make_samples(
     source: str,
     licence: str,
     landmarks: NDArray[np.float32] | None = None,
+    lid_region: NDArray[np.float32] | None = None,
+    state: NDArray[np.float32] | None = None,
     head_bin_deg: float = 0.0,
     conventions: Conventions | None = None,
 ) -> EyeSamples:
@@ -159,7 +185,8 @@ def make_samples(
         gaze_deg, head_deg: [N, 2] degrees, (pitch, yaw).
         sides: N times the subject's own side.
         subjects: N names.
-        landmarks: [N, K, 2] pixels (x, y), where they are known.
+        landmarks, lid_region: [N, K, 2] pixels (x, y), where they are known.
+        state: [N, 3], where it is known.
         head_bin_deg: head poses are equal when they fall into the same bin of this
             width, one of which is centred on 0; with 0, when they are the same to a
             hundredth of a degree. Only the grouping is binned: `head_deg` stays exact.
@@ -167,9 +194,7 @@ def make_samples(
     mirrored = _mirrored(sides, conventions)
     images = images.copy()
     images[mirrored] = mirror_image(images[mirrored])
-    if landmarks is not None:
-        landmarks = landmarks.copy()
-        landmarks[mirrored, :, 0] = images.shape[2] - 1 - landmarks[mirrored, :, 0]
+    last = images.shape[2] - 1
     pose = pose_bins(head_deg, sides=sides, head_bin_deg=head_bin_deg, conventions=conventions)
     keys = [
         (name, side, int(p), int(y))
@@ -184,7 +209,9 @@ def make_samples(
         group=np.asarray([number[key] for key in keys], np.int32),
         source=source,
         licence=licence,
-        landmarks=landmarks,
+        landmarks=_points_turned(landmarks, mirrored, last),
+        lid_region=_points_turned(lid_region, mirrored, last),
+        state=state,
         mirrored=mirrored,
     )
 
@@ -207,6 +234,17 @@ def pose_bins(
 def _mirrored(sides: Sequence[Side], conventions: Conventions | None) -> NDArray[np.bool_]:
     canonical = (conventions or Conventions()).canonical_side
     return np.asarray([side != canonical for side in sides], bool)
+
+
+def _points_turned(
+    points: NDArray[np.float32] | None, mirrored: NDArray[np.bool_], last: int
+) -> NDArray[np.float32] | None:
+    """[N, K, 2] pixels, those of mirrored patches mirrored."""
+    if points is None:
+        return None
+    turned = points.copy()
+    turned[mirrored, :, 0] = last - turned[mirrored, :, 0]
+    return turned
 
 
 def _turned(angles_deg: NDArray[np.float32], mirrored: NDArray[np.bool_]) -> NDArray[np.float32]:

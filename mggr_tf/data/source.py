@@ -179,7 +179,7 @@ def open_samples_or_pack(
     return samples
 
 
-def _workers(subjects: int) -> int:
+def drawing_processes(subjects: int) -> int:
     """Processes to draw with: starting them pays for crowds only."""
     return (os.cpu_count() or 1) if subjects >= _CROWD else 1
 
@@ -192,20 +192,27 @@ def _drawn(config: Config, progress: Progress, *, with_flow: bool) -> EyeSamples
             per_group=how.per_group,
             seed=how.seed,
             with_flow=with_flow,
-            workers=_workers(how.subjects),
+            workers=drawing_processes(how.subjects),
             progress=from_counts(advance),
         )
-    samples = make_samples(
+    samples = samples_of_drawn(drawn, seed=how.seed)
+    return samples if drawn.flows is None else replace(samples, flows=_flows_of(drawn, samples))
+
+
+def samples_of_drawn(drawn: SyntheticSamples, *, seed: int) -> EyeSamples:
+    """Drawn eyes as samples, without their flows."""
+    return make_samples(
         drawn.images,
         gaze_deg=drawn.gaze_deg,
         head_deg=drawn.head_deg,
         sides=["left" if side else "right" for side in drawn.side],
-        subjects=[drawn_name(how.seed, int(number)) for number in drawn.subject],
+        subjects=[drawn_name(seed, int(number)) for number in drawn.subject],
         landmarks=drawn.landmarks,
-        source=f"synthetic, seed {how.seed}",
+        lid_region=drawn.lid_region,
+        state=drawn.state,
+        source=f"synthetic, seed {seed}",
         licence=SYNTHETIC_LICENCE,
     )
-    return samples if drawn.flows is None else replace(samples, flows=_flows_of(drawn, samples))
 
 
 def _flows_of(drawn: SyntheticSamples, samples: EyeSamples) -> NDArray[np.int8]:

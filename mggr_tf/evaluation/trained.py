@@ -91,4 +91,4 @@ def _load(run: RunFolder, name: Literal["judge", "estimator"]) -> Judge:
     model = getattr(Networks(run.config), name)
     weights = run.device_estimator if name == "estimator" else name
     load_weights(model, run.weights_file(weights))
-    return lambda inputs: np.asarray(model(dict(inputs), training=False))
+    return lambda inputs: np.asarray(model(dict(inputs), training=False)["gaze"])

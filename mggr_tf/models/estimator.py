@@ -17,16 +17,24 @@ FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""
 
 
-def build_estimator(widths: tuple[int, ...], *, size_px: int, squeeze: int = 0) -> keras.Model:
+_STATES = 3
+"""Openness, iris_visible and occlusion, see `mggr_edge.eye_state`."""
+
+
+def build_estimator(
+    widths: tuple[int, ...], *, size_px: int, squeeze: int = 0, state: bool = False
+) -> keras.Model:
     """Strided convolutions with batch normalisation, then a regression.
 
     Args:
         widths: channels of each level; every level after the first halves the size.
         squeeze: channels that the last level's maps are mixed down to; 0 leaves them.
+        state: also predict the state of the eye.
 
     Returns:
-        model of eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]; output gaze
-        [B, 2] in network units, (pitch, yaw).
+        model of eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]; outputs by name: gaze [B, 2]
+        in network units, (pitch, yaw), and with `state` also state [B, 3] in [0, 1], see
+        `mggr_edge.eye_state`.
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     head_pose = keras.Input((2,), name="head_pose")
@@ -42,20 +50,25 @@ def build_estimator(widths: tuple[int, ...], *, size_px: int, squeeze: int = 0) 
     flat = keras.layers.Flatten(name="flatten")(features)
     flat = ResumableDropout(0.3, seed=11, name="dropout")(flat)
     hidden = keras.layers.Dense(64, activation="relu", name="hidden")(flat)
-    return _regression({"eye": eye, "head_pose": head_pose}, hidden, name="estimator")
+    inputs = {"eye": eye, "head_pose": head_pose}
+    outputs = {"gaze": _gaze(hidden, head_pose)}
+    if state:
+        outputs["state"] = _state(hidden)
+    return keras.Model(inputs, outputs, name="estimator")
 
 
 def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
     """The same estimator that also says where landmarks lie: a teacher, which does not travel.
 
     Returns:
-        model with the estimator's inputs and layers; outputs gaze [B, 2] as before, and
-        landmarks [B, count, 2]: (x, y) from the patch's middle in eighths of its side.
+        model with the estimator's inputs, layers and outputs, and an output landmarks
+        [B, count, 2]: (x, y) from the patch's middle in eighths of its side.
     """
     hidden = estimator.get_layer("hidden").output
     points = keras.layers.Dense(2 * count, name="landmarks")(hidden)
     points = keras.layers.Reshape((count, 2), name="landmark_points")(points)
-    return keras.Model(estimator.inputs, [estimator.output, points], name="taught_estimator")
+    outputs = {**estimator.output, "landmarks": points}
+    return keras.Model(estimator.inputs, outputs, name="taught_estimator")
 
 
 def build_judge(width: int, *, size_px: int) -> keras.Model:
@@ -65,7 +78,7 @@ def build_judge(width: int, *, size_px: int) -> keras.Model:
         width: channels of the first level; every later one has twice as many.
 
     Returns:
-        model with the estimator's inputs and output.
+        model with the estimator's inputs; its only output is gaze, by that name.
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     head_pose = keras.Input((2,), name="head_pose")
@@ -83,10 +96,11 @@ def build_judge(width: int, *, size_px: int) -> keras.Model:
     flat = keras.layers.Flatten(name="flatten")(features)
     flat = ResumableDropout(0.5, seed=23, name="dropout")(flat)
     hidden = keras.layers.Dense(48, activation="elu", name="hidden")(flat)
-    return _regression({"eye": eye, "head_pose": head_pose}, hidden, name="judge")
+    inputs = {"eye": eye, "head_pose": head_pose}
+    return keras.Model(inputs, {"gaze": _gaze(hidden, head_pose)}, name="judge")
 
 
-def _regression(inputs: dict[str, tf.Tensor], hidden: tf.Tensor, *, name: str) -> keras.Model:
+def _gaze(hidden: tf.Tensor, head_pose: tf.Tensor) -> tf.Tensor:
     # Zeros: a head angle that training never varied keeps no influence (see Modulation).
     head = keras.layers.Dense(
         hidden.shape[-1],
@@ -94,8 +108,14 @@ def _regression(inputs: dict[str, tf.Tensor], hidden: tf.Tensor, *, name: str) -
         kernel_initializer="zeros",
         dtype=EXACT,
         name="head_pose_dense",
-    )(inputs["head_pose"])
+    )(head_pose)
     joined = keras.layers.Add(dtype=EXACT, name="joined")([hidden, head])
     joined = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="mixed")(joined)
-    gaze = keras.layers.Dense(2, dtype=EXACT, name="gaze")(joined)
-    return keras.Model(inputs, gaze, name=name)
+    return keras.layers.Dense(2, dtype=EXACT, name="gaze")(joined)
+
+
+def _state(hidden: tf.Tensor) -> tf.Tensor:
+    inner = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="state_hidden")(hidden)
+    # The sigmoid is a layer of its own: it stays float in an int8 file.
+    values = keras.layers.Dense(_STATES, dtype=EXACT, name="state_logits")(inner)
+    return keras.layers.Activation("sigmoid", dtype=EXACT, name="state")(values)

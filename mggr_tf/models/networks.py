@@ -50,6 +50,7 @@ class Networks:
             self.config.models.estimator,
             size_px=size,
             squeeze=self.config.models.estimator_squeeze,
+            state=self.config.models.estimator_state,
         )
 
     @cached_property

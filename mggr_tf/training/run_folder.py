@@ -244,6 +244,17 @@ class RunFolder:
         )
         self._write_record()
 
+    def note_origin(self, origin: Origin, *, write: bool = True) -> None:
+        """Writes down more data that the weights will come from; harmless when repeated.
+
+        A worker that is not the chief only knows it.
+        """
+        record = self.record.with_origins([origin])
+        if record != self.record:
+            self.record = record
+            if write:
+                self._write_record()
+
     def note_config(self, config: Config, *, change: str) -> None:
         """Writes down the config that the run goes on with, and what changed of it.
 

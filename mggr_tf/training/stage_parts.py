@@ -11,12 +11,13 @@ from mggr_edge.errors import ConfigError
 from mggr_tf.config import Config
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
-from mggr_tf.data.pairs import pair_dataset
+from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
 from mggr_tf.stage_config import NEEDS_EXACT_FLOW, STAGES, Stage
-from mggr_tf.training.step import EstimatorStep, RedirectionStep, Step
+from mggr_tf.training.estimator_step import EstimatorStep
+from mggr_tf.training.step import RedirectionStep, Step
 
 T = TypeVar("T")
 
@@ -112,8 +113,13 @@ def stage_dataset(
     *,
     shares: Shares,
     steps: tuple[int, int],
+    closing: EyeSamples | None = None,
 ) -> tf.data.Dataset:
-    """A stage's batches of steps [first, last); pure functions of the seed and the step."""
+    """A stage's batches of steps [first, last); pure functions of the seed and the step.
+
+    Args:
+        closing: eyes that close, for a stage that learns the state of eyes.
+    """
     settings = config.stage(stage)
     make: Any = packed_pair_dataset if isinstance(samples, PackedSamples) else pair_dataset
     dataset: tf.data.Dataset = make(
@@ -124,6 +130,7 @@ def stage_dataset(
         augmentation=settings.augmentation,
         with_flow=any(loss.name in NEEDS_EXACT_FLOW for loss in settings.active),
         with_landmarks=config.asks_for_landmarks(stage),
+        closing=None if closing is None else Closing(closing, config.synthetic.closing_share),
         conventions=config.conventions,
     )
     return dataset

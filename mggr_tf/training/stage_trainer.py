@@ -60,6 +60,7 @@ class StageTrainer:
         networks: of the run, with the weights of earlier stages.
         distribution: the devices.
         samples: to train on.
+        closing: eyes that close, for a stage that learns the state of eyes.
         portraits: photographs to train on as well, as `portraits_of_stage` gives them.
         say: tells the user what was chosen.
     """
@@ -72,9 +73,11 @@ class StageTrainer:
         *,
         distribution: Distribution,
         samples: EyeSamples | PackedSamples,
+        closing: EyeSamples | None = None,
         portraits: EyeSamples | None = None,
         say: Say,
     ) -> None:
+        self._closing = closing
         self._run, self._stage, self._networks = run, stage, networks
         self._distribution, self._samples, self._say = distribution, samples, say
         self._portraits, self._config = portraits, run.config.stage(stage)
@@ -149,7 +152,9 @@ class StageTrainer:
             local = replicas // context.num_input_pipelines
             ours = {"first": context.input_pipeline_id * local, "local": local}
             shares = stage_shares(config, stage, replicas=replicas, **ours)
-            pairs = stage_dataset(config, stage, self._samples, shares=shares, steps=steps)
+            pairs = stage_dataset(
+                config, stage, self._samples, shares=shares, steps=steps, closing=self._closing
+            )
             if self._portraits is None:
                 return pairs
             more = portrait_shares(config, stage, replicas=replicas, **ours)

@@ -32,6 +32,7 @@ class StageWatch:
         stage: which.
         networks: which are trained.
         shown: people for validation and sheets.
+        closing: eyes that close, for the validation of a stage that learns the state of eyes.
         portraits: held-out photographs, for the validation of a stage that reads gaze.
         distribution: the devices.
         stream: where a line shows how far it is; None: nowhere.
@@ -44,6 +45,7 @@ class StageWatch:
         networks: Networks,
         *,
         shown: EyeSamples,
+        closing: EyeSamples | None = None,
         portraits: EyeSamples | None = None,
         distribution: Distribution,
         stream: TextIO | None,
@@ -53,7 +55,12 @@ class StageWatch:
         self._config = run.config.stage(stage).validation
         self._sheet = SampleSheet(networks, shown)
         self._validation = stage_validation(
-            networks, stage, samples=shown, pairs=self._config.pairs, portraits=portraits
+            networks,
+            stage,
+            samples=shown,
+            pairs=self._config.pairs,
+            closing=closing,
+            portraits=portraits,
         )
 
     @contextmanager

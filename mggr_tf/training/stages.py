@@ -7,6 +7,8 @@ from typing import TextIO
 
 from mggr_edge.errors import RunError
 from mggr_edge.progress import no_progress, progress
+from mggr_tf.data.closing_eyes import ClosingEyes, closing_eyes, closing_people
+from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
@@ -15,7 +17,7 @@ from mggr_tf.stage_config import Stage
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.portrait_batches import portraits_of_stage
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.training.run_folder import Origin, RunFolder
 from mggr_tf.training.shared_minutes import minutes_of_each
 from mggr_tf.training.stage_parts import check_shares
 from mggr_tf.training.stage_trainer import Budget, Say, StageTrainer
@@ -83,13 +85,18 @@ def train_stages(
                 precision=run.config.compute.precision,
             )
             _load_what_is_there(run, networks)
+        drawn: ClosingEyes | None = None
         for name in todo:
+            closing = None
+            if run.config.asks_for_state(name):
+                closing = drawn = drawn or _closing_eyes(run, distribution, stream, say)
             trainer = StageTrainer(
                 run,
                 name,
                 networks,
                 distribution=distribution,
                 samples=samples,
+                closing=None if closing is None else closing.train,
                 portraits=_photographs(run, name, portraits, networks, stream),
                 say=say,
             )
@@ -98,6 +105,7 @@ def train_stages(
                 name,
                 networks,
                 shown=held_out or _in_memory(samples),
+                closing=None if closing is None else closing.held_out,
                 portraits=None if portraits is None else portraits.held_out,
                 distribution=distribution,
                 stream=stream if distribution.is_chief else None,
@@ -122,6 +130,20 @@ def _photographs(
         networks,
         progress=no_progress if stream is None else progress,
     )
+
+
+def _closing_eyes(
+    run: RunFolder, distribution: Distribution, stream: TextIO | None, say: Say
+) -> ClosingEyes:
+    """Drawn for a stage that learns the state of eyes, and recorded among the run's data."""
+    how = run.config.synthetic
+    people, _ = closing_people(how)
+    run.note_origin(
+        Origin(run.path.resolve().name, SYNTHETIC, SYNTHETIC_LICENCE, people),
+        write=distribution.is_chief,
+    )
+    say(f"drawing eyes of {how.closing_subjects} people that close, for loss state")
+    return closing_eyes(how, progress=no_progress if stream is None else progress)
 
 
 def _in_memory(samples: EyeSamples | PackedSamples) -> EyeSamples:

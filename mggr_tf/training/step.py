@@ -11,15 +11,12 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import tensorflow as tf
-from tensorflow import keras
 
 from mggr_tf.losses import LOSSES, LossContext
 from mggr_tf.losses.comparison import Comparison
 from mggr_tf.losses.ensemble import random_view
-from mggr_tf.models.estimator import with_landmarks
 from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.networks import Networks
-from mggr_tf.models.precision import EXACT, Precision
 from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.stage_config import (
     NEEDS_CYCLE,
@@ -27,7 +24,6 @@ from mggr_tf.stage_config import (
     NEEDS_EFFICIENTNET,
     NEEDS_FEATURES,
     NEEDS_GAZE,
-    NEEDS_LANDMARKS,
     ON_NO_PICTURE,
     LossConfig,
     Stage,
@@ -48,97 +44,6 @@ class Step(Protocol):
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint must hold, by name."""
         ...
-
-
-class EstimatorStep:
-    """Regresses gaze from both pictures of each pair (Huber loss, network units).
-
-    With a loss `landmarks`, also where the eye's landmarks lie, which Park et al. learned from
-    drawn eyes to read gaze off photographs ("Learning to Find Eye Region Landmarks", 2018).
-
-    Args:
-        model: estimator or judge.
-        config: the stage's.
-        gaze_scale_deg: (pitch, yaw) that 1 at the output stands for.
-        landmarks: how many there are, where a loss asks for them.
-        learner: what is trained in the model's place, which takes over its weights after every
-            step: a twin that computes in another precision.
-        precision: the learner's.
-        total: variable that holds the number of steps.
-        replicas: how many devices share a batch.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        config: StageConfig,
-        *,
-        gaze_scale_deg: tuple[float, float],
-        landmarks: int = 0,
-        learner: keras.Model | None = None,
-        precision: Precision = EXACT,
-        total: tf.Variable,
-        replicas: int,
-    ) -> None:
-        self._landmarks = landmarks
-        self._model, self._learner = model, model if learner is None else learner
-        self._taught = with_landmarks(self._learner, landmarks) if landmarks else self._learner
-        self._weight = sum(loss.weight for loss in config.active if loss.name in NEEDS_LANDMARKS)
-        self._scale = tf.constant(gaze_scale_deg)
-        self._replicas = replicas
-        self._optimizer = adam(
-            config.learning_rate, total, self._taught.trainable_variables, precision=precision
-        )
-
-    def __call__(self, batch: Batch, /) -> Metrics:
-        """See `Step`."""
-        eyes = _in_turn(batch["eye"], batch["target"])
-        heads = _in_turn(batch["head_pose"], batch["head_pose"])
-        gaze = _in_turn(batch["source_gaze"], batch["target_gaze"]) / self._scale
-        metrics = {}
-        with tf.GradientTape() as tape:
-            answer = self._taught({"eye": eyes, "head_pose": heads}, training=True)
-            seen, points = answer if self._landmarks else (answer, None)
-            loss = tf.reduce_mean(keras.losses.huber(gaze, seen, delta=0.5)) / self._replicas
-            if points is not None:
-                unit_px = eyes.shape[1] / 8
-                points_px = _in_turn(batch["source_landmarks"], batch["target_landmarks"])
-                where = (points_px - (eyes.shape[1] - 1) / 2) / unit_px
-                miss = tf.reduce_mean(keras.losses.huber(where, points, delta=0.5))
-                loss += self._weight * miss / self._replicas
-                off_px = unit_px * tf.reduce_mean(tf.abs(where - points))
-                metrics["landmark_error_px"] = off_px / self._replicas
-        apply(self._optimizer, tape, loss, self._taught.trainable_variables)
-        if self._model is not self._learner:
-            tf.distribute.get_replica_context().merge_call(self._take_over)
-        metrics |= scale_metrics(self._optimizer, replicas=self._replicas)
-        off = tf.reduce_mean(tf.abs(seen - gaze) * self._scale, 0) / self._replicas
-        return {"loss": loss, "pitch_error_deg": off[0], "yaw_error_deg": off[1], **metrics}
-
-    def state(self) -> dict[str, Any]:
-        """See `Step`."""
-        return {
-            "model": self._taught,
-            **optimizer_state("optimizer", self._optimizer),
-            **({} if self._model is self._learner else {"asked": self._model}),
-        }
-
-    def _take_over(self, strategy: tf.distribute.Strategy) -> None:
-        for ours, theirs in zip(self._model.variables, self._learner.variables, strict=True):
-            strategy.extended.update(ours, _assign, args=(theirs,))
-
-
-def _assign(variable: tf.Variable, value: tf.Variable) -> None:
-    variable.assign(tf.convert_to_tensor(value))
-
-
-def _in_turn(sources: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """[2 B, ...]: the first pair's source and target, the second one's, and so on.
-
-    So the rows of several replicas, one after the other, are those that one device has.
-    """
-    both = tf.stack([sources, targets], 1)
-    return tf.reshape(both, [2 * both.shape[0], *both.shape[2:]])
 
 
 class RedirectionStep:
@@ -291,7 +196,7 @@ class RedirectionStep:
         if self._efficientnet is not None:
             efficientnet = self._efficientnet(*shown, head)
         if self._estimator is not None:
-            seen_gaze = self._estimator({"eye": picture, **head}, training=False)
+            seen_gaze = self._estimator({"eye": picture, **head}, training=False)["gaze"]
         if self._critic is not None:
             verdict = self._networks.discriminator(picture, training=True)
         return replace(

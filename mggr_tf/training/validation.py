@@ -14,13 +14,17 @@ from tensorflow import keras
 from mggr_edge.angles import angular_error_deg
 from mggr_edge.contract import Conventions
 from mggr_edge.network_io import estimator_inputs, gaze_from_network, image_to_network
+from mggr_tf.data.occluded_eyes import behind_occluders
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.state_labels import STATES
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
 from mggr_tf.stage_config import OF_GAZE, Stage
 
 _BATCH = 64
+_OCCLUDED = 0.4
+"""Share of the two occluders that lie over eyes whose state is asked for."""
 
 Outputs = dict[str, NDArray[np.float32]]
 
@@ -50,8 +54,10 @@ class Validation(Protocol):
     """Asks a stage's networks about fixed pairs, as they are at the moment; changes nothing.
 
     An estimator is told by `error_deg`, the mean angle between its answer and the label (beside it
-    stand `pitch_error_deg` and `yaw_error_deg`, and `portrait_errors` where photographs of people
-    are held out). The redirector, in its moving average, is told by
+    stand `pitch_error_deg` and `yaw_error_deg`; of one that predicts the state of an eye the
+    mean absolute errors `openness_error`, `iris_visible_error` and `occlusion_error` on eyes that
+    close, most of them behind something; and `portrait_errors` where photographs of people are
+    held out). The redirector, in its moving average, is told by
     `l1`, the mean absolute difference from the real picture of the target gaze in network units
     [-1, 1], like the `l1` that training logs; the coarse stage by `l1_coarse`, the same of the
     coarse picture.
@@ -66,6 +72,7 @@ def stage_validation(
     *,
     samples: EyeSamples,
     pairs: int,
+    closing: EyeSamples | None = None,
     portraits: EyeSamples | None = None,
 ) -> Validation:
     """What a stage is validated by.
@@ -78,6 +85,7 @@ def stage_validation(
         stage: which is trained.
         samples: of people whom it does not train on.
         pairs: how many pairs; all there are, where there are fewer.
+        closing: eyes that close, of an estimator that predicts their state.
         portraits: photographs of others, on which a network that reads gaze is validated as well.
 
     Raises:
@@ -87,8 +95,18 @@ def stage_validation(
     conventions = networks.config.conventions
     if stage in OF_GAZE:
         model = getattr(networks, stage)
-        return _OfGaze(
-            model, samples, np.unique(chosen), conventions=conventions, portraits=portraits
+        behind = None
+        if closing is not None:
+            few = closing.first(2 * pairs)
+            behind = behind_occluders(few, share=_OCCLUDED, seed=networks.config.seed)
+        patches = np.unique(chosen)
+        return _OfEstimator(
+            model,
+            samples,
+            patches,
+            conventions=conventions,
+            closing=behind,
+            portraits=portraits,
         )
     return _OfPictures(
         networks.averaged.joined,
@@ -99,7 +117,7 @@ def stage_validation(
     )
 
 
-class _OfGaze:
+class _OfEstimator:
     """Validates an estimator, or the judge, on patches."""
 
     def __init__(
@@ -109,16 +127,18 @@ class _OfGaze:
         patches: NDArray[np.int64],
         *,
         conventions: Conventions,
+        closing: EyeSamples | None,
         portraits: EyeSamples | None,
     ) -> None:
         self._samples, self._patches, self._conventions = samples, patches, conventions
-        self._portraits = portraits
+        self._closing, self._portraits = closing, portraits
         self._forward = tf.function(
             lambda inputs: model(inputs, training=False), input_signature=[_specs(model)]
         )
 
     def __call__(self) -> Validated:
-        seen_deg = self._seen_deg(self._samples, self._patches)
+        seen = self._seen(self._samples, self._patches)
+        seen_deg = gaze_from_network(seen["gaze"], self._conventions)
         true_deg = self._samples.gaze_deg[self._patches]
         off_deg = np.abs(seen_deg - true_deg).mean(axis=0)
         metrics = {
@@ -126,12 +146,22 @@ class _OfGaze:
             "pitch_error_deg": float(off_deg[0]),
             "yaw_error_deg": float(off_deg[1]),
         }
-        if self._portraits is not None:
-            seen_deg = self._seen_deg(self._portraits, np.arange(len(self._portraits)))
-            metrics |= portrait_errors(seen_deg, self._portraits)
+        if self._closing is not None:
+            metrics |= self._state_errors(self._closing)
+        if (photographed := self._portraits) is not None:
+            seen = self._seen(photographed, np.arange(len(photographed)))
+            metrics |= portrait_errors(
+                gaze_from_network(seen["gaze"], self._conventions), photographed
+            )
         return Validated("error_deg", metrics, {})
 
-    def _seen_deg(self, samples: EyeSamples, patches: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _state_errors(self, closing: EyeSamples) -> dict[str, float]:
+        seen = self._seen(closing, np.arange(len(closing)))["state"]
+        off = np.nanmean(np.abs(seen - closing.known_state()[0]), axis=0)
+        return {f"{name}_error": float(off[place]) for place, name in enumerate(STATES)}
+
+    def _seen(self, samples: EyeSamples, patches: NDArray[np.int64]) -> Outputs:
+        """All outputs of the network for some patches."""
         parts = []
         for rows in _batches(patches):
             inputs = estimator_inputs(
@@ -139,8 +169,8 @@ class _OfGaze:
                 head_deg=samples.head_deg[rows],
                 conventions=self._conventions,
             )
-            parts.append(gaze_from_network(np.asarray(self._forward(inputs)), self._conventions))
-        return np.concatenate(parts)
+            parts.append({name: np.asarray(o) for name, o in self._forward(inputs).items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dict[str, float]:

@@ -21,6 +21,9 @@ TINY = (
     "models.fine.blocks=0",
     "models.discriminator=[4, 6]",
     "models.estimator=[4, 4, 6]",
+    # Eyes that close take time to draw.
+    "models.estimator_state=false",
+    "stages.estimator.losses.state.weight=0",
     "models.judge=4",
     # The learned distance's AlexNet is no tiny network.
     "models.features=estimator",

@@ -16,7 +16,8 @@ from mggr_tf.models.estimator import build_estimator
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.stlpips import build_stlpips
 from mggr_tf.training.batch import parts_of
-from mggr_tf.training.step import EstimatorStep, RedirectionStep
+from mggr_tf.training.estimator_step import EstimatorStep
+from mggr_tf.training.step import RedirectionStep
 
 PRGAN = (
     "models.generator={width: 2, blocks: 1}",
@@ -97,7 +98,7 @@ def test_an_estimator_learns_landmarks_beside_gaze_and_travels_without_them(tiny
     # The head is the step's, for checkpoints; the estimator's own file does not know it.
     named = {w.name for w in step.state()["model"].weights} - {w.name for w in estimator.weights}
     assert {name.split("/")[0] for name in named} == {"landmarks"}
-    assert estimator.output_shape == (None, 2)
+    assert estimator.output_shape == {"gaze": (None, 2)}
 
 
 def test_a_squeezed_estimator_has_less_than_half_the_weights():

@@ -68,6 +68,7 @@ def travel(
     people = f"synthetic.seed={_PEOPLE + seed}"
     changes = [f"seed={seed}", people, *(_FINE_TUNING if donor else ())]
     config = load_config(CONFIG, changes=changes)
+    config = config if donor is None else config.for_donor(donor.config)
     seconds: dict[str, float] = {}
     with _timed("drawing eyes", seconds):
         split = open_split(

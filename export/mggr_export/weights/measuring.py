@@ -70,7 +70,7 @@ def measure(
 
     pairs = all_pairs(samples, limit=PAIRS, seed=SEED)
     estimates = estimate_sources(
-        lambda inputs: networks.estimator.predict(inputs, verbose=0),
+        lambda inputs: networks.estimator.predict(inputs, verbose=0)["gaze"],
         samples,
         conventions=conventions,
         progress=progress,

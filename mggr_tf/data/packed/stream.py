@@ -19,7 +19,7 @@ from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.packed.chunk import chunk_tensors
 from mggr_tf.data.packed.records import Records
 from mggr_tf.data.packed.samples import PackedSamples
-from mggr_tf.data.pairs import PairInputs, two_of
+from mggr_tf.data.pairs import Closing, DrawnPairs, Mix, PairInputs, two_of
 from mggr_tf.data.rows import Shares
 
 Tensors = dict[str, tf.Tensor]
@@ -38,8 +38,11 @@ def packed_pair_dataset(
     conventions: Conventions,
     with_flow: bool = False,
     with_landmarks: bool = False,
+    closing: Closing | None = None,
 ) -> tf.data.Dataset:
     """As `pairs.pair_dataset`, of patches that do not fit in memory.
+
+    The lids of packed eyes are taken to be in their usual place (`lid_region.USUAL_REGION`).
 
     Raises:
         DataError: flow or landmarks are asked for, which no pack knows.
@@ -52,6 +55,7 @@ def packed_pair_dataset(
     if with_landmarks:
         samples.known_landmarks()
     windows = _Windows(samples, shares, seed)
+    mix = Mix(closing)
     as_inputs = PairInputs(augmentation, conventions)
 
     def draw(element: tf.Tensor, chunks: Tensors) -> Tensors:
@@ -63,13 +67,14 @@ def packed_pair_dataset(
         first, second = two_of(tf.gather(chunks["count"], chunk), seeds[1], seeds[2], rows)
         source, target = tf.stack([chunk, first], 1), tf.stack([chunk, second], 1)
         images, gaze = chunks["images"], chunks["gaze_deg"]
-        return as_inputs(
+        drawn = DrawnPairs(
             images=(tf.gather_nd(images, source), tf.gather_nd(images, target)),
             gaze_deg=(tf.gather_nd(gaze, source), tf.gather_nd(gaze, target)),
             head_deg=tf.gather_nd(chunks["head_deg"], source),
-            seed=seeds[3],
-            rows=rows,
         )
+        if closing is not None:
+            drawn = mix(drawn.with_usual_state(images.shape[2]), seed=seeds[0], rows=rows)
+        return as_inputs(drawn, seed=seeds[3], rows=rows)
 
     def pairs_of(window: tf.Tensor, chunks: Tensors) -> tf.data.Dataset:
         first, last = windows.elements(window, steps)

@@ -4,6 +4,7 @@ No photograph of anybody is behind these pictures, so whatever is trained on
 them may be given away. numpy and OpenCV only: no TensorFlow.
 """
 
+from mggr_tf.data.synthetic.closing import draw_closing_eyes
 from mggr_tf.data.synthetic.dataset import write_dataset
 from mggr_tf.data.synthetic.flow import ExactFlow
 from mggr_tf.data.synthetic.population import draw_subject
@@ -21,6 +22,7 @@ __all__ = [
     "RenderedEye",
     "Subject",
     "SyntheticSamples",
+    "draw_closing_eyes",
     "draw_face",
     "draw_samples",
     "draw_subject",

@@ -19,6 +19,8 @@ _UPPER = slice(0, 37)
 _TEMPLE_MM = 60.0
 _PAD_MM = (1.6, 3.4)
 _PAD_BEHIND_MM = 7.0
+_HALF_HIDING_LIGHT = np.float32(0.12)
+"""Mirrored light that is as bright as an eyeball in the shade, in linear light."""
 
 
 def put_glasses_on(
@@ -28,7 +30,7 @@ def put_glasses_on(
     *,
     brightness: float,
     texture_seed: int,
-) -> None:
+) -> NDArray[np.float32]:
     """Draws them over the picture.
 
     Args:
@@ -36,6 +38,10 @@ def put_glasses_on(
         view: of the picture.
         brightness: of the light on the frame.
         texture_seed: of what the lens mirrors.
+
+    Returns:
+        [n, n] in [0, 1] how much of what lies behind they hide: 1 at the frame; in the lens more
+        the brighter it mirrors, a half at `_HALF_HIDING_LIGHT`.
     """
     rim = view.project(_rim_mm(glasses))
     lens = np.zeros(picture.shape[:2], np.uint8)
@@ -52,6 +58,8 @@ def put_glasses_on(
     if glasses.pad:
         _draw_pad(frame, glasses, view)
     lay_over(picture, frame, 1.0, *(brightness * c for c in glasses.colour))
+    hidden = lens / np.float32(255) * (mirrored**2 / (mirrored**2 + _HALF_HIDING_LIGHT**2))
+    return np.maximum(hidden, frame / np.float32(255))
 
 
 def _rim_mm(glasses: Glasses) -> NDArray[np.float64]:

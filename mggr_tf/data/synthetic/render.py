@@ -20,6 +20,7 @@ from mggr_tf.data.synthetic.eyewear import put_glasses_on
 from mggr_tf.data.synthetic.face import Face, face_heights
 from mggr_tf.data.synthetic.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
 from mggr_tf.data.synthetic.globe import IRIS_PLANE, Globe, look
+from mggr_tf.data.synthetic.hidden import hidden_share
 from mggr_tf.data.synthetic.lashes import lash_cover
 from mggr_tf.data.synthetic.layers import lay_over
 from mggr_tf.data.synthetic.layout import OVERSAMPLING, View, lay_crop
@@ -33,7 +34,7 @@ from mggr_tf.data.synthetic.lid_curves import (
 )
 from mggr_tf.data.synthetic.look import look_of
 from mggr_tf.data.synthetic.paint import paint
-from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye
+from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye, sixteen_points
 from mggr_tf.data.synthetic.sitting import Sitting, sitting_of
 from mggr_tf.data.synthetic.subject import Subject
 from mggr_tf.data.synthetic.textures import textures_of
@@ -113,7 +114,8 @@ def render_eye(
     )
     ball = subject.eyeball
     moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, globe)
-    linear = _painted(subject, sitting, view.fine(), moment, margins, lit=lit)
+    fine = view.fine()
+    linear, hidden = _painted(subject, sitting, fine, moment, margins, lit=lit)
     return RenderedEye(
         image=develop(linear, subject if lit else _plain_camera(subject), rng=rng),
         subject=subject,
@@ -127,6 +129,13 @@ def render_eye(
         eyeball_centre=view.eyeball_px,
         eyeball_radius_px=ball.radius_mm * view.px_per_mm,
         openness=_openness(*margins),
+        occlusion=hidden_share(
+            sixteen_points(fine.project(outline_mm)),
+            Sight(fine.px_per_mm, *fine.eyeball_px),
+            size_px=fine.size_px,
+            nose=sitting.nose,
+            by_glasses=hidden,
+        ),
         moment=moment,
     )
 
@@ -152,7 +161,7 @@ def draw_region(
     middle = (size_px - 1) / 2
     view = View(sitting.rotation, px_per_mm, (middle, middle), size_px)
     moment = Moment(Sight(px_per_mm, middle, middle), curves, globe)
-    linear = _painted(subject, sitting, view, moment, margins, lit=True)
+    linear, _ = _painted(subject, sitting, view, moment, margins, lit=True)
     return linear, view.project(_outline(margins))
 
 
@@ -247,12 +256,13 @@ def _painted(
     margins: Margins,
     *,
     lit: bool,
-) -> NDArray[np.float32]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The picture, and how much of it glasses hide, [n, n] in [0, 1]; None without any."""
     fine = moment._replace(sight=Sight(view.px_per_mm, *view.eyeball_px))
     look = look_of(subject, textures_of(subject.texture_seed), lit=lit)
     picture = paint(sitting, fine, look, view.size_px)
     if not lit:
-        return picture
+        return picture, None
     upper, lower = (m + [0, 0, _LASHES_STAND_MM] for m in margins)
     curves = moment.curves
     rise_mm = float(np.max(curves[:, UPPER]) - np.max(curves[:, UPPER_REST]))
@@ -260,15 +270,16 @@ def _painted(
         subject.hair, upper, lower, view, rise_mm=rise_mm, texture_seed=subject.texture_seed
     )
     lay_over(picture, cover, _LASH_OPACITY, *subject.hair.lash_colour)
-    if subject.glasses is not None:
-        put_glasses_on(
-            picture,
-            subject.glasses,
-            view,
-            brightness=sitting.nose_light,
-            texture_seed=subject.texture_seed,
-        )
-    return picture
+    if subject.glasses is None:
+        return picture, None
+    hidden = put_glasses_on(
+        picture,
+        subject.glasses,
+        view,
+        brightness=sitting.nose_light,
+        texture_seed=subject.texture_seed,
+    )
+    return picture, hidden
 
 
 def _plain_camera(subject: Subject) -> Subject:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.eyecrop import mirror_image
+from mggr_tf.data.lid_region import lid_region
 from mggr_tf.data.synthetic.flow import Moment
 from mggr_tf.data.synthetic.subject import Subject
 
@@ -19,6 +20,14 @@ LANDMARKS = ("iris", "eyeball", "outer corner", "inner corner", "upper lid", "lo
 
 _OUTER, _UPPER_MIDDLE, _INNER, _LOWER_MIDDLE = 0, 12, 24, 36
 """Where these lie in the outline."""
+
+_SIXTEEN = (0, *range(45, 24, -3), 24, *range(21, 0, -3))
+"""Places in the outline of the points that `lid_region.OUTLINE_POINTS` names."""
+
+
+def sixteen_points(outline: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[16, 2] of an outline [48, 2], in the order of `lid_region.OUTLINE_POINTS`."""
+    return outline[list(_SIXTEEN)]
 
 
 class Ellipse(NamedTuple):
@@ -52,7 +61,10 @@ class RenderedEye:
         iris: its rim as it appears, hidden or not.
         eyeball_centre: where the eyeball's centre is.
         eyeball_radius_px: its radius.
-        openness: largest gap between the lids as a share of the corners' distance.
+        openness: largest gap between the lids as a share of the corners' distance, in the face
+            (`eye_state.openness_in_picture` measures it in the picture).
+        occlusion: part of the region between the lids (see `lid_region`) that glasses or the nose
+            hide.
         moment: geometry of the eye as drawn before any mirroring, in patch pixels: what
             `flow_between` and `label_eye` read.
     """
@@ -69,6 +81,7 @@ class RenderedEye:
     eyeball_centre: tuple[float, float]
     eyeball_radius_px: float
     openness: float
+    occlusion: float
     moment: Moment
 
     def landmarks(self) -> NDArray[np.float32]:
@@ -76,6 +89,10 @@ class RenderedEye:
         lids = self.outline[[_OUTER, _INNER, _UPPER_MIDDLE, _LOWER_MIDDLE]]
         centres = np.array([self.iris.centre, self.eyeball_centre], np.float32)
         return np.concatenate([centres, lids])
+
+    def lid_region(self) -> NDArray[np.float32]:
+        """[16, 2] a polygon, see `mggr_tf.data.lid_region`."""
+        return lid_region(sixteen_points(self.outline))
 
     def mirrored(self) -> RenderedEye:
         """The picture in a mirror: the eye of the other side."""

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Gaze, Side
 from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_tf.data.flow_codes import flow_codes
+from mggr_tf.data.synthetic.eye_state import eye_state
 from mggr_tf.data.synthetic.population import draw_light, draw_subject
 from mggr_tf.data.synthetic.render import flow_between, render_eye
-from mggr_tf.data.synthetic.rendered import LANDMARKS, RenderedEye
+from mggr_tf.data.synthetic.rendered import RenderedEye
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """`SyntheticSamples.side` is an index into this."""
@@ -52,8 +53,11 @@ class SyntheticSamples:
         head_deg: [N, 2] float32 (pitch, yaw); equal within a group.
         side: [N] int8, 0 the subject's right eye, 1 the left.
         subject: [N] int32, from 0.
-        closure: [N] float32, 0 as open as the gaze has it, 1 closed; equal within a group.
+        closure: [N] float32, 0 as open as the gaze has it, 1 closed; equal within a group, but
+            for that of `closing.draw_closing_eyes`.
         landmarks: [N, 6, 2] float32 pixels, see `rendered.LANDMARKS`.
+        lid_region: [N, 16, 2] float32 pixels, see `mggr_tf.data.lid_region`.
+        state: [N, 3] float32, see `eye_state.eye_state`.
         flows: [G, P, P, 64, 64, 2] int8 `flow_codes`: how picture j of group g is read out of
             its picture i; groups follow each other as in the rows above. None where not asked for.
     """
@@ -65,6 +69,8 @@ class SyntheticSamples:
     subject: NDArray[np.int32]
     closure: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    lid_region: NDArray[np.float32]
+    state: NDArray[np.float32]
     flows: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
@@ -72,14 +78,22 @@ class SyntheticSamples:
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What one worker draws at a time: all pictures of one person."""
+class Order:
+    """What one worker draws at a time: all pictures of one person.
+
+    Attributes:
+        subject: number of the person.
+        per_group: pictures of one side and head pose.
+        heads: head poses per side.
+        seed: of everything.
+        with_flow: see `draw_samples`.
+    """
 
     subject: int
     per_group: int
     heads: int
     seed: int
-    with_flow: bool
+    with_flow: bool = False
 
 
 def draw_samples(
@@ -114,31 +128,40 @@ def draw_samples(
     for name, value in (("subjects", subjects), ("per_group", per_group), ("heads", heads)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    orders = [_Order(index, per_group, heads, seed, with_flow) for index in range(subjects)]
-    of_one = 2 * heads * per_group
-    total = subjects * of_one
-    samples = SyntheticSamples(
-        images=np.empty((total, DEFAULT_SIZE_PX, DEFAULT_SIZE_PX, 3), np.uint8),
-        gaze_deg=np.empty((total, 2), np.float32),
-        head_deg=np.empty((total, 2), np.float32),
-        side=np.empty(total, np.int8),
-        subject=np.empty(total, np.int32),
-        closure=np.empty(total, np.float32),
-        landmarks=np.empty((total, len(LANDMARKS), 2), np.float32),
-        flows=_room_for_flows(2 * heads * subjects, per_group) if with_flow else None,
-    )
-    with _mapped(orders, workers) as drawn:
+    orders = [Order(index, per_group, heads, seed, with_flow) for index in range(subjects)]
+    return in_parallel(_draw_person, orders, workers=workers, progress=progress)
+
+
+def in_parallel(
+    draw: Callable[[Order], SyntheticSamples],
+    orders: list[Order],
+    *,
+    workers: int,
+    progress: Progress | None,
+) -> SyntheticSamples:
+    """Draws people one after the other or in several processes.
+
+    Args:
+        draw: draws one person; a function of a module, which other processes can import.
+        orders: at least one, of equally many pictures each.
+        workers: processes.
+        progress: called after each person.
+    """
+    made: dict[str, NDArray] = {}
+    with _mapped(draw, orders, workers) as drawn:
         for index, person in enumerate(drawn):
-            rows = slice(index * of_one, (index + 1) * of_one)
-            samples.images[rows], samples.side[rows] = person.images, person.side
-            samples.gaze_deg[rows], samples.head_deg[rows] = person.gaze_deg, person.head_deg
-            samples.subject[rows], samples.closure[rows] = index, person.closure
-            samples.landmarks[rows] = person.landmarks
-            if samples.flows is not None:
-                samples.flows[index * 2 * heads : (index + 1) * 2 * heads] = person.flows
+            for name, part in _parts(person).items():
+                if index == 0:
+                    made[name] = np.empty((len(orders) * len(part), *part.shape[1:]), part.dtype)
+                made[name][index * len(part) : (index + 1) * len(part)] = part
             if progress is not None:
-                progress((index + 1) * of_one, total)
-    return samples
+                progress((index + 1) * len(person), len(orders) * len(person))
+    return SyntheticSamples(**made)
+
+
+def _parts(person: SyntheticSamples) -> dict[str, NDArray]:
+    values = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _room_for_flows(groups: int, per_group: int) -> NDArray[np.int8]:
@@ -147,24 +170,26 @@ def _room_for_flows(groups: int, per_group: int) -> NDArray[np.int8]:
 
 
 @contextmanager
-def _mapped(orders: list[_Order], workers: int) -> Iterator[Iterator[SyntheticSamples]]:
+def _mapped(
+    draw: Callable[[Order], SyntheticSamples], orders: list[Order], workers: int
+) -> Iterator[Iterator[SyntheticSamples]]:
     if workers <= 1:
-        yield map(_draw_person, orders)
+        yield map(draw, orders)
         return
     # Never fork: the caller may hold TensorFlow's threads.
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=_use_one_thread) as pool:
-        yield pool.imap(_draw_person, orders)
+        yield pool.imap(draw, orders)
 
 
 def _use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _draw_person(order: _Order) -> SyntheticSamples:
+def _draw_person(order: Order) -> SyntheticSamples:
     person = draw_subject([order.seed, order.subject])
     rng = np.random.default_rng([order.seed, order.subject, 1])
-    head_deg = _spread(rng, order.heads, HEAD_PITCH_RANGE_DEG, HEAD_YAW_RANGE_DEG)
+    head_deg = spread(rng, order.heads, HEAD_PITCH_RANGE_DEG, HEAD_YAW_RANGE_DEG)
     eyes: list[RenderedEye] = []
     flows = []
     for side in SIDES:
@@ -185,21 +210,36 @@ def _draw_person(order: _Order) -> SyntheticSamples:
                     closure=closure,
                 )
                 for index, gaze in enumerate(
-                    _spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG)
+                    spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG)
                 )
             ]
             eyes += group
             if order.with_flow:
                 flows.append(_flows_within(group))
+    return samples_of(eyes, order.subject, flows=np.stack(flows) if flows else None)
+
+
+def samples_of(
+    eyes: Sequence[RenderedEye], subject: int, *, flows: NDArray[np.int8] | None = None
+) -> SyntheticSamples:
+    """The pictures of one person.
+
+    Args:
+        eyes: as drawn.
+        subject: number of the person.
+        flows: see `SyntheticSamples`.
+    """
     return SyntheticSamples(
         images=np.stack([eye.image for eye in eyes]),
         gaze_deg=np.stack([eye.gaze.array() for eye in eyes]),
         head_deg=np.stack([eye.head_pose.array() for eye in eyes]),
         side=np.asarray([SIDES.index(eye.side) for eye in eyes], np.int8),
-        subject=np.full(len(eyes), order.subject, np.int32),
+        subject=np.full(len(eyes), subject, np.int32),
         closure=np.asarray([eye.closure for eye in eyes], np.float32),
         landmarks=np.stack([eye.landmarks() for eye in eyes]),
-        flows=np.stack(flows) if flows else None,
+        lid_region=np.stack([eye.lid_region() for eye in eyes]),
+        state=np.stack([eye_state(eye) for eye in eyes]),
+        flows=flows,
     )
 
 
@@ -217,7 +257,7 @@ def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
     return codes
 
 
-def _spread(
+def spread(
     rng: np.random.Generator, count: int, pitch_range_deg: float, yaw_range_deg: float
 ) -> NDArray[np.float32]:
     """[count, 2] (pitch, yaw), uniform in the ranges, and spread out over the yaws.
