@@ -132,7 +132,9 @@ def created(
         )
         if plan.donor is not None:
             run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
-            _say_if_known(plan.config, plan.donor, split)
+            for source in (split, portraits):
+                if source is not None:
+                    _say_if_known(plan.config, plan.donor, source)
             _warn_if_unknown(plan.donor)
     except MggrError:
         shutil.rmtree(out, ignore_errors=True)
