@@ -17,6 +17,8 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 
 _HEAD_BIN_DEG = 15.0
+_STEP = 31
+"""A prime beyond the pictures of one drawn person."""
 
 
 def balanced_pairs(samples: EyeSamples, count: int, *, seed: int) -> NDArray[np.int64]:
@@ -64,6 +66,35 @@ def inputs_of_pairs(
             samples.images[source], head_deg=samples.head_deg[source], conventions=conventions
         ),
     }
+
+
+def with_closing_eyes(
+    inputs: ModelInputs, eyes: EyeSamples | None, conventions: Conventions, *, first: int = 0
+) -> ModelInputs:
+    """The same inputs, but every second one of the estimator is an eye that closes or is covered.
+
+    An estimator that predicts the state of an eye sees more than open eyes: its integers must
+    reach as far, and its parity must hold there.
+
+    Args:
+        inputs: as of `inputs_of_pairs`.
+        eyes: which; None changes nothing.
+        conventions: the scales.
+        first: place of the first input among all, where these are some of many.
+    """
+    if eyes is None:
+        return inputs
+    ours = {name: value.copy() for name, value in inputs["estimator"].items()}
+    places = np.arange(first, first + len(ours["eye"]))
+    changed = places % 2 == 1
+    # Steps that reach every person soon.
+    chosen = (places[changed] // 2 * _STEP) % len(eyes)
+    theirs = estimator_inputs(
+        eyes.images[chosen], head_deg=eyes.head_deg[chosen], conventions=conventions
+    )
+    for name, value in ours.items():
+        value[changed] = theirs[name]
+    return {**inputs, "estimator": ours}
 
 
 def _endless_pairs(group: NDArray[np.int32], rng: np.random.Generator) -> Iterator[tuple[int, int]]:

@@ -8,15 +8,20 @@ from pathlib import Path
 
 from mggr_edge.errors import DataError
 from mggr_edge.progress import Progress
+from mggr_export.export_eyes import SEED, ClosingToExport
 from mggr_export.people import separate_people
 from mggr_export.request import ExportRequest
 from mggr_tf.config import Config
+from mggr_tf.data.closing_eyes import trained_closing_eyes
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples, open_samples_or_pack
+from mggr_tf.evaluation.state_scores import OCCLUDED_SHARE, state_eyes
 from mggr_tf.training.run_folder import RunFolder
 
 _PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
+_CLOSING_TO_CALIBRATE, _CLOSING_TO_COMPARE = 8, 6
+"""People whose eyes close, 24 pictures of each."""
 _OF_A_PACK = 4096
 """Patches that are taken of a pack too large for memory."""
 
@@ -56,6 +61,23 @@ def samples_for_export(
         f"{len(parts[1].subjects)} others"
     )
     return parts
+
+
+def closing_for_export(config: Config, *, progress: Progress) -> ClosingToExport | None:
+    """Drawn eyes that close, for an estimator that predicts their state; None for another one.
+
+    It is calibrated on people that it was trained on, and compared on others.
+    """
+    if not config.models.estimator_state:
+        return None
+    from mggr_tf.data.occluded_eyes import behind_occluders  # needs TensorFlow
+
+    seed = config.synthetic.seed
+    trained = trained_closing_eyes(seed, _CLOSING_TO_CALIBRATE, progress=progress)
+    return ClosingToExport(
+        compared=state_eyes(seed, people=_CLOSING_TO_COMPARE, progress=progress),
+        calibration=behind_occluders(trained, share=OCCLUDED_SHARE, seed=SEED),
+    )
 
 
 def _sources(run: RunFolder, request: ExportRequest) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from mggr_edge.errors import MissingPackageError, RunError, UsageError
 from mggr_edge.progress import Progress
 from mggr_export.bundle import bundle_files, write_files
 from mggr_export.errors import ArtifactError
-from mggr_export.export_data import samples_for_export
+from mggr_export.export_data import closing_for_export, samples_for_export
 from mggr_export.export_eyes import ExportEyes, choose_eyes
 from mggr_export.exporter import Exporter
 from mggr_export.formats import model_format
@@ -99,6 +99,7 @@ def export_run(
                 estimator=models["estimator"],
                 conventions=run.config.conventions,
                 fitting_steps=request.qat_steps,
+                closing=closing_for_export(run.config, progress=progress),
             )
             exporters = _exporters(
                 run, request, models, eyes, fitted_on=fitted_on, progress=progress, say=say

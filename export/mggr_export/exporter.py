@@ -122,7 +122,7 @@ class Exporter:
                 self.model,
                 self.eyes.compared[self.name],
                 limits=self.limits,
-                data=self.eyes.source,
+                data=self.eyes.source_of(self.name),
                 sight=self.eyes.sight if self.name == "redirector" else None,
                 openings=self.eyes.openings if self.name == "redirector" else None,
                 advance=advance,
@@ -144,9 +144,9 @@ class Exporter:
             content = convert.int8(model, inputs, batch=self.batch, advance=advance)
         source = {
             "pairs": CALIBRATION_PAIRS,
-            "data": self.eyes.calibrated_on,
+            "data": self.eyes.calibrated_on_of(self.name),
             "seed": SEED,
-            "subjects": list(self.eyes.calibrated_people),
+            "subjects": list(self.eyes.calibrated_people_of(self.name)),
         }
         return content, {"calibration": source}
 

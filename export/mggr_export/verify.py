@@ -16,7 +16,7 @@ from mggr_edge.default_bundle import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.errors import BundleError, UsageError
 from mggr_edge.interpreters import FileRunner, check_fits
 from mggr_edge.progress import Progress
-from mggr_export.calibration import balanced_pairs, inputs_of_pairs
+from mggr_export.calibration import balanced_pairs, inputs_of_pairs, with_closing_eyes
 from mggr_export.export_data import draw_people
 from mggr_export.formats import model_format
 from mggr_export.keras_models import config_of, models_of_bundle, models_of_run
@@ -26,6 +26,7 @@ from mggr_export.quiet import quiet_converter
 from mggr_export.sight import Sight
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
+from mggr_tf.evaluation.state_scores import state_eyes
 from mggr_tf.training.default_run import open_run
 
 _SEED = 65
@@ -73,7 +74,10 @@ def verify_bundle(
         converted = {name: _converted(contract, name, files) for name in models}
         total = pairs * sum(len(formats) for formats in converted.values())
         chosen = balanced_pairs(samples, pairs, seed=_SEED)
-        inputs = inputs_of_pairs(samples, chosen, contract.conventions)
+        closing = _closing(contract, progress=progress)
+        inputs = with_closing_eyes(
+            inputs_of_pairs(samples, chosen, contract.conventions), closing, contract.conventions
+        )
         sights = {"redirector": _sight(models, samples, chosen, contract.conventions)}
         openings = {"redirector": Openings.of_pairs(samples, chosen, contract.conventions)}
         with progress("comparing with Keras", total) as advance:
@@ -118,6 +122,14 @@ def _sight(
 ) -> Sight | None:
     estimator = models.get("estimator")
     return None if estimator is None else Sight.of_pairs(estimator, samples, pairs, conventions)
+
+
+def _closing(contract: Contract, *, progress: Progress) -> EyeSamples | None:
+    """Eyes whose state is asked for: of people whom neither training nor export drew."""
+    config = config_of(contract)
+    if not config.models.estimator_state:
+        return None
+    return state_eyes(config.synthetic.seed + 1, people=_PEOPLE, progress=progress)
 
 
 def _samples(

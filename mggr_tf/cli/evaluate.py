@@ -86,7 +86,9 @@ def evaluate(
     too, are the labels in both rows.
 
     With --estimator the run's gaze estimator is asked about every patch: the
-    correlation of its answers with the labels, and what it is off by.
+    correlation of its answers with the labels, and what it is off by. If it predicts the
+    state of an eye, rows on openness, visible iris and occlusion follow, measured on drawn
+    eyes of people whom no training draws.
 
     \b
     Stock LPIPS, FID and KID need weights that no package carries:

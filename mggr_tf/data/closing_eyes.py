@@ -65,6 +65,15 @@ def unseen_closing_eyes(seed: int, people: int, *, progress: Progress = no_progr
     return _drawn(seed, people, first=_FIRST_UNSEEN, progress=progress)
 
 
+def trained_closing_eyes(seed: int, people: int, *, progress: Progress = no_progress) -> EyeSamples:
+    """Eyes of the first people of a training by this seed.
+
+    Args:
+        seed, people, progress: as of `unseen_closing_eyes`.
+    """
+    return _drawn(seed, people, first=FIRST_CLOSING, progress=progress)
+
+
 def _drawn(seed: int, people: int, *, first: int, progress: Progress) -> EyeSamples:
     with progress("drawing eyes that close", None) as advance:
         drawn = draw_closing_eyes(

@@ -20,6 +20,8 @@ SLOTS = 2
 """So many occluders may lie over one picture."""
 
 _PI = 3.14159265
+_NUMBERS = 23
+"""Of an occluder, drawn at random: as many as `_layer` takes."""
 
 
 class _Kind(NamedTuple):
@@ -38,6 +40,7 @@ class _Kind(NamedTuple):
         round: how much darker a bar's edges are than its middle.
         rim: how dark its outline is.
         gleam: brightness of a line of light along it.
+        shadow: how dark it makes what lies beside it.
         spread_px: standard deviation of the place aimed at, from the middle of the picture.
     """
 
@@ -53,20 +56,88 @@ class _Kind(NamedTuple):
     round: float
     rim: float
     gleam: float
+    shadow: float
     spread_px: float
 
 
-_FINGERS = _Kind(0.28, (4, 9), (90, 120), 0, (1, 4), 0.003, (0.4, 1.2), (1, 1), 0, 0.55, 0.5, 0, 16)
-_HAND = _Kind(0.12, (14, 40), (90, 120), 0, (1, 1), 0.003, (0.5, 2), (1, 1), 0, 0.35, 0.3, 0, 22)
-_HAIR = _Kind(0.17, (2, 14), (60, 120), 1, (1, 1), 0.02, (0.5, 2), (0.6, 1), 1, 0.2, 0, 0.25, 15)
-_RIM = _Kind(0.15, (1, 4), (30, 120), 1, (1, 1), 0.015, (0.3, 0.8), (0.9, 1), 0, 0.3, 0.2, 0.5, 12)
-_GLARE = _Kind(0.13, (3, 14), (2, 40), 1, (1, 1), 0.01, (2, 8), (0.4, 1), 0, 0, 0, 0, 12)
-_BAR = _Kind(0.15, (1, 12), (9, 110), 1, (1, 1), 0.005, (0.4, 2), (0.3, 1), 0, 0.2, 0.2, 0.2, 18)
+# An eye fills most of its patch: 2 pixels are about a millimetre.
+_FINGERS = _Kind(
+    odds=0.28,
+    radius_px=(7, 16),
+    length_px=(90, 140),
+    centred=0,
+    bars=(1, 4),
+    bend=0.002,
+    soft_px=(0.4, 2.5),
+    opacity=(1, 1),
+    combed=0,
+    round=0.55,
+    rim=0.5,
+    gleam=0.1,
+    shadow=0.5,
+    spread_px=16,
+)
+_HAND = _FINGERS._replace(
+    odds=0.12, radius_px=(22, 70), bars=(1, 1), soft_px=(0.5, 4), round=0.35, rim=0.3, spread_px=24
+)
+_HAIR = _Kind(
+    odds=0.17,
+    radius_px=(1.5, 20),
+    length_px=(60, 140),
+    centred=1,
+    bars=(1, 1),
+    bend=0.02,
+    soft_px=(0.5, 3),
+    opacity=(0.6, 1),
+    combed=1,
+    round=0.2,
+    rim=0,
+    gleam=0.25,
+    shadow=0.3,
+    spread_px=15,
+)
+_RIM = _HAIR._replace(
+    odds=0.15,
+    radius_px=(1, 5),
+    length_px=(30, 140),
+    soft_px=(0.3, 1),
+    opacity=(0.9, 1),
+    combed=0,
+    round=0.3,
+    rim=0.2,
+    gleam=0.5,
+    spread_px=12,
+)
+_GLARE = _HAIR._replace(
+    odds=0.13,
+    radius_px=(3, 20),
+    length_px=(2, 50),
+    bend=0.01,
+    soft_px=(2, 9),
+    opacity=(0.4, 1),
+    combed=0,
+    round=0,
+    gleam=0,
+    shadow=0,
+    spread_px=12,
+)
+_BAR = _RIM._replace(
+    radius_px=(1, 16),
+    length_px=(9, 140),
+    bend=0.005,
+    soft_px=(0.4, 3),
+    opacity=(0.3, 1),
+    round=0.2,
+    gleam=0.2,
+    spread_px=18,
+)
 _KINDS = (_FINGERS, _HAND, _HAIR, _RIM, _GLARE, _BAR)
 
-_SKINS = ((0.27, 0.17, 0.12), (0.97, 0.80, 0.68))
+_SKINS = ((0.30, 0.17, 0.11), (0.95, 0.76, 0.65))
 """sRGB of dark and of light skin; other skins lie between them."""
 _HAIRS = ((0.06, 0.05, 0.05), (0.78, 0.66, 0.46))
+_NAIL_SHARE = 0.6
+"""How many fingers show their nails."""
 _OWN_COLOUR_SHARE = 0.5
 """How many fingers and hands have the colour of the skin in the picture."""
 
@@ -101,6 +172,7 @@ def occlude(
     for slot in range(SLOTS):
         layer = _layer(images.shape[1:3], skin, seed=seed + [0, slot], share=share, rows=rows)
         pictures = images.shape[3] // 3
+        images = (images + 1) * layer.lit - 1
         images += layer.alpha * (tf.tile(layer.colour, [1, 1, 1, pictures]) - images)
         visible *= 1 - layer.alpha
     return Occluded(images, 1 - visible[..., 0])
@@ -140,6 +212,7 @@ def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 class _Layer(NamedTuple):
     alpha: tf.Tensor  # [B, H, W, 1]
     colour: tf.Tensor  # [B, H, W, 3]
+    lit: tf.Tensor  # [B, H, W, 1] light that its shadow leaves
 
 
 def _skin_of(images: tf.Tensor) -> tf.Tensor:
@@ -148,101 +221,154 @@ def _skin_of(images: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(cheek, [1, 2])
 
 
+class _Numbers:
+    """The numbers of one occluder for each picture, [B, 1, 1] each.
+
+    Args:
+        kind: [B] int32 indices of `_KINDS`.
+    """
+
+    def __init__(self, kind: tf.Tensor) -> None:
+        self._kind = kind
+
+    def common(self, name: str) -> tf.Tensor:
+        """What all of a kind have in common."""
+        of_kinds = tf.constant([float(getattr(kind, name)) for kind in _KINDS])
+        return _wide(tf.gather(of_kinds, self._kind))
+
+    def between(self, name: str, place: tf.Tensor) -> tf.Tensor:
+        """Between the limits of a kind, by equal factors: the least at 0, the most at 1."""
+        limits = np.asarray([getattr(kind, name) for kind in _KINDS], np.float32)
+        low, high = (_wide(tf.gather(limits[:, end], self._kind)) for end in (0, 1))
+        return low * tf.pow(high / low, place)
+
+
 def _layer(
     size: tuple[int, int], skin: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows
 ) -> _Layer:
     seeds = tf.random.experimental.stateless_split(seed, 3)
-    unit = tf.unstack(rows.uniform([], seeds[0], before=(20,)))
-    kind = _chosen(unit[0])
-
-    def number(name: str) -> tf.Tensor:
-        """[B] what all of a kind have in common."""
-        return tf.gather(tf.constant([float(getattr(k, name)) for k in _KINDS]), kind)
-
-    def between(name: str, place: tf.Tensor) -> tf.Tensor:
-        """[B] between the limits, by equal factors."""
-        limits = np.asarray([getattr(k, name) for k in _KINDS], np.float32)
-        low, high = tf.gather(limits[:, 0], kind), tf.gather(limits[:, 1], kind)
-        return low * tf.pow(high / low, place)
-
-    radius, length = between("radius_px", unit[1]), between("length_px", unit[2])
-    place = rows.normal([2], seeds[1]) * number("spread_px")[:, None]
-    angle = 2 * _PI * unit[3]
-    right_px = tf.range(size[1], dtype=tf.float32) - (size[1] - 1) / 2
-    down_px = tf.range(size[0], dtype=tf.float32) - (size[0] - 1) / 2
-    right = right_px[None, None, :] - place[:, 0, None, None]
-    down = down_px[None, :, None] - place[:, 1, None, None]
-    cos, sin = _wide(tf.cos(angle)), _wide(tf.sin(angle))
-    along = cos * right + sin * down
-    across = cos * down - sin * right
-    across += _wide(number("bend") * (2 * unit[4] - 1)) / 2 * along * along
-    along += _wide(number("centred") * length / 2)
+    drawn = rows.uniform([1, 1], seeds[0], before=(_NUMBERS,))
+    unit = iter(tf.unstack(drawn))
+    kind = _chosen(next(unit)[:, 0, 0])
+    numbers = _Numbers(kind)
+    radius = numbers.between("radius_px", next(unit))
+    length = numbers.between("length_px", next(unit))
+    place = _wide(rows.normal([2], seeds[1])) * numbers.common("spread_px")[..., None]
+    along, across = _turned(size, place, 2 * _PI * next(unit))
+    across += numbers.common("bend") * (next(unit) - 0.5) * along * along
+    along += numbers.common("centred") * length / 2
     # Bars side by side: each pixel belongs to the nearest one.
-    count = tf.floor(between("bars", unit[5] * 0.999) + 0.5)
-    first = -tf.floor(count * unit[6])
-    pitch = 2.04 * radius
-    which = tf.clip_by_value(
-        tf.round(across / _wide(pitch)), _wide(first), _wide(first + count - 1)
-    )
-    local = across - which * _wide(pitch)
-    staggered = 0.9 * _wide(radius) * tf.sin(2.1 * which + 6.3 * _wide(unit[7]))
-    along -= staggered * tf.cast(_wide(count) > 1, tf.float32)
-    beyond = tf.maximum(tf.maximum(_wide(radius) - along, along - _wide(length)), 0)
-    # A long bar's near end is round; a bar as wide as long is a disc.
-    beyond = tf.where(_wide(length) < 2 * _wide(radius), tf.abs(along - _wide(length / 2)), beyond)
-    distance = tf.sqrt(local * local + beyond * beyond + 1e-6)
-    soft = _wide(between("soft_px", unit[8]))
-    inside = tf.sigmoid(2.2 / soft * (_wide(radius) - distance))
-    inside *= 1 - _wide(number("combed")) * (1 - _strands(local, along, unit[9], unit[10]))
-    there = tf.cast(unit[11] < share, tf.float32) * between("opacity", unit[12])
-    alpha = inside * _wide(there)
+    bars = tf.round(numbers.between("bars", next(unit)))
+    first = -tf.floor(bars * next(unit))
+    bar = tf.clip_by_value(tf.round(across / (2.04 * radius)), first, first + bars - 1)
+    across -= bar * 2.04 * radius
+    along -= 0.9 * radius * tf.sin(2.1 * bar + 6.3 * next(unit)) * tf.cast(bars > 1, tf.float32)
 
-    off = tf.minimum(distance / _wide(radius), 1.0)
-    shade = 1 - _wide(number("round")) * (1 - tf.sqrt(1 - 0.98 * off * off))
-    shade *= 1 + 0.5 * _wide(number("round") * (2 * unit[13] - 1)) * local / _wide(radius)
-    shade *= 1 - _wide(number("rim") * unit[14]) * tf.sigmoid(12 * (off - 0.88))
-    # Joints of fingers, and folds of a hand.
-    shade *= 1 - 0.25 * _wide(number("rim")) * tf.exp(
-        -tf.square(tf.math.floormod(along, _wide(4.5 * radius)) - _wide(radius)) / 1.5
+    beyond = tf.maximum(tf.maximum(radius - along, along - length), 0)
+    # A bar that is as wide as long is a disc.
+    beyond = tf.where(length < 2 * radius, tf.abs(along - length / 2), beyond)
+    distance = tf.sqrt(across * across + beyond * beyond + 1e-6)
+    soft = numbers.between("soft_px", next(unit))
+    inside = tf.sigmoid(2.2 / soft * (radius - distance))
+    gaps = 1 - _strands(across, along, next(unit), next(unit))
+    inside *= 1 - numbers.common("combed") * gaps
+    there = tf.cast(next(unit) < share, tf.float32)
+    alpha = inside * there * numbers.between("opacity", next(unit))
+
+    place_across, place_along = across / radius, along / radius
+    off = tf.minimum(distance / radius, 1.0)
+    round_, rim = numbers.common("round"), numbers.common("rim")
+    shade = 1 - round_ * (1 - tf.sqrt(1 - 0.98 * off * off))
+    shade *= 1 + round_ * (next(unit) - 0.5) * place_across
+    shade *= 1 - rim * next(unit) * tf.sigmoid(12 * (off - 0.88))
+    # Joints of fingers, the first of them behind the nail; folds of a hand.
+    joint = tf.math.floormod(place_along - 2.5, 3 + 9 / radius)
+    shade *= 1 - rim * 0.5 * next(unit) * tf.exp(-tf.square(joint / 0.12))
+    with_nails = (kind == _KINDS.index(_FINGERS))[:, None, None] & (next(unit) < _NAIL_SHARE)
+    gleam = 0.1 * tf.cast(with_nails, tf.float32) * _nail(place_along, place_across)
+    line = tf.exp(-tf.square((place_across - next(unit) + 0.5) / 0.3))
+    gleam += numbers.common("gleam") * next(unit) * line
+    colours = _colours(
+        kind,
+        skin,
+        place=next(unit)[:, 0],
+        brightness=next(unit)[:, 0],
+        is_own=next(unit)[:, 0] < _OWN_COLOUR_SHARE,
+        free=rows.uniform([3], seeds[2]),
     )
-    gleam = _wide(number("gleam") * unit[15]) * tf.exp(
-        -tf.square((local / _wide(radius) - _wide(unit[16] - 0.5)) / 0.3)
-    )
-    base = _colours(kind, skin, unit, rows.uniform([3], seeds[2]))
-    light = (base[:, None, None, :] + 1) / 2 * shade[..., None] + gleam[..., None]
-    return _Layer(alpha[..., None], 2 * tf.clip_by_value(light, 0, 1) - 1)
+    light = (_wide(colours) + 1) / 2 * shade[..., None] + gleam[..., None]
+    lit = 1 - numbers.common("shadow") * next(unit) * there * tf.sigmoid(0.7 * (radius - distance))
+    return _Layer(alpha[..., None], 2 * tf.clip_by_value(light, 0, 1) - 1, lit[..., None])
 
 
-def _strands(across: tf.Tensor, along: tf.Tensor, unit: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
-    """[B, H, W] 1 on a strand of hair, 0 in the gaps between them."""
-    phase = 6.3 * _wide(unit)
+def _turned(
+    size: tuple[int, int], place: tf.Tensor, angle: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """[B, H, W] pixels along a direction and across it, from a place.
+
+    Args:
+        size: (height, width).
+        place: [B, 1, 1, 2] pixels (x, y) from the middle of the picture.
+        angle: [B, 1, 1] of the direction.
+    """
+    right = tf.range(size[1], dtype=tf.float32) - (size[1] - 1) / 2 - place[..., 0]
+    down = (tf.range(size[0], dtype=tf.float32) - (size[0] - 1) / 2)[:, None] - place[..., 1]
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    return cos * right + sin * down, cos * down - sin * right
+
+
+def _nail(along: tf.Tensor, across: tf.Tensor) -> tf.Tensor:
+    """[B, H, W] 1 on a nail near the end of a finger, 0 elsewhere; both in radii."""
+    off = tf.square((along - 0.9) / 0.7) + tf.square(across / 0.6)
+    return tf.sigmoid(12 * (1 - off))
+
+
+def _strands(across: tf.Tensor, along: tf.Tensor, phase: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
+    """[B, H, W] 1 on a strand of hair, 0 in the gaps between them.
+
+    Args:
+        across, along: [B, H, W] pixels.
+        phase, dense: [B, 1, 1] in [0, 1).
+    """
+    phase = 2 * _PI * phase
     wave = (
         tf.sin(1.9 * across + phase)
         + tf.sin(0.83 * across + 3 * phase + 0.02 * along)
         + 0.7 * tf.sin(3.1 * across + 5 * phase - 0.03 * along)
     )
-    return tf.sigmoid(4 * (wave + 2.5 * _wide(dense) - 0.9))
+    return tf.sigmoid(4 * (wave + 2.5 * dense - 0.9))
 
 
-def _colours(kind: tf.Tensor, skin: tf.Tensor, unit: list[tf.Tensor], free: tf.Tensor) -> tf.Tensor:
+def _colours(
+    kind: tf.Tensor,
+    skin: tf.Tensor,
+    *,
+    place: tf.Tensor,
+    brightness: tf.Tensor,
+    is_own: tf.Tensor,
+    free: tf.Tensor,
+) -> tf.Tensor:
     """[B, 3] in [-1, 1] by kind.
 
     Args:
+        kind: [B] int32 indices of `_KINDS`.
+        skin: [B, 3] of the person.
+        place: [B, 1] in [0, 1) between dark and light.
+        brightness: [B, 1] in [0, 1), of the light on a hand.
+        is_own: [B, 1] whether a hand is the person's own.
         free: [B, 3] in [0, 1).
     """
-    place, gain = unit[17][:, None], tf.exp(0.9 * (unit[18][:, None] - 0.6))
-    own = skin
-    other = 2 * _mixed(_SKINS, place) - 1
-    is_own = tf.cast(unit[19] < _OWN_COLOUR_SHARE, tf.float32)[:, None]
-    hand = tf.clip_by_value((is_own * own + (1 - is_own) * other + 1) * gain - 1, -1, 1)
-    hair = tf.clip_by_value(2 * _mixed(_HAIRS, place**2) * (0.8 + 0.4 * free) - 1, -1, 1)
+    # Blood shows in hands and where skin is pressed: a little redder or paler than the face.
+    light = tf.exp(0.9 * (brightness - 0.6)) * (1 + 0.12 * (free - 0.5))
+    hand = tf.where(is_own, (skin + 1) / 2, _mixed(_SKINS, place)) * light
+    # Bright skin keeps its hue.
+    hand /= tf.maximum(tf.reduce_max(hand, -1, keepdims=True), 1)
+    hair = _mixed(_HAIRS, place**2) * (0.8 + 0.4 * free)
     # Most rims are dark, others of any colour.
-    dark = 0.25 * free * place
-    rim = 2 * tf.where(is_own > 0, dark, free) - 1
-    glare = 1 - 0.35 * free * place
-    any_colour = 2 * free - 1
-    of_kind = tf.stack([hand, hand, hair, rim, glare, any_colour], 1)
-    return tf.gather(of_kind, kind, batch_dims=1)
+    rim = tf.where(is_own, 0.25 * free * place, free)
+    glare = 1 - 0.2 * free * place
+    of_kind = tf.stack([hand, hand, hair, rim, glare, free], 1)
+    return 2 * tf.clip_by_value(tf.gather(of_kind, kind, batch_dims=1), 0, 1) - 1
 
 
 def _mixed(ends: tuple[tuple[float, ...], tuple[float, ...]], place: tf.Tensor) -> tf.Tensor:
@@ -258,5 +384,5 @@ def _chosen(unit: tf.Tensor) -> tf.Tensor:
 
 
 def _wide(values: tf.Tensor) -> tf.Tensor:
-    """[B] as [B, 1, 1]."""
+    """[B, ...] as [B, 1, 1, ...]."""
     return values[:, None, None]

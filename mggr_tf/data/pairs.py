@@ -186,7 +186,7 @@ class DrawnPairs(NamedTuple):
         """
         pairs = self.head_deg.shape[0]
         values = tf.constant([float("nan"), float("nan"), 0.0])
-        usual = tf.constant(USUAL_REGION) * (size_px / DEFAULT_SIZE_PX)
+        usual = tf.constant(USUAL_REGION, tf.float32) * (size_px / DEFAULT_SIZE_PX)
         return self._replace(
             state=EyeStates(
                 tf.tile(values[None, None], [pairs, 2, 1]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mggr_edge.angles import Side
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
+from mggr_edge.eye_state import EyeState
 from mggr_edge.eyecrop import mirror_image
 from mggr_tf.data.drawn_people import (
     FIRST_IN_FOLDER,
@@ -24,6 +25,9 @@ from mggr_tf.data.drawn_people import (
     drawn_person,
     former_name,
 )
+
+STATES = tuple(field.name for field in fields(EyeState))
+"""Names of the values of a state, in their order."""
 
 _SAME_HEAD_DEG = 0.01
 

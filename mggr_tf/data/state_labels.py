@@ -12,9 +12,6 @@ import tensorflow as tf
 
 from mggr_tf.data.occluders import covered_share, filled
 
-STATES = ("openness", "iris_visible", "occlusion")
-"""Names of the three values, in their order."""
-
 _IRIS_NEEDED = (0.1, 0.35)
 _COVER_ALLOWED = (0.4, 0.75)
 
@@ -23,7 +20,7 @@ class EyeStates(NamedTuple):
     """States of the eyes of pairs.
 
     Attributes:
-        values: [B, 2, 3] in the order of `STATES`, of the sources and the targets.
+        values: [B, 2, 3] in the order of `schema.STATES`, of the sources and the targets.
         regions: [B, 2, 16, 2] pixels, the polygons of `lid_region` that occlusion is measured in.
     """
 

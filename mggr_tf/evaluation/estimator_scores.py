@@ -17,6 +17,7 @@ from mggr_edge.progress import Progress, no_progress
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval, correlation, draw_subjects
 from mggr_tf.evaluation.source_gaze import Estimate, estimate_each
+from mggr_tf.evaluation.state_scores import StateScores, state_text
 
 AXES = ("pitch", "yaw")
 
@@ -56,12 +57,14 @@ class EstimatorScores:
         subjects: whose.
         error_deg: mean angle between answer and label.
         axes: by "pitch" and "yaw"; one in which all labels are the same is left out.
+        state: of the state of drawn eyes; None for an estimator that does not predict it.
     """
 
     patches: int
     subjects: tuple[str, ...]
     error_deg: float
     axes: dict[str, AxisScores]
+    state: StateScores | None = None
 
 
 def score_estimator(
@@ -114,6 +117,8 @@ def scores_text(scores: EstimatorScores) -> str:
         lines.append(
             f"{name:<8}" + "".join(f"{value:>10.3f}" for value in axis.by_head_yaw.values())
         )
+    if scores.state is not None:
+        lines.append(state_text(scores.state))
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator
 from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
 from mggr_tf.evaluation.roles import roles_of, roles_text
 from mggr_tf.evaluation.source_gaze import SOURCES, SourceEstimates, SourceGaze, estimate_sources
-from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
+from mggr_tf.evaluation.state_scores import score_state, state_eyes
+from mggr_tf.evaluation.trained import (
+    load_estimator,
+    load_estimator_outputs,
+    load_judge,
+    load_redirector,
+    redirect_with,
+)
 from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.training.default_run import open_run
 from mggr_tf.training.provenance import (
@@ -98,6 +106,8 @@ def score_run_estimator(
 ) -> tuple[EstimatorScores, dict[str, Any]]:
     """Scores a run's gaze estimator, which needs no judge; see `score_run`.
 
+    Where it predicts the state of an eye, that is scored on drawn eyes, whatever the data is.
+
     Raises:
         RunError: the run has no estimator.
         UsageError: nothing was left that the run never saw, or named subjects were seen.
@@ -106,9 +116,14 @@ def score_run_estimator(
     estimator = load_estimator(run)
     samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
     roles = _shown_roles(samples, say=say)
-    scores = score_estimator(
-        estimator, samples, conventions=run.config.conventions, progress=progress
-    )
+    conventions = run.config.conventions
+    scores = score_estimator(estimator, samples, conventions=conventions, progress=progress)
+    if run.config.models.estimator_state:
+        eyes = state_eyes(run.config.synthetic.seed, progress=progress)
+        states = score_state(
+            load_estimator_outputs(run), eyes, conventions=conventions, progress=progress
+        )
+        scores = replace(scores, state=states)
     about = {
         "run": str(run_path),
         "data": data,

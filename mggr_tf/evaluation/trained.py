@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import RunError
 from mggr_tf.evaluation.protocol import Judge
 from mggr_tf.evaluation.redirect_pairs import Redirect
+from mggr_tf.evaluation.state_scores import Outputs
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.training.run_folder import RunFolder
 
@@ -85,10 +86,29 @@ def load_estimator(run: RunFolder) -> Judge:
     return _load(run, "estimator")
 
 
+def load_estimator_outputs(run: RunFolder) -> Outputs:
+    """The same with all its outputs by name.
+
+    Raises:
+        RunError: the run holds none.
+    """
+    return _outputs(run, "estimator")
+
+
 def _load(run: RunFolder, name: Literal["judge", "estimator"]) -> Judge:
+    outputs = _outputs(run, name)
+    return lambda inputs: outputs(inputs)["gaze"]
+
+
+def _outputs(run: RunFolder, name: Literal["judge", "estimator"]) -> Outputs:
     if not run.has_weights(name):
         raise RunError(f"{run.path} has no {name}; run: mggr-tf train --stage {name}")
     model = getattr(Networks(run.config), name)
     weights = run.device_estimator if name == "estimator" else name
     load_weights(model, run.weights_file(weights))
-    return lambda inputs: np.asarray(model(dict(inputs), training=False)["gaze"])
+
+    def outputs(inputs: Mapping[str, NDArray[np.float32]], /) -> dict[str, NDArray[np.float32]]:
+        made = model(dict(inputs), training=False)
+        return {name: np.asarray(value) for name, value in made.items()}
+
+    return outputs

@@ -10,15 +10,12 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_tf.data.schema import STATES
 from mggr_tf.models.blocks import ResumableDropout, batch_norm, convolution
 from mggr_tf.models.precision import EXACT
 
 FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""
-
-
-_STATES = 3
-"""Openness, iris_visible and occlusion, see `mggr_edge.eye_state`."""
 
 
 def build_estimator(
@@ -117,5 +114,5 @@ def _gaze(hidden: tf.Tensor, head_pose: tf.Tensor) -> tf.Tensor:
 def _state(hidden: tf.Tensor) -> tf.Tensor:
     inner = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="state_hidden")(hidden)
     # The sigmoid is a layer of its own: it stays float in an int8 file.
-    values = keras.layers.Dense(_STATES, dtype=EXACT, name="state_logits")(inner)
+    values = keras.layers.Dense(len(STATES), dtype=EXACT, name="state_logits")(inner)
     return keras.layers.Activation("sigmoid", dtype=EXACT, name="state")(values)

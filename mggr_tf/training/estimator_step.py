@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.data.state_labels import STATES
+from mggr_tf.data.schema import STATES
 from mggr_tf.models.estimator import with_landmarks
 from mggr_tf.models.precision import EXACT, Precision
 from mggr_tf.stage_config import NEEDS_LANDMARKS, NEEDS_STATE, StageConfig

@@ -16,8 +16,7 @@ from mggr_edge.contract import Conventions
 from mggr_edge.network_io import estimator_inputs, gaze_from_network, image_to_network
 from mggr_tf.data.occluded_eyes import behind_occluders
 from mggr_tf.data.pairs import all_pairs
-from mggr_tf.data.schema import EyeSamples
-from mggr_tf.data.state_labels import STATES
+from mggr_tf.data.schema import STATES, EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
 from mggr_tf.stage_config import OF_GAZE, Stage

@@ -13,7 +13,10 @@ from click.testing import CliRunner
 from mggr_tf.cli import main
 from mggr_tf.training.run_folder import RunFolder
 
-TINY_DATA = ("--set", "synthetic.subjects=4", "--set", "synthetic.per_group=2")
+TINY_DATA = (
+    *("--set", "synthetic.subjects=4", "--set", "synthetic.per_group=2"),
+    *("--set", "synthetic.closing_subjects=2"),
+)
 
 
 def invoke(*arguments):

@@ -146,7 +146,7 @@ def one_of_each_kind(stage):
     left = [
         option
         for option in OPTIONS
-        if option[0] not in ("landmarks", "lpips") and option[0] not in NEEDS_EFFICIENTNET
+        if option[0] not in ("landmarks", "state", "lpips") and option[0] not in NEEDS_EFFICIENTNET
     ]
     if stage != "joint":
         return tuple({kind_of(option): option for option in left}.values())

@@ -18,6 +18,7 @@ from mggr_tf.training.run_folder import RunFolder
 TINY = (
     *("--set", "synthetic.subjects=2", "--set", "synthetic.per_group=2"),
     *("--set", "models.estimator=[8, 8, 8, 8]", "--set", "stages.estimator.batch=4"),
+    *("--set", "models.estimator_state=false", "--set", "stages.estimator.losses=[]"),
 )
 
 

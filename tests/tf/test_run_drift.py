@@ -21,7 +21,12 @@ from mggr_tf.data.source import open_split
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
 STAGE = "estimator"
-CHANGES = ("held_out=0.4", "synthetic.subjects=3", "synthetic.per_group=2")
+CHANGES = (
+    "held_out=0.4",
+    "synthetic.subjects=3",
+    "synthetic.per_group=2",
+    "synthetic.closing_subjects=2",
+)
 
 
 def refused(*arguments):

@@ -35,6 +35,8 @@ CHANGES = (
     "synthetic.per_group=2",
     "models.estimator=[4, 4, 4, 4]",
     "models.estimator_squeeze=1",
+    "models.estimator_state=false",
+    "stages.estimator.losses=[]",
     "stages.estimator.batch=2",
     "checkpoints.seconds=0",
 )

@@ -62,7 +62,7 @@ def test_a_redirector_is_told_by_what_evaluation_would_say(
 def test_an_estimator_is_told_by_its_mean_angle(networks, samples, checked, stage):
     model = getattr(networks, stage)
     scores = score_estimator(
-        lambda inputs: model(inputs), samples, conventions=networks.config.conventions
+        lambda inputs: model(inputs)["gaze"], samples, conventions=networks.config.conventions
     )
     found = checked(stage, pairs=10**6)  # every patch is in some pair
     assert found.metric == "error_deg"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye
+from mggr_edge.iris import Eye
+from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye, sixteen_points
 
 _POINTS = 300
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
@@ -14,25 +15,12 @@ _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 def eye_state(eye: RenderedEye) -> NDArray[np.float32]:
     """[3] openness, iris_visible and occlusion, as the picture shows them.
 
-    Openness is measured in the picture, as `mggr_edge.iris.Eye.openness` is: a turned head brings
-    the corners together and so raises it. `RenderedEye.openness` is measured in the face.
+    Openness is measured in the picture, as a device measures it: a turned head brings the corners
+    together and so raises it. `RenderedEye.openness` is measured in the face.
     """
-    return np.array(
-        [openness_in_picture(eye.outline), iris_visible(eye.iris, eye.outline), eye.occlusion],
-        np.float32,
-    )
-
-
-def openness_in_picture(outline: NDArray[np.float32]) -> float:
-    """Greatest distance between the lids over the distance between the corners.
-
-    Args:
-        outline: [2 n, 2] as of `RenderedEye`: outer corner, upper lid, inner corner, lower lid.
-    """
-    inner = len(outline) // 2
-    gaps = np.linalg.norm(outline[1:inner] - outline[:inner:-1], axis=1)
-    width = np.linalg.norm(outline[inner] - outline[0])
-    return float(np.clip(gaps.max() / max(width, 1e-6), 0, 1))
+    seen = Eye(eye.side, sixteen_points(eye.outline), eye.iris.centre, eye.iris.major_px)
+    openness = min(seen.openness, 1.0)
+    return np.array([openness, iris_visible(eye.iris, eye.outline), eye.occlusion], np.float32)
 
 
 def iris_visible(iris: Ellipse, outline: NDArray[np.float32]) -> float:

@@ -130,7 +130,7 @@ def render_eye(
         eyeball_radius_px=ball.radius_mm * view.px_per_mm,
         openness=_openness(*margins),
         occlusion=hidden_share(
-            sixteen_points(fine.project(outline_mm)),
+            sixteen_points(fine.project(outline_mm).astype(np.float32)),
             Sight(fine.px_per_mm, *fine.eyeball_px),
             size_px=fine.size_px,
             nose=sitting.nose,

@@ -25,7 +25,7 @@ _SIXTEEN = (0, *range(45, 24, -3), 24, *range(21, 0, -3))
 """Places in the outline of the points that `lid_region.OUTLINE_POINTS` names."""
 
 
-def sixteen_points(outline: NDArray[np.floating]) -> NDArray[np.floating]:
+def sixteen_points(outline: NDArray[np.float32]) -> NDArray[np.float32]:
     """[16, 2] of an outline [48, 2], in the order of `lid_region.OUTLINE_POINTS`."""
     return outline[list(_SIXTEEN)]
 
@@ -62,7 +62,7 @@ class RenderedEye:
         eyeball_centre: where the eyeball's centre is.
         eyeball_radius_px: its radius.
         openness: largest gap between the lids as a share of the corners' distance, in the face
-            (`eye_state.openness_in_picture` measures it in the picture).
+            (`eye_state` measures it in the picture).
         occlusion: part of the region between the lids (see `lid_region`) that glasses or the nose
             hide.
         moment: geometry of the eye as drawn before any mirroring, in patch pixels: what

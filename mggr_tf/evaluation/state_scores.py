@@ -1,0 +1,179 @@
+"""How well an estimator reads the state of drawn eyes: openness, visible iris, occlusion.
+
+Only drawn eyes have such labels. They show people whom no training draws, from open to closed,
+most of them behind occluders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.contract import Conventions
+from mggr_edge.network_io import estimator_inputs
+from mggr_edge.progress import Progress, no_progress
+from mggr_tf.data.closing_eyes import unseen_closing_eyes
+from mggr_tf.data.schema import STATES, EyeSamples
+
+Outputs = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
+"""An estimator: its inputs by name to its outputs by name."""
+
+CLOSED_BELOW, OPEN_FROM = 0.08, 0.15
+"""Openness of eyes that count as closed and as open; those between are left out."""
+OCCLUDED_FROM, FREE_BELOW = 0.4, 0.05
+"""The same for occlusion."""
+
+_PEOPLE = 40
+OCCLUDED_SHARE = 0.4
+"""Share of the two occluders that lie over an eye."""
+_SEED = 20260401
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well one predicted value tells two kinds of eyes apart.
+
+    Attributes:
+        eyes: numbers of eyes of the kind with the lower values and of the other one.
+        area: under the ROC curve, 0.5 by chance and 1 at best.
+        threshold: of the predicted value at which the mean of both rates below is greatest.
+        low_found: part of the first kind below it.
+        high_found: part of the second kind at or above it.
+    """
+
+    eyes: tuple[int, int]
+    area: float
+    threshold: float
+    low_found: float
+    high_found: float
+
+
+@dataclass(frozen=True)
+class StateScores:
+    """What an estimator says of the state of drawn eyes.
+
+    Attributes:
+        patches: how many.
+        people: whose.
+        errors: mean absolute error of each value, by the names of `STATES`, over all eyes.
+        free_errors: the same of eyes of which less than `FREE_BELOW` is covered.
+        closed: closed eyes against open ones of those free eyes, by openness.
+        occluded: free eyes against occluded ones, by occlusion.
+    """
+
+    patches: int
+    people: int
+    errors: dict[str, float]
+    free_errors: dict[str, float]
+    closed: Separation | None
+    occluded: Separation | None
+
+
+def state_eyes(seed: int, *, people: int = _PEOPLE, progress: Progress = no_progress) -> EyeSamples:
+    """Eyes to score the state on: of people whom no training by this seed draws.
+
+    Args:
+        seed: a run's `synthetic.seed`.
+        people: how many.
+        progress: counts pictures.
+    """
+    from mggr_tf.data.occluded_eyes import behind_occluders  # needs TensorFlow
+
+    eyes = unseen_closing_eyes(seed, people, progress=progress)
+    return behind_occluders(eyes, share=OCCLUDED_SHARE, seed=_SEED)
+
+
+def score_state(
+    outputs: Outputs,
+    samples: EyeSamples,
+    *,
+    conventions: Conventions,
+    progress: Progress = no_progress,
+) -> StateScores:
+    """Asks an estimator about the state of every eye.
+
+    Args:
+        outputs: an estimator with an output `state`.
+        samples: with states, all of them known; as of `state_eyes`.
+        progress: shown the patches that are done.
+    """
+    right, _ = samples.known_state()
+    parts = []
+    with progress("estimating states", len(samples)) as advance:
+        for first in range(0, len(samples), _BATCH):
+            rows = slice(first, first + _BATCH)
+            inputs = estimator_inputs(
+                samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
+            )
+            parts.append(np.asarray(outputs(inputs)["state"]))
+            advance(len(parts[-1]))
+    seen = np.concatenate(parts)
+    openness, occlusion = right[:, 0], right[:, 2]
+    free = occlusion < FREE_BELOW
+    return StateScores(
+        patches=len(samples),
+        people=len(samples.subjects),
+        errors=_errors(seen, right),
+        free_errors=_errors(seen[free], right[free]),
+        closed=separation(
+            seen[free & (openness < CLOSED_BELOW), 0], seen[free & (openness >= OPEN_FROM), 0]
+        ),
+        occluded=separation(seen[free, 2], seen[occlusion >= OCCLUDED_FROM, 2]),
+    )
+
+
+def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separation | None:
+    """How well a predicted value tells two kinds of eyes apart; None without one of them.
+
+    Args:
+        low, high: [N] and [M] predicted values of eyes that shall have low and high ones.
+    """
+    if not len(low) or not len(high):
+        return None
+    values = np.unique(np.concatenate([low, high]))
+    # Between two neighbours, so that a value is never its own threshold.
+    thresholds = np.concatenate([[values[0]], (values[:-1] + values[1:]) / 2])
+    below_low = np.searchsorted(np.sort(low), thresholds) / len(low)
+    from_high = 1 - np.searchsorted(np.sort(high), thresholds) / len(high)
+    best = int(np.argmax(below_low + from_high))
+    less = np.searchsorted(np.sort(low), high, side="left")
+    equal = np.searchsorted(np.sort(low), high, side="right") - less
+    return Separation(
+        eyes=(len(low), len(high)),
+        area=float((less + equal / 2).mean() / len(low)),
+        threshold=float(thresholds[best]),
+        low_found=float(below_low[best]),
+        high_found=float(from_high[best]),
+    )
+
+
+def state_text(scores: StateScores) -> str:
+    """Some lines for people."""
+    lines = [
+        f"state of {scores.patches} drawn eyes of {scores.people} other people; "
+        "mean absolute errors:",
+        f"{'':<16}{'all':>8}{'nothing before the eye':>26}",
+        *(
+            f"{name:<16}{scores.errors[name]:>8.3f}{scores.free_errors[name]:>26.3f}"
+            for name in STATES
+        ),
+    ]
+    for what, found in (
+        (f"closed (openness below {CLOSED_BELOW:g}) against open eyes", scores.closed),
+        (f"free against covered eyes (occlusion from {OCCLUDED_FROM:g})", scores.occluded),
+    ):
+        if found is not None:
+            lines.append(
+                f"{what}: area under the ROC curve {found.area:.4f}; at {found.threshold:.3f} "
+                f"{found.low_found:.1%} and {found.high_found:.1%} are recognised"
+            )
+    return "\n".join(lines)
+
+
+def _errors(seen: NDArray[np.float32], right: NDArray[np.float32]) -> dict[str, float]:
+    off = np.abs(seen - right).mean(axis=0) if len(seen) else np.full(len(STATES), np.nan)
+    return {name: float(off[place]) for place, name in enumerate(STATES)}
