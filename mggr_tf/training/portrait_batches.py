@@ -16,9 +16,6 @@ from mggr_tf.stage_config import STAGES, Stage
 from mggr_tf.training.batch import Batch
 from mggr_tf.training.redirected_portraits import redirected_portraits
 
-_COUNTS = ("source_gaze_weight", "target_gaze_weight")
-"""What is 1 of a row that has none; everything else is then unknown, NaN."""
-
 
 def portraits_of_stage(
     config: Config,
@@ -79,6 +76,7 @@ def with_portraits(
         steps=steps,
         augmentation=config.stage(stage).augmentation,
         conventions=config.conventions,
+        with_state=config.asks_for_state(stage),
     )
     return tf.data.Dataset.zip((pairs, photographed)).map(joined, num_parallel_calls=1)
 
@@ -86,17 +84,16 @@ def with_portraits(
 def joined(batch: Batch, more: Batch) -> dict[str, tf.Tensor]:
     """[B + P, ...] a batch with the rows of another one behind its own.
 
-    What the other one lacks is unknown there (NaN); its gaze labels count in full.
+    What the other one lacks, as landmarks, is unknown there: NaN.
     """
+    count = more["eye"].shape[0]
+    unknown = {
+        name: tf.fill([count, *values.shape[1:]], float("nan")) for name, values in batch.items()
+    }
     return {
-        name: tf.concat([values, more.get(name, _missing(name, values, more))], 0)
+        name: tf.concat([values, more.get(name, unknown[name])], 0)
         for name, values in batch.items()
     }
-
-
-def _missing(name: str, values: tf.Tensor, more: Batch) -> tf.Tensor:
-    shape = [more["eye"].shape[0], *values.shape[1:]]
-    return tf.ones(shape) if name in _COUNTS else tf.fill(shape, float("nan"))
 
 
 def _seed(config: Config, stage: Stage) -> int:

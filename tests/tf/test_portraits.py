@@ -13,6 +13,7 @@ from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError, DataError, RunError, UsageError
 from mggr_edge.progress import no_progress
 from mggr_tf.config_files import load_config
+from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.portraits import open_portraits, refuse_mixed_roles
 from mggr_tf.data.source import Split
 from mggr_tf.data.subject_split import SubjectSplit
@@ -190,15 +191,50 @@ def test_what_photographs_lack_is_unknown_in_a_joined_batch():
     drawn = {
         "eye": tf.zeros([2, 4, 4, 3]),
         "source_landmarks": tf.zeros([2, 6, 2]),
-        "target_state": tf.zeros([2, 3]),
         "source_gaze_weight": tf.zeros([2]),
     }
-    batch = joined(drawn, {"eye": tf.ones([3, 4, 4, 3])})
+    photographed = {"eye": tf.ones([3, 4, 4, 3]), "source_gaze_weight": tf.ones([3])}
+    batch = joined(drawn, photographed)
     assert batch["eye"].shape == (5, 4, 4, 3)
     np.testing.assert_array_equal(batch["source_gaze_weight"], [0, 0, 1, 1, 1])
-    for name in ("source_landmarks", "target_state"):
-        assert np.isfinite(batch[name][:2]).all()
-        assert np.isnan(batch[name][2:]).all()
+    assert np.isfinite(batch["source_landmarks"][:2]).all()
+    assert np.isnan(batch["source_landmarks"][2:]).all()
+
+
+def test_photographs_behind_occluders_count_less(tiny_changes, samples, portraits):
+    """Their occlusion is known, by the usual place of the lids; what was there before is not."""
+    state = (
+        "models.estimator_state=true",
+        "stages.estimator.losses=[{name: state, weight: 1}]",
+        "stages.adapted.losses=[{name: state, weight: 1}]",
+        "stages.adapted.augmentation={occlusion: 1.0}",
+        "stages.adapted.portraits.pairs=16",
+    )
+    config = load_config("mggr-edge", changes=[*tiny_changes, ADAPTED, *state])
+    photographed = redirected_portraits(
+        portraits.train,
+        shown_gaze,
+        config.stage("adapted").portraits,
+        seed=1,
+        conventions=config.conventions,
+    )
+    pairs = pair_dataset(
+        samples,
+        shares=stage_shares(config, "adapted"),
+        seed=1,
+        steps=(0, 1),
+        augmentation=config.stage("adapted").augmentation,
+        conventions=config.conventions,
+        with_state=True,
+    )
+    shares = portrait_shares(config, "adapted")
+    (batch,) = with_portraits(pairs, config, "adapted", photographed, shares=shares, steps=(0, 1))
+    states = batch["source_state"].numpy()
+    assert np.isnan(states[:, :2]).all()
+    assert 0 <= states[:, 2].min() < 0.2 < states[:, 2].max() <= 1
+    weights = batch["source_gaze_weight"].numpy()
+    assert weights[states[:, 2] < 0.4].min() == 1
+    assert weights[states[:, 2] > 0.75].max(initial=0) == 0
 
 
 def test_rows_with_unknown_landmarks_leave_the_weights_numbers(config, tiny_changes):
