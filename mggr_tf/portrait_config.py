@@ -49,10 +49,38 @@ class RedirectedPortraits(TargetRange):
             raise ValueError("redirected must be at least 1: pairs need a second picture")
 
 
-def check_portraits(
-    recipe: Sequence[str], portraits: Mapping[str, RedirectedPortraits | None]
-) -> None:
-    """Holds the stage `adapted` against a recipe.
+@dataclass(frozen=True)
+class CycledPortraits(TargetRange):
+    """Photographs that are redirected to random gazes and back, for the stage `joint`.
+
+    No second picture of the eye is known, so that losses compare photographs with themselves.
+
+    Attributes:
+        cycle: weight of the difference between a photograph and its way there and back: L1, and
+            the stage's own losses on feature maps with their weights.
+        identity: weight of the L1 change by a redirection to the gaze that the eye has already.
+        adversarial: weight of the generator's loss on redirected photographs; with one, the
+            discriminator sees photographs as real and their redirected versions as generated.
+    """
+
+    cycle: float = 0.0
+    identity: float = 0.0
+    adversarial: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        weights = (self.cycle, self.identity, self.adversarial)
+        if min(weights) < 0 or max(weights) == 0:
+            raise ValueError(
+                "cycle, identity, adversarial: at least one must be above 0, none below"
+            )
+
+
+Portraits = RedirectedPortraits | CycledPortraits
+
+
+def check_portraits(recipe: Sequence[str], portraits: Mapping[str, Portraits | None]) -> None:
+    """Holds what stages learn from photographs against what they are, and a recipe.
 
     Args:
         recipe: stages in order.
@@ -66,7 +94,12 @@ def check_portraits(
         if (stage == "adapted") != isinstance(how, RedirectedPortraits):
             raise ValueError(
                 f"stages.{stage}.portraits: redirected photographs belong to the stage adapted, "
-                "which needs them, as {pairs: 15}"
+                "which needs them, as {pairs: 16}"
+            )
+        if stage != "joint" and isinstance(how, CycledPortraits):
+            raise ValueError(
+                f"stages.{stage}.portraits: cycle, identity and adversarial belong to the stage "
+                "joint"
             )
     if "adapted" not in recipe:
         return
