@@ -19,6 +19,7 @@ from mggr_tf.bench_train.convolutions import Convolution, convolutions_of, matri
 from mggr_tf.bench_train.speed import Took, TrainingSpeed
 from mggr_tf.bench_train.trace import Trace, trace_of
 from mggr_tf.config import Config
+from mggr_tf.data.closing_eyes import closing_eyes
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.precision import settled
@@ -70,7 +71,12 @@ def bench_training(
         MissingPackageError, RunError: a feature network's weights are not there.
     """
     shares = stage_shares(config, stage)
-    dataset = stage_dataset(config, stage, split.train, shares=shares, steps=(0, _STEPS))
+    closing = None
+    if config.asks_for_state(stage):
+        closing = closing_eyes(config.synthetic, progress=progress).train
+    dataset = stage_dataset(
+        config, stage, split.train, shares=shares, steps=(0, _STEPS), closing=closing
+    )
     batches = plainly_failing(iter(dataset), split.train)
     step = _fresh_step(config, stage, split, vgg16)
     run = _as_in_training(step, config)

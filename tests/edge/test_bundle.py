@@ -221,10 +221,13 @@ GAZE_IN, GAZE_OUT = {"eye": (2, 64, 64, 3), "head_pose": (2, 2)}, {"gaze": (2, 2
         ({"eye": (2, 64, 64, 3)}, GAZE_OUT, "estimator takes"),
         (GAZE_IN, {"look": (2, 2)}, "gives 0 numbers of gaze, expected 4"),
         (GAZE_IN, {"gaze": (2, 3)}, "gives 6 numbers of gaze, expected 4"),
+        (GAZE_IN, {**GAZE_OUT, "state": (2, 2)}, "gives 4 numbers of state, expected 6"),
     ],
 )
 def test_a_network_that_nobody_can_feed_is_refused(inputs, outputs, message):
     check_usable("estimator", Shaped(GAZE_IN, GAZE_OUT), Conventions())
+    with_state = Shaped(GAZE_IN, {**GAZE_OUT, "state": (2, 3)})
+    check_usable("estimator", with_state, Conventions())
     with pytest.raises(BundleError, match=message):
         check_usable("estimator", Shaped(inputs, outputs), Conventions())
 

@@ -11,9 +11,10 @@ from mggr_edge.errors import DataError
 from mggr_edge.progress import no_progress
 from mggr_tf.config import PackedConfig
 from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
-from mggr_tf.data.pairs import pair_dataset
+from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples, open_split
@@ -273,3 +274,28 @@ def test_a_stage_s_batches_come_from_a_pack_as_from_memory(packed, tiny_config):
     )
     assert whole.element_spec == direct.element_spec
     assert len(list(whole)) == 3
+
+
+def test_eyes_that_close_are_mixed_with_packed_ones_as_with_those_in_memory(packed):
+    closing = Closing(unseen_closing_eyes(3, 1), 0.5)
+    how = {
+        "shares": Shares(16),
+        "seed": 3,
+        "steps": (0, 2),
+        "augmentation": Augmentation(occlusion=0.5),
+        "conventions": Conventions(),
+        "closing": closing,
+    }
+    streamed = list(packed_pair_dataset(packed, **how))
+    direct = list(pair_dataset(packed.in_memory(), **how))
+    for one, other in zip(streamed, direct, strict=True):
+        assert one.keys() == other.keys()
+        for which in ("source", "target"):
+            known = [~np.isnan(batch[f"{which}_state"]) for batch in (one, other)]
+            np.testing.assert_array_equal(*known)
+            assert known[0][:, 2].all()
+            assert 0 < known[0][:, 0].mean() < 1
+            # Of drawn eyes both have the same.
+            drawn = known[0][:, 0]
+            seen = [batch[f"{which}_state"].numpy()[drawn] for batch in (one, other)]
+            np.testing.assert_array_equal(*seen)
