@@ -15,9 +15,11 @@ from typing import Any, Literal
 from mggr_edge.contract import Conventions
 from mggr_edge.errors import ConfigError
 from mggr_edge.strict import plain, read
+from mggr_tf.compute_config import CheckpointConfig, ComputeConfig
 from mggr_tf.conversion_limits import ConversionLimits
 from mggr_tf.data_config import PackedConfig, SyntheticConfig
 from mggr_tf.models.size import BranchSize, GeneratorSize, StackSize
+from mggr_tf.portrait_config import check_portraits
 from mggr_tf.stage_config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
@@ -36,23 +38,6 @@ from mggr_tf.stage_config import (
 Method = Literal["mggr", "deepwarp", "prgan"]
 Guidance = Literal["gazemap", "delta", "head_pose"]
 FeatureNetwork = Literal["estimator", "alexnet", "vgg16"]
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """How often work is saved, and what is kept of it.
-
-    Attributes:
-        seconds: between two checkpoints; one more is made at every best validation.
-        keep: so many of the last are kept, and the best by validation.
-    """
-
-    seconds: float = 60.0
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        if self.seconds < 0 or self.keep < 1:
-            raise ValueError("seconds must be at least 0, keep at least 1")
 
 
 @dataclass(frozen=True)
@@ -112,22 +97,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class ComputeConfig:
-    """What a stage computes in while it trains; what it leaves is float32 whatever this says.
-
-    Attributes:
-        precision: of the layers of the networks that are trained. Their weights, their heads, the
-            warp, losses and moving averages are float32. float16 comes with loss scaling and
-            needs a GPU; bfloat16 needs no scaling and gains nothing where it is emulated. (Frozen
-            networks have `models.features_precision`.)
-        xla: whether a step is compiled as a whole.
-    """
-
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    xla: bool = False
-
-
-@dataclass(frozen=True)
 class Config:
     """Everything that decides what training does and export allows, but for the data.
 
@@ -171,18 +140,33 @@ class Config:
             raise ValueError("recipe must name at least one stage, and only configured ones")
         _check_networks(self)
         _check_losses(self)
+        check_portraits(self.recipe, {name: one.portraits for name, one in self.stages.items()})
 
     def builds_alike(self, network: str, other: Config) -> bool:
-        """Whether another config's `estimator`, `coarse` or `fine` fits in this one's place."""
+        """Whether another config's network of this name fits in this one's place."""
+        of_gaze = network in ("estimator", "adapted")
         settings = (
             ["estimator", "estimator_squeeze", "estimator_state"]
-            if network == "estimator"
+            if of_gaze
             else [network, "generator", "guidance", "interpolation"]
         )
-        same_method = network == "estimator" or self.method == other.method
+        same_method = of_gaze or self.method == other.method
         return same_method and all(
             getattr(self.models, name) == getattr(other.models, name) for name in settings
         )
+
+    def last_stage(self, *, portraits: bool) -> Stage:
+        """The last stage of the recipe that a run trains.
+
+        Args:
+            portraits: whether the run has photographs, without which there is no `adapted`.
+        """
+        return self.recipe[-1] if portraits else self.redirecting[-1]
+
+    @property
+    def redirecting(self) -> tuple[Stage, ...]:
+        """The stages of the recipe up to a finished redirector: all but `adapted`."""
+        return tuple(stage for stage in self.recipe if stage != "adapted")
 
     def asks_for_exact_flow(self, stage: Stage) -> bool:
         """Whether a stage, or one that it needs, learns from the true flow between pictures."""
@@ -235,19 +219,27 @@ class Config:
                     f"{', '.join(self.recipe)}"
                 )
             has_estimator = has_estimator or stage == "estimator"
+            if stage == "adapted" and not has_estimator:
+                raise ConfigError(
+                    f"{self.name}: stage adapted fine-tunes the estimator, which no stage before "
+                    "it trains; put estimator into the recipe"
+                )
             if not has_estimator and (asking := self.losses_that_ask_the_estimator(stage)):
                 raise ConfigError(_estimator_needed(stage, asking, self))
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
         """What must be trained before a stage: the stages before it in the recipe.
 
-        A stage that the recipe does not hold needs all that come before its last.
+        A stage that the recipe does not hold needs all that come before its last; `adapted`
+        needs a finished redirector.
         """
         if stage in ("estimator", "judge"):
             return ()
+        if stage == "adapted":
+            return self.redirecting
         if stage in self.recipe:
             return self.recipe[: self.recipe.index(stage)]
-        return tuple(s for s in self.recipe[:-1] if s != stage)
+        return tuple(s for s in self.redirecting[:-1] if s != stage)
 
     def stage(self, name: Stage) -> StageConfig:
         """The config of one stage.
@@ -289,10 +281,10 @@ def _check_losses(config: Config) -> None:
                 continue
             here = f"stages.{stage}.losses[{index}]"
             of_estimator = loss.name in NEEDS_LANDMARKS | NEEDS_STATE
-            if (stage == "estimator") != of_estimator or stage == "judge":
+            if (stage in ("estimator", "adapted")) != of_estimator or stage == "judge":
                 raise ValueError(
-                    f"{here}: the estimator stage knows 'landmarks' and 'state' alone, and no "
-                    "other stage does; the judge has no losses to choose"
+                    f"{here}: the stages estimator and adapted know 'landmarks' and 'state' "
+                    "alone, and no other stage does; the judge has no losses to choose"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
                 raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")
@@ -321,15 +313,17 @@ def _without_state(config: Config) -> Config:
 
 def _check_state_is_learned(config: Config) -> None:
     """An output that no loss trains would reach devices as noise."""
-    if "estimator" not in config.stages:
-        return
-    if config.models.estimator_state != config.asks_for_state("estimator"):
-        raise ValueError(
-            "models.estimator_state and a loss `state` in stages.estimator.losses go together: "
-            f"got {str(config.models.estimator_state).lower()} and "
-            f"{'a' if config.asks_for_state('estimator') else 'no'} loss; set both, as "
-            "stages.estimator.losses.state={name: state, weight: 1}, or neither"
-        )
+    stages: tuple[Stage, ...] = ("estimator", "adapted")
+    for stage in stages:
+        if stage not in config.stages:
+            continue
+        if config.models.estimator_state != config.asks_for_state(stage):
+            raise ValueError(
+                f"models.estimator_state and a loss `state` in stages.{stage}.losses go together: "
+                f"got {str(config.models.estimator_state).lower()} and "
+                f"{'a' if config.asks_for_state(stage) else 'no'} loss; set both, as "
+                f"stages.{stage}.losses.state={{name: state, weight: 1}}, or neither"
+            )
 
 
 def _check_is_trained(config: Config, stage: Stage) -> None:

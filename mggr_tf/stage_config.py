@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.portrait_config import CycledPortraits, RedirectedPortraits
 
-Stage = Literal["estimator", "judge", "coarse", "fine", "joint"]
+Stage = Literal["estimator", "judge", "coarse", "fine", "joint", "adapted"]
 
-STAGES: tuple[Stage, ...] = ("estimator", "judge", "coarse", "fine", "joint")
+STAGES: tuple[Stage, ...] = ("estimator", "judge", "coarse", "fine", "joint", "adapted")
+
+OF_GAZE: frozenset[Stage] = frozenset({"estimator", "judge", "adapted"})
+"""Stages that train a network to read gaze; all others train a redirector."""
 
 LossName = Literal[
     "l1",
@@ -123,6 +127,7 @@ class StageConfig:
         adversary: how the discriminator plays, where a loss needs one.
         augmentation: how pairs are changed.
         validation: how it is watched, and when it ends early.
+        portraits: what it learns from a run's photographs (`train --portraits`); null: nothing.
     """
 
     steps: int
@@ -134,6 +139,7 @@ class StageConfig:
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    portraits: RedirectedPortraits | CycledPortraits | None = None
 
     @property
     def critic_steps(self) -> int:
@@ -151,6 +157,9 @@ class StageConfig:
             raise ValueError("steps and batch must be at least 1")
         if self.learning_rate <= 0 or self.discriminator_learning_rate <= 0:
             raise ValueError("learning rates must be positive")
+        judged = isinstance(self.portraits, CycledPortraits) and self.portraits.adversarial
+        if judged and not any(loss.name in NEEDS_DISCRIMINATOR for loss in self.active):
+            raise ValueError("portraits.adversarial needs a discriminator: name a loss adversarial")
         if self.share <= 0:
             raise ValueError("share must be positive")
         if any(one.name in NEEDS_EXACT_FLOW for one in self.active):

@@ -105,7 +105,7 @@ def _samples(
     if source == SYNTHETIC:
         return draw_people(run.config, draw, progress=progress, say=say)
     say(f"eyes: {source}")
-    known = {*run.record.data.seen, *run.record.data.held_out}
+    known = {name for data in run.record.datasets for name in (*data.seen, *data.held_out)}
     everyone = open_samples_or_pack(
         source, config=run.config, subjects=None, progress=progress, say=say
     )

@@ -92,7 +92,7 @@ def run_benchmark(
 
 
 def _is_there(folder: Path, entrant: Entrant) -> bool:
-    last = load_config(entrant.config, changes=entrant.changes).recipe[-1]
+    last = load_config(entrant.config, changes=entrant.changes).last_stage(portraits=False)
     return is_trained(run_path(folder, entrant), last)
 
 

@@ -17,7 +17,7 @@ from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan
 from mggr_tf.config_files import load_config
 from mggr_tf.data.names import names_text
-from mggr_tf.stage_config import Stage
+from mggr_tf.stage_config import OF_GAZE, Stage
 from mggr_tf.training.run_folder import RunFolder
 
 Say = Callable[[str], None]
@@ -63,7 +63,7 @@ def train_entrants(
         UsageError: an entrant's steps are those of one that is not trained.
     """
     for entrant in entrants:
-        recipe = load_config(entrant.config, changes=entrant.changes).recipe
+        recipe = load_config(entrant.config, changes=entrant.changes).redirecting
         path = run_path(folder, entrant)
         if is_trained(path, recipe[-1]):
             continue
@@ -96,14 +96,15 @@ def train_judges(folder: Path, plan: Plan, *, say: Say) -> None:
 def redirection_steps(run: RunFolder) -> int:
     """How many steps a run's redirector was trained for, over all its stages."""
     stages = run.record.stages
-    return sum(stages[s].done for s in run.config.recipe if s != "estimator" and s in stages)
+    return sum(stages[s].done for s in run.config.recipe if s not in OF_GAZE and s in stages)
 
 
 def _pace_of(folder: Path, entrant: Entrant, field: Sequence[Entrant]) -> RunFolder:
     """The complete run whose steps an entrant is given."""
     pace = next(e for e in field if e.name == entrant.steps_of)
     path = run_path(folder, pace)
-    if not is_trained(path, load_config(pace.config, changes=pace.changes).recipe[-1]):
+    config = load_config(pace.config, changes=pace.changes)
+    if not is_trained(path, config.last_stage(portraits=False)):
         raise UsageError(f"{entrant.name} takes its steps from {entrant.steps_of}: train it first")
     return RunFolder.open(path)
 
@@ -115,7 +116,7 @@ def _as_many_steps(recipe: Sequence[Stage], pace: RunFolder) -> list[str]:
     all the steps of the run's redirector, whatever stages those were made in.
     """
     steps = {s: pace.record.stages[s].done for s in recipe[:-1] if s in pace.record.stages}
-    spent = sum(n for stage, n in steps.items() if stage != "estimator")
+    spent = sum(n for stage, n in steps.items() if stage not in OF_GAZE)
     steps[recipe[-1]] = redirection_steps(pace) - spent
     return [f"stages.{stage}.steps={n}" for stage, n in steps.items()]
 

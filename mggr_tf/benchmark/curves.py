@@ -27,7 +27,7 @@ def draw_curves(folder: Path, entrants: Sequence[Entrant]) -> Picture:
     (axes,) = figure.axes
     for entrant in entrants:
         run = RunFolder.open(run_path(folder, entrant))
-        stage = run.config.recipe[-1]
+        stage = run.config.last_stage(portraits=False)
         metric = "l1_coarse" if stage == "coarse" else "l1"
         if logged := run.logged(stage, metric):
             steps, values = smoothed(logged)

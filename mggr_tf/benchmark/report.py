@@ -25,6 +25,7 @@ from mggr_tf.evaluation.complexity import multiply_accumulates
 from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
 from mggr_tf.evaluation.scores import Table as Numbers
 from mggr_tf.models.redirection import Redirection
+from mggr_tf.stage_config import OF_GAZE
 from mggr_tf.training.run_folder import RunFolder
 
 OURS = "mggr"
@@ -124,7 +125,7 @@ def effort_of(run: RunFolder) -> Effort:
     shown = sum(
         run.record.stages[s].done * run.config.stage(s).batch * run.config.stage(s).critic_steps
         for s in stages
-        if s != "estimator"
+        if s not in OF_GAZE
     )
     return Effort(
         parameters=model.count_params(),

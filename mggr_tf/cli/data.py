@@ -11,9 +11,17 @@ from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.data_motion import motion
 from mggr_tf.cli.data_pack import pack
-from mggr_tf.cli.options import FileToWrite, SubjectList, check_is_free, force_option, say
+from mggr_tf.cli.options import (
+    FileToWrite,
+    GazeLabel,
+    SubjectList,
+    check_is_free,
+    force_option,
+    say,
+)
 
 if TYPE_CHECKING:
+    from mggr_edge.angles import Gaze
     from mggr_tf.data.crop import Cropped
     from mggr_tf.data.tally import Tally
 
@@ -72,21 +80,31 @@ def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: 
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
+    "--gaze",
+    type=GazeLabel(),
+    metavar="PITCH,YAW",
+    help="Gaze of the person in every photograph, degrees; `0,0`: all look into the lens.",
+)
+@click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; default: one for every core."
 )
 @force_option
-def crop(photos: Path, out: Path, workers: int | None, force: bool) -> None:
+def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force: bool) -> None:
     """Cut both eyes out of photographs, as patches of 64 x 64 pixels.
 
     \b
     Examples:
       mggr-tf data crop columbia-photos/ patches/
-      mggr-tf data crop portraits/ eyes/ --workers 2
+      mggr-tf data crop group-photos/ eyes/ --workers 2
+      mggr-tf data crop portraits/ eyes/ --gaze 0,0
 
     Photographs named as those of the Columbia data set (0001_2m_-15P_10V_-10H.jpg)
     give patches that carry the same labels. Patches of any others come with an
     eyes.csv, into which somebody must write where the eyes look before they can
-    be trained on. What could not be cut stands in not-cut.csv.
+    be trained on, or --gaze does. What could not be cut stands in not-cut.csv.
+
+    With --gaze each photograph shows one person: the largest face counts. Patches
+    for a gaze of 0,0 are rotated with the eye, as on a device; others are upright.
 
     Exits with 1 when a photograph cannot be read, shows no face, or has labels
     and not both eyes. Faces in the background whose eyes are too small are listed
@@ -97,7 +115,9 @@ def crop(photos: Path, out: Path, workers: int | None, force: bool) -> None:
     from mggr_tf.data.crop import crop_photos
 
     try:
-        cropped = crop_photos(photos, out, workers=workers, force=force, progress=progress)
+        cropped = crop_photos(
+            photos, out, gaze=gaze, workers=workers, force=force, progress=progress
+        )
     except KeyboardInterrupt:
         say("\ninterrupted; nothing was written")
         raise SystemExit(_INTERRUPTED) from None
@@ -163,6 +183,12 @@ def _tallied(folder: Path) -> Tally:
 @click.option("--report", type=SubjectList(), help="Who is reported.")
 @click.option("--shares", help="Draw the parts in these shares instead; default 0.7,0.15,0.15.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the drawing; default 1.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Draw nothing: select every N-th subject in the order of names, train on the others.",
+)
 @force_option
 def split(
     folder: Path,
@@ -172,6 +198,7 @@ def split(
     report: tuple[str, ...] | None,
     shares: str | None,
     seed: int | None,
+    every: int | None,
     force: bool,
 ) -> None:
     """Divide the subjects of a data set into train, select and report.
@@ -181,6 +208,7 @@ def split(
       mggr-tf data split patches/ --out split.yaml
       mggr-tf data split patches/ --out split.yaml --shares 0.8,0.1,0.1 --seed 2
       mggr-tf data split patches/ --out split.yaml --train 0001-0027 --report 0033-0038
+      mggr-tf data split portraits/ --out split.yaml --every 6
 
     `train`, `evaluate` take a part of it: --split split.yaml:train
     """
@@ -190,14 +218,24 @@ def split(
     named = train is not None or select is not None or report is not None
     if named and (shares is not None or seed is not None):
         raise UsageError("name the subjects or draw them: --shares and --seed are for drawing")
+    if every is not None and (named or shares is not None or seed is not None):
+        raise UsageError("--every chooses all subjects by itself; leave the other choices out")
     from mggr_tf.data.drawn_people import present_names
-    from mggr_tf.data.subject_split import PARTS, SubjectSplit, draw_split, write_split
+    from mggr_tf.data.subject_split import (
+        PARTS,
+        SubjectSplit,
+        draw_split,
+        every_nth_split,
+        write_split,
+    )
 
     counts = _tallied(folder).counts.get("subject", {})
     if named:
         source = str(folder.resolve())
         parts = (present_names(names or (), source, seed=0) for names in (train, select, report))
         made = SubjectSplit(*parts)
+    elif every is not None:
+        made = every_nth_split(counts, every)
     else:
         made = draw_split(counts, shares=_shares(shares), seed=1 if seed is None else seed)
     made.refuse_unknown(counts)

@@ -97,12 +97,15 @@ def _for_donor(config: Config, donor: RunFolder) -> Config:
     return fitting
 
 
-def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> RunFolder:
+def created(
+    plan: NewRun, split: Split, portraits: Split | None, *, stage: Stage, held: ExitStack
+) -> RunFolder:
     """Makes the run, for training on this data up to this stage.
 
     Args:
         plan: what to make.
         split: what it is trained on.
+        portraits: photographs that it is trained on as well.
         stage: the last one to train.
         held: takes the run's lock.
 
@@ -120,10 +123,18 @@ def created(plan: NewRun, split: Split, *, stage: Stage, held: ExitStack) -> Run
         out = _make(plan)
         held.enter_context(only_training(out))
     try:
-        run = RunFolder.create(out, plan.config, DataRecord.of(split), vgg16=plan.vgg16)
+        run = RunFolder.create(
+            out,
+            plan.config,
+            DataRecord.of(split),
+            portraits=None if portraits is None else DataRecord.of(portraits),
+            vgg16=plan.vgg16,
+        )
         if plan.donor is not None:
             run.adopt(plan.donor, stage=stage, train_on=_of_people(plan.donor, split))
-            _say_if_known(plan.config, plan.donor, split)
+            for source in (split, portraits):
+                if source is not None:
+                    _say_if_known(plan.config, plan.donor, source)
             _warn_if_unknown(plan.donor)
     except MggrError:
         shutil.rmtree(out, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from mggr_edge.addresses import file_to_write
 from mggr_edge.cli_errors import echo_note
 from mggr_edge.errors import DataError, UsageError
 from mggr_tf.data.names import parse_subjects
+
+if TYPE_CHECKING:
+    from mggr_edge.angles import Gaze
 
 
 class SubjectList(click.ParamType):
@@ -29,6 +32,27 @@ class SubjectList(click.ParamType):
         try:
             return parse_subjects(value)
         except DataError as error:
+            self.fail(str(error), param, ctx)
+
+
+class GazeLabel(click.ParamType):
+    """`PITCH,YAW` in degrees: where an eye looks, pitch + up, yaw + to the image's right."""
+
+    name = "pitch,yaw"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Gaze:
+        """Parses; anything else than two angles from -90 to 90 is a usage error."""
+        from mggr_edge.angles import Gaze  # numpy, which help needs not
+
+        if isinstance(value, Gaze):
+            return value
+        try:
+            pitch_deg, yaw_deg = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"expected PITCH,YAW in degrees, such as 5,-10, got {value!r}", param, ctx)
+        try:
+            return Gaze(pitch_deg, yaw_deg)
+        except ValueError as error:
             self.fail(str(error), param, ctx)
 
 

@@ -16,6 +16,14 @@ from mggr_tf.cli.kept_budget import check_budget
 from mggr_tf.cli.new_run import created, planned
 from mggr_tf.cli.opened_data import opened_data
 from mggr_tf.cli.options import force_option, one_budget, say, subjects_option
+from mggr_tf.cli.portraits import (
+    check_portraits,
+    check_stages,
+    followed_portraits,
+    new_portraits,
+    portraits_options,
+    resumed_portraits,
+)
 from mggr_tf.cli.resumed_run import reopened, resumed_data
 
 if TYPE_CHECKING:
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from mggr_tf.stage_config import Stage
     from mggr_tf.training.distribution import Distribution, StrategyName
     from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.training.stages import Budget
 
 _CONFIG, _DATA = "mggr-edge", "synthetic"
 """What is trained, and on what, when nothing else is said."""
@@ -31,9 +40,9 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
 @click.command()
 @click.option(
     "--stage",
-    type=click.Choice(["estimator", "judge", "coarse", "fine", "joint"]),
+    type=click.Choice(["estimator", "judge", "coarse", "fine", "joint", "adapted"]),
     help="Last stage to train; stages that it needs and the run lacks come first. "
-    "Default: the last of the config's recipe.",
+    "Default: the last of the config's recipe, without --portraits the last but `adapted`.",
 )
 @click.option(
     "--data",
@@ -51,6 +60,7 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
 @click.option("--minutes", type=FiniteRange(min=0, min_open=True), help="Budget, all stages.")
 @click.option("--steps", type=click.IntRange(min=1), help="Budget of each stage.")
 @subjects_option
+@portraits_options
 @click.option(
     "--from",
     "from_run",
@@ -66,7 +76,8 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
 @click.option(
     "--changed-data",
     is_flag=True,
-    help="Go on although the data is not what the run began with. Whom it held out stays so.",
+    help="Go on although data or portraits are not what the run began with. Whom it held out "
+    "stays so.",
 )
 @click.option(
     "--strategy",
@@ -92,6 +103,8 @@ def train(
     minutes: float | None,
     steps: int | None,
     subjects: tuple[str, ...] | None,
+    portraits: str | None,
+    portraits_split: str | None,
     from_run: str | None,
     vgg16: Path | None,
     resume: bool,
@@ -100,7 +113,7 @@ def train(
     strategy: StrategyName,
     force: bool,
 ) -> None:
-    """Train the stages of a run, the estimator first, then coarse, then jointly.
+    """Train the stages of a run: the estimator, coarse, joint, and `adapted` to photographs.
 
     \b
     Examples:
@@ -111,11 +124,13 @@ def train(
       mggr-tf train --stage joint --out runs/real --resume
       mggr-tf train --stage joint --out runs/real --resume --changed-data
       mggr-tf train --stage joint --set stages.joint.batch=32 --set seed=2
+      mggr-tf train --config mggr-synthetic --portraits eyes/ --portraits-split split.yaml
 
     Ctrl-C, SIGTERM and SIGHUP keep what was trained, and --resume goes on from there. The exit
     code is then 130, 143 or 129.
     """
     one_budget(steps, minutes)
+    check_portraits(portraits, portraits_split, resume=resume)
     if vgg16 is not None and not vgg16.is_file():
         raise UsageError(f"--vgg16 {vgg16}: no such file")
     if vgg16 is not None and resume:
@@ -130,6 +145,7 @@ def train(
     from mggr_tf.training.distribution import open_distribution
     from mggr_tf.training.kept_work import told_what_is_kept
     from mggr_tf.training.stage_parts import check_shares
+    from mggr_tf.training.stages import Budget, stages_to_train
 
     # First of all: once TensorFlow has computed anything, workers can no longer meet.
     distribution = open_distribution(strategy, say=say)
@@ -137,13 +153,20 @@ def train(
         if not distribution.is_chief:
             assert out is not None
             run = followed(out, distribution)
-            stage = stage or run.config.recipe[-1]
+            photographed = followed_portraits(run, portraits)
+            stage = stage or run.config.last_stage(portraits=photographed is not None)
             split = followed_data(run, stage, data)
         elif resume:
             run, change = reopened(out, config_name, changes, may_differ=changed_config, held=held)
-            stage = stage or run.config.recipe[-1]
+            has_portraits = portraits is not None or run.record.portraits is not None
+            stage = stage or run.config.last_stage(portraits=has_portraits)
+            todo = stages_to_train(run, stage)
+            check_stages(run.config, todo, portraits=has_portraits)
             check_budget(run, stage, steps=steps, minutes=minutes)
             split = resumed_data(run, stage, data, subjects=subjects, may_differ=changed_data)
+            photographed = resumed_portraits(
+                run, todo, portraits, portraits_split, data=split, may_differ=changed_data
+            )
             if change:
                 with told_what_is_kept(run, stage):
                     run.note_config(run.config, change=change)
@@ -156,19 +179,22 @@ def train(
                 force=force,
                 held=held,
             )
-            stage = stage or plan.config.recipe[-1]
+            stage = stage or plan.config.last_stage(portraits=portraits is not None)
             stages = (*plan.config.needed(stage), stage)
+            check_stages(plan.config, stages, portraits=portraits is not None)
             donated = plan.donor is not None and plan.donor.has_weights("estimator")
             plan.config.refuse_untrainable(stages, has_estimator=donated)
             check_shares(plan.config, stages, replicas=distribution.replicas)
             split = opened_data(
                 data or _DATA, plan.out, config=plan.config, stage=stage, subjects=subjects
             )
-            run = created(plan, split, stage=stage, held=held)
+            photographed = new_portraits(portraits, portraits_split, config=plan.config, data=split)
+            run = created(plan, split, photographed, stage=stage, held=held)
         if distribution.is_chief:
             with distribution.told_of_lost_workers():
                 distribution.agreed(1.0)  # the others may open it now
-        _train(run, stage, split, steps=steps, minutes=minutes, distribution=distribution)
+        budget = Budget(steps=steps, minutes=minutes)
+        _train(run, stage, split, photographed, budget=budget, distribution=distribution)
     if distribution.is_chief:
         click.echo(run.path)
 
@@ -177,14 +203,14 @@ def _train(
     run: RunFolder,
     stage: Stage,
     split: Split,
+    portraits: Split | None,
     *,
-    steps: int | None,
-    minutes: float | None,
+    budget: Budget,
     distribution: Distribution,
 ) -> None:
     from mggr_tf.training.kept_work import go_on, told_what_is_kept
     from mggr_tf.training.preemption import INTERRUPTED, Impatient, Preempted
-    from mggr_tf.training.stages import Budget, train_stages
+    from mggr_tf.training.stages import train_stages
 
     try:
         with told_what_is_kept(run, stage):
@@ -193,7 +219,8 @@ def _train(
                 stage,
                 samples=split.train,
                 held_out=split.held_out,
-                budget=Budget(steps=steps, minutes=minutes),
+                portraits=portraits,
+                budget=budget,
                 stream=sys.stderr,
                 say=say,
                 distribution=distribution,

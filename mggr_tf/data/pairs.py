@@ -94,6 +94,7 @@ def pair_dataset(
     conventions: Conventions,
     with_flow: bool = False,
     with_landmarks: bool = False,
+    with_state: bool = False,
     closing: Closing | None = None,
 ) -> tf.data.Dataset:
     """The replicas' parts of the batches of steps [first, last), replica by replica.
@@ -102,8 +103,8 @@ def pair_dataset(
     [-1, 1], gazemap [B, H, W, 2], delta and head_pose [B, 2], source_gaze and
     target_gaze [B, 2] in degrees. With `with_flow` also flow [B, H, W, 2] in pixels and
     flow_seen [B, H, W], 1 where the flow is known, else 0. With `with_landmarks` also
-    source_landmarks and target_landmarks [B, K, 2] in pixels. With `closing` also source_state
-    and target_state [B, 3], NaN where a value is unknown, and source_gaze_weight and
+    source_landmarks and target_landmarks [B, K, 2] in pixels. With `closing` or `with_state` also
+    source_state and target_state [B, 3], NaN where a value is unknown, and source_gaze_weight and
     target_gaze_weight [B] (see `state_labels.gaze_weight`).
 
     Args:
@@ -113,7 +114,7 @@ def pair_dataset(
         steps: which.
         augmentation: how pairs are changed.
         conventions: sizes and scales.
-        with_flow, with_landmarks: see above.
+        with_flow, with_landmarks, with_state: see above.
         closing: eyes that a part of the pairs is drawn of, for the state of an eye.
 
     Raises:
@@ -128,7 +129,7 @@ def pair_dataset(
         samples,
         with_flow=with_flow,
         with_landmarks=with_landmarks,
-        with_state=closing is not None,
+        with_state=with_state or closing is not None,
     )
     mix = Mix(closing, with_landmarks=with_landmarks)
     as_inputs = PairInputs(augmentation, conventions)

@@ -91,11 +91,12 @@ def open_split(
     if subjects is not None:
         return Split(name, samples, None)
     everyone = samples.subjects
-    aside = _drawn_aside(everyone, config) if held_out is None else {*everyone} & {*held_out}
+    aside = drawn_aside(everyone, config) if held_out is None else {*everyone} & {*held_out}
     return _split(name, samples, tuple(sorted(aside)))
 
 
-def _drawn_aside(everyone: tuple[str, ...], config: Config) -> set[str]:
+def drawn_aside(everyone: tuple[str, ...], config: Config) -> set[str]:
+    """Whom the config holds out of these people, by its seed; at least one is left."""
     count = min(round(len(everyone) * config.held_out), len(everyone) - 1)
     drawn = np.random.default_rng(config.seed).permutation(len(everyone))[:count]
     return {everyone[i] for i in drawn}

@@ -99,6 +99,26 @@ def draw_split(
     )
 
 
+def every_nth_split(subjects: Collection[str], nth: int) -> SubjectSplit:
+    """Selects every `nth` subject in the order of their names; the others are trained on.
+
+    Example:
+        >>> every_nth_split(["e", "d", "c", "b", "a"], 2)
+        SubjectSplit(train=('a', 'c', 'e'), select=('b', 'd'), report=())
+
+    Raises:
+        DataError: there are fewer than `nth` subjects, or `nth` is below 2.
+    """
+    everyone = sorted(subjects)
+    if not 2 <= nth <= len(everyone):
+        raise DataError(
+            f"to select every n-th of {len(everyone)} subjects takes an n from 2 to their number, "
+            f"got {nth}"
+        )
+    selected = everyone[nth - 1 :: nth]
+    return SubjectSplit(tuple(sorted({*everyone} - {*selected})), tuple(selected))
+
+
 def _counts(people: int, shares: Sequence[float]) -> list[int]:
     """How many of so many people each part gets: one at least where its share is not 0."""
     counts = [int(share > 0) for share in shares]

@@ -21,21 +21,21 @@ def load_redirector(run: RunFolder) -> Networks:
     """A run's networks with the weights that it shows, scores and exports.
 
     A run that was never trained past its coarse stage has an untrained fine
-    branch, whose residual is zero. A method that trains without an estimator
-    leaves an untrained one here.
+    branch, whose residual is zero. The estimator has the weights that devices run
+    (`RunFolder.device_estimator`). A method that trains without one leaves an untrained one here.
 
     Raises:
         RunError: no stage that ends with a redirector is complete.
     """
     if not run.can_redirect():
-        last = run.config.recipe[-1]
+        last = run.config.last_stage(portraits=False)
         raise RunError(
             f"{run.path} holds no trained redirector; run: "
             f"mggr-tf train --stage {last} --out {shlex.quote(str(run.path))} --resume"
         )
     networks = Networks(run.config)
     if run.has_weights("estimator"):
-        load_weights(networks.estimator, run.weights_file("estimator"))
+        load_weights(networks.estimator, run.weights_file(run.device_estimator))
     for name in run.config.models.parts:
         if run.has_weights(name):
             load_weights(networks.averaged.part(name), run.weights_file(name))
@@ -78,7 +78,7 @@ def load_judge(run: RunFolder) -> Judge:
 
 
 def load_estimator(run: RunFolder) -> Judge:
-    """A run's gaze estimator as a function of numpy arrays.
+    """The gaze estimator that a run's devices run, as a function of numpy arrays.
 
     Raises:
         RunError: the run holds none.
@@ -87,7 +87,7 @@ def load_estimator(run: RunFolder) -> Judge:
 
 
 def load_estimator_outputs(run: RunFolder) -> Outputs:
-    """A run's gaze estimator as a function of numpy arrays, with all its outputs by name.
+    """The same with all its outputs by name.
 
     Raises:
         RunError: the run holds none.
@@ -104,7 +104,8 @@ def _outputs(run: RunFolder, name: Literal["judge", "estimator"]) -> Outputs:
     if not run.has_weights(name):
         raise RunError(f"{run.path} has no {name}; run: mggr-tf train --stage {name}")
     model = getattr(Networks(run.config), name)
-    load_weights(model, run.weights_file(name))
+    weights = run.device_estimator if name == "estimator" else name
+    load_weights(model, run.weights_file(weights))
 
     def outputs(inputs: Mapping[str, NDArray[np.float32]], /) -> dict[str, NDArray[np.float32]]:
         made = model(dict(inputs), training=False)

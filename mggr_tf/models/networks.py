@@ -54,12 +54,19 @@ class Networks:
         )
 
     @cached_property
+    def adapted(self) -> keras.Model:
+        """The estimator's copy that is fine-tuned to photographs, for devices; never a loss."""
+        copy: keras.Model = replace(self).estimator
+        copy.set_weights(self.estimator.get_weights())
+        return copy
+
+    @cached_property
     def judge(self) -> keras.Model:
         """The estimator that only scores."""
         size = self._seeded(1)
         return build_judge(self.config.models.judge, size_px=size)
 
-    def learner(self, name: Literal["estimator", "judge"]) -> keras.Model:
+    def learner(self, name: Literal["estimator", "judge", "adapted"]) -> keras.Model:
         """What the stage of that name trains: the network itself, or its twin in `precision`."""
         network: keras.Model = getattr(self, name)
         if self.precision == EXACT:

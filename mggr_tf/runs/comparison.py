@@ -56,8 +56,14 @@ def _differences(runs: tuple[RunFolder, RunFolder], names: tuple[str, str]) -> T
 def _facts(run: RunFolder) -> Iterator[tuple[str, str]]:
     data = run.record.data
     yield "data", data.source
-    yield "donors' data", ", ".join(run.record.data_names[1:]) or "none"
+    yield (
+        "donors' data",
+        ", ".join(dict.fromkeys(o.data for o in run.record.origins or ())) or "none",
+    )
     yield "subjects", f"{len(data.subjects)} ({data.patches} patches)"
+    if (portraits := run.record.portraits) is not None:
+        yield "portraits", portraits.source
+        yield "people in portraits", f"{len(portraits.subjects)} ({portraits.patches} patches)"
     yield from leaves(config_to_plain(run.config), "config")
     for stage, record in run.record.stages.items():
         yield f"{stage}: steps", f"{record.done} of {record.steps}"

@@ -13,6 +13,7 @@ from mggr_tf.training.run_folder import RunFolder, StageRecord
 _TOLD: dict[Stage, tuple[str, ...]] = {
     "estimator": ("pitch_error_deg", "yaw_error_deg"),
     "judge": ("pitch_error_deg", "yaw_error_deg"),
+    "adapted": ("pitch_error_deg", "yaw_error_deg"),
     "coarse": ("l1", "l1_coarse"),
     "fine": ("l1",),
     "joint": ("l1",),
@@ -62,6 +63,8 @@ def _listed(path: Path) -> ListedRun:
         return ListedRun(path, None, "", (), str(error))
     data = run.record.data
     people = f"{data.patches} patches of {len(data.subjects)} subjects"
+    if (portraits := run.record.portraits) is not None:
+        people += f"; portraits of {len(portraits.subjects)} people"
     stages = tuple(
         _in_words(run, stage, run.record.stages[stage])
         for stage in STAGES

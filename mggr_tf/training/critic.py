@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -50,9 +51,18 @@ class Critic:
         state = optimizer_state("discriminator_optimizer", self._optimizer)
         return {"discriminator": self._model, **state}
 
-    def train(self, redirected: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """One update; returns this replica's part of the loss."""
-        real, fake = batch["target"], tf.stop_gradient(redirected)
+    def train(self, redirected: Sequence[tf.Tensor], batches: Sequence[Batch]) -> tf.Tensor:
+        """One update; returns this replica's part of the loss.
+
+        Args:
+            redirected: generated pictures [B, H, W, 3] of each source of data.
+            batches: as many, with real pictures `target` [B, H, W, 3] and their `target_gaze`
+                [B, 2], degrees.
+        """
+        real = tf.concat([batch["target"] for batch in batches], 0)
+        real_gaze = tf.concat([batch["target_gaze"] for batch in batches], 0)
+        fake = tf.stop_gradient(tf.concat(redirected, 0))
+        counts = [pictures.shape[0] for pictures in redirected]
         with tf.GradientTape() as tape:
             seen = self._model(tf.concat([real, fake], 0), training=True)
             halves = {name: tf.split(value, 2) for name, value in seen.items()}
@@ -60,25 +70,19 @@ class Critic:
             loss = discriminator_loss(
                 on_real,
                 on_fake,
-                real_gaze=batch["target_gaze"] / self._gaze_scale,
+                real_gaze=real_gaze / self._gaze_scale,
                 how=self._how,
                 with_gaze=self._with_gaze,
             )
             if self._how.penalty != "none":
-                loss += self._how.penalty_weight * self._penalty(real, fake)
+                loss += self._how.penalty_weight * self._penalty(real, fake, counts)
             loss = tf.reduce_mean(loss) / self._replicas
         # Without its second task the gaze head has no part in the loss, and stays.
         apply(self._optimizer, tape, loss, self._model.trainable_variables)
         return loss
 
-    def _penalty(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-        # A pure function of (seed, update): a resumed run blends as the unbroken one.
-        seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
-        context = tf.distribute.get_replica_context()
-        rows = real.shape[0]
-        mixes = tf.random.stateless_uniform([rows * self._replicas, 1, 1, 1], seed)
-        first = tf.cast(context.replica_id_in_sync_group, tf.int32) * rows
-        mix = mixes[first : first + rows]
+    def _penalty(self, real: tf.Tensor, fake: tf.Tensor, counts: Sequence[int]) -> tf.Tensor:
+        mix = tf.concat([self._mix(rows, source) for source, rows in enumerate(counts)], 0)
         return gradient_penalty(
             lambda pictures: self._model(pictures, training=True)["realness"],
             real,
@@ -86,3 +90,16 @@ class Critic:
             how=self._how,
             mix=mix,
         )
+
+    def _mix(self, rows: int, source: int) -> tf.Tensor:
+        """[rows, 1, 1, 1] shares of real pictures in blends, for this replica's rows of a source.
+
+        A pure function of (seed, update): a resumed run blends as the unbroken one.
+        """
+        seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
+        if source:
+            seed += [source, 0]
+        context = tf.distribute.get_replica_context()
+        mixes = tf.random.stateless_uniform([rows * self._replicas, 1, 1, 1], seed)
+        first = tf.cast(context.replica_id_in_sync_group, tf.int32) * rows
+        return mixes[first : first + rows]

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TextIO
 
 from mggr_edge.progress import PATIENCE_S
-from mggr_tf.stage_config import Stage, StageConfig
+from mggr_tf.stage_config import OF_GAZE, Stage, StageConfig
 from mggr_tf.training.pace import Pace
 
 _TERMINAL_EVERY_S = 0.1
@@ -26,8 +26,10 @@ def images_a_step(stage: Stage, config: StageConfig) -> int:
     An estimator reads both pictures of a pair; a redirector makes one of each, and one more
     for every further step of its critic.
     """
-    a_pair = 2 if stage in ("estimator", "judge") else config.critic_steps
-    return a_pair * config.batch
+    if stage not in OF_GAZE:
+        return config.critic_steps * config.batch
+    portraits = 0 if config.portraits is None else config.portraits.pairs
+    return 2 * (config.batch + portraits)
 
 
 class ProgressLine:

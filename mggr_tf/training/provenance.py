@@ -66,7 +66,7 @@ def trained_on(runs: Mapping[str, RunFolder]) -> dict[str, tuple[str, ...]]:
     """
     found: dict[str, tuple[str, ...]] = {}
     for title, run in runs.items():
-        found[title] = run.record.data.seen
+        found[title] = tuple(name for data in run.record.datasets for name in data.seen)
         for origin in run.record.origins or ():
             donor = f"{title}'s donor {origin.run} on {origin.data}"
             found[donor] = (*found.get(donor, ()), *origin.subjects)

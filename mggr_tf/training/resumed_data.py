@@ -13,7 +13,12 @@ from mggr_tf.training.run_record import DataRecord
 
 
 def note_data(
-    run: RunFolder, found: Split, *, may_differ: bool, say: Callable[[str], None]
+    run: RunFolder,
+    found: Split,
+    *,
+    may_differ: bool,
+    portraits: bool = False,
+    say: Callable[[str], None],
 ) -> None:
     """Compares the data that is there with what the run began with, and writes it down.
 
@@ -21,23 +26,28 @@ def note_data(
         run: the one that is resumed.
         found: the data, with the people aside whom the run holds out.
         may_differ: go on all the same where it differs.
+        portraits: whether these are the run's photographs, which it may have begun without.
         say: told what differs, when the run goes on.
 
     Raises:
         RunError: the data differs; nothing of the run was touched.
     """
-    known, now = run.record.data, DataRecord.of(found)
+    now, what = DataRecord.of(found), "portraits are" if portraits else "data is"
+    known = run.record.portraits if portraits else run.record.data
+    if known is None:
+        run.note_data(now, portraits=True)
+        return
     if known.fingerprint in found.train.former_fingerprints():
         known = replace(known, fingerprint=now.fingerprint)
     changes = data_changes(known, now)
     if changes is not None:
         if not may_differ:
             raise RunError(
-                f"{run.path}: its data is not what it began with: {changes}; put it back, go on "
-                f"all the same with --changed-data, or make a new run with --from {run.path}"
+                f"{run.path}: its {what} not what it began with: {changes}; put it back, go "
+                f"on all the same with --changed-data, or make a new run with --from {run.path}"
             )
-        say(f"the data changed: {changes}; going on with it")
+        say(f"the {what.split()[0]} changed: {changes}; going on with it")
     seen = {*known.seen} - {*now.subjects}
     now = replace(now, earlier=tuple(sorted(seen)))
-    if now != run.record.data:
-        run.note_data(now, change=changes)
+    if now != (run.record.portraits if portraits else run.record.data):
+        run.note_data(now, change=changes, portraits=portraits)

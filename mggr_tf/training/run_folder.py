@@ -26,6 +26,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -86,14 +87,21 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, config: Config, data: DataRecord, *, vgg16: Path | None = None
+        cls,
+        path: Path,
+        config: Config,
+        data: DataRecord,
+        *,
+        portraits: DataRecord | None = None,
+        vgg16: Path | None = None,
     ) -> RunFolder:
         """Makes the folder; the caller has checked that it may.
 
         What the config leaves to this machine is settled: whoever goes on with the run
         elsewhere computes in the same precision.
 
-        `vgg16` are weights for the perceptual loss that the run is trained with.
+        `portraits` are photographs that it is trained on beside `data`, `vgg16` weights for the
+        perceptual loss that it is trained with.
 
         Raises:
             RunError: the folder cannot be made.
@@ -105,6 +113,7 @@ class RunFolder:
         record = RunRecord(
             seed=config.seed,
             data=data,
+            portraits=portraits,
             versions=installed_versions(),
             git_revision=_git_revision(),
             vgg16=None if vgg16 is None else str(vgg16.resolve()),
@@ -149,7 +158,9 @@ class RunFolder:
     def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
         """Starts from another run's weights: what `stage` needs counts as trained.
 
-        The donor's data, and that of its donors, is recorded: the weights come from it too.
+        The donor's data, and that of its donors, is recorded: the weights come from it too. An
+        estimator that goes on starts from the one that the donor's devices run. One that stays is
+        taken together with the donor's `adapted`, where `stage` does not train that anew.
 
         Args:
             donor: the other run.
@@ -160,19 +171,23 @@ class RunFolder:
             RunError: the donor has no weights that could be taken, or some of
                 networks that this config builds otherwise.
         """
-        names = weights_to_adopt(self.config, donor)
+        names = {name: name for name in weights_to_adopt(self.config, donor)}
+        if "estimator" in train_on:
+            names["estimator"] = donor.device_estimator
+        if "estimator" in train_on or stage == "adapted":
+            names.pop("adapted", None)
         self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
         self._write_record()  # before any weight is here
-        for name in names:
+        for name, theirs in names.items():
             with atomic_file(self.weights_file(name), force=True) as temporary:
-                shutil.copyfile(donor.weights_file(name), temporary)
+                shutil.copyfile(donor.weights_file(theirs), temporary)
         for earlier in self.config.needed(stage):
             if earlier in train_on:
                 continue
             if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
-                theirs = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
+                record = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
                 # Its minutes were the donor's: this run's budget is for what it trains itself.
-                self.update_stage(earlier, replace(theirs, minutes=None))
+                self.update_stage(earlier, replace(record, minutes=None))
 
     def is_complete(self, stage: Stage) -> bool:
         """Whether the stage was trained to its end."""
@@ -181,6 +196,11 @@ class RunFolder:
     def has_weights(self, name: str) -> bool:
         """Whether some complete stage left this network's weights."""
         return self.weights_file(name).is_file()
+
+    @property
+    def device_estimator(self) -> Literal["estimator", "adapted"]:
+        """Name of the gaze estimator that devices run: `adapted` where the run has its weights."""
+        return "adapted" if self.has_weights("adapted") else "estimator"
 
     def can_redirect(self) -> bool:
         """Whether some stage that ends with a redirector is complete."""
@@ -215,18 +235,13 @@ class RunFolder:
         if write:
             self._write_record()
 
-    def note_data(self, data: DataRecord, *, change: str | None = None) -> None:
-        """Writes down what the run goes on with, and what changed of it.
-
-        Earlier data stays among the run's origins where it had other people or another licence.
-        """
-        before, record = self.record.data, self.record
-        if change is not None or before.licence != data.licence:
-            record = record.with_origins(
-                [Origin(self.path.resolve().name, before.name, before.licence, before.subjects)]
-            )
-        changes = (*record.changes, *([] if change is None else [f"data: {change}"]))
-        self.record = replace(record, data=data, changes=changes)
+    def note_data(
+        self, data: DataRecord, *, change: str | None = None, portraits: bool = False
+    ) -> None:
+        """Writes down what the run goes on with, and what changed; see `RunRecord.with_data`."""
+        self.record = self.record.with_data(
+            data, run=self.path.resolve().name, change=change, portraits=portraits
+        )
         self._write_record()
 
     def note_origin(self, origin: Origin, *, write: bool = True) -> None:
@@ -316,7 +331,8 @@ def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
     Raises:
         RunError: none of them, or some are built otherwise.
     """
-    names = tuple(n for n in ("estimator", "coarse", "fine") if donor.has_weights(n))
+    networks = ("estimator", "coarse", "fine", "adapted")
+    names = tuple(name for name in networks if donor.has_weights(name))
     if not names:
         raise RunError(f"{donor.path} has no weights to start from")
     if other := [n for n in names if not config.builds_alike(n, donor.config)]:

@@ -120,6 +120,8 @@ class RunRecord:
     Attributes:
         seed: the config's.
         data: what it is trained on.
+        portraits: photographs of people whose gaze is known that it is trained on as well; None
+            where there are none.
         stages: how far each one is.
         versions: of the packages that began it.
         git_revision: of the checkout that began it.
@@ -135,6 +137,7 @@ class RunRecord:
 
     seed: int
     data: DataRecord
+    portraits: DataRecord | None = None
     stages: dict[str, StageRecord] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     git_revision: str | None = None
@@ -145,6 +148,11 @@ class RunRecord:
     schema: int = SCHEMA
 
     @property
+    def datasets(self) -> tuple[DataRecord, ...]:
+        """All that the run itself is trained on."""
+        return (self.data,) if self.portraits is None else (self.data, self.portraits)
+
+    @property
     def origins_known(self) -> bool:
         """Whether the record tells all data that the weights come from."""
         return self.origins is not None and all(origin.complete for origin in self.origins)
@@ -152,8 +160,9 @@ class RunRecord:
     @property
     def seen(self) -> tuple[str, ...]:
         """All subjects that the weights were ever trained on, the donors' too, each once."""
+        own = (name for data in self.datasets for name in data.seen)
         others = (name for origin in self.origins or () for name in origin.subjects)
-        return tuple(dict.fromkeys((*self.data.seen, *others)))
+        return tuple(dict.fromkeys((*own, *others)))
 
     def sources(self, run: str) -> tuple[Origin, ...]:
         """All data that the weights come from: the present data first, then `origins`.
@@ -161,9 +170,11 @@ class RunRecord:
         Args:
             run: the run's name.
         """
-        data = self.data
-        own = Origin(run, data.name, data.licence, data.seen, complete=self.origins is not None)
-        return tuple(dict.fromkeys((own, *(self.origins or ()))))
+        own = (
+            Origin(run, data.name, data.licence, data.seen, complete=self.origins is not None)
+            for data in self.datasets
+        )
+        return tuple(dict.fromkeys((*own, *(self.origins or ()))))
 
     @property
     def data_names(self) -> tuple[str, ...]:
@@ -183,6 +194,30 @@ class RunRecord:
     def licence(self) -> str:
         """All licences in one line; what one of them does not allow is not allowed."""
         return "; ".join(self.licences)
+
+    def with_data(
+        self, data: DataRecord, *, run: str, change: str | None, portraits: bool = False
+    ) -> RunRecord:
+        """The record of a run that goes on with other data, or the same by another name.
+
+        Earlier data stays among the origins where it had other people or another licence.
+
+        Args:
+            data: what it goes on with.
+            run: the run's name.
+            change: what changed of it, in words; None where nothing did.
+            portraits: whether `data` are its photographs.
+        """
+        record, before = self, self.portraits if portraits else self.data
+        if before is not None and (change is not None or before.licence != data.licence):
+            record = record.with_origins(
+                [Origin(run, before.name, before.licence, before.subjects)]
+            )
+        what = "portraits" if portraits else "data"
+        changes = (*record.changes, *([] if change is None else [f"{what}: {change}"]))
+        if portraits:
+            return replace(record, portraits=data, changes=changes)
+        return replace(record, data=data, changes=changes)
 
     def with_origins(self, origins: Iterable[Origin]) -> RunRecord:
         """The record with more data that its weights come from."""

@@ -42,7 +42,7 @@ def stage_step(
         landmarks: how many there are of an eye, where a loss asks for them.
     """
     common: dict[str, Any] = {"total": total, "replicas": replicas}
-    if stage in ("estimator", "judge"):
+    if stage == "estimator" or stage == "judge" or stage == "adapted":
         return EstimatorStep(
             getattr(networks, stage),
             config.stage(stage),
@@ -74,6 +74,23 @@ def stage_shares(
     return Shares(settings.batch * parts, replicas, first, local, parts)
 
 
+def portrait_shares(
+    config: Config, stage: Stage, *, replicas: int = 1, first: int = 0, local: int = 1
+) -> Shares:
+    """The same for the photographs of a stage that trains on some.
+
+    Raises:
+        ConfigError: they cannot be shared equally.
+    """
+    settings = config.stage(stage)
+    assert settings.portraits is not None
+    parts = settings.critic_steps
+    try:
+        return Shares(settings.portraits.pairs * parts, replicas, first, local, parts)
+    except ConfigError as error:
+        raise ConfigError(f"portraits.pairs: {error}") from error
+
+
 def check_shares(config: Config, stages: Iterable[Stage], *, replicas: int) -> None:
     """Refuses stages whose batches so many devices cannot share, before the first is trained.
 
@@ -83,6 +100,8 @@ def check_shares(config: Config, stages: Iterable[Stage], *, replicas: int) -> N
     for stage in stages:
         try:
             stage_shares(config, stage, replicas=replicas)
+            if config.stage(stage).portraits is not None:
+                portrait_shares(config, stage, replicas=replicas)
         except ConfigError as error:
             raise ConfigError(f"stages.{stage}: {error}") from error
 

@@ -17,9 +17,11 @@ from mggr_tf.stage_config import Stage
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Loop, Values
 from mggr_tf.training.patience import Patience
+from mggr_tf.training.portrait_batches import with_portraits
 from mggr_tf.training.run_folder import RunFolder, StageRecord, weights_of_stage
 from mggr_tf.training.stage_parts import (
     plainly_failing,
+    portrait_shares,
     stage_dataset,
     stage_shares,
     stage_step,
@@ -59,6 +61,7 @@ class StageTrainer:
         distribution: the devices.
         samples: to train on.
         closing: eyes that close, for a stage that learns the state of eyes.
+        portraits: photographs to train on as well, as `portraits_of_stage` gives them.
         say: tells the user what was chosen.
     """
 
@@ -71,12 +74,13 @@ class StageTrainer:
         distribution: Distribution,
         samples: EyeSamples | PackedSamples,
         closing: EyeSamples | None = None,
+        portraits: EyeSamples | None = None,
         say: Say,
     ) -> None:
         self._closing = closing
         self._run, self._stage, self._networks = run, stage, networks
         self._distribution, self._samples, self._say = distribution, samples, say
-        self._config = run.config.stage(stage)
+        self._portraits, self._config = portraits, run.config.stage(stage)
         self._patience = Patience(self._config.validation.patience)
         with distribution.strategy.scope():
             self._total = tf.Variable(1, dtype=tf.int64, trainable=False, name="total_steps")
@@ -144,22 +148,17 @@ class StageTrainer:
         replicas = self._distribution.replicas
 
         def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            config, stage, steps = self._run.config, self._stage, (first, last)
             local = replicas // context.num_input_pipelines
-            shares = stage_shares(
-                self._run.config,
-                self._stage,
-                replicas=replicas,
-                first=context.input_pipeline_id * local,
-                local=local,
+            ours = {"first": context.input_pipeline_id * local, "local": local}
+            shares = stage_shares(config, stage, replicas=replicas, **ours)
+            pairs = stage_dataset(
+                config, stage, self._samples, shares=shares, steps=steps, closing=self._closing
             )
-            return stage_dataset(
-                self._run.config,
-                self._stage,
-                self._samples,
-                shares=shares,
-                steps=(first, last),
-                closing=self._closing,
-            )
+            if self._portraits is None:
+                return pairs
+            more = portrait_shares(config, stage, replicas=replicas, **ours)
+            return with_portraits(pairs, config, stage, self._portraits, shares=more, steps=steps)
 
         batches = self._distribution.strategy.distribute_datasets_from_function(dataset)
         return plainly_failing(iter(batches), self._samples)

@@ -11,7 +11,7 @@ import numpy as np
 from mggr_edge.atomic import atomic_file
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import Stage
+from mggr_tf.stage_config import OF_GAZE, Stage
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Batch, Hooks, Values
 from mggr_tf.training.metrics_writer import MetricsWriter
@@ -33,6 +33,7 @@ class StageWatch:
         networks: which are trained.
         shown: people for validation and sheets.
         closing: eyes that close, for the validation of a stage that learns the state of eyes.
+        portraits: held-out photographs, for the validation of a stage that reads gaze.
         distribution: the devices.
         stream: where a line shows how far it is; None: nowhere.
     """
@@ -45,6 +46,7 @@ class StageWatch:
         *,
         shown: EyeSamples,
         closing: EyeSamples | None = None,
+        portraits: EyeSamples | None = None,
         distribution: Distribution,
         stream: TextIO | None,
     ) -> None:
@@ -53,7 +55,12 @@ class StageWatch:
         self._config = run.config.stage(stage).validation
         self._sheet = SampleSheet(networks, shown)
         self._validation = stage_validation(
-            networks, stage, samples=shown, pairs=self._config.pairs, closing=closing
+            networks,
+            stage,
+            samples=shown,
+            pairs=self._config.pairs,
+            closing=closing,
+            portraits=portraits,
         )
 
     @contextmanager
@@ -132,6 +139,6 @@ class StageWatch:
 
 
 def _sheet_steps(total: int, stage: Stage) -> frozenset[int]:
-    if stage in ("estimator", "judge"):
+    if stage in OF_GAZE:
         return frozenset()
     return frozenset(max(1, round(total * i / _SHEETS_A_STAGE)) for i in range(1, 6))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
+from mggr_edge.errors import RunError
 from mggr_edge.progress import no_progress, progress
 from mggr_tf.data.closing_eyes import ClosingEyes, closing_eyes, closing_people
 from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
+from mggr_tf.training.portrait_batches import portraits_of_stage
 from mggr_tf.training.run_folder import Origin, RunFolder
 from mggr_tf.training.shared_minutes import minutes_of_each
 from mggr_tf.training.stage_parts import check_shares
@@ -38,6 +41,7 @@ def train_stages(
     *,
     samples: EyeSamples | PackedSamples,
     held_out: EyeSamples | None,
+    portraits: Split | None = None,
     budget: Budget,
     stream: TextIO | None,
     say: Say,
@@ -50,6 +54,8 @@ def train_stages(
         stage: the last one to train.
         samples: to train on.
         held_out: for validation and sample sheets; None takes training eyes.
+        portraits: photographs of people whose gaze is known, for stages whose config trains on
+            some; None trains those without, and refuses the stage `adapted`.
         budget: how long.
         stream: where a line shows how far it is, as a rule `sys.stderr`; None: nowhere.
         say: tells the user what was chosen.
@@ -64,6 +70,8 @@ def train_stages(
     distribution = distribution or open_distribution()
     check_shares(run.config, todo, replicas=distribution.replicas)
     run.config.refuse_untrainable(todo, has_estimator=run.has_weights("estimator"))
+    if portraits is None and "adapted" in todo:
+        raise RunError(f"{run.path}: stage adapted needs photographs, and the run has none")
     refuse_what_cannot_work(run.config, todo, replicas=distribution.replicas, warn=say)
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
         say("nobody is held out: validation, which may end a stage, asks people it trains on")
@@ -77,10 +85,11 @@ def train_stages(
                 precision=run.config.compute.precision,
             )
             _load_what_is_there(run, networks)
+        drawn: ClosingEyes | None = None
         for name in todo:
             closing = None
             if run.config.asks_for_state(name):
-                closing = _closing_eyes(run, distribution, stream, say)
+                closing = drawn = drawn or _closing_eyes(run, distribution, stream, say)
             trainer = StageTrainer(
                 run,
                 name,
@@ -88,6 +97,7 @@ def train_stages(
                 distribution=distribution,
                 samples=samples,
                 closing=None if closing is None else closing.train,
+                portraits=_photographs(run, name, portraits, networks, stream),
                 say=say,
             )
             watch = StageWatch(
@@ -96,11 +106,30 @@ def train_stages(
                 networks,
                 shown=held_out or _in_memory(samples),
                 closing=None if closing is None else closing.held_out,
+                portraits=None if portraits is None else portraits.held_out,
                 distribution=distribution,
                 stream=stream if distribution.is_chief else None,
             )
             trainer.train(Budget(budget.steps, minutes.get(name)), watch)
             networks.forget_adversary()
+
+
+def _photographs(
+    run: RunFolder,
+    stage: Stage,
+    portraits: Split | None,
+    networks: Networks,
+    stream: TextIO | None,
+) -> EyeSamples | None:
+    if portraits is None:
+        return None
+    return portraits_of_stage(
+        run.config,
+        stage,
+        _in_memory(portraits.train),
+        networks,
+        progress=no_progress if stream is None else progress,
+    )
 
 
 def _closing_eyes(

@@ -18,6 +18,7 @@ from mggr_tf.losses.ensemble import random_view
 from mggr_tf.models.gazemap import Gazemap
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.warp import BackwardWarp
+from mggr_tf.portrait_config import CycledPortraits
 from mggr_tf.stage_config import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
@@ -32,6 +33,7 @@ from mggr_tf.stage_config import (
 from mggr_tf.training.batch import Batch, Metrics, parts_of
 from mggr_tf.training.critic import Critic
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
+from mggr_tf.training.portrait_losses import PortraitLosses, portraits_in
 
 
 class Step(Protocol):
@@ -55,7 +57,8 @@ class RedirectionStep:
         stage: "coarse", "fine" (coarse frozen) or "joint".
         config: the stage's. With several critic steps, the batch holds as many
             times the pairs; each part meets the discriminator, the last one the
-            generator too.
+            generator too. Photographs in the batch (`portrait_losses`) are trained on as
+            `config.portraits` says; a batch without is trained on as if that said nothing.
         moving_average: decay of the averaged branches.
         total: variable that holds the number of steps.
         replicas: how many devices share a batch.
@@ -103,6 +106,19 @@ class RedirectionStep:
             if names & NEEDS_DISCRIMINATOR
             else None
         )
+        self._portraits = None
+        if isinstance(config.portraits, CycledPortraits):
+            self._portraits = PortraitLosses(
+                config.portraits,
+                config.active,
+                redirect=self._redirect,
+                back=self._back,
+                gazemap=self._gazemap,
+                features=self._features,
+                shown=self._shown,
+                discriminator=networks.discriminator if self._critic else None,
+            )
+            self._critic_sees_portraits = config.portraits.adversarial > 0
 
     def __call__(self, batch: Batch, /) -> Metrics:
         """See `Step`."""
@@ -110,12 +126,17 @@ class RedirectionStep:
         parts = parts_of(batch, self._critic.steps if self._critic else 1)
         for part in parts[:-1]:
             assert self._critic is not None
-            self._critic.train(self._redirect(part)["redirected"], part)
+            self._train_critic(part, self._redirect(part)["redirected"])
         last = parts[-1]
+        photographs, redirected_portraits = portraits_in(last), None
         with tf.GradientTape() as tape:
             pictures = self._redirect(last)
             terms = self._terms(pictures, last)
             loss = tf.add_n([config.weight * terms[_label(config)] for config in self._losses])
+            if photographs and self._portraits is not None:
+                redirected_portraits, more, of_portraits = self._portraits(photographs)
+                loss += more / self._replicas
+                terms |= {name: value / self._replicas for name, value in of_portraits.items()}
         apply(self._optimizer, tape, loss, self._trained)
         metrics |= {"loss": loss, **terms}
         metrics |= scale_metrics(self._optimizer, replicas=self._replicas)
@@ -124,9 +145,29 @@ class RedirectionStep:
             off = tf.reduce_mean(tf.abs(pictures["redirected"] - last["target"]))
             metrics["l1"] = off / self._replicas
         if self._critic is not None:
-            metrics["discriminator"] = self._critic.train(pictures["redirected"], last)
+            metrics["discriminator"] = self._train_critic(
+                last, pictures["redirected"], redirected_portraits
+            )
         self._average()
         return metrics
+
+    def _train_critic(
+        self, batch: Batch, redirected: tf.Tensor, portraits: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """One update; see `Critic.train`.
+
+        Args:
+            redirected: the batch's eyes.
+            portraits: its redirected photographs; None redirects them, where it holds any.
+        """
+        assert self._critic is not None
+        photographs = portraits_in(batch)
+        if not photographs or self._portraits is None or not self._critic_sees_portraits:
+            return self._critic.train([redirected], [batch])
+        if portraits is None:
+            portraits = self._redirect(photographs)["redirected"]
+        real = {"target": photographs["eye"], "target_gaze": photographs["source_gaze"]}
+        return self._critic.train([redirected, portraits], [batch, real])
 
     def state(self) -> dict[str, Any]:
         """See `Step`."""

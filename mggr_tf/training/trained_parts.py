@@ -5,14 +5,14 @@ from __future__ import annotations
 from tensorflow import keras
 
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import NEEDS_DISCRIMINATOR, Stage
+from mggr_tf.stage_config import NEEDS_DISCRIMINATOR, OF_GAZE, Stage
 from mggr_tf.training.step import Step
 
 
 def trained_networks(networks: Networks, stage: Stage) -> dict[str, keras.Model]:
     """The networks that a stage changes, its discriminator among them; not their averages."""
     config = networks.config
-    if stage in ("estimator", "judge"):
+    if stage in OF_GAZE:
         return {stage: getattr(networks, stage)}
     parts = config.models.parts if stage == "joint" else (stage,)
     found: dict[str, keras.Model] = {name: networks.redirection.part(name) for name in parts}

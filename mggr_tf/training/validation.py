@@ -19,7 +19,7 @@ from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import STATES, EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import Stage
+from mggr_tf.stage_config import OF_GAZE, Stage
 
 _BATCH = 64
 _OCCLUDED = 0.4
@@ -53,9 +53,10 @@ class Validation(Protocol):
     """Asks a stage's networks about fixed pairs, as they are at the moment; changes nothing.
 
     An estimator is told by `error_deg`, the mean angle between its answer and the label (beside it
-    stand `pitch_error_deg` and `yaw_error_deg`, and of one that predicts the state of an eye the
+    stand `pitch_error_deg` and `yaw_error_deg`; of one that predicts the state of an eye the
     mean absolute errors `openness_error`, `iris_visible_error` and `occlusion_error` on eyes that
-    close, most of them behind something). The redirector, in its moving average, is told by
+    close, most of them behind something; and `portrait_errors` where photographs of people are
+    held out). The redirector, in its moving average, is told by
     `l1`, the mean absolute difference from the real picture of the target gaze in network units
     [-1, 1], like the `l1` that training logs; the coarse stage by `l1_coarse`, the same of the
     coarse picture.
@@ -71,6 +72,7 @@ def stage_validation(
     samples: EyeSamples,
     pairs: int,
     closing: EyeSamples | None = None,
+    portraits: EyeSamples | None = None,
 ) -> Validation:
     """What a stage is validated by.
 
@@ -83,20 +85,28 @@ def stage_validation(
         samples: of people whom it does not train on.
         pairs: how many pairs; all there are, where there are fewer.
         closing: eyes that close, of an estimator that predicts their state.
+        portraits: photographs of others, on which a network that reads gaze is validated as well.
 
     Raises:
         DataError: no two of the samples make a pair.
     """
     chosen = all_pairs(samples, limit=pairs, seed=networks.config.seed)
     conventions = networks.config.conventions
-    if stage in ("estimator", "judge"):
+    if stage in OF_GAZE:
         model = getattr(networks, stage)
         behind = None
         if closing is not None:
             few = closing.first(2 * pairs)
             behind = behind_occluders(few, share=_OCCLUDED, seed=networks.config.seed)
         patches = np.unique(chosen)
-        return _OfEstimator(model, samples, patches, conventions=conventions, closing=behind)
+        return _OfEstimator(
+            model,
+            samples,
+            patches,
+            conventions=conventions,
+            closing=behind,
+            portraits=portraits,
+        )
     return _OfPictures(
         networks.averaged.joined,
         samples,
@@ -116,10 +126,11 @@ class _OfEstimator:
         patches: NDArray[np.int64],
         *,
         conventions: Conventions,
-        closing: EyeSamples | None = None,
+        closing: EyeSamples | None,
+        portraits: EyeSamples | None,
     ) -> None:
         self._samples, self._patches, self._conventions = samples, patches, conventions
-        self._closing = closing
+        self._closing, self._portraits = closing, portraits
         self._forward = tf.function(
             lambda inputs: model(inputs, training=False), input_signature=[_specs(model)]
         )
@@ -136,6 +147,11 @@ class _OfEstimator:
         }
         if self._closing is not None:
             metrics |= self._state_errors(self._closing)
+        if (photographed := self._portraits) is not None:
+            seen = self._seen(photographed, np.arange(len(photographed)))
+            metrics |= portrait_errors(
+                gaze_from_network(seen["gaze"], self._conventions), photographed
+            )
         return Validated("error_deg", metrics, {})
 
     def _state_errors(self, closing: EyeSamples) -> dict[str, float]:
@@ -154,6 +170,32 @@ class _OfEstimator:
             )
             parts.append({name: np.asarray(o) for name, o in self._forward(inputs).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dict[str, float]:
+    """How far an estimator is off on photographs of people whose gaze is known.
+
+    Args:
+        seen_deg: [N, 2] its answers, (pitch, yaw), as seen in the (mirrored) patches.
+        portraits: [N] the patches.
+
+    Returns:
+        `portrait_error_deg`, the mean over people of the length of a person's own mean offset, as
+        a device takes the mean of both eyes; `portrait_pitch_bias_deg` and
+        `portrait_yaw_bias_deg`, the mean offsets of all people, yaw to the picture's right.
+    """
+    off_deg = seen_deg - portraits.gaze_deg
+    if portraits.mirrored is not None:
+        off_deg = np.where(portraits.mirrored[:, None], off_deg * [1, -1], off_deg)
+    of_people = np.stack(
+        [off_deg[portraits.subject == name].mean(axis=0) for name in portraits.subjects]
+    )
+    pitch_deg, yaw_deg = of_people.mean(axis=0)
+    return {
+        "portrait_error_deg": float(np.linalg.norm(of_people, axis=1).mean()),
+        "portrait_pitch_bias_deg": float(pitch_deg),
+        "portrait_yaw_bias_deg": float(yaw_deg),
+    }
 
 
 class _OfPictures:

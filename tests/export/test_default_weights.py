@@ -17,6 +17,7 @@ from mggr_edge.landmark_models import LANDMARK_MODEL_FILES
 from mggr_edge.progress import no_progress
 from mggr_export import export_run as exporting
 from mggr_export import verify as verifying
+from mggr_export.keras_models import models_of_run
 from mggr_export.weights import making, measuring
 from mggr_export.weights.__main__ import main as weights_command
 from mggr_export.weights.card import model_card
@@ -231,3 +232,17 @@ def test_a_training_that_is_complete_is_found_whatever_its_machine_settled(run):
     other = replace(recipe, seed=recipe.seed + 1)
     with pytest.raises(UsageError, match="was begun with another config"):
         making._trained(run.path, other, last, making.Budget(), say=said.append)
+
+
+def test_an_adapted_estimator_is_kept_and_exported(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    networks = Networks(run.config)
+    changed = [weight + 1 for weight in networks.adapted.get_weights()]
+    networks.adapted.set_weights(changed)
+    adapted = RunFolder.open(tmp_path / "run")
+    save_weights(networks.adapted, adapted.weights_file("adapted"))
+    making._copy_lean(adapted, tmp_path / "lean")
+    lean = RunFolder.open(tmp_path / "lean")
+    assert {file.stem for file in (lean.path / "weights").iterdir()} == {*making._KEPT}
+    for weight, other in zip(models_of_run(lean)["estimator"].get_weights(), changed, strict=True):
+        np.testing.assert_array_equal(weight, other)

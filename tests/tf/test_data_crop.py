@@ -9,7 +9,7 @@ from mggr_edge.angles import Gaze
 from mggr_edge.errors import DataError
 from mggr_edge.faces import Face
 from mggr_edge.iris import Eye
-from mggr_tf.data.crop.cutting import by_size, cut_eyes, upright_crop
+from mggr_tf.data.crop.cutting import by_size, cut_eyes, level_crop, upright_crop
 from mggr_tf.data.crop.photos import find_photos
 
 
@@ -140,3 +140,29 @@ def test_what_cannot_be_cut_is_refused(tmp_path, names, saying):
 def test_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="nowhere does not exist"):
         find_photos(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_level_square_is_rotated_with_the_eye(side):
+    eye = eye_at(400.3, 250.8, side=side, tilt_deg=20)
+    crop, upright = level_crop(eye), upright_crop(eye)
+    turned_deg = crop.roll_deg - level_crop(eye_at(400.3, 250.8, side=side)).roll_deg
+    assert turned_deg == pytest.approx(20, abs=0.01)
+    assert (crop.centre, crop.width_px) == (upright.centre, upright.width_px)
+
+
+def test_a_level_patch_has_level_corners_and_a_head_pose_in_its_own_axes():
+    y, x = np.mgrid[:600, :1000]
+    frame = np.stack([x // 4, y // 4, 255 * ((x // 24 + y // 24) % 2)], -1).astype(np.uint8)
+    eyes = (eye_at(300, 300, tilt_deg=20), eye_at(600, 300, side="left", tilt_deg=20))
+    face = Face(np.zeros((468, 3), np.float32), 1.0, Gaze(0, 10), eyes)
+    (right, left), _ = cut_eyes(frame, [face], level=True)
+    for eye, patch in zip(eyes, (right, left), strict=True):
+        crop = level_crop(eye)
+        # Down the patch's middle column the frame's column changes by -sin(roll) of its width.
+        columns = 4 * patch.patch[:, 31:33, 0].astype(float).mean(1)
+        slope = np.polyfit(np.arange(64) / 64, columns, 1)[0] / crop.width_px
+        assert slope == pytest.approx(-np.sin(np.radians(crop.roll_deg)), abs=0.03)
+        assert patch.head.angle_to(face.head_pose.rolled(crop.roll_deg)) < 1e-6
+        expected_deg = 10 * np.sin(np.radians(crop.roll_deg))
+        assert patch.head.pitch_deg == pytest.approx(expected_deg, abs=0.2)

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 from skimage.data import astronaut
 
-from mggr_edge.errors import DataError
+from mggr_edge.angles import Gaze
+from mggr_edge.errors import DataError, UsageError
 from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
 from mggr_tf.data import columbia, folder
@@ -225,3 +226,64 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing(photos, tmp_path):
     while running(process.pid):
         assert time.monotonic() < deadline, running(process.pid)
         time.sleep(0.05)
+
+
+def rolled(picture, degrees):
+    """The picture turned clockwise about its middle."""
+    height, width = picture.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 1)
+    return cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+
+
+def test_a_gaze_that_is_known_of_all_photographs_is_written_and_levels_their_patches(tmp_path):
+    """Crops of a rolled head show the eye as those of an upright one do."""
+    photos = tmp_path / "photos"
+    put(photos / "upright.png", frame(4, (900, 900)))
+    put(photos / "rolled.png", rolled(frame(4, (900, 900)), 15))
+    (photos / "licence.txt").write_text("public domain (NASA)")
+    for name, gaze in (("lens", "0,0"), ("beside", "0,-5.5")):
+        result = invoke("crop", photos, tmp_path / name, "--gaze", gaze)
+        assert result.exit_code == 0, result.output
+        assert "fill in" not in result.stderr
+    lens, beside = (
+        samples_of(scan_source(tmp_path / name), source=tmp_path / name)
+        for name in ("lens", "beside")
+    )
+    assert lens.licence == "public domain (NASA)"
+    assert lens.subjects == ("rolled", "upright")
+    np.testing.assert_array_equal(lens.gaze_deg, 0)
+    assert sorted(map(tuple, beside.gaze_deg.tolist())) == [(0, -5.5)] * 2 + [(0, 5.5)] * 2
+
+    def apart(samples):
+        """Mean difference of a rolled head's patches and those of the upright head."""
+        of_rolled = samples.subject == "rolled"
+        images = samples.images.astype(float)
+        return np.abs(images[of_rolled] - images[~of_rolled]).mean()
+
+    assert apart(lens) < 0.5 * apart(beside)
+    heads = lens.head_deg[lens.subject == "rolled"] - lens.head_deg[lens.subject == "upright"]
+    assert np.abs(heads).max() < 3
+
+
+def test_with_a_gaze_each_photograph_shows_one_person(tmp_path):
+    crowd = frame(3, (900, 1800), middles=((0.3, 0.5),))
+    crowd[:, 900:] = frame(2.2, (900, 900))
+    put(tmp_path / "photos" / "crowd.png", crowd)
+    cropped = crop_photos(
+        tmp_path / "photos", tmp_path / "out", gaze=Gaze(0, 0), progress=no_progress
+    )
+    assert (cropped.patches, cropped.labelled, cropped.failed) == (2, True, ())
+    assert folder.scan(tmp_path / "out").subjects == ("crowd",)
+
+
+def test_a_gaze_for_photographs_with_labels_is_refused(photos, tmp_path):
+    with pytest.raises(UsageError, match=r"0001_2m_0P_0V_0H\.jpg carries some"):
+        crop_photos(photos, tmp_path / "out", gaze=Gaze(0, 0), progress=no_progress)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["0", "up,left", "0,0,0", "0,91", "nan,0"])
+def test_a_gaze_that_is_no_direction_is_a_usage_error(photos, tmp_path, text):
+    result = invoke("crop", photos, tmp_path / "out", "--gaze", text)
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()

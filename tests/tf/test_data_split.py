@@ -12,6 +12,7 @@ from mggr_tf.data.subject_split import (
     PARTS,
     SubjectSplit,
     draw_split,
+    every_nth_split,
     packaged_splits,
     read_split,
     write_split,
@@ -214,3 +215,23 @@ def test_an_empty_part_is_refused(tmp_path):
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_training_and_scoring_take_a_split(command):
     assert "--split FILE:PART" in invoke(command, "--help").output
+
+
+def test_every_nth_subject_by_name_is_selected():
+    split = every_nth_split({"b", "a", "d", "c", "f", "e", "g"}, 3)
+    assert split == SubjectSplit(train=("a", "b", "d", "e", "g"), select=("c", "f"))
+    for nth in (1, 8):
+        with pytest.raises(DataError, match=f"got {nth}"):
+            every_nth_split("abcdefg", nth)
+
+
+def test_the_command_selects_every_nth_subject(tmp_path):
+    eyes, out = tmp_path / "eyes", tmp_path / "split.yaml"
+    assert invoke("data", "synth", eyes, "--count", 3 * 210, "--seed", 5).exit_code == 0
+    result = invoke("data", "split", eyes, "--out", out, "--every", 3)
+    assert result.exit_code == 0, result.output
+    names = tuple(f"drawn-5-{number:05d}" for number in range(3))
+    assert read_split(str(out)) == SubjectSplit(train=names[:2], select=names[2:])
+    for more in (["--seed", 1], ["--train", names[0]], ["--shares", "1,1,1"]):
+        refused = invoke("data", "split", eyes, "--out", out, "--force", "--every", 3, *more)
+        assert refused.exit_code == 2

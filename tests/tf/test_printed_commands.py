@@ -23,7 +23,9 @@ def test_going_on_with_a_run() -> None:
 
 def test_training_a_run_to_its_end() -> None:
     run = SimpleNamespace(
-        path=Path(FOLDER), can_redirect=lambda: False, config=SimpleNamespace(recipe=("joint",))
+        path=Path(FOLDER),
+        can_redirect=lambda: False,
+        config=SimpleNamespace(last_stage=lambda portraits: "joint"),
     )
     with pytest.raises(RunError) as caught:
         load_redirector(run)  # type: ignore[arg-type]

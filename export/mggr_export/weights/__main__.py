@@ -34,16 +34,37 @@ _INTERRUPTED = 130
     "about twenty. A training that was begun keeps its own.",
 )
 @click.option("--people", type=click.IntRange(min=2), help="Drawn people; default: the config's.")
+@click.option(
+    "--portraits",
+    type=click.Path(path_type=Path),
+    help="Folder of photographed eyes whose gaze is known (`mggr-tf data crop --gaze`), for the "
+    "stage adapted. Default: train on drawn eyes alone.",
+)
+@click.option("--portraits-split", metavar="FILE", help="Split file of the people in it.")
 @click.option("--install/--no-install", default=True, help="Put the result into the package.")
-def main(out: Path, minutes: float, people: int | None, install: bool) -> None:
+def main(
+    out: Path,
+    minutes: float,
+    people: int | None,
+    portraits: Path | None,
+    portraits_split: str | None,
+    install: bool,
+) -> None:
     """Train the default weights from nothing, measure them, and put them into the package.
 
-    Everything is drawn: no data set is read. Ctrl-C keeps what was trained.
+    Without --portraits everything is drawn. Ctrl-C keeps what was trained.
     """
     from mggr_export.weights.making import make_weights, put_into_package
 
     try:
-        made = make_weights(out, minutes=minutes, people=people, say=_say)
+        made = make_weights(
+            out,
+            minutes=minutes,
+            people=people,
+            portraits=portraits,
+            portraits_split=portraits_split,
+            say=_say,
+        )
         click.echo((made / "MODEL_CARD.md").read_text(encoding="utf-8"))
         if install:
             put_into_package(made, say=_say)

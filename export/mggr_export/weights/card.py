@@ -17,7 +17,7 @@ from mggr_tf.data.synthetic.samples import (
 )
 from mggr_tf.evaluation.protocol import REDIRECTED
 from mggr_tf.evaluation.trained import load_travelling
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.training.run_folder import DataRecord, RunFolder
 
 _CARD = """\
 # Default weights of mggr-tf
@@ -36,10 +36,10 @@ redirected.
 
 ## What they learned from
 
-Drawn eyes alone: {people} people of the renderer `mggr_tf.data.synthetic` (seed {seed}),
+{drawn}: {people} people of the renderer `mggr_tf.data.synthetic` (seed {seed}),
 {patches:,} patches. Config `{config}`; steps: {steps}. {training}
 
-No photograph is in the training data. Two other things come from photographs: losses compare
+{photographs} Two other things come from photographs: losses compare
 features of networks that learned ImageNet (AlexNet, EfficientNet-Lite0), and the renderer's
 proportions were set by looking at eye patches of the Columbia Gaze Data Set beside drawn ones.
 
@@ -82,6 +82,8 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
     return _CARD.format(
         estimator=networks.estimator.count_params(),
         redirector=networks.averaged.joined.count_params(),
+        drawn="Drawn eyes alone" if run.record.portraits is None else "Drawn eyes",
+        photographs=_photographs(run.record.portraits),
         people=len(data.subjects),
         seed=run.config.synthetic.seed,
         patches=data.patches,
@@ -97,6 +99,16 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
         yaw=YAW_RANGE_DEG,
         head_pitch=HEAD_PITCH_RANGE_DEG,
         head_yaw=HEAD_YAW_RANGE_DEG,
+    )
+
+
+def _photographs(portraits: DataRecord | None) -> str:
+    if portraits is None:
+        return "No photograph is in the training data."
+    return (
+        f"Photographs of {len(portraits.subjects)} people whose gaze is known "
+        f"({portraits.patches:,} patches; {len(portraits.held_out)} others held out; "
+        f"{portraits.name}: {portraits.licence}), and versions of them that the redirector made."
     )
 
 

@@ -27,9 +27,12 @@ from mggr_export.weights.card import model_card
 from mggr_export.weights.measuring import measure
 from mggr_tf.config import Config
 from mggr_tf.config_files import load_config
+from mggr_tf.data.portraits import open_portraits
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
+from mggr_tf.data.subject_split import read_split
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.default_run import packaged_run
+from mggr_tf.training.resumed_data import note_data
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.stages import Budget, train_stages
 
@@ -38,29 +41,49 @@ Say = Callable[[str], None]
 CONFIG = "mggr-synthetic"
 CARD = "MODEL_CARD.md"
 
-_KEPT = ("estimator", "coarse", "fine")
+_KEPT = ("estimator", "coarse", "fine", "adapted")
 _JUDGE_SEED = 9_000
 """The judge's people: nobody of those that the redirector is trained on."""
 _BUNDLES = {"float": False, "int8": True}
 
 
-def make_weights(out: Path, *, minutes: float, people: int | None, say: Say) -> Path:
+def make_weights(
+    out: Path,
+    *,
+    minutes: float,
+    people: int | None,
+    portraits: Path | None = None,
+    portraits_split: str | None = None,
+    say: Say,
+) -> Path:
     """Goes on with whatever is missing in `out`.
 
     Args:
         out: the folder; made if it is not there.
         minutes: of training, all stages of the run together; a run that was begun keeps its own.
         people: how many are drawn; None takes the config's.
+        portraits: folder of photographed eyes whose gaze is known; None trains on drawn eyes alone.
+        portraits_split: split file of the people in it; None holds out the config's share.
 
     Returns:
         the folder that `put_into_package` takes.
 
     Raises:
         UsageError: `out` holds a training of other people.
+        RunError: `out` holds a training on other portraits.
     """
     changes = [] if people is None else [f"synthetic.subjects={people}"]
     config = load_config(CONFIG, changes=changes)
-    run = _trained(out / "run", config, config.recipe[-1], Budget(minutes=minutes), say=say)
+    photographed = None
+    if portraits is not None:
+        split = None if portraits_split is None else read_split(portraits_split)
+        photographed = open_portraits(
+            str(portraits), config=config, split=split, progress=progress, say=say
+        )
+    last = config.last_stage(portraits=photographed is not None)
+    run = _trained(
+        out / "run", config, last, Budget(minutes=minutes), portraits=photographed, say=say
+    )
     other = replace(config, synthetic=replace(config.synthetic, seed=_JUDGE_SEED))
     judge = _trained(out / "judge", other, "judge", Budget(), say=say)
     made = out / "made"
@@ -101,7 +124,15 @@ def put_into_package(made: Path, *, say: Say) -> None:
         say(f"installed {home}")
 
 
-def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: Say) -> RunFolder:
+def _trained(
+    path: Path,
+    config: Config,
+    stage: Stage,
+    budget: Budget,
+    *,
+    portraits: Split | None = None,
+    say: Say,
+) -> RunFolder:
     """A run that is complete up to a stage: found, resumed or made."""
     run = RunFolder.open(path) if (path / "run.json").is_file() else None
     if run is not None and run.config != _settled_as(run.config, config):
@@ -113,8 +144,11 @@ def _trained(path: Path, config: Config, stage: Stage, budget: Budget, *, say: S
         SYNTHETIC, config=config, stage=stage, subjects=None, progress=progress, say=say
     )
     if run is None:
-        run = RunFolder.create(path, config, DataRecord.of(split))
-    _train(run, stage, split, budget, say=say)
+        record = None if portraits is None else DataRecord.of(portraits)
+        run = RunFolder.create(path, config, DataRecord.of(split), portraits=record)
+    elif portraits is not None:
+        note_data(run, portraits, may_differ=False, portraits=True, say=say)
+    _train(run, stage, split, portraits, budget, say=say)
     return run
 
 
@@ -126,12 +160,21 @@ def _settled_as(begun: Config, config: Config) -> Config:
     return replace(config, models=replace(config.models, features_precision=precision))
 
 
-def _train(run: RunFolder, stage: Stage, split: Split, budget: Budget, *, say: Say) -> None:
+def _train(
+    run: RunFolder,
+    stage: Stage,
+    split: Split,
+    portraits: Split | None,
+    budget: Budget,
+    *,
+    say: Say,
+) -> None:
     train_stages(
         run,
         stage,
         samples=split.train,
         held_out=split.held_out,
+        portraits=portraits,
         budget=budget,
         stream=sys.stderr,
         say=say,

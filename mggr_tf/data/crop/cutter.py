@@ -47,14 +47,19 @@ class Outcome:
 class Cutter:
     """Cuts the eyes of one photograph after the other.
 
-    A photograph with labels shows one person: its largest face counts. In any
-    other all faces do.
+    A photograph whose gaze is known shows one person: its largest face counts. In
+    any other all faces do.
+
+    Args:
+        gaze: of the person in every photograph; None where names carry labels, or nobody
+            knows. Patches of eyes that look into the lens are levelled (see `cutting`).
 
     Raises:
         MissingPackageError: the landmark models are not on this machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gaze: Gaze | None = None) -> None:
+        self._gaze = gaze
         runners = {
             name: TFLiteRunner(path.read_bytes()) for name, path in find_landmark_models().items()
         }
@@ -70,6 +75,9 @@ class Cutter:
         faces = by_size(self._finder.find(frame, max_faces=_MAX_FACES))
         if not faces:
             return Outcome(photo, failure="no face was found")
-        cut, not_cut = cut_eyes(frame, faces[:1] if photo.name is not None else faces)
+        of_one_person = photo.name is not None or self._gaze is not None
+        cut, not_cut = cut_eyes(
+            frame, faces[:1] if of_one_person else faces, level=self._gaze == Gaze(0.0, 0.0)
+        )
         patches = (Patch(eye.face, eye.side, eye.head, patch_jpeg(eye.patch)) for eye in cut)
         return Outcome(photo, tuple(patches), tuple(not_cut))

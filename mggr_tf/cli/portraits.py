@@ -1,0 +1,217 @@
+"""`mggr-tf train --portraits`: photographs of people whose gaze is known, beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mggr_edge.errors import DataError, RunError, UsageError
+from mggr_tf.cli.options import say
+
+if TYPE_CHECKING:
+    from mggr_tf.config import Config
+    from mggr_tf.data.source import Split
+    from mggr_tf.data.subject_split import SubjectSplit
+    from mggr_tf.stage_config import Stage
+    from mggr_tf.training.run_folder import RunFolder
+
+
+def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--portraits` and `--portraits-split`."""
+    for option in (
+        click.option(
+            "--portraits-split",
+            metavar="FILE",
+            help="A split file of people in --portraits: `train` is trained on, `select` held "
+            "out, `report` left out. Default: the config's `held_out` share is held out.",
+        ),
+        click.option(
+            "--portraits",
+            metavar="FOLDER",
+            help="Photographs of people whose gaze is known (`mggr-tf data crop --gaze`), for "
+            "stages whose config has `portraits`: adapted and joint.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def check_portraits(portraits: str | None, split_file: str | None, *, resume: bool) -> None:
+    """Refuses options that do not go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if split_file is not None and portraits is None and not resume:
+        raise UsageError("--portraits-split divides the people of --portraits FOLDER; name it")
+
+
+def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) -> None:
+    """Refuses the stage `adapted` without photographs; prints which other stages go without.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if portraits:
+        return
+    for stage in stages:
+        if stage == "adapted":
+            raise UsageError(
+                "stage adapted trains on photographs of people whose gaze is known: name them "
+                "with --portraits FOLDER (see docs/data.md)"
+            )
+        if config.stage(stage).portraits is not None:
+            say(f"no --portraits: stage {stage} trains without photographs")
+
+
+def new_portraits(
+    source: str | None, split_file: str | None, *, config: Config, data: Split
+) -> Split | None:
+    """Opens the photographs of a new run; None where none are named.
+
+    Args:
+        source: their folder.
+        split_file: whom to train on, and whom to hold out.
+        config: of the run.
+        data: what else the run trains on.
+
+    Raises:
+        DataError: nothing usable there, or somebody is trained on and held out.
+    """
+    from mggr_tf.data.portraits import refuse_mixed_roles
+    from mggr_tf.data.subject_split import read_split
+
+    if source is None:
+        return None
+    split = None if split_file is None else read_split(split_file)
+    found = _opened(source, config, split)
+    refuse_mixed_roles(data, found)
+    return found
+
+
+def resumed_portraits(
+    run: RunFolder,
+    stages: Iterable[Stage],
+    source: str | None,
+    split_file: str | None,
+    *,
+    data: Split,
+    may_differ: bool,
+) -> Split | None:
+    """Opens the photographs that a run began with, wherever they lie now.
+
+    A run that has none takes them from here on.
+
+    Args:
+        run: the one to go on with.
+        stages: that are still to be trained.
+        source: the photographs' folder; None is where they lay.
+        split_file: whom to train on, and whom to hold out; None: as before.
+        data: what else the run trains on.
+        may_differ: go on with other photographs all the same.
+
+    Returns:
+        None where the run has none, or no stage that is left needs them.
+
+    Raises:
+        RunError: they are others, or the run is in the middle of a stage that began without.
+    """
+    from mggr_tf.training.resumed_data import note_data
+
+    known = run.record.portraits
+    if known is None:
+        if source is None:
+            return None
+        _refuse_half_trained(run)
+        found = new_portraits(source, split_file, config=run.config, data=data)
+        assert found is not None
+    else:
+        needed = any(run.config.stage(stage).portraits is not None for stage in stages)
+        if source is None and split_file is None and not needed:
+            return None
+        found = _known_people(run, source or known.source, split_file, may_differ=may_differ)
+    note_data(run, found, may_differ=may_differ, portraits=True, say=say)
+    return found
+
+
+def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
+    """Opens the photographs that the chief trains on, for another worker.
+
+    Raises:
+        RunError: they are others here.
+    """
+    from mggr_tf.data.subject_split import SubjectSplit
+    from mggr_tf.training.drift import data_changes
+    from mggr_tf.training.run_record import DataRecord
+
+    known = run.record.portraits
+    if known is None:
+        return None
+    found = _opened(
+        source or known.source, run.config, SubjectSplit(known.subjects, known.held_out)
+    )
+    if (changes := data_changes(known, DataRecord.of(found))) is not None:
+        raise RunError(f"{run.path}: this worker sees other portraits than the chief: {changes}")
+    return found
+
+
+def _known_people(
+    run: RunFolder, source: str, split_file: str | None, *, may_differ: bool
+) -> Split:
+    """The recorded people, as far as they are there; or others by a split file."""
+    from mggr_tf.data.subject_split import SubjectSplit, read_split
+
+    known = run.record.portraits
+    assert known is not None
+    split = SubjectSplit(known.subjects, known.held_out)
+    if split_file is not None:
+        split = read_split(split_file)
+        same = {*split.train} == {*known.subjects} and {*split.select} == {*known.held_out}
+        if not same and not may_differ:
+            raise UsageError(
+                f"{run.path} was trained on other people of --portraits; leave --portraits-split "
+                "out, or go on with them with --changed-data"
+            )
+    try:
+        return _opened(source, run.config, split, some_may_lack=may_differ)
+    except DataError as error:
+        raise RunError(
+            f"{run.path}: its portraits are not what it began with: {error}; put them back, or "
+            "go on with those that are there with --changed-data"
+        ) from error
+
+
+def _refuse_half_trained(run: RunFolder) -> None:
+    for stage, settings in run.config.stages.items():
+        record = run.record.stages.get(stage)
+        if settings.portraits is None or record is None:
+            continue
+        if record.done and not record.complete:
+            raise RunError(
+                f"{run.path}: stage {stage} was begun without portraits, at step {record.done} "
+                f"of {record.steps}; end it without --portraits first, or make a new run"
+            )
+
+
+def _opened(
+    source: str, config: Config, split: SubjectSplit | None, *, some_may_lack: bool = False
+) -> Split:
+    from mggr_edge.progress import progress
+    from mggr_tf.data.portraits import open_portraits
+
+    found = open_portraits(
+        source,
+        config=config,
+        split=split,
+        some_may_lack=some_may_lack,
+        progress=progress,
+        say=say,
+    )
+    say(
+        f"portraits: {Path(source)}; {len(found.train)} patches of {len(found.train.subjects)} "
+        f"people, {len(found.aside)} others held out"
+    )
+    return found

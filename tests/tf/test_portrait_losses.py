@@ -1,0 +1,201 @@
+"""Photographs train the redirector: there and back, to where they look, past the discriminator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mggr_edge.errors import ConfigError
+from mggr_tf.config_files import load_config
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.source import Split
+from mggr_tf.models.networks import Networks
+from mggr_tf.training.portrait_batches import portraits_of_stage, with_portraits
+from mggr_tf.training.portrait_losses import portraits_in
+from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.training.stage_parts import portrait_shares, stage_dataset, stage_shares
+from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.step import RedirectionStep
+
+CYCLED = "stages.joint.portraits={pairs: 4, cycle: 1.0, identity: 0.5, adversarial: 0.1}"
+TERMS = {"portrait_cycle", "portrait_identity", "portrait_adversarial"}
+
+
+def loaded(tiny_changes, *changes):
+    return load_config("mggr-edge", changes=[*tiny_changes, *changes])
+
+
+@pytest.fixture(scope="module")
+def config(tiny_changes):
+    return loaded(tiny_changes, CYCLED)
+
+
+@pytest.fixture(scope="module")
+def portraits(samples):
+    """Each eye once, into the lens."""
+    return EyeSamples(
+        images=samples.images[:10],
+        gaze_deg=np.zeros((10, 2), np.float32),
+        head_deg=samples.head_deg[:10],
+        subject=samples.subject[:10],
+        group=np.arange(10, dtype=np.int32),
+        source="photos",
+        licence="public domain",
+    )
+
+
+def batches(config, samples, portraits, *, steps=(0, 2), **ours):
+    pairs = stage_dataset(
+        config, "joint", samples, shares=stage_shares(config, "joint", **ours), steps=steps
+    )
+    shares = portrait_shares(config, "joint", **ours)
+    dataset = with_portraits(pairs, config, "joint", portraits, shares=shares, steps=steps)
+    return list(dataset)
+
+
+def step_of(config, networks):
+    return RedirectionStep(
+        networks,
+        "joint",
+        config.stage("joint"),
+        moving_average=config.moving_average,
+        total=tf.Variable(10, dtype=tf.int64),
+        replicas=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "saying"),
+    [
+        (["stages.joint.portraits={pairs: 4, cycle: 0.0}"], "at least one must be above 0"),
+        (["stages.joint.portraits={pairs: 4, cycle: -1.0}"], "none below"),
+        (["stages.coarse.portraits={pairs: 4, cycle: 1.0}"], "belong to the stage joint"),
+        (
+            [CYCLED, "stages.joint.losses=[{name: l1, weight: 1}]"],
+            "portraits.adversarial needs a discriminator",
+        ),
+    ],
+)
+def test_a_config_that_cannot_be_trained_is_refused(tiny_changes, changes, saying):
+    with pytest.raises(ConfigError, match=saying):
+        loaded(tiny_changes, *changes)
+
+
+def test_photographs_stand_beside_the_pairs_with_random_targets(config, samples, portraits):
+    assert portraits_of_stage(config, "joint", portraits, None, progress=None) is portraits
+    assert portraits_of_stage(config, "coarse", portraits, None, progress=None) is None
+    first, second = (portraits_in(batch) for batch in batches(config, samples, portraits))
+    assert set(first) == {"eye", "gazemap", "delta", "head_pose", "source_gaze", "target_gaze"}
+    assert first["eye"].shape == (4, 64, 64, 3)
+    np.testing.assert_array_equal(first["source_gaze"], 0)
+    targets = np.concatenate([first["target_gaze"], second["target_gaze"]])
+    assert np.all(np.abs(targets).max(0) <= [15, 20])
+    assert len(np.unique(targets[:, 0])) == 8
+    np.testing.assert_allclose(
+        first["delta"], first["target_gaze"] / config.conventions.delta_scale_deg, rtol=1e-6
+    )
+    (again,) = batches(config, samples, portraits, steps=(1, 2))
+    np.testing.assert_array_equal(portraits_in(again)["eye"], second["eye"])
+
+
+def test_devices_see_together_what_one_sees(config, samples, portraits):
+    whole = batches(config, samples, portraits)
+    parts = batches(config, samples, portraits, replicas=2, local=2)
+    for step, batch in enumerate(whole):
+        for name, value in batch.items():
+            two = np.concatenate([part[name] for part in parts[2 * step : 2 * step + 2]])
+            np.testing.assert_allclose(two, value, atol=1e-5, err_msg=name)
+
+
+def test_every_term_is_logged_and_adds_to_the_loss_by_its_weight(config, samples, portraits):
+    """A fresh redirector returns its input, so that what remains of the sum is known."""
+    (batch,) = batches(config, samples, portraits, steps=(0, 1))
+    found = step_of(config, Networks(config))(batch)
+    assert set(found) >= TERMS
+    assert float(found["portrait_cycle"]) == pytest.approx(0, abs=1e-3)
+    assert float(found["portrait_identity"]) == pytest.approx(0, abs=1e-3)
+    without = {name: value for name, value in batch.items() if not name.startswith("portrait_")}
+    plain = step_of(config, Networks(config))(without)
+    assert not set(plain) & TERMS
+    more = float(found["loss"]) - float(plain["loss"])
+    weights = {"cycle": 1.0, "identity": 0.5, "adversarial": 0.1}
+    expected = sum(weight * float(found[f"portrait_{name}"]) for name, weight in weights.items())
+    assert more == pytest.approx(expected, abs=1e-5)
+    assert float(found["l1"]) == pytest.approx(float(plain["l1"]), rel=1e-5)
+
+
+def test_the_discriminator_sees_photographs_only_with_an_adversarial_weight(
+    tiny_changes, config, samples, portraits
+):
+    (batch,) = batches(config, samples, portraits, steps=(0, 1))
+    without = {name: value for name, value in batch.items() if not name.startswith("portrait_")}
+    unseen = loaded(tiny_changes, "stages.joint.portraits={pairs: 4, cycle: 1.0}")
+
+    def critics_loss(config, batch):
+        return float(step_of(config, Networks(config))(batch)["discriminator"])
+
+    plain = critics_loss(config, without)
+    assert critics_loss(unseen, batch) == pytest.approx(plain, rel=1e-5)
+    assert critics_loss(config, batch) != pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize("term", ["cycle", "identity"])
+def test_a_redirector_learns_to_keep_photographs(tiny_changes, samples, portraits, term):
+    """From weights that spoil pictures the term falls, with a tiny loss beside it."""
+    config = loaded(
+        tiny_changes,
+        f"stages.joint.portraits={{pairs: 4, {term}: 1.0}}",
+        "stages.joint.losses=[{name: l1, weight: 1.0e-6}]",
+        "stages.joint.learning_rate=3.0e-3",
+    )
+    networks = Networks(config)
+    rng = np.random.default_rng(1)
+    for part in (networks.redirection.coarse, networks.redirection.fine):
+        part.set_weights([w + rng.normal(0, 0.05, w.shape) for w in part.get_weights()])
+    step = RedirectionStep(
+        networks,
+        "joint",
+        config.stage("joint"),
+        moving_average=0.9,
+        total=tf.Variable(1000, dtype=tf.int64),
+        replicas=1,
+    )
+    run = tf.function(step)
+    found = [
+        float(run(batch)[f"portrait_{term}"])
+        for batch in batches(config, samples, portraits, steps=(0, 60))
+    ]
+    assert np.mean(found[-5:]) < 0.6 * np.mean(found[:5])
+
+
+def test_several_updates_of_the_critic_share_the_photographs(tiny_changes, samples, portraits):
+    config = loaded(
+        tiny_changes,
+        CYCLED,
+        "stages.joint.adversary={game: wasserstein, penalty: between, penalty_weight: 10.0, "
+        "critic_steps: 2}",
+    )
+    (batch,) = batches(config, samples, portraits, steps=(0, 1))
+    assert batch["eye"].shape[0] == 4
+    assert batch["portrait_eye"].shape[0] == 8
+    found = step_of(config, Networks(config))(batch)
+    assert all(np.isfinite(float(value)) for value in found.values())
+
+
+def test_a_joint_stage_is_trained_with_and_without(tmp_path, config, samples, portraits):
+    data = DataRecord("discs", ("0000", "0001"), (), 24, "Apache-2.0")
+    for name, photographs in (("with", Split("photos", portraits, None)), ("without", None)):
+        run = RunFolder.create(tmp_path / name, config, data)
+        train_stages(
+            run,
+            "joint",
+            samples=samples,
+            held_out=None,
+            portraits=photographs,
+            budget=Budget(steps=2),
+            stream=None,
+            say=lambda text: None,
+        )
+        assert run.is_complete("joint")
+        assert bool(run.logged("joint", "portrait_cycle")) == (photographs is not None)
