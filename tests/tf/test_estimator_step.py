@@ -13,7 +13,8 @@ from mggr_tf.data.lid_region import USUAL_REGION
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.models.networks import Networks
-from mggr_tf.training.estimator_step import EstimatorStep, single_eyes
+from mggr_tf.stage_config import LossConfig
+from mggr_tf.training.estimator_step import EstimatorStep, _difference_miss, single_eyes
 
 STATE_ON = (
     "models.estimator_state=true",
@@ -192,3 +193,33 @@ def test_the_judge_takes_single_eyes_and_knows_no_state(config):
     metrics = step({k: v for k, v in rows().items() if k != "state"})
     assert set(metrics) == {"loss", "pitch_error_deg", "yaw_error_deg"}
     assert Networks(config).judge.output_shape == {"gaze": (None, 2)}
+
+
+def difference_loss(asked, answered, counts):
+    return float(
+        _difference_miss(*(tf.constant(values, tf.float32) for values in (answered, asked, counts)))
+    )
+
+
+def test_the_difference_within_pairs_counts_and_what_both_miss_does_not():
+    asked = np.array([[0, 0], [1, -1], [0.2, 0.3], [0.5, 0.5]])
+    assert difference_loss(asked, asked + [2.0, -3.0], np.ones(4)) == pytest.approx(0, abs=1e-6)
+    half = asked * 0.5
+    # Huber with delta 0.5, mean over both angles, mean over both pairs.
+    miss = [0.5 * 0.5 - 0.125, np.mean([0.15**2 / 2, 0.1**2 / 2])]
+    assert difference_loss(asked, half, np.ones(4)) == pytest.approx(np.mean(miss), rel=1e-5)
+    assert difference_loss(asked, half, [1, 0, 1, 1]) == pytest.approx(miss[1] / 2, rel=1e-5)
+
+
+def test_a_loss_on_differences_trains_pairs_alone(config, samples, closing):
+    stage = config.stage("estimator")
+    wanted = (*stage.losses, LossConfig("gaze_difference", 1.0))
+    asked = dataclasses.replace(stage, losses=wanted)
+    with_it = dataclasses.replace(config, stages={**config.stages, "estimator": asked})
+    without = config
+    (pairs,) = batches(samples, config, closing=closing)
+    losses = [float(step_of(one)(pairs)["loss"]) for one in (with_it, without)]
+    assert losses[0] > losses[1]
+    single = rows(gaze=np.zeros((4, 2)))
+    losses = [float(step_of(one)(single)["loss"]) for one in (with_it, without)]
+    assert losses[0] == losses[1]
