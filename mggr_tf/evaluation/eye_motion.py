@@ -5,16 +5,14 @@ started at the corners that a crop of 3.4 radii has. Its readings have errors of
 the corners along with the iris, for example), which are the same for both kinds of patches. So
 compare tables with each other, not a table with the geometry.
 
-Slopes are least squares over patches with fixed effects: within each group (one person, side
-and head pose) means are taken off gaze and reading alike, and each reading is then regressed on
-pitch and yaw together. Neither a person's own offsets nor those of a side or head pose count.
-Standard errors are clustered by person.
+Slopes are least squares over patches with fixed effects (`within_groups`): within each group (one
+person, side and head pose) a reading is regressed on the pitch and the yaw of the gaze together.
+Neither a person's own offsets nor those of a side or head pose count.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +22,7 @@ from mggr_edge.errors import DataError
 from mggr_edge.iris import Eye, IrisFinder
 from mggr_edge.progress import Progress, no_progress
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.within_groups import Measured, mean_of, slopes_within
 
 FRONTAL_DEG = 8.0
 """A head is frontal whose pitch and yaw lie within so many degrees."""
@@ -32,13 +31,6 @@ _UPPER_MIDDLE, _LOWER_MIDDLE = 12, 4
 """Points of the outline: the middles of the lids."""
 
 _PITCH, _YAW = 0, 1
-
-
-class Measured(NamedTuple):
-    """A number and its standard error; NaN where nothing is known of it."""
-
-    value: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -101,20 +93,21 @@ def measure_eye_motion(
             advance(1)
     scale = DEFAULT_SIZE_PX / samples.images.shape[1]
     readings = np.array(eyes).reshape(len(rows), len(_READINGS)) * scale
-    gaze_deg = _within(samples.gaze_deg[rows].astype(np.float64), samples.group[rows])
-    if np.linalg.matrix_rank(gaze_deg, tol=1e-3) < gaze_deg.shape[1]:
-        raise DataError(
-            f"{samples.source}: the motion of eyes cannot be measured on {len(rows)} patches of "
-            f"frontal heads (within {FRONTAL_DEG:g} degrees); it takes patches of one person, side "
-            "and head pose whose gazes differ in pitch and in yaw"
-        )
+    gaze_deg, person = samples.gaze_deg[rows].astype(np.float64), samples.subject[rows]
     numbers = {}
-    for (name, by), reading in zip(_READINGS.items(), readings.T, strict=True):
-        if by is None:
-            numbers[name] = _mean(reading, samples.subject[rows])
-        else:
-            within = _within(reading, samples.group[rows])
-            numbers[name] = _slope(within, gaze_deg, samples.subject[rows], axis=by)
+    for (name, axis), reading in zip(_READINGS.items(), readings.T, strict=True):
+        if axis is None:
+            numbers[name] = mean_of(reading, person=person)
+            continue
+        try:
+            slopes = slopes_within(reading, gaze_deg, group=samples.group[rows], person=person)
+        except ValueError:
+            raise DataError(
+                f"{samples.source}: {len(rows)} patches of frontal heads (within "
+                f"{FRONTAL_DEG:g} degrees) are too few, or too much alike, to measure motion: it "
+                "takes people whose gazes differ in pitch and in yaw"
+            ) from None
+        numbers[name] = slopes[axis]
     return EyeMotion(**numbers)
 
 
@@ -155,49 +148,15 @@ def _readings(eye: Eye) -> list[float]:
     ]
 
 
-def _within(values: NDArray[np.float64], group: NDArray) -> NDArray[np.float64]:
-    """[N] or [N, K] less the means of each group."""
-    _, number = np.unique(group, return_inverse=True)
-    counts = np.bincount(number)
-    columns = [
-        column - (np.bincount(number, column) / counts)[number]
-        for column in values.reshape(len(values), -1).T
-    ]
-    return np.stack(columns, axis=1).reshape(values.shape)
-
-
-def _slope(
-    reading: NDArray[np.float64], gaze_deg: NDArray[np.float64], subject: NDArray, *, axis: int
-) -> Measured:
-    inverse = np.linalg.inv(gaze_deg.T @ gaze_deg)
-    slopes = inverse @ gaze_deg.T @ reading
-    left = gaze_deg * (reading - gaze_deg @ slopes)[:, None]
-    error = np.sqrt((inverse @ _spread_of_sums(left, subject) @ inverse)[axis, axis])
-    return Measured(float(slopes[axis]), float(error))
-
-
-def _mean(reading: NDArray[np.float64], subject: NDArray) -> Measured:
-    mean = reading.mean()
-    spread = _spread_of_sums((reading - mean)[:, None], subject)[0, 0]
-    return Measured(float(mean), float(np.sqrt(spread) / len(reading)))
-
-
-def _spread_of_sums(values: NDArray[np.float64], subject: NDArray) -> NDArray[np.float64]:
-    """[K, K] sum over people of the outer product of their sums of [N, K], for few people too."""
-    names = np.unique(subject)
-    sums = np.stack([values[subject == name].sum(axis=0) for name in names])
-    return sums.T @ sums * len(names) / max(len(names) - 1, 1)
-
-
 COLUMBIA = EyeMotion(
-    iris_x=Measured(0.147, 0.0),
-    iris_x_in_crop=Measured(0.253, 0.0),
-    iris_y=Measured(-0.049, 0.0),
-    corners_y_in_crop=Measured(0.046, 0.0),
-    upper_lid_y=Measured(-0.068, 0.0),
-    lower_lid_y=Measured(-0.004, 0.0),
-    iris_radius=Measured(8.80, 0.0),
-    eye_width=Measured(35.06, 0.0),
+    iris_x=Measured(0.1465, 0.0062),
+    iris_x_in_crop=Measured(0.2532, 0.0056),
+    iris_y=Measured(-0.0486, 0.0048),
+    corners_y_in_crop=Measured(0.0463, 0.0089),
+    upper_lid_y=Measured(-0.0683, 0.0058),
+    lower_lid_y=Measured(-0.0043, 0.0051),
+    iris_radius=Measured(8.796, 0.105),
+    eye_width=Measured(35.057, 0.394),
 )
 """Photographs: the Columbia Gaze Data Set, people 0001-0032, frontal heads, 1338 patches
 (`mggr-tf data motion PATCHES --subjects 0001-0032`)."""

@@ -12,6 +12,7 @@ from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE, drawn_name
 from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.data.synthetic.population import draw_light, draw_subject
 from mggr_tf.data.synthetic.render import render_eye
+from mggr_tf.data.synthetic.rendered import RenderedEye
 from mggr_tf.data.synthetic.samples import PITCH_RANGE_DEG, SIDES, YAW_RANGE_DEG
 
 
@@ -30,7 +31,8 @@ def draw_frontal_eyes(
         progress: shown the patches that are done.
     """
     ahead = Gaze(0, 0)
-    eyes, names = [], []
+    eyes: list[RenderedEye] = []
+    names: list[str] = []
     with progress("drawing", people * 2 * per_side) as advance:
         for index in range(people):
             person = draw_subject([seed, index])

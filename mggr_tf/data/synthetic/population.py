@@ -237,7 +237,7 @@ def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
         noise=float(rng.uniform(0.6, 3.0)),
         resolution=float(rng.uniform(0.45, 0.9) if rng.uniform() < 0.2 else 1.0),
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
-        zoom=float(rng.uniform(1.12, 1.52) * np.exp(-0.5 * misses * rng.uniform())),
+        zoom=float(rng.uniform(1.1, 1.5) * np.exp(-0.5 * misses * rng.uniform())),
         shift_px=(float(rng.normal(-1.6, 1.5)), float(rng.normal(3.0, 0.8))),
         follow=(float(rng.normal(0.0, 0.08)), float(rng.normal(0.69, 0.12))),
         jitter_px=float(rng.uniform(0.1, 0.8) + 4 * misses),

@@ -1,8 +1,8 @@
 """How skin moves when a lid does, and back.
 
-Up and down it is one number along each upright line. Skin is pulled along by the edge it hangs on and less so the further away,
-until it does not move at all. With the edge displaced by d, skin that rests s
-beyond it moves to `s + d (1 - s / reach)^2`, which has an inverse in closed form as
+Up and down it is one number along each upright line. Skin is pulled along by the edge it hangs
+on and less so the further away, until it does not move at all. With the edge displaced by d, skin
+that rests s beyond it moves to `s + d (1 - s / reach)^2`, which has an inverse in closed form as
 long as it folds nowhere, d < reach / 2.
 
 Sideways both lids and their corners slide as a whole, by a length that is small beside the
