@@ -5,9 +5,9 @@ it has its own closure, from open to closed, and gazes reach further. Two of its
 more than another gaze, so nothing that learns to redirect may pair them.
 
 Gazes reach further than a redirector needs because an estimator that is unsure answers nearer to
-the middle of what it learned: within 15 and 20 degrees of pitch and yaw it reads the gazes of people
-in photographs with slopes of 0.66 and 0.88, within 25 and 30 degrees with 0.94 and 0.99 (1,000
-steps each, drawn eyes alone, frontal heads of five Columbia subjects).
+the middle of what it learned: trained within 15 and 20 degrees of pitch and yaw it reads gazes in
+photographs with slopes of 0.66 and 0.88, within 25 and 30 degrees with 0.94 and 0.99
+(docs/experiments.md).
 """
 
 from __future__ import annotations
