@@ -62,10 +62,12 @@ class Lids:
         skew: where the upper lid peaks: > 1 is towards the nose.
         crease_mm: fold above the margin; near zero the margin hides under it.
         crease_depth: strength of the fold.
-        follow: the upper lid's way as a share of the way of the eyeball's front.
-        lower_follow: the lower lid's, likewise.
+        follow: the upper lid's way up and down as a share of the eyeball's radius times the
+            sine of the pitch in the head.
+        lower_follow: the lower lid's.
         corner_follow: the outer corner's.
-        slide: both lids' and corners' way sideways, likewise.
+        slide: way of both lids and corners sideways, as a share of the radius times the sine of
+            the yaw.
     """
 
     width_mm: float
