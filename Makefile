@@ -8,7 +8,7 @@ DISK := 3 GB
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-edge test-arm64 check bench format weights clean
+.PHONY: help demo test test-extended test-all test-slow test-edge test-arm64 check bench format weights clean
 
 help: ## Show these targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -16,11 +16,16 @@ help: ## Show these targets.
 demo: $(STAMP) ## Install if needed, then the whole way in a few minutes: train, export, redirect, report.
 	$(BIN)/mggr-tf quickstart
 
-test: $(STAMP) ## The default tests (a few minutes).
-	$(PYTEST) -m "not slow"
+test: $(STAMP) ## The default tests (about three minutes on two cores).
+	$(PYTEST) -m "not slow and not extended"
 
-test-slow: $(STAMP) ## All tests, trainings and conversions too.
-	$(PYTEST)
+test-extended: $(STAMP) ## Short trainings, exports, browsers, streams: about ten minutes more.
+	$(PYTEST) -m "extended and not slow"
+
+test-all: test test-extended ## Both.
+
+test-slow: $(STAMP) ## What takes longest: kills, whole products of options, benchmarks (about an hour).
+	$(PYTEST) -m slow
 
 test-edge: ## The device tests where TensorFlow is not installed, with each interpreter, and a wheel outside the checkout.
 	.ci/test-edge

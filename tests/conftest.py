@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,20 @@ _GRACE_S = 10.0
 
 _HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 """Processes that Python's `multiprocessing` keeps until the interpreter ends."""
+
+
+def pytest_configure() -> None:
+    """Handle signals as in a terminal, also under `nohup` and in a shell's background.
+
+    There the system ignores SIGINT and SIGHUP, and so would all programs that tests start.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,17 @@ def test_ends_in_time():
 """
 
 
+SIGNALS = """
+import signal, subprocess, sys
+CHILD = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+def test_handlers():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    started = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True)
+    assert started.stdout == "True\\n"
+"""
+
+
 def options_of_make() -> list[str]:
     """pytest's options in the Makefile."""
     line = re.search(
@@ -55,7 +68,9 @@ def options_of_make() -> list[str]:
     return line[1].split()
 
 
-def run(folder: Path, *options: str, **files: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *options: str, before: Callable[[], None] | None = None, **files: str
+) -> subprocess.CompletedProcess[str]:
     for name, text in files.items():
         (folder / f"test_{name}.py").write_text(text)
     return subprocess.run(
@@ -65,15 +80,33 @@ def run(folder: Path, *options: str, **files: str) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         timeout=240,
+        preexec_fn=before,
     )
 
 
+def ignore_interrupts() -> None:
+    """What `nohup` and a shell's `&` do to the programs that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("options", [(), ("-n", "1")])
+def test_signals_work_in_a_run_in_the_background(tmp_path, options):
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  slow\n")
+    ended = run(tmp_path, *options, before=ignore_interrupts, a=SIGNALS)
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.extended
 def test_a_lost_worker_fails_the_run_and_its_test_is_named(tmp_path):
     ended = run(tmp_path, *options_of_make(), a=GOOD, b=LOST, c=GOOD, d=GOOD)
     assert ended.returncode == 1
     assert "FAILED test_b.py::test_lost[2]" in ended.stdout
 
 
+@pytest.mark.extended
 def test_a_test_that_hangs_fails_the_run_and_is_named(tmp_path):
     (tmp_path / "pytest.ini").write_text("[pytest]\ntimeout = 2\ntimeout_method = thread\n")
     ended = run(tmp_path, *options_of_make(), a=GOOD, b=HANGING, c=GOOD)
@@ -81,6 +114,7 @@ def test_a_test_that_hangs_fails_the_run_and_is_named(tmp_path):
     assert "FAILED test_b.py::test_hanging" in ended.stdout
 
 
+@pytest.mark.extended
 def test_threads_and_processes_that_a_test_leaves_are_an_error(tmp_path):
     own = (ROOT / "tests" / "conftest.py").read_text()
     (tmp_path / "conftest.py").write_text(re.sub(r"_GRACE_S = [\d.]+", "_GRACE_S = 1.0", own))

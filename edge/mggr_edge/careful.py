@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import MggrError
-from mggr_edge.redirector import FrameProcess, FrameResult
+from mggr_edge.results import FrameProcess, FrameResult
 
 
 class Careful:

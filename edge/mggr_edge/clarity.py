@@ -1,4 +1,4 @@
-"""How sharp an eye is to be seen."""
+"""Sharpness of an eye in its patch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.eyecrop import EyeCrop
+from mggr_edge.iris import Eye
+
 _DARK_LEVELS = 10.0
 """Added to the brightness, which may be nearly nothing. A noisy camera in the dark still looks
 clearer than it is."""
 
 _SOBEL_PER_LEVEL = 8.0
 _STRONG = 0.9
+_FEWEST_PX = 10
+
+
+def clarity_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float:
+    """Returns the clarity between the lids of an eye; 0 where they leave hardly a pixel.
+
+    Args:
+        patch: [S, S, 3] uint8 RGB, the network's input.
+        eye: its outline, in frame pixels.
+        crop: the patch's square.
+    """
+    size = patch.shape[0]
+    to_patch = crop.eye_from_frame(size)
+    outline = eye.outline.astype(np.float64) @ to_patch[:, :2].T + to_patch[:, 2]
+    opening = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(opening, [np.rint(16 * outline).astype(np.int32)], 1, shift=4)
+    return clarity(patch, opening) if np.count_nonzero(opening) >= _FEWEST_PX else 0.0
 
 
 def clarity(patch: NDArray[np.uint8], opening: NDArray[np.uint8]) -> float:

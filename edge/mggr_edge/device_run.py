@@ -23,11 +23,12 @@ from mggr_edge.aiming.aimed import Aimed
 from mggr_edge.aiming.followed import read_followed
 from mggr_edge.aiming.glances import Glances
 from mggr_edge.aiming.target import CAMERA, FixedAim, parse_target
-from mggr_edge.angles import Gaze
+from mggr_edge.auto_calibration import AutoCalibration
 from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import UsageError
+from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.live.address import LiveAddress, live_address
 from mggr_edge.live.controls import KEYS, Controls, Steered
 from mggr_edge.live.film import shown_file
@@ -36,13 +37,14 @@ from mggr_edge.live.picture_format import AS_IT_COMES, PictureFormat
 from mggr_edge.live_run import run_live
 from mggr_edge.profile import NO_PROFILE, chosen_profile, read_profile
 from mggr_edge.progress import Progress
-from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.metrics import open_metrics
 from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.pace import NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, Stages
 from mggr_edge.reporting.views import Viewed, side_by_side
+from mggr_edge.results import FrameProcess, FrameResult
 from mggr_edge.run import run
 from mggr_edge.service.attendance import AS_USUAL, Attendance, ServiceOptions
 from mggr_edge.streams.paths import NOWHERE
@@ -81,6 +83,7 @@ class DeviceRun:
     stats_every_s: float | None = None
     headless: bool = False
     profile: str | None = None
+    auto_calibrate: bool = False
     force: bool = False
     loops: int = 0
     segment_minutes: float | None = None
@@ -147,7 +150,7 @@ class DeviceRun:
             bundle.try_out(coarse=self.service.step_down)
         redirector = Redirector(
             bundle,
-            offset=self._offset(address, bundle, say=say),
+            correction=self._correction(address, bundle, say=say),
             strength=controls.strength,
             max_faces=self.max_faces,
             stages=clock,
@@ -155,16 +158,23 @@ class DeviceRun:
         careful = Careful(Aimed(redirector, aim), say=say)
         # A film that fails is done again; a call is not.
         plain: FrameProcess = careful if live else Aimed(redirector, aim)
-        attendance = self._attendance(address, redirector, clock, say) if live else None
+        refining = AutoCalibration(plain, redirector, say=say) if self.auto_calibrate else None
+        plain = refining or plain
+        attendance = self._attendance(address, redirector, clock, refining, say) if live else None
         if is_window(output):
             if not self.estimate_only:  # which changes nothing, whatever is pressed
                 plain = Steered(plain, redirector, controls)
             say(KEYS)
         if self.stats_every_s is not None:
-            plain = NowAndThen(plain, clock, every_s=self.stats_every_s, say=say)
+            plain = NowAndThen(
+                plain,
+                lambda: _stats(clock, refining),
+                every_s=self.stats_every_s,
+                say=say,
+            )
         with (
             attendance.around(plain) if attendance else nullcontext(plain) as attended,
-            self._measured(attended) as process,
+            self._measured(attended, refining) as process,
         ):
             how: _How = {
                 "process": self._viewed(process, controls, is_live=live is not None),
@@ -194,11 +204,13 @@ class DeviceRun:
                     force=self.force,
                     loops=self.loops,
                     progress=progress,
-                    reset=lambda: redirector.reset(),
+                    reset=lambda: _reset(redirector, refining),
                     **how,
                 )
         if self.stats or self.stats_every_s is not None:
-            say(clock.table())
+            say(_stats(clock, refining))
+        if refining is not None:
+            summary = replace(summary, notes=(*summary.notes, refining.in_words()))
         return summary
 
     @property
@@ -234,37 +246,42 @@ class DeviceRun:
         if os.path.realpath(self.metrics) in [os.path.realpath(other) for other in others]:
             raise UsageError(f"--metrics {self.metrics} is another file of this run; name its own")
 
-    def _measured(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:
+    def _measured(
+        self, process: FrameProcess, refining: AutoCalibration | None
+    ) -> AbstractContextManager[FrameProcess]:
         if self.metrics is None:
             return nullcontext(process)
-        return open_metrics(Path(self.metrics), process, force=self.force)
+        more = None if refining is None else lambda: {"auto_calibration": refining.facts()}
+        return open_metrics(Path(self.metrics), process, force=self.force, more=more)
 
-    def _offset(
+    def _correction(
         self, address: LiveAddress | None, bundle: Bundle, *, say: Callable[[str], None]
-    ) -> Gaze:
-        """What calibrating found: of whoever sits before this machine's camera, or as named."""
+    ) -> GazeCorrection:
+        """The correction of the named profile, or with a camera of this machine the user's."""
         own_camera = address is not None and address.is_own_camera
         path = chosen_profile(self.profile, own_camera=own_camera)
         if path is None:
-            return CAMERA
+            return NO_CORRECTION
         if self.profile is None:
             say(f"with the profile {path}; --profile {NO_PROFILE} leaves it out")
-        return read_profile(path, bundle.contract).offset
+        return read_profile(path, bundle.contract).correction
 
     def _attendance(
         self,
         address: LiveAddress | None,
         redirector: Redirector,
         clock: StageClock,
+        refining: AutoCalibration | None,
         say: Callable[[str], None],
     ) -> Attendance:
         return Attendance(
             self.service,
             redirector,
             bundle_path(self.model),
-            offset_of=lambda new: self._offset(address, new, say=say),
+            correction_of=lambda new: self._correction(address, new, say=say),
             clock=clock,
             say=say,
+            auto_calibration=refining,
         )
 
     def _controls(self) -> Controls:
@@ -284,3 +301,15 @@ class DeviceRun:
         if self.overlay or is_live:  # a window's keys turn it on and off
             process = Viewed(process, drawn)
         return Viewed(process, side_by_side) if self.compare else process
+
+
+def _reset(redirector: Redirector, refining: AutoCalibration | None) -> None:
+    """Before another video."""
+    redirector.reset()
+    if refining is not None:
+        refining.reset()
+
+
+def _stats(clock: StageClock, refining: AutoCalibration | None) -> str:
+    """Time per stage, and the state of the auto-calibration."""
+    return clock.table() if refining is None else f"{clock.table()}\n{refining.in_words()}"

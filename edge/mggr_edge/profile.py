@@ -1,23 +1,25 @@
-"""What one estimator says of one person before one camera: measured once, taken off ever after.
-
-An estimator is off by a few degrees for each person, always to the same side. Somebody who
-looks into the lens shows by how much.
-"""
+"""Calibration profile: the error of one estimator for one person, in a JSON file."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mggr_edge.angles import Gaze
 from mggr_edge.atomic import atomic_file
 from mggr_edge.contract import Contract
 from mggr_edge.errors import ConfigError, UsageError
+from mggr_edge.gaze_correction import GazeCorrection, constant_correction
 from mggr_edge.strict import plain, read, read_json
 from mggr_edge.user_folders import config_home
 
-SCHEMA = 1
+SCHEMA = 2
+_FIRST_SCHEMA = 1
+_FIRST_SCHEMA_FRAMES = 40
+"""A profile of schema 1 is the median of so many frames."""
 
 NO_PROFILE = "none"
 """In a profile's place: take none, whatever is there."""
@@ -25,40 +27,67 @@ NO_PROFILE = "none"
 
 @dataclass(frozen=True)
 class Profile:
-    """Two looks, as an estimator saw them.
-
-    Angles are in the head's axes: x along the line between the eyes, y up in the face. An
-    estimator's error depends on the face, so it rolls with the head. For an upright head these
-    are the picture's axes.
+    """The error of an estimator for one person before one camera.
 
     Attributes:
-        estimator_sha256: of the files of that estimator, any of which may have seen them.
-        lens_deg: (pitch, yaw) seen of a look into the lens; without error it would be 0, 0.
-        screen_deg: the same of a look at the screen's middle.
-        schema: of this file.
+        estimator_sha256: checksums of the estimator's files, in any format.
+        correction: what is subtracted from estimated gazes.
+        frames: number of frames that it was fitted to.
+        spread_deg: median distance of those frames from it; None in a file of schema 1.
+        screen_deg: direction of the middle of the screen from the lens, (pitch, yaw) in the axes
+            of the head; only files of schema 1 hold it.
+        schema: of the file; those of schema 1 are converted by `read_profile`.
     """
 
     estimator_sha256: tuple[str, ...]
-    lens_deg: tuple[float, float]
-    screen_deg: tuple[float, float]
+    correction: GazeCorrection
+    frames: int
+    spread_deg: float | None = None
+    screen_deg: tuple[float, float] | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(f"schema {self.schema} is not {SCHEMA}; calibrate again")
+        if self.frames < 1:
+            raise ValueError(f"frames is {self.frames}, expected at least 1")
         # Written so that nan fails too.
-        if not all(-90 <= angle <= 90 for angle in (*self.lens_deg, *self.screen_deg)):
-            raise ValueError(f"{self.lens_deg} and {self.screen_deg} are no angles of eyes")
+        if self.spread_deg is not None and not 0 <= self.spread_deg <= 180:
+            raise ValueError(f"spread_deg is {self.spread_deg}, expected 0 to 180")
+        if self.screen_deg is not None:
+            Gaze(*self.screen_deg)
 
     @property
-    def offset(self) -> Gaze:
-        """The estimator's error, in the head's axes; the redirector subtracts it there."""
-        return Gaze(*self.lens_deg)
+    def screen(self) -> Gaze | None:
+        """Direction of the middle of the screen from the lens, where the file holds it."""
+        return None if self.screen_deg is None else Gaze(*self.screen_deg)
 
-    @property
-    def screen(self) -> Gaze:
-        """Where the screen's middle is, seen from the eyes, relative to the lens."""
-        return Gaze(*(s - o for s, o in zip(self.screen_deg, self.lens_deg, strict=True)))
+
+@dataclass(frozen=True)
+class _FirstProfile:
+    """A file of schema 1: estimates of a look into the lens and one at the middle of the screen."""
+
+    estimator_sha256: tuple[str, ...]
+    lens_deg: tuple[float, float]
+    screen_deg: tuple[float, float]
+    schema: int = _FIRST_SCHEMA
+
+    def __post_init__(self) -> None:
+        self.converted()
+
+    def converted(self) -> Profile:
+        """The profile with a constant offset.
+
+        Raises:
+            ValueError: the angles are no angles of eyes.
+        """
+        lens, screen = Gaze(*self.lens_deg), Gaze(*self.screen_deg)
+        return Profile(
+            self.estimator_sha256,
+            constant_correction(lens),
+            _FIRST_SCHEMA_FRAMES,
+            screen_deg=(screen.pitch_deg - lens.pitch_deg, screen.yaw_deg - lens.yaw_deg),
+        )
 
 
 def profile_file() -> Path | None:
@@ -97,7 +126,7 @@ def read_profile(path: Path, contract: Contract) -> Profile:
         UsageError: the file is missing, damaged, or of another estimator.
     """
     try:
-        profile = read(Profile, read_json(path.read_text(encoding="utf-8")))
+        profile = _profile(read_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; `mggr-edge calibrate` writes a profile") from None
     except (OSError, ValueError, ConfigError) as error:
@@ -108,6 +137,14 @@ def read_profile(path: Path, contract: Contract) -> Profile:
             "calibrate again, or leave it out with --profile none"
         )
     return profile
+
+
+def _profile(content: Any) -> Profile:
+    """A profile of either schema from a JSON file's content."""
+    is_first = (
+        isinstance(content, Mapping) and content.get("schema", _FIRST_SCHEMA) == _FIRST_SCHEMA
+    )
+    return read(_FirstProfile, content).converted() if is_first else read(Profile, content)
 
 
 def profile_path(named: str | None) -> Path | None:

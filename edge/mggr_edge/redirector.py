@@ -13,110 +13,30 @@ crop for the networks, and estimates are converted back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.aiming.target import CAMERA
 from mggr_edge.anchoring import skin_drift
-from mggr_edge.angles import Gaze, Side, mean_gaze
-from mggr_edge.bundle import Bundle
+from mggr_edge.angles import Gaze, mean_gaze
+from mggr_edge.bundle import Bundle, EyeEstimate
+from mggr_edge.clarity import clarity_of_eye
 from mggr_edge.colours import residual_in_colours_of
-from mggr_edge.compose import ComposedEye, Region, compose_eye, put_eye
+from mggr_edge.compose import compose_eye, put_eye
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.face_gates import geometry_gates, with_states
 from mggr_edge.faces import Face, FaceFinder
 from mggr_edge.frame_clock import FrameClock
-from mggr_edge.gating import Gate, Limits, Reason, gate
+from mggr_edge.gating import EyeGate, Gate, Limits, gate_shift
+from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.iris import Eye
 from mggr_edge.mesh import roll_of_eyes_deg
 from mggr_edge.reporting.stages import Stages, no_stages
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.tracks import FaceTracks, Track
-from mggr_edge.visibility import Visibility, visibility
 from mggr_edge.watching import FaceWatcher
-
-
-@dataclass(frozen=True)
-class EyeResult:
-    """What was done to one eye.
-
-    Attributes:
-        side: the subject's own side.
-        outline: [16, 2] float32 frame pixels, corners and lids.
-        gaze_before: the gaze that was redirected, in the picture's axes; None where the eye
-            was not even looked at.
-        gaze_target: where it was to look, in the picture's axes.
-        strength: in [0, 1], how far that was carried out.
-        reason: why less far than was asked for; None when it was not.
-        region: the rectangle with `mask`; None where nothing was changed.
-        mask: [h, w] float32 in [0, 1], what of the region may have changed.
-        composed: how the region was changed, to be repeated on other values of the same frame.
-    """
-
-    side: Side
-    outline: NDArray[np.float32]
-    gaze_before: Gaze | None
-    gaze_target: Gaze
-    strength: float
-    reason: Reason | None
-    region: Region | None = None
-    mask: NDArray[np.float32] | None = None
-    composed: ComposedEye | None = None
-
-
-@dataclass(frozen=True)
-class FaceResult:
-    """One face of a frame.
-
-    Attributes:
-        identity: the same for the same face in following frames.
-        landmarks: [468, 3] float32, as found: frame pixels, depth in the same unit.
-        head_pose: relative to the camera, in the picture's axes, steadied over time.
-        eyes: the subject's right eye, then the left.
-    """
-
-    identity: int
-    landmarks: NDArray[np.float32]
-    head_pose: Gaze
-    eyes: tuple[EyeResult, EyeResult]
-
-    @property
-    def roll_deg(self) -> float:
-        """Angle of the line between the eyes in the picture, + clockwise as seen."""
-        return _roll_deg(self.eyes)
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """A redirected frame.
-
-    Attributes:
-        frame: [H, W, 3] uint8 RGB, a new array.
-        faces: empty when none was found; the frame is then a plain copy.
-        failure: what went wrong; the frame is then a plain copy too.
-    """
-
-    frame: NDArray[np.uint8]
-    faces: tuple[FaceResult, ...]
-    failure: str | None = None
-
-    def mask(self) -> NDArray[np.bool_]:
-        """[H, W], True where pixels may have changed; all others are bit-identical."""
-        mask = np.zeros(self.frame.shape[:2], np.bool_)
-        for face in self.faces:
-            for eye in face.eyes:
-                if eye.region is not None and eye.mask is not None:
-                    mask[eye.region.slices] |= eye.mask > 0
-        return mask
-
-
-class FrameProcess(Protocol):
-    """Frame in, result out: `Redirector.process`, or what passes frames on to it."""
-
-    def __call__(
-        self, frame: NDArray[np.uint8], /, *, time_s: float | None = None
-    ) -> FrameResult: ...
 
 
 class Redirector:
@@ -134,7 +54,7 @@ class Redirector:
         limits: what is left alone; None for the default limits.
         max_faces: faces per frame, the most confident ones.
         stages: measures where the time goes.
-        offset: what is taken off every estimate, in the head's axes; see `profile.Profile`.
+        correction: is subtracted from every estimate; may be set anew between frames.
 
     Attributes:
         fine: whether the fine branch takes part; may be set anew between frames.
@@ -149,7 +69,7 @@ class Redirector:
         limits: Limits | None = None,
         max_faces: int = 4,
         stages: Stages = no_stages,
-        offset: Gaze = CAMERA,
+        correction: GazeCorrection = NO_CORRECTION,
     ) -> None:
         self.target = target
         self.fine = True
@@ -159,7 +79,7 @@ class Redirector:
         self._stages = stages
         self._tracks, self._clock = FaceTracks(), FrameClock()
         self._shape: tuple[int, ...] | None = None
-        self.take(bundle, offset)
+        self.take(bundle, correction)
 
     @property
     def strength(self) -> float:
@@ -182,14 +102,14 @@ class Redirector:
         """The bundle that is in use."""
         return self._bundle
 
-    def take(self, bundle: Bundle, offset: Gaze = CAMERA) -> None:
+    def take(self, bundle: Bundle, correction: GazeCorrection = NO_CORRECTION) -> None:
         """Goes on with another bundle; faces keep their numbers. Does not close the old one.
 
         Args:
             bundle: the networks from now on.
-            offset: what is taken off their estimates.
+            correction: is subtracted from the estimates of this bundle.
         """
-        self._bundle, self._offset = bundle, offset
+        self._bundle, self.correction = bundle, correction
         self._finder = FaceFinder(
             detector=bundle.model("face_detector"),
             mesh=bundle.model("face_mesh"),
@@ -269,20 +189,23 @@ class Redirector:
         face = track.face
         crops = tuple(self._crop(eye) for eye in face.eyes)
         patches = tuple(crop_patch(frame, crop) for crop in crops)
+        heads = tuple(face.head_pose.rolled(crop.roll_deg) for crop in crops)
         with self._stages("estimate gaze"):
-            visible = tuple(
-                visibility(patch, eye, crop)
-                for patch, eye, crop in zip(patches, face.eyes, crops, strict=True)
-            )
-            heads = tuple(face.head_pose.rolled(crop.roll_deg) for crop in crops)
-            gaze = self._gaze(face, patches, crops, self._gates(found, heads, visible))
-            gaze = None if gaze is None else track.steady_gaze(gaze)
+            clarities = list(map(clarity_of_eye, patches, face.eyes, crops))
+            gates = geometry_gates(found, heads=heads, clarities=clarities, limits=self._limits)
+            estimates = self._estimates(face, patches, heads, gates)
+            states = [one.state for one in estimates] or [None, None]
+            if estimates:
+                gates = with_states(gates, found, states, limits=self._limits)
+            gaze = self._gaze(face, crops, gates, estimates)
+            if gaze is not None:
+                gaze = track.steady_gaze(gaze)
+            elif track.is_redirected:
+                gaze = track.gaze  # Strength falls at a limited speed, from the last known gaze.
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
-        gates = self._gates(found, heads, visible, shift_deg=shift_deg)
-        verdicts = [
-            self._asked_for(track.ease(eye.side, unsteady, shift_deg=shift_deg))
-            for eye, unsteady in zip(face.eyes, gates, strict=True)
-        ]
+        shift = gate_shift(shift_deg, self._limits)
+        decided = track.decide(gates, shift=shift, shift_deg=shift_deg)
+        verdicts = [self._asked_for(verdict) for verdict in decided]
         # Both eyes in one call of the network.
         turned = [n for n, one in enumerate(verdicts) if gaze is not None and one.strength > 0]
         with self._stages("redirect eyes"):
@@ -302,8 +225,9 @@ class Redirector:
                 gaze_target=self.target,
                 strength=verdict.strength,
                 reason=verdict.reason,
+                state=state,
             )
-            for eye, verdict in zip(face.eyes, verdicts, strict=True)
+            for eye, verdict, state in zip(face.eyes, verdicts, states, strict=True)
         ]
         with self._stages("compose"):
             for n, redirection in zip(turned, redirections, strict=True):
@@ -330,40 +254,6 @@ class Redirector:
             return Gate(0.0, "turned off")
         return Gate(self._strength * verdict.strength, verdict.reason)
 
-    def _gates(
-        self,
-        face: Face,
-        heads: tuple[Gaze, ...],
-        visible: tuple[Visibility, ...],
-        *,
-        shift_deg: float = 0.0,
-    ) -> tuple[Gate, Gate]:
-        """Verdicts on both eyes. Lids as found: a blink is over before a filter has seen it.
-
-        `heads` holds the head pose in the axes of each crop, which are those of the limits.
-        """
-
-        def verdict(eye: Eye, other: Eye, head_pose: Gaze, seen: Visibility) -> Gate:
-            relative_width = eye.width_px / max(other.width_px, 1e-6)
-            # The far eye of a turned head is not seen well enough to speak for the near one.
-            seen_both = 1.0 / max(relative_width, 1e-6) >= self._limits.relative_width[1]
-            return gate(
-                openness=min(eye.openness, other.openness) if seen_both else eye.openness,
-                width_px=eye.width_px,
-                relative_width=relative_width,
-                visible=seen,
-                confidence=face.confidence,
-                head_pose=head_pose,
-                shift_deg=shift_deg,
-                limits=self._limits,
-            )
-
-        right, left = face.eyes
-        return (
-            verdict(right, left, heads[0], visible[0]),
-            verdict(left, right, heads[1], visible[1]),
-        )
-
     def _crop(self, eye: Eye) -> EyeCrop:
         conventions = self._bundle.contract.conventions
         return crop_of_eye(
@@ -374,34 +264,44 @@ class Redirector:
             size_px=conventions.patch_size,
         )
 
-    def _gaze(
+    def _estimates(
         self,
         face: Face,
         patches: tuple[NDArray[np.uint8], ...],
+        heads: tuple[Gaze, ...],
+        gates: tuple[EyeGate, ...],
+    ) -> list[EyeEstimate]:
+        """Gaze and state of both eyes, in one call; nothing where no eye may be redirected."""
+        if all(gate.allowed.strength == 0.0 for gate in gates):
+            return []
+        sides = [eye.side for eye in face.eyes]
+        return self._bundle.estimate_eyes(patches, sides=sides, head_pose=heads)
+
+    def _gaze(
+        self,
+        face: Face,
         crops: tuple[EyeCrop, ...],
-        gates: tuple[Gate, ...],
+        gates: tuple[EyeGate, ...],
+        estimates: list[EyeEstimate],
     ) -> Gaze | None:
         """The face's gaze in the picture's axes, from the eyes that can be seen well, if any."""
-        weights = [verdict.strength for verdict in gates]
-        if sum(weights) == 0:
+        weights = [gate.gaze_weight for gate in gates]
+        if not estimates or sum(weights) == 0:
             return None
         seen = [n for n, weight in enumerate(weights) if weight > 0]
-        estimates = self._bundle.estimate_gazes(
-            [patches[n] for n in seen],
-            sides=[face.eyes[n].side for n in seen],
-            head_pose=[face.head_pose.rolled(crops[n].roll_deg) for n in seen],
-        )
         mean = mean_gaze(
-            [one.rolled(-crops[n].roll_deg) for one, n in zip(estimates, seen, strict=True)],
+            [estimates[n].gaze.rolled(-crops[n].roll_deg) for n in seen],
             [weights[n] for n in seen],
         )
-        # An estimator errs about a person, so the offset rolls with the head.
+        # An estimator's error depends on the person, so it rolls with the head.
         roll_deg = _roll_deg(face.eyes)
-        unbiased = mean.rolled(roll_deg).array() - self._offset.array()
-        return Gaze.from_array(unbiased).rolled(-roll_deg)
+        head_pose = face.head_pose.rolled(roll_deg)
+        return self.correction.corrected(mean.rolled(roll_deg), head_pose=head_pose).rolled(
+            -roll_deg
+        )
 
 
-def _roll_deg(eyes: Sequence[Eye | EyeResult]) -> float:
+def _roll_deg(eyes: Sequence[Eye]) -> float:
     """The roll of a head whose right and left eye these are."""
     right, left = (eye.outline.mean(axis=0) for eye in eyes)
     return roll_of_eyes_deg(right, left)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.easing import Easing
+from mggr_edge.angles import Gaze
 from mggr_edge.faces import Face
-from mggr_edge.gating import Gate
+from mggr_edge.gating import EyeGate, Gate
+from mggr_edge.pair_strength import PairStrength
 from mggr_edge.smoothing import OneEuro, OneEuroFilter
 
 OUTLINE = OneEuro(min_cutoff_hz=1.0, beta=12.0)
@@ -40,12 +40,14 @@ class Track:
             after a gap, have their strength at once; those that come later ease in.
         face: as of its last frame, steadied.
         time_s: of that frame.
+        gaze: steadied, of the last frame in which it was estimated; None before.
     """
 
     identity: int
     face: Face
     time_s: float
-    _easing: dict[Side, Easing]
+    _strength: PairStrength
+    gaze: Gaze | None = None
     _outlines: tuple[OneEuroFilter, OneEuroFilter] = field(
         default_factory=lambda: (OneEuroFilter(OUTLINE), OneEuroFilter(OUTLINE))
     )
@@ -66,11 +68,19 @@ class Track:
 
     def steady_gaze(self, gaze: Gaze) -> Gaze:
         """Takes the gaze as estimated in the frame that was followed last."""
-        return Gaze.from_array(self._gaze(gaze.array(), self.time_s))
+        self.gaze = Gaze.from_array(self._gaze(gaze.array(), self.time_s))
+        return self.gaze
 
-    def ease(self, side: Side, verdict: Gate, *, shift_deg: float) -> Gate:
-        """Takes the verdict on an eye in that frame; see `Easing`. Once per eye and frame."""
-        return self._easing[side](verdict, shift_deg=shift_deg, step_s=self._step_s)
+    @property
+    def is_redirected(self) -> bool:
+        """Whether an eye had a strength above 0 in the last frame that was decided."""
+        return max(self._strength.strengths) > 0.0
+
+    def decide(
+        self, gates: tuple[EyeGate, EyeGate], *, shift: Gate, shift_deg: float
+    ) -> tuple[Gate, Gate]:
+        """Takes what that frame allows; see `PairStrength`. Once per frame."""
+        return self._strength(gates, shift=shift, shift_deg=shift_deg, step_s=self._step_s)
 
 
 class FaceTracks:
@@ -134,8 +144,8 @@ class FaceTracks:
         self._time_s = self._step_s = None
 
     def _begin(self, face: Face, time_s: float) -> Track:
-        easing = {eye.side: Easing(at_once=self._is_after_gap) for eye in face.eyes}
-        track = Track(self._next_identity, face, time_s, easing)
+        strength = PairStrength(at_once=self._is_after_gap)
+        track = Track(self._next_identity, face, time_s, strength)
         self._next_identity += 1
         self._tracks.append(track)
         return track

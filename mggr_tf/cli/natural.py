@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from mggr_edge.angles import Gaze
     from mggr_edge.bench.naturalness import Judge, Naturalness
     from mggr_edge.bundle import Bundle
+    from mggr_tf.evaluation.frame_labels import FrameLabels
     from mggr_tf.evaluation.known_gaze import KnownGaze
+    from mggr_tf.evaluation.label_scores import LabelScores
 
 DRAWN = "synthetic"
 _PEOPLE = 3
@@ -31,13 +33,15 @@ class _Row:
     found: Naturalness
     jitter: float | None = None
     known: KnownGaze | None = None
+    labels: LabelScores | None = None
 
     def as_json(self) -> dict[str, Any]:
         known = (
             {} if self.known is None else {f"known_{k}": v for k, v in asdict(self.known).items()}
         )
         facts = {"source": self.source, "target": self.target, **self.found.as_json()}
-        return {**facts, "jitter": self.jitter, **known}
+        labels = {} if self.labels is None else {"labels": self.labels.as_json()}
+        return {**facts, "jitter": self.jitter, **known, **labels}
 
 
 @click.command()
@@ -63,12 +67,21 @@ class _Row:
     type=click.Path(path_type=Path),
     help="A run whose stage `judge` is complete, of people who are not in SOURCE.",
 )
+@click.option(
+    "--labels",
+    "label_files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE.csv",
+    help="Labels of eyes in frames of one SOURCE, to score the results against; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 def natural(
     bundle: str,
     sources: tuple[str, ...],
     targets: tuple[str, ...],
     judge: Path | None,
+    label_files: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Count what makes a redirected clip or picture look natural, before it is encoded.
@@ -77,22 +90,31 @@ def natural(
     borders over the input's, 95th percentile; `pasted`: the same of a small square picture pasted
     with hard edges, as a control. `lids`: eyes that are nearly or quite closed, and how many of
     them are as open after as before. `fully`: of open eyes of frontal heads within 20 degrees of
-    the target, how many get the full strength; `judge`: how far off the target they look to it,
-    before and after. `jitter`, of pictures: how much more irises tremble than in the input, as a
-    camera's noise makes them.
+    the target, how many get the full strength; `pairs`: of faces that show both eyes open and are
+    frontal, how many have strengths that differ by more than 0.2. `judge`: how far off the target
+    they look to it, before and after. `jitter`, of pictures: how much more irises tremble than in
+    the input, as a camera's noise makes them.
 
     SOURCE `synthetic` stands for the clips of three drawn people whose gaze is known. `known`: how
     far off the target they look, before, and after by where their irises are and should be.
+
+    `--labels`: a row for each eye of some frames, with the label open, down, closed, occluded, out
+    or unsure. Printed are the largest strength of an eye labelled closed, the share of those eyes
+    with a strength above 0.1, the share of eyes whose class is right, and counts by label.
 
     \b
     Examples:
       mggr-tf natural default call.mp4 photo.jpg
       mggr-tf natural default synthetic --target camera
       mggr-tf natural bundle call.mp4 --judge runs/judge --target camera --target=-10,0
+      mggr-tf natural default call.mp4 --labels call.csv
     """
     from mggr_edge.aiming.target import parse_target
     from mggr_edge.bundle import Bundle
+    from mggr_tf.evaluation.frame_labels import labels_by_clip
 
+    clips = [Path(source) for source in sources if source != DRAWN]
+    labels = labels_by_clip(label_files, clips)
     opened = Bundle.open(bundle)
     asked = None if judge is None else _judge(judge, opened)
     aims = {text: parse_target(text) for text in targets}
@@ -104,11 +126,20 @@ def natural(
                 say("the judge is not asked about drawn people, whose gaze is known")
             rows += _drawn(opened, aims)
         else:
-            rows += _filmed(Path(source), opened, aims, asked)
+            rows += _filmed(Path(source), opened, aims, asked, labels.get(Path(source)))
     if as_json:
         click.echo(json.dumps([row.as_json() for row in rows], indent=2))
     else:
         click.echo(_table(rows))
+        _print_label_scores(rows)
+
+
+def _print_label_scores(rows: Sequence[_Row]) -> None:
+    from mggr_tf.evaluation.label_table import label_table
+
+    for row in rows:
+        if row.labels is not None:
+            click.echo(f"\n{row.source}, target {row.target}\n{label_table(row.labels)}")
 
 
 def _refuse_training_people(bundle: Bundle, name: str) -> None:
@@ -136,16 +167,22 @@ def _existing(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _filmed(
-    source: Path, bundle: Bundle, aims: dict[str, Gaze], judge: Judge | None
+    source: Path,
+    bundle: Bundle,
+    aims: dict[str, Gaze],
+    judge: Judge | None,
+    labels: FrameLabels | None,
 ) -> Iterator[_Row]:
     from mggr_edge.bench.naturalness import jitter, watch
     from mggr_edge.streams.paths import find_source
     from mggr_edge.streams.pictures import read_whole_picture
     from mggr_tf.evaluation.clips import frames_of
+    from mggr_tf.evaluation.label_scores import LabelScorer
 
     for text, target in aims.items():
         say(f"{source.name}, target {text}")
-        found = watch(frames_of(source), bundle, target=target, judge=judge)
+        scorer = None if labels is None else LabelScorer(labels)
+        found = watch(frames_of(source), bundle, target=target, judge=judge, observe=scorer)
         trembling = None
         if find_source(source).kind == "picture":
             try:
@@ -153,7 +190,8 @@ def _filmed(
                 trembling = after / before
             except ValueError as error:
                 say(f"{source.name}: no jitter: {error}")
-        yield _Row(source.name, text, found, jitter=trembling)
+        scores = None if scorer is None else scorer.scores()
+        yield _Row(source.name, text, found, jitter=trembling, labels=scores)
 
 
 def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
@@ -179,9 +217,9 @@ def _judge(run: Path, bundle: Bundle) -> Judge:
 
 
 def _table(rows: Sequence[_Row]) -> str:
-    form = "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>13} {:>13} {:>6}"
+    form = "{:<16} {:<8} {:>6} {:>6} {:>7} {:>6} {:>6} {:>10} {:>11} {:>11} {:>13} {:>13} {:>6}"
     head = ("source", "target", "frames", "eyes", "outside", "border", "pasted")
-    lines = [form.format(*head, "lids", "fully", "judge", "known", "jitter")]
+    lines = [form.format(*head, "lids", "fully", "pairs", "judge", "known", "jitter")]
     for row in rows:
         found, known = row.found, row.known
         lines.append(
@@ -195,6 +233,7 @@ def _table(rows: Sequence[_Row]) -> str:
                 _number(found.pasted_gradient),
                 _part(found.lids_kept, found.lids),
                 _part(found.near_fully, found.near),
+                _part(found.pairs_apart, found.pairs),
                 _change(found.judge_before_deg, found.judge_after_deg),
                 "-" if known is None else _change(known.before_deg, known.after_deg),
                 _number(row.jitter),

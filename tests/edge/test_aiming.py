@@ -106,6 +106,7 @@ def test_after_a_long_pause_between_frames_it_begins_at_the_target() -> None:
     assert any(gaze.angle_to(Gaze(2, 3)) > 4 for gaze in later)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("rate", [0.1, 1.0, 3.0, 30.0, 240.0])
 def test_glances_take_the_same_share_of_seconds_at_any_rate(rate: float) -> None:
     aim = Glances(Gaze(0, 0), seed=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.summary import RunSummary
 
@@ -30,6 +30,7 @@ def packets_of(path: Path) -> list[bytes]:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_aac_of_a_transport_stream_is_copied(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.ts", audio=("aac",))
@@ -45,6 +46,7 @@ def test_aac_of_a_transport_stream_is_copied(tmp_path: Path, suffix: str) -> Non
     assert len(after[1]) == len(before[1])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt", "audio", "suffix"),
     [
@@ -76,6 +78,7 @@ def test_audio_that_the_container_does_not_take_becomes_aac(
     assert max(fitting) > 0.98
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mkv", ".mov"])
 def test_pcm_is_copied_where_the_container_takes_it(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.mkv", audio=("pcm_s16le",))
@@ -85,6 +88,7 @@ def test_pcm_is_copied_where_the_container_takes_it(tmp_path: Path, suffix: str)
     assert b"".join(packets_of(tmp_path / f"out{suffix}")) == b"".join(packets_of(source))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_a_track_that_ffmpeg_cannot_decode_is_dropped(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.mov", audio=("aac", "aac"))
@@ -106,6 +110,7 @@ reads_flv = pytest.mark.skipif(
 )
 
 
+@pytest.mark.extended
 @reads_flv
 def test_a_packet_with_a_repeated_time_is_moved_by_a_moment(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.flv", codec="flv", audio=("aac",), audio_rate=44_100)
@@ -116,6 +121,7 @@ def test_a_packet_with_a_repeated_time_is_moved_by_a_moment(tmp_path: Path) -> N
     assert len(packets_of(tmp_path / "out.mp4")) == number
 
 
+@pytest.mark.extended
 @reads_flv
 def test_packets_from_the_past_are_dropped(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.flv", codec="flv", audio=("aac",), audio_rate=44_100)
@@ -127,6 +133,7 @@ def test_packets_from_the_past_are_dropped(tmp_path: Path) -> None:
     assert len(packets_of(tmp_path / "out.mp4")) == number - 2
 
 
+@pytest.mark.extended
 def test_a_gap_in_audio_that_is_encoded_anew_becomes_silence(tmp_path: Path) -> None:
     source = tmp_path / "in.mkv"
     with (
@@ -149,6 +156,7 @@ def test_a_gap_in_audio_that_is_encoded_anew_becomes_silence(tmp_path: Path) -> 
     assert loud[2] > 0.2
 
 
+@pytest.mark.extended
 def test_damaged_packets_of_audio_that_is_encoded_anew_are_counted(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mkv", audio=("flac",))
     content = bytearray(source.read_bytes())

@@ -203,6 +203,7 @@ def _film_of_a_face(path: Path, frames: int) -> Path:
     return path
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_clip_is_timed_as_a_whole(tmp_path: Path) -> None:
     _need_the_default_bundle()

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from browser import browsing
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 
 av = pytest.importorskip("av")
@@ -68,6 +68,7 @@ def seen_by_a_browser(video: Path) -> dict:
         return json.loads(browser.title)
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_a_redirected_video_plays_in_a_browser(tmp_path: Path, codec: str) -> None:

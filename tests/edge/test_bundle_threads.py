@@ -16,7 +16,8 @@ from mggr_edge.contract import Artifact, Contract, Training
 from mggr_edge.default_bundle import NAMES
 from mggr_edge.interpreters import FileRunner, open_file
 from mggr_edge.interpreters.tflite_part import can_be_parted
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 CALLS = 32
 PATCHES = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
@@ -51,6 +52,7 @@ def at_once(threads: int, work: Callable[[int], list]) -> list[list]:
         return list(pool.map(run, range(threads)))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("threads", [2, 4])
 def test_one_bundle_in_several_threads_gives_what_one_thread_gets(name: str, threads: int) -> None:
@@ -130,6 +132,7 @@ def assert_same_frames(made: list[FrameResult], expected: list[FrameResult]) -> 
         np.testing.assert_array_equal(one.frame, other.frame)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("sessions", [True, False], ids=["a session each", "one bundle"])
 def test_a_redirector_for_each_stream_in_its_own_thread(
     bundle: Bundle, portrait: NDArray[np.uint8], sessions: bool

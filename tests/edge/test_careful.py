@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.careful import Careful
 from mggr_edge.errors import DiskError
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 FRAME = np.full((8, 8, 3), 7, np.uint8)
 

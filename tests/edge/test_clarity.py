@@ -1,14 +1,13 @@
-"""Clarity knows an eye from what lies before it, whatever the light."""
+"""Clarity is high for a sharp eye and low for a blurred or plain one, whatever the light."""
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.clarity import clarity
+from mggr_edge.clarity import clarity, clarity_of_eye
 from mggr_edge.eyecrop import EyeCrop
 from mggr_edge.iris import Eye
-from mggr_edge.visibility import Visibility, visibility
 
 
 def _opening() -> NDArray[np.uint8]:
@@ -47,7 +46,19 @@ def test_less_light_makes_an_eye_hardly_less_clear() -> None:
 
 
 @pytest.mark.parametrize("outline", [np.zeros((16, 2)), np.full((16, 2), 32.0)])
-def test_an_opening_of_no_pixels_is_not_to_be_seen(outline: NDArray) -> None:
+def test_an_opening_of_no_pixels_is_not_clear(outline: NDArray) -> None:
     crop = EyeCrop(centre=(31.5, 31.5), width_px=64.0, roll_deg=0.0)
     eye = Eye("right", outline.astype(np.float32), (32.0, 32.0), 9.0)
-    assert visibility(_eye(), eye, crop) == Visibility(0.0, 0.0)
+    assert clarity_of_eye(_eye(), eye, crop) == 0.0
+
+
+@pytest.mark.parametrize(("width", "roll_deg"), [(64.0, 0.0), (300.0, 20.0)])
+def test_the_outline_of_a_frame_is_brought_into_the_patch(width: float, roll_deg: float) -> None:
+    turn = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    in_patch = np.stack([32 + 19 * np.cos(turn), 32 + 7 * np.sin(turn)], axis=1)
+    crop = EyeCrop(centre=(300.0, 200.0), width_px=width, roll_deg=roll_deg)
+    to_frame = crop.frame_from_eye(64)
+    outline = (in_patch @ to_frame[:, :2].T + to_frame[:, 2]).astype(np.float32)
+    eye = Eye("right", outline, (300.0, 200.0), 9.0 * width / 64)
+    found = clarity_of_eye(_eye(), eye, crop)
+    assert found == pytest.approx(clarity(_eye(), _opening()), rel=0.1)

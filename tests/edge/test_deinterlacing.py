@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.video_reader import TimedFrame, open_video
 
@@ -50,6 +50,7 @@ def invert(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> Frame
     return FrameResult(255 - frame, ())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mts", ".mkv"])
 def test_interlaced_frames_become_progressive_ones_of_the_first_moment(
     tmp_path: Path, suffix: str
@@ -75,6 +76,7 @@ def test_interlaced_frames_become_progressive_ones_of_the_first_moment(
     assert len(after) == len(before)
 
 
+@pytest.mark.extended
 def test_progressive_frames_before_interlaced_ones_are_left_alone(tmp_path: Path) -> None:
     plain = write_video(tmp_path / "a.h264", frames=4, picture=smooth, options={"crf": "4"})
     woven = interlaced(tmp_path / "b.h264", frames=4)
@@ -90,6 +92,7 @@ def test_progressive_frames_before_interlaced_ones_are_left_alone(tmp_path: Path
         assert combs(frames[4 + index].rgb) < 1
 
 
+@pytest.mark.extended
 def test_a_progressive_video_has_no_note(tmp_path: Path) -> None:
     with open_video(write_video(tmp_path / "a.mp4", frames=4)) as video:
         assert len(list(video.items)) == 4

@@ -141,6 +141,7 @@ def check_fallback(path: Path, caplog: pytest.LogCaptureFixture, reason: str) ->
     assert f"mggr-edge build-engine {path}" in logged[0]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("why", MACHINES)
 def test_a_machine_that_changed_uses_the_next_runtime(
     gpu: fake_tensorrt.Cudart,

@@ -37,7 +37,7 @@ from mggr_edge.leaving import exit_if_readers_hang
 from mggr_edge.live.address import live_address
 from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 rtsp._SILENT_S = 1.5
 reconnecting._LONGEST_WAIT_S = 1.0
@@ -164,6 +164,7 @@ def test_a_server_that_is_killed_and_comes_back_is_found_again(
     assert all(earlier < later for earlier, later in pairwise(recorder.times_s))
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_server_that_is_not_there_yet_is_waited_for(
     serve: Callable[..., Server], record: Callable[..., Recorder]
@@ -177,6 +178,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(
     assert recorder.end()[0] == 0
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_source_that_stalls_without_closing_is_lost_and_found_again(
     tmp_path: Path, serve: Callable[..., Server], record: Callable[..., Recorder]
@@ -196,6 +198,7 @@ def test_a_source_that_stalls_without_closing_is_lost_and_found_again(
     assert len(frames_of(tmp_path / "a.mp4")) == recorder.frames
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_a_second_even_while_the_source_stalls(
@@ -217,6 +220,7 @@ def test_a_signal_ends_it_within_a_second_even_while_the_source_stalls(
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_what_is_killed_outright_leaves_a_file_that_plays_to_its_last_fragment(
     tmp_path: Path, serve: Callable[..., Server], record: Callable[..., Recorder]
@@ -235,6 +239,7 @@ def test_what_is_killed_outright_leaves_a_file_that_plays_to_its_last_fragment(
     assert shows_bars(255 - shown[-1])
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted by root alone")
 def test_a_disk_that_is_full_keeps_what_was_recorded(
@@ -264,6 +269,7 @@ def test_a_disk_that_is_full_keeps_what_was_recorded(
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_pipe_that_is_closed_ends_in_one_line(
     serve: Callable[..., Server], tmp_path: Path, bundle: Bundle
@@ -287,6 +293,7 @@ def test_a_pipe_that_is_closed_ends_in_one_line(
     assert "Traceback" not in errors
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.skipif(FAKETIME is None, reason="no libfaketime")
 def test_a_clock_that_steps_back_is_not_noticed(

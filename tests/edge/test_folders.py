@@ -144,6 +144,7 @@ def test_a_face_in_a_picture_wider_than_opencv_warps_is_redirected(
     assert np.abs(shown - expected.frame).mean() < 0.2
 
 
+@pytest.mark.extended
 def test_videos_of_a_folder_are_processed(tmp_path: Path) -> None:
     source = folder_of(tmp_path, a=smooth_picture())
     write_video(source / "clip.avi")
@@ -169,6 +170,7 @@ def test_videos_of_a_folder_are_processed(tmp_path: Path) -> None:
     assert "1 picture and 2 videos (13 frames)" in summary.in_words()
 
 
+@pytest.mark.extended
 def test_a_redirector_starts_anew_with_each_video(tmp_path: Path, bundle: Bundle) -> None:
     source = folder_of(tmp_path)
     for name in ("a.mp4", "b.mp4"):

@@ -18,8 +18,9 @@ COUNTS = {
     "address": 100,
     "table": 30,
     "profile": 30,
+    "correction": 30,
 }
-"""Kind -> how many seeds, from 0 on: 600, of which the bundles are all tampered with."""
+"""Kind -> how many seeds, from 0 on: 630, of which the bundles are all tampered with."""
 
 REGRESSIONS = {
     "image": {
@@ -61,6 +62,7 @@ REGRESSIONS = {
 """Kind -> what went wrong once -> the seeds that showed it."""
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", REGRESSIONS)
 def test_what_went_wrong_once_does_not_again(kind: str) -> None:
@@ -71,6 +73,7 @@ def test_what_went_wrong_once_does_not_again(kind: str) -> None:
     assert {names[v.seed]: str(v) for v in faults} == {}
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", COUNTS)
 def test_fuzzed_input_ends_in_success_or_in_one_line(kind: str) -> None:

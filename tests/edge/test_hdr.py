@@ -25,8 +25,9 @@ from mggr_edge.compose import ComposedEye, Region, put_eye
 from mggr_edge.errors import StreamError
 from mggr_edge.live.film import FilmCapture, shown_file
 from mggr_edge.original_values import shown_original
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.views import Viewed, side_by_side
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.encoding import Encoding, add_video_stream
 from mggr_edge.streams.orientation import upright
@@ -115,6 +116,7 @@ def test_frames_are_read_as_sdr(tmp_path: Path, transfer: int) -> None:
     assert np.percentile(difference, 99) < 6.0
 
 
+@pytest.mark.extended
 @TRANSFERS
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_stored_values_and_names_are_kept(tmp_path: Path, transfer: int, suffix: str) -> None:
@@ -160,6 +162,7 @@ def test_sdr_of_ten_bits_keeps_them(tmp_path: Path) -> None:
     assert frames[0].rgb[4:12, 4:12].min() > 250
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("codec", "pixel_format", "note"),
     [
@@ -192,6 +195,7 @@ def test_metadata_that_cannot_be_written_are_noted(tmp_path: Path) -> None:
     assert ["ambient viewing environment" in note for note in summary.notes] == [True]
 
 
+@pytest.mark.extended
 @TRANSFERS
 def test_comparison_is_twice_as_wide(tmp_path: Path, transfer: int) -> None:
     write_ten_bit(tmp_path / "in.mp4", [ramp_planes(transfer)] * 2, transfer=transfer)
@@ -355,6 +359,7 @@ def test_missing_encoder_is_named(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.extended
 @TRANSFERS
 def test_eyes_of_hdr_are_redirected_like_those_of_sdr(
     tmp_path: Path, bundle: Bundle, portrait: NDArray[np.uint8], transfer: int

@@ -14,12 +14,12 @@ import pytest
 
 import fake_tensorrt
 from engine_bundle import build_engines, with_engines
-from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.engines import tensorrt_api, use
 from mggr_edge.engines.cuda import Cuda
 from mggr_edge.errors import BundleError, MggrError
+from mggr_edge.gaze_correction import NO_CORRECTION
 from mggr_edge.interpreters.tensorrt import TensorRTRunner
 from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.memory import resident_mb
@@ -84,7 +84,7 @@ class Service:
             self.redirector.process,
             self.redirector,
             path,
-            offset_of=lambda bundle: Gaze(0, 0),
+            correction_of=lambda bundle: NO_CORRECTION,
             say=self.said.append,
         )
 
@@ -185,6 +185,7 @@ def test_gpu_memory_of_a_bundle_that_is_dropped_is_freed(gpu: Gpu, tmp_path: Pat
         gc.enable()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("call", ["cudaMalloc", "cudaMemcpyAsync"])
 def test_an_engine_that_fails_half_way_leaves_nothing(gpu: Gpu, tmp_path: Path, call: str) -> None:
     path = with_engines(tmp_path / "bundle")

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.video_writer import REDIRECTED
 
@@ -66,6 +66,7 @@ def made(path: Path) -> Path:
     return write_video(path, audio=("aac", "aac"), prepare=rich, muxer=muxer)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("before", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("after", [".mp4", ".mov", ".mkv"])
 def test_what_accompanies_a_video_is_kept(tmp_path: Path, before: str, after: str) -> None:
@@ -97,6 +98,7 @@ def test_what_accompanies_a_video_is_kept(tmp_path: Path, before: str, after: st
     assert len(summary.notes) == len(lost) <= 1
 
 
+@pytest.mark.extended
 def test_keys_that_mp4_does_not_hold_are_listed_in_one_note(tmp_path: Path) -> None:
     def prepare(container: Any) -> None:
         container.metadata.update({"title": "a call", "LENS": "35 mm", "OPERATOR": "me"})
@@ -110,6 +112,7 @@ def test_keys_that_mp4_does_not_hold_are_listed_in_one_note(tmp_path: Path) -> N
     assert run(source, tmp_path / "out.mkv", process=invert).notes == ()
 
 
+@pytest.mark.extended
 def test_a_language_that_quicktime_has_no_code_for_is_listed(tmp_path: Path) -> None:
     source = write_video(
         tmp_path / "in.mkv",
@@ -120,6 +123,7 @@ def test_a_language_that_quicktime_has_no_code_for_is_listed(tmp_path: Path) -> 
     assert run(source, tmp_path / "out.mp4", process=invert).notes == ()
 
 
+@pytest.mark.extended
 def test_transparency_that_is_lost_is_noted(tmp_path: Path) -> None:
     source = write_video(tmp_path / "in.mov", codec="qtrle", pix_fmt="argb", frames=3)
     notes = run(source, tmp_path / "out.mov", process=invert).notes
@@ -152,6 +156,7 @@ def with_cover(path: Path, *, video: bool) -> Path:
     return path
 
 
+@pytest.mark.extended
 def test_a_cover_picture_is_no_video_stream(tmp_path: Path) -> None:
     summary = run(with_cover(tmp_path / "a.mp4", video=True), tmp_path / "out.mp4", process=invert)
     assert summary.frames == 4
@@ -180,6 +185,7 @@ def test_all_losses_are_in_one_note(tmp_path: Path) -> None:
     assert "stereo" in note
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts", ".avi"])
 def test_a_plain_video_has_no_notes(tmp_path: Path, suffix: str) -> None:
     codec = "mpeg4" if suffix == ".avi" else "libx264"
@@ -188,6 +194,7 @@ def test_a_plain_video_has_no_notes(tmp_path: Path, suffix: str) -> None:
         assert run(source, tmp_path / f"out{after}", process=invert).notes == ()
 
 
+@pytest.mark.extended
 def test_what_was_written_here_is_kept_once_more_without_notes(tmp_path: Path) -> None:
     """Chapters and timecodes of an MP4 file have tracks of their own, which are no lost streams."""
 

@@ -19,7 +19,7 @@ from mggr_edge.errors import UsageError
 from mggr_edge.live.film import FilmCapture, shown_file
 from mggr_edge.live.output import Nowhere, is_shown
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams import looped
 from mggr_edge.streams.looped import FOR_EVER, open_looped
@@ -58,6 +58,7 @@ def same(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameRe
     return FrameResult(frame, ())
 
 
+@pytest.mark.extended
 def test_a_loop_has_every_frame_in_order_and_its_time_goes_on(clip: Path) -> None:
     with open_looped(clip, 2) as video:
         assert video.layout.frames == 12
@@ -73,12 +74,14 @@ def test_a_loop_has_every_frame_in_order_and_its_time_goes_on(clip: Path) -> Non
     assert frames[4].pts == frames[3].pts + frames[3].duration
 
 
+@pytest.mark.extended
 def test_for_ever_does_not_end(clip: Path) -> None:
     with open_looped(clip, FOR_EVER) as video:
         assert video.layout.frames is None
         assert len(list(islice(video.items, 50))) == 50
 
 
+@pytest.mark.extended
 def test_a_looped_film_is_shown_until_it_is_stopped(clip: Path) -> None:
     stop, seen = threading.Event(), []
 
@@ -92,6 +95,7 @@ def test_a_looped_film_is_shown_until_it_is_stopped(clip: Path) -> None:
     assert run_live(film, Nowhere(), process=count, stop=stop).frames == 10
 
 
+@pytest.mark.extended
 def test_a_film_lets_go_of_its_file_in_a_later_pass_too(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +120,7 @@ def test_a_film_lets_go_of_its_file_in_a_later_pass_too(
     assert film.read() is None
 
 
+@pytest.mark.extended
 def test_every_pass_is_counted(clip: Path) -> None:
     assert run(clip, "null://", process=same, loops=3).frames == 16
 

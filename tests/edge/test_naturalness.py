@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
+from mggr_edge.angles import Gaze, Side
 from mggr_edge.bench import naturalness
-from mggr_edge.bench.naturalness import jitter, watch
+from mggr_edge.bench.naturalness import jitter, shows_both_eyes, watch
 from mggr_edge.bundle import Bundle
+from mggr_edge.iris import Eye
 from mggr_edge.redirector import Redirector
+from mggr_edge.results import EyeResult, FaceResult
 
 ASIDE = Gaze(0.0, 12.0)
 
@@ -27,6 +29,7 @@ def test_a_portrait_is_redirected_without_seams_and_fully(
 ) -> None:
     found = watch([(portrait, None)], bundle, target=ASIDE)
     assert (found.frames, found.eyes, found.near) == (1, 2, 2)
+    assert (found.pairs, found.pairs_apart) == (1, 0.0)
     assert found.changed_outside == 0
     assert found.border_gradient is not None
     assert found.border_gradient < 1.15
@@ -54,6 +57,54 @@ def test_a_hard_edge_and_a_change_outside_are_caught(
     assert found.changed_outside == 6
     assert found.border_gradient is not None
     assert found.border_gradient > 1.5
+
+
+class Squinting(Redirector):
+    """Leaves the left eye at three quarters of the strength in every second frame."""
+
+    def process(self, frame, *, time_s=None):
+        result = super().process(frame, time_s=time_s)
+        if time_s is not None and round(30 * time_s) % 2:
+            return result
+        (face,) = result.faces
+        right, left = face.eyes
+        weaker = replace(face, eyes=(right, replace(left, strength=0.75 * left.strength)))
+        return replace(result, faces=(weaker,))
+
+
+def test_a_pair_whose_strengths_differ_is_counted(
+    bundle: Bundle, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naturalness, "Redirector", Squinting)
+    found = watch([(portrait, n / 30) for n in range(4)], bundle, target=ASIDE)
+    assert (found.pairs, found.pairs_apart) == (4, 0.5)
+    assert found.as_json()["pairs_apart"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("yaw_deg", "width", "height", "expected"),
+    [
+        (0.0, 30.0, 8.0, True),
+        (15.0, 30.0, 8.0, True),
+        (-16.0, 30.0, 8.0, False),
+        (0.0, 17.0, 8.0, False),
+        (0.0, 51.0, 12.0, False),
+        (0.0, 30.0, 5.0, False),
+    ],
+)
+def test_a_pair_is_two_open_eyes_of_about_one_width_in_a_frontal_head(
+    yaw_deg: float, width: float, height: float, expected: bool
+) -> None:
+    turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+
+    def eye(side: Side, width: float, height: float) -> Eye:
+        outline = np.stack([width / 2 * np.cos(turn), height / 2 * np.sin(turn)], axis=1)
+        return Eye(side, outline.astype(np.float32), (0.0, 0.0), 5.0)
+
+    seen = [eye("right", width, height), eye("left", 30.0, 9.0)]
+    nothing = (EyeResult("right", seen[0].outline, None, ASIDE, 0.0, "closed"),) * 2
+    face = FaceResult(0, np.zeros((468, 3), np.float32), Gaze(0.0, yaw_deg), nothing)
+    assert shows_both_eyes(face, seen) == expected
 
 
 def test_the_judge_sees_before_and_after(bundle: Bundle, portrait: NDArray[np.uint8]) -> None:
@@ -108,5 +159,6 @@ def test_where_nobody_is_nothing_is_counted(bundle: Bundle) -> None:
     nobody = np.full((120, 160, 3), 90, np.uint8)
     found = watch([(nobody, None)], bundle, target=ASIDE)
     assert (found.frames, found.eyes, found.border_gradient, found.near_fully) == (1, 0, None, None)
+    assert (found.pairs, found.pairs_apart) == (0, None)
     with pytest.raises(ValueError, match="not every frame shows the same eyes"):
         jitter(nobody, bundle, target=ASIDE, frames=6)

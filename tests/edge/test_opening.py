@@ -66,6 +66,7 @@ def test_a_source_is_opened_once_and_closed_if_it_was_opened() -> None:
     assert (opened, source.closed) == ([True], True)
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.usefixtures("bundle")  # a command reads its models before it opens the source
 @pytest.mark.parametrize(

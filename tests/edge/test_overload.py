@@ -22,7 +22,7 @@ import sys, time
 from mggr_edge.live.address import live_address
 from mggr_edge.live.output import Nowhere
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.service.pressure import Pressure
 from mggr_edge.service.workload import Workload
 

@@ -6,6 +6,7 @@ import sys
 import urllib.request
 from contextlib import AbstractContextManager, closing
 from socket import create_server, socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.service.counts import Counts
 from mggr_edge.service.prometheus import Watched, open_endpoint
 
@@ -70,6 +71,22 @@ def test_figures_are_those_of_the_moment() -> None:
         assert said["process_resident_memory_bytes"] > 1e7
     with pytest.raises(OSError, match="refused"), closing(socket()) as gone:
         gone.connect(("127.0.0.1", port))
+
+
+def test_the_change_of_an_auto_calibration_is_a_figure() -> None:
+    port, refining = free_port(), SimpleNamespace(change_deg=(0.5, -1.5), near_lens_s=42.0)
+    with open_endpoint(
+        port,
+        one_face,
+        counts=Counts(),
+        clock=StageClock(),
+        level=lambda: 0,
+        auto_calibration=refining,  # type: ignore[arg-type]
+    ):
+        said = read(port)
+    assert said["mggr_auto_calibration_change_degrees|pitch"] == 0.5
+    assert said["mggr_auto_calibration_change_degrees|yaw"] == -1.5
+    assert said["mggr_auto_calibration_near_lens_seconds_total"] == 42.0
 
 
 def endpoint(port: int) -> AbstractContextManager[Watched]:

@@ -36,6 +36,7 @@ def until(happened: Callable[[], bool], errors: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_good_and_bad_bundles_come_while_it_runs(
     tmp_path: Path, serve: Callable[..., Server], bundle: Bundle

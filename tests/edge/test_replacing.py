@@ -15,7 +15,9 @@ from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import MggrError, UsageError
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 from mggr_edge.service import replacing
 from mggr_edge.service.replacing import Replacing
 
@@ -43,13 +45,13 @@ class Running:
     """A picture that goes through again and again."""
 
     def __init__(
-        self, place: Path, picture: NDArray[np.uint8], offset_of=lambda bundle: Gaze(0, 0)
+        self, place: Path, picture: NDArray[np.uint8], correction_of=lambda bundle: NO_CORRECTION
     ):
         self.said: list[str] = []
         self._picture, self._time_s = picture, 0.0
         redirector = Redirector(Bundle.open(place), target=TARGET)
         self._process = Replacing(
-            redirector.process, redirector, place, offset_of=offset_of, say=self.said.append
+            redirector.process, redirector, place, correction_of=correction_of, say=self.said.append
         )
 
     def frame(self) -> FrameResult:
@@ -79,7 +81,7 @@ def put_in_place(new: Path, place: Path) -> None:
 def test_a_good_one_is_used_from_the_next_frame_on(
     place: Path, portrait: NDArray[np.uint8]
 ) -> None:
-    running = Running(place, portrait, offset_of=lambda bundle: Gaze(0, 6))
+    running = Running(place, portrait, correction_of=lambda bundle: constant_correction(Gaze(0, 6)))
     before = [running.frame() for _ in range(6)][-1]
     put_in_place(bundle_path("default-int8"), place)
     during = list(running.frames_until(lambda: bool(running.said)))
@@ -141,10 +143,10 @@ def test_one_that_is_gone_is_no_reason_to_stop(place: Path, portrait: NDArray[np
 def test_one_whose_profile_does_not_fit_is_not_taken(
     place: Path, portrait: NDArray[np.uint8]
 ) -> None:
-    def refuse(bundle: Bundle) -> Gaze:
+    def refuse(bundle: Bundle) -> GazeCorrection:
         raise UsageError("the profile is of another model")
 
-    running = Running(place, portrait, offset_of=refuse)
+    running = Running(place, portrait, correction_of=refuse)
     put_in_place(bundle_path("default-int8"), place)
     list(running.frames_until(lambda: bool(running.said)))
     assert running.said == [

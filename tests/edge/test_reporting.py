@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
 from mggr_edge.reporting.mark import mark
 from mggr_edge.reporting.memory import resident_mb
 from mggr_edge.reporting.metrics import open_metrics
@@ -21,6 +20,7 @@ from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.pace import FrameRate, NowAndThen, StatusLine
 from mggr_edge.reporting.stages import StageClock, no_stages
 from mggr_edge.reporting.views import Viewed, side_by_side
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 
 FRAME = np.full((240, 320, 3), 90, np.uint8)
 
@@ -235,7 +235,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_table_comes_every_so_often_and_counts_since_the_last(clock: Clock) -> None:
     stages, said = StageClock(), []
-    process = NowAndThen(brighten, stages, every_s=2.0, say=said.append)
+    process = NowAndThen(brighten, stages.table, every_s=2.0, say=said.append)
     for step_s in [0.5] * 4 + [0.25] * 9:
         clock.now += step_s
         with stages("find faces"):

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, Side, mean_gaze, unit_vectors
 from mggr_edge.bench.naturalness import watch
-from mggr_edge.bundle import Bundle, EyeRedirection
-from mggr_edge.calibrating import LENS, LookTaker
+from mggr_edge.bundle import Bundle, EyeEstimate, EyeRedirection
+from mggr_edge.calibrating import LensLook
 from mggr_edge.contract import Conventions
 from mggr_edge.eyecrop import crop_of_eye
 from mggr_edge.faces import Face
+from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.head_pose import head_pose
 from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 angles = st.floats(-80, 80)
 rolls = st.floats(-180, 180)
@@ -85,20 +87,21 @@ class Bump:
     def model(self, name: str) -> Runner:
         return self._runners[name]
 
-    def estimate_gazes(
+    def estimate_eyes(
         self,
         patches: Sequence[NDArray[np.uint8]],
         *,
         sides: Sequence[Side],
         head_pose: Sequence[Gaze],
-    ) -> list[Gaze]:
+    ) -> list[EyeEstimate]:
         found = []
         for patch, head in zip(patches, head_pose, strict=True):
             dark = 255.0 - cv2.GaussianBlur(patch, (0, 0), 2).mean(axis=-1)
             dark = np.clip(dark - np.percentile(dark, 80), 0, None)
             y, x = np.mgrid[:64, :64] - 31.5
             middle = [float((dark * axis).sum() / dark.sum()) for axis in (-y, x)]
-            found.append(Gaze(2 * middle[0] + 0.2 * head.pitch_deg, 2 * middle[1]))
+            gaze = Gaze(2 * middle[0] + 0.2 * head.pitch_deg, 2 * middle[1])
+            found.append(EyeEstimate(gaze, None))
         return found
 
     def redirect_crops(
@@ -165,22 +168,32 @@ def redirected(
     return redirector.process(picture)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("roll_deg", [90.0, 180.0, -90.0, 30.0, -17.0])
-@pytest.mark.parametrize("offset", [Gaze(0, 0), Gaze(4, -3)])
+@pytest.mark.parametrize(
+    "correction",
+    [
+        NO_CORRECTION,
+        GazeCorrection((4, -3), ((0.2, -0.1), (0.1, 0.3)), (-9, 9), (-40, 40), (-40, 40)),
+    ],
+)
 def test_a_rotated_picture_gives_the_same_result_rotated(
-    runners: Mapping[str, Runner], head: NDArray[np.uint8], roll_deg: float, offset: Gaze
+    runners: Mapping[str, Runner],
+    head: NDArray[np.uint8],
+    roll_deg: float,
+    correction: GazeCorrection,
 ) -> None:
     (face,) = Redirector(Bump(runners))._finder.find(head)
     picture, matrix = turned(head, roll_deg)
     target = Gaze(6, 12)
-    level = redirected(runners, head, face, target=target, offset=offset)
+    level = redirected(runners, head, face, target=target, correction=correction)
     # In the picture's axes the same look of a rotated head is another one.
     rolled = redirected(
         runners,
         picture,
         turned_face(face, matrix),
         target=target.rolled(-roll_deg),
-        offset=offset,
+        correction=correction,
     )
     assert rolled.faces[0].roll_deg != pytest.approx(level.faces[0].roll_deg, abs=5)
     for one, other in zip(level.faces[0].eyes, rolled.faces[0].eyes, strict=True):
@@ -198,6 +211,7 @@ def test_a_rotated_picture_gives_the_same_result_rotated(
     assert off.mean() < (0.02 if exact else 0.12) * moved.mean()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("roll_deg", [-40.0, -20.0, 20.0, 40.0])
 @pytest.mark.parametrize("target", [Gaze(0, 15), Gaze(10, 0)])
 def test_irises_go_where_the_target_lies_in_the_picture(
@@ -239,17 +253,19 @@ def test_a_gaze_that_was_produced_is_estimated_in_the_pictures_axes(
 def test_a_look_is_measured_in_the_heads_axes(
     runners: Mapping[str, Runner], head: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mggr_edge.calibrating.FRAMES", 1)
+    monkeypatch.setattr("mggr_edge.calibrating.FEWEST_FRAMES", 2)
     (face,) = Redirector(Bump(runners))._finder.find(head)
     looks = []
     for roll_deg in (0.0, 25.0):
         picture, matrix = turned(head, roll_deg)
         result = redirected(runners, picture, turned_face(face, matrix), strength=0.0)
-        look = LookTaker(LENS, settle_s=0.0).take(result, 0.0)
-        assert look is not None
-        looks.append(Gaze(*look.gaze_deg))
-    assert looks[0].angle_to(looks[1]) < 0.3
-    assert looks[0].angle_to(Gaze(0, 0)) > 0.5
+        look = LensLook(duration_s=0.5)
+        assert [look.take(result, time_s) for time_s in (0.0, 1.0)] == [False, True]
+        bundle = SimpleNamespace(contract=SimpleNamespace(models={}))
+        looks.append(look.calibration(bundle).profile.correction)  # type: ignore[arg-type]
+    assert Gaze(*looks[0].offset_deg).angle_to(Gaze(*looks[1].offset_deg)) < 0.3
+    assert Gaze(*looks[0].reference_deg).angle_to(Gaze(*looks[1].reference_deg)) < 0.3
+    assert Gaze(*looks[0].offset_deg).angle_to(Gaze(0, 0)) > 0.5
 
 
 def test_a_judge_is_asked_in_the_axes_of_each_patch(

@@ -17,7 +17,7 @@ from mggr_edge.errors import StreamError
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.output import Nowhere, Recording
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
@@ -35,6 +35,7 @@ def address_of(server: Server) -> LiveAddress:
     return LiveAddress("rtsp", server.url)
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[..., Server]) -> None:
     summary = run_live(address_of(serve(75)), Recording(tmp_path / "bars.mp4"), process=invert)
@@ -47,6 +48,7 @@ def test_a_stream_is_recorded_until_it_ends(tmp_path: Path, serve: Callable[...,
     assert shows_bars(255 - shown[-1])
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_server_that_is_killed_ends_the_stream_and_the_recording_stays(
     tmp_path: Path, serve: Callable[..., Server]
@@ -67,6 +69,7 @@ def test_a_server_that_is_killed_ends_the_stream_and_the_recording_stays(
     assert len(frames_of(tmp_path / "bars.mp4")) == summary.frames > 10
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
     tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
@@ -91,6 +94,7 @@ def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
     assert len(frames_of(tmp_path / "bars.mp4")) == summary.frames > 10
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_sound_that_goes_on_does_not_hide_a_loss(
     tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
@@ -103,6 +107,7 @@ def test_sound_that_goes_on_does_not_hide_a_loss(
     assert summary.lost is None
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_recording_well(
@@ -113,7 +118,7 @@ def test_a_signal_ends_a_recording_well(
         "from mggr_edge.live.address import live_address\n"
         "from mggr_edge.live.output import live_output\n"
         "from mggr_edge.live_run import run_live\n"
-        "from mggr_edge.redirector import FrameResult\n"
+        "from mggr_edge.results import FrameResult\n"
         "def process(frame, /, *, time_s=None):\n"
         "    print('frame', flush=True)\n"
         "    return FrameResult(frame, ())\n"

@@ -34,7 +34,7 @@ from mggr_edge.live.address import live_address
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.output import live_output
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 def process(frame, /, *, time_s=None):
     print("frame", flush=True)
@@ -93,6 +93,7 @@ def watch(port: int, frames: int) -> list[NDArray[np.uint8]]:
         return [next(decoded).to_ndarray(format="rgb24") for _ in range(frames)]
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_clients_come_and_go_and_see_what_was_made(serve: Callable[..., Server]) -> None:
     port = free_port()
@@ -161,6 +162,7 @@ print("done")
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_frames_that_come_faster_than_they_are_encoded_do_not_block(
     serve: Callable[..., Server],

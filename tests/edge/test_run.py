@@ -299,6 +299,7 @@ def test_a_killed_run_leaves_a_file_that_plays(tmp_path: Path) -> None:
     assert np.abs(255.0 - np.stack(original) - np.stack(kept)).mean() < 4
 
 
+@pytest.mark.extended
 def test_progress_counts_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 

@@ -46,6 +46,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("gap_s", [20_000.0, 25_000.0, 400_000.0])
 def test_frames_after_a_long_gap_keep_their_times(
@@ -60,6 +61,7 @@ def test_frames_after_a_long_gap_keep_their_times(
     assert len(times) - 7 <= gap_s * TICKS / 2**30
 
 
+@pytest.mark.extended
 def test_a_file_ends_with_its_interval_and_the_next_one_begins_at_zero(tmp_path: Path) -> None:
     output = Segments(tmp_path / "a.mp4", every_s=2.0)
     record(output, [0.0, 0.5, 1.5, 2.0, 2.5, 4.5, 5.0, 6.4])
@@ -76,6 +78,7 @@ def test_a_file_ends_with_its_interval_and_the_next_one_begins_at_zero(tmp_path:
     assert output.name == f"{tmp_path / 'a-0001.mp4'}, a-0002.mp4, a-0003.mp4"
 
 
+@pytest.mark.extended
 def test_a_gap_ends_a_file_though_no_frame_comes(tmp_path: Path) -> None:
     now_s = [100.0]
     output = Segments(tmp_path / "a.mkv", every_s=60.0, clock=lambda: now_s[0])
@@ -133,6 +136,7 @@ def test_an_error_keeps_the_files_before_it_and_what_is_whole_of_the_last(tmp_pa
     assert len(video_times(tmp_path / "a-0002.mp4")) >= 4  # its first fragment of two seconds
 
 
+@pytest.mark.extended
 def test_a_live_source_is_recorded_in_segments_until_a_signal(
     tmp_path: Path, scripted: Callable[[Scripted], Scripted]
 ) -> None:

@@ -18,6 +18,7 @@ def flat(index: int) -> np.ndarray:
     return np.full((48, 64, 3), 10 * index, np.uint8)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("codec", "options"),
     [
@@ -43,6 +44,7 @@ def test_frames_of_an_avi_file_come_one_after_the_other(
     assert [float(f.rgb.mean()) for f in read] == pytest.approx(range(0, 10 * frames, 10), abs=6)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("options", [{"g": "12"}, {"bf": "2", "g": "12"}])
 def test_dropped_frames_of_an_avi_file_leave_gaps(tmp_path: Path, options: dict[str, str]) -> None:
     """Capture programs write an empty packet for a frame that they missed."""

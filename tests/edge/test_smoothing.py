@@ -4,14 +4,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mggr_edge.angles import Gaze
-from mggr_edge.easing import RISE_PER_S
 from mggr_edge.faces import Face
-from mggr_edge.gating import Gate
+from mggr_edge.gating import EyeGate, Gate
 from mggr_edge.iris import Eye
+from mggr_edge.pair_strength import RISE_PER_S
 from mggr_edge.smoothing import OneEuro, OneEuroFilter
-from mggr_edge.tracks import MAX_GAP_S, FaceTracks
+from mggr_edge.tracks import MAX_GAP_S, FaceTracks, Track
 
 SETTINGS = OneEuro(min_cutoff_hz=1.0, beta=0.5)
+FREE = Gate(1.0, None)
+OPEN = EyeGate(FREE)
+CLOSED = EyeGate(FREE, lids=Gate(0.0, "closed"))
+
+
+def decided(track: Track, eye: EyeGate = OPEN, *, shift_deg: float = 10.0) -> Gate:
+    """What both eyes of a face get; they are alike."""
+    right, left = track.decide((eye, eye), shift=FREE, shift_deg=shift_deg)
+    assert right == left
+    return right
 
 
 def make_face(x: float, *, head: Gaze | None = None) -> Face:
@@ -121,7 +131,7 @@ def test_a_face_keeps_number_and_strength_at_any_rate(rate: float) -> None:
     for frame in range(12):
         (track,) = tracks.follow((make_face(100 + frame),), frame / rate)
         assert track.identity == 0
-        assert track.ease("left", Gate(1.0, None), shift_deg=20) == Gate(1.0, None)
+        assert decided(track, shift_deg=20) == FREE
 
 
 @pytest.mark.parametrize("rate", [0.1, 1.0, 3.0, 15.0, 60.0, 240.0])
@@ -134,7 +144,7 @@ def test_strength_comes_within_the_same_seconds_at_any_rate(rate: float) -> None
     frame = 3
     while True:
         _, track = tracks.follow((make_face(100), make_face(400)), frame / rate)
-        if track.ease("left", Gate(1.0, None), shift_deg=10).strength == 1.0:
+        if decided(track).strength == 1.0:
             break
         frame += 1
     slow = frame / rate - came_s
@@ -162,7 +172,7 @@ def test_the_first_frame_after_a_gap_is_like_a_first_frame() -> None:
         tracks.follow((make_face(100),), frame / 25)
     (back,) = tracks.follow((make_face(100),), 3.0)
     assert back.identity == 1
-    assert back.ease("left", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
+    assert decided(back) == FREE
 
 
 def test_another_video_starts_anew_and_numbers_go_on() -> None:
@@ -171,7 +181,7 @@ def test_another_video_starts_anew_and_numbers_go_on() -> None:
     tracks.restart()
     (track,) = tracks.follow((make_face(100),), 0.0)
     assert track.identity == 1
-    assert track.ease("left", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
+    assert decided(track) == FREE
 
 
 def test_tracks_refuse_time_that_goes_back() -> None:
@@ -181,14 +191,25 @@ def test_tracks_refuse_time_that_goes_back() -> None:
         tracks.follow((), 0.5)
 
 
-def test_a_face_that_comes_later_eases_in_and_each_eye_on_its_own() -> None:
+def test_a_face_that_comes_later_eases_in_and_each_face_on_its_own() -> None:
     tracks = FaceTracks()
     (first,) = tracks.follow((make_face(100),), 0.0)
-    assert first.ease("right", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
+    assert not first.is_redirected
+    assert decided(first) == FREE
+    assert first.is_redirected
     first, later = tracks.follow((make_face(100), make_face(400)), 0.04)
-    assert first.ease("right", Gate(0.0, "closed"), shift_deg=10) == Gate(0.0, "closed")
-    assert first.ease("left", Gate(1.0, None), shift_deg=10) == Gate(1.0, None)
-    assert later.ease("left", Gate(1.0, None), shift_deg=10) == Gate(0.0, "easing in")
+    assert decided(first, CLOSED) == Gate(0.0, "closed")
+    assert decided(later) == Gate(0.0, "easing in")
+    assert not first.is_redirected
     first, later = tracks.follow((make_face(100), make_face(400)), 0.08)
-    for eased in (track.ease("left", Gate(1.0, None), shift_deg=10) for track in (first, later)):
-        assert eased.strength in (1.0, pytest.approx(0.04 * RISE_PER_S))
+    for track in (first, later):
+        assert decided(track) == Gate(pytest.approx(0.04 * RISE_PER_S), "easing in")
+
+
+def test_a_track_keeps_the_gaze_of_its_last_estimate() -> None:
+    tracks = FaceTracks()
+    (track,) = tracks.follow((make_face(100),), 0.0)
+    assert track.gaze is None
+    assert track.steady_gaze(Gaze(1, 2)) == track.gaze == Gaze(1, 2)
+    (track,) = tracks.follow((make_face(100),), 0.04)
+    assert track.gaze == Gaze(1, 2)

@@ -17,13 +17,10 @@ from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.faces import FaceFinder
 from mggr_edge.profile import read_profile
-from mggr_edge.redirector import Redirector
-from mggr_edge.studio import looks
+from mggr_edge.studio import calibration
 from studio_page import Sitter, frame, soon, studio
 
 pytest.importorskip("bottle")
-
-ASIDE = Gaze(0.0, 14.0)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +84,7 @@ addEventListener("pointermove", (event) => {
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_dragging_a_face_moves_its_eyes_on_the_page(
     browser,
@@ -124,6 +122,7 @@ def test_dragging_a_face_moves_its_eyes_on_the_page(
         soon(lambda: (np.abs(moved()) < 0.02).all())
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_the_page_is_set_by_keys_shows_both_halves_and_asks_nobody_else(
     browser, bundle: Bundle, portrait: NDArray[np.uint8], scripted: Callable[[Sitter], Sitter]
@@ -171,8 +170,9 @@ def test_the_page_is_set_by_keys_shows_both_halves_and_asks_nobody_else(
         browser.set_window_size(1280, 800)
 
 
+@pytest.mark.extended
 @pytest.mark.processes
-def test_two_buttons_calibrate(
+def test_one_button_calibrates(
     browser,
     bundle: Bundle,
     portrait: NDArray[np.uint8],
@@ -182,29 +182,35 @@ def test_two_buttons_calibrate(
 ) -> None:
     from selenium.webdriver.common.by import By
 
-    monkeypatch.setattr(calibrating, "FRAMES", 6)
-    monkeypatch.setattr(looks, "SETTLE_S", 0.1)
-    aside = Redirector(bundle, target=ASIDE).process(portrait).frame
-    sitter = scripted(Sitter(portrait))
+    monkeypatch.setattr(calibrating, "DURATION_S", 0.5)
+    monkeypatch.setattr(calibrating, "FEWEST_FRAMES", 6)
+    monkeypatch.setattr(calibrating, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(calibration, "SETTLE_S", 0.1)
+    sitter = scripted(Sitter(np.full_like(portrait, 90)))
     path = tmp_path / "new" / "me.json"
+
+    def is_shown(name: str) -> bool:
+        return on_the_page(browser, "!document.getElementById(arguments[0]).hidden", name)
+
     with studio(bundle, profile_path=path) as (_, url):
         browser.get(url)
-        soon(lambda: "redirected" in text(browser, "eyes"))
-        browser.find_element(By.ID, "lens").click()
-        soon(lambda: "Now look at the middle" in text(browser, "looks-said"))
+        soon(lambda: "No face" in text(browser, "eyes"))
+        button = browser.find_element(By.ID, "calibrate")
+        button.click()  # Nobody is there.
+        soon(lambda: is_shown("calibration-progress"))
+        assert not button.is_enabled()
+        soon(lambda: "frames show open eyes" in text(browser, "calibration-said"))
+        assert not is_shown("calibration-progress")
         assert not path.exists()
-        browser.find_element(By.ID, "screen").click()
-        soon(lambda: "degrees apart, too little" in text(browser, "looks-said"))
-        for button, seen in (("lens", portrait), ("screen", aside)):
-            sitter.now = seen
-            browser.find_element(By.ID, button).click()
-            soon(lambda: "keep still" in text(browser, "looks-said"))
-            soon(lambda: "keep still" not in text(browser, "looks-said"))
-        soon(lambda: text(browser, "looks-said").startswith("Calibrated: "))
-        found = read_profile(path, bundle.contract)
-        assert found.screen.yaw_deg > 5
-        # It is taken off from now on.
         sitter.now = portrait
+        soon(lambda: "redirected" in text(browser, "eyes"))
+        button.click()
+        soon(lambda: text(browser, "calibration-said").startswith("Calibrated: "))
+        found = read_profile(path, bundle.contract)
+        assert found.frames >= 6
+        assert is_shown("calibration-note")  # A head that did not turn.
+        assert f"{found.correction.offset_deg[0]:.1f}" != "0.0"
+        # It is subtracted from now on.
         straight = Gaze(0, 0)
-        assert found.offset.angle_to(straight) > 2.0
+        assert Gaze(*found.correction.offset_deg).angle_to(straight) > 2.0
         soon(lambda: Gaze(*frame(url)[0]["faces"][0]["gaze_deg"]).angle_to(straight) < 1.0)

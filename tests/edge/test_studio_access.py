@@ -25,7 +25,7 @@ SECRET = (
     "/frame",
     "/frame?after=0",
     "/settings",
-    "/look",
+    "/calibrate",
     "/nothing",
     "//frame",
     "/studio.js/",
@@ -59,11 +59,11 @@ def test_only_the_package_s_own_files_are_answered_without_a_token(blind: str) -
             assert "default-src 'none'" in said.headers["Content-Security-Policy"]
 
 
-def test_settings_cannot_be_posted_and_looks_not_begun_without_a_token(blind: str) -> None:
+def test_settings_and_calibrations_cannot_be_posted_without_a_token(blind: str) -> None:
     before = frame(blind)[0]["settings"]
     asked = {"strength": 0.25}
     assert answer(blind, "/settings", method="POST", body=asked, Cookie="").status == 403
-    assert answer(blind, "/look", method="POST", body={"at": "lens"}, Cookie="").status == 403
+    assert answer(blind, "/calibrate", method="POST", body={}, Cookie="").status == 403
     assert frame(blind)[0]["settings"] == before
     assert answer(blind, "/settings", method="POST", body=asked).status == 200
 
@@ -119,6 +119,7 @@ def test_tokens_are_random_and_compared_in_constant_time(
     assert compared == [(token_of(blind).encode(),) * 2]
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_browser_needs_the_printed_address_and_says_when_it_is_stale(
     scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch

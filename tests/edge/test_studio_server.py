@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mggr_edge import calibrating
 from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
-from mggr_edge.studio import looks
+from mggr_edge.profile import Profile
+from mggr_edge.studio import calibration
 from mggr_edge.studio.app import PAGE
 from mggr_edge.studio.latest import Latest
 from mggr_edge.studio.server import PageServer
@@ -119,8 +121,71 @@ def test_what_is_changed_and_what_stays() -> None:
 
 
 def test_a_file_cannot_be_calibrated_with(blind: str) -> None:
-    got = answer(blind, "/look", method="POST", body={"at": "lens"})
+    got = answer(blind, "/calibrate", method="POST", body={})
     assert (got.status, b"needs a camera" in got.content) == (400, True)
+    state = frame(blind)[0]["calibration"]
+    assert (state["path"], state["running"], state["offset_deg"]) == (None, False, None)
+
+
+def test_calibration_takes_no_arguments(blind: str) -> None:
+    got = answer(blind, "/calibrate", method="POST", body={"at": "lens"})
+    assert (got.status, b"an empty object" in got.content) == (400, True)
+
+
+def test_a_calibration_that_is_begun_again_starts_again(
+    bundle: Bundle,
+    portrait: NDArray[np.uint8],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calibrating, "FEWEST_FRAMES", 3)
+    found: list[Profile] = []
+    page = calibration.PageCalibration(
+        bundle, path=tmp_path / "me.json", profile=None, found=found.append
+    )
+    assert page.redirector is None
+    page.begin()
+    first = page.redirector
+    assert first is not None
+    page.see(first.process(portrait, time_s=0.0), 0.0, by=first)
+    page.begin()
+    second = page.redirector
+    assert second is not None
+    for n in range(12):
+        time_s = 0.1 + 0.6 * n
+        page.see(first.process(portrait, time_s=time_s), time_s, by=first)  # Too late.
+        page.see(second.process(portrait, time_s=time_s), time_s, by=second)
+        state = page.state()
+        assert state.running == (n < 11)
+        assert 0 <= state.share <= 1
+    # 1.5 s of 7.2 s are left to the eyes.
+    assert [profile.frames for profile in found] == [9]
+    assert page.redirector is None
+    assert state.offset_deg == found[0].correction.offset_deg
+    assert state.error_deg is not None
+    assert state.error_deg[1] < state.error_deg[0]
+
+
+def test_a_profile_that_cannot_be_written_is_a_failure(
+    bundle: Bundle,
+    portrait: NDArray[np.uint8],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calibrating, "FEWEST_FRAMES", 3)
+    monkeypatch.setattr(calibrating, "DURATION_S", 1.0)
+    (tmp_path / "file").touch()
+    found: list[Profile] = []
+    page = calibration.PageCalibration(
+        bundle, path=tmp_path / "file" / "me.json", profile=None, found=found.append
+    )
+    page.begin()
+    by = page.redirector
+    assert by is not None
+    for n in range(12):
+        page.see(by.process(portrait, time_s=0.3 * n), 0.3 * n, by=by)
+    assert "cannot be written" in (page.state().failure or "")
+    assert (found, page.state().offset_deg, page.state().running) == ([], None, False)
 
 
 def test_a_camera_that_is_lost_is_told_and_comes_back(
@@ -204,7 +269,7 @@ def test_strength_and_switch_decide_what_after_is(
 
 
 def test_the_page_names_no_other_place() -> None:
-    folder = Path(looks.__file__).with_name("page")
+    folder = Path(calibration.__file__).with_name("page")
     assert {file for file, _ in PAGE.values()} == {path.name for path in folder.iterdir()}
     for path in folder.iterdir():
         content = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")

@@ -20,7 +20,7 @@ ENDED_WHILE_IT_WORKS = """
 import os, pathlib, sys, click
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.program import run_program
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 
 @click.group(cls=MggrGroup)
@@ -62,6 +62,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_leaves_nothing_half_written(tmp_path: Path, photos: Path, number: int) -> None:

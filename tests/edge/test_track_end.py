@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.video_reader import TimedFrame, open_video
 
@@ -55,6 +55,7 @@ def invert(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> Frame
     return FrameResult(255 - frame, ())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize(("frames", "b_frames"), [(13, 0), (13, 2), (12, 2), (11, 2), (10, 3)])
 def test_the_last_frame_keeps_its_duration(
@@ -78,6 +79,7 @@ def test_the_last_frame_keeps_its_duration(
         assert (kept.pts + kept.duration) * ticks == pytest.approx(end_s, abs=3e-3)
 
 
+@pytest.mark.extended
 def test_an_mp4_file_in_milliseconds_states_its_end_in_ticks_of_the_video(tmp_path: Path) -> None:
     path, tick = tmp_path / "a.mp4", Fraction(1001, 30_000)
     with av.open(str(path), "w") as container:
@@ -107,6 +109,7 @@ def test_some_of_these_videos_show_another_frame_last_than_they_decode(tmp_path:
     assert max(late) > 0
 
 
+@pytest.mark.extended
 def test_a_fragmented_file_that_does_not_state_it_has_no_duration_made_up(tmp_path: Path) -> None:
     muxer = {"video_track_timescale": "600", "movflags": "frag_keyframe+empty_moov"}
     for frames in (10, 11, 12, 13):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.cli import main
 from mggr_edge.errors import StreamError
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, open_video
 
@@ -94,6 +94,7 @@ def times_of(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.array(frames), np.array([float(p.pts * p.time_base) for p in packets])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("audio", [True, False])
 @pytest.mark.parametrize("offset_s", [0.0, 0.3, 5000.0])
 @pytest.mark.parametrize("bframes", [0, 2])
@@ -117,6 +118,7 @@ def test_a_joined_recording_goes_on_where_the_one_before_ends(
             assert sound[begins] - frames[start] == pytest.approx(in_step, abs=1e-4)
 
 
+@pytest.mark.extended
 def test_a_third_recording_and_a_program_stream(tmp_path: Path) -> None:
     make(tmp_path / "a.mpg", frames=40)
     once, _ = times_of(tmp_path / "a.mpg")
@@ -128,6 +130,7 @@ def test_a_third_recording_and_a_program_stream(tmp_path: Path) -> None:
     assert (np.diff(sound) > 0).all()
 
 
+@pytest.mark.extended
 def test_a_joined_recording_is_written_in_step(tmp_path: Path) -> None:
     make(tmp_path / "a.ts", frames=40)
     source = joined(tmp_path / "c.ts", tmp_path / "a.ts", tmp_path / "a.ts")
@@ -156,6 +159,7 @@ def test_damage_that_is_no_join_is_still_an_error(tmp_path: Path) -> None:
         times_of(tmp_path / "b.ts")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("bframes", [0, 2])
 def test_first_frames_without_times_lie_before_the_first_that_has_one(
     tmp_path: Path, bframes: int
@@ -182,6 +186,7 @@ def test_a_gap_that_is_no_jump_stays(tmp_path: Path) -> None:
     np.testing.assert_allclose(frames - frames[0], np.array(pts) / RATE, atol=1e-4)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("bframes", "sound"), [(0, "goes on"), (2, "goes on"), (2, "gap"), (2, "none")]
 )
@@ -226,6 +231,7 @@ def silence(audio, seconds: float) -> list:
     return packets + audio.encode()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("name", "offset_s"), [("a.ts", 1.4), ("a.mpg", 0.0), ("a.mkv", 9000.0), ("a.mp4", 0.5)]
 )

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.orientation import upright
@@ -102,6 +102,7 @@ CONSTANT = [24 * i for i in range(30)]
 VARIABLE = [0, 24, 48, 49, 50, 200, 230, 231, 600, 640, 700, 720]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 @pytest.mark.parametrize("pts", [CONSTANT, VARIABLE, [240 + p for p in VARIABLE]])
 def test_every_frame_comes_out_at_its_time(tmp_path: Path, suffix: str, pts: list[int]) -> None:
@@ -134,6 +135,7 @@ def test_ntsc_time_base_is_exact(tmp_path: Path) -> None:
     assert times == [i * base for i in range(12)]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("codec", ["aac", "libopus", "libmp3lame"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_sound_is_passed_through_bit_for_bit(tmp_path: Path, codec: str, suffix: str) -> None:
@@ -160,6 +162,7 @@ def test_aac_priming_does_not_shift_the_picture(tmp_path: Path) -> None:
     assert [f.time_s for f in video_out] == [f.time_s for f in video_in]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("level", "comment"), [(0, ESTIMATED), (1, REDIRECTED)])
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
 def test_a_file_in_another_container_states_whether_it_was_altered(
@@ -180,6 +183,7 @@ def test_a_file_in_another_container_states_whether_it_was_altered(
         assert len([p for p in container.demux(video=0) if p.size]) == 6
 
 
+@pytest.mark.extended
 def test_the_file_says_that_it_was_altered(tmp_path: Path) -> None:
     make_video(tmp_path / "in.mp4", pts=CONSTANT)
     copy_video(tmp_path / "in.mp4", tmp_path / "once.mp4")
@@ -202,6 +206,7 @@ def test_output_is_fragmented_h264_that_browsers_play(tmp_path: Path) -> None:
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("size", "padded"), [((47, 64), (48, 64)), ((47, 63), (48, 64))])
 def test_odd_sizes_gain_a_row_or_column_and_lose_none(
     tmp_path: Path, size: tuple[int, int], padded: tuple[int, int]
@@ -231,6 +236,7 @@ def hold_camera(path: Path, orientation: int) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_rotated_videos_come_out_upright(tmp_path: Path, orientation: int) -> None:
     make_video(tmp_path / "in.mp4", pts=CONSTANT[:3])
@@ -250,6 +256,7 @@ def set_colour(stream, *, matrix: int, full: bool) -> None:
     context.color_primaries = context.color_trc = matrix
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("matrix", "tag"), [(1, 1), (5, 5), (2, 2)])
 def test_colour_tags_and_colours_are_kept(tmp_path: Path, matrix: int, tag: int) -> None:
     make_video(
@@ -270,6 +277,7 @@ def test_colour_tags_and_colours_are_kept(tmp_path: Path, matrix: int, tag: int)
     assert psnr_db(*planes) > 40  # the same numbers, whatever a player takes them for
 
 
+@pytest.mark.extended
 def test_full_range_is_read_as_such(tmp_path: Path) -> None:
     """The same numbers, once said to be limited and once full: full shows less contrast."""
     contrast = {}
@@ -328,6 +336,7 @@ def test_frames_of_another_size_are_scaled_into_the_first_and_none_is_lost(tmp_p
     assert psnr_db(last[:, 16:48], small) > 25
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("share", [0.02, 0.4, 0.8])
 def test_a_video_cut_short_is_an_error(tmp_path: Path, suffix: str, share: float) -> None:

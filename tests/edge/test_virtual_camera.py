@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.live.output import VirtualCamera
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 av = pytest.importorskip("av")
 

@@ -22,7 +22,7 @@ from mggr_edge.live.controls import Controls, Steered
 from mggr_edge.live.film import shown_file
 from mggr_edge.live.output import Window, live_output
 from mggr_edge.live_run import run_live
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.streams.pictures import Picture, write_picture
 from ramps import smooth_picture
 
@@ -86,6 +86,7 @@ def test_a_film_is_shown_at_its_own_pace_in_its_own_colours(
     assert summary.in_words().startswith("showed in a window: ")
 
 
+@pytest.mark.extended
 def test_q_ends_it_and_so_does_closing_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +211,7 @@ def test_a_real_window_shows_a_picture_and_q_closes_it(
     script = (
         "import sys; from mggr_edge.live.controls import Controls;"
         "from mggr_edge.live.film import shown_file; from mggr_edge.live.output import Window;"
-        "from mggr_edge.live_run import run_live; from mggr_edge.redirector import FrameResult;"
+        "from mggr_edge.live_run import run_live; from mggr_edge.results import FrameResult;"
         "c = Controls(); run_live(shown_file(sys.argv[1]), Window(c), stop=c.stop,"
         "process=lambda f, *, time_s=None: FrameResult(255 - f, ()))"
     )

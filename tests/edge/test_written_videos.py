@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.live.output import Recording
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 from mggr_edge.run import run
 from mggr_edge.streams.colour import colour_of_rgb
 from mggr_edge.streams.fragments import is_whole
@@ -54,6 +54,7 @@ def leave_room(disk: Path, size: int) -> None:
     (disk / "fill").write_bytes(bytes((2 << 20) - size))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(("frames", "share"), [(40, 0.6), (70, 0.3), (70, 0.9)])
 def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(
@@ -99,6 +100,7 @@ def expected_of(path: Path) -> Expected:
     return expected
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("missing", [1, 300, 3000])
 def test_an_end_that_is_missing_is_found(tmp_path: Path, suffix: str, missing: int) -> None:
@@ -128,6 +130,7 @@ def test_audio_that_is_missing_at_the_end_is_found(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_colon_in_a_name_is_no_protocol(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
@@ -153,6 +156,7 @@ def test_a_recording_may_have_a_colon_in_its_name(
     assert video_times(Path("2026-11-29T10:30:00.mp4")) == [0.0]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_a_video_that_begins_late_keeps_its_times_to_the_tick(tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "in.ts", frames=10, audio=("aac",))

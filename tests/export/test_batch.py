@@ -10,6 +10,8 @@ from mggr_export.export_run import export_run
 from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
 
+pytestmark = pytest.mark.extended
+
 
 def exported(run, out, precision):
     request = ExportRequest(precision, formats=("tflite", "onnx"), batch=2)

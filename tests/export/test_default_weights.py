@@ -29,6 +29,8 @@ from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.training import default_run
 from mggr_tf.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.extended
+
 CARD = "# A card\n"
 TINY = (
     "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",

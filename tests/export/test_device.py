@@ -53,6 +53,7 @@ def test_a_portrait_changes_inside_the_eyes_and_nowhere_else(portrait, float_bun
     assert np.abs(before[mask].astype(int) - after[mask]).mean() > 1
 
 
+@pytest.mark.extended
 def test_a_video_with_no_face_passes_through_unchanged_and_says_so(sky, int8_bundle, tmp_path):
     out = tmp_path / "out.mp4"
     done = run(sky, out, "--model", int8_bundle[0])

@@ -87,6 +87,7 @@ def test_real_files_are_laid_open(run, file_format):
     assert gains == sorted(gains, reverse=True)
 
 
+@pytest.mark.extended
 def test_what_has_no_int8_has_nothing_to_explain(run):
     with pytest.raises(ArtifactError, match="is float32"):
         dissect(models_of_run(run)["estimator"], "saved_model", {}, batch=1)

@@ -19,6 +19,8 @@ from mggr_export.tflite.graph import CONVOLUTIONS, read_graph
 from mggr_export.tflite.metadata import metadata_of, with_metadata
 from mggr_export.tflite.structure import check_structure, op_counts
 
+pytestmark = pytest.mark.extended
+
 FILES = {
     "LICENCES.txt",
     "contract.json",

@@ -18,6 +18,8 @@ from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 
+pytestmark = pytest.mark.extended
+
 
 def export(*arguments):
     return CliRunner().invoke(main, ["export", *map(str, arguments)])

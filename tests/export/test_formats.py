@@ -21,6 +21,8 @@ from mggr_export.request import ExportRequest
 from mggr_export.saved_model.archive import pack, write_into
 from mggr_export.verify import verify_bundle
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def served(run, tmp_path_factory):

@@ -26,6 +26,8 @@ from mggr_export.tflite.tflite_format import TFLiteFormat
 from mggr_tf.cli import main
 from spoilt import replace_file
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def bundle(run, tmp_path_factory):

@@ -49,6 +49,7 @@ def test_bundles_are_the_packaged_run(name):
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", NAMES)
 def test_they_work_on_people_who_were_never_drawn_before(name):
     bundle = Bundle.open(name)

@@ -38,6 +38,7 @@ def descendant(run, tmp_path):
     return RunFolder.open(made.path)
 
 
+@pytest.mark.extended
 def test_a_bundle_states_the_data_of_all_donors(descendant, tmp_path, converted_before):
     path, contract = exported(descendant, tmp_path / "bundle")
     drawn = descendant.record.data.licence
@@ -54,6 +55,7 @@ def test_a_bundle_states_the_data_of_all_donors(descendant, tmp_path, converted_
     assert str(tmp_path) not in json.dumps(text + (path / "contract.json").read_text())
 
 
+@pytest.mark.extended
 def test_a_record_of_an_earlier_version_permits_nothing_more(
     descendant, tmp_path, converted_before
 ):

@@ -90,6 +90,7 @@ def test_what_was_not_trained_comes_back_as_it_was():
     np.testing.assert_array_equal(model(inputs), simulation.fitted()(inputs))
 
 
+@pytest.mark.extended
 def test_a_redirector_is_simulated_with_its_warp_in_float(run):
     model = models_of_run(run)["redirector"]
     simulation = Simulation(model)
@@ -105,6 +106,7 @@ def test_a_redirector_is_simulated_with_its_warp_in_float(run):
     assert len(simulation.trained) == 2 * len(convolutions)  # kernels and biases
 
 
+@pytest.mark.extended
 def test_an_int8_file_of_fitted_weights_is_nearer_to_the_float_model():
     model = small_network()
     weights = model.get_weights()
@@ -148,6 +150,7 @@ def _eyes(run, estimator, *, steps, calibrated="0001"):
     )
 
 
+@pytest.mark.extended
 def test_eyes_to_fit_on_are_neither_compared_nor_calibrated_on(run):
     steps = 3
     eyes = _eyes(run, models_of_run(run)["estimator"], steps=steps)
@@ -161,6 +164,7 @@ def test_eyes_to_fit_on_are_neither_compared_nor_calibrated_on(run):
     assert not fitted & {*_pairs(eyes.calibration["redirector"])}
 
 
+@pytest.mark.extended
 def test_where_pairs_run_out_some_are_fitted_on_again(run):
     eyes = _eyes(run, models_of_run(run)["estimator"], steps=40)  # 640 pairs of 552
     assert eyes.fitting is not None
@@ -169,6 +173,7 @@ def test_where_pairs_run_out_some_are_fitted_on_again(run):
     assert not {*fitted} & {*_pairs(eyes.compared["redirector"])}
 
 
+@pytest.mark.extended
 def test_a_person_is_not_both_compared_and_calibrated_on(run):
     with pytest.raises(DataError, match=r"1 people to compare on \(0000\)"):
         _eyes(run, models_of_run(run)["estimator"], steps=1, calibrated="0000")
@@ -192,6 +197,7 @@ def _exporter(run, name, model, *, fitted, say):
     )
 
 
+@pytest.mark.extended
 def test_a_fit_that_brings_nothing_is_left_out_and_it_is_said(run):
     model, said = models_of_run(run)["estimator"], []
     exported = _exporter(run, "estimator", model, fitted=model, say=said.append).export(
@@ -205,6 +211,7 @@ def test_a_fit_that_brings_nothing_is_left_out_and_it_is_said(run):
     assert line.endswith("; the fitted ones are left out")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("plain_faults", "fitted_faults", "gain_db", "is_fitted"),
     [((), (), 0.5, True), ((), ("misses a limit",), 0.5, False), (("misses",), (), -0.5, True)],

@@ -97,6 +97,7 @@ def demo_folder(tmp_path_factory):
     return folder, observer
 
 
+@pytest.mark.extended
 def test_the_iris_witness_sees_what_was_moved_and_the_other_says_what_it_says(demo_folder):
     _, observer = demo_folder
     sights = observer.sights
@@ -122,6 +123,7 @@ def test_a_redirector_that_does_nothing_is_seen_to_do_nothing():
     assert seen.yaw.offset_deg == pytest.approx(0, abs=0.2)
 
 
+@pytest.mark.extended
 def test_one_stray_pixel_is_counted(demo_folder, monkeypatch):
     _, observer = demo_folder
     assert observer.stray_pixels == 0

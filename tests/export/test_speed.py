@@ -33,6 +33,7 @@ def test_convolutions_are_found_in_nested_models_and_counted():
     assert found[1].model.input_shape == (None, 8, 8, 4)
 
 
+@pytest.mark.extended
 def test_a_redirector_s_convolutions_are_nearly_all_of_its_arithmetic(run):
     model = models_of_run(run)["redirector"]
     convolutions = sum(layer.mmac for layer in convolutions_of(model))
@@ -40,6 +41,7 @@ def test_a_redirector_s_convolutions_are_nearly_all_of_its_arithmetic(run):
     assert 0.7 * whole < convolutions < whole
 
 
+@pytest.mark.extended
 def test_the_rival_is_the_published_size():
     generator = prgan_generator()
     assert generator.count_params() == pytest.approx(8.42e6, rel=0.01)

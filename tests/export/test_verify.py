@@ -14,6 +14,8 @@ from mggr_tf.cli import main
 from mggr_tf.models import warp as warp_module
 from spoilt import replace_file
 
+pytestmark = pytest.mark.extended
+
 
 def verify(bundle, *options):
     return CliRunner().invoke(main, ["verify", str(bundle), *map(str, options)])

@@ -140,7 +140,7 @@ def has_models() -> bool:
 def _redirector(*, is_real: bool) -> Iterator[None]:
     """One that inverts every pixel in the real one's place, so that results are encoded."""
     from mggr_edge import device_run
-    from mggr_edge.redirector import FrameResult
+    from mggr_edge.results import FrameResult
 
     class Inverting:
         def __init__(self, bundle: object, **options: object) -> None:

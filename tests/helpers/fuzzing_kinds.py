@@ -6,7 +6,7 @@ from fuzzing import Make
 from fuzzing_addresses import make_address_case
 from fuzzing_bundles import make_bundle_case, make_contract_case
 from fuzzing_images import make_image_case
-from fuzzing_tables import make_profile_case, make_table_case
+from fuzzing_tables import make_correction_case, make_profile_case, make_table_case
 from fuzzing_videos import make_video_case
 
 KINDS: dict[str, Make] = {
@@ -17,4 +17,5 @@ KINDS: dict[str, Make] = {
     "address": make_address_case,
     "table": make_table_case,
     "profile": make_profile_case,
+    "correction": make_correction_case,
 }

@@ -13,6 +13,9 @@ from fuzzing import Case, Rng
 from fuzzing_bytes import damaged
 from fuzzing_json import mutated_text
 from mggr_edge.default_bundle import packaged_bundles
+from mggr_edge.gaze_correction import GazeCorrection
+from mggr_edge.profile import Profile
+from mggr_edge.strict import plain
 from ramps import smooth_picture
 
 _ENCODINGS = ("utf-8-sig", "utf-16", "utf-32", "cp500")
@@ -65,16 +68,29 @@ def make_table_case(rng: Rng, folder: Path) -> Case:
 
 
 def make_profile_case(rng: Rng, folder: Path) -> Case:
-    """A profile, mutated."""
-    _write_photo(folder)
-    models = packaged_bundles() / "float" / "models"
-    estimator = hashlib.sha256((models / "estimator.tflite").read_bytes()).hexdigest()
-    profile: dict[str, Any] = {
-        "estimator_sha256": [estimator],
+    """A profile of schema 1, mutated."""
+    fields = {
+        "estimator_sha256": [],
         "lens_deg": [1.5, -2.0],
         "screen_deg": [-8.0, 3.0],
         "schema": 1,
     }
+    return _profile_case(rng, folder, fields)
+
+
+def make_correction_case(rng: Rng, folder: Path) -> Case:
+    """A profile of schema 2, mutated."""
+    correction = GazeCorrection(
+        (1.5, -2.0), ((0.1, 0.0), (0.05, -0.2)), (3.0, 1.0), (-6.0, 8.0), (-20.0, 15.5)
+    )
+    return _profile_case(rng, folder, plain(Profile((), correction, 140, spread_deg=1.5)))
+
+
+def _profile_case(rng: Rng, folder: Path, fields: dict[str, Any]) -> Case:
+    _write_photo(folder)
+    models = packaged_bundles() / "float" / "models"
+    estimator = hashlib.sha256((models / "estimator.tflite").read_bytes()).hexdigest()
+    profile: dict[str, Any] = {**fields, "estimator_sha256": [estimator]}
     content, what = mutated_text(rng, profile)
     if rng.random() < 0.15:
         content, how = damaged(rng, json.dumps(profile).encode())

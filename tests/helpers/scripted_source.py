@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.live.address import LiveAddress
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 
 @dataclass

@@ -17,6 +17,8 @@ from mggr_tf.bench_train.speed import Spread
 from mggr_tf.bench_train.trace import OpTime, plain_convolution, trace_of
 from mggr_tf.cli import main
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def small_step():

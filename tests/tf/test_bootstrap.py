@@ -23,6 +23,7 @@ def simulated(rng, *, subjects, gain):
     return subject, ours, theirs
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("subjects", [6, 11, 30])
 def test_the_interval_contains_the_truth_as_often_as_it_says(subjects):
     rng = np.random.default_rng(subjects)

@@ -172,6 +172,7 @@ def test_train_refuses_an_empty_folder_a_wrong_name_and_an_existing_run(tmp_path
     failed(invoke("train", "--data", eyes, "--out", empty), saying="exists; choose another name")
 
 
+@pytest.mark.extended
 def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     run, tiny = tmp_path / "run", flags(tiny_changes)
     arguments = ["train", "--stage", "coarse", "--data", eyes, "--steps", 2, "--out", run, *tiny]
@@ -220,6 +221,7 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     assert -1 <= axes["yaw"]["correlation"] <= 1
 
 
+@pytest.mark.extended
 def test_on_other_data_the_estimator_goes_on_from_what_it_knew(tmp_path, eyes, tiny_changes):
     other, tiny = tmp_path / "other", flags(tiny_changes)
     other.mkdir()

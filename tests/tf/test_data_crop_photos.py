@@ -156,6 +156,7 @@ def test_nothing_is_written_where_there_is_nothing_to_write(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
 
 
+@pytest.mark.extended
 def test_more_processes_give_the_same_patches(photos, tmp_path):
     steps = []
 
@@ -192,6 +193,7 @@ def running(group):
     return found
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into Linux's /proc")
 def test_ctrl_c_ends_the_workers_and_leaves_nothing(photos, tmp_path):
     many = tmp_path / "photos"

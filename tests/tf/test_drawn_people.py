@@ -162,6 +162,7 @@ def test_the_packaged_records_name_the_same_people():
         assert subjects == run.record.data.subjects
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("former", [False, True])
 def test_the_packaged_weights_are_not_scored_on_their_training_people(tmp_path, former):
     def scored(*arguments):

@@ -35,6 +35,7 @@ def classes(picture):
     return np.argsort(state["_fc.weight"] @ seen + state["_fc.bias"])[-5:][::-1]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("name", "wanted"), [("chelsea", CATS), ("coffee", COFFEE)])
 def test_the_network_knows_what_it_sees(name, wanted):
     found = classes(getattr(data, name)())

@@ -196,6 +196,7 @@ def noisy_pictures(samples, pairs):
     return {"clean": real + 0.01 * noise, "grainy": real + 0.1 * noise}
 
 
+@pytest.mark.extended
 def test_feature_metrics_and_verdicts_come_from_the_same_pairs(crowd):
     pairs = all_pairs(crowd, limit=12, seed=0)
     scores = score_pictures(

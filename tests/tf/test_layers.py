@@ -73,6 +73,7 @@ def test_every_layer_has_a_row():
     assert found == set(LAYERS)
 
 
+@pytest.mark.extended
 @everyone
 def test_survives_its_config(layer):
     made, inputs = randomised(layer)
@@ -82,6 +83,7 @@ def test_survives_its_config(layer):
     np.testing.assert_array_equal(again(inputs), made(inputs))
 
 
+@pytest.mark.extended
 @everyone
 def test_survives_saving_and_loading_by_keras(layer, tmp_path):
     made, inputs = randomised(layer)

@@ -153,6 +153,7 @@ def one_of_each_kind(stage):
     return (("exact_flow", "redirected"), ("cycle", "redirected"), ("style", "coarse"))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("stage", "option"),
     [(stage, option) for stage in STAGES_OF_LOSSES for option in one_of_each_kind(stage)],
@@ -186,6 +187,7 @@ def test_pairs_are_accepted_where_both_are(tiny_changes, method, stage):
             assert is_of_the_flow(refused[0]), (one, other)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("stage", STAGES_OF_LOSSES)
 def test_without_an_estimator_in_the_recipe_no_accepted_loss_asks_one(tiny_changes, stage):
     settings = base("mggr", tiny_changes, (stage,))

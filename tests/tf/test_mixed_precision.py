@@ -14,6 +14,8 @@ from mggr_tf.models.networks import Networks
 from mggr_tf.training.compiling import compiled, refuse_what_cannot_work
 from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
 
+pytestmark = pytest.mark.extended
+
 STEPS = 3
 HALVES = ("bfloat16", "float16")
 ROUNDED = {"bfloat16": 2**-8, "float16": 2**-11}

@@ -23,6 +23,7 @@ def inputs(batch=2, size=64):
     }
 
 
+@pytest.mark.extended
 def test_an_untrained_redirector_is_the_identity(tiny_config):
     made = Networks(tiny_config).redirection.joined(given := inputs())
     np.testing.assert_allclose(made["flow"], 0, atol=2e-3)
@@ -30,6 +31,7 @@ def test_an_untrained_redirector_is_the_identity(tiny_config):
     np.testing.assert_allclose(made["redirected"], given["eye"], atol=4e-3)
 
 
+@pytest.mark.extended
 def test_the_first_step_already_moves_the_flow(tiny_config):
     """At exactly zero flow the warp would pass no gradient at all."""
     model = Networks(tiny_config).redirection.coarse
@@ -39,12 +41,14 @@ def test_the_first_step_already_moves_the_flow(tiny_config):
     assert np.abs(tape.gradient(loss, model.get_layer("flow_head").kernel)).max() > 1e-6
 
 
+@pytest.mark.extended
 def test_the_edge_size_keeps_its_budget():
     redirector = Networks(load_config("mggr-edge")).redirection.joined
     assert redirector.count_params() <= 400_000
     assert multiply_accumulates(redirector) <= 60e6
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["deepwarp-edge", "prgan-edge"])
 def test_rivals_keep_the_same_budget(name):
     redirector = Networks(load_config(name)).redirection.joined
@@ -52,6 +56,7 @@ def test_rivals_keep_the_same_budget(name):
     assert multiply_accumulates(redirector) <= 60e6
 
 
+@pytest.mark.extended
 def test_prgan_has_its_published_size():
     """8.42 M parameters and 2.45 GMAC; the count here includes what is no convolution."""
     redirector = Networks(load_config("prgan-paper")).redirection.joined
@@ -59,6 +64,7 @@ def test_prgan_has_its_published_size():
     assert multiply_accumulates(redirector) == pytest.approx(2.45e9, rel=0.02)
 
 
+@pytest.mark.extended
 def test_a_published_deepwarp_is_convolutions_at_one_resolution_each_told_the_numbers():
     config = load_config("deepwarp-paper")
     redirection = Networks(config).redirection
@@ -91,6 +97,7 @@ def test_what_only_a_fine_branch_knows_is_refused_elsewhere(name, change):
         load_config(name, changes=[change])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["deepwarp-edge", "deepwarp-paper"])
 def test_untrained_deepwarp_nearly_copies(name):
     made = Networks(load_config(name)).redirection.joined(given := inputs())
@@ -100,6 +107,7 @@ def test_untrained_deepwarp_nearly_copies(name):
     np.testing.assert_allclose(made["flow"], 0, atol=3e-3)
 
 
+@pytest.mark.extended
 def test_prgan_paints_without_a_flow():
     made = Networks(load_config("prgan-edge")).redirection.joined(given := inputs())
     np.testing.assert_array_equal(made["flow"], np.zeros((2, 64, 64, 2)))
@@ -107,6 +115,7 @@ def test_prgan_paints_without_a_flow():
     np.testing.assert_allclose(made["redirected"], made["coarse"] + made["residual"], atol=1e-6)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("guidance", "ignored"),
     [("[delta]", ("gazemap", "head_pose")), ("[gazemap, head_pose]", ("delta",))],
@@ -123,6 +132,7 @@ def test_guidance_that_is_taken_away_has_no_influence(guidance, ignored, tiny_ch
         assert (changed == 0) == (name in ignored), name
 
 
+@pytest.mark.extended
 def test_without_a_branch_its_output_is_zero(tiny_changes):
     def built(*changes):
         model = Networks(
@@ -153,6 +163,7 @@ def test_detail_sees_single_pixels(tiny_changes):
     assert change.argmax() in [64 * y + x for y in range(29, 34) for x in range(29, 34)]
 
 
+@pytest.mark.extended
 def test_the_paper_size_is_about_prgans():
     redirector = Networks(load_config("mggr-paper")).redirection.joined
     assert redirector.count_params() == pytest.approx(8.42e6, rel=0.1)

@@ -38,6 +38,7 @@ def judging(tmp_path_factory):
     return run
 
 
+@pytest.mark.extended
 def test_the_judge_sees_a_mirrored_eye_looking_the_other_way(judging):
     ask = judge_of(judging, Conventions())
     patch = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
@@ -47,6 +48,7 @@ def test_the_judge_sees_a_mirrored_eye_looking_the_other_way(judging):
     assert left.yaw_deg == pytest.approx(-right.yaw_deg, abs=1e-4)
 
 
+@pytest.mark.extended
 def test_pictures_have_no_time_and_films_have(tmp_path):
     av = pytest.importorskip("av")
     cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64, 3), 90, np.uint8))
@@ -71,6 +73,7 @@ def default_bundle():
     return bundle
 
 
+@pytest.mark.extended
 def test_on_drawn_faces_the_default_weights_go_most_of_the_known_way_and_no_flow_none():
     clip, bundle, target = DrawnClip(0, count=16), default_bundle(), Gaze(0.0, -8.0)
     known = measure_known_gaze(clip, bundle, target=target)
@@ -97,6 +100,7 @@ def test_a_source_that_is_no_file_is_named():
     assert "nowhere.mp4 is not a file" in result.output
 
 
+@pytest.mark.extended
 def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
     default_bundle()
     data = pytest.importorskip("skimage.data")
@@ -115,3 +119,6 @@ def test_the_command_prints_a_row_for_each_target(judging, tmp_path):
     (facts, _) = json.loads(CliRunner().invoke(natural, [*asked, "--json"]).stdout)
     assert facts["judge_before_deg"] != facts["judge_after_deg"]
     assert facts["jitter"] > 0
+    assert (facts["pairs"], facts["pairs_apart"]) == (1, 0.0)
+    assert "pairs" in lines[0]
+    assert lines[1].count("of") == 2  # `fully` and `pairs`

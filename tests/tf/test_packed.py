@@ -82,6 +82,7 @@ def test_check_and_split_count_a_pack_as_its_source(ready, tmp_path):
     assert "train: " in split.read_text()
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_any_number_of_processes_gives_the_same_bytes(ready, tmp_path):
     pack(ready / "eyes", tmp_path / "packed", workers=2)
@@ -238,6 +239,7 @@ pack(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_killed_in_the_middle_and_gone_on_with_it_is_what_an_unbroken_one_is(ready, tmp_path):
     helpers = os.path.dirname(sys.modules["packs"].__file__)
@@ -273,6 +275,7 @@ except DiskError as error:
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 def test_a_full_disk_is_said_in_one_line_and_gone_on_from(ready, tmp_path):
     helpers = os.path.dirname(sys.modules["packs"].__file__)
@@ -305,6 +308,7 @@ except DiskError as error:
 """
 
 
+@pytest.mark.extended
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("step", "how"),

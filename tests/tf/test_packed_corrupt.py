@@ -43,6 +43,7 @@ def test_check_finds_one_flipped_bit(packed):
     assert "1 bad" in result.output
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("place", [3, 9, 500, -2])
 def test_a_bit_is_found_wherever_it_is(packed, place):
     """In a record's length, in that one's checksum, in its data, in its own checksum."""
@@ -72,6 +73,7 @@ def test_another_shard_whose_records_are_whole_is_found(packed, tmp_path):
     assert f"{name}: has another checksum" in result.output
 
 
+@pytest.mark.extended
 def test_training_names_a_corrupt_record_and_goes_on_without_it(packed, tiny_config):
     unbroken = train_on(limited(packed, 1), tiny_config)
     name, said = flip_a_bit(packed, 1, record=2), []

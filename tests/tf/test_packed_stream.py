@@ -65,6 +65,7 @@ def patches_of(samples, images):
     return [int(np.flatnonzero((samples.images == one).all((1, 2, 3)))[0]) for one in uint8]
 
 
+@pytest.mark.extended
 def test_pairs_are_two_patches_of_one_group_with_their_labels(packed):
     known = packed.in_memory()
     for batch in batches(packed):
@@ -77,6 +78,7 @@ def test_pairs_are_two_patches_of_one_group_with_their_labels(packed):
         np.testing.assert_allclose(known.head_deg[source] / scale, batch["head_pose"], rtol=1e-6)
 
 
+@pytest.mark.extended
 def test_a_batch_depends_on_seed_and_step_alone(packed):
     assert packed.window_steps > 1
     unbroken = batches(packed, steps=(0, 11), how=Augmentation())
@@ -87,6 +89,7 @@ def test_a_batch_depends_on_seed_and_step_alone(packed):
     assert batches(packed, steps=(5, 5)) == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("parts", [1, 2])
 def test_two_workers_see_together_what_one_sees(packed, parts):
     whole = batches(packed, shares=Shares(8, parts=parts), how=Augmentation())
@@ -100,6 +103,7 @@ def test_two_workers_see_together_what_one_sees(packed, parts):
             np.testing.assert_array_equal(cut.reshape(values.shape), values, err_msg=name)
 
 
+@pytest.mark.extended
 def test_two_devices_of_one_process_see_together_what_one_sees(packed):
     whole = batches(packed, shares=Shares(8), how=Augmentation())
     dealt = batches(packed, shares=Shares(8, replicas=2, local=2), how=Augmentation())
@@ -109,6 +113,7 @@ def test_two_devices_of_one_process_see_together_what_one_sees(packed):
             np.testing.assert_array_equal(both, values, err_msg=name)
 
 
+@pytest.mark.extended
 def test_a_worker_reads_only_what_its_rows_need(packed, monkeypatch):
     read = records_read(packed, Shares(8), monkeypatch)
     mine = records_read(packed, Shares(8, replicas=2, first=1), monkeypatch)
@@ -173,6 +178,7 @@ def test_one_chunk_is_enough(packed):
     assert len(batches(one)) == 8
 
 
+@pytest.mark.extended
 def test_read_into_memory_it_gives_the_batches_of_its_source(folder, tiny_config):
     config = replace(tiny_config, held_out=0.34)
     splits = [split_of(folder / name, config) for name in ("eyes", "packed")]
@@ -267,6 +273,7 @@ def test_losses_that_know_more_of_drawn_eyes_are_refused(packed, tiny_config):
         assert "synthetic" in str(caught.value), stage
 
 
+@pytest.mark.extended
 def test_a_stage_s_batches_come_from_a_pack_as_from_memory(packed, tiny_config):
     whole = stage_dataset(tiny_config, "coarse", packed, shares=Shares(2), steps=(0, 3))
     direct = stage_dataset(

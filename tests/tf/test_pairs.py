@@ -66,6 +66,7 @@ def test_what_a_batch_says_is_what_the_device_would_say(samples):
             np.testing.assert_allclose(batch[name], value, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.extended
 def test_a_step_s_batch_depends_on_seed_and_step_alone(samples):
     unbroken = batches(samples, steps=(0, 6), how=Augmentation())
     resumed = batches(samples, steps=(4, 6), how=Augmentation())
@@ -155,6 +156,7 @@ def test_flow_is_drawn_for_the_stages_that_learn_from_it() -> None:
     assert not load_config("mggr-edge").asks_for_exact_flow("joint")
 
 
+@pytest.mark.extended
 def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):
     """Of lit pictures of either side, shifted as in training: shadows change, places fit."""
     warp = BackwardWarp("bilinear")
@@ -180,6 +182,7 @@ def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):
     assert np.mean(carried) < 0.5 * np.mean(turned)
 
 
+@pytest.mark.extended
 def test_landmarks_go_where_the_pictures_go(followed):
     """Both sides come as one; shifts move points as they move pictures."""
 

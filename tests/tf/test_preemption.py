@@ -15,6 +15,8 @@ import pytest
 from mggr_tf.training.preemption import Impatient, Preempted, held_back_signals
 from mggr_tf.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.extended
+
 TINY = (
     *("--set", "synthetic.subjects=2", "--set", "synthetic.per_group=2"),
     *("--set", "models.estimator=[8, 8, 8, 8]", "--set", "stages.estimator.batch=4"),

@@ -57,6 +57,7 @@ def chain(tmp_path, tiny_config, weights):
     return first, second, made(tmp_path / "third", tiny_config, OWN, donor=second, weights=weights)
 
 
+@pytest.mark.extended
 def test_people_and_licences_are_unions_over_all_donors(chain):
     first, second, third = (RunFolder.open(run.path).record for run in chain)
     assert first.origins == ()
@@ -72,6 +73,7 @@ def test_people_and_licences_are_unions_over_all_donors(chain):
     assert third.origins_known
 
 
+@pytest.mark.extended
 def test_the_contract_states_the_unions_without_places_of_this_machine(chain):
     for training in (training_of(chain[2]), bundle_of_run(chain[2]).contract.training):
         assert training.data == "own, synthetic, photos"
@@ -79,6 +81,7 @@ def test_the_contract_states_the_unions_without_places_of_this_machine(chain):
         assert {*training.subjects} == {*chain[2].record.seen}
 
 
+@pytest.mark.extended
 def test_data_that_changed_keeps_its_licence_and_people(tmp_path, tiny_config, weights):
     run = made(tmp_path / "run", tiny_config, PHOTOGRAPHED, weights=weights)
     run.note_data(DRAWN, change="other people")
@@ -117,6 +120,7 @@ def test_what_an_earlier_version_did_not_record_is_unknown(tmp_path, tiny_config
     assert again.licences == ("our own use", "Apache-2.0", UNKNOWN_DONORS)
 
 
+@pytest.mark.extended
 def test_donors_people_are_not_scored(tmp_path, tiny_config, weights):
     data = tmp_path / "eyes"
     write_dataset(data, count=8, seed=3)
@@ -138,6 +142,7 @@ def test_donors_people_are_not_scored(tmp_path, tiny_config, weights):
     assert "warning: the run" in scored(donor, tmp_path / "others").stderr
 
 
+@pytest.mark.extended
 def test_training_from_a_run_names_how_many_people_it_knows(tmp_path, tiny_changes, weights):
     config = load_config("mggr-edge", changes=tiny_changes)
     donor = made(

@@ -27,6 +27,7 @@ def batches(samples, shares, steps=(0, 3)):
     return [{name: value.numpy() for name, value in batch.items()} for batch in made]
 
 
+@pytest.mark.extended
 def test_two_workers_of_two_devices_see_the_rows_of_one_device(samples):
     whole = batches(samples, Shares(8))
     workers = [batches(samples, Shares(8, 4, first, 2)) for first in (0, 2)]
@@ -37,6 +38,7 @@ def test_two_workers_of_two_devices_see_the_rows_of_one_device(samples):
             np.testing.assert_allclose(together, value, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.extended
 def test_each_part_of_a_batch_is_shared(samples):
     """Of two critic steps a replica has half of the first part and half of the second."""
     (whole,) = batches(samples, Shares(8), (0, 1))
@@ -48,6 +50,7 @@ def test_each_part_of_a_batch_is_shared(samples):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.extended
 def test_a_later_step_needs_no_earlier_one(samples):
     (late,) = batches(samples, Shares(4), (2, 3))
     np.testing.assert_array_equal(late["eye"], batches(samples, Shares(4))[2]["eye"])

@@ -29,6 +29,8 @@ from mggr_tf.training.kept_work import told_what_is_kept
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.run_lock import only_training
 
+pytestmark = pytest.mark.extended
+
 STAGE, STEPS = "estimator", 6
 CHANGES = (
     "synthetic.subjects=2",

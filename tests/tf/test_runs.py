@@ -107,6 +107,7 @@ def test_the_list_tells_the_best_validation_where_there_is_one(tmp_path):
     ]
 
 
+@pytest.mark.extended
 def test_two_runs_on_a_page_that_needs_no_other_file(tmp_path):
     made(tmp_path / "a")
     other = made(tmp_path / "b", l1=(0.4, 0.1), changes=["stages.joint.batch=32"])

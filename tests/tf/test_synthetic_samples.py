@@ -33,6 +33,7 @@ def test_samples_come_in_groups() -> None:
     np.testing.assert_array_equal(strips, np.tile([0, 1, 2, 3], (12, 1)))
 
 
+@pytest.mark.extended
 def test_some_groups_hold_their_lids_half_closed() -> None:
     samples = draw_samples(subjects=24, per_group=2, heads=3, seed=2)
     closure = samples.closure.reshape(-1, 2)
@@ -57,6 +58,7 @@ def test_samples_of_a_person_do_not_depend_on_how_many_follow() -> None:
     assert few.side.tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.extended
 def test_workers_change_nothing() -> None:
     alone = draw_samples(subjects=3, per_group=2, heads=1, seed=7)
     helped = draw_samples(subjects=3, per_group=2, heads=1, seed=7, workers=2)

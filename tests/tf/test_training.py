@@ -24,6 +24,8 @@ from mggr_tf.training.stage_trainer import StageTrainer
 from mggr_tf.training.stage_watch import StageWatch
 from mggr_tf.training.stages import Budget, stages_to_train, train_stages
 
+pytestmark = pytest.mark.extended
+
 DATA = DataRecord("discs", ("0000", "0001"), (), 24, "Apache-2.0")
 
 

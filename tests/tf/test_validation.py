@@ -38,6 +38,7 @@ def checked(networks, samples):
     return stage
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("stage", "picture"), [("coarse", "coarse"), ("joint", "redirected")])
 def test_a_redirector_is_told_by_what_evaluation_would_say(
     networks, samples, checked, stage, picture
@@ -58,6 +59,7 @@ def test_a_redirector_is_told_by_what_evaluation_would_say(
         assert np.abs(values).max() > 0
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("stage", ["estimator", "judge"])
 def test_an_estimator_is_told_by_its_mean_angle(networks, samples, checked, stage):
     model = getattr(networks, stage)

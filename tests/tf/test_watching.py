@@ -21,6 +21,8 @@ from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
 from mggr_tf.training.trained_parts import learning_rates, trained_networks
 from mggr_tf.training.validation import stage_validation
 
+pytestmark = pytest.mark.extended
+
 DATA = DataRecord("discs", ("0000",), ("0001",), 12, "Apache-2.0")
 STEPS = 3
 

@@ -39,6 +39,7 @@ def first_gradients(folder, stage):
     return np.concatenate([state.get_tensor(name).ravel() for name in moments])
 
 
+@pytest.mark.extended
 def test_two_workers_train_what_one_trains(tmp_path, tiny_changes):
     """The estimator: its normalisation and its dropout are those of the whole batch too."""
     # Slowly: Adam's first steps are a whole learning rate wide in whatever direction rounding

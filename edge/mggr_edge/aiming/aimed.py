@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.aiming import Aim
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameResult
 
 
 class Aimed:

@@ -2,7 +2,8 @@
 
 Seams: the gradient along the mask's border, against the same pixels of the input. Trembling: how
 irises move on a face that keeps still but for the camera's noise. Blinks: how far lids are apart
-before and after. And whether what should be redirected was, and was seen to be by a judge.
+before and after. Pairs: whether both eyes of a face that shows both got the same strength. And
+whether what should be redirected was, and was seen to be by a judge.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from mggr_edge.bundle import Bundle
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.iris import Eye, IrisFinder
 from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 
 Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
 """(eye patches, sides, head poses) -> gazes by an estimator that had no part in the redirecting.
@@ -32,6 +34,12 @@ FRONTAL_DEG = 15.0
 NEAR_DEG = 20.0
 OPEN = 0.2
 """Heads, gazes and lids that should be redirected fully: within these, and above this."""
+
+NARROW = 0.6
+"""Both eyes are visible if each is at least this wide relative to the other."""
+
+APART = 0.2
+"""Strengths of a pair that differ by more make eyes look in two directions."""
 
 _FULL = 0.999
 _BORDER_KERNEL = np.ones((3, 3), np.uint8)
@@ -52,6 +60,8 @@ class Naturalness:
         lids_kept: share of them that are as open after as before, to a tenth of that median.
         near: eyes of frontal heads, open, within 20 degrees of the target.
         near_fully: share of them that got the full strength.
+        pairs: faces of all frames that show both eyes; see `shows_both_eyes`.
+        pairs_apart: share of them whose two strengths differ by more than `APART`.
         judge_before_deg, judge_after_deg: mean angle between what the judge sees in those eyes and
             the target.
     """
@@ -65,6 +75,8 @@ class Naturalness:
     lids_kept: float | None
     near: int
     near_fully: float | None
+    pairs: int
+    pairs_apart: float | None
     judge_before_deg: float | None
     judge_after_deg: float | None
 
@@ -85,6 +97,7 @@ class _Counted:
     )
     openness: dict[tuple[int, Side], list[tuple[float, float]]] = field(default_factory=dict)
     fully: list[bool] = field(default_factory=list)
+    apart: list[bool] = field(default_factory=list)
     judged: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -94,6 +107,7 @@ def watch(
     *,
     target: Gaze,
     judge: Judge | None = None,
+    observe: Callable[[FrameResult, float | None], None] | None = None,
 ) -> Naturalness:
     """Redirects a clip and counts.
 
@@ -102,12 +116,15 @@ def watch(
         bundle: the networks.
         target: where eyes shall look.
         judge: asked about eyes that should be redirected fully.
+        observe: called with each frame's result and time, in order.
     """
     redirector = Redirector(bundle, target=target)
     finder = IrisFinder(bundle.model("iris"))
     counted = _Counted()
     for frame, time_s in frames:
         result = redirector.process(frame, time_s=time_s)
+        if observe is not None:
+            observe(result, time_s)
         counted.frames += 1
         counted.outside += int((frame != result.frame).any(-1)[~result.mask()].sum())
         for face in result.faces:
@@ -125,6 +142,8 @@ def watch(
         lids_kept=_share(lids),
         near=len(counted.fully),
         near_fully=_share(counted.fully),
+        pairs=len(counted.apart),
+        pairs_apart=_share(counted.apart),
         judge_before_deg=None if before is None else float(before),
         judge_after_deg=None if after is None else float(after),
     )
@@ -194,9 +213,11 @@ def _count_face(
     judge: Judge | None,
 ) -> None:
     near: list[tuple[Eye, EyeResult]] = []
+    seen: list[Eye] = []
     for eye, corners in _eyes(face):
         before = finder.find(frame, side=eye.side, corners=corners)
         after = finder.find(result.frame, side=eye.side, corners=corners)
+        seen.append(before)
         own = counted.openness.setdefault((face.identity, eye.side), [])
         own.append((before.openness, after.openness))
         if eye.region is not None and eye.mask is not None and eye.mask.any():
@@ -205,6 +226,9 @@ def _count_face(
         if should_be_redirected(eye, face, before):
             counted.fully.append(eye.strength >= _FULL)
             near.append((before, eye))
+    right, left = face.eyes
+    if shows_both_eyes(face, seen):
+        counted.apart.append(abs(right.strength - left.strength) > APART)
     if judge is not None and near:
         _ask(judge, counted, frame, result, face, near, bundle=bundle)
 
@@ -223,6 +247,21 @@ def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
         and seen.openness >= OPEN
         and max(abs(head.pitch_deg), abs(head.yaw_deg)) <= FRONTAL_DEG
         and eye.gaze_before.angle_to(eye.gaze_target) <= NEAR_DEG
+    )
+
+
+def shows_both_eyes(face: FaceResult, seen: Sequence[Eye]) -> bool:
+    """Whether the head is frontal, both eyes are open, and neither is much narrower.
+
+    Args:
+        face: whose they are.
+        seen: both eyes as they were found before.
+    """
+    widths = [eye.width_px for eye in seen]
+    return (
+        abs(face.head_pose.yaw_deg) <= FRONTAL_DEG
+        and min(widths) >= NARROW * max(widths)
+        and min(eye.openness for eye in seen) >= OPEN
     )
 
 

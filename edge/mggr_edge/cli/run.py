@@ -66,6 +66,12 @@ if TYPE_CHECKING:
     metavar="FILE|none",
     help="What `mggr-edge calibrate` measured. Cameras take the user's own, where there is one.",
 )
+@click.option(
+    "--auto-calibrate",
+    is_flag=True,
+    help="Refine the correction from looks near the lens while it runs, within a small bound; for "
+    "videos and live sources with one person. See docs/device.md.",
+)
 @click.option("--estimate-only", is_flag=True, help="See where eyes look, change nothing.")
 @click.option("--mark", is_flag=True, help="Draw a 'gaze redirected' label in a corner.")
 @click.option("--overlay", is_flag=True, help="Draw outlines, gazes, targets and reasons.")
@@ -108,6 +114,7 @@ def run(
     strength: float,
     max_faces: int,
     profile: str | None,
+    auto_calibrate: bool,
     estimate_only: bool,
     mark: bool,
     overlay: bool,
@@ -172,6 +179,7 @@ def run(
         strength=strength,
         max_faces=max_faces,
         profile=profile,
+        auto_calibrate=auto_calibrate,
         estimate_only=estimate_only,
         mark=mark,
         overlay=overlay,

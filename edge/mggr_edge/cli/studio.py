@@ -36,8 +36,8 @@ def studio(input_: str, model: str, port: int, profile: str | None, wanted: Pict
     INPUT is a camera (/dev/video0 unless you say so), a stream, a video file,
     which goes on and on, or a picture. The page shows every frame before and
     after, with a slider between them; drag the point on a face to say where its
-    eyes shall look, set the strength, see what takes how long, and calibrate by
-    two buttons. A camera that is lost is waited for.
+    eyes shall look, set the strength, see what takes how long, and calibrate
+    by one look into the lens. A camera that is lost is waited for.
 
     Nothing leaves this machine and no picture is stored: the page answers on
     127.0.0.1 only, and only to a browser that opened the printed address, which

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameProcess, FrameResult
 
 KEYS = "space: on or off, + and -: strength, o: overlay, q: quit"
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameResult
+from mggr_edge.results import FrameResult
 
 _TEXT = "gaze redirected"
 _PART = 0.18

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from io import FileIO
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
-from mggr_edge.redirector import EyeResult, FaceResult, FrameProcess, FrameResult
+from mggr_edge.results import EyeResult, FaceResult, FrameProcess, FrameResult
 
 
 class Metrics:
@@ -26,10 +26,18 @@ class Metrics:
         process: what is done to each frame.
         path: of the file.
         force: a file that exists may be replaced.
+        more: further facts about the run after each frame.
     """
 
-    def __init__(self, process: FrameProcess, path: Path, *, force: bool) -> None:
-        self._process, self._path, self._force = process, path, force
+    def __init__(
+        self,
+        process: FrameProcess,
+        path: Path,
+        *,
+        force: bool,
+        more: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self._process, self._path, self._force, self._more = process, path, force, more
         self._file: FileIO | None = None
         self._count = 0
 
@@ -39,6 +47,8 @@ class Metrics:
         result = self._process(frame, time_s=time_s)
         took_ms = 1000 * (time.perf_counter() - started)
         line = frame_facts(result, number=self._count, time_s=time_s, took_ms=took_ms)
+        if self._more is not None:
+            line |= self._more()
         # Opened now and not before: a run that reads nothing leaves nothing.
         self._file = self._file or _opened(self._path, force=self._force)
         try:
@@ -56,13 +66,20 @@ class Metrics:
 
 
 @contextmanager
-def open_metrics(path: Path, process: FrameProcess, *, force: bool = False) -> Iterator[Metrics]:
+def open_metrics(
+    path: Path,
+    process: FrameProcess,
+    *,
+    force: bool = False,
+    more: Callable[[], dict[str, Any]] | None = None,
+) -> Iterator[Metrics]:
     """Gives what writes a line for every frame. What was written stays when the run fails later.
 
     Args:
         path: the file.
         process: what is done to each frame.
         force: a file that exists may be replaced.
+        more: further facts about the run after each frame, added to its line.
 
     Raises:
         OutputExistsError: the file exists and `force` is false.
@@ -72,7 +89,7 @@ def open_metrics(path: Path, process: FrameProcess, *, force: bool = False) -> I
         raise OutputExistsError(path)
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written; name a file in a folder that is there")
-    with closing(Metrics(process, path, force=force)) as metrics:
+    with closing(Metrics(process, path, force=force, more=more)) as metrics:
         yield metrics
 
 

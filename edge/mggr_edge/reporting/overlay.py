@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, unit_vectors
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 
 _REDIRECTED, _WEAKENED, _LEFT_ALONE = (60, 220, 90), (250, 200, 40), (240, 80, 70)
 _BEFORE = (255, 255, 255)

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameProcess, FrameResult
 from mggr_edge.reporting.memory import resident_mb
-from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameProcess, FrameResult
 
 _LOOK_BACK_S = 2.0
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -62,7 +61,7 @@ class NowAndThen:
 
     Args:
         process: what is done to each frame.
-        clock: measures its stages.
+        stats: text about the frames so far.
         every_s: between two tables.
         say: takes them.
     """
@@ -70,12 +69,12 @@ class NowAndThen:
     def __init__(
         self,
         process: FrameProcess,
-        clock: StageClock,
+        stats: Callable[[], str],
         *,
         every_s: float,
         say: Callable[[str], None],
     ) -> None:
-        self._process, self._clock, self._every_s, self._say = process, clock, every_s, say
+        self._process, self._stats, self._every_s, self._say = process, stats, every_s, say
         self._since_s = time.monotonic()
         self._frames = self._all_frames = 0
 
@@ -91,7 +90,7 @@ class NowAndThen:
             memory = "" if held_mb is None else f", {held_mb:.1f} MB held"
             self._say(
                 f"{rate:.1f} frames a second, {self._all_frames} so far{memory}; the last ones:\n"
-                f"{self._clock.table()}"
+                f"{self._stats()}"
             )
             self._since_s, self._frames = time.monotonic(), 0
         return result

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import FrameProcess, FrameResult
+from mggr_edge.results import FrameProcess, FrameResult
 
 View = Callable[[NDArray[np.uint8], FrameResult], NDArray[np.uint8]]
 """(frame as it came, its result) -> [H, W, 3] uint8 RGB, what is shown of it."""

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mggr_edge.angles import Gaze
+from mggr_edge.auto_calibration import AutoCalibration
 from mggr_edge.bundle import Bundle
-from mggr_edge.redirector import FrameProcess, Redirector
+from mggr_edge.gaze_correction import GazeCorrection
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameProcess
 from mggr_edge.service.counts import Counts
 from mggr_edge.service.pressure import Pressure
 from mggr_edge.service.prometheus import open_endpoint
@@ -47,19 +49,21 @@ class Attendance:
         options: what is asked for.
         redirector: works less, or with another bundle.
         path: where that lies, and may be replaced.
-        offset_of: what is taken off a new bundle's estimates; raises where it cannot be used.
+        correction_of: correction of a new bundle's estimates; raises where it cannot be used.
         clock: of its stages.
         say: takes what happens.
         counts: of the source.
+        auto_calibration: refines the redirector's correction; None if nothing does.
     """
 
     options: ServiceOptions
     redirector: Redirector
     path: Path
-    offset_of: Callable[[Bundle], Gaze]
+    correction_of: Callable[[Bundle], GazeCorrection]
     clock: StageClock
     say: Callable[[str], None]
     counts: Counts = field(default_factory=Counts)
+    auto_calibration: AutoCalibration | None = None
 
     def __post_init__(self) -> None:
         self._pressure = Pressure(
@@ -82,7 +86,7 @@ class Attendance:
             process,
             self.redirector,
             self.path,
-            offset_of=self.offset_of,
+            correction_of=self.correction_of,
             say=self.say,
             coarse=self.options.step_down,
         )
@@ -99,6 +103,7 @@ class Attendance:
             counts=self.counts,
             clock=self.clock,
             level=lambda: self._pressure.level,
+            auto_calibration=self.auto_calibration,
         )
 
     def _set_fine(self, fine: bool) -> None:

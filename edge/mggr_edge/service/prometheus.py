@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.auto_calibration import AutoCalibration
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.redirector import FrameProcess, FrameResult
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameProcess, FrameResult
 from mggr_edge.service.counts import Counts
 
 HOST = "127.0.0.1"
@@ -47,9 +48,15 @@ class _Figures:
     """What Prometheus reads, as it stands at that moment."""
 
     def __init__(
-        self, watched: Watched, counts: Counts, clock: StageClock, level: Callable[[], int]
+        self,
+        watched: Watched,
+        counts: Counts,
+        clock: StageClock,
+        level: Callable[[], int],
+        auto_calibration: AutoCalibration | None,
     ) -> None:
         self._watched, self._counts, self._clock, self._level = watched, counts, clock, level
+        self._auto_calibration = auto_calibration
 
     def collect(self) -> Iterable[Any]:
         """For the client library."""
@@ -85,6 +92,22 @@ class _Figures:
             "0: all of the work, 1: without the fine branch, 2: half the processing rate.",
             value=self._level(),
         )
+        if self._auto_calibration is not None:
+            change = GaugeMetricFamily(
+                "mggr_auto_calibration_change_degrees",
+                "Change of the profile's offset by auto-calibration.",
+                labels=["axis"],
+            )
+            for axis, degrees in zip(
+                ("pitch", "yaw"), self._auto_calibration.change_deg, strict=True
+            ):
+                change.add_metric([axis], degrees)
+            yield change
+            yield CounterMetricFamily(
+                "mggr_auto_calibration_near_lens_seconds",
+                "Seconds of steady looks near the lens.",
+                value=self._auto_calibration.near_lens_s,
+            )
 
 
 @contextmanager
@@ -95,6 +118,7 @@ def open_endpoint(
     counts: Counts,
     clock: StageClock,
     level: Callable[[], int],
+    auto_calibration: AutoCalibration | None = None,
 ) -> Iterator[Watched]:
     """Serves figures at http://127.0.0.1:PORT/metrics; gives what counts the frames.
 
@@ -104,6 +128,7 @@ def open_endpoint(
         counts: of the source.
         clock: of the stages.
         level: how far the work is stepped down.
+        auto_calibration: reported if it is in use.
 
     Raises:
         MissingPackageError: prometheus_client is not installed.
@@ -115,7 +140,7 @@ def open_endpoint(
         raise MissingPackageError("prometheus_client", "prometheus") from error
     watched = Watched(process)
     registry = CollectorRegistry()
-    registry.register(_Figures(watched, counts, clock, level))
+    registry.register(_Figures(watched, counts, clock, level, auto_calibration))
     ProcessCollector(registry=registry)
     try:
         server, thread = start_http_server(port, addr=HOST, registry=registry)

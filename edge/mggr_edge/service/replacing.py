@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
 from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle
 from mggr_edge.errors import MggrError
-from mggr_edge.redirector import FrameProcess, FrameResult, Redirector
+from mggr_edge.gaze_correction import GazeCorrection
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import FrameProcess, FrameResult
 
 LOOK_S = 1.0
 """How often is looked; what still changes between two looks is being copied, and is left alone."""
@@ -34,7 +35,7 @@ class Replacing:
         process: passes frames to the redirector.
         redirector: takes a new bundle.
         path: of the bundle, a folder or a zip.
-        offset_of: what is taken off a new bundle's estimates; raises where it cannot be used.
+        correction_of: correction of a new bundle's estimates; raises where it cannot be used.
         say: takes what happens.
         coarse: whether the fine branch may be turned off later, so `coarse` is loaded as well.
     """
@@ -45,17 +46,17 @@ class Replacing:
         redirector: Redirector,
         path: Path,
         *,
-        offset_of: Callable[[Bundle], Gaze],
+        correction_of: Callable[[Bundle], GazeCorrection],
         say: Callable[[str], None],
         coarse: bool = False,
     ) -> None:
         self._coarse = coarse
         self._process, self._redirector, self._path = process, redirector, path
-        self._offset_of, self._say = offset_of, say
+        self._correction_of, self._say = correction_of, say
         self._in_use = self._seen = _print_of(path)
         self._looked_s = time.monotonic()
         self._opening: threading.Thread | None = None
-        self._opened: tuple[Bundle, Gaze] | str | None = None
+        self._opened: tuple[Bundle, GazeCorrection] | str | None = None
         self._ending, self._has_ended = threading.Lock(), False
 
     def __enter__(self) -> Replacing:
@@ -97,21 +98,21 @@ class Replacing:
         bundle, is_offered = None, False
         try:
             bundle = Bundle.open(self._path)
-            offset = self._offset_of(bundle)
+            correction = self._correction_of(bundle)
             bundle.try_out(coarse=self._coarse)
         except (MggrError, OSError) as error:
             self._opened = f"{error}"
         else:
-            is_offered = self._offer(bundle, offset)
+            is_offered = self._offer(bundle, correction)
         finally:
             if bundle is not None and not is_offered:
                 bundle.close()
 
-    def _offer(self, bundle: Bundle, offset: Gaze) -> bool:
+    def _offer(self, bundle: Bundle, correction: GazeCorrection) -> bool:
         """Leaves a bundle to the next frame; False if there is none because the end came."""
         with self._ending:
             if not self._has_ended:
-                self._opened = bundle, offset
+                self._opened = bundle, correction
             return not self._has_ended
 
     def _take(self) -> None:

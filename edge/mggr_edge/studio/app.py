@@ -47,9 +47,10 @@ def studio_app(session: Session) -> Application:
     """The page's server side.
 
     `GET /frame?after=N` waits for a frame other than number N: 200 with a JPEG, or 204 after a
-    second without one. `POST /settings` takes settings, `POST /look` begins a look; both take
-    JSON, and answer 400 with `{"error": ...}` to what they cannot do. Settings are answered with
-    `{"revision": ...}`, by which the page tells newer facts from older ones.
+    second without one. `POST /settings` takes settings, `POST /calibrate` takes `{}` and begins a
+    calibration; both take JSON, and answer 400 with `{"error": ...}` to what they cannot do.
+    Settings are answered with `{"revision": ...}`, by which the page tells newer facts from older
+    ones.
 
     Args:
         session: what is shown and steered.
@@ -84,13 +85,12 @@ def studio_app(session: Session) -> Application:
     def settings() -> Any:
         return _done(bottle, lambda asked: {"revision": session.set(asked)})
 
-    @app.post("/look")
-    def look() -> Any:
+    @app.post("/calibrate")
+    def calibrate() -> Any:
         def begin(asked: dict[str, Any]) -> dict[str, Any]:
-            where = asked.get("at")
-            if not isinstance(where, str):
-                raise UsageError('name the look as text: {"at": "lens"} or {"at": "screen"}')
-            session.looks.begin(where)
+            if asked:
+                raise UsageError(f"send an empty object, got {', '.join(map(repr, asked))[:60]}")
+            session.calibration.begin()
             return {}
 
         return _done(bottle, begin)

@@ -14,21 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.aiming.target import CAMERA
 from mggr_edge.bundle import Bundle
 from mggr_edge.careful import Careful
+from mggr_edge.gaze_correction import NO_CORRECTION
 from mggr_edge.live.address import LiveAddress
 from mggr_edge.live.capture import Capture, open_capture, stream_time_s
 from mggr_edge.live.newest import LiveFrame, Newest
 from mggr_edge.live.picture_format import PictureFormat, flipped
 from mggr_edge.live.reconnecting import Reconnecting
 from mggr_edge.profile import Profile
-from mggr_edge.redirector import FrameResult, Redirector
+from mggr_edge.redirector import Redirector
 from mggr_edge.reporting.overlay import overlay
 from mggr_edge.reporting.pace import FrameRate
 from mggr_edge.reporting.stages import StageClock
+from mggr_edge.results import FrameResult
+from mggr_edge.studio.calibration import PageCalibration
 from mggr_edge.studio.latest import Latest
-from mggr_edge.studio.looks import Looks
 from mggr_edge.studio.settings import Settings, changed
 from mggr_edge.studio.shown import Pair, encode_pair, face_facts
 
@@ -128,7 +129,9 @@ class Session:
         self._latest: Latest[_Frame] = Latest()
         self._redirector = self._in_use = self._made(profile)
         self._careful = Careful(self._redirect, say=lambda text: None)
-        self.looks = Looks(bundle, path=profile_path, profile=profile, found=self._take_profile)
+        self.calibration = PageCalibration(
+            bundle, path=profile_path, profile=profile, found=self._take_profile
+        )
         self._lost: str | None = None
         self._dropped = 0
         self._seen_s = time.monotonic()
@@ -198,13 +201,13 @@ class Session:
 
     def _pass(self, frame: LiveFrame) -> None:
         rgb = flipped(frame.rgb, self._wanted.flip)
-        settings, looking = self._settings, self.looks.redirector
+        settings, calibrating = self._settings, self.calibration.redirector
         self._redirector.target = settings.target
         self._redirector.strength = settings.applied_strength
-        self._in_use = looking or self._redirector
+        self._in_use = calibrating or self._redirector
         result = self._careful(rgb, time_s=frame.time_s)
-        if looking is not None:
-            self.looks.see(result, frame.time_s, by=looking)
+        if calibrating is not None:
+            self.calibration.see(result, frame.time_s, by=calibrating)
         self._per_s, self._medians_ms = self._rate.tick(), self._clock.medians_ms()
         self._latest.put(_Frame(rgb, result, settings))
 
@@ -217,8 +220,8 @@ class Session:
         return overlay(frame.before, frame.result)
 
     def _made(self, profile: Profile | None) -> Redirector:
-        offset = CAMERA if profile is None else profile.offset
-        return Redirector(self._bundle, stages=self._clock, offset=offset)
+        correction = NO_CORRECTION if profile is None else profile.correction
+        return Redirector(self._bundle, stages=self._clock, correction=correction)
 
     def _take_profile(self, profile: Profile) -> None:
         self._redirector = self._made(profile)
@@ -248,7 +251,7 @@ class Session:
             "stages_ms": {
                 name: round(ms, 1) for name, ms in (self._medians_ms | encoding_ms).items()
             },
-            "looks": self.looks.state().facts(),
+            "calibration": self.calibration.state().facts(),
         }
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.redirector import EyeResult, FaceResult
+from mggr_edge.results import EyeResult, FaceResult
 
 WIDEST_PX = 1280
 """Of each half; a page is hardly wider."""

@@ -13,7 +13,8 @@ from mggr_edge.angles import Gaze
 from mggr_edge.bundle import Bundle
 from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.iris import Eye, IrisFinder
-from mggr_edge.redirector import EyeResult, FaceResult, FrameResult, Redirector
+from mggr_edge.redirector import Redirector
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
 from mggr_export.quickstart.following import gaze_of_iris_shift
 from mggr_export.quickstart.sweep import target_at
 

@@ -303,8 +303,8 @@ function gazeInWords(gaze_deg) {
   return inWords({ pitch_deg, yaw_deg });
 }
 
-function showEyes(faces, isLooking) {
-  const state = (eye) => (isLooking ? ["calm", "is measured"] : stateOf(eye));
+function showEyes(faces, isCalibrating) {
+  const state = (eye) => (isCalibrating ? ["calm", "is measured"] : stateOf(eye));
   const rows = faces.flatMap((face) => {
     const [left, right] = [...face.eyes].sort((a, b) => a.x - b.x).map(state);
     const looked = gazeInWords(face.gaze_deg);
@@ -347,43 +347,53 @@ function showSpeed({ per_s, stages_ms }) {
   });
 }
 
-const LOOKS = { lens: "into the lens", screen: "at the middle of your screen" };
-let lookFailure = null;
+const percent = (share) => `${Math.round(100 * share)} %`;
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+let requestFailure = null; /* of the button's own request */
 
-function showLooks({ running, share, done, failure, path, offset_deg }) {
-  const isDone = Object.fromEntries(done.map((where) => [where, true]));
-  for (const where of ["lens", "screen"]) {
-    by(where).disabled = path === null || running !== null;
-    by(where).classList.toggle("next", path !== null && running === null && !isDone[where]
-      && (where === "screen" ? isDone.lens === true : !isDone.lens && done.length > 0));
+function calibrationInWords({ running, error_deg, path, offset_deg }, problem) {
+  if (running) return "Look into the lens and turn your head slowly, to both sides and a little up and down.";
+  if (problem) return `Calibration failed: ${problem}.`;
+  if (path === null) return "Calibration needs a camera with a person in front of it, not a file.";
+  if (error_deg) {
+    const [before, after] = error_deg.map((value) => value.toFixed(1));
+    return `Calibrated: the mean error was ${before}° before and is ${after}° after correction.`;
   }
-  by("looks-share").hidden = running === null;
-  by("looks-share").value = share;
-  const problem = failure ?? lookFailure;
-  const [pitch_deg, yaw_deg] = (offset_deg ?? [0, 0]).map((value) => Math.round(10 * value) / 10);
-  const off = pitch_deg || yaw_deg ? inWords({ pitch_deg, yaw_deg }) : "nothing";
-  let text;
-  if (running) text = `Look ${LOOKS[running]} and keep still.`;
-  else if (problem) text = `That did not work: ${problem}.`;
-  else if (isDone.lens) text = "Taken. Now look at the middle of your screen and press.";
-  else if (isDone.screen) text = "Taken. Now look into the lens and press.";
-  else if (offset_deg) text = `Calibrated: estimates of you are off by ${off}, which is taken off.`;
-  else if (path === null) text = "Needs a camera and you before it; a file cannot be asked to look.";
-  else text = "Two looks tell how the estimator errs about you. Look, press, and keep looking for a moment.";
-  say(by("looks-said"), text);
-  by("looks-said").title = path === null ? "" : `The profile is ${path}`;
+  if (offset_deg) {
+    const [pitch_deg, yaw_deg] = offset_deg.map((value) => Math.round(10 * value) / 10);
+    const offset = pitch_deg || yaw_deg ? inWords({ pitch_deg, yaw_deg }) : "0°";
+    return `A profile is in use: ${offset} is subtracted from estimates.`;
+  }
+  return "Measures the gaze estimator's error for you. Press the button, then look into the lens and "
+    + "turn your head slowly for five seconds.";
 }
 
-for (const where of ["lens", "screen"]) {
-  by(where).onclick = async () => {
-    lookFailure = null;
-    try {
-      await post("/look", { at: where });
-    } catch (error) {
-      lookFailure = error.message;
-    }
-  };
+function showCalibration(calibration) {
+  const { running, seconds_left, share, covered, failure, notes, path } = calibration;
+  const problem = running ? null : failure ?? requestFailure, said = by("calibration-said");
+  say(said, calibrationInWords(calibration, problem));
+  said.title = path === null ? "" : `The profile is ${path}`;
+  said.classList.toggle("failed", problem !== null);
+  by("calibrate").disabled = path === null || running;
+  by("calibration-progress").hidden = !running;
+  by("calibration-time").value = share;
+  say(by("calibration-left"), `${Math.ceil(seconds_left)} s`);
+  for (const [name, part] of [["covered-pitch", covered[0]], ["covered-yaw", covered[1]]]) {
+    by(name).value = part;
+    say(by(`${name}-said`), percent(part));
+  }
+  by("calibration-note").hidden = running || problem !== null || !notes.length;
+  say(by("calibration-note"), notes.map(sentence).join(" "));
 }
+
+by("calibrate").onclick = async () => {
+  requestFailure = null;
+  try {
+    await post("/calibrate", {});
+  } catch (error) {
+    requestFailure = error.message;
+  }
+};
 
 function notice(text) {
   by("notice").hidden = !text;
@@ -408,10 +418,10 @@ function show(facts) {
   }
   showSource(facts);
   showSpeed(facts);
-  showLooks(facts.looks);
+  showCalibration(facts.calibration);
   if (facts.faces) {
     placeFaces(facts.faces);
-    showEyes(facts.faces, facts.looks.running !== null);
+    showEyes(facts.faces, facts.calibration.running);
   }
 }
 

@@ -1,0 +1,199 @@
+"""Reads labels of eyes in the frames of one clip.
+
+A file is a CSV whose first two lines identify the clip::
+
+    # sha256: 2c6d...aa38
+    # frames: 433
+    frame,time_ms,x,y,side,label
+    12,480,438,177,right,open
+
+`labelled_frames/README.md` defines the columns and labels.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from mggr_edge.angles import Side
+from mggr_edge.errors import DataError, UsageError
+from mggr_tf.data.packed.index import sha256_of
+
+Label = Literal["open", "down", "closed", "occluded", "out", "unsure"]
+LABELS: tuple[Label, ...] = get_args(Label)
+
+_SIDES: tuple[Side, ...] = get_args(Side)
+_COLUMNS = ("frame", "time_ms", "x", "y", "side", "label")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COUNT = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass
+class LabelledFace:
+    """One face of a labelled frame.
+
+    Attributes:
+        centre: (x, y) midpoint between the eyes, in frame pixels.
+        labels: by the subject's own side; one side at least.
+    """
+
+    centre: tuple[float, float]
+    labels: dict[Side, Label] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One labelled frame.
+
+    Attributes:
+        time_ms: presentation time in milliseconds.
+        faces: with at least one label each.
+    """
+
+    time_ms: float
+    faces: tuple[LabelledFace, ...]
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """All labels of one clip.
+
+    Attributes:
+        path: the file with the labels.
+        sha256: of the clip's file, in hex.
+        frame_count: frames in the clip, labelled or not.
+        frames: labelled frames by index, from 0 in decoding order.
+    """
+
+    path: Path
+    sha256: str
+    frame_count: int
+    frames: dict[int, LabelledFrame]
+
+
+def labels_by_clip(files: Sequence[Path], clips: Sequence[Path]) -> dict[Path, FrameLabels]:
+    """Reads files of labels and finds the clip of each, by the clip's SHA-256.
+
+    Raises:
+        DataError: a file is not valid.
+        UsageError: a file labels none of the clips, or two files label one.
+    """
+    found: dict[Path, FrameLabels] = {}
+    digests = {clip: sha256_of(clip) for clip in clips} if files else {}
+    for file in files:
+        labels = read_frame_labels(file)
+        mine = [clip for clip, digest in digests.items() if digest == labels.sha256]
+        if not mine:
+            raise UsageError(
+                f"{file} labels a clip of {labels.frame_count} frames with SHA-256 "
+                f"{labels.sha256}, which no SOURCE has; pass that clip as SOURCE"
+            )
+        for clip in mine:
+            if clip in found:
+                raise UsageError(f"{found[clip].path} and {file} label the same clip; pass one")
+            found[clip] = labels
+    return found
+
+
+def read_frame_labels(path: Path) -> FrameLabels:
+    """Reads a file of labels.
+
+    Raises:
+        DataError: the file cannot be read, lacks a comment or a column, holds a value that is not
+            accepted, or labels an eye twice; the message names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text") from error
+    comments = [*takewhile(lambda line: line.startswith("#"), lines)]
+    sha256 = _comment(path, comments, "sha256")
+    count = _comment(path, comments, "frames")
+    if not _SHA256.fullmatch(sha256):
+        raise DataError(f"{path}: sha256 has 64 hexadecimal digits, got {sha256!r}")
+    if not _COUNT.fullmatch(count) or not int(count):
+        raise DataError(f"{path}: frames is the clip's number of frames, got {count!r}")
+    frames = _frames(path, lines, header=len(comments), count=int(count))
+    return FrameLabels(path, sha256, int(count), frames)
+
+
+def _comment(path: Path, comments: Iterable[str], name: str) -> str:
+    for comment in comments:
+        key, _, value = comment[1:].partition(":")
+        if key.strip() == name:
+            return value.strip()
+    raise DataError(f"{path} has no line `# {name}: ...`, which identifies the clip")
+
+
+def _frames(path: Path, lines: list[str], *, header: int, count: int) -> dict[int, LabelledFrame]:
+    reader = csv.DictReader(lines[header:], strict=True)
+    times: dict[int, float] = {}
+    faces: dict[int, dict[tuple[float, float], LabelledFace]] = {}
+    try:
+        missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(
+                f"{path} has no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}"
+            )
+        for row in reader:
+            where = f"{path} line {header + reader.line_num}"
+            number = _frame_number(where, row["frame"], count)
+            time_ms, *centre = (_number(where, name, row[name]) for name in ("time_ms", "x", "y"))
+            side = cast(Side, _choice(where, "side", row["side"], _SIDES))
+            label = cast(Label, _choice(where, "label", row["label"], LABELS))
+            if times.setdefault(number, time_ms) != time_ms:
+                raise DataError(
+                    f"{where}: frame {number} has two times, {times[number]:g} and {time_ms:g} ms"
+                )
+            place = centre[0], centre[1]
+            face = faces.setdefault(number, {}).setdefault(place, LabelledFace(place))
+            if side in face.labels:
+                raise DataError(
+                    f"{where}: the {side} eye of the face at {place[0]:g}, {place[1]:g} in frame "
+                    f"{number} has a label already; expected one label per eye"
+                )
+            face.labels[side] = label
+    except csv.Error as error:
+        raise DataError(f"{path} line {header + reader.reader.line_num}: {error}") from error
+    if not times:
+        raise DataError(f"{path} has no rows")
+    for before, after in pairwise(sorted(times)):
+        if times[after] <= times[before]:
+            raise DataError(
+                f"{path}: times rise with frames, got {times[before]:g} ms for frame {before} and "
+                f"{times[after]:g} ms for frame {after}"
+            )
+    return {
+        number: LabelledFrame(times[number], tuple(faces[number].values()))
+        for number in sorted(times)
+    }
+
+
+def _frame_number(where: str, text: str | None, count: int) -> int:
+    if text is None or not _COUNT.fullmatch(text) or int(text) >= count:
+        raise DataError(f"{where}: frame is a number from 0 to {count - 1}, got {text!r}")
+    return int(text)
+
+
+def _number(where: str, name: str, text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}: {name} is a number, got {text!r}")
+    return value
+
+
+def _choice(where: str, name: str, text: str | None, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise DataError(f"{where}: {name} is one of {', '.join(choices)}, got {text!r}")
+    return text

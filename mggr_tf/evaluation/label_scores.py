@@ -1,0 +1,209 @@
+"""Scores of the device's results against labels of eyes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mggr_edge.errors import DataError
+from mggr_edge.eye_state import EyeState
+from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+from mggr_edge.results import EyeResult, FaceResult, FrameResult
+from mggr_tf.evaluation.eye_classes import (
+    CLASSES,
+    ClassLimits,
+    Predicted,
+    class_of_reason,
+    eye_class,
+)
+from mggr_tf.evaluation.frame_labels import LABELS, FrameLabels, Label, LabelledFace
+
+REDIRECTED = 0.1
+"""An eye with more strength counts as redirected."""
+
+_SAME_FACE = 0.5
+"""A labelled and a found face are one if their centres are nearer than this share of the distance
+between the outer eye corners of the found one."""
+
+NOT_FOUND = "not found"
+FULL_STRENGTH = "full strength"
+"""Stand for a class where no face was found, and for a reason where there is none."""
+
+_SAME_TIME_MS = 1.0
+
+
+@dataclass(frozen=True)
+class ScoredEye:
+    """A labelled eye and the device's result for it.
+
+    Attributes:
+        label: assigned by eye.
+        strength: of the redirection, in [0, 1]; 0 if no face was found there.
+        reason: why the strength is less than requested; None at full strength or without a face.
+        predicted: class by the estimator's state if it gives one, else by strength and reason; None
+            if no face was found there.
+    """
+
+    label: Label
+    strength: float
+    reason: str | None
+    predicted: Predicted | None
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Scores of one clip.
+
+    Attributes:
+        eyes: all labelled eyes, without those labelled `unsure`.
+    """
+
+    eyes: tuple[ScoredEye, ...]
+
+    def found(self, label: Label) -> list[ScoredEye]:
+        """Eyes of this label in faces that were found."""
+        return [eye for eye in self.eyes if eye.label == label and eye.predicted is not None]
+
+    @property
+    def closed_strength_max(self) -> float | None:
+        """Largest strength of a found eye labelled `closed`; None without such an eye."""
+        return max((eye.strength for eye in self.found("closed")), default=None)
+
+    @property
+    def closed_redirected(self) -> float | None:
+        """Share of found eyes labelled `closed` with more strength than `REDIRECTED`."""
+        return _redirected(self.found("closed"))
+
+    @property
+    def state_right(self) -> float | None:
+        """Share of found eyes labelled with one of the four classes whose class is predicted."""
+        right = [eye.predicted == label for label in CLASSES for eye in self.found(label)]
+        return float(np.mean(right)) if right else None
+
+    def confusion(self) -> dict[str, dict[str, int]]:
+        """Counts of predicted classes by label; a face that was not found counts as one."""
+        return self._counts(lambda eye: eye.predicted or NOT_FOUND)
+
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """Counts of the device's reasons by label; `full strength` where there is none."""
+        return self._counts(
+            lambda eye: NOT_FOUND if eye.predicted is None else eye.reason or FULL_STRENGTH
+        )
+
+    def _counts(self, name_of: Callable[[ScoredEye], str]) -> dict[str, dict[str, int]]:
+        counts = {label: Counter(map(name_of, self._of(label))) for label in LABELS}
+        return {label: dict(sorted(count.items())) for label, count in counts.items() if count}
+
+    def _of(self, label: Label) -> list[ScoredEye]:
+        return [eye for eye in self.eyes if eye.label == label]
+
+    def as_json(self) -> dict[str, Any]:
+        """Values for programs; shares are in [0, 1]."""
+        return {
+            "closed_strength_max": self.closed_strength_max,
+            "closed_redirected": self.closed_redirected,
+            "state_right": self.state_right,
+            "eyes": {label: len(self._of(label)) for label in LABELS if self._of(label)},
+            "found": {label: len(self.found(label)) for label in LABELS if self._of(label)},
+            "redirected": {
+                label: _redirected(self.found(label)) for label in LABELS if self._of(label)
+            },
+            "confusion": self.confusion(),
+            "reasons": self.reasons(),
+        }
+
+
+class LabelScorer:
+    """Compares the results of a whole clip, frame by frame, with its labels.
+
+    Args:
+        labels: of the clip.
+        limits: thresholds between the classes of an estimated state; None for the default ones.
+    """
+
+    def __init__(self, labels: FrameLabels, *, limits: ClassLimits | None = None) -> None:
+        self._labels, self._limits = labels, limits
+        self._count = 0
+        self._eyes: list[ScoredEye] = []
+
+    def __call__(self, result: FrameResult, time_s: float | None) -> None:
+        """Takes the result of the next frame; call it once for every frame, labelled or not.
+
+        Args:
+            result: of the frame.
+            time_s: presentation time of the frame in seconds.
+
+        Raises:
+            DataError: the labels have another time for this frame.
+        """
+        labelled = self._labels.frames.get(self._count)
+        self._count += 1
+        if labelled is None:
+            return
+        time_ms = None if time_s is None else 1000.0 * time_s
+        if time_ms is None or abs(time_ms - labelled.time_ms) > _SAME_TIME_MS:
+            raise DataError(
+                f"{self._labels.path} labels frame {self._count - 1} at {labelled.time_ms:g} ms, "
+                f"the clip has it at {time_ms} ms"
+            )
+        found = _matched(labelled.faces, result.faces)
+        for face, other in zip(labelled.faces, found, strict=True):
+            eyes = {} if other is None else {eye.side: eye for eye in other.eyes}
+            self._eyes += [
+                self._scored(label, eyes.get(side))
+                for side, label in face.labels.items()
+                if label != "unsure"
+            ]
+
+    def scores(self) -> LabelScores:
+        """Returns the scores after the last frame.
+
+        Raises:
+            DataError: the clip had another number of frames than the labelled one.
+        """
+        if self._count != self._labels.frame_count:
+            raise DataError(
+                f"{self._labels.path} is for a clip of {self._labels.frame_count} frames, "
+                f"this one has {self._count}"
+            )
+        return LabelScores(tuple(self._eyes))
+
+    def _scored(self, label: Label, eye: EyeResult | None) -> ScoredEye:
+        if eye is None:
+            return ScoredEye(label, 0.0, None, None)
+        # Results have a state only where the estimator has an output for it.
+        state: EyeState | None = eye.state
+        predicted: Predicted = (
+            class_of_reason(eye.strength, eye.reason)
+            if state is None
+            else eye_class(state, self._limits)
+        )
+        return ScoredEye(label, eye.strength, eye.reason, predicted)
+
+
+def _matched(
+    labelled: Sequence[LabelledFace], found: Sequence[FaceResult]
+) -> list[FaceResult | None]:
+    """The found face of each labelled one, nearest pairs first; None where there is none."""
+    corners = [face.landmarks[[*RIGHT_EYE_CORNERS, *LEFT_EYE_CORNERS]] for face in found]
+    pairs = []
+    for n, face in enumerate(labelled):
+        for m, (right, _, left, _) in enumerate(corners):
+            away_px = np.linalg.norm(corners[m][:, :2].mean(axis=0) - face.centre)
+            # With depth, so that a turned head has the same scale.
+            share = away_px / max(float(np.linalg.norm(left - right)), 1e-6)
+            if share < _SAME_FACE:
+                pairs.append((float(share), n, m))
+    matches: dict[int, int] = {}
+    for _, n, m in sorted(pairs):
+        if n not in matches and m not in matches.values():
+            matches[n] = m
+    return [found[matches[n]] if n in matches else None for n in range(len(labelled))]
+
+
+def _redirected(eyes: Sequence[ScoredEye]) -> float | None:
+    return float(np.mean([eye.strength > REDIRECTED for eye in eyes])) if eyes else None
