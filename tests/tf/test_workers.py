@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from mggr_tf.training.run_folder import RunFolder
+from portrait_folder import write_portraits
 from trained_by import relative_distance, run, start
 
 FEW = ("synthetic.subjects=4", "synthetic.per_group=3")
@@ -145,3 +146,26 @@ def children_of(pid):
     """By age: `mggr-tf launch` starts worker 0 first."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return sorted(int(word) for word in file.read().split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["workers", "mirrored"])
+def test_adapted_stages_agree(tmp_path, tiny_changes, how):
+    """Photographs are redirected by each worker and shared like pairs."""
+    eyes, base = write_portraits(tmp_path / "eyes", people=4), tmp_path / "one"
+    adapted = (
+        "stages.adapted={steps: 8, batch: 4, learning_rate: 1.0e-5, "
+        "portraits: {pairs: 4, redirected: 2}}"
+    )
+    every = ("checkpoints.seconds=0", "checkpoints.keep=9", "seed=3")
+    asked = arguments("joint", (*tiny_changes, *every, adapted), steps=3)
+    run("one", base, *asked, "--portraits", str(eyes))
+    other = tmp_path / how
+    shutil.copytree(base, other)
+    on = ("--stage", "adapted", "--steps", "8", "--resume")
+    run("one", base, *on)
+    run(how, other, *on)
+    ours, theirs = first_gradients(base, "adapted"), first_gradients(other, "adapted")
+    assert np.linalg.norm(theirs - ours) < 1e-5 * np.linalg.norm(ours)
+    np.testing.assert_allclose(losses(other, "adapted"), losses(base, "adapted"), rtol=1e-4)
+    assert relative_distance(base, other) < 1e-3
