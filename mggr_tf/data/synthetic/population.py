@@ -255,7 +255,7 @@ def _draw_camera(rng: np.random.Generator, *, misled: bool) -> Camera:
         jpeg=int(rng.integers(55, 95)) if rng.uniform() < 0.3 else 0,
         zoom=float(rng.uniform(1.1, 1.5) * np.exp(-0.25 * misses * rng.uniform())),
         shift_px=(float(rng.normal(-1.6, 1.5)), float(rng.normal(3.0, 0.8))),
-        follow=(float(rng.normal(0.0, 0.08)), float(rng.normal(0.69, 0.12))),
+        follow=(float(rng.normal(0.0, 0.08)), float(rng.normal(0.7, 0.12))),
         jitter_px=float(rng.uniform(0.1, 0.8) + 3 * misses),
         zoom_jitter=float(0.02 + 0.08 * misses),
     )
