@@ -81,6 +81,7 @@ def weights(step):
     return [value.numpy() for value in step.state()["model"].trainable_weights]
 
 
+@pytest.mark.extended
 def test_pairs_hold_states_and_weights_where_eyes_close_among_them(config, samples, closing):
     (batch,) = batches(samples, config, closing=closing, batch=64)
     for which in ("source", "target"):
@@ -98,6 +99,7 @@ def test_pairs_hold_states_and_weights_where_eyes_close_among_them(config, sampl
     assert not any(name.endswith("state") for name in batches(samples, config)[0])
 
 
+@pytest.mark.extended
 def test_devices_see_the_rows_of_one_device_when_eyes_close_among_them(config, samples, closing):
     how = {
         "seed": 5,
@@ -119,6 +121,7 @@ def test_states_must_be_known_of_eyes_that_close(config, samples):
         samples.known_state()
 
 
+@pytest.mark.extended
 def test_a_batch_of_pairs_is_one_of_single_eyes(config, samples, closing):
     (pairs,) = batches(samples, config, closing=closing)
     eyes = single_eyes(pairs)
@@ -137,6 +140,7 @@ def test_a_batch_of_pairs_is_one_of_single_eyes(config, samples, closing):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.extended
 def test_a_state_is_learned_beside_gaze(config, samples, closing):
     (batch,) = batches(closing, config, closing=closing, batch=12)
     step = step_of(config, steps=80)

@@ -87,6 +87,7 @@ def test_samples_hold_states_of_their_pictures():
     assert ((samples.state >= 0) & (samples.state <= 1)).all()
 
 
+@pytest.mark.extended
 def test_eyes_close_within_a_group_and_look_down():
     samples = draw_closing_eyes(subjects=8, per_group=6, seed=2)
     assert len(samples) == 8 * 2 * 2 * 6
@@ -104,6 +105,7 @@ def test_lids_follow_a_gaze_that_looks_far_down():
     assert down < 0.9 * ahead
 
 
+@pytest.mark.extended
 def test_closing_eyes_do_not_depend_on_workers_or_on_how_many_follow():
     alone = draw_closing_eyes(subjects=2, per_group=2, seed=7, heads=1)
     helped = draw_closing_eyes(subjects=3, per_group=2, seed=7, heads=1, workers=2)
