@@ -14,6 +14,8 @@ from mggr_tf.training.provenance import trained_on
 from mggr_tf.training.run_folder import Origin, RunFolder
 from portrait_folder import LICENCE, write_portraits
 
+pytestmark = pytest.mark.extended
+
 SMALL = (
     "synthetic={subjects: 4, per_group: 2, seed: 3}",
     "recipe=[estimator, coarse, joint, adapted]",
