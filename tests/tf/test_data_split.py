@@ -17,6 +17,7 @@ from mggr_tf.data.subject_split import (
     read_split,
     write_split,
 )
+from portrait_folder import write_portraits
 
 EVERYONE = tuple(f"{number:04d}" for number in range(1, 39))
 
@@ -226,11 +227,10 @@ def test_every_nth_subject_by_name_is_selected():
 
 
 def test_the_command_selects_every_nth_subject(tmp_path):
-    eyes, out = tmp_path / "eyes", tmp_path / "split.yaml"
-    assert invoke("data", "synth", eyes, "--count", 3 * 210, "--seed", 5).exit_code == 0
+    eyes, out = write_portraits(tmp_path / "eyes", people=3), tmp_path / "split.yaml"
     result = invoke("data", "split", eyes, "--out", out, "--every", 3)
     assert result.exit_code == 0, result.output
-    names = tuple(f"drawn-5-{number:05d}" for number in range(3))
+    names = ("person-00", "person-01", "person-02")
     assert read_split(str(out)) == SubjectSplit(train=names[:2], select=names[2:])
     for more in (["--seed", 1], ["--train", names[0]], ["--shares", "1,1,1"]):
         refused = invoke("data", "split", eyes, "--out", out, "--force", "--every", 3, *more)

@@ -203,6 +203,7 @@ def test_what_photographs_lack_is_unknown_in_a_joined_batch():
     assert np.isnan(batch["source_landmarks"][2:]).all()
 
 
+@pytest.mark.extended
 def test_photographs_behind_occluders_count_less(tiny_changes, samples, portraits):
     """Their occlusion is known, by the usual place of the lids; what was there before is not."""
     state = (
@@ -239,6 +240,7 @@ def test_photographs_behind_occluders_count_less(tiny_changes, samples, portrait
     assert weights[states[:, 2] > 0.75].max(initial=0) == 0
 
 
+@pytest.mark.extended
 def test_rows_with_unknown_landmarks_leave_the_weights_numbers(config, tiny_changes):
     losses = "stages.adapted.losses=[{name: landmarks, weight: 0.5}]"
     with_landmarks = load_config("mggr-edge", changes=[*tiny_changes, ADAPTED, losses])
@@ -283,6 +285,7 @@ def batches(config, samples, portraits, *, replicas=1, first=0, local=1):
     return [{name: value.numpy() for name, value in batch.items()} for batch in dataset]
 
 
+@pytest.mark.extended
 def test_devices_see_together_what_one_sees(config, samples, portraits):
     how = config.stage("adapted").portraits
     photographed = redirected_portraits(
@@ -300,6 +303,7 @@ def test_devices_see_together_what_one_sees(config, samples, portraits):
             np.testing.assert_allclose(ours, value[2:], atol=1e-5, err_msg=name)
 
 
+@pytest.mark.extended
 def test_devices_run_the_adapted_estimator_and_losses_ask_the_other(trained, config):
     run = trained
     assert run.is_complete("adapted")
@@ -321,6 +325,7 @@ def test_devices_run_the_adapted_estimator_and_losses_ask_the_other(trained, con
     np.testing.assert_allclose(load_estimator(run)(inputs), expected, atol=1e-6)
 
 
+@pytest.mark.extended
 def test_the_adapted_stage_starts_from_the_estimator(trained, config, samples):
     networks = Networks(config)
     load_weights(networks.estimator, trained.weights_file("estimator"))
@@ -332,6 +337,7 @@ def test_the_adapted_stage_starts_from_the_estimator(trained, config, samples):
     assert networks.adapted is not networks.estimator
 
 
+@pytest.mark.extended
 def test_held_out_photographs_are_validated(trained, portraits):
     found = {
         name: trained.validated("adapted", name)
@@ -355,6 +361,7 @@ def test_portrait_errors_take_the_mean_of_both_eyes(portraits):
     )
 
 
+@pytest.mark.extended
 def test_the_run_records_both_sources(trained, folder):
     record = RunFolder.open(trained.path).record
     assert record.portraits.source == str(folder)
@@ -378,6 +385,7 @@ def test_without_photographs_the_stage_is_refused(tmp_path, config, samples):
         )
 
 
+@pytest.mark.extended
 def test_a_stage_that_was_stopped_goes_on_as_if_nothing_had_happened(
     trained, tmp_path, config, samples, portraits, monkeypatch
 ):
