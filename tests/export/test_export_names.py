@@ -28,7 +28,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "choose_eyes", lambda *_, **__: None)
     monkeypatch.setattr(module, "_exporters", lambda *_, **__: [])
     monkeypatch.setattr(module, "_proven_files", proven_files)
-    trained = SimpleNamespace(path=tmp_path, config=SimpleNamespace(conventions=None))
+    config = SimpleNamespace(conventions=None, models=SimpleNamespace(estimator_state=False))
+    trained = SimpleNamespace(path=tmp_path, config=config)
 
     def export(out: Path | None, *, meanwhile: Path, force: bool = False) -> Path:
         state.meanwhile = meanwhile
