@@ -89,7 +89,7 @@ def test_samples_hold_states_of_their_pictures():
 
 
 @pytest.mark.extended
-def test_eyes_close_within_a_group_and_look_down():
+def test_eyes_close_within_a_group_and_look_far():
     samples = draw_closing_eyes(subjects=8, per_group=6, seed=2)
     assert len(samples) == 8 * 2 * 2 * 6
     openness = samples.state[:, 0]
@@ -97,7 +97,11 @@ def test_eyes_close_within_a_group_and_look_down():
     assert ((openness > 0) & (openness < 0.08)).mean() > 0.05
     assert (openness > 0.25).mean() > 0.1
     assert samples.gaze_deg[:, 0].min() < -25
-    assert np.ptp(samples.closure.reshape(-1, 6), axis=1).min() > 0.1
+    assert samples.gaze_deg[:, 0].max() > 20
+    assert np.abs(samples.gaze_deg[:, 1]).max() > 25
+    within_head = samples.gaze_deg - samples.head_deg
+    assert np.abs(within_head).max(axis=0) == pytest.approx([30, 40], abs=5)
+    assert (np.ptp(samples.closure.reshape(-1, 6), axis=1) > 0.1).mean() > 0.8
     assert samples.subject.tolist() == np.repeat(FIRST_CLOSING + np.arange(8), 24).tolist()
 
 
