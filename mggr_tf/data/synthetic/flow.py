@@ -42,6 +42,10 @@ _SAME_PLACE_MM = 0.5
 """A point is hidden where its line of sight meets the face further off than this."""
 
 
+_UNMOVED_MM = 1e-9
+"""Skin that moves by no more is seen along the same line of sight."""
+
+
 class Sight(NamedTuple):
     """Where the camera's plane lies in a picture.
 
@@ -249,6 +253,8 @@ def _follow(
     else:
         place = column_of(now_x - other.slide.mm)
         now_y, free = place_of(other.curves, sheet, place, material)
+    if abs(now_x - head_x) + abs(now_y - head_y) < _UNMOVED_MM:
+        return x, y, free
     z = face_height(head.face, now_x, now_y)
     r = head.rotation
     there_x = r[0, 0] * now_x + r[0, 1] * now_y + r[0, 2] * z
