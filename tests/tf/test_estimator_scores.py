@@ -86,7 +86,7 @@ def test_few_people_have_no_interval_and_a_table_says_so(crowd):
     few = crowd.of_subjects(["0000", "0001"])
     text = scores_text(answering(few, crowd.gaze_deg))
     assert "210 patches of 2 subjects; mean error 0.00 degrees" in text
-    assert text.splitlines()[2].split() == ["pitch", "1.000", "-", "1.000", "1.00", "+0.0", "0.0"]
+    assert text.splitlines()[3].split() == ["pitch", "1.000", "-", "1.000", "1.00", "+0.0", "0.0"]
 
 
 def test_people_who_never_look_up_say_nothing_of_pitch(crowd):
