@@ -16,6 +16,7 @@ from mggr_edge.contract import Conventions
 from mggr_edge.progress import Progress, no_progress
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval, correlation, draw_subjects
+from mggr_tf.evaluation.person_offsets import PersonOffsets, person_offsets
 from mggr_tf.evaluation.source_gaze import Estimate, estimate_each
 from mggr_tf.evaluation.state_scores import StateScores, state_text
 
@@ -56,13 +57,16 @@ class EstimatorScores:
         patches: how many.
         subjects: whose.
         error_deg: mean angle between answer and label.
-        axes: by "pitch" and "yaw"; one in which all labels are the same is left out.
+        offsets: of its answers, person by person.
+        axes: by "pitch" and "yaw"; one in which all labels are the same, as in photographs of
+            people who look into the lens, has no correlation and is left out.
         state: of the state of drawn eyes; None for an estimator that does not predict it.
     """
 
     patches: int
     subjects: tuple[str, ...]
     error_deg: float
+    offsets: PersonOffsets
     axes: dict[str, AxisScores]
     state: StateScores | None = None
 
@@ -86,6 +90,7 @@ def score_estimator(
         patches=len(samples),
         subjects=samples.subjects,
         error_deg=float(angular_error_deg(seen_deg, samples.gaze_deg).mean()),
+        offsets=person_offsets(seen_deg, samples),
         axes={
             name: _axis(seen_deg[:, k], samples, k)
             for k, name in enumerate(AXES)
@@ -100,10 +105,22 @@ def scores_text(scores: EstimatorScores) -> str:
     lines = [
         f"{scores.patches} patches of {people} subject{'s' if people > 1 else ''}; "
         f"mean error {scores.error_deg:.2f} degrees",
+        f"mean offset of a person: {scores.offsets.length_deg:.2f} degrees; of all people: pitch "
+        f"{scores.offsets.pitch_deg:+.2f}, yaw {scores.offsets.yaw_deg:+.2f} (picture's right)",
+    ]
+    if scores.axes:
+        lines += _axes_text(scores.axes)
+    if scores.state is not None:
+        lines.append(state_text(scores.state))
+    return "\n".join(lines)
+
+
+def _axes_text(axes: dict[str, AxisScores]) -> list[str]:
+    lines = [
         f"{'':<8}{'correlation':>12}{'95 % interval':>18}{'within person':>15}{'slope':>8}"
         f"{'bias':>8}{'between people':>16}",
     ]
-    for name, axis in scores.axes.items():
+    for name, axis in axes.items():
         reach = axis.interval
         interval = "-" if reach is None else f"[{reach.low:.3f}, {reach.high:.3f}]"
         within = "-" if axis.within_person is None else f"{axis.within_person:.3f}"
@@ -111,15 +128,13 @@ def scores_text(scores: EstimatorScores) -> str:
             f"{name:<8}{axis.correlation:>12.3f}{interval:>18}{within:>15}{axis.slope:>8.2f}"
             f"{axis.bias_deg:>+8.1f}{axis.between_people_deg:>16.1f}"
         )
-    bins = next(iter(scores.axes.values())).by_head_yaw
+    bins = next(iter(axes.values())).by_head_yaw
     lines.append(f"{'head yaw':<8}" + "".join(f"{name:>10}" for name in bins))
-    for name, axis in scores.axes.items():
+    for name, axis in axes.items():
         lines.append(
             f"{name:<8}" + "".join(f"{value:>10.3f}" for value in axis.by_head_yaw.values())
         )
-    if scores.state is not None:
-        lines.append(state_text(scores.state))
-    return "\n".join(lines)
+    return lines
 
 
 def _axis(seen: NDArray[np.float32], samples: EyeSamples, axis: int) -> AxisScores:

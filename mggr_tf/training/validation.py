@@ -17,6 +17,7 @@ from mggr_edge.network_io import estimator_inputs, gaze_from_network, image_to_n
 from mggr_tf.data.occluded_eyes import behind_occluders
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import STATES, EyeSamples
+from mggr_tf.evaluation.person_offsets import person_offsets
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.models.networks import Networks
 from mggr_tf.stage_config import OF_GAZE, Stage
@@ -173,28 +174,16 @@ class _OfEstimator:
 
 
 def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dict[str, float]:
-    """How far an estimator is off on photographs of people whose gaze is known.
-
-    Args:
-        seen_deg: [N, 2] its answers, (pitch, yaw), as seen in the (mirrored) patches.
-        portraits: [N] the patches.
+    """The `PersonOffsets` on photographs of people whose gaze is known, by metrics' names.
 
     Returns:
-        `portrait_error_deg`, the mean over people of the length of a person's own mean offset, as
-        a device takes the mean of both eyes; `portrait_pitch_bias_deg` and
-        `portrait_yaw_bias_deg`, the mean offsets of all people, yaw to the picture's right.
+        `portrait_error_deg`, `portrait_pitch_bias_deg` and `portrait_yaw_bias_deg`.
     """
-    off_deg = seen_deg - portraits.gaze_deg
-    if portraits.mirrored is not None:
-        off_deg = np.where(portraits.mirrored[:, None], off_deg * [1, -1], off_deg)
-    of_people = np.stack(
-        [off_deg[portraits.subject == name].mean(axis=0) for name in portraits.subjects]
-    )
-    pitch_deg, yaw_deg = of_people.mean(axis=0)
+    found = person_offsets(seen_deg, portraits)
     return {
-        "portrait_error_deg": float(np.linalg.norm(of_people, axis=1).mean()),
-        "portrait_pitch_bias_deg": float(pitch_deg),
-        "portrait_yaw_bias_deg": float(yaw_deg),
+        "portrait_error_deg": found.length_deg,
+        "portrait_pitch_bias_deg": found.pitch_deg,
+        "portrait_yaw_bias_deg": found.yaw_deg,
     }
 
 

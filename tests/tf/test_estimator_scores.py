@@ -86,7 +86,7 @@ def test_few_people_have_no_interval_and_a_table_says_so(crowd):
     few = crowd.of_subjects(["0000", "0001"])
     text = scores_text(answering(few, crowd.gaze_deg))
     assert "210 patches of 2 subjects; mean error 0.00 degrees" in text
-    assert text.splitlines()[2].split() == ["pitch", "1.000", "-", "1.000", "1.00", "+0.0", "0.0"]
+    assert text.splitlines()[3].split() == ["pitch", "1.000", "-", "1.000", "1.00", "+0.0", "0.0"]
 
 
 def test_people_who_never_look_up_say_nothing_of_pitch(crowd):
@@ -114,3 +114,20 @@ def test_a_correlation_s_interval_is_that_of_people_drawn_again():
     assert found.low >= min(again) - 1e-9
     assert found.high <= max(again) + 1e-9
     assert np.mean((np.array(again) >= found.low) & (np.array(again) <= found.high)) > 0.94
+
+
+def test_people_who_all_look_into_the_lens_have_offsets_and_no_correlation(crowd):
+    """Right eyes and mirrored left ones: yaw counts to the picture's right."""
+    mirrored = np.arange(len(crowd)) % 2 == 1
+    looking = dataclasses.replace(crowd, gaze_deg=np.zeros_like(crowd.gaze_deg), mirrored=mirrored)
+    own = np.where(looking.subject == "0003", 9.0, 1.0)
+    seen = np.stack([np.where(mirrored, 3.0, 1.0), np.where(mirrored, -own, own)], 1)
+    found = answering(looking, seen.astype(np.float32))
+    assert found.axes == {}
+    # Each person's mean pitch is within half a patch of 2.
+    assert found.offsets.pitch_deg == pytest.approx(2, abs=0.02)
+    assert found.offsets.yaw_deg == pytest.approx((7 * 1 + 9) / PEOPLE, abs=1e-5)
+    lengths = (7 * np.hypot(2, 1) + np.hypot(2, 9)) / PEOPLE
+    assert found.offsets.length_deg == pytest.approx(lengths, abs=0.02)
+    assert "correlation" not in scores_text(found)
+    assert f"{found.offsets.length_deg:.2f}" in scores_text(found)
