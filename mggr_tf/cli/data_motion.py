@@ -71,7 +71,7 @@ def motion(
     if as_json:
         click.echo(json.dumps({name: row._asdict() for name, row in found.rows().items()}))
     else:
-        _tell(found)
+        _print_table(found)
 
 
 def _drawn(people: int, seed: int) -> EyeSamples:
@@ -88,7 +88,7 @@ def _read(folder: Path, subjects: tuple[str, ...] | None) -> EyeSamples:
     return samples_of(scan_source(folder, subjects=subjects), source=folder)
 
 
-def _tell(found: EyeMotion) -> None:
+def _print_table(found: EyeMotion) -> None:
     from mggr_tf.evaluation.eye_motion import COLUMBIA
 
     click.echo(f"{'':20}{'here':>9}{'error':>8}{'Columbia':>10}{'ratio':>7}")

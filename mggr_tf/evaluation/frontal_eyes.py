@@ -1,4 +1,4 @@
-"""Drawn eyes of frontal heads, to be measured: default people and gazes, lids as they please."""
+"""Drawn eyes of frontal heads as samples: people, lights and gaze ranges as training draws them."""
 
 from __future__ import annotations
 

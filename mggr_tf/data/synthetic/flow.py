@@ -166,7 +166,7 @@ def is_eyeball(moment: Moment, head_x: float, x: float, y: float) -> bool:
 
 @compiled
 def sheet_at(moment: Moment, head_x: float, head_y: float) -> tuple[int, float]:
-    """What lies at (x, y) mm of the face; see `lid_curves.material_at`."""
+    """Sheet and material at (x, y) mm of the face; see `lid_curves.material_at`."""
     return material_at(moment.curves, column_of(head_x - moment.slide.mm), head_y)
 
 

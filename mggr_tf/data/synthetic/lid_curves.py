@@ -151,7 +151,7 @@ def _arc(t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @compiled
 def share_of_slide(slide: SidewaysSlide, sheet: int, material: float) -> float:
-    """The part of the lids' sideways slide in which a point of the skin takes part.
+    """Share of the lids' sideways slide, [0, 1], by which a point of the skin moves.
 
     Args:
         sheet, material: as `material_at` gives them.

@@ -22,8 +22,9 @@ from mggr_tf.data.synthetic.face import smooth_step
 _SIDEWAYS_REACH_MM = 8.0
 """So far beyond a corner skin slides sideways."""
 
-_SLIDES_WHOLE_MM, _SLIDES_NOT_MM = 6.0, 14.0
-"""Above or below the corners' height skin slides whole up to the first, and not from the second."""
+_FULL_SLIDE_MM, _NO_SLIDE_MM = 6.0, 14.0
+"""Skin that rests nearer to the corners' height than the first slides by the full length; beyond
+the second it does not slide."""
 
 
 class SidewaysSlide(NamedTuple):
@@ -64,13 +65,13 @@ def unslide(now_mm: float, pull_mm: float, reach_mm: float) -> float:
 
 @compiled
 def sideways_share(slide: SidewaysSlide, rest_y: float) -> float:
-    """The part of the slide, [0, 1], in which skin that rests at y mm takes part."""
-    return 1.0 - smooth_step(abs(rest_y - slide.height_mm), _SLIDES_WHOLE_MM, _SLIDES_NOT_MM)
+    """Share of the slide, [0, 1], by which skin that rests at y mm moves."""
+    return 1.0 - smooth_step(abs(rest_y - slide.height_mm), _FULL_SLIDE_MM, _NO_SLIDE_MM)
 
 
 @compiled
 def slide_sideways(slide: SidewaysSlide, rest_x: float, share: float) -> float:
-    """x mm of what rests at x mm and takes part in this share of the slide."""
+    """Where skin is, x mm, that rests at x mm and moves by a share of the slide."""
     beyond = abs(rest_x - slide.middle_mm) - slide.half_mm
     left = min(max(1.0 - beyond / _SIDEWAYS_REACH_MM, 0.0), 1.0)
     return rest_x + share * slide.mm * left
