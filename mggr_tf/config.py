@@ -28,6 +28,7 @@ from mggr_tf.stage_config import (
     NEEDS_GAZE,
     NEEDS_LANDMARKS,
     NEEDS_STATE,
+    OF_ESTIMATOR,
     ON_NO_PICTURE,
     STAGES,
     LossConfig,
@@ -280,11 +281,12 @@ def _check_losses(config: Config) -> None:
             if loss.weight == 0:
                 continue
             here = f"stages.{stage}.losses[{index}]"
-            of_estimator = loss.name in NEEDS_LANDMARKS | NEEDS_STATE
+            of_estimator = loss.name in OF_ESTIMATOR
             if (stage in ("estimator", "adapted")) != of_estimator or stage == "judge":
                 raise ValueError(
-                    f"{here}: the stages estimator and adapted know 'landmarks' and 'state' "
-                    "alone, and no other stage does; the judge has no losses to choose"
+                    f"{here}: the stages estimator and adapted have the losses "
+                    f"{', '.join(sorted(OF_ESTIMATOR))} alone, and no other stage has them; the "
+                    "judge has no losses to choose"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
                 raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")

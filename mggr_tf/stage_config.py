@@ -28,6 +28,7 @@ LossName = Literal[
     "exact_flow",
     "landmarks",
     "state",
+    "gaze_difference",
     "cycle",
     "adversarial",
     "discriminator_gaze",
@@ -41,7 +42,11 @@ NEEDS_CYCLE = frozenset({"cycle"})
 NEEDS_EXACT_FLOW = frozenset({"exact_flow"})
 NEEDS_LANDMARKS = frozenset({"landmarks"})
 NEEDS_STATE = frozenset({"state"})
-ON_NO_PICTURE = frozenset({"flow_smoothness", "exact_flow", "landmarks", "state", "cycle"})
+NEEDS_DIFFERENCE = frozenset({"gaze_difference"})
+OF_ESTIMATOR = NEEDS_LANDMARKS | NEEDS_STATE | NEEDS_DIFFERENCE
+"""Losses of the stages that train the estimator, and of no others."""
+
+ON_NO_PICTURE = OF_ESTIMATOR | {"flow_smoothness", "exact_flow", "cycle"}
 """Losses that look at something else than one of the two pictures."""
 
 
@@ -162,7 +167,9 @@ class StageConfig:
             raise ValueError("portraits.adversarial needs a discriminator: name a loss adversarial")
         if self.share <= 0:
             raise ValueError("share must be positive")
-        if self.augmentation.stretch and any(one.name in NEEDS_EXACT_FLOW for one in self.active):
-            raise ValueError(
-                "augmentation.stretch moves points where loss exact_flow cannot follow"
-            )
+        if any(one.name in NEEDS_EXACT_FLOW for one in self.active):
+            for name in ("stretch", "surroundings"):
+                if getattr(self.augmentation, name):
+                    raise ValueError(
+                        f"augmentation.{name} moves points where loss exact_flow cannot follow"
+                    )

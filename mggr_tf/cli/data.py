@@ -9,6 +9,7 @@ import click
 
 from mggr_edge.cli_errors import MggrGroup
 from mggr_edge.errors import UsageError
+from mggr_tf.cli.data_motion import motion
 from mggr_tf.cli.data_pack import pack
 from mggr_tf.cli.options import (
     FileToWrite,
@@ -33,6 +34,7 @@ def data() -> None:
     """Draw, cut, check, split and pack labelled eye patches."""
 
 
+data.add_command(motion)
 data.add_command(pack)
 
 

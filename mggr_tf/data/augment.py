@@ -16,6 +16,7 @@ from mggr_tf.data.lid_region import OUTLINE_POINTS
 from mggr_tf.data.occluders import occlude
 from mggr_tf.data.rows import Rows
 from mggr_tf.data.state_labels import EyeStates, with_occlusion, with_openness
+from mggr_tf.data.surroundings import with_other_surroundings
 
 
 class Changed(NamedTuple):
@@ -78,6 +79,10 @@ def augment_pair(
         values = None if values is None else with_openness(values, taller)
     if landmarks is not None and points is not None:
         landmarks = points[:, : landmarks.shape[1]]
+    if how.surroundings:
+        both = with_other_surroundings(
+            both, seed=seed + [0, 107], share=how.surroundings, rows=rows
+        )
     if how.occlusion:
         both, cover = occlude(both, seed=seed + [0, 104], share=how.occlusion, rows=rows)
         if values is not None and points is not None:

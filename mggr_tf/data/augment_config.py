@@ -23,6 +23,8 @@ class Augmentation:
         occlusion: share of pairs that each of two occluders lies over: fingers, hair, a rim of
             glasses, glare or a bar of any colour.
         colour_mix: share of pictures whose colours are mixed at random, and most of the mixing.
+        surroundings: share of pairs of which all outside of an ellipse around the eye is blurred
+            or turned. The exact flow does not follow.
     """
 
     brightness: float = 0.15
@@ -36,6 +38,7 @@ class Augmentation:
     stretch: float = 0.0
     occlusion: float = 0.0
     colour_mix: float = 0.0
+    surroundings: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -43,6 +46,6 @@ class Augmentation:
                 raise ValueError(
                     f"{field.name} must not be negative, got {getattr(self, field.name)}"
                 )
-        for name in ("ramp", "blur", "occlusion", "colour_mix"):
+        for name in ("ramp", "blur", "occlusion", "colour_mix", "surroundings"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must not be above 1, got {getattr(self, name)}")

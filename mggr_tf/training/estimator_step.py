@@ -10,7 +10,7 @@ from tensorflow import keras
 from mggr_tf.data.schema import STATES
 from mggr_tf.models.estimator import with_landmarks
 from mggr_tf.models.precision import EXACT, Precision
-from mggr_tf.stage_config import NEEDS_LANDMARKS, NEEDS_STATE, StageConfig
+from mggr_tf.stage_config import NEEDS_DIFFERENCE, NEEDS_LANDMARKS, NEEDS_STATE, StageConfig
 from mggr_tf.training.batch import Batch, Metrics
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
 
@@ -23,7 +23,10 @@ class EstimatorStep:
 
     With a loss `landmarks`, also where the eye's landmarks lie, which Park et al. learned from
     drawn eyes to read gaze off photographs ("Learning to Find Eye Region Landmarks", 2018). With
-    a loss `state`, also the state of the eye, by cross-entropy above its least possible value.
+    a loss `state`, also the state of the eye, by cross-entropy above its least possible value. With
+    a loss `gaze_difference`, also the difference of the gazes of a pair, which shows one person: an
+    estimator that is unsure about a person answers nearer to the middle of all gazes, and its
+    answers then follow that person's eyes by too little.
 
     A batch holds pairs, as `data.pairs.pair_dataset` makes them, of which both eyes are trained
     on; or single eyes, by these names:
@@ -67,6 +70,7 @@ class EstimatorStep:
         self._taught = with_landmarks(self._learner, landmarks) if landmarks else self._learner
         self._landmarks_weight = _weight(config, NEEDS_LANDMARKS) if landmarks else 0.0
         self._state_weight = _weight(config, NEEDS_STATE)
+        self._difference_weight = _weight(config, NEEDS_DIFFERENCE)
         self._scale = tf.constant(gaze_scale_deg)
         self._replicas = replicas
         self._optimizer = adam(
@@ -83,6 +87,8 @@ class EstimatorStep:
             seen = self._taught(inputs, training=True)
             off = keras.losses.huber(gaze, seen["gaze"], delta=0.5)
             loss = tf.reduce_mean(counts * off)
+            if self._difference_weight and "target" in batch:
+                loss += self._difference_weight * _difference_miss(seen["gaze"], gaze, counts)
             if self._landmarks_weight:
                 miss, off_px = _landmark_miss(seen["landmarks"], eyes)
                 loss += self._landmarks_weight * miss
@@ -134,6 +140,13 @@ def single_eyes(batch: Batch) -> dict[str, tf.Tensor]:
                 eyes[name] = _in_turn(batch[f"source_{name}"], batch[f"target_{name}"])
     eyes.setdefault("gaze_weight", tf.ones_like(eyes["gaze"][:, 0]))
     return eyes
+
+
+def _difference_miss(seen: tf.Tensor, gaze: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """[] the loss on differences within pairs, whose rows [2 B, 2] follow each other."""
+    asked, answered = gaze[::2] - gaze[1::2], seen[::2] - seen[1::2]
+    both_count = tf.minimum(counts[::2], counts[1::2])
+    return tf.reduce_mean(both_count * keras.losses.huber(asked, answered, delta=0.5))
 
 
 def _landmark_miss(seen: tf.Tensor, eyes: Batch) -> tuple[tf.Tensor, tf.Tensor]:

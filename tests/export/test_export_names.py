@@ -25,10 +25,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "_check_complete", lambda run: None)
     monkeypatch.setattr(module, "models_of_run", lambda run: {"estimator": None})
     monkeypatch.setattr(module, "samples_for_export", lambda *_, **__: (None, None))
+    monkeypatch.setattr(module, "closing_for_export", lambda *_, **__: None)
     monkeypatch.setattr(module, "choose_eyes", lambda *_, **__: None)
     monkeypatch.setattr(module, "_exporters", lambda *_, **__: [])
     monkeypatch.setattr(module, "_proven_files", proven_files)
-    trained = SimpleNamespace(path=tmp_path, config=SimpleNamespace(conventions=None))
+    config = SimpleNamespace(conventions=None, models=SimpleNamespace(estimator_state=False))
+    trained = SimpleNamespace(path=tmp_path, config=config)
 
     def export(out: Path | None, *, meanwhile: Path, force: bool = False) -> Path:
         state.meanwhile = meanwhile

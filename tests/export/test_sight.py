@@ -17,7 +17,7 @@ def estimator():
     eye = keras.Input((64, 64, 3), name="eye")
     head = keras.Input((2,), name="head_pose")
     gaze = keras.layers.Lambda(lambda pixels: pixels[:, 0, 0, :2], name="gaze")(eye)
-    return keras.Model({"eye": eye, "head_pose": head}, gaze)
+    return keras.Model({"eye": eye, "head_pose": head}, {"gaze": gaze})
 
 
 @pytest.fixture

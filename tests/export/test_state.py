@@ -20,6 +20,8 @@ from mggr_tf.serving import bundle_of_run
 from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.stages import Budget, train_stages
 
+pytestmark = pytest.mark.extended
+
 DRAWN = "synthetic={subjects: 2, per_group: 3, closing_subjects: 2, seed: 3}"
 CHANGES = (
     "models.coarse={widths: [4, 6], blocks: 1, decoder: [4], stem_stride: 2}",

@@ -90,12 +90,40 @@ def test_a_share_of_the_pictures_keeps_its_colours():
     assert 0.3 < same.mean() < 0.7, "0.7 squared"
 
 
-@pytest.mark.parametrize("field", ["occlusion", "colour_mix"])
+@pytest.mark.parametrize("field", ["occlusion", "colour_mix", "surroundings"])
 def test_a_share_is_no_more_than_all(field):
     with pytest.raises(ValueError, match=f"{field} must not be above 1"):
         Augmentation(**{field: 1.5})
 
 
-def test_exact_flow_and_stretching_exclude_each_other():
-    with pytest.raises(Exception, match="stretch moves points where loss exact_flow"):
-        load_config("mggr-synthetic", changes=["stages.coarse.augmentation.stretch=0.1"])
+@pytest.mark.parametrize("field", ["stretch", "surroundings"])
+def test_exact_flow_excludes_what_it_cannot_follow(field):
+    with pytest.raises(Exception, match=f"{field} moves points where loss exact_flow"):
+        load_config("mggr-synthetic", changes=[f"stages.coarse.augmentation.{field}=0.1"])
+
+
+def test_surroundings_change_and_the_eye_stays_in_both_pictures_alike():
+    rng = np.random.default_rng(4)
+    pictures = tf.constant(rng.integers(0, 256, (64, 64, 64, 3)).astype(np.uint8))
+    how = Augmentation(**PLAIN, surroundings=1.0)
+    first, second, *_ = augment_pair(pictures, pictures, seed=tf.constant([1, 2]), how=how)
+    np.testing.assert_array_equal(first, second)
+    plain = pictures.numpy() / 127.5 - 1
+    changed = np.abs(first.numpy() - plain).max(-1) > 1e-4
+    assert not changed[:, 29:35, 20:44].any(), "within every ellipse"
+    assert changed[:, :4, :4].mean() > 0.95
+    assert 0.3 < changed.mean() < 0.95
+    assert np.abs(first).max() <= 1
+    spread = first.numpy()[:, :8].std((1, 2)).mean(-1)
+    assert (spread < 0.2).mean() == pytest.approx(0.5, abs=0.2), "half are blurred"
+
+
+def test_surroundings_change_in_the_asked_share_of_pairs_and_landmarks_stay():
+    rng = np.random.default_rng(5)
+    pictures = tf.constant(rng.integers(0, 256, (64, 32, 32, 3)).astype(np.uint8))
+    points = tf.constant(rng.uniform(0, 31, (64, 2, 2)).astype(np.float32))
+    how = Augmentation(**PLAIN, surroundings=0.25)
+    moved = augment_pair(pictures, pictures, seed=tf.constant([1, 2]), how=how, landmarks=points)
+    changed = np.abs(moved.source.numpy() - (pictures.numpy() / 127.5 - 1)).max((1, 2, 3)) > 1e-4
+    assert 0.1 < changed.mean() < 0.4
+    np.testing.assert_array_equal(moved.landmarks, points)

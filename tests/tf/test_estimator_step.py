@@ -13,7 +13,8 @@ from mggr_tf.data.lid_region import USUAL_REGION
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.models.networks import Networks
-from mggr_tf.training.estimator_step import EstimatorStep, single_eyes
+from mggr_tf.stage_config import LossConfig
+from mggr_tf.training.estimator_step import EstimatorStep, _difference_miss, single_eyes
 
 STATE_ON = (
     "models.estimator_state=true",
@@ -80,6 +81,7 @@ def weights(step):
     return [value.numpy() for value in step.state()["model"].trainable_weights]
 
 
+@pytest.mark.extended
 def test_pairs_hold_states_and_weights_where_eyes_close_among_them(config, samples, closing):
     (batch,) = batches(samples, config, closing=closing, batch=64)
     for which in ("source", "target"):
@@ -97,6 +99,7 @@ def test_pairs_hold_states_and_weights_where_eyes_close_among_them(config, sampl
     assert not any(name.endswith("state") for name in batches(samples, config)[0])
 
 
+@pytest.mark.extended
 def test_devices_see_the_rows_of_one_device_when_eyes_close_among_them(config, samples, closing):
     how = {
         "seed": 5,
@@ -118,6 +121,7 @@ def test_states_must_be_known_of_eyes_that_close(config, samples):
         samples.known_state()
 
 
+@pytest.mark.extended
 def test_a_batch_of_pairs_is_one_of_single_eyes(config, samples, closing):
     (pairs,) = batches(samples, config, closing=closing)
     eyes = single_eyes(pairs)
@@ -136,6 +140,7 @@ def test_a_batch_of_pairs_is_one_of_single_eyes(config, samples, closing):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.extended
 def test_a_state_is_learned_beside_gaze(config, samples, closing):
     (batch,) = batches(closing, config, closing=closing, batch=12)
     step = step_of(config, steps=80)
@@ -192,3 +197,33 @@ def test_the_judge_takes_single_eyes_and_knows_no_state(config):
     metrics = step({k: v for k, v in rows().items() if k != "state"})
     assert set(metrics) == {"loss", "pitch_error_deg", "yaw_error_deg"}
     assert Networks(config).judge.output_shape == {"gaze": (None, 2)}
+
+
+def difference_loss(asked, answered, counts):
+    return float(
+        _difference_miss(*(tf.constant(values, tf.float32) for values in (answered, asked, counts)))
+    )
+
+
+def test_the_difference_within_pairs_counts_and_what_both_miss_does_not():
+    asked = np.array([[0, 0], [1, -1], [0.2, 0.3], [0.5, 0.5]])
+    assert difference_loss(asked, asked + [2.0, -3.0], np.ones(4)) == pytest.approx(0, abs=1e-6)
+    half = asked * 0.5
+    # Huber with delta 0.5, mean over both angles, mean over both pairs.
+    miss = [0.5 * 0.5 - 0.125, np.mean([0.15**2 / 2, 0.1**2 / 2])]
+    assert difference_loss(asked, half, np.ones(4)) == pytest.approx(np.mean(miss), rel=1e-5)
+    assert difference_loss(asked, half, [1, 0, 1, 1]) == pytest.approx(miss[1] / 2, rel=1e-5)
+
+
+def test_a_loss_on_differences_trains_pairs_alone(config, samples, closing):
+    stage = config.stage("estimator")
+    wanted = (*stage.losses, LossConfig("gaze_difference", 1.0))
+    asked = dataclasses.replace(stage, losses=wanted)
+    with_it = dataclasses.replace(config, stages={**config.stages, "estimator": asked})
+    without = config
+    (pairs,) = batches(samples, config, closing=closing)
+    losses = [float(step_of(one)(pairs)["loss"]) for one in (with_it, without)]
+    assert losses[0] > losses[1]
+    single = rows(gaze=np.zeros((4, 2)))
+    losses = [float(step_of(one)(single)["loss"]) for one in (with_it, without)]
+    assert losses[0] == losses[1]

@@ -45,6 +45,7 @@ def test_many_regions_are_found_at_once_and_the_unknown_stays_unknown():
     assert np.isnan(regions[2]).all()
 
 
+@pytest.mark.extended
 def test_the_usual_region_is_that_of_drawn_eyes():
     samples = draw_samples(subjects=12, per_group=2, heads=2, seed=9)
     left = samples.side == 1

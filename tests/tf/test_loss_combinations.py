@@ -19,6 +19,7 @@ from mggr_tf.stage_config import (
     NEEDS_EXACT_FLOW,
     NEEDS_FEATURES,
     NEEDS_GAZE,
+    OF_ESTIMATOR,
     ON_NO_PICTURE,
     STAGES,
     LossConfig,
@@ -146,7 +147,7 @@ def one_of_each_kind(stage):
     left = [
         option
         for option in OPTIONS
-        if option[0] not in ("landmarks", "state", "lpips") and option[0] not in NEEDS_EFFICIENTNET
+        if option[0] not in OF_ESTIMATOR | NEEDS_EFFICIENTNET | {"lpips"}
     ]
     if stage != "joint":
         return tuple({kind_of(option): option for option in left}.values())

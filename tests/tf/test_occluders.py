@@ -170,6 +170,7 @@ def test_gazes_of_hidden_eyes_do_not_count():
     np.testing.assert_allclose(gaze_weight(values), [1, 1, 0, 0, 0.5, 1, 0, 1], atol=1e-6)
 
 
+@pytest.mark.extended
 def test_samples_behind_occluders_are_a_function_of_the_seed():
     from mggr_tf.data.closing_eyes import unseen_closing_eyes
 

@@ -283,6 +283,7 @@ def test_a_stage_s_batches_come_from_a_pack_as_from_memory(packed, tiny_config):
     assert len(list(whole)) == 3
 
 
+@pytest.mark.extended
 def test_eyes_that_close_are_mixed_with_packed_ones_as_with_those_in_memory(packed):
     closing = Closing(unseen_closing_eyes(3, 1), 0.5)
     how = {

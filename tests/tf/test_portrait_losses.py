@@ -18,6 +18,8 @@ from mggr_tf.training.stage_parts import portrait_shares, stage_dataset, stage_s
 from mggr_tf.training.stages import Budget, train_stages
 from mggr_tf.training.step import RedirectionStep
 
+pytestmark = pytest.mark.extended
+
 CYCLED = "stages.joint.portraits={pairs: 4, cycle: 1.0, identity: 0.5, adversarial: 0.1}"
 TERMS = {"portrait_cycle", "portrait_identity", "portrait_adversarial"}
 

@@ -31,6 +31,8 @@ from mggr_tf.training.stages import Budget, train_stages
 from mggr_tf.training.validation import portrait_errors
 from portrait_folder import LICENCE, write_portraits
 
+pytestmark = pytest.mark.extended
+
 RECIPE = "recipe=[estimator, coarse, joint, adapted]"
 ADAPTED = (
     "stages.adapted={steps: 3, batch: 2, learning_rate: 1.0e-3, validation: {every: 2}, "

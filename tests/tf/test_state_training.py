@@ -17,6 +17,8 @@ from mggr_tf.evaluation.trained import load_estimator, load_estimator_outputs
 from mggr_tf.training.run_folder import DataRecord, RunFolder, weights_to_adopt
 from mggr_tf.training.stages import Budget, train_stages
 
+pytestmark = pytest.mark.extended
+
 ERRORS = [f"{name}_error" for name in STATES]
 STATE_ON = (
     "models.estimator_state=true",

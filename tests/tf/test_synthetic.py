@@ -80,7 +80,7 @@ def exact(camera: Camera) -> Camera:
         camera,
         zoom=1.0,
         shift_px=(0.0, 0.0),
-        drift_px=(0.0, 0.0),
+        follow=(0.0, 0.0),
         jitter_px=0.0,
         zoom_jitter=0.0,
         resolution=1.0,
@@ -182,16 +182,16 @@ def test_the_iris_ellipse_parts_iris_from_sclera(side: str) -> None:
 
 def test_a_leaning_head_takes_lids_along_and_leaves_the_gaze() -> None:
     subject = draw_subject(5)
-    upright, leaning, other = (
-        draw(Gaze(3, 8), subject=subject, roll_deg=roll) for roll in (0, 12, -12)
-    )
 
-    def slant(eye: RenderedEye) -> float:
+    def slant(roll: float) -> float:
+        # Straight ahead is straight ahead in a head that leans, too; lids follow other gazes.
+        eye = draw(FRONTAL, subject=subject, roll_deg=roll)
         across = eye.outline[24] - eye.outline[0]
         return float(np.degrees(np.arctan2(across[1], across[0])))
 
-    assert slant(leaning) == pytest.approx(slant(upright) + 12, abs=0.05)
-    assert slant(other) == pytest.approx(slant(upright) - 12, abs=0.05)
+    assert slant(12) == pytest.approx(slant(0) + 12, abs=0.05)
+    assert slant(-12) == pytest.approx(slant(0) - 12, abs=0.05)
+    leaning = draw(Gaze(3, 8), subject=subject, roll_deg=12)
     p, y = np.radians([3, 8])
     reach = leaning.eyeball_radius_px * np.cos(np.radians(30))
     expected = np.add(leaning.eyeball_centre, reach * np.array([np.sin(y) * np.cos(p), -np.sin(p)]))
@@ -223,6 +223,57 @@ def test_crops_follow_an_eye_up_and_down_as_landmarks_do() -> None:
     still = [dataclasses.replace(p, camera=exact(p.camera)) for p in people]
     assert min(map(rise, still)) > 3
     assert np.mean([rise(p) for p in people]) < 0.5 * np.mean([rise(p) for p in still])
+
+
+def test_crops_follow_the_eye_in_its_head_and_no_head() -> None:
+    """A nod that takes the gaze along moves neither lids nor landmarks on the face."""
+    subject = draw_subject(6)
+    subject = dataclasses.replace(
+        subject, camera=dataclasses.replace(exact(subject.camera), follow=(0.2, 0.7))
+    )
+    still = dataclasses.replace(subject, camera=exact(subject.camera))
+    for gaze, head in ((Gaze(10, 0), Gaze(10, 0)), (Gaze(0, 12), FRONTAL), (Gaze(9, 0), FRONTAL)):
+        followed, laid = (
+            np.array(draw(gaze, subject=s, head=head).moment.sight) for s in (subject, still)
+        )
+        way = np.array(draw(gaze, subject=still, head=head).iris.centre) - laid[1:]
+        if gaze == head:
+            np.testing.assert_allclose(followed, laid, atol=1e-9)
+        else:
+            np.testing.assert_allclose(followed[1:], laid[1:] - way * [0.2, 0.7], atol=1e-9)
+
+
+def in_head_mm(eye: RenderedEye, point: tuple[float, float]) -> np.ndarray:
+    """(x, y up) mm of a patch point from where the eyeball's centre is straight ahead; frontal."""
+    sight = eye.moment.sight
+    return (np.array(point) - [sight.eye_x, sight.eye_y]) * [1, -1] / sight.px_per_mm
+
+
+def test_the_eyeball_sinks_as_it_looks_up_and_turns_sideways_about_its_centre() -> None:
+    subject = draw_subject(6)
+    subject = dataclasses.replace(
+        subject, eyeball=dataclasses.replace(subject.eyeball, pivot_mm=0.9)
+    )
+    for pitch, yaw in ((10, 0), (-10, 0), (0, 15), (8, -12)):
+        eye = draw(Gaze(pitch, yaw), subject=subject)
+        sunk = in_head_mm(eye, eye.eyeball_centre)
+        np.testing.assert_allclose(sunk, [0, -0.9 * np.sin(np.radians(pitch))], atol=1e-9)
+
+
+def test_corners_and_lids_go_with_the_gaze() -> None:
+    """Ways on the face in shares of the way of the eyeball's front; inner corners keep their y."""
+    subject = draw_subject(6)
+    lids, radius = subject.lids, subject.eyeball.radius_mm
+    assert min(lids.corner_follow, lids.slide, lids.lower_follow) > 0.04
+    up, ahead, right = (
+        np.array([in_head_mm(eye, p) for p in eye.landmarks()[2:6]])
+        for eye in (draw(g, subject=subject) for g in (Gaze(10, 0), FRONTAL, Gaze(0, 10)))
+    )
+    raised = (up - ahead)[:, 1] / (radius * np.sin(np.radians(10)))
+    shares = [lids.corner_follow, 0, lids.follow, lids.lower_follow]
+    np.testing.assert_allclose(raised, shares, atol=0.04)
+    slid = (right - ahead)[:, 0] / (radius * np.sin(np.radians(10)))
+    np.testing.assert_allclose(slid, lids.slide, atol=1e-5)
 
 
 @pytest.mark.parametrize(

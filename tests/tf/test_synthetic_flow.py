@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -32,7 +33,13 @@ from mggr_tf.data.synthetic.lid_curves import (
     material_at,
     place_of,
 )
-from mggr_tf.data.synthetic.sliding import slide, unslide
+from mggr_tf.data.synthetic.sliding import (
+    SidewaysSlide,
+    slide,
+    slide_sideways,
+    unslide,
+    unslide_sideways,
+)
 
 FRONTAL = Gaze(0, 0)
 HEADS = (FRONTAL, Gaze(6, -25), Gaze(-8, 25))
@@ -157,6 +164,33 @@ def test_flow_takes_a_margin_to_the_margin() -> None:
     assert np.median(misses) < 0.05
 
 
+@pytest.mark.parametrize("head", HEADS)
+def test_flow_follows_lids_that_slide_sideways(head: Gaze) -> None:
+    """A person whose lids slide far, with freckles to see it by: flow without the slide is off."""
+    person = draw_subject([23, 1])
+    person = dataclasses.replace(
+        person,
+        lids=dataclasses.replace(person.lids, slide=0.5),
+        skin=dataclasses.replace(person.skin, melanin=0.4, mottle=0.05, pores=0.03, freckles=119),
+    )
+    source, target = (
+        render_eye(person, gaze=g, head_pose=head, side="right", seed=0, lit=False)
+        for g in (Gaze(-4, -15), Gaze(5, 15))
+    )
+    assert target.moment.slide.mm - source.moment.slide.mm > 2.5
+
+    def error(found: ExactFlow, where: np.ndarray) -> float:
+        off = np.abs(carried(source, found).astype(float) - target.image).mean(axis=2)
+        return float(off[where].mean())
+
+    found = flow_between(source, target)
+    labels = label_eye(target)
+    skin = found.visible & np.isin(labels, (PLATE, ABOVE, BELOW))
+    still = dataclasses.replace(target, moment=target.moment._replace(slide=source.moment.slide))
+    assert error(found, skin) < 1
+    assert error(flow_between(source, still), skin) > 2 * error(found, skin)
+
+
 def test_flow_to_itself_is_none() -> None:
     for head in HEADS:
         eye, _ = pair(3, head)
@@ -209,6 +243,20 @@ def test_sliding_has_an_inverse(pull: float) -> None:
         assert unslide(slide(rest, pull, 10.0), pull, 10.0) == pytest.approx(rest, abs=1e-9)
     assert slide(0.0, pull, 10.0) == pull
     assert slide(10.0, pull, 10.0) == 10.0
+
+
+@pytest.mark.parametrize("mm", [-5.0, -0.5, 0.0, 3.0])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_sliding_sideways_has_an_inverse(mm: float, share: float) -> None:
+    moved = SidewaysSlide(mm, middle_mm=-1.0, half_mm=14.0, height_mm=-3.0)
+    rests = np.linspace(-35, 35, 141)
+    now = np.array([slide_sideways(moved, x, share) for x in rests])
+    assert (np.diff(now) > 0).all()
+    back = [unslide_sideways(moved, x, share) for x in now]
+    np.testing.assert_allclose(back, rests, atol=1e-9)
+    between = np.abs(rests + 1) < 14
+    np.testing.assert_allclose((now - rests)[between], share * mm, atol=1e-12)
+    np.testing.assert_array_equal(now[np.abs(rests + 1) > 22], rests[np.abs(rests + 1) > 22])
 
 
 @pytest.mark.parametrize("closure", [0.0, 0.6, 1.0])

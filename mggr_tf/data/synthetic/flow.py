@@ -34,10 +34,16 @@ from mggr_tf.data.synthetic.lid_curves import (
     column_of,
     material_at,
     place_of,
+    share_of_slide,
 )
+from mggr_tf.data.synthetic.sliding import SidewaysSlide, slide_sideways, unslide_sideways
 
 _SAME_PLACE_MM = 0.5
 """A point is hidden where its line of sight meets the face further off than this."""
+
+
+_UNMOVED_MM = 1e-9
+"""Skin that moves by no more is seen along the same line of sight."""
 
 
 class Sight(NamedTuple):
@@ -73,6 +79,7 @@ class Moment(NamedTuple):
 
     sight: Sight
     curves: LidCurves
+    slide: SidewaysSlide
     globe: Globe
 
 
@@ -153,9 +160,14 @@ def beyond_nose(nose: np.ndarray, x: float, y: float) -> float:
 @compiled
 def is_eyeball(moment: Moment, head_x: float, x: float, y: float) -> bool:
     """Whether the opening shows the eyeball at camera (x, y) mm, and not the flesh beside it."""
-    return (
-        meets_sphere(moment.globe, x, y) and at(moment.curves, column_of(head_x), ALONG) < CARUNCLE
-    )
+    along = at(moment.curves, column_of(head_x - moment.slide.mm), ALONG)
+    return meets_sphere(moment.globe, x, y) and along < CARUNCLE
+
+
+@compiled
+def sheet_at(moment: Moment, head_x: float, head_y: float) -> tuple[int, float]:
+    """What lies at (x, y) mm of the face; see `lid_curves.material_at`."""
+    return material_at(moment.curves, column_of(head_x - moment.slide.mm), head_y)
 
 
 @compiled
@@ -185,7 +197,7 @@ def _label(moment: Moment, head: Head, labels: np.ndarray) -> None:
                 labels[row, column] = NOSE
                 continue
             head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
-            sheet, _ = material_at(moment.curves, column_of(head_x), head_y)
+            sheet, _ = sheet_at(moment, head_x, head_y)
             if sheet != OPEN:
                 labels[row, column] = sheet
             elif not is_eyeball(moment, head_x, x, y):
@@ -229,19 +241,26 @@ def _follow(
     if beyond_nose(head.nose, x, y) > 0:
         return x, y, True
     head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
-    sheet, material = material_at(asked.curves, column_of(head_x), head_y)
+    sheet, material = sheet_at(asked, head_x, head_y)
+    if sheet == OPEN and is_eyeball(asked, head_x, x, y):
+        return _follow_eyeball(asked.globe, other, head, x, y)
+    # Flesh at the corners slides with them.
+    share = 1.0 if sheet == OPEN else share_of_slide(asked.slide, sheet, material)
+    now_x = slide_sideways(other.slide, unslide_sideways(asked.slide, head_x, share), share)
+    now_y, free = head_y, True
     if sheet == OPEN:
-        if is_eyeball(asked, head_x, x, y):
-            return _follow_eyeball(asked.globe, other, head, x, y)
-        met, _ = material_at(other.curves, column_of(head_x), head_y)
-        return x, y, met == OPEN
-    now_y, free = place_of(other.curves, sheet, column_of(head_x), material)
-    z = face_height(head.face, head_x, now_y)
+        free = sheet_at(other, now_x, now_y)[0] == OPEN
+    else:
+        place = column_of(now_x - other.slide.mm)
+        now_y, free = place_of(other.curves, sheet, place, material)
+    if abs(now_x - head_x) + abs(now_y - head_y) < _UNMOVED_MM:
+        return x, y, free
+    z = face_height(head.face, now_x, now_y)
     r = head.rotation
-    there_x = r[0, 0] * head_x + r[0, 1] * now_y + r[0, 2] * z
-    there_y = r[1, 0] * head_x + r[1, 1] * now_y + r[1, 2] * z
+    there_x = r[0, 0] * now_x + r[0, 1] * now_y + r[0, 2] * z
+    there_y = r[1, 0] * now_x + r[1, 1] * now_y + r[1, 2] * z
     met_x, met_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
-    near = abs(met_x - head_x) + abs(met_y - now_y) < _SAME_PLACE_MM
+    near = abs(met_x - now_x) + abs(met_y - now_y) < _SAME_PLACE_MM
     return there_x, there_y, free and near and beyond_nose(head.nose, there_x, there_y) <= 0
 
 
@@ -259,6 +278,6 @@ def _follow_eyeball(
         u, v, w = on_sclera(globe, x, y)
     there_x, there_y, depth = seen_at(other.globe, u, v, w)
     head_x, head_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
-    sheet, _ = material_at(other.curves, column_of(head_x), head_y)
+    sheet, _ = sheet_at(other, head_x, head_y)
     seen = sheet == OPEN and depth > 0 and beyond_nose(head.nose, there_x, there_y) <= 0
     return there_x, there_y, seen and is_eyeball(other, head_x, there_x, there_y)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic.compiled import compiled
+from mggr_tf.data.synthetic.subject import Eyeball
 
 IRIS_PLANE = float(np.cos(np.radians(30.0)))
 """Distance of the iris's plane from the eyeball's centre, in eyeball radii."""
@@ -33,17 +34,21 @@ class Globe(NamedTuple):
         turn: [3, 3] float64 from the eye's own axes, z the gaze, to the camera's.
         radius_mm: of the eyeball.
         iris_mm: radius of the iris.
+        centre_x, centre_y: camera mm of its centre from where that is straight ahead.
     """
 
     turn: NDArray[np.float64]
     radius_mm: float
     iris_mm: float
+    centre_x: float
+    centre_y: float
 
 
-def look(radius_mm: float, iris_mm: float, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
+def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
     """Turns an eyeball by Listing's law: from straight ahead in the head about one axis.
 
     Args:
+        eyeball: its sizes.
         gaze: relative to the camera.
         head: [3, 3] from head to camera axes.
     """
@@ -56,7 +61,21 @@ def look(radius_mm: float, iris_mm: float, *, gaze: Gaze, head: NDArray[np.float
             [-x, -y, z],
         ]
     )
-    return Globe(head @ from_ahead, radius_mm, iris_mm)
+    # A globe that turns about a point in front of its centre sinks as it looks up.
+    centre_x, centre_y = -eyeball.pivot_mm * y * head[:2, 1]
+    return Globe(
+        head @ from_ahead, eyeball.radius_mm, eyeball.iris_mm, float(centre_x), float(centre_y)
+    )
+
+
+def iris_way(globe: Globe, *, head: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[2] camera (x, y) mm from the iris's place straight ahead in the head to its own, y up.
+
+    Args:
+        head: [3, 3] from head to camera axes.
+    """
+    turned = globe.radius_mm * IRIS_PLANE * (globe.turn[:2, 2] - head[:2, 2])
+    return turned + [globe.centre_x, globe.centre_y]
 
 
 @compiled
@@ -67,6 +86,7 @@ def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
         The point in the eye's own axes, mm, and whether it lies on the iris.
     """
     t = globe.turn
+    x, y = x - globe.centre_x, y - globe.centre_y
     d = globe.radius_mm * IRIS_PLANE
     z = (d - t[0, 2] * x - t[1, 2] * y) / t[2, 2]
     u = t[0, 0] * x + t[1, 0] * y + t[2, 0] * z
@@ -77,6 +97,7 @@ def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
 @compiled
 def meets_sphere(globe: Globe, x: float, y: float) -> bool:
     """Whether the line of sight through camera (x, y) mm meets the sphere, and not at its rim."""
+    x, y = x - globe.centre_x, y - globe.centre_y
     return x * x + y * y < _RIM * globe.radius_mm * globe.radius_mm
 
 
@@ -87,6 +108,7 @@ def on_sclera(globe: Globe, x: float, y: float) -> tuple[float, float, float]:
     Only where `meets_sphere` says so.
     """
     t = globe.turn
+    x, y = x - globe.centre_x, y - globe.centre_y
     z = np.sqrt(globe.radius_mm * globe.radius_mm - x * x - y * y)
     return (
         t[0, 0] * x + t[1, 0] * y + t[2, 0] * z,
@@ -100,7 +122,7 @@ def seen_at(globe: Globe, u: float, v: float, w: float) -> tuple[float, float, f
     """Camera (x, y, depth) mm of a point in the eye's own axes."""
     t = globe.turn
     return (
-        t[0, 0] * u + t[0, 1] * v + t[0, 2] * w,
-        t[1, 0] * u + t[1, 1] * v + t[1, 2] * w,
+        globe.centre_x + t[0, 0] * u + t[0, 1] * v + t[0, 2] * w,
+        globe.centre_y + t[1, 0] * u + t[1, 1] * v + t[1, 2] * w,
         t[2, 0] * u + t[2, 1] * v + t[2, 2] * w,
     )

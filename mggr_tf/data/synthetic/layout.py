@@ -72,6 +72,7 @@ def lay_crop(
     *,
     rotation: NDArray[np.float64],
     zoom: float,
+    moved_mm: NDArray[np.float64],
     shift_px: NDArray[np.float64],
     size_px: int,
 ) -> View:
@@ -80,6 +81,7 @@ def lay_crop(
     Args:
         rotation: [3, 3] from head to camera axes.
         zoom: eye's size against the exact crop.
+        moved_mm: camera (x, y), y up, by which the crop is moved on the face.
         shift_px: (x, y) by which the crop misses, in pixels of a 64-pixel patch.
         size_px: side of the patch.
     """
@@ -87,5 +89,5 @@ def lay_crop(
     centre, radius = cv2.minEnclosingCircle(seen.astype(np.float32))
     px_per_mm = zoom * size_px / (DEFAULT_CROP_FACTOR * radius)
     middle = (size_px - 1) / 2 + np.asarray(shift_px) * size_px / 64
-    x, y = middle - px_per_mm * np.asarray(centre)
+    x, y = middle - px_per_mm * (np.asarray(centre) + np.asarray(moved_mm) * [1, -1])
     return View(rotation, float(px_per_mm), (float(x), float(y)), size_px)

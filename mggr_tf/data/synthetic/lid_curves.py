@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from mggr_edge.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic.compiled import compiled
-from mggr_tf.data.synthetic.sliding import slide, unslide
+from mggr_tf.data.synthetic.sliding import SidewaysSlide, sideways_share, slide, unslide
 from mggr_tf.data.synthetic.subject import Eyeball, Lids
 
 GRID_MM = np.arange(-160, 161) * 0.25
-"""x of the tables."""
+"""x of the tables, at rest: tables slide sideways with the lids."""
 
 _FIRST_MM, _PER_MM, _LAST = float(GRID_MM[0]), 4.0, len(GRID_MM) - 1.001
-_LOWER_FOLLOW = 0.6
 _FOLD_FOLLOW = 0.25
+_CORNER_REACH = 0.2
+"""In widths of the eye from the outer corner: so far the line goes up and down with it."""
 _ABOVE_REACH_MM, _BELOW_REACH_MM = 11.0, 10.0
 _LEAST_SHOW_MM = 0.15
 """So much of the plate is always seen under the fold."""
@@ -61,7 +62,8 @@ def lid_curves(
     now = _margins(
         lids,
         rise=rise,
-        lower_rise=_LOWER_FOLLOW * travel,
+        lower_rise=lids.lower_follow * travel,
+        corner_rise=lids.corner_follow * travel,
         turn_deg=turn_deg,
         closure=closure,
     )
@@ -72,12 +74,27 @@ def lid_curves(
     return curves
 
 
+def lid_slide(
+    lids: Lids, eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]
+) -> SidewaysSlide:
+    """How far the lids have slid sideways for a gaze; see `lid_curves`."""
+    across = float(head[:, 0] @ unit_vectors(gaze.array()))
+    return SidewaysSlide(
+        lids.slide * eyeball.radius_mm * across,
+        lids.nasal_mm,
+        lids.width_mm / 2,
+        -lids.corner_drop_mm,
+    )
+
+
 @lru_cache(maxsize=4)
 def _at_rest(lids: Lids) -> tuple[LidCurves, NDArray[np.float64]]:
     """What no gaze changes: curves whose present edges are still to come, and how far inside the
     corners each x lies, 1 in the middle."""
     curves = np.zeros((len(GRID_MM), 9))
-    upper, lower = _margins(lids, rise=0.0, lower_rise=0.0, turn_deg=0.0, closure=0.0)
+    upper, lower = _margins(
+        lids, rise=0.0, lower_rise=0.0, corner_rise=0.0, turn_deg=0.0, closure=0.0
+    )
     t = _along(lids)
     inside = np.sqrt(np.sin(np.pi * np.clip(t, 0, 1)))
     beyond = lids.width_mm * np.maximum(np.maximum(-t, t - 1), 0)
@@ -99,13 +116,20 @@ def _along(lids: Lids) -> NDArray[np.float64]:
 
 
 def _margins(
-    lids: Lids, *, rise: float, lower_rise: float, turn_deg: float, closure: float
+    lids: Lids,
+    *,
+    rise: float,
+    lower_rise: float,
+    corner_rise: float,
+    turn_deg: float,
+    closure: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     t = _along(lids)
     between = np.clip(t, 0, 1)
     line = -lids.corner_drop_mm - np.tan(np.radians(lids.tilt_deg)) * lids.width_mm * (
         np.clip(t, -0.4, 1.4) - 0.5
     )
+    line += corner_rise * np.exp(-((t / _CORNER_REACH) ** 2))
     # The cornea lifts the lid where it looks; the inner corner is drawn out to a point.
     skew = lids.skew + 0.006 * np.clip(turn_deg, -30, 30)
     exponent = lids.roundness + 0.25 * between**2
@@ -126,8 +150,21 @@ def _arc(t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @compiled
+def share_of_slide(slide: SidewaysSlide, sheet: int, material: float) -> float:
+    """The part of the lids' sideways slide in which a point of the skin takes part.
+
+    Args:
+        sheet, material: as `material_at` gives them.
+    """
+    return 1.0 if sheet == PLATE else sideways_share(slide, material)
+
+
+@compiled
 def column_of(x: float) -> tuple[int, float]:
-    """Where x mm lies in the tables: an index, and the share of the way to the next."""
+    """Where x mm of the tables lies: an index, and the share of the way to the next.
+
+    The tables slide with the lids: subtract the slide from an x of the face.
+    """
     place = min(max((x - _FIRST_MM) * _PER_MM, 0.0), _LAST)
     index = int(place)
     return index, place - index

@@ -20,6 +20,7 @@ from mggr_tf.data.synthetic.look import Look
 from mggr_tf.data.synthetic.paint_eyeball import paint_eyeball
 from mggr_tf.data.synthetic.paint_skin import paint_lash_line, paint_skin
 from mggr_tf.data.synthetic.sitting import Sitting, X, Y, read_grid
+from mggr_tf.data.synthetic.sliding import SidewaysSlide
 
 _PLAIN_MM = 2.2
 """Further from the opening than this, skin has no edges and no lashes."""
@@ -31,6 +32,7 @@ def paint(sitting: Sitting, moment: Moment, look: Look, size_px: int) -> NDArray
     _paint(
         moment.sight,
         moment.curves,
+        moment.slide,
         moment.globe,
         sitting.grid,
         sitting.atlas,
@@ -49,6 +51,7 @@ def paint(sitting: Sitting, moment: Moment, look: Look, size_px: int) -> NDArray
 def _paint(
     sight: Sight,
     curves: LidCurves,
+    slide: SidewaysSlide,
     globe: Globe,
     grid: np.ndarray,
     atlas: np.ndarray,
@@ -68,11 +71,11 @@ def _paint(
             x = (column + middle - sight.eye_x) / sight.px_per_mm
             y = (sight.eye_y - row - middle) / sight.px_per_mm
             read_grid(grid, x, y, met)
-            place = column_of(met[X])
+            place = column_of(met[X] - slide.mm)
             above = met[Y] - at(curves, place, UPPER)
             below = at(curves, place, LOWER) - met[Y]
             if max(above, below) > _PLAIN_MM or at(curves, place, BEYOND) > _PLAIN_MM:
-                paint_skin(curves, place, coarse_atlas, met, above, below, look, colour)
+                paint_skin(curves, slide, place, coarse_atlas, met, above, below, look, colour)
                 _hide_behind_nose(nose, nose_light, x, y, look, colour)
                 for i in range(row, row + OVERSAMPLING):
                     for j in range(column, column + OVERSAMPLING):
@@ -85,6 +88,7 @@ def _paint(
                     read_grid(grid, x, y, met)
                     _paint_near(
                         curves,
+                        slide,
                         globe,
                         emitters,
                         atlas,
@@ -111,6 +115,7 @@ def _put(picture: np.ndarray, row: int, column: int, colour: np.ndarray) -> None
 @compiled
 def _paint_near(
     curves: LidCurves,
+    slide: SidewaysSlide,
     globe: Globe,
     emitters: np.ndarray,
     atlas: np.ndarray,
@@ -123,7 +128,7 @@ def _paint_near(
     colour: np.ndarray,
 ) -> None:
     """A pixel in or near the opening."""
-    place = column_of(met[X])
+    place = column_of(met[X] - slide.mm)
     above = met[Y] - at(curves, place, UPPER)
     below = at(curves, place, LOWER) - met[Y]
     along = at(curves, place, ALONG)
@@ -131,7 +136,7 @@ def _paint_near(
     over_lower = min(max(0.5 - below * px_per_mm, 0.0), 1.0)
     skin_cover = 1 - max(under_upper + over_lower - 1, 0.0)
     if skin_cover > 0:
-        paint_skin(curves, place, atlas, met, above, below, look, colour)
+        paint_skin(curves, slide, place, atlas, met, above, below, look, colour)
     if skin_cover < 1:
         paint_eyeball(along, globe, emitters, above, below, x, y, look, ball)
         for k in range(3):

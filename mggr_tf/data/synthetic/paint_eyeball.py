@@ -83,7 +83,7 @@ def _paint_sclera(
         vein = _read_square(look.veins_map, u / reach, v / reach)
         red = look.redness * (0.25 + 0.75 * to_corner**3) * min(max(0.55 + 0.4 * vein, 0.0), 1.5)
     if look.lit > 0:
-        nx, ny = x / globe.radius_mm, y / globe.radius_mm
+        nx, ny = (x - globe.centre_x) / globe.radius_mm, (y - globe.centre_y) / globe.radius_mm
         nz = np.sqrt(max(1 - nx * nx - ny * ny, 0.05))
         # Light wraps round: the eye is wet and stands in a socket that glows.
         direct, total = 0.0, 1e-6
@@ -131,6 +131,7 @@ def _paint_iris(
 def _mirrored(globe: Globe, emitters: np.ndarray, x: float, y: float) -> float:
     """Brightness of the emitters' mirror images at camera (x, y) mm: cornea, else sclera."""
     t, radius = globe.turn, globe.radius_mm
+    x, y = x - globe.centre_x, y - globe.centre_y
     nx, ny = x / radius, y / radius
     nz = np.sqrt(max(1 - nx * nx - ny * ny, 0.05))
     away_x = x - CORNEA_CENTRE * radius * t[0, 2]

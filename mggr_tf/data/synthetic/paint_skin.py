@@ -17,14 +17,17 @@ from mggr_tf.data.synthetic.lid_curves import (
     LidCurves,
     at,
     material_at,
+    share_of_slide,
 )
 from mggr_tf.data.synthetic.look import Look
 from mggr_tf.data.synthetic.sitting import DIRECT, HOLLOW, SHADOW, SLOPE, X, Y
+from mggr_tf.data.synthetic.sliding import SidewaysSlide, unslide_sideways
 
 
 @compiled
 def paint_skin(
     curves: LidCurves,
+    slide: SidewaysSlide,
     place: tuple[int, float],
     atlas: np.ndarray,
     met: np.ndarray,
@@ -48,7 +51,8 @@ def paint_skin(
     if sheet == PLATE:
         # The plate shows the tone of the lid at rest, drawn out so as not to reach the brow.
         rest_y = at(curves, place, UPPER_REST) + 0.5 * material
-    red, green, blue = read_atlas(atlas, met[X], rest_y)
+    rest_x = unslide_sideways(slide, met[X], share_of_slide(slide, sheet, material))
+    red, green, blue = read_atlas(atlas, rest_x, rest_y)
     shade, gloss = 1.0, 0.0
     if look.lit > 0:
         shade = _shade_of_skin(curves, place, met, above, below, look)

@@ -19,7 +19,7 @@ from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.eyewear import put_glasses_on
 from mggr_tf.data.synthetic.face import Face, face_heights
 from mggr_tf.data.synthetic.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
-from mggr_tf.data.synthetic.globe import IRIS_PLANE, Globe, look
+from mggr_tf.data.synthetic.globe import IRIS_PLANE, Globe, iris_way, look
 from mggr_tf.data.synthetic.hidden import hidden_share
 from mggr_tf.data.synthetic.lashes import lash_cover
 from mggr_tf.data.synthetic.layers import lay_over
@@ -31,11 +31,13 @@ from mggr_tf.data.synthetic.lid_curves import (
     UPPER_REST,
     LidCurves,
     lid_curves,
+    lid_slide,
 )
 from mggr_tf.data.synthetic.look import look_of
 from mggr_tf.data.synthetic.paint import paint
 from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye, sixteen_points
 from mggr_tf.data.synthetic.sitting import Sitting, sitting_of
+from mggr_tf.data.synthetic.sliding import SidewaysSlide
 from mggr_tf.data.synthetic.subject import Subject
 from mggr_tf.data.synthetic.textures import textures_of
 
@@ -100,20 +102,21 @@ def render_eye(
 
     rng = np.random.default_rng(seed)
     sitting = sitting_of(subject, head_pose, roll_deg)
-    curves, globe, margins = _set_up(subject, sitting, gaze, closure)
+    curves, slide, globe, margins = _set_up(subject, sitting, gaze, closure)
     outline_mm = _outline(margins)
     camera = subject.camera
-    drift = np.asarray(camera.drift_px) * [gaze.yaw_deg, gaze.pitch_deg]
-    missed = np.asarray(camera.shift_px) + drift + camera.jitter_px * rng.standard_normal(2)
+    way_mm = iris_way(globe, head=sitting.rotation)
+    missed = np.asarray(camera.shift_px) + camera.jitter_px * rng.standard_normal(2)
     view = lay_crop(
         outline_mm,
         rotation=sitting.rotation,
         zoom=camera.zoom * float(np.exp(camera.zoom_jitter * rng.standard_normal())),
+        moved_mm=np.asarray(camera.follow) * way_mm,
         shift_px=missed,
         size_px=size_px,
     )
-    ball = subject.eyeball
-    moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, globe)
+    ball, centre_px = subject.eyeball, _centre_px(globe, view)
+    moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, slide, globe)
     fine = view.fine()
     linear, hidden = _painted(subject, sitting, fine, moment, margins, lit=lit)
     return RenderedEye(
@@ -126,7 +129,7 @@ def render_eye(
         closure=closure,
         outline=view.project(outline_mm).astype(np.float32),
         iris=_iris_ellipse(globe, view),
-        eyeball_centre=view.eyeball_px,
+        eyeball_centre=centre_px,
         eyeball_radius_px=ball.radius_mm * view.px_per_mm,
         openness=_openness(*margins),
         occlusion=hidden_share(
@@ -156,11 +159,11 @@ def draw_region(
         [N, 2] in its pixels.
     """
     sitting = sitting_of(subject, head_pose)
-    curves, globe, margins = _set_up(subject, sitting, gaze, closure)
+    curves, slide, globe, margins = _set_up(subject, sitting, gaze, closure)
     size_px = 2 * OVERSAMPLING * round(reach_mm * px_per_mm / OVERSAMPLING)
     middle = (size_px - 1) / 2
     view = View(sitting.rotation, px_per_mm, (middle, middle), size_px)
-    moment = Moment(Sight(px_per_mm, middle, middle), curves, globe)
+    moment = Moment(Sight(px_per_mm, middle, middle), curves, slide, globe)
     linear, _ = _painted(subject, sitting, view, moment, margins, lit=True)
     return linear, view.project(_outline(margins))
 
@@ -219,18 +222,25 @@ def _sitting_of(eye: RenderedEye) -> Sitting:
 
 def _set_up(
     subject: Subject, sitting: Sitting, gaze: Gaze, closure: float
-) -> tuple[LidCurves, Globe, Margins]:
-    ball = subject.eyeball
-    curves = lid_curves(subject.lids, ball, gaze=gaze, head=sitting.rotation, closure=closure)
-    globe = look(ball.radius_mm, ball.iris_mm, gaze=gaze, head=sitting.rotation)
-    return curves, globe, _margins_mm(curves, subject, sitting.face)
+) -> tuple[LidCurves, SidewaysSlide, Globe, Margins]:
+    ball, lids = subject.eyeball, subject.lids
+    curves = lid_curves(lids, ball, gaze=gaze, head=sitting.rotation, closure=closure)
+    slide = lid_slide(lids, ball, gaze=gaze, head=sitting.rotation)
+    globe = look(ball, gaze=gaze, head=sitting.rotation)
+    return curves, slide, globe, _margins_mm(curves, slide, subject, sitting.face)
+
+
+def _centre_px(globe: Globe, view: View) -> tuple[float, float]:
+    """(x, y) of the eyeball's centre in the patch."""
+    x, y = view.eyeball_px
+    return x + view.px_per_mm * globe.centre_x, y - view.px_per_mm * globe.centre_y
 
 
 def _iris_ellipse(globe: Globe, view: View) -> Ellipse:
     """A disc of the iris's size across the gaze, seen from far away."""
     right, up, toward = globe.turn[:, 2]
     reach = view.px_per_mm * globe.radius_mm * IRIS_PLANE
-    x, y = view.eyeball_px
+    x, y = _centre_px(globe, view)
     major = view.px_per_mm * globe.iris_mm
     # It is shortened along its way from the eyeball's centre.
     angle = np.degrees(np.arctan2(-up, right)) + 90
@@ -287,14 +297,14 @@ def _plain_camera(subject: Subject) -> Subject:
     return dataclasses.replace(subject, camera=plain)
 
 
-def _margins_mm(curves: LidCurves, subject: Subject, face: Face) -> Margins:
+def _margins_mm(curves: LidCurves, slide: SidewaysSlide, subject: Subject, face: Face) -> Margins:
     lids = subject.lids
     # Denser at the corners, where the curves are steep.
     t = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, _OUTLINE_POINTS))
     x = lids.nasal_mm + lids.width_mm * (t - 0.5)
 
     margins = np.empty((2, _OUTLINE_POINTS, 3))
-    margins[..., 0] = x
+    margins[..., 0] = x + slide.mm
     margins[0, :, 1] = np.interp(x, GRID_MM, curves[:, UPPER])
     margins[1, :, 1] = np.interp(x, GRID_MM, curves[:, LOWER])
     face_heights(face, margins[..., 0], margins[..., 1], margins[..., 2])

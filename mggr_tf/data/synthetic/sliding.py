@@ -1,16 +1,45 @@
-"""How skin moves when a lid does, and back: one number along each upright line.
+"""How skin moves when a lid does, and back.
 
-Skin is pulled along by the edge it hangs on and less so the further away,
-until it does not move at all. With the edge displaced by d, skin that rests s
-beyond it moves to `s + d (1 - s / reach)^2`, which has an inverse in closed form as
+Up and down it is one number along each upright line. Skin is pulled along by the edge it hangs
+on and less so the further away, until it does not move at all. With the edge displaced by d, skin
+that rests s beyond it moves to `s + d (1 - s / reach)^2`, which has an inverse in closed form as
 long as it folds nowhere, d < reach / 2.
+
+Sideways both lids and their corners slide as a whole, by a length that is small beside the
+eye's width (`SidewaysSlide`). Beyond the corners the slide falls off linearly, and above and
+below the opening with the height at which the skin rests.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mggr_tf.data.synthetic.compiled import compiled
+from mggr_tf.data.synthetic.face import smooth_step
+
+_SIDEWAYS_REACH_MM = 8.0
+"""So far beyond a corner skin slides sideways."""
+
+_SLIDES_WHOLE_MM, _SLIDES_NOT_MM = 6.0, 14.0
+"""Above or below the corners' height skin slides whole up to the first, and not from the second."""
+
+
+class SidewaysSlide(NamedTuple):
+    """By how much the lids have slid sideways.
+
+    Attributes:
+        mm: head mm, + along x.
+        middle_mm: x of the opening's middle at rest.
+        half_mm: half the opening's width.
+        height_mm: y of its corners at rest.
+    """
+
+    mm: float
+    middle_mm: float
+    half_mm: float
+    height_mm: float
 
 
 @compiled
@@ -31,3 +60,31 @@ def unslide(now_mm: float, pull_mm: float, reach_mm: float) -> float:
     c = now_mm - pull_mm
     root = np.sqrt(max(b * b + 4.0 * pull_mm / (reach_mm * reach_mm) * c, 0.0))
     return 2.0 * c / (b + root)
+
+
+@compiled
+def sideways_share(slide: SidewaysSlide, rest_y: float) -> float:
+    """The part of the slide, [0, 1], in which skin that rests at y mm takes part."""
+    return 1.0 - smooth_step(abs(rest_y - slide.height_mm), _SLIDES_WHOLE_MM, _SLIDES_NOT_MM)
+
+
+@compiled
+def slide_sideways(slide: SidewaysSlide, rest_x: float, share: float) -> float:
+    """x mm of what rests at x mm and takes part in this share of the slide."""
+    beyond = abs(rest_x - slide.middle_mm) - slide.half_mm
+    left = min(max(1.0 - beyond / _SIDEWAYS_REACH_MM, 0.0), 1.0)
+    return rest_x + share * slide.mm * left
+
+
+@compiled
+def unslide_sideways(slide: SidewaysSlide, now_x: float, share: float) -> float:
+    """The inverse: x mm at which it rests."""
+    side = 1.0 if now_x > slide.middle_mm else -1.0
+    outwards = side * share * slide.mm
+    beyond = side * (now_x - slide.middle_mm) - slide.half_mm
+    if beyond <= outwards:
+        return now_x - share * slide.mm
+    if beyond >= _SIDEWAYS_REACH_MM:
+        return now_x
+    rest = (beyond - outwards) / (1.0 - outwards / _SIDEWAYS_REACH_MM)
+    return slide.middle_mm + side * (slide.half_mm + rest)

@@ -62,7 +62,12 @@ class Lids:
         skew: where the upper lid peaks: > 1 is towards the nose.
         crease_mm: fold above the margin; near zero the margin hides under it.
         crease_depth: strength of the fold.
-        follow: the upper lid's way as a share of the eye's; above 1 an eye opens as it looks up.
+        follow: the upper lid's way up and down as a share of the eyeball's radius times the
+            sine of the pitch in the head.
+        lower_follow: the lower lid's.
+        corner_follow: the outer corner's.
+        slide: way of both lids and corners sideways, as a share of the radius times the sine of
+            the yaw.
     """
 
     width_mm: float
@@ -76,14 +81,23 @@ class Lids:
     crease_mm: float
     crease_depth: float
     follow: float
+    lower_follow: float
+    corner_follow: float
+    slide: float
 
 
 @dataclass(frozen=True)
 class Eyeball:
-    """The globe. `iris` is a colour, `limbus` the dark ring's strength, `redness` the veins'."""
+    """The globe. `iris` is a colour, `limbus` the dark ring's strength, `redness` the veins'.
+
+    Attributes:
+        pivot_mm: how far in front of the globe's centre it turns up and down; sideways it turns
+            about its centre.
+    """
 
     radius_mm: float
     iris_mm: float
+    pivot_mm: float
     pupil_mm: float
     iris: Colour
     limbus: float
@@ -213,7 +227,8 @@ class Camera:
         zoom: eye's size against the exact crop. Landmarks lie inside the
             visible corners, so crops in circulation show the eye larger.
         shift_px: (x, y) error of the crop in pixels of a 64-pixel patch.
-        drift_px: by how much the crop follows the eye, (x, y) pixels a degree: landmarks do.
+        follow: share of the iris's way, (x, y) from straight ahead in the head, by which the
+            crop follows it: landmarks do.
         jitter_px: standard deviation of the crop's error from picture to picture.
         zoom_jitter: the same of its size, as a logarithm.
     """
@@ -227,7 +242,7 @@ class Camera:
     jpeg: int
     zoom: float
     shift_px: tuple[float, float]
-    drift_px: tuple[float, float]
+    follow: tuple[float, float]
     jitter_px: float
     zoom_jitter: float
 

@@ -1,0 +1,98 @@
+"""`mggr-tf data motion`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mggr_edge.errors import UsageError
+from mggr_tf.cli.options import say, subjects_option
+
+if TYPE_CHECKING:
+    from mggr_tf.data.schema import EyeSamples
+    from mggr_tf.evaluation.eye_motion import EyeMotion
+
+_DRAWN = "synthetic"
+_PEOPLE = 150
+_PER_SIDE = 10
+
+
+@click.command()
+@click.argument("source")
+@subjects_option
+@click.option(
+    "--people",
+    type=click.IntRange(min=1),
+    help=f"People to draw for `{_DRAWN}`; default {_PEOPLE}.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), help=f"Seed of the people of `{_DRAWN}`; default 1."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def motion(
+    source: str,
+    subjects: tuple[str, ...] | None,
+    people: int | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """Measure how irises, corners and lids move in eye patches with the gaze.
+
+    \b
+    Examples:
+      mggr-tf data motion synthetic
+      mggr-tf data motion patches/ --subjects 0001-0032
+
+    SOURCE is `synthetic`, or a folder that `train --data` takes. The iris model of the default
+    bundle finds the eye in every patch of a frontal head. Slopes are pixels of a 64-pixel patch
+    per degree of yaw or pitch, by least squares within each person, side and head pose; after each
+    number comes its standard error over people. The last two columns are the same numbers of the
+    Columbia data set, people 0001-0032, and the quotient of both.
+    """
+    if source != _DRAWN and (people is not None or seed is not None):
+        raise UsageError(f"--people and --seed are for {_DRAWN}, not for the folder {source}")
+    if source == _DRAWN and subjects is not None:
+        raise UsageError(f"--subjects and --split are for folders; for {_DRAWN} give --people")
+    from mggr_edge.bundle import Bundle
+    from mggr_edge.iris import IrisFinder
+    from mggr_edge.progress import progress
+    from mggr_tf.evaluation.eye_motion import frontal, measure_eye_motion
+
+    if source == _DRAWN:
+        samples = _drawn(people or _PEOPLE, 1 if seed is None else seed)
+    else:
+        samples = _read(Path(source), subjects)
+    with Bundle.open("default") as bundle:
+        found = measure_eye_motion(samples, IrisFinder(bundle.model("iris")), progress=progress)
+    say(f"{samples.source}: {frontal(samples).sum()} patches of frontal heads")
+    if as_json:
+        click.echo(json.dumps({name: row._asdict() for name, row in found.rows().items()}))
+    else:
+        _tell(found)
+
+
+def _drawn(people: int, seed: int) -> EyeSamples:
+    from mggr_edge.progress import progress
+    from mggr_tf.evaluation.frontal_eyes import draw_frontal_eyes
+
+    return draw_frontal_eyes(people=people, per_side=_PER_SIDE, seed=seed, progress=progress)
+
+
+def _read(folder: Path, subjects: tuple[str, ...] | None) -> EyeSamples:
+    from mggr_tf.data.readers import scan_source
+    from mggr_tf.data.scan import samples_of
+
+    return samples_of(scan_source(folder, subjects=subjects), source=folder)
+
+
+def _tell(found: EyeMotion) -> None:
+    from mggr_tf.evaluation.eye_motion import COLUMBIA
+
+    click.echo(f"{'':20}{'here':>9}{'error':>8}{'Columbia':>10}{'ratio':>7}")
+    real = COLUMBIA.rows()
+    for name, row in found.rows().items():
+        ratio = row.value / real[name].value
+        click.echo(f"{name:20}{row.value:9.3f}{row.error:8.3f}{real[name].value:10.3f}{ratio:7.2f}")
