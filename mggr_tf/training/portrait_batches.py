@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from mggr_edge.progress import Progress
@@ -62,7 +63,7 @@ def with_portraits(
 ) -> tf.data.Dataset:
     """A stage's batches with photographs, replica by replica.
 
-    In batches of `adapted` their rows stand behind the others (`joined`). In those of `joint` they
+    In batches of `adapted` their rows stand between the others (`joined`). In those of `joint` they
     have names of their own: `PREFIX` before the names of `pair_dataset`, without `target`; their
     target gazes are random.
 
@@ -91,16 +92,20 @@ def with_portraits(
 
 
 def joined(batch: Batch, more: Batch) -> dict[str, tf.Tensor]:
-    """[B + P, ...] a batch with the rows of another one behind its own.
+    """[B + P, ...] a batch with the rows of another one evenly between its own.
 
-    What the other one lacks, as landmarks, is unknown there: NaN.
+    So the rows of several replicas, one after the other, are those that one device has, whose
+    dropout goes by the row. What the other one lacks, as landmarks, is unknown there: NaN.
     """
-    count = more["eye"].shape[0]
+    own, count = batch["eye"].shape[0], more["eye"].shape[0]
+    places = [(2 * row + 1) * count for row in range(own)]
+    places += [(2 * row + 1) * own for row in range(count)]
+    order = tf.constant(np.argsort(places, kind="stable"))
     unknown = {
         name: tf.fill([count, *values.shape[1:]], float("nan")) for name, values in batch.items()
     }
     return {
-        name: tf.concat([values, more.get(name, unknown[name])], 0)
+        name: tf.gather(tf.concat([values, more.get(name, unknown[name])], 0), order)
         for name, values in batch.items()
     }
 
