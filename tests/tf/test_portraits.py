@@ -131,7 +131,7 @@ def test_people_are_trained_on_or_held_out_in_all_data(portraits, samples):
         ("stages.adapted.portraits.redirected=0", "redirected must be at least 1"),
         ("stages.adapted.portraits.yaw_range_deg=60", "yaw_range_deg must lie in"),
         ("stages.adapted.losses=[{name: state, weight: 1}]", "stages.adapted.losses go together"),
-        ("stages.adapted.losses=[{name: l1, weight: 1}]", "estimator and adapted know"),
+        ("stages.adapted.losses=[{name: l1, weight: 1}]", "estimator and adapted"),
     ],
 )
 def test_a_config_that_cannot_be_trained_is_refused(tiny_changes, change, saying):
