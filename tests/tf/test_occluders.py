@@ -130,7 +130,8 @@ def test_each_eye_of_a_pair_is_covered_in_its_own_place():
     cover = occlude(GREY, seed=SEED + [0, 104], share=0.6).cover
     for place in (0, 1):
         right = covered_share(cover, filled(apart[:, place], (64, 64)))
-        np.testing.assert_allclose(occlusion[:, place], right, atol=0.01)
+        # Labels are measured on coarser pixels than `filled` draws here.
+        np.testing.assert_allclose(occlusion[:, place], right, atol=0.02)
     assert np.abs(occlusion[:, 0] - occlusion[:, 1]).max() > 0.2
 
 
