@@ -53,11 +53,11 @@ class Validated:
 class Validation(Protocol):
     """Asks a stage's networks about fixed pairs, as they are at the moment; changes nothing.
 
-    An estimator is told by `error_deg`, the mean angle between its answer and the label (beside it
+    An estimator is rated by `error_deg`, the mean angle between its answer and the label (beside it
     stand `pitch_error_deg` and `yaw_error_deg`; of one that predicts the state of an eye the
     mean absolute errors `openness_error`, `iris_visible_error` and `occlusion_error` on eyes that
     close, most of them behind something; and `portrait_errors` where photographs of people are
-    held out). The redirector, in its moving average, is told by
+    held out). The redirector, in its moving average, is rated by
     `l1`, the mean absolute difference from the real picture of the target gaze in network units
     [-1, 1], like the `l1` that training logs; the coarse stage by `l1_coarse`, the same of the
     coarse picture.
