@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     help="A run whose stage `judge` is complete; made by `train --stage judge`.",
 )
 @click.option("--estimator", is_flag=True, help="Score the gaze estimator alone; takes no judge.")
+@click.option(
+    "--still",
+    is_flag=True,
+    help="Redirect eyes to where they look already, and measure how far irises move; takes no "
+    "judge.",
+)
+@click.option(
+    "--bundle",
+    metavar="BUNDLE",
+    help="An export of the run, whose models are asked in its place; with --estimator or --still.",
+)
 @click.option(
     "--source",
     type=click.Choice(["estimated", "labelled"]),
@@ -52,6 +63,8 @@ def evaluate(
     data: str,
     judge: Path | None,
     estimator: bool,
+    still: bool,
+    bundle: str | None,
     source: SourceGaze | None,
     subjects: tuple[str, ...] | None,
     pairs: int,
@@ -70,6 +83,7 @@ def evaluate(
       mggr-tf evaluate default --data patches/ --judge runs/judge
       mggr-tf evaluate default --data patches/ --estimator
       mggr-tf evaluate default --data patches/ --judge runs/judge --source estimated
+      mggr-tf evaluate default --data patches/ --still --bundle default-int8
 
     Without --subjects it takes all that both never saw. Columns: L1, MSE, PSNR and
     SSIM against the real picture of the target gaze; the angle in degrees between
@@ -90,35 +104,44 @@ def evaluate(
     state of an eye, rows on openness, visible iris and occlusion follow, measured on drawn
     eyes of people whom no training draws.
 
+    With --still every eye is redirected from the estimated to the labelled gaze, so that
+    its iris should stay where it is; the iris model says how far it moves.
+
     \b
     Stock LPIPS, FID and KID need weights that no package carries:
       mggr-tf evaluate ... --lpips-weights vgg16.pth --lpips-weights vgg_linear.pth
     """
     if json_file is not None:
         check_is_free(json_file, force=force)
-    if judge is not None and estimator:
+    if (judge is not None) + estimator + still != 1:
         raise UsageError(
-            "--estimator scores the gaze estimator alone and takes no judge; leave out --judge or "
-            "--estimator"
+            "name a judge with --judge, or ask for the gaze estimator with --estimator, or for "
+            "irises that should stay with --still: one of the three"
         )
-    if judge is None and not estimator:
-        raise UsageError(
-            "name a judge with --judge, or ask for the gaze estimator with --estimator"
-        )
-    if estimator and source is not None:
-        raise UsageError("--source goes with --judge: --estimator redirects nothing")
+    if judge is None and source is not None:
+        raise UsageError("--source goes with --judge")
+    if judge is not None and bundle is not None:
+        raise UsageError("--bundle goes with --estimator or --still")
     from mggr_edge.progress import progress
     from mggr_tf.evaluation.report import summarise, summary_text, write_json
-    from mggr_tf.evaluation.score_run import score_run, score_run_estimator
+    from mggr_tf.evaluation.score_run import score_run, score_run_estimator, score_still_eyes
     from mggr_tf.evaluation.yardsticks import open_yardsticks
 
     if judge is None:
         from mggr_tf.evaluation.estimator_scores import scores_text
+        from mggr_tf.evaluation.still_eyes import still_text
 
-        found, about = score_run_estimator(
-            run, data=data, subjects=subjects, progress=progress, say=say
-        )
-        click.echo(scores_text(found))
+        found: Any
+        if still:
+            found, about = score_still_eyes(
+                run, data=data, subjects=subjects, bundle=bundle, progress=progress, say=say
+            )
+            click.echo(still_text(found))
+        else:
+            found, about = score_run_estimator(
+                run, data=data, subjects=subjects, bundle=bundle, progress=progress, say=say
+            )
+            click.echo(scores_text(found))
         if json_file is not None:
             write_json(json_file, found, about=about, force=force)
             say(f"wrote {json_file}")

@@ -25,6 +25,8 @@ class Augmentation:
         colour_mix: share of pictures whose colours are mixed at random, and most of the mixing.
         surroundings: share of pairs of which all outside of an ellipse around the eye is blurred
             or turned. The exact flow does not follow.
+        source_gaze_deg: standard deviation per axis of the error of the source gaze that a
+            redirector is told, in degrees. Devices tell it an estimate.
     """
 
     brightness: float = 0.15
@@ -39,6 +41,7 @@ class Augmentation:
     occlusion: float = 0.0
     colour_mix: float = 0.0
     surroundings: float = 0.0
+    source_gaze_deg: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -25,6 +25,9 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.state_labels import EyeStates, gaze_weight
 from mggr_tf.models.gazemap import Gazemap
 
+_SOURCE_ERROR = 4
+"""Folded into a batch's seed for the errors of the source gazes."""
+
 
 @dataclass(frozen=True)
 class PairTable:
@@ -321,11 +324,15 @@ class PairInputs:
         points = {} if changed.landmarks is None else _landmarks_of(changed.landmarks)
         states = {} if changed.state is None else _states_of(changed.state)
         source_deg, target_deg = drawn.gaze_deg
+        told_deg = source_deg
+        if self._how.source_gaze_deg:
+            error_seed = tf.random.experimental.stateless_fold_in(seed, _SOURCE_ERROR)
+            told_deg += self._how.source_gaze_deg * rows.normal([2], error_seed)
         return {
             "eye": changed.source,
             "target": changed.target,
             "gazemap": self._gazemap(target_deg),
-            "delta": (target_deg - source_deg) / tf.constant(self._conventions.delta_scale_deg),
+            "delta": (target_deg - told_deg) / tf.constant(self._conventions.delta_scale_deg),
             "head_pose": drawn.head_deg / self._conventions.head_pose_scale_deg,
             "source_gaze": source_deg,
             "target_gaze": target_deg,

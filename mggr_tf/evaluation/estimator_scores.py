@@ -15,6 +15,7 @@ from mggr_edge.angles import angular_error_deg
 from mggr_edge.contract import Conventions
 from mggr_edge.progress import Progress, no_progress
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.aim_scores import AimScores, aim_text, score_aim
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval, correlation, draw_subjects
 from mggr_tf.evaluation.person_offsets import PersonOffsets, person_offsets
 from mggr_tf.evaluation.source_gaze import Estimate, estimate_each
@@ -60,6 +61,7 @@ class EstimatorScores:
         offsets: of its answers, person by person.
         axes: by "pitch" and "yaw"; one in which all labels are the same, as in photographs of
             people who look into the lens, has no correlation and is left out.
+        aim: of the mean over both eyes; None for samples without both eyes of a photograph.
         state: of the state of drawn eyes; None for an estimator that does not predict it.
     """
 
@@ -68,6 +70,7 @@ class EstimatorScores:
     error_deg: float
     offsets: PersonOffsets
     axes: dict[str, AxisScores]
+    aim: AimScores | None = None
     state: StateScores | None = None
 
 
@@ -96,6 +99,7 @@ def score_estimator(
             for k, name in enumerate(AXES)
             if np.ptp(samples.gaze_deg[:, k]) > 0
         },
+        aim=score_aim(seen_deg, samples),
     )
 
 
@@ -110,6 +114,8 @@ def scores_text(scores: EstimatorScores) -> str:
     ]
     if scores.axes:
         lines += _axes_text(scores.axes)
+    if scores.aim is not None:
+        lines.append(aim_text(scores.aim))
     if scores.state is not None:
         lines.append(state_text(scores.state))
     return "\n".join(lines)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
+from mggr_edge.iris import IrisFinder
 from mggr_edge.progress import Progress
 from mggr_tf.data.drawn_people import present_names
 from mggr_tf.data.schema import EyeSamples
@@ -17,6 +20,7 @@ from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_
 from mggr_tf.evaluation.roles import roles_of, roles_text
 from mggr_tf.evaluation.source_gaze import SOURCES, SourceEstimates, SourceGaze, estimate_sources
 from mggr_tf.evaluation.state_scores import score_state, state_eyes
+from mggr_tf.evaluation.still_eyes import StillEyes, measure_still_eyes
 from mggr_tf.evaluation.trained import (
     load_estimator,
     load_estimator_outputs,
@@ -101,6 +105,7 @@ def score_run_estimator(
     *,
     data: str,
     subjects: tuple[str, ...] | None,
+    bundle: str | None = None,
     progress: Progress,
     say: Callable[[str], None],
 ) -> tuple[EstimatorScores, dict[str, Any]]:
@@ -108,31 +113,99 @@ def score_run_estimator(
 
     Where it predicts the state of an eye, that is scored on drawn eyes, whatever the data is.
 
+    Args:
+        bundle: an export of the run, whose estimator is asked; None asks that in Keras.
+
     Raises:
         RunError: the run has no estimator.
+        BundleError: there is no such bundle.
         UsageError: nothing was left that the run never saw, or named subjects were seen.
     """
     run = open_run(run_path)
-    estimator = load_estimator(run)
-    samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
-    roles = _shown_roles(samples, say=say)
-    conventions = run.config.conventions
-    scores = score_estimator(estimator, samples, conventions=conventions, progress=progress)
-    if run.config.models.estimator_state:
-        eyes = state_eyes(run.config.synthetic.seed, progress=progress)
-        states = score_state(
-            load_estimator_outputs(run), eyes, conventions=conventions, progress=progress
+    with ExitStack() as held:
+        if bundle is None:
+            estimator = load_estimator_outputs(run)
+        else:
+            estimator = held.enter_context(Bundle.open(bundle)).model("estimator")
+        samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
+        roles = _shown_roles(samples, say=say)
+        conventions = run.config.conventions
+        scores = score_estimator(
+            lambda inputs: estimator(inputs)["gaze"],
+            samples,
+            conventions=conventions,
+            progress=progress,
         )
-        scores = replace(scores, state=states)
-    about = {
+        if run.config.models.estimator_state:
+            eyes = state_eyes(run.config.synthetic.seed, progress=progress)
+            states = score_state(estimator, eyes, conventions=conventions, progress=progress)
+            scores = replace(scores, state=states)
+    return scores, _about(run_path, run, data, roles, bundle)
+
+
+def score_still_eyes(
+    run_path: str | Path,
+    *,
+    data: str,
+    subjects: tuple[str, ...] | None,
+    bundle: str | None = None,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> tuple[StillEyes, dict[str, Any]]:
+    """Measures how far irises move that should stay; see `still_eyes`.
+
+    Redirections start at the estimated gaze, the mean over both eyes of a photograph where the
+    data has both, and end at the label.
+
+    Args:
+        bundle: an export of the run, whose models are asked; None asks those in Keras.
+
+    Raises:
+        RunError: the run has no redirector, or no estimator.
+        BundleError: there is no such bundle.
+        UsageError: nothing was left that the run never saw, or named subjects were seen.
+    """
+    run = open_run(run_path)
+    conventions = run.config.conventions
+    with ExitStack() as held:
+        if bundle is None:
+            estimator, redirect = load_estimator_outputs(run), redirect_with(load_redirector(run))
+        else:
+            opened = held.enter_context(Bundle.open(bundle))
+            estimator, redirect = opened.model("estimator"), opened.model("redirector")
+        finder = IrisFinder(held.enter_context(Bundle.open("default")).model("iris"))
+        samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
+        roles = _shown_roles(samples, say=say)
+        estimates = estimate_sources(
+            lambda inputs: estimator(inputs)["gaze"],
+            samples,
+            conventions=conventions,
+            progress=progress,
+        )
+        found = measure_still_eyes(
+            redirect,
+            samples,
+            source_deg=estimates.gaze_deg,
+            finder=finder,
+            conventions=conventions,
+            progress=progress,
+        )
+    return found, _about(run_path, run, data, roles, bundle)
+
+
+def _about(
+    run_path: str | Path, run: RunFolder, data: str, roles: dict[str, int], bundle: str | None
+) -> dict[str, Any]:
+    """What was asked, for the record."""
+    return {
         "run": str(run_path),
+        "bundle": bundle,
         "data": data,
         "roles": roles,
         "config": run.config.name,
         "stages": {name: stage.done for name, stage in run.record.stages.items()},
         "versions": run.record.versions,
     }
-    return scores, about
 
 
 def _shown_roles(samples: EyeSamples, *, say: Callable[[str], None]) -> dict[str, int]:

@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +37,8 @@ _BATCH = 256
 _MIRROR = np.array([1.0, -1.0], np.float32)
 _HUNDREDTHS = 100.0
 """Labels are equal when they agree to a hundredth of a degree."""
+_HEADS_APART_DEG = 5.0
+"""Most that estimated head angles of both eyes of a face differ by."""
 
 Estimate = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
 """An estimator: its inputs by name to [B, 2] in network units."""
@@ -78,13 +80,29 @@ def estimate_sources(
         progress: shown the patches that are done.
     """
     alone_deg = estimate_each(estimate, samples, conventions=conventions, progress=progress)
+    gaze_deg, both = mean_of_both_eyes(alone_deg, samples)
+    error_deg = float(angular_error_deg(gaze_deg, samples.gaze_deg).mean())
+    return SourceEstimates(gaze_deg, both, error_deg)
+
+
+def mean_of_both_eyes(
+    alone_deg: NDArray[np.float32], samples: EyeSamples
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The mean over both eyes of each face, where the samples hold both.
+
+    Args:
+        alone_deg: [N, 2] (pitch, yaw) of every patch on its own, as seen in the (mirrored) patch.
+        samples: the N patches.
+
+    Returns:
+        [N, 2] as `alone_deg`, and [N] which values are means over both eyes.
+    """
     partner = other_eyes(samples)
     both = partner >= 0
     gaze_deg = alone_deg.copy()
     # The other eye's patch is the mirror image of this one's: its yaw counts the other way.
     gaze_deg[both] = (alone_deg[both] + alone_deg[partner[both]] * _MIRROR) / 2
-    error_deg = float(angular_error_deg(gaze_deg, samples.gaze_deg).mean())
-    return SourceEstimates(gaze_deg, both, error_deg)
+    return gaze_deg, both
 
 
 def estimate_each(
@@ -111,8 +129,10 @@ def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
     """Index of the other eye in the same photograph for every patch; -1 where there is none.
 
     Two patches are of one photograph when they are a person's only ones of either side with
-    these gaze and head angles: gazes of both eyes are then labels of the face. Data sets that label
-    each eye by itself have no such patches, nor have drawn eyes.
+    these gaze and head angles: gazes of both eyes are then labels of the face. Head angles may
+    differ by some degrees where a person has no other patches of that gaze: patches that were
+    cropped from photographs have a head pose of their own for each eye. Data sets that label
+    each eye's gaze by itself have no such patches, nor have drawn eyes.
 
     Returns:
         [N] int64.
@@ -121,12 +141,25 @@ def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
     if samples.mirrored is None:
         return partner
     turn = np.where(samples.mirrored[:, None], _MIRROR, np.float32(1))
-    angles = np.concatenate([samples.gaze_deg * turn, samples.head_deg * turn], axis=1)
-    photographs: dict[tuple[str, bytes], list[int]] = defaultdict(list)
-    # Adding 0 turns -0 into 0.
-    for row, label in enumerate(np.rint(angles * _HUNDREDTHS).astype(np.int64) + 0):
-        photographs[str(samples.subject[row]), label.tobytes()].append(row)
-    for rows in photographs.values():
-        if len(rows) == 2 and samples.mirrored[rows[0]] != samples.mirrored[rows[1]]:
-            partner[rows[0]], partner[rows[1]] = rows[1], rows[0]
+    gaze_deg, head_deg = samples.gaze_deg * turn, samples.head_deg * turn
+    both = np.concatenate([gaze_deg, head_deg], axis=1)
+    for labels, apart_deg in ((both, 1 / _HUNDREDTHS), (gaze_deg, _HEADS_APART_DEG)):
+        for one, other in _twos(labels, samples.subject, np.flatnonzero(partner < 0)):
+            heads_agree = np.abs(head_deg[one] - head_deg[other]).max() <= apart_deg
+            if heads_agree and samples.mirrored[one] != samples.mirrored[other]:
+                partner[one], partner[other] = other, one
     return partner
+
+
+def _twos(
+    labels: NDArray[np.float32], subject: NDArray[np.str_], rows: NDArray[np.int64]
+) -> Iterator[tuple[int, int]]:
+    """Every two of the rows that are the only ones with their subject and label [N, K]."""
+    alike: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    # Adding 0 turns -0 into 0.
+    hundredths = np.rint(labels * _HUNDREDTHS).astype(np.int64) + 0
+    for row in rows:
+        alike[str(subject[row]), hundredths[row].tobytes()].append(int(row))
+    for found in alike.values():
+        if len(found) == 2:
+            yield found[0], found[1]

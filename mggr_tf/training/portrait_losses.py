@@ -41,6 +41,7 @@ class PortraitLosses:
         back: redirected pictures [P, H, W, 3] and the photographs' batch to the pictures
             redirected to where the photographs look.
         gazemap: gazes [P, 2] in degrees to gazemaps [P, H, W, 2].
+        delta_scale_deg: (pitch, yaw) that 1 of the input `delta` stands for.
         features: what compares feature maps; None without such losses.
         shown: what of pictures feature networks see.
         discriminator: judges redirected photographs; None where it does not see them.
@@ -54,12 +55,14 @@ class PortraitLosses:
         redirect: Callable[[Batch], Batch],
         back: Callable[[tf.Tensor, Batch], tf.Tensor],
         gazemap: Gazemap,
+        delta_scale_deg: tuple[float, float],
         features: Comparison | None,
         shown: Callable[[tf.Tensor], tf.Tensor],
         discriminator: keras.Model | None,
     ) -> None:
         self._how, self._redirect, self._back = how, redirect, back
         self._gazemap, self._features, self._shown = gazemap, features, shown
+        self._delta_scale_deg = tf.constant(delta_scale_deg)
         self._discriminator = discriminator if how.adversarial else None
         self._compared = tuple(
             loss for loss in losses if loss.name in NEEDS_FEATURES and loss.picture == "redirected"
@@ -81,10 +84,12 @@ class PortraitLosses:
         if how.cycle:
             terms["cycle"] = self._there_and_back(redirected, photographs)
         if how.identity:
+            # What is left is the error of the source gaze that the redirector is told.
+            shift_deg = photographs["target_gaze"] - photographs["source_gaze"]
             still = {
                 **photographs,
                 "gazemap": self._gazemap(photographs["source_gaze"]),
-                "delta": tf.zeros_like(photographs["delta"]),
+                "delta": photographs["delta"] - shift_deg / self._delta_scale_deg,
             }
             kept = self._redirect(still)["redirected"]
             terms["identity"] = tf.reduce_mean(tf.abs(kept - eye))

@@ -176,11 +176,7 @@ class RunFolder:
             names["estimator"] = donor.device_estimator
         if "estimator" in train_on or stage == "adapted":
             names.pop("adapted", None)
-        self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
-        self._write_record()  # before any weight is here
-        for name, theirs in names.items():
-            with atomic_file(self.weights_file(name), force=True) as temporary:
-                shutil.copyfile(donor.weights_file(theirs), temporary)
+        self._take(donor, names)
         for earlier in self.config.needed(stage):
             if earlier in train_on:
                 continue
@@ -188,6 +184,31 @@ class RunFolder:
                 record = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
                 # Its minutes were the donor's: this run's budget is for what it trains itself.
                 self.update_stage(earlier, replace(record, minutes=None))
+
+    def adopt_redirector(self, donor: RunFolder) -> None:
+        """Starts the redirector from another run's; every stage is trained.
+
+        The donor's data is recorded, as by `adopt`.
+
+        Args:
+            donor: the other run.
+
+        Raises:
+            RunError: the donor has no redirector, or another one than this config builds.
+        """
+        parts = self.config.models.parts
+        if missing := [name for name in parts if not donor.has_weights(name)]:
+            raise RunError(f"{donor.path} has no {' and '.join(missing)} network to start from")
+        _refuse_other_networks(self.config, donor, parts)
+        self._take(donor, {name: name for name in parts})
+
+    def _take(self, donor: RunFolder, names: Mapping[str, str]) -> None:
+        """Copies weights, by their names here and in the donor."""
+        self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
+        self._write_record()  # before any weight is here
+        for name, theirs in names.items():
+            with atomic_file(self.weights_file(name), force=True) as temporary:
+                shutil.copyfile(donor.weights_file(theirs), temporary)
 
     def is_complete(self, stage: Stage) -> bool:
         """Whether the stage was trained to its end."""
@@ -335,11 +356,15 @@ def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
     names = tuple(name for name in networks if donor.has_weights(name))
     if not names:
         raise RunError(f"{donor.path} has no weights to start from")
+    _refuse_other_networks(config, donor, names)
+    return names
+
+
+def _refuse_other_networks(config: Config, donor: RunFolder, names: Iterable[str]) -> None:
     if other := [n for n in names if not config.builds_alike(n, donor.config)]:
         raise RunError(
             f"{donor.path} has another {' and '.join(other)} network than config {config.name}"
         )
-    return names
 
 
 def _config_in(file: Path) -> Config:

@@ -114,6 +114,7 @@ class RedirectionStep:
                 redirect=self._redirect,
                 back=self._back,
                 gazemap=self._gazemap,
+                delta_scale_deg=networks.config.conventions.delta_scale_deg,
                 features=self._features,
                 shown=self._shown,
                 discriminator=networks.discriminator if self._critic else None,

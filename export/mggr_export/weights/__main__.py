@@ -41,6 +41,13 @@ _INTERRUPTED = 130
     "stage adapted. Default: train on drawn eyes alone.",
 )
 @click.option("--portraits-split", metavar="FILE", help="Split file of the people in it.")
+@click.option(
+    "--from",
+    "start",
+    metavar="RUN",
+    help="Run whose networks the training starts from, or `default`: those of this installation. "
+    "Default: from nothing.",
+)
 @click.option("--install/--no-install", default=True, help="Put the result into the package.")
 def main(
     out: Path,
@@ -48,13 +55,15 @@ def main(
     people: int | None,
     portraits: Path | None,
     portraits_split: str | None,
+    start: str | None,
     install: bool,
 ) -> None:
-    """Train the default weights from nothing, measure them, and put them into the package.
+    """Train the default weights, measure them, and put them into the package.
 
     Without --portraits everything is drawn. Ctrl-C keeps what was trained.
     """
     from mggr_export.weights.making import make_weights, put_into_package
+    from mggr_tf.training.default_run import open_run
 
     try:
         made = make_weights(
@@ -63,6 +72,7 @@ def main(
             people=people,
             portraits=portraits,
             portraits_split=portraits_split,
+            start=None if start is None else open_run(start),
             say=_say,
         )
         click.echo((made / "MODEL_CARD.md").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from pathlib import Path
 from mggr_edge.atomic import atomic_folder
 from mggr_edge.bundle import Bundle
 from mggr_edge.default_bundle import packaged_bundles
-from mggr_edge.errors import UsageError
+from mggr_edge.errors import RunError, UsageError
 from mggr_edge.progress import progress
 from mggr_export.export_run import export_run
 from mggr_export.request import ExportRequest
@@ -35,6 +35,7 @@ from mggr_tf.training.default_run import packaged_run
 from mggr_tf.training.resumed_data import note_data
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.stages import Budget, train_stages
+from mggr_tf.training.warm_start import warm_start
 
 Say = Callable[[str], None]
 
@@ -54,6 +55,7 @@ def make_weights(
     people: int | None,
     portraits: Path | None = None,
     portraits_split: str | None = None,
+    start: RunFolder | None = None,
     say: Say,
 ) -> Path:
     """Goes on with whatever is missing in `out`.
@@ -64,13 +66,16 @@ def make_weights(
         people: how many are drawn; None takes the config's.
         portraits: folder of photographed eyes whose gaze is known; None trains on drawn eyes alone.
         portraits_split: split file of the people in it; None holds out the config's share.
+        start: run whose estimator and redirector the training starts from; None starts from
+            nothing.
 
     Returns:
         the folder that `put_into_package` takes.
 
     Raises:
         UsageError: `out` holds a training of other people.
-        RunError: `out` holds a training on other portraits.
+        RunError: `out` holds a training on other portraits, or the networks of `start` do not
+            fit.
     """
     changes = [] if people is None else [f"synthetic.subjects={people}"]
     config = load_config(CONFIG, changes=changes)
@@ -82,7 +87,13 @@ def make_weights(
         )
     last = config.last_stage(portraits=photographed is not None)
     run = _trained(
-        out / "run", config, last, Budget(minutes=minutes), portraits=photographed, say=say
+        out / "run",
+        config,
+        last,
+        Budget(minutes=minutes),
+        portraits=photographed,
+        start=start,
+        say=say,
     )
     other = replace(config, synthetic=replace(config.synthetic, seed=_JUDGE_SEED))
     judge = _trained(out / "judge", other, "judge", Budget(), say=say)
@@ -131,6 +142,7 @@ def _trained(
     budget: Budget,
     *,
     portraits: Split | None = None,
+    start: RunFolder | None = None,
     say: Say,
 ) -> RunFolder:
     """A run that is complete up to a stage: found, resumed or made."""
@@ -146,6 +158,12 @@ def _trained(
     if run is None:
         record = None if portraits is None else DataRecord.of(portraits)
         run = RunFolder.create(path, config, DataRecord.of(split), portraits=record)
+        try:
+            if start is not None:
+                warm_start(run, start)
+        except RunError:
+            shutil.rmtree(path)
+            raise
     elif portraits is not None:
         note_data(run, portraits, may_differ=False, portraits=True, say=say)
     _train(run, stage, split, portraits, budget, say=say)

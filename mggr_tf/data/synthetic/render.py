@@ -48,6 +48,23 @@ MAX_HEAD_DEG = 40.0
 _OUTLINE_POINTS = 25
 _LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
 
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """Where a patch is cut: as a device would crop another picture of the same face.
+
+    A redirected picture is put back where its source was cut, so that pictures of a group, of
+    which any may be source or target, have to share one crop.
+
+    Attributes:
+        gaze: of the picture that is cropped, relative to the camera.
+        seed: of what the crop misses by.
+    """
+
+    gaze: Gaze
+    seed: int | Sequence[int]
+
+
 Margins = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Upper and lower margin, [25, 3] head points each, from the outer to the inner corner."""
 
@@ -63,6 +80,7 @@ def render_eye(
     closure: float = 0.0,
     size_px: int = DEFAULT_SIZE_PX,
     lit: bool = True,
+    crop: Crop | None = None,
 ) -> RenderedEye:
     """Draws a person's eye.
 
@@ -76,6 +94,7 @@ def render_eye(
         size_px: side of the patch.
         lit: False draws the bare colours: no light, shadow, lash, glass or noise. What is left
             are material points, which exact flow carries from picture to picture.
+        crop: where the patch is cut; None: as a device crops this picture.
 
     Raises:
         ValueError: an angle or the closure out of range.
@@ -97,6 +116,7 @@ def render_eye(
             closure=closure,
             size_px=size_px,
             lit=lit,
+            crop=None if crop is None else Crop(crop.gaze.mirrored(), crop.seed),
         )
         return twin.mirrored()
 
@@ -104,17 +124,18 @@ def render_eye(
     sitting = sitting_of(subject, head_pose, roll_deg)
     curves, slide, globe, margins = _set_up(subject, sitting, gaze, closure)
     outline_mm = _outline(margins)
-    camera = subject.camera
-    way_mm = iris_way(globe, head=sitting.rotation)
-    missed = np.asarray(camera.shift_px) + camera.jitter_px * rng.standard_normal(2)
-    view = lay_crop(
-        outline_mm,
-        rotation=sitting.rotation,
-        zoom=camera.zoom * float(np.exp(camera.zoom_jitter * rng.standard_normal())),
-        moved_mm=np.asarray(camera.follow) * way_mm,
-        shift_px=missed,
-        size_px=size_px,
-    )
+    if crop is None:
+        view = _cropped(subject, sitting, outline_mm, globe, rng=rng, size_px=size_px)
+    else:
+        _, _, other_globe, other_margins = _set_up(subject, sitting, crop.gaze, closure)
+        view = _cropped(
+            subject,
+            sitting,
+            _outline(other_margins),
+            other_globe,
+            rng=np.random.default_rng(crop.seed),
+            size_px=size_px,
+        )
     ball, centre_px = subject.eyeball, _centre_px(globe, view)
     moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, slide, globe)
     fine = view.fine()
@@ -218,6 +239,28 @@ def _sitting_of(eye: RenderedEye) -> Sitting:
     if eye.side == "right":
         return sitting_of(eye.subject, eye.head_pose, eye.roll_deg)
     return sitting_of(eye.subject, eye.head_pose.mirrored(), -eye.roll_deg)
+
+
+def _cropped(
+    subject: Subject,
+    sitting: Sitting,
+    outline_mm: NDArray[np.float64],
+    globe: Globe,
+    *,
+    rng: np.random.Generator,
+    size_px: int,
+) -> View:
+    """The patch that a device cuts of this eye, which follows the iris and misses by a little."""
+    camera = subject.camera
+    missed = np.asarray(camera.shift_px) + camera.jitter_px * rng.standard_normal(2)
+    return lay_crop(
+        outline_mm,
+        rotation=sitting.rotation,
+        zoom=camera.zoom * float(np.exp(camera.zoom_jitter * rng.standard_normal())),
+        moved_mm=np.asarray(camera.follow) * iris_way(globe, head=sitting.rotation),
+        shift_px=missed,
+        size_px=size_px,
+    )
 
 
 def _set_up(

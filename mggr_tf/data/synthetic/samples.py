@@ -22,7 +22,7 @@ from mggr_edge.contract import DEFAULT_SIZE_PX
 from mggr_tf.data.flow_codes import flow_codes
 from mggr_tf.data.synthetic.eye_state import eye_state
 from mggr_tf.data.synthetic.population import draw_light, draw_subject
-from mggr_tf.data.synthetic.render import flow_between, render_eye
+from mggr_tf.data.synthetic.render import Crop, flow_between, render_eye
 from mggr_tf.data.synthetic.rendered import RenderedEye
 
 SIDES: tuple[Side, Side] = ("right", "left")
@@ -114,7 +114,8 @@ def draw_samples(
 
     Args:
         subjects: number of people.
-        per_group: pictures of one person, side and head pose; 2 make a pair.
+        per_group: pictures of one person, side and head pose; 2 make a pair. They share a crop:
+            that of one of them, see `render.Crop`.
         seed: of everything.
         heads: head poses per person and side, each under a light of its own.
         with_flow: also follow every point from each picture of a group to each other.
@@ -199,19 +200,26 @@ def _draw_person(order: Order) -> SyntheticSamples:
             own = np.random.default_rng([order.seed, order.subject, 4, number])
             closure = _draw_closure(own)
             roll_deg = float(HEAD_ROLL_DEG * own.standard_normal())
+            gazes = [
+                Gaze.from_array(gaze)
+                for gaze in spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG)
+            ]
+            crop = Crop(
+                gaze=gazes[int(own.integers(len(gazes)))],
+                seed=[order.seed, order.subject, 5, len(eyes)],
+            )
             group = [
                 render_eye(
                     lit if side == "right" else lit.other_eye(),
-                    gaze=Gaze.from_array(gaze),
+                    gaze=gaze,
                     head_pose=Gaze.from_array(head),
                     side=side,
                     seed=[order.seed, order.subject, 2, len(eyes) + index],
                     roll_deg=roll_deg,
                     closure=closure,
+                    crop=crop,
                 )
-                for index, gaze in enumerate(
-                    spread(rng, order.per_group, PITCH_RANGE_DEG, YAW_RANGE_DEG)
-                )
+                for index, gaze in enumerate(gazes)
             ]
             eyes += group
             if order.with_flow:
