@@ -66,6 +66,22 @@ def test_what_a_batch_says_is_what_the_device_would_say(samples):
             np.testing.assert_allclose(batch[name], value, atol=2e-5, err_msg=name)
 
 
+def test_a_source_gaze_may_be_named_wrongly(samples):
+    """As by an estimator: `delta` is off by it, the labels and the pictures are not."""
+    how = dataclasses.replace(NONE, source_gaze_deg=2.5)
+    right, wrong = (batches(samples, steps=(0, 40), how=one) for one in (NONE, how))
+    errors = []
+    for one, other in zip(right, wrong, strict=True):
+        for name in set(one) - {"delta"}:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+        errors.append((one["delta"] - other["delta"]) * Conventions().delta_scale_deg)
+    errors = np.concatenate(errors)
+    assert len(np.unique(errors)) > 600
+    assert errors.std(axis=0) == pytest.approx([2.5, 2.5], rel=0.15)
+    assert np.abs(errors.mean(axis=0)).max() < 0.4
+    assert abs(np.corrcoef(errors.T)[0, 1]) < 0.2
+
+
 @pytest.mark.extended
 def test_a_step_s_batch_depends_on_seed_and_step_alone(samples):
     unbroken = batches(samples, steps=(0, 6), how=Augmentation())

@@ -11,8 +11,9 @@ from mggr_tf.config_files import load_config
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks
+from mggr_tf.portrait_config import CycledPortraits
 from mggr_tf.training.portrait_batches import portraits_of_stage, with_portraits
-from mggr_tf.training.portrait_losses import portraits_in
+from mggr_tf.training.portrait_losses import PortraitLosses, portraits_in
 from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.stage_parts import portrait_shares, stage_dataset, stage_shares
 from mggr_tf.training.stages import Budget, train_stages
@@ -126,6 +127,37 @@ def test_every_term_is_logged_and_adds_to_the_loss_by_its_weight(config, samples
     expected = sum(weight * float(found[f"portrait_{name}"]) for name, weight in weights.items())
     assert more == pytest.approx(expected, abs=1e-5)
     assert float(found["l1"]) == pytest.approx(float(plain["l1"]), rel=1e-5)
+
+
+def test_an_eye_that_should_stay_is_told_the_errors_of_its_source(tiny_changes, samples, portraits):
+    """The identity term asks for no change although the source gaze that it names is off."""
+    error = "stages.joint.augmentation.source_gaze_deg=3.0"
+    noisy = loaded(tiny_changes, CYCLED, error)
+    (batch,) = batches(noisy, samples, portraits, steps=(0, 1))
+    photographs = {name: tf.constant(value) for name, value in portraits_in(batch).items()}
+    asked = []
+
+    def redirect(inputs):
+        asked.append(inputs)
+        return {"redirected": inputs["eye"]}
+
+    PortraitLosses(
+        CycledPortraits(pairs=4, identity=1.0),
+        (),
+        redirect=redirect,
+        back=None,
+        gazemap=lambda gaze: gaze,
+        delta_scale_deg=noisy.conventions.delta_scale_deg,
+        features=None,
+        shown=None,
+        discriminator=None,
+    )(photographs)
+    there, still = asked
+    scale = np.float32(noisy.conventions.delta_scale_deg)
+    named_deg = there["target_gaze"] - there["delta"] * scale
+    assert 1 < np.abs(named_deg).mean() < 6
+    np.testing.assert_allclose(still["delta"] * scale, -named_deg, atol=1e-4)
+    np.testing.assert_array_equal(still["gazemap"], photographs["source_gaze"])
 
 
 @pytest.mark.extended

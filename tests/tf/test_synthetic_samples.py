@@ -10,7 +10,8 @@ import pytest
 from mggr_edge.angles import Gaze
 from mggr_tf.data.synthetic import draw_samples, draw_subject, render_eye
 from mggr_tf.data.synthetic.population import draw_light
-from mggr_tf.data.synthetic.rendered import LANDMARKS
+from mggr_tf.data.synthetic.render import Crop
+from mggr_tf.data.synthetic.rendered import LANDMARKS, RenderedEye
 from mggr_tf.data.synthetic.samples import HEAD_ROLL_DEG, _draw_closure
 
 
@@ -78,6 +79,7 @@ def test_landmarks_are_the_patch_s_own() -> None:
         seed=[7, 0, 2, 0],
         roll_deg=float(HEAD_ROLL_DEG * own.standard_normal()),
         closure=float(samples.closure[0]),
+        crop=Crop(Gaze.from_array(samples.gaze_deg[own.integers(2)]), seed=[7, 0, 5, 0]),
     )
     np.testing.assert_array_equal(eye.image, samples.images[0])
     points = dict(zip(LANDMARKS, samples.landmarks[0], strict=True))
@@ -90,6 +92,35 @@ def test_landmarks_are_the_patch_s_own() -> None:
         assert abs(points[name][0] - between[0]) < 8
         assert (eye.outline == points[name]).all(axis=1).any()
     assert points["upper lid"][1] < points["lower lid"][1]
+
+
+def test_pictures_of_one_group_share_their_crop() -> None:
+    """Material points stay where they are: what moves is the eye, not the patch."""
+    samples = draw_samples(subjects=4, per_group=4, heads=2, seed=3)
+    corners = [LANDMARKS.index(name) for name in ("outer corner", "inner corner")]
+    points = samples.landmarks[:, corners].reshape(16, 4, 2, 2)
+    apart = np.ptp(points, axis=1)
+    # The inner corner slides sideways with the skin; the outer one follows the lids by a little.
+    assert apart[:, 1, 1].max() < 0.6
+    assert apart.max() < 3
+    eyeball = samples.landmarks[:, LANDMARKS.index("eyeball")].reshape(16, 4, 2)
+    assert np.ptp(eyeball, axis=1).max() < 0.5
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_picture_can_be_cut_as_another_one(side) -> None:
+    person, head = draw_subject(4), Gaze(2.0, 8.0)
+    up, down = Gaze(12.0, 3.0), Gaze(-12.0, -8.0)
+
+    def drawn(gaze: Gaze, crop: Crop | None) -> RenderedEye:
+        return render_eye(person, gaze=gaze, head_pose=head, side=side, seed=1, crop=crop)
+
+    alone, cut = drawn(up, None), drawn(down, Crop(gaze=up, seed=1))
+    # The eyeball turns about a point that is not quite its centre.
+    np.testing.assert_allclose(alone.eyeball_centre, cut.eyeball_centre, atol=0.4)
+    np.testing.assert_array_equal(drawn(up, Crop(gaze=up, seed=1)).outline, alone.outline)
+    followed = drawn(down, None)
+    assert followed.eyeball_centre[1] < cut.eyeball_centre[1] - 1, "a device's crop follows"
 
 
 def test_a_mirrored_eye_has_mirrored_landmarks() -> None:
