@@ -104,7 +104,7 @@ def test_pictures_of_one_group_share_their_crop() -> None:
     assert apart[:, 1, 1].max() < 0.6
     assert apart.max() < 3
     eyeball = samples.landmarks[:, LANDMARKS.index("eyeball")].reshape(16, 4, 2)
-    assert np.ptp(eyeball, axis=1).max() < 0.5
+    assert np.ptp(eyeball, axis=1).max() < 0.8
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
