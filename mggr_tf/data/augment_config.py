@@ -27,6 +27,7 @@ class Augmentation:
             or turned. The exact flow does not follow.
         source_gaze_deg: standard deviation per axis of the error of the source gaze that a
             redirector is told, in degrees. Devices tell it an estimate.
+        head_pose_deg: the same of the head pose that all networks are told.
     """
 
     brightness: float = 0.15
@@ -42,6 +43,7 @@ class Augmentation:
     colour_mix: float = 0.0
     surroundings: float = 0.0
     source_gaze_deg: float = 0.0
+    head_pose_deg: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

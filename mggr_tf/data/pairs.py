@@ -26,7 +26,8 @@ from mggr_tf.data.state_labels import EyeStates, gaze_weight
 from mggr_tf.models.gazemap import Gazemap
 
 _SOURCE_ERROR = 4
-"""Folded into a batch's seed for the errors of the source gazes."""
+_HEAD_ERROR = 5
+"""Folded into a batch's seed for the errors of source gazes and head poses."""
 
 
 @dataclass(frozen=True)
@@ -324,22 +325,28 @@ class PairInputs:
         points = {} if changed.landmarks is None else _landmarks_of(changed.landmarks)
         states = {} if changed.state is None else _states_of(changed.state)
         source_deg, target_deg = drawn.gaze_deg
-        told_deg = source_deg
-        if self._how.source_gaze_deg:
-            error_seed = tf.random.experimental.stateless_fold_in(seed, _SOURCE_ERROR)
-            told_deg += self._how.source_gaze_deg * rows.normal([2], error_seed)
+        said_deg = source_deg + _error(self._how.source_gaze_deg, seed, _SOURCE_ERROR, rows)
+        head_deg = drawn.head_deg + _error(self._how.head_pose_deg, seed, _HEAD_ERROR, rows)
         return {
             "eye": changed.source,
             "target": changed.target,
             "gazemap": self._gazemap(target_deg),
-            "delta": (target_deg - told_deg) / tf.constant(self._conventions.delta_scale_deg),
-            "head_pose": drawn.head_deg / self._conventions.head_pose_scale_deg,
+            "delta": (target_deg - said_deg) / tf.constant(self._conventions.delta_scale_deg),
+            "head_pose": head_deg / self._conventions.head_pose_scale_deg,
             "source_gaze": source_deg,
             "target_gaze": target_deg,
             **flow,
             **points,
             **states,
         }
+
+
+def _error(deviation_deg: float, seed: tf.Tensor, stream: int, rows: Rows) -> tf.Tensor | float:
+    """[B, 2] random errors; 0 without any."""
+    if not deviation_deg:
+        return 0.0
+    own = tf.random.experimental.stateless_fold_in(seed, stream)
+    return deviation_deg * rows.normal([2], own)
 
 
 def two_of(

@@ -14,7 +14,7 @@ from mggr_edge.iris import IrisFinder
 from mggr_edge.progress import Progress
 from mggr_tf.data.drawn_people import present_names
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.data.source import open_samples
+from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator
 from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
 from mggr_tf.evaluation.roles import roles_of, roles_text
@@ -138,7 +138,14 @@ def score_run_estimator(
         )
         if run.config.models.estimator_state:
             eyes = state_eyes(run.config.synthetic.seed, progress=progress)
-            states = score_state(estimator, eyes, conventions=conventions, progress=progress)
+            photographs = None if data == SYNTHETIC else samples
+            states = score_state(
+                estimator,
+                eyes,
+                open_eyes=photographs,
+                conventions=conventions,
+                progress=progress,
+            )
             scores = replace(scores, state=states)
     return scores, _about(run_path, run, data, roles, bundle)
 

@@ -17,6 +17,7 @@ from mggr_edge.network_io import estimator_inputs
 from mggr_edge.progress import Progress, no_progress
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.schema import STATES, EyeSamples
+from mggr_tf.evaluation.state_limits import StateLimits, derive_limits, limits_text
 
 Outputs = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
 """An estimator: its inputs by name to its outputs by name."""
@@ -63,6 +64,8 @@ class StateScores:
         free_errors: the same of eyes of which less than `FREE_BELOW` is covered.
         closed: closed eyes against open ones of those free eyes, by openness.
         occluded: free eyes against occluded ones, by occlusion.
+        limits: of the device that follow from these answers and those for photographed eyes; None
+            without the latter.
     """
 
     patches: int
@@ -71,6 +74,7 @@ class StateScores:
     free_errors: dict[str, float]
     closed: Separation | None
     occluded: Separation | None
+    limits: StateLimits | None = None
 
 
 def state_eyes(seed: int, *, people: int = _PEOPLE, progress: Progress = no_progress) -> EyeSamples:
@@ -91,6 +95,7 @@ def score_state(
     outputs: Outputs,
     samples: EyeSamples,
     *,
+    open_eyes: EyeSamples | None = None,
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> StateScores:
@@ -99,19 +104,16 @@ def score_state(
     Args:
         outputs: an estimator with an output `state`.
         samples: with states, all of them known; as of `state_eyes`.
+        open_eyes: photographed eyes that are open and not covered, as data sets of gaze have them;
+            for the limits. None derives none.
         progress: shown the patches that are done.
     """
     right, _ = samples.known_state()
-    parts = []
-    with progress("estimating states", len(samples)) as advance:
-        for first in range(0, len(samples), _BATCH):
-            rows = slice(first, first + _BATCH)
-            inputs = estimator_inputs(
-                samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
-            )
-            parts.append(np.asarray(outputs(inputs)["state"]))
-            advance(len(parts[-1]))
-    seen = np.concatenate(parts)
+    seen = estimate_states(outputs, samples, conventions=conventions, progress=progress)
+    limits = None
+    if open_eyes is not None:
+        answers = estimate_states(outputs, open_eyes, conventions=conventions, progress=progress)
+        limits = derive_limits(seen, right, answers)
     openness, occlusion = right[:, 0], right[:, 2]
     free = occlusion < FREE_BELOW
     return StateScores(
@@ -123,7 +125,28 @@ def score_state(
             seen[free & (openness < CLOSED_BELOW), 0], seen[free & (openness >= OPEN_FROM), 0]
         ),
         occluded=separation(seen[free, 2], seen[occlusion >= OCCLUDED_FROM, 2]),
+        limits=limits,
     )
+
+
+def estimate_states(
+    outputs: Outputs,
+    samples: EyeSamples,
+    *,
+    conventions: Conventions,
+    progress: Progress = no_progress,
+) -> NDArray[np.float32]:
+    """[N, 3] the estimator's answer for every patch."""
+    parts = []
+    with progress("estimating states", len(samples)) as advance:
+        for first in range(0, len(samples), _BATCH):
+            rows = slice(first, first + _BATCH)
+            inputs = estimator_inputs(
+                samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
+            )
+            parts.append(np.asarray(outputs(inputs)["state"]))
+            advance(len(parts[-1]))
+    return np.concatenate(parts)
 
 
 def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separation | None:
@@ -171,6 +194,8 @@ def state_text(scores: StateScores) -> str:
                 f"{what}: area under the ROC curve {found.area:.4f}; at {found.threshold:.3f} "
                 f"{found.low_found:.1%} and {found.high_found:.1%} are recognised"
             )
+    if scores.limits is not None:
+        lines.append(limits_text(scores.limits))
     return "\n".join(lines)
 
 

@@ -82,6 +82,17 @@ def test_a_source_gaze_may_be_named_wrongly(samples):
     assert abs(np.corrcoef(errors.T)[0, 1]) < 0.2
 
 
+def test_a_head_pose_may_be_named_wrongly(samples):
+    how = dataclasses.replace(NONE, head_pose_deg=4.0, source_gaze_deg=2.5)
+    right, wrong = (batches(samples, steps=(0, 40), how=one) for one in (NONE, how))
+    named = [[one[name] for one in of] for of in (right, wrong) for name in ("head_pose", "delta")]
+    heads, deltas, wrong_heads, wrong_deltas = (np.concatenate(values) for values in named)
+    errors = (wrong_heads - heads) * Conventions().head_pose_scale_deg
+    assert errors.std(axis=0) == pytest.approx([4.0, 4.0], rel=0.15)
+    source_errors = (wrong_deltas - deltas) * Conventions().delta_scale_deg
+    assert np.abs(np.corrcoef(errors.T, source_errors.T)[:2, 2:]).max() < 0.2
+
+
 @pytest.mark.extended
 def test_a_step_s_batch_depends_on_seed_and_step_alone(samples):
     unbroken = batches(samples, steps=(0, 6), how=Augmentation())
