@@ -59,20 +59,29 @@ class CycledPortraits(TargetRange):
         cycle: weight of the difference between a photograph and its way there and back: L1, and
             the stage's own losses on feature maps with their weights.
         identity: weight of the L1 change by a redirection to the gaze that the eye has already.
+        gaze: weight of the stage's gaze loss, on the difference between what the estimator reads
+            off the redirected photograph and off the photograph: its error about a person, which
+            both have, cancels. Without it cycle and identity teach to leave photographs alone.
         adversarial: weight of the generator's loss on redirected photographs; with one, the
             discriminator sees photographs as real and their redirected versions as generated.
     """
 
     cycle: float = 0.0
     identity: float = 0.0
+    gaze: float = 0.0
     adversarial: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        weights = (self.cycle, self.identity, self.adversarial)
+        weights = (self.cycle, self.identity, self.gaze, self.adversarial)
         if min(weights) < 0 or max(weights) == 0:
             raise ValueError(
-                "cycle, identity, adversarial: at least one must be above 0, none below"
+                "cycle, identity, gaze, adversarial: at least one must be above 0, none below"
+            )
+        if not self.gaze:
+            raise ValueError(
+                "gaze must be above 0: cycle, identity and adversarial alone are least where every "
+                "photograph is left as it is"
             )
 
 

@@ -165,6 +165,9 @@ class StageConfig:
         judged = isinstance(self.portraits, CycledPortraits) and self.portraits.adversarial
         if judged and not any(loss.name in NEEDS_DISCRIMINATOR for loss in self.active):
             raise ValueError("portraits.adversarial needs a discriminator: name a loss adversarial")
+        aimed = isinstance(self.portraits, CycledPortraits)
+        if aimed and not any(loss.name in NEEDS_GAZE for loss in self.active):
+            raise ValueError("portraits.gaze needs an estimator: name a loss gaze")
         if self.share <= 0:
             raise ValueError("share must be positive")
         if any(one.name in NEEDS_EXACT_FLOW for one in self.active):

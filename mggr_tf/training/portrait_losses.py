@@ -12,6 +12,7 @@ from dataclasses import replace
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_edge.contract import Conventions
 from mggr_tf.losses import LOSSES, LossContext
 from mggr_tf.losses.comparison import Comparison
 from mggr_tf.models.gazemap import Gazemap
@@ -40,8 +41,9 @@ class PortraitLosses:
         redirect: a redirector's inputs to its outputs, while it is trained.
         back: redirected pictures [P, H, W, 3] and the photographs' batch to the pictures
             redirected to where the photographs look.
+        estimate: pictures and head poses by the estimator's names to gazes [P, 2], network units.
         gazemap: gazes [P, 2] in degrees to gazemaps [P, H, W, 2].
-        delta_scale_deg: (pitch, yaw) that 1 of the input `delta` stands for.
+        conventions: scales of the redirector's inputs and the estimator's output.
         features: what compares feature maps; None without such losses.
         shown: what of pictures feature networks see.
         discriminator: judges redirected photographs; None where it does not see them.
@@ -54,15 +56,18 @@ class PortraitLosses:
         *,
         redirect: Callable[[Batch], Batch],
         back: Callable[[tf.Tensor, Batch], tf.Tensor],
+        estimate: Callable[[Batch], tf.Tensor],
         gazemap: Gazemap,
-        delta_scale_deg: tuple[float, float],
+        conventions: Conventions,
         features: Comparison | None,
         shown: Callable[[tf.Tensor], tf.Tensor],
         discriminator: keras.Model | None,
     ) -> None:
         self._how, self._redirect, self._back = how, redirect, back
         self._gazemap, self._features, self._shown = gazemap, features, shown
-        self._delta_scale_deg = tf.constant(delta_scale_deg)
+        self._estimate = estimate
+        self._delta_scale_deg = tf.constant(conventions.delta_scale_deg)
+        self._gaze_scale_deg = tf.constant(conventions.gaze_scale_deg)
         self._discriminator = discriminator if how.adversarial else None
         self._compared = tuple(
             loss for loss in losses if loss.name in NEEDS_FEATURES and loss.picture == "redirected"
@@ -80,7 +85,7 @@ class PortraitLosses:
         """
         how, eye = self._how, photographs["eye"]
         redirected = self._redirect(photographs)["redirected"]
-        terms: Metrics = {}
+        terms: Metrics = {"gaze": self._aim(redirected, photographs)}
         if how.cycle:
             terms["cycle"] = self._there_and_back(redirected, photographs)
         if how.identity:
@@ -98,6 +103,20 @@ class PortraitLosses:
             terms["adversarial"] = -tf.reduce_mean(verdict["realness"])
         loss = tf.add_n([getattr(how, name) * value for name, value in terms.items()])
         return redirected, loss, {PREFIX + name: value for name, value in terms.items()}
+
+    def _aim(self, redirected: tf.Tensor, photographs: Batch) -> tf.Tensor:
+        head = {"head_pose": photographs["head_pose"]}
+        before = self._estimate({"eye": photographs["eye"], **head})
+        after = self._estimate({"eye": redirected, **head})
+        context = LossContext(
+            source=photographs["eye"],
+            picture=redirected,
+            target=photographs["eye"],
+            flow=tf.zeros_like(redirected[..., :2]),
+            target_gaze=photographs["target_gaze"] / self._gaze_scale_deg,
+            seen_gaze=photographs["source_gaze"] / self._gaze_scale_deg + after - before,
+        )
+        return tf.reduce_mean(LOSSES["gaze"](context))
 
     def _there_and_back(self, redirected: tf.Tensor, photographs: Batch) -> tf.Tensor:
         eye = photographs["eye"]

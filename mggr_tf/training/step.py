@@ -114,7 +114,8 @@ class RedirectionStep:
                 redirect=self._redirect,
                 back=self._back,
                 gazemap=self._gazemap,
-                delta_scale_deg=networks.config.conventions.delta_scale_deg,
+                estimate=self._estimate,
+                conventions=conventions,
                 features=self._features,
                 shown=self._shown,
                 discriminator=networks.discriminator if self._critic else None,
@@ -238,7 +239,7 @@ class RedirectionStep:
         if self._efficientnet is not None:
             efficientnet = self._efficientnet(*shown, head)
         if self._estimator is not None:
-            seen_gaze = self._estimator({"eye": picture, **head}, training=False)["gaze"]
+            seen_gaze = self._estimate({"eye": picture, **head})
         if self._critic is not None:
             verdict = self._networks.discriminator(picture, training=True)
         return replace(
@@ -250,6 +251,11 @@ class RedirectionStep:
             verdict=verdict,
             seen_gaze=seen_gaze,
         )
+
+    def _estimate(self, inputs: Batch) -> tf.Tensor:
+        """[B, 2] gazes that the estimator, which stays as it is, reads off eyes."""
+        assert self._estimator is not None
+        return self._estimator(dict(inputs), training=False)["gaze"]
 
     def _shown(self, pictures: tf.Tensor) -> tf.Tensor:
         """What networks whose features are compared see of them."""

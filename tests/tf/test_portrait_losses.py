@@ -21,8 +21,8 @@ from mggr_tf.training.step import RedirectionStep
 
 pytestmark = pytest.mark.extended
 
-CYCLED = "stages.joint.portraits={pairs: 4, cycle: 1.0, identity: 0.5, adversarial: 0.1}"
-TERMS = {"portrait_cycle", "portrait_identity", "portrait_adversarial"}
+CYCLED = "stages.joint.portraits={pairs: 4, cycle: 1.0, identity: 0.5, gaze: 0.2, adversarial: 0.1}"
+TERMS = {"portrait_cycle", "portrait_identity", "portrait_gaze", "portrait_adversarial"}
 
 
 def loaded(tiny_changes, *changes):
@@ -73,7 +73,15 @@ def step_of(config, networks):
     [
         (["stages.joint.portraits={pairs: 4, cycle: 0.0}"], "at least one must be above 0"),
         (["stages.joint.portraits={pairs: 4, cycle: -1.0}"], "none below"),
-        (["stages.coarse.portraits={pairs: 4, cycle: 1.0}"], "belong to the stage joint"),
+        (["stages.joint.portraits={pairs: 4, cycle: 1.0, identity: 1.0}"], "gaze must be above 0"),
+        (
+            [CYCLED, "stages.joint.losses=[{name: adversarial, weight: 1}]"],
+            "portraits.gaze needs an estimator",
+        ),
+        (
+            ["stages.coarse.portraits={pairs: 4, cycle: 1.0, gaze: 0.1}"],
+            "belong to the stage joint",
+        ),
         (
             [CYCLED, "stages.joint.losses=[{name: l1, weight: 1}]"],
             "portraits.adversarial needs a discriminator",
@@ -123,7 +131,7 @@ def test_every_term_is_logged_and_adds_to_the_loss_by_its_weight(config, samples
     plain = step_of(config, Networks(config))(without)
     assert not set(plain) & TERMS
     more = float(found["loss"]) - float(plain["loss"])
-    weights = {"cycle": 1.0, "identity": 0.5, "adversarial": 0.1}
+    weights = {"cycle": 1.0, "identity": 0.5, "gaze": 0.2, "adversarial": 0.1}
     expected = sum(weight * float(found[f"portrait_{name}"]) for name, weight in weights.items())
     assert more == pytest.approx(expected, abs=1e-5)
     assert float(found["l1"]) == pytest.approx(float(plain["l1"]), rel=1e-5)
@@ -142,12 +150,13 @@ def test_an_eye_that_should_stay_is_told_the_errors_of_its_source(tiny_changes, 
         return {"redirected": inputs["eye"]}
 
     PortraitLosses(
-        CycledPortraits(pairs=4, identity=1.0),
+        CycledPortraits(pairs=4, identity=1.0, gaze=0.1),
         (),
         redirect=redirect,
         back=None,
+        estimate=lambda inputs: tf.zeros([4, 2]),
         gazemap=lambda gaze: gaze,
-        delta_scale_deg=noisy.conventions.delta_scale_deg,
+        conventions=noisy.conventions,
         features=None,
         shown=None,
         discriminator=None,
@@ -160,13 +169,45 @@ def test_an_eye_that_should_stay_is_told_the_errors_of_its_source(tiny_changes, 
     np.testing.assert_array_equal(still["gazemap"], photographs["source_gaze"])
 
 
+def test_the_gaze_term_is_of_the_change_alone(config, samples, portraits):
+    """An estimator that is off by the same on a photograph and its redirected version."""
+    (batch,) = batches(config, samples, portraits, steps=(0, 1))
+    photographs = {name: tf.constant(value) for name, value in portraits_in(batch).items()}
+    scale = np.float32(config.conventions.gaze_scale_deg)
+
+    def aim(reached):
+        """The term for an eye that goes a share of the way."""
+
+        def estimate(inputs):
+            is_source = np.array_equal(inputs["eye"], photographs["eye"])
+            way_deg = 0 if is_source else reached * photographs["target_gaze"]
+            return (photographs["source_gaze"] + way_deg + [4.0, -2.0]) / scale
+
+        losses = PortraitLosses(
+            CycledPortraits(pairs=4, gaze=1.0),
+            (),
+            redirect=lambda inputs: {"redirected": inputs["eye"] + 0.01},
+            back=None,
+            estimate=estimate,
+            gazemap=lambda gaze: gaze,
+            conventions=config.conventions,
+            features=None,
+            shown=None,
+            discriminator=None,
+        )
+        return float(losses(photographs)[2]["portrait_gaze"])
+
+    assert aim(1.0) == pytest.approx(0, abs=1e-6)
+    assert 0 < aim(0.5) < aim(0.0)
+
+
 @pytest.mark.extended
 def test_the_discriminator_sees_photographs_only_with_an_adversarial_weight(
     tiny_changes, config, samples, portraits
 ):
     (batch,) = batches(config, samples, portraits, steps=(0, 1))
     without = {name: value for name, value in batch.items() if not name.startswith("portrait_")}
-    unseen = loaded(tiny_changes, "stages.joint.portraits={pairs: 4, cycle: 1.0}")
+    unseen = loaded(tiny_changes, "stages.joint.portraits={pairs: 4, cycle: 1.0, gaze: 0.2}")
 
     def critics_loss(config, batch):
         return float(step_of(config, Networks(config))(batch)["discriminator"])
@@ -182,8 +223,8 @@ def test_a_redirector_learns_to_keep_photographs(tiny_changes, samples, portrait
     """From weights that spoil pictures the term falls, with a tiny loss beside it."""
     config = loaded(
         tiny_changes,
-        f"stages.joint.portraits={{pairs: 4, {term}: 1.0}}",
-        "stages.joint.losses=[{name: l1, weight: 1.0e-6}]",
+        f"stages.joint.portraits={{pairs: 4, {term}: 1.0, gaze: 1.0e-6}}",
+        "stages.joint.losses=[{name: l1, weight: 1.0e-6}, {name: gaze, weight: 1.0e-6}]",
         "stages.joint.learning_rate=3.0e-3",
     )
     networks = Networks(config)
