@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from mggr_edge.contract import Conventions
+from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError
-from mggr_edge.strict import plain, read
+from mggr_edge.models.contract import Conventions
 from mggr_tf.compute_config import CheckpointConfig, ComputeConfig
 from mggr_tf.conversion_limits import ConversionLimits
 from mggr_tf.data_config import PackedConfig, SyntheticConfig

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.atomic import atomic_folder
-from mggr_edge.bundle import Bundle
-from mggr_edge.colours import limited_to_colours_of
+from mggr_edge.common.atomic import atomic_folder
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, StreamError, UsageError
-from mggr_edge.progress import Progress
-from mggr_edge.redirector import Redirector
-from mggr_edge.streams.paths import PICTURE_SUFFIXES, output_names, pictures_in
-from mggr_edge.streams.pictures import read_whole_picture, write_picture
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.media.files.paths import PICTURE_SUFFIXES, output_names, pictures_in
+from mggr_edge.media.files.pictures import read_whole_picture, write_picture
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.colours import limited_to_colours_of
+from mggr_edge.pipeline.redirector import Redirector
 from mggr_tf.data.columbia import PatchName, parse_name
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.bundle import Bundle
-from mggr_edge.contract import Artifact, Contract
-from mggr_edge.default_bundle import bundle_path
-from mggr_edge.interpreters import Runner
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.contract import Artifact, Contract
+from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.runtimes import Runner
 from mggr_tf.evaluation.trained import load_travelling
 from mggr_tf.training.provenance import training_of
 from mggr_tf.training.run_folder import RunFolder

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from mggr_edge.version import __version__
 
 if TYPE_CHECKING:
-    from mggr_edge.angles import Gaze
-    from mggr_edge.bundle import Bundle
     from mggr_edge.errors import MggrError
-    from mggr_edge.redirector import Redirector
+    from mggr_edge.geometry.angles import Gaze
+    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.pipeline.redirector import Redirector
 
 _PUBLIC = {
-    "Bundle": "mggr_edge.bundle",
-    "Gaze": "mggr_edge.angles",
+    "Bundle": "mggr_edge.models.bundle",
+    "Gaze": "mggr_edge.geometry.angles",
     "MggrError": "mggr_edge.errors",
-    "Redirector": "mggr_edge.redirector",
+    "Redirector": "mggr_edge.pipeline.redirector",
 }
 
 __all__ = ["Bundle", "Gaze", "MggrError", "Redirector", "__version__"]

@@ -17,14 +17,14 @@ from typing import Any, Literal
 
 from tensorflow import keras
 
-from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
-from mggr_edge.contract import (
+from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
+from mggr_edge.models.contract import (
     Artifact,
     Contract,
     contract_to_json,
 )
-from mggr_edge.interpreters import available_interpreters
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import available_interpreters
 from mggr_edge.version import __version__
 from mggr_export.engine_recipe import ENGINE_RECIPE_FILE, engine_recipe_text
 from mggr_export.formats import FileFormat, model_format

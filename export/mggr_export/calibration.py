@@ -9,8 +9,8 @@ from itertools import cycle
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import estimator_inputs
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import estimator_inputs
 from mggr_export.arrays import ModelInputs
 from mggr_tf.data.pairs import pair_table
 from mggr_tf.data.schema import EyeSamples

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mggr_edge.cli_errors import echo_error
+from mggr_edge.common.cli_group import echo_error
 from mggr_edge.errors import MissingPackageError, UsageError
 from mggr_tf.cli.options import check_is_free, force_option, say, subjects_option
 
@@ -128,7 +128,7 @@ def export(
     if out is not None:
         check_is_free(out, force=force)
     _need_tensorflow()
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_export.export_run import export_run
     from mggr_export.request import ExportRequest
     from mggr_tf.training.default_run import open_run
@@ -186,7 +186,7 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
     the bundle is damaged or cannot be compared.
     """
     _need_tensorflow()
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_export.proof import faults_of, proofs_text
     from mggr_export.verify import verify_bundle
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mggr_edge.contract import Artifact, Contract
-from mggr_edge.engines.recipe import OLDEST, TYPED_BY_GRAPH, dotted, recipe_for
-from mggr_edge.engines.trtexec import precision_arguments
+from mggr_edge.models.contract import Artifact, Contract
+from mggr_edge.models.tensorrt.build_options import OLDEST, TYPED_BY_GRAPH, dotted, recipe_for
+from mggr_edge.models.tensorrt.trtexec_builder import precision_arguments
 
 ENGINE_RECIPE_FILE = "tensorrt.json"
 

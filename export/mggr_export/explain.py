@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.interpreters import FileRunner
-from mggr_edge.interpreters.batching import batch_of
+from mggr_edge.models.runtimes import FileRunner
+from mggr_edge.models.runtimes.batching import batch_of
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.formats import FileFormat

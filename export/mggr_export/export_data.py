@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError
-from mggr_edge.progress import Progress
 from mggr_export.export_eyes import SEED, ClosingToExport
 from mggr_export.people import separate_people
 from mggr_export.request import ExportRequest

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.contract import Conventions
+from mggr_edge.models.contract import Conventions
 from mggr_export.arrays import Arrays, ModelInputs
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs, with_closing_eyes
 from mggr_export.opening import Openings

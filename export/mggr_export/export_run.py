@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tensorflow import keras
 
-from mggr_edge.atomic import atomic_folder
-from mggr_edge.bundle import CONTRACT_FILE
+from mggr_edge.common.atomic import atomic_folder
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import MissingPackageError, RunError, UsageError
-from mggr_edge.progress import Progress
+from mggr_edge.models.bundle import CONTRACT_FILE
 from mggr_export.bundle import bundle_files, write_files
 from mggr_export.errors import ArtifactError
 from mggr_export.export_data import closing_for_export, samples_for_export

@@ -9,7 +9,7 @@ from typing import Any
 
 from tensorflow import keras
 
-from mggr_edge.progress import Progress
+from mggr_edge.common.progress import Progress
 from mggr_export.bundle import Travelling
 from mggr_export.explain import dissect, explain, explained_text
 from mggr_export.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS, SEED, ExportEyes

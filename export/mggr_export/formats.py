@@ -8,9 +8,9 @@ from typing import Literal, Protocol
 
 from tensorflow import keras
 
-from mggr_edge.contract import RunnableFormat
 from mggr_edge.errors import MissingPackageError
-from mggr_edge.interpreters import FileRunner
+from mggr_edge.models.contract import RunnableFormat
+from mggr_edge.models.runtimes import FileRunner
 from mggr_export.arrays import Arrays
 from mggr_tf.conversion_limits import Precision
 

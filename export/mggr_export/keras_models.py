@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.contract import Contract
 from mggr_edge.errors import BundleError, ConfigError, RunError
+from mggr_edge.models.contract import Contract
 from mggr_tf.config import Config, config_from_plain
 from mggr_tf.evaluation.trained import load_travelling
 from mggr_tf.models.networks import Networks, load_weights

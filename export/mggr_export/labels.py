@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from mggr_edge.strict import plain
+from mggr_edge.common.schema import plain
 from mggr_edge.version import __version__
 from mggr_export.formats import FileFormat, model_format
 from mggr_tf.training.provenance import training_of

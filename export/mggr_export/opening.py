@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions, OpeningParity, OpeningRegion
-from mggr_edge.gazemap import draw_gazemap
+from mggr_edge.geometry.gaze_map import draw_gazemap
+from mggr_edge.models.contract import Conventions, OpeningParity, OpeningRegion
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.synthetic.rendered import LANDMARKS
 

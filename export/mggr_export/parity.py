@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import GazeShown, OpeningParity, Parity
-from mggr_edge.interpreters import Runner
-from mggr_edge.interpreters.batching import InBatches
+from mggr_edge.models.contract import GazeShown, OpeningParity, Parity
+from mggr_edge.models.runtimes import Runner
+from mggr_edge.models.runtimes.batching import InBatches
 from mggr_export.arrays import Arrays
 from mggr_tf.conversion_limits import Limit, Precision, PrecisionLimits
 

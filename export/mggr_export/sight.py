@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.angles import angular_error_deg
-from mggr_edge.contract import Conventions, GazeShown
-from mggr_edge.network_io import gaze_from_network, head_to_network
+from mggr_edge.geometry.angles import angular_error_deg
+from mggr_edge.models.contract import Conventions, GazeShown
+from mggr_edge.models.network_io import gaze_from_network, head_to_network
 from mggr_tf.data.schema import EyeSamples
 
 WIDE_DEG = 20.0

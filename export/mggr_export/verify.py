@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.bundle import Bundle, read_bundle_files
-from mggr_edge.contract import Artifact, Contract, Conventions
-from mggr_edge.default_bundle import DEFAULT, bundle_path, packaged_bundles
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import BundleError, UsageError
-from mggr_edge.interpreters import FileRunner, check_fits
-from mggr_edge.progress import Progress
+from mggr_edge.models.bundle import Bundle, read_bundle_files
+from mggr_edge.models.contract import Artifact, Contract, Conventions
+from mggr_edge.models.default_bundle import DEFAULT, bundle_path, packaged_bundles
+from mggr_edge.models.runtimes import FileRunner, check_fits
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs, with_closing_eyes
 from mggr_export.export_data import draw_people
 from mggr_export.formats import model_format

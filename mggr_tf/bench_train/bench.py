@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from mggr_edge.bench.timing import interleaved
-from mggr_edge.progress import Progress
+from mggr_edge.common.progress import Progress
+from mggr_edge.tools.bench.timing import interleaved
 from mggr_tf.bench_train.bare import bare_graph
 from mggr_tf.bench_train.convolutions import Convolution, convolutions_of, matrix_products_of
 from mggr_tf.bench_train.speed import Took, TrainingSpeed

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
-from mggr_edge.progress import Progress
 from mggr_tf.benchmark.campaign import is_trained, run_path, train_entrants, train_judges
 from mggr_tf.benchmark.curves import draw_curves
 from mggr_tf.benchmark.document import Section

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
 
 
 class Figure:

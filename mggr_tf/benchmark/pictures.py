@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import image_from_network, redirector_inputs
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import image_from_network, redirector_inputs
 from mggr_tf.benchmark.document import Picture, Section
 from mggr_tf.benchmark.figure import Figure
 from mggr_tf.data.pairs import all_pairs

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError, UsageError
-from mggr_edge.strict import plain, read
 from mggr_tf.benchmark.entrants import ABLATIONS, EQUAL_STEPS, METHODS, PUBLISHED_SIZE, Entrant
 from mggr_tf.data.drawn_people import present_names
 

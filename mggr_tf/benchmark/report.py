@@ -10,8 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from mggr_edge.atomic import atomic_file
-from mggr_edge.strict import plain
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.schema import plain
 from mggr_tf.benchmark.campaign import redirection_steps, run_path
 from mggr_tf.benchmark.document import Section, Table, to_html, to_markdown
 from mggr_tf.benchmark.entrants import CONTROL, Entrant

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import RunError
-from mggr_edge.progress import Progress
 from mggr_tf.benchmark.campaign import judge_path, run_path
 from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan

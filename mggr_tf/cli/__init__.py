@@ -7,7 +7,7 @@ from importlib import metadata
 
 import click
 
-from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.common.cli_group import MggrGroup
 from mggr_edge.version import __version__
 
 ENTRY_POINTS = "mggr_tf.commands"

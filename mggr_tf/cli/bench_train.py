@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mggr_edge.common.option_types import FiniteRange
 from mggr_edge.errors import UsageError
-from mggr_edge.option_types import FiniteRange
 from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def bench_train(
         check_is_free(json_file, force=force)
     if vgg16 is not None and not vgg16.is_file():
         raise UsageError(f"--vgg16 {vgg16}: no such file")
-    from mggr_edge.atomic import atomic_file
-    from mggr_edge.progress import progress
+    from mggr_edge.common.atomic import atomic_file
+    from mggr_edge.common.progress import progress
     from mggr_tf.bench_train.bench import bench_training
     from mggr_tf.bench_train.report import profile_text, speed_text
     from mggr_tf.config_files import load_config

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mggr_edge.common.option_types import FiniteRange
 from mggr_edge.errors import UsageError
-from mggr_edge.option_types import FiniteRange
 from mggr_tf.cli.options import SubjectList, say
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def benchmark(
     Pictures show the reported people. Where their licence forbids to publish those,
     `--show synthetic` draws the same pictures of nobody.
     """
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.benchmark.benchmark import run_benchmark
     from mggr_tf.benchmark.plan import Plan, chosen
     from mggr_tf.evaluation.source_gaze import SOURCES

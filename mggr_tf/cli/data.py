@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.common.cli_group import MggrGroup
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.data_motion import motion
 from mggr_tf.cli.data_pack import pack
@@ -21,7 +21,7 @@ from mggr_tf.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mggr_edge.angles import Gaze
+    from mggr_edge.geometry.angles import Gaze
     from mggr_tf.data.crop import Cropped
     from mggr_tf.data.tally import Tally
 
@@ -61,7 +61,7 @@ def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: 
     for path in (out, preview):
         if path is not None:
             check_is_free(path, force=force)
-    from mggr_edge.progress import from_counts, progress
+    from mggr_edge.common.progress import from_counts, progress
     from mggr_tf.data.synthetic import write_contact_sheet, write_dataset
 
     if preview is not None:
@@ -111,7 +111,7 @@ def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force:
     only.
     """
     check_is_free(out, force=force)
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.data.crop import crop_photos
 
     try:
@@ -166,7 +166,7 @@ def check(folder: Path) -> None:
 
 
 def _tallied(folder: Path) -> Tally:
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.data.readers import list_source
     from mggr_tf.data.tally import tally
 

@@ -56,9 +56,9 @@ def motion(
         raise UsageError(f"--people and --seed are for {_DRAWN}, not for the folder {source}")
     if source == _DRAWN and subjects is not None:
         raise UsageError(f"--subjects and --split are for folders; for {_DRAWN} give --people")
-    from mggr_edge.bundle import Bundle
-    from mggr_edge.iris import IrisFinder
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
+    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.vision.iris import IrisFinder
     from mggr_tf.evaluation.eye_motion import frontal, measure_eye_motion
 
     if source == _DRAWN:
@@ -75,7 +75,7 @@ def motion(
 
 
 def _drawn(people: int, seed: int) -> EyeSamples:
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.evaluation.frontal_eyes import draw_frontal_eyes
 
     return draw_frontal_eyes(people=people, per_side=_PER_SIDE, seed=seed, progress=progress)

@@ -41,7 +41,7 @@ def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
     patch without a gaze, is refused.
     """
     check_is_free(out, force=force)
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.data.packed.pack import pack_source
 
     try:

@@ -122,7 +122,7 @@ def evaluate(
         raise UsageError("--source goes with --judge")
     if judge is not None and bundle is not None:
         raise UsageError("--bundle goes with --estimator or --still")
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.evaluation.report import summarise, summary_text, write_json
     from mggr_tf.evaluation.score_run import score_run, score_run_estimator, score_still_eyes
     from mggr_tf.evaluation.yardsticks import open_yardsticks

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mggr_edge.addresses import without_secrets
+from mggr_edge.common.addresses import without_secrets
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
-    from mggr_edge.angles import Gaze
-    from mggr_edge.bench.naturalness import Judge, Naturalness
-    from mggr_edge.bundle import Bundle
+    from mggr_edge.geometry.angles import Gaze
+    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.tools.bench.naturalness import Judge, Naturalness
     from mggr_tf.evaluation.frame_labels import FrameLabels
     from mggr_tf.evaluation.known_gaze import KnownGaze
     from mggr_tf.evaluation.label_scores import LabelScores
@@ -109,8 +109,8 @@ def natural(
       mggr-tf natural bundle call.mp4 --judge runs/judge --target camera --target=-10,0
       mggr-tf natural default call.mp4 --labels call.csv
     """
-    from mggr_edge.aiming.target import parse_target
-    from mggr_edge.bundle import Bundle
+    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.pipeline.targets.fixed import parse_target
     from mggr_tf.evaluation.frame_labels import labels_by_clip
 
     clips = [Path(source) for source in sources if source != DRAWN]
@@ -173,9 +173,9 @@ def _filmed(
     judge: Judge | None,
     labels: FrameLabels | None,
 ) -> Iterator[_Row]:
-    from mggr_edge.bench.naturalness import jitter, watch
-    from mggr_edge.streams.paths import find_source
-    from mggr_edge.streams.pictures import read_whole_picture
+    from mggr_edge.media.files.paths import find_source
+    from mggr_edge.media.files.pictures import read_whole_picture
+    from mggr_edge.tools.bench.naturalness import jitter, watch
     from mggr_tf.evaluation.clips import frames_of
     from mggr_tf.evaluation.label_scores import LabelScorer
 
@@ -195,7 +195,7 @@ def _filmed(
 
 
 def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
-    from mggr_edge.bench.naturalness import watch
+    from mggr_edge.tools.bench.naturalness import watch
     from mggr_tf.evaluation.drawn_clip import DrawnClip
     from mggr_tf.evaluation.known_gaze import measure_known_gaze
 

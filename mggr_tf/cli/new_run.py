@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mggr_edge.atomic import made_folder
+from mggr_edge.common.atomic import made_folder
 from mggr_edge.errors import MggrError, OutputExistsError, RunError, UsageError
 from mggr_tf.cli.options import check_is_free, say
 

@@ -28,7 +28,7 @@ def opened_data(
         ConfigError: the config has no such stage.
         DataError: nothing usable there.
     """
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.data.source import open_split
 
     config.stage(stage)

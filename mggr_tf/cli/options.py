@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mggr_edge.addresses import file_to_write
-from mggr_edge.cli_errors import echo_note
+from mggr_edge.common.addresses import file_to_write
+from mggr_edge.common.cli_group import echo_note
 from mggr_edge.errors import DataError, UsageError
 from mggr_tf.data.names import parse_subjects
 
 if TYPE_CHECKING:
-    from mggr_edge.angles import Gaze
+    from mggr_edge.geometry.angles import Gaze
 
 
 class SubjectList(click.ParamType):
@@ -42,7 +42,7 @@ class GazeLabel(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Gaze:
         """Parses; anything else than two angles from -90 to 90 is a usage error."""
-        from mggr_edge.angles import Gaze  # numpy, which help needs not
+        from mggr_edge.geometry.angles import Gaze  # numpy, which help needs not
 
         if isinstance(value, Gaze):
             return value

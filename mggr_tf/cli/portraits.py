@@ -199,7 +199,7 @@ def _refuse_half_trained(run: RunFolder) -> None:
 def _opened(
     source: str, config: Config, split: SubjectSplit | None, *, some_may_lack: bool = False
 ) -> Split:
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_tf.data.portraits import open_portraits
 
     found = open_portraits(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from mggr_edge.common.option_types import FiniteRange
 from mggr_edge.errors import UsageError
-from mggr_edge.option_types import FiniteRange
 from mggr_tf.cli.options import check_is_free, force_option, say
 
 
@@ -53,8 +53,8 @@ def redirect(
     A picture of 64 x 64 pixels is an eye patch; in all others faces are looked for.
     """
     check_is_free(out, force=force)
-    from mggr_edge.angles import Gaze
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
+    from mggr_edge.geometry.angles import Gaze
     from mggr_tf.redirecting import redirect_files
     from mggr_tf.serving import open_model
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.common.cli_group import MggrGroup
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import FileToWrite, check_is_free, force_option
 

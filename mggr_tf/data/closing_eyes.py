@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mggr_edge.progress import Progress, from_counts, no_progress
+from mggr_edge.common.progress import Progress, from_counts, no_progress
 from mggr_tf.data.drawn_people import drawn_name
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import drawing_processes, samples_of_drawn

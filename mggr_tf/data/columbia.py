@@ -22,10 +22,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mggr_edge.angles import Gaze, Side
+from mggr_edge.common.system_files import is_system_file
 from mggr_edge.errors import DataError
-from mggr_edge.streams.paths import PICTURE_SUFFIXES
-from mggr_edge.system_files import is_system_file
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.media.files.paths import PICTURE_SUFFIXES
 from mggr_tf.data.drawn_people import (
     DRAWN_NAME,
     FIRST_IN_FOLDER,

@@ -22,9 +22,9 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
 
-from mggr_edge.angles import Gaze, Side
+from mggr_edge.common.system_files import is_system_file
 from mggr_edge.errors import DataError
-from mggr_edge.system_files import is_system_file
+from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import LICENCE_FILE, read_licence
 from mggr_tf.data.listing import BadPatch, Entry, Listing

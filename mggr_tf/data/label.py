@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mggr_edge.angles import Gaze, Side
+from mggr_edge.geometry.angles import Gaze, Side
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ LEAST_OPENNESS = 0.16
 
 OUTLINE_POINTS = 16
 """Of an outline, and of a region: outer corner, 7 points of the lower lid, inner corner, 7 points
-of the upper lid and back; in the order of `mggr_edge.iris.Eye.outline`."""
+of the upper lid and back; in the order of `mggr_edge.vision.iris.Eye.outline`."""
 
 USUAL_REGION: tuple[tuple[float, float], ...] = (
     *((6, 33), (8, 34), (13, 35), (21, 37), (30, 38), (39, 38), (47, 37), (52, 37)),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from mggr_edge.network_io import image_from_network, image_to_network
+from mggr_edge.models.network_io import image_from_network, image_to_network
 from mggr_tf.data.occluders import occlude
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.state_labels import with_occlusion

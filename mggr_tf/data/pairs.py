@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.contract import DEFAULT_SIZE_PX, Conventions
 from mggr_edge.errors import DataError
+from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
+from mggr_edge.models.contract import Conventions
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.flow_codes import PER_PIXEL, UNSEEN

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, UsageError
-from mggr_edge.progress import Progress
 from mggr_tf.config import Config
 from mggr_tf.data.drawn_people import SYNTHETIC
 from mggr_tf.data.source import Split, drawn_aside, open_samples

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mggr_edge.common.system_files import is_system_file
 from mggr_edge.errors import DataError
-from mggr_edge.streams.paths import PICTURE_SUFFIXES
-from mggr_edge.system_files import is_system_file
+from mggr_edge.media.files.paths import PICTURE_SUFFIXES
 from mggr_tf.data import columbia, folder, mpiigaze
 from mggr_tf.data.listing import Listing
 from mggr_tf.data.packed import reader as packed

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions
+from mggr_edge.common.progress import Progress, from_counts
 from mggr_edge.errors import DataError
-from mggr_edge.progress import Progress, from_counts
+from mggr_edge.models.contract import Conventions
 from mggr_tf.config import Config
 from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE, drawn_name, present_names
 from mggr_tf.data.flow_codes import mirrored_codes

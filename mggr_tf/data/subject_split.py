@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import DataError
 from mggr_tf.config_files import packaged_folder
 from mggr_tf.data.names import parse_subjects, subjects_text

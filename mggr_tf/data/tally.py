@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from mggr_edge.common.progress import Advance
 from mggr_edge.errors import DataError
-from mggr_edge.progress import Advance
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.listing import BadPatch, Listing
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import angular_error_deg
+from mggr_edge.geometry.angles import angular_error_deg
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.eye_motion import frontal
 from mggr_tf.evaluation.source_gaze import mean_of_both_eyes

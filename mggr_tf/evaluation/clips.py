@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.bench.naturalness import Judge
-from mggr_edge.contract import Conventions
-from mggr_edge.eyecrop import mirror_image, mirrored_if, needs_mirror
-from mggr_edge.network_io import estimator_inputs, gaze_from_network
-from mggr_edge.streams.paths import find_source
-from mggr_edge.streams.pictures import read_whole_picture
-from mggr_edge.streams.video_reader import TimedFrame, open_video
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.eye_crop import mirror_image, mirrored_if, needs_mirror
+from mggr_edge.media.files.paths import find_source
+from mggr_edge.media.files.pictures import read_whole_picture
+from mggr_edge.media.files.video_reader import TimedFrame, open_video
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
+from mggr_edge.tools.bench.naturalness import Judge
 from mggr_tf.evaluation.trained import load_judge
 from mggr_tf.training.run_folder import RunFolder
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.drawn_people import drawn_name
 from mggr_tf.data.synthetic import draw_face, draw_subject
 from mggr_tf.data.synthetic.subject import Subject

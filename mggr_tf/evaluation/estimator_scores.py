@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import angular_error_deg
-from mggr_edge.contract import Conventions
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
+from mggr_edge.geometry.angles import angular_error_deg
+from mggr_edge.models.contract import Conventions
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.aim_scores import AimScores, aim_text, score_aim
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval, correlation, draw_subjects

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mggr_edge.eye_state import EyeState
+from mggr_edge.models.eye_state import EyeState
 
 EyeClass = Literal["open", "down", "closed", "occluded"]
 CLASSES: tuple[EyeClass, ...] = get_args(EyeClass)
@@ -69,7 +69,7 @@ def class_of_reason(strength: float, reason: str | None) -> Predicted:
 
     Args:
         strength: of the redirection of the eye, in [0, 1]. An eye with any strength counts as open.
-        reason: why the strength is less than requested; see `mggr_edge.gating.Reason`.
+        reason: why the strength is less than requested; see `mggr_edge.pipeline.gating.Reason`.
     """
     if strength > 0.0 or reason is None:
         return "open"

@@ -21,8 +21,8 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from mggr_edge.angles import Side
 from mggr_edge.errors import DataError, UsageError
+from mggr_edge.geometry.angles import Side
 from mggr_tf.data.packed.index import sha256_of
 
 Label = Literal["open", "down", "closed", "occluded", "out", "unsure"]

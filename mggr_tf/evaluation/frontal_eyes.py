@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from mggr_edge.angles import Gaze
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE, drawn_name
 from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.data.synthetic.population import draw_light, draw_subject

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bench.naturalness import should_be_redirected
-from mggr_edge.bundle import Bundle
-from mggr_edge.iris import IrisFinder
-from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_edge.redirector import Redirector
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.tools.bench.naturalness import should_be_redirected
+from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.evaluation.drawn_clip import RATE, DrawnClip
 
 _EVERY = 5

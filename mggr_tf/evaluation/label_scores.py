@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mggr_edge.errors import DataError
-from mggr_edge.eye_state import EyeState
-from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_edge.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.models.eye_state import EyeState
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_tf.evaluation.eye_classes import (
     CLASSES,
     ClassLimits,

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.angles import angular_error_deg
-from mggr_edge.contract import Conventions
-from mggr_edge.gazemap import draw_gazemap
+from mggr_edge.geometry.angles import angular_error_deg
+from mggr_edge.geometry.gaze_map import draw_gazemap
+from mggr_edge.models.contract import Conventions
 
 _LARGEST_PSNR_DB = 100.0
 """What a perfect copy scores, so that means stay finite."""

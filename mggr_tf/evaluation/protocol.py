@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import angular_error_deg
-from mggr_edge.contract import Conventions
+from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import UsageError
-from mggr_edge.gazemap import draw_gazemap
-from mggr_edge.network_io import estimator_inputs, gaze_from_network
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.geometry.angles import angular_error_deg
+from mggr_edge.geometry.gaze_map import draw_gazemap
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.metrics import Pictures, gaze_error_deg, picture_metrics

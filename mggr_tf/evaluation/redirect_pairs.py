@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import redirector_inputs
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import redirector_inputs
 from mggr_tf.data.schema import EyeSamples
 
 _BATCH = 64

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mggr_edge.atomic import atomic_file
-from mggr_edge.strict import plain
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.schema import plain
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval
 from mggr_tf.evaluation.catalogue import CATALOGUE
 from mggr_tf.evaluation.compare import Comparison, compare, resample

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mggr_edge.bundle import Bundle
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
-from mggr_edge.iris import IrisFinder
-from mggr_edge.progress import Progress
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.data.drawn_people import present_names
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples

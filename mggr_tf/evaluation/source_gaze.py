@@ -6,11 +6,12 @@ gives both eyes the mean [1]. `estimate_sources` does the same where the samples
 of one photograph, and takes one eye's own estimate elsewhere.
 
 It leaves out of the device's way: the weights of the mean (from the gates of
-`mggr_edge.gating`: openness, sharpness, occlusion; here both eyes weigh the same), smoothing over
-time, a user's calibrated offset, and the device's own head pose: head poses are the labels.
+`mggr_edge.pipeline.gating`: openness, sharpness, occlusion; here both eyes weigh the same),
+smoothing over time, a user's calibrated offset, and the device's own head pose: head poses are
+the labels.
 
 References:
-    [1] `mggr_edge.redirector.Redirector`.
+    [1] `mggr_edge.pipeline.redirector.Redirector`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import angular_error_deg
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import estimator_inputs, gaze_from_network
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
+from mggr_edge.geometry.angles import angular_error_deg
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_tf.data.schema import EyeSamples
 
 SourceGaze = Literal["labelled", "estimated"]

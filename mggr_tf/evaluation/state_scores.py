@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import estimator_inputs
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import estimator_inputs
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.schema import STATES, EyeSamples
 from mggr_tf.evaluation.state_limits import StateLimits, derive_limits, limits_text

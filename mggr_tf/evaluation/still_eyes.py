@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Conventions
-from mggr_edge.iris import IrisFinder
-from mggr_edge.network_io import image_from_network
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import image_from_network
+from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.eye_motion import find_in_patch
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
 from mggr_tf.evaluation.stock import read_inception, read_lpips
 from mggr_tf.models.stlpips import Lpips, build_stlpips
 

@@ -1,11 +1,11 @@
-"""TensorFlow twin of `mggr_edge.gazemap`, for drawing batches inside the graph."""
+"""TensorFlow twin of `mggr_edge.geometry.gaze_map`, for drawing batches inside the graph."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-from mggr_edge.gazemap import DEFAULT_EDGE_PX, DEFAULT_K
+from mggr_edge.geometry.gaze_map import DEFAULT_EDGE_PX, DEFAULT_K
 
 _IRIS_PLANE = float(np.cos(np.radians(30.0)))
 _EPSILON = 1e-6
@@ -15,7 +15,7 @@ class Gazemap:
     """Draws gazemaps from angles; a property test holds it to the numpy one.
 
     Call with [B, 2] float32 degrees, (pitch, yaw); returns [B, H, W, 2] float32
-    in [0, 1]: (iris, eyeball). See `mggr_edge.gazemap` for formula and source.
+    in [0, 1]: (iris, eyeball). See `mggr_edge.geometry.gaze_map` for formula and source.
     """
 
     def __init__(

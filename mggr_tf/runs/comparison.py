@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
 from mggr_tf.benchmark.document import Picture, Section, Table, to_html
 from mggr_tf.config import config_to_plain
 from mggr_tf.config_difference import leaves

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mggr_edge.atomic import is_partial
+from mggr_edge.common.atomic import is_partial
+from mggr_edge.common.system_files import is_system_file
 from mggr_edge.errors import RunError
-from mggr_edge.system_files import is_system_file
 from mggr_tf.training.run_folder import RunFolder
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from mggr_edge.default_bundle import DEFAULT
 from mggr_edge.errors import RunError
+from mggr_edge.models.default_bundle import DEFAULT
 from mggr_tf.training.run_folder import RunFolder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from mggr_edge.progress import Progress
+from mggr_edge.common.progress import Progress
 from mggr_tf.config import Config
 from mggr_tf.data.pairs import DrawnPairs, PairInputs, pair_dataset
 from mggr_tf.data.rows import Shares

@@ -12,7 +12,7 @@ from dataclasses import replace
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_edge.contract import Conventions
+from mggr_edge.models.contract import Conventions
 from mggr_tf.losses import LOSSES, LossContext
 from mggr_tf.losses.comparison import Comparison
 from mggr_tf.models.gazemap import Gazemap

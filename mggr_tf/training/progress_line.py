@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
-from mggr_edge.progress import PATIENCE_S
+from mggr_edge.common.progress import PATIENCE_S
 from mggr_tf.stage_config import OF_GAZE, Stage, StageConfig
 from mggr_tf.training.pace import Pace
 

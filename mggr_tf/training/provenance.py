@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mggr_edge.contract import Training
 from mggr_edge.errors import UsageError
+from mggr_edge.models.contract import Training
 from mggr_tf.config import config_to_plain
 from mggr_tf.data.drawn_people import (
     FIRST_IN_MEMORY,

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import image_from_network, redirector_inputs
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import image_from_network, redirector_inputs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import Redirect
 from mggr_tf.portrait_config import RedirectedPortraits

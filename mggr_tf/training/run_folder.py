@@ -30,9 +30,9 @@ from typing import Literal
 
 import yaml
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError, RunError
-from mggr_edge.strict import plain, read
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 from mggr_tf.stage_config import Stage
 from mggr_tf.training.drift import check_config

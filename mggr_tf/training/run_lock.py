@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mggr_edge.atomic import is_partial
+from mggr_edge.common.atomic import is_partial
 from mggr_edge.errors import DiskError, RunError
 
 LOCK = ".lock"

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.atomic import atomic_file
-from mggr_edge.network_io import image_from_network, image_to_network
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.models.network_io import image_from_network, image_to_network
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import pair_inputs

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import RunError
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import numpy as np
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
 from mggr_tf.stage_config import OF_GAZE, Stage

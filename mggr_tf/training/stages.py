@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TextIO
 
+from mggr_edge.common.progress import no_progress, progress
 from mggr_edge.errors import RunError
-from mggr_edge.progress import no_progress, progress
 from mggr_tf.data.closing_eyes import ClosingEyes, closing_eyes, closing_people
 from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE
 from mggr_tf.data.packed.samples import PackedSamples

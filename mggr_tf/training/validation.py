@@ -11,9 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.angles import angular_error_deg
-from mggr_edge.contract import Conventions
-from mggr_edge.network_io import estimator_inputs, gaze_from_network, image_to_network
+from mggr_edge.geometry.angles import angular_error_deg
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import estimator_inputs, gaze_from_network, image_to_network
 from mggr_tf.data.occluded_eyes import behind_occluders
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import STATES, EyeSamples

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.bundle import Bundle
 from mggr_edge.errors import MggrError, MissingPackageError
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import TFLiteRunner
 
 Source = TypeVar("Source")
 
@@ -23,7 +23,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], Source]:
     """Puts a source of a test's own in the place of every live one."""
 
     def put(source: Source) -> Source:
-        monkeypatch.setattr("mggr_edge.live.capture._opened", lambda address, wanted: source)
+        monkeypatch.setattr("mggr_edge.media.live.sources._opened", lambda address, wanted: source)
         return source
 
     return put

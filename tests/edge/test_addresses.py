@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge.address_hints import closest_input, closest_output
-from mggr_edge.addresses import (
+from mggr_edge.common.address_hints import closest_input, closest_output
+from mggr_edge.common.addresses import (
     Address,
     closest_form,
     input_address,
@@ -19,7 +19,7 @@ from mggr_edge.addresses import (
     without_secrets,
 )
 from mggr_edge.errors import StreamError, UsageError
-from mggr_edge.streams.paths import choose_output, find_source
+from mggr_edge.media.files.paths import choose_output, find_source
 
 BY_PATH = "/dev/v4l/by-path/pci-0000:00:14.0-usb-0:1:1.0-video-index0"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_edge.aiming.followed import read_followed
-from mggr_edge.aiming.glances import Glances
-from mggr_edge.aiming.target import MAX_PITCH_DEG, MAX_YAW_DEG
-from mggr_edge.angles import Gaze
 from mggr_edge.errors import DataError
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.pipeline.targets.fixed import MAX_PITCH_DEG, MAX_YAW_DEG
+from mggr_edge.pipeline.targets.glances import Glances
+from mggr_edge.pipeline.targets.track import read_followed
 
 
 def written(tmp_path: Path, text: str) -> Path:

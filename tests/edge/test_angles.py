@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.angles import Gaze, angular_error_deg, unit_vectors
+from mggr_edge.geometry.angles import Gaze, angular_error_deg, unit_vectors
 
 angles = st.floats(-89, 89)
 

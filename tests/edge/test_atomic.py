@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge import atomic
-from mggr_edge.atomic import atomic_file, atomic_folder, reserved_folder
+from mggr_edge.common import atomic
+from mggr_edge.common.atomic import atomic_file, atomic_folder, reserved_folder
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
 

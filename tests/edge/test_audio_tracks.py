@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.results import FrameResult
-from mggr_edge.run import run
-from mggr_edge.summary import RunSummary
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.file_run import run
+from mggr_edge.runs.summary import RunSummary
 
 av = pytest.importorskip("av")
 

@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
-from mggr_edge import auto_calibration, lens_looks
-from mggr_edge.angles import Gaze
-from mggr_edge.auto_calibration import AutoCalibration
-from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
-from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
-from mggr_edge.lens_looks import MOST_CHANGE_DEG, LensLooks
-from mggr_edge.profile import Profile, estimator_of, write_profile
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline import auto_calibration, lens_looks
+from mggr_edge.pipeline.auto_calibration import AutoCalibration
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
+from mggr_edge.pipeline.lens_looks import MOST_CHANGE_DEG, LensLooks
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.runs.profile import Profile, estimator_of, write_profile
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 SCREEN = (-12.0, 0.0)

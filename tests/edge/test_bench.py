@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.bench.bench import bench
-from mggr_edge.bench.contestants import Contestant, inputs_for
-from mggr_edge.bench.footprint import memory_mb
-from mggr_edge.bench.result import missed, parse_floor, rows_of, table
-from mggr_edge.bench.timing import FEWEST_ROUNDS, WARM_UP, interleaved
-from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.cli import main
-from mggr_edge.contract import Artifact, TensorSpec
-from mggr_edge.default_bundle import bundle_path
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import MggrError, UsageError
-from mggr_edge.interpreters import runtimes
-from mggr_edge.landmark_models import find_landmark_models
-from mggr_edge.progress import no_progress
+from mggr_edge.models.bundle import Bundle, read_bundle_files
+from mggr_edge.models.contract import Artifact, TensorSpec
+from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import runtimes
+from mggr_edge.tools.bench.candidates import Contestant, inputs_for
+from mggr_edge.tools.bench.memory import memory_mb
+from mggr_edge.tools.bench.models import bench
+from mggr_edge.tools.bench.result import missed, parse_floor, rows_of, table
+from mggr_edge.tools.bench.timing import FEWEST_ROUNDS, WARM_UP, interleaved
 
 
 class Clock:

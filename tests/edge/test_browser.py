@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from browser import browsing
-from mggr_edge.results import FrameResult
-from mggr_edge.run import run
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.file_run import run
 
 av = pytest.importorskip("av")
 

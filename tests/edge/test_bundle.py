@@ -6,9 +6,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines, read_bundle_files
-from mggr_edge.contract import (
+from mggr_edge.errors import BundleError
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import (
+    CONTRACT_FILE,
+    SUMS_FILE,
+    Bundle,
+    checksum_lines,
+    read_bundle_files,
+)
+from mggr_edge.models.contract import (
     Artifact,
     Contract,
     Conventions,
@@ -17,9 +24,8 @@ from mggr_edge.contract import (
     contract_from_json,
     contract_to_json,
 )
-from mggr_edge.errors import BundleError
-from mggr_edge.network_io import image_to_network
-from mggr_edge.tensors import check_usable
+from mggr_edge.models.network_io import image_to_network
+from mggr_edge.models.tensor_checks import check_usable
 
 TRAINING = Training(data="synthetic", licence="Apache-2.0")
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle, EyeRedirection
-from mggr_edge.contract import Artifact, Contract, Training
-from mggr_edge.default_bundle import NAMES
-from mggr_edge.interpreters import FileRunner, open_file
-from mggr_edge.interpreters.tflite_part import can_be_parted
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import FrameResult
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle, EyeRedirection
+from mggr_edge.models.contract import Artifact, Contract, Training
+from mggr_edge.models.default_bundle import NAMES
+from mggr_edge.models.runtimes import FileRunner, open_file
+from mggr_edge.models.runtimes.tflite_subgraph import can_be_parted
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import FrameResult
 
 CALLS = 32
 PATCHES = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
@@ -98,7 +98,7 @@ def test_sessions_share_bytes_and_no_interpreter(monkeypatch: pytest.MonkeyPatch
         contents.append(content)
         return open_file(content, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mggr_edge.bundle.open_file", opened)
+    monkeypatch.setattr("mggr_edge.models.bundle.open_file", opened)
     with Bundle.open("default") as bundle, bundle.session() as other:
         assert bundle.model("redirector") is bundle.model("redirector")
         assert bundle.model("redirector") is not other.model("redirector")

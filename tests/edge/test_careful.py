@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.careful import Careful
 from mggr_edge.errors import DiskError
-from mggr_edge.results import FrameResult
+from mggr_edge.pipeline.careful import Careful
+from mggr_edge.pipeline.results import FrameResult
 
 FRAME = np.full((8, 8, 3), 7, np.uint8)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.clarity import clarity, clarity_of_eye
-from mggr_edge.eyecrop import EyeCrop
-from mggr_edge.iris import Eye
+from mggr_edge.geometry.eye_crop import EyeCrop
+from mggr_edge.vision.iris import Eye
+from mggr_edge.vision.sharpness import clarity, clarity_of_eye
 
 
 def _opening() -> NDArray[np.uint8]:

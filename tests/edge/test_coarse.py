@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.default_bundle import NAMES, bundle_path
-from mggr_edge.device_run import DeviceRun
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import MggrError
-from mggr_edge.interpreters import open_file
-from mggr_edge.interpreters.tflite_part import can_be_parted, part_of
-from mggr_edge.progress import no_progress
-from mggr_edge.redirector import Redirector
-from mggr_edge.service.attendance import ServiceOptions
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.default_bundle import NAMES, bundle_path
+from mggr_edge.models.runtimes import open_file
+from mggr_edge.models.runtimes.tflite_subgraph import can_be_parted, part_of
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.runs.device_run import DeviceRun
+from mggr_edge.runs.service.supervisor import ServiceOptions
 
 needs_schema = pytest.mark.skipif(
     not can_be_parted(), reason="this interpreter brings nothing to read a model's graph by"
@@ -66,7 +66,7 @@ def test_a_part_is_smaller_and_wants_outputs_that_are_there(name: str) -> None:
 
 
 def test_without_what_reads_a_graph_the_fine_branch_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mggr_edge.bundle.can_be_parted", lambda: False)
+    monkeypatch.setattr("mggr_edge.models.bundle.can_be_parted", lambda: False)
     bundle = Bundle.open("default")
     assert bundle.coarse is None
     assert np.abs(redirected(bundle, fine=False)[0].residual).max() > 0
@@ -98,7 +98,9 @@ def test_the_flow_alone_is_loaded_before_it_is_needed(monkeypatch: pytest.Monkey
         bundle.try_out(coarse=True)
     except MggrError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr("mggr_edge.bundle.open_file", lambda *given, **how: pytest.fail("loads"))
+    monkeypatch.setattr(
+        "mggr_edge.models.bundle.open_file", lambda *given, **how: pytest.fail("loads")
+    )
     assert not redirected(bundle, fine=False)[0].residual.any()
 
 
@@ -126,14 +128,14 @@ def test_a_live_run_loads_it_before_the_first_frame(
         bundle.model("face_mesh")
     except MggrError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr("mggr_edge.device_run.Bundle.open", lambda path: bundle)
+    monkeypatch.setattr("mggr_edge.runs.device_run.Bundle.open", lambda path: bundle)
     parts: list[bytes] = []
 
     def noted(content: bytes, outputs: list[str]) -> bytes:
         parts.append(part_of(content, outputs))
         return parts[-1]
 
-    monkeypatch.setattr("mggr_edge.bundle.part_of", noted)
+    monkeypatch.setattr("mggr_edge.models.bundle.part_of", noted)
     is_loaded: list[bool] = []
     scripted(StartsWith(lambda: is_loaded.append(bool(parts))))
     run = DeviceRun(service=ServiceOptions(step_down=step_down))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.colours import limited_to_colours_of, residual_in_colours_of
-from mggr_edge.redirector import Redirector
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.colours import limited_to_colours_of, residual_in_colours_of
+from mggr_edge.pipeline.redirector import Redirector
 
 
 def grey_patch(contrast: float = 1.0) -> NDArray[np.float64]:

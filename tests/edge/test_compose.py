@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mggr_edge.compose import ComposedEye, compose_eye, opening_mask, put_eye
-from mggr_edge.eyecrop import EyeCrop, crop_of_eye
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye
+from mggr_edge.pipeline.compositing import ComposedEye, compose_eye, opening_mask, put_eye
 
 SIZE = (200, 240)
 CENTRE = (120.0, 100.0)

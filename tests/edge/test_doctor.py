@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fake_machine import FakeMachine, fake_cv2
-from mggr_edge.doctor import CHECKS, Check, Machine, examine, is_able, report
-from mggr_edge.doctor import examination as examination_module
-from mggr_edge.doctor.machine import available_interpreters
+from mggr_edge.tools.doctor import CHECKS, Check, Machine, examine, is_able, report
+from mggr_edge.tools.doctor import examination as examination_module
+from mggr_edge.tools.doctor.machine import available_interpreters
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_pyav_without_h264_is_missing(fake: FakeMachine) -> None:
 
 
 def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mggr_edge import landmark_models
+    from mggr_edge.models import landmark_models
 
     monkeypatch.setattr(landmark_models, "find_spec", lambda name: None)
     check = fake.look("landmark models")
@@ -154,7 +154,7 @@ def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.M
 def test_an_installation_without_weights_says_what_to_name(
     fake: FakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mggr_edge import default_bundle
+    from mggr_edge.models import default_bundle
 
     monkeypatch.setattr(default_bundle, "packaged_bundles", lambda: tmp_path / "none")
     own = fake.look("own weights")
@@ -200,10 +200,10 @@ def test_interpreters_cannot_be_told_without_what_their_seam_imports(
 ) -> None:
     class Refuse:
         def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-            if name == "mggr_edge.interpreters":
+            if name == "mggr_edge.models.runtimes":
                 raise ModuleNotFoundError("gone", name=missing)
 
-    monkeypatch.delitem(sys.modules, "mggr_edge.interpreters", raising=False)
+    monkeypatch.delitem(sys.modules, "mggr_edge.models.runtimes", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Refuse(), *sys.meta_path])
     if is_told:
         with pytest.raises(ModuleNotFoundError):

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from fake_machine import FakeMachine
-from mggr_edge.doctor import CHECKS
-from mggr_edge.doctor.virtual_camera import INSTALL, KEEP, LOAD, PYVIRTUALCAM, UNLOAD
+from mggr_edge.tools.doctor import CHECKS
+from mggr_edge.tools.doctor.virtual_camera import INSTALL, KEEP, LOAD, PYVIRTUALCAM, UNLOAD
 
 RESTART = "sudo systemctl restart nvargus-daemon"
 IS_ACTIVE = "systemctl is-active nvargus-daemon"

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from fake_machine import FakeMachine
-from mggr_edge.doctor import CHECKS
-from mggr_edge.doctor.gstreamer import ENCODERS
-from mggr_edge.engines.cache import EngineKey, store
 from mggr_edge.errors import StreamError
+from mggr_edge.models.tensorrt.cache import EngineKey, store
+from mggr_edge.tools.doctor import CHECKS
+from mggr_edge.tools.doctor.gstreamer import ENCODERS
 
 ALL = {"videoconvert", "appsink", "appsrc", "rtph264pay", "x264enc"}
 CSI = {"nvarguscamerasrc", "nvvidconv"}
@@ -31,7 +31,7 @@ def with_gi(fake: FakeMachine) -> FakeMachine:
 
 
 def test_encoders_are_those_of_the_server() -> None:
-    from mggr_edge.live import rtsp_server
+    from mggr_edge.media.live import rtsp_server
 
     assert tuple(rtsp_server._ENCODERS) == ENCODERS
 

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge import device_run, doctor
-from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
-from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.common.cli_group import MggrGroup
 from mggr_edge.errors import StreamError
-from mggr_edge.streams.pictures import Picture, read_picture, write_picture
+from mggr_edge.media.files.pictures import Picture, read_picture, write_picture
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.runs import device_run
+from mggr_edge.tools import doctor
 from mggr_edge.version import __version__
 
 

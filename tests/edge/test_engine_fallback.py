@@ -18,17 +18,19 @@ import pytest
 import fake_tensorrt
 from engine_bundle import VERSION, build_engines, with_engines
 from fake_machine import FakeMachine
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.doctor.tensorrt import check_tensorrt
-from mggr_edge.engines import build, tensorrt_api, use
-from mggr_edge.engines.build import key_of
-from mggr_edge.engines.cache import cache_folder, engine_path
-from mggr_edge.engines.cuda import Cuda
 from mggr_edge.errors import UsageError
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.interpreters.tensorrt import TensorRTRunner
-from mggr_edge.interpreters.tflite_part import can_be_parted
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.runtimes import TFLiteRunner
+from mggr_edge.models.runtimes.tflite_subgraph import can_be_parted
+from mggr_edge.models.tensorrt import engines as build
+from mggr_edge.models.tensorrt import installed as use
+from mggr_edge.models.tensorrt import python_builder as tensorrt_api
+from mggr_edge.models.tensorrt.cache import cache_folder, engine_path
+from mggr_edge.models.tensorrt.cuda import Cuda
+from mggr_edge.models.tensorrt.engines import key_of
+from mggr_edge.models.tensorrt.runner import TensorRTRunner
+from mggr_edge.tools.doctor.tensorrt import check_tensorrt
 
 PATCH = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 

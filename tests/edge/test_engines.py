@@ -12,20 +12,22 @@ import pytest
 from click.testing import CliRunner
 
 import fake_tensorrt
-from mggr_edge.bench.contestants import contestants_of
-from mggr_edge.bench.footprint import memory_mb
-from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines
 from mggr_edge.cli import main
-from mggr_edge.contract import Artifact, Contract, TensorSpec, Training, contract_to_json
-from mggr_edge.engines import build as building
-from mggr_edge.engines import tensorrt_api, trtexec, use
-from mggr_edge.engines.build import Builder, build_engines, find_builder, key_of
-from mggr_edge.engines.cache import cache_folder, load, store
-from mggr_edge.engines.cuda import Cuda
-from mggr_edge.engines.recipe import Recipe, parse_version, recipe_for
 from mggr_edge.errors import BundleError, MissingPackageError, UsageError
-from mggr_edge.interpreters import onnx as onnx_runtime
-from mggr_edge.interpreters.tensorrt import TensorRTRunner
+from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines
+from mggr_edge.models.contract import Artifact, Contract, TensorSpec, Training, contract_to_json
+from mggr_edge.models.runtimes import onnx as onnx_runtime
+from mggr_edge.models.tensorrt import engines as building
+from mggr_edge.models.tensorrt import installed as use
+from mggr_edge.models.tensorrt import python_builder as tensorrt_api
+from mggr_edge.models.tensorrt import trtexec_builder as trtexec
+from mggr_edge.models.tensorrt.build_options import Recipe, parse_version, recipe_for
+from mggr_edge.models.tensorrt.cache import cache_folder, load, store
+from mggr_edge.models.tensorrt.cuda import Cuda
+from mggr_edge.models.tensorrt.engines import Builder, build_engines, find_builder, key_of
+from mggr_edge.models.tensorrt.runner import TensorRTRunner
+from mggr_edge.tools.bench.candidates import contestants_of
+from mggr_edge.tools.bench.memory import memory_mb
 
 MODEL = b"an ONNX file, for whoever reads none"
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.eye_state import EyeState
-from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import Redirector
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.runtimes import Runner
+from mggr_edge.pipeline.redirector import Redirector
 
 OPEN, CLOSED, COVERED = (0.3, 0.8, 0.0), (0.0, 0.0, 0.0), (0.3, 0.8, 0.95)
 TARGET = Gaze(0.0, 12.0)

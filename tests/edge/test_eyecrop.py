@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch, mirror_flow, mirror_image
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch, mirror_flow, mirror_image
 
 
 def outline(centre=(300, 200), half_width=40, half_height=15, roll_deg=0.0):

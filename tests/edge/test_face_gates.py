@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.eye_state import EyeState
-from mggr_edge.face_gates import geometry_gates, with_states
-from mggr_edge.faces import Face
-from mggr_edge.gating import EyeGate, Gate, Limits
-from mggr_edge.iris import Eye
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.models.eye_state import EyeState
+from mggr_edge.pipeline.face_gates import geometry_gates, with_states
+from mggr_edge.pipeline.gating import EyeGate, Gate, Limits
+from mggr_edge.vision.face_finder import Face
+from mggr_edge.vision.iris import Eye
 
 LIMITS = Limits()
 FREE = Gate(1.0, None)

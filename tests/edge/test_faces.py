@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge import head_pose as head_pose_module
-from mggr_edge.angles import unit_vectors
-from mggr_edge.detector import FaceDetector
 from mggr_edge.errors import MissingPackageError
-from mggr_edge.eyecrop import EyeCrop, crop_of_eye
-from mggr_edge.faces import FaceFinder
-from mggr_edge.head_pose import head_pose
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
-from mggr_edge.mesh import FaceMesh, region_of_detection
+from mggr_edge.geometry.angles import unit_vectors
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import TFLiteRunner
+from mggr_edge.vision import head_pose as head_pose_module
+from mggr_edge.vision.detector import FaceDetector
+from mggr_edge.vision.face_finder import FaceFinder
+from mggr_edge.vision.face_mesh import FaceMesh, region_of_detection
+from mggr_edge.vision.head_pose import head_pose
 
 
 class FewCells:

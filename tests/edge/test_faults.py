@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge.bundle import Bundle
-from mggr_edge.streams.fragments import cut_to_whole_fragments
+from mggr_edge.media.files.fragments import cut_to_whole_fragments
+from mggr_edge.models.bundle import Bundle
 from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
@@ -29,15 +29,15 @@ PATIENCE_S = 240
 
 SCRIPT = """
 import sys
-import mggr_edge.live.rtsp as rtsp
-import mggr_edge.live.reconnecting as reconnecting
-from mggr_edge.cli_errors import echo_error
+import mggr_edge.media.live.rtsp_client as rtsp
+import mggr_edge.media.live.reconnecting as reconnecting
+from mggr_edge.common.cli_group import echo_error
 from mggr_edge.errors import MggrError
-from mggr_edge.leaving import exit_if_readers_hang
-from mggr_edge.live.address import live_address
-from mggr_edge.live.output import live_output
-from mggr_edge.live_run import run_live
-from mggr_edge.results import FrameResult
+from mggr_edge.common.leaving import exit_if_readers_hang
+from mggr_edge.media.live.address import live_address
+from mggr_edge.media.live.sinks import live_output
+from mggr_edge.runs.live_run import run_live
+from mggr_edge.pipeline.results import FrameResult
 
 rtsp._SILENT_S = 1.5
 reconnecting._LONGEST_WAIT_S = 1.0

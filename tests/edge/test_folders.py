@@ -14,14 +14,14 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
 from mggr_edge.errors import MggrError, StreamError
-from mggr_edge.redirector import Redirector
-from mggr_edge.run import run
-from mggr_edge.streams.paths import output_names
-from mggr_edge.streams.picture import Picture
-from mggr_edge.streams.pictures import read_picture, read_pictures, write_picture
+from mggr_edge.media.files.paths import output_names
+from mggr_edge.media.files.picture import Picture
+from mggr_edge.media.files.pictures import read_picture, read_pictures, write_picture
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.runs.file_run import run
 from ramps import smooth_picture
 
 Image = pytest.importorskip("PIL.Image")
@@ -98,7 +98,7 @@ def test_an_internal_error_is_shown_once_with_its_traceback(
 ) -> None:
     source = folder_of(tmp_path, a=smooth_picture(), b=BLACK, c=BLACK)
     monkeypatch.setattr(
-        "mggr_edge.device_run.DeviceRun.__call__",
+        "mggr_edge.runs.device_run.DeviceRun.__call__",
         lambda self, source, output, **rest: run(source, output, process=invert_all_but_black),
     )
     result = CliRunner().invoke(main, ["run", str(source), str(tmp_path / "out")])
@@ -118,7 +118,7 @@ def test_a_picture_wider_than_opencv_warps_goes_through(tmp_path: Path, bundle: 
 def test_a_face_in_a_picture_wider_than_opencv_warps_is_redirected(
     bundle: Bundle, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mggr_edge.detector import Detection, FaceDetector
+    from mggr_edge.vision.detector import Detection, FaceDetector
 
     left = 35_000
     wide = np.zeros((portrait.shape[0], left + 600, 3), np.uint8)

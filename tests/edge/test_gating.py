@@ -4,9 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.angles import Gaze
-from mggr_edge.eye_state import EyeState
-from mggr_edge.gating import CLOSED_AT, EyeGate, Gate, Limits, gate_geometry, gate_shift, weakest
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.eye_state import EyeState
+from mggr_edge.pipeline.gating import (
+    CLOSED_AT,
+    EyeGate,
+    Gate,
+    Limits,
+    gate_geometry,
+    gate_shift,
+    weakest,
+)
 
 GOOD = {
     "width_px": 60.0,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.gazemap import DEFAULT_K, draw_gazemap
+from mggr_edge.geometry.gaze_map import DEFAULT_K, draw_gazemap
 
 pitches, yaws = st.floats(-25, 25), st.floats(-30, 30)
 

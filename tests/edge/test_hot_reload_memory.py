@@ -14,17 +14,18 @@ import pytest
 
 import fake_tensorrt
 from engine_bundle import build_engines, with_engines
-from mggr_edge.bundle import Bundle
-from mggr_edge.default_bundle import bundle_path
-from mggr_edge.engines import tensorrt_api, use
-from mggr_edge.engines.cuda import Cuda
+from mggr_edge.common.memory import resident_mb
 from mggr_edge.errors import BundleError, MggrError
-from mggr_edge.gaze_correction import NO_CORRECTION
-from mggr_edge.interpreters.tensorrt import TensorRTRunner
-from mggr_edge.redirector import Redirector
-from mggr_edge.reporting.memory import resident_mb
-from mggr_edge.service import replacing
-from mggr_edge.service.replacing import Replacing
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.tensorrt import installed as use
+from mggr_edge.models.tensorrt import python_builder as tensorrt_api
+from mggr_edge.models.tensorrt.cuda import Cuda
+from mggr_edge.models.tensorrt.runner import TensorRTRunner
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.runs.service import hot_reload as replacing
+from mggr_edge.runs.service.hot_reload import Replacing
 
 RELOADS, SETTLED_AFTER = 30, 10
 ONE_BUNDLE_MB = 20
@@ -61,14 +62,14 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gpu:
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Finds no faces, and needs no face models: only the bundle's own models are of interest."""
     monkeypatch.setattr(replacing, "LOOK_S", 0.0)
-    monkeypatch.setattr("mggr_edge.bundle.LANDMARK_MODEL_FILES", {})
+    monkeypatch.setattr("mggr_edge.models.bundle.LANDMARK_MODEL_FILES", {})
     real = Bundle.model
     faces = ("face_detector", "face_mesh", "iris")
     monkeypatch.setattr(
         Bundle, "model", lambda self, name: None if name in faces else real(self, name)
     )
-    monkeypatch.setattr("mggr_edge.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.watching.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
+    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", lambda *args, **how: ())
 
 
 class Service:

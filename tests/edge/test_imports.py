@@ -34,7 +34,7 @@ def test_importing_every_module_leaves_tensorflow_alone():
 def test_public_names_are_there():
     from mggr_edge import Bundle, Gaze, MggrError, Redirector
 
-    assert Bundle.__module__ == "mggr_edge.bundle"
+    assert Bundle.__module__ == "mggr_edge.models.bundle"
     assert Gaze(1, 2).pitch_deg == 1
     assert issubclass(MggrError, Exception)
     assert callable(Redirector)

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.results import FrameResult
-from mggr_edge.run import run
-from mggr_edge.streams.video_writer import REDIRECTED
+from mggr_edge.media.files.video_writer import REDIRECTED
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.file_run import run
 
 av = pytest.importorskip("av")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge import landmark_models
 from mggr_edge.errors import MissingPackageError
-from mggr_edge.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
+from mggr_edge.models import landmark_models
+from mggr_edge.models.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
 
 
 @pytest.fixture

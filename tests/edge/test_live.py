@@ -16,22 +16,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.bundle import Bundle, checksum_lines, read_bundle_files
-from mggr_edge.default_bundle import bundle_path
-from mggr_edge.device_run import DeviceRun
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, DiskError, StreamError, UsageError
-from mggr_edge.live import v4l2
-from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.output import Nowhere, Recording
-from mggr_edge.live.picture_format import FLIPS, Flip, PictureFormat, flipped
-from mggr_edge.live.rtsp import RtspCapture
-from mggr_edge.live.v4l2 import V4L2Capture
-from mggr_edge.live_run import run_live
-from mggr_edge.progress import no_progress
-from mggr_edge.results import FrameResult
-from mggr_edge.streams.colour import colour_of_rgb
-from mggr_edge.streams.paths import NOWHERE
-from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.files.colour import colour_of_rgb
+from mggr_edge.media.files.paths import NOWHERE
+from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.live import v4l2
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.camera_format import FLIPS, Flip, PictureFormat, flipped
+from mggr_edge.media.live.rtsp_client import RtspCapture
+from mggr_edge.media.live.sinks import Nowhere, Recording
+from mggr_edge.media.live.v4l2 import V4L2Capture
+from mggr_edge.models.bundle import Bundle, checksum_lines, read_bundle_files
+from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.device_run import DeviceRun
+from mggr_edge.runs.live_run import run_live
 
 av = pytest.importorskip("av")
 

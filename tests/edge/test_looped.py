@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from mggr_edge.cli import main
 from mggr_edge.errors import UsageError
-from mggr_edge.live.film import FilmCapture, shown_file
-from mggr_edge.live.output import Nowhere, is_shown
-from mggr_edge.live_run import run_live
-from mggr_edge.results import FrameResult
-from mggr_edge.run import run
-from mggr_edge.streams import looped
-from mggr_edge.streams.looped import FOR_EVER, open_looped
-from mggr_edge.streams.video_reader import TimedFrame, Video, open_video
+from mggr_edge.media.files import looped
+from mggr_edge.media.files.looped import FOR_EVER, open_looped
+from mggr_edge.media.files.video_reader import TimedFrame, Video, open_video
+from mggr_edge.media.live.file_playback import FilmCapture, shown_file
+from mggr_edge.media.live.sinks import Nowhere, is_shown
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.file_run import run
+from mggr_edge.runs.live_run import run_live
 
 av = pytest.importorskip("av")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_edge.reporting import memory
-from mggr_edge.reporting.memory import resident_mb
+from mggr_edge.common import memory
+from mggr_edge.common.memory import resident_mb
 
 av = pytest.importorskip("av")
 
@@ -36,10 +36,10 @@ MEASURE = """
 import sys
 from itertools import islice
 
-from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.rtsp import RtspCapture
-from mggr_edge.reporting.memory import resident_mb
-from mggr_edge.streams.video_reader import open_video
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.rtsp_client import RtspCapture
+from mggr_edge.common.memory import resident_mb
+from mggr_edge.media.files.video_reader import open_video
 
 def read_as_file(path):
     with open_video(path) as video:

@@ -9,14 +9,14 @@ import threading
 
 import pytest
 
-from mggr_edge.interpreters.native_messages import without_information
-from mggr_edge.interpreters.tflite import available_interpreters
+from mggr_edge.models.runtimes.native_messages import without_information
+from mggr_edge.models.runtimes.tflite import available_interpreters
 
 LOAD = """
 import sys
 from mggr_edge.errors import BundleError
-from mggr_edge.default_bundle import packaged_bundles
-from mggr_edge.interpreters.tflite import TFLiteRunner
+from mggr_edge.models.default_bundle import packaged_bundles
+from mggr_edge.models.runtimes.tflite import TFLiteRunner
 content = next(packaged_bundles().rglob("*.tflite")).read_bytes()
 TFLiteRunner(content, interpreter=sys.argv[1])
 """

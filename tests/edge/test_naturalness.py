@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.bench import naturalness
-from mggr_edge.bench.naturalness import jitter, shows_both_eyes, watch
-from mggr_edge.bundle import Bundle
-from mggr_edge.iris import Eye
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import EyeResult, FaceResult
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import EyeResult, FaceResult
+from mggr_edge.tools.bench import naturalness
+from mggr_edge.tools.bench.naturalness import jitter, shows_both_eyes, watch
+from mggr_edge.vision.iris import Eye
 
 ASIDE = Gaze(0.0, 12.0)
 

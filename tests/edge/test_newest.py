@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mggr_edge.errors import StreamError
-from mggr_edge.live.newest import Newest
+from mggr_edge.media.live.latest_frame import Newest
 
 av = pytest.importorskip("av")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mggr_edge.addresses import without_secrets
-from mggr_edge.one_line import one_line
+from mggr_edge.common.addresses import without_secrets
+from mggr_edge.common.one_line import one_line
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import av
 import pytest
 
 from mggr_edge.errors import StreamError
-from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.capture import OpenedByReader
-from mggr_edge.live.output import Nowhere
-from mggr_edge.live.rtsp import RtspCapture
-from mggr_edge.live_run import run_live
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.rtsp_client import RtspCapture
+from mggr_edge.media.live.sinks import Nowhere
+from mggr_edge.media.live.sources import OpenedByReader
+from mggr_edge.runs.live_run import run_live
 from scripted_source import CAMERA, Scripted, invert
 
 
@@ -44,7 +44,7 @@ def test_a_run_ends_while_its_source_is_being_opened(monkeypatch: pytest.MonkeyP
         release.wait(60)
         return source
 
-    monkeypatch.setattr("mggr_edge.live.capture._opened", open_slowly)
+    monkeypatch.setattr("mggr_edge.media.live.sources._opened", open_slowly)
     stop = threading.Event()
     threading.Thread(target=lambda: (opening.wait(60), stop.set()), daemon=True).start()
     summary = run_live(CAMERA, Nowhere(), process=invert, stop=stop)
@@ -121,7 +121,7 @@ def test_a_service_goes_on_while_its_messages_cannot_be_written(silent: socket.s
 def test_a_silent_server_is_named_as_such(
     silent: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mggr_edge.live.rtsp._OPEN_S", 0.5)
+    monkeypatch.setattr("mggr_edge.media.live.rtsp_client._OPEN_S", 0.5)
     with pytest.raises(StreamError, match=r"cannot be opened: no answer for 0\.5 seconds$"):
         RtspCapture(LiveAddress("rtsp", url_of(silent)))
 

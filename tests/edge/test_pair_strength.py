@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from mggr_edge.gating import CLOSED_AT, EyeGate, Gate, Reason
-from mggr_edge.pair_strength import (
+from mggr_edge.pipeline.gating import CLOSED_AT, EyeGate, Gate, Reason
+from mggr_edge.pipeline.pair_strength import (
     BACK_AT,
     BACK_S,
     BAND,

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.gating import CLOSED_AT, EyeGate, gate_of
-from mggr_edge.pair_strength import BACK_AT, BAND, MOST_DEG_PER_S, RISE_PER_S
+from mggr_edge.pipeline.gating import CLOSED_AT, EyeGate, gate_of
+from mggr_edge.pipeline.pair_strength import BACK_AT, BAND, MOST_DEG_PER_S, RISE_PER_S
 from pair_frames import FREE, OPEN, Face, Shown, both
 
 SHARES = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mggr_edge.common.timing import no_stages
 from mggr_edge.errors import MissingPackageError, StreamError, UsageError
-from mggr_edge.picture_run import redirect_picture
-from mggr_edge.reporting.stages import no_stages
-from mggr_edge.streams.picture import Picture
-from mggr_edge.streams.pictures import (
+from mggr_edge.media.files.picture import Picture
+from mggr_edge.media.files.pictures import (
     read_picture,
     read_pictures,
     read_whole_picture,
     write_picture,
     write_pictures,
 )
+from mggr_edge.runs.picture_run import redirect_picture
 from ramps import psnr_db, smooth_picture
 
 Image = pytest.importorskip("PIL.Image")
@@ -298,8 +298,8 @@ def test_an_animation_that_unpacks_to_too_much_is_refused(
 ) -> None:
     frames = [Image.new("L", (100, 100), 12 * n) for n in range(20)]
     frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], duration=50)
-    monkeypatch.setattr("mggr_edge.streams.pictures._EMPTY_PIXELS", 150_000)
-    monkeypatch.setattr("mggr_edge.streams.pictures._PIXELS_PER_BYTE", 1)
+    monkeypatch.setattr("mggr_edge.media.files.pictures._EMPTY_PIXELS", 150_000)
+    monkeypatch.setattr("mggr_edge.media.files.pictures._PIXELS_PER_BYTE", 1)
     with pytest.raises(StreamError, match="20 frames"):
         read_pictures(tmp_path / f"a{suffix}")
 

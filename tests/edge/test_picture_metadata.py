@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.streams.exif import exif_orientation, upright_exif
-from mggr_edge.streams.picture_facts import picture_facts, png_chunk, png_chunks
-from mggr_edge.streams.pictures import read_picture, read_pictures, write_pictures
+from mggr_edge.media.files.exif import exif_orientation, upright_exif
+from mggr_edge.media.files.picture_facts import picture_facts, png_chunk, png_chunks
+from mggr_edge.media.files.pictures import read_picture, read_pictures, write_pictures
 from ramps import psnr_db, smooth_picture
 
 Image = pytest.importorskip("PIL.Image")

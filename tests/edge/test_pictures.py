@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mggr_edge.errors import StreamError, UsageError
-from mggr_edge.streams.exif import exif_orientation, upright_exif
-from mggr_edge.streams.orientation import orientation_of_display_matrix, upright
-from mggr_edge.streams.picture import Picture
-from mggr_edge.streams.picture_facts import picture_facts
-from mggr_edge.streams.pictures import read_picture, write_picture
+from mggr_edge.media.files.exif import exif_orientation, upright_exif
+from mggr_edge.media.files.orientation import orientation_of_display_matrix, upright
+from mggr_edge.media.files.picture import Picture
+from mggr_edge.media.files.picture_facts import picture_facts
+from mggr_edge.media.files.pictures import read_picture, write_picture
 from ramps import psnr_db, smooth_picture
 
 Image = pytest.importorskip("PIL.Image")

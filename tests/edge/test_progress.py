@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from mggr_edge import progress as module
-from mggr_edge.progress import no_progress, progress
+from mggr_edge.common import progress as module
+from mggr_edge.common.progress import no_progress, progress
 
 
 class Terminal(io.StringIO):
@@ -97,7 +97,7 @@ def test_silent_when_stderr_is_no_terminal(
 
 
 def test_counts_become_steps() -> None:
-    from mggr_edge.progress import from_counts
+    from mggr_edge.common.progress import from_counts
 
     steps: list[int] = []
     tell = from_counts(steps.append)

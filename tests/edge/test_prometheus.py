@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
+from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.reporting.stages import StageClock
-from mggr_edge.results import EyeResult, FaceResult, FrameResult
-from mggr_edge.service.counts import Counts
-from mggr_edge.service.prometheus import Watched, open_endpoint
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.runs.service.counts import Counts
+from mggr_edge.runs.service.prometheus import Watched, open_endpoint
 
 client = pytest.importorskip("prometheus_client.parser")
 

@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from bump_network import STRAIGHT, BumpNetwork
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.eye_state import EyeState
-from mggr_edge.gating import Limits
-from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import Redirector
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.runtimes import Runner
+from mggr_edge.pipeline.gating import Limits
+from mggr_edge.pipeline.redirector import Redirector
 
 OPEN, CLOSED = EyeState(0.3, 0.8, 0.0), EyeState(0.02, 0.02, 0.0)
 COVERED = EyeState(0.3, 0.8, 0.9)

@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from bump_network import STRAIGHT, BumpNetwork
-from mggr_edge.angles import Gaze, mean_gaze
-from mggr_edge.gating import Limits
-from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import FrameResult
+from mggr_edge.geometry.angles import Gaze, mean_gaze
+from mggr_edge.models.runtimes import Runner
+from mggr_edge.pipeline.gating import Limits
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import FrameResult
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.default_bundle import bundle_path
 from mggr_edge.errors import MggrError, UsageError
-from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import FrameResult
-from mggr_edge.service import replacing
-from mggr_edge.service.replacing import Replacing
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.service import hot_reload as replacing
+from mggr_edge.runs.service.hot_reload import Replacing
 
 TARGET = Gaze(0, 12)
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
+from mggr_edge.common.memory import resident_mb
+from mggr_edge.common.timing import StageClock, no_stages
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
-from mggr_edge.reporting.mark import mark
-from mggr_edge.reporting.memory import resident_mb
-from mggr_edge.reporting.metrics import open_metrics
-from mggr_edge.reporting.overlay import overlay
-from mggr_edge.reporting.pace import FrameRate, NowAndThen, StatusLine
-from mggr_edge.reporting.stages import StageClock, no_stages
-from mggr_edge.reporting.views import Viewed, side_by_side
-from mggr_edge.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.pipeline.mark import mark
+from mggr_edge.pipeline.overlay import overlay
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.pipeline.views import Viewed, side_by_side
+from mggr_edge.runs.console import FrameRate, NowAndThen, StatusLine
+from mggr_edge.runs.frame_log import open_metrics
 
 FRAME = np.full((240, 320, 3), 90, np.uint8)
 
@@ -229,7 +229,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("mggr_edge.reporting.pace.time", clock)
+    monkeypatch.setattr("mggr_edge.runs.console.time", clock)
     return clock
 
 

@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side, mean_gaze, unit_vectors
-from mggr_edge.bench.naturalness import watch
-from mggr_edge.bundle import Bundle, EyeEstimate, EyeRedirection
-from mggr_edge.calibrating import LensLook
-from mggr_edge.contract import Conventions
-from mggr_edge.eyecrop import crop_of_eye
-from mggr_edge.faces import Face
-from mggr_edge.gaze_correction import NO_CORRECTION, GazeCorrection
-from mggr_edge.head_pose import head_pose
-from mggr_edge.interpreters import Runner
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import FrameResult
+from mggr_edge.geometry.angles import Gaze, Side, mean_gaze, unit_vectors
+from mggr_edge.geometry.eye_crop import crop_of_eye
+from mggr_edge.models.bundle import Bundle, EyeEstimate, EyeRedirection
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.runtimes import Runner
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.calibration import LensLook
+from mggr_edge.tools.bench.naturalness import watch
+from mggr_edge.vision.face_finder import Face
+from mggr_edge.vision.head_pose import head_pose
 
 angles = st.floats(-80, 80)
 rolls = st.floats(-180, 180)
@@ -253,7 +253,7 @@ def test_a_gaze_that_was_produced_is_estimated_in_the_pictures_axes(
 def test_a_look_is_measured_in_the_heads_axes(
     runners: Mapping[str, Runner], head: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mggr_edge.calibrating.FEWEST_FRAMES", 2)
+    monkeypatch.setattr("mggr_edge.runs.calibration.FEWEST_FRAMES", 2)
     (face,) = Redirector(Bump(runners))._finder.find(head)
     looks = []
     for roll_deg in (0.0, 25.0):

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.output import Nowhere, Recording
-from mggr_edge.live_run import run_live
-from mggr_edge.results import FrameResult
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.sinks import Nowhere, Recording
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.live_run import run_live
 from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
@@ -74,7 +74,7 @@ def test_a_server_that_is_killed_ends_the_stream_and_the_recording_stays(
 def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
     tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mggr_edge.live.rtsp._SILENT_S", 1.5)
+    monkeypatch.setattr("mggr_edge.media.live.rtsp_client._SILENT_S", 1.5)
     server = serve(0)
 
     def stop_after_a_second(
@@ -99,7 +99,7 @@ def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
 def test_sound_that_goes_on_does_not_hide_a_loss(
     tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mggr_edge.live.rtsp._SILENT_S", 1.5)
+    monkeypatch.setattr("mggr_edge.media.live.rtsp_client._SILENT_S", 1.5)
     server = serve(75, "sound")
     summary = run_live(address_of(server), Recording(tmp_path / "bars.mp4"), process=invert)
     assert summary.frames > 10
@@ -115,10 +115,10 @@ def test_a_signal_ends_a_recording_well(
 ) -> None:
     script = (
         "import sys\n"
-        "from mggr_edge.live.address import live_address\n"
-        "from mggr_edge.live.output import live_output\n"
-        "from mggr_edge.live_run import run_live\n"
-        "from mggr_edge.results import FrameResult\n"
+        "from mggr_edge.media.live.address import live_address\n"
+        "from mggr_edge.media.live.sinks import live_output\n"
+        "from mggr_edge.runs.live_run import run_live\n"
+        "from mggr_edge.pipeline.results import FrameResult\n"
         "def process(frame, /, *, time_s=None):\n"
         "    print('frame', flush=True)\n"
         "    return FrameResult(frame, ())\n"

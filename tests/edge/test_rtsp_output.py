@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.live.gstreamer import import_gstreamer
-from mggr_edge.live.output import RtspStream, live_output
+from mggr_edge.media.live.gstreamer import import_gstreamer
+from mggr_edge.media.live.sinks import RtspStream, live_output
 from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
@@ -30,11 +30,11 @@ SCRIPT = f"""
 import sys
 sys.path.append({SYSTEM_PACKAGES!r})
 from mggr_edge.errors import MggrError
-from mggr_edge.live.address import live_address
-from mggr_edge.live.film import shown_file
-from mggr_edge.live.output import live_output
-from mggr_edge.live_run import run_live
-from mggr_edge.results import FrameResult
+from mggr_edge.media.live.address import live_address
+from mggr_edge.media.live.file_playback import shown_file
+from mggr_edge.media.live.sinks import live_output
+from mggr_edge.runs.live_run import run_live
+from mggr_edge.pipeline.results import FrameResult
 
 def process(frame, /, *, time_s=None):
     print("frame", flush=True)
@@ -148,9 +148,9 @@ LARGE_SCRIPT = f"""
 import sys, time
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
-from mggr_edge.live.output import live_output
-from mggr_edge.live_run import _layout
-from mggr_edge.streams.video_reader import TimedFrame
+from mggr_edge.media.live.sinks import live_output
+from mggr_edge.runs.live_run import _layout
+from mggr_edge.media.files.video_reader import TimedFrame
 
 noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)
 with live_output(sys.argv[1]).opened(_layout(noise)) as writer:
@@ -186,9 +186,9 @@ CSI_SCRIPT = f"""
 import sys
 sys.path.append({SYSTEM_PACKAGES!r})
 from mggr_edge.errors import StreamError
-from mggr_edge.live import csi
-from mggr_edge.live.address import live_address
-from mggr_edge.live.picture_format import PictureFormat
+from mggr_edge.media.live import csi
+from mggr_edge.media.live.address import live_address
+from mggr_edge.media.live.camera_format import PictureFormat
 
 try:
     csi.CsiCapture(live_address("csi://0"), PictureFormat())
@@ -254,8 +254,8 @@ AT_ONCE = f"""
 import sys
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
-from mggr_edge.live.rtsp_server import open_rtsp_server
-from mggr_edge.live_run import _layout
+from mggr_edge.media.live.rtsp_server import open_rtsp_server
+from mggr_edge.runs.live_run import _layout
 
 for _ in range(50):
     with open_rtsp_server("127.0.0.1", int(sys.argv[1]), "eyes", _layout(np.zeros((16, 16, 3)))):
@@ -281,8 +281,8 @@ VANISHING = f"""
 import dataclasses, re, socket, sys, time
 sys.path.append({SYSTEM_PACKAGES!r})
 import numpy as np
-from mggr_edge.live import rtsp_server
-from mggr_edge.live_run import _layout
+from mggr_edge.media.live import rtsp_server
+from mggr_edge.runs.live_run import _layout
 
 gstreamer, servers = rtsp_server.import_gstreamer(serving=True), []
 

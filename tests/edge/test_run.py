@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mggr_edge.common.progress import progress
+from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
-from mggr_edge.progress import progress
-from mggr_edge.reporting.stages import StageClock
-from mggr_edge.run import run
-from mggr_edge.streams.pictures import read_picture
-from mggr_edge.summary import RunSummary
+from mggr_edge.media.files.pictures import read_picture
+from mggr_edge.runs.file_run import run
+from mggr_edge.runs.summary import RunSummary
 
 av = pytest.importorskip("av")
 
@@ -276,7 +276,7 @@ def test_a_killed_run_leaves_a_file_that_plays(tmp_path: Path) -> None:
     script = """
         import os, signal, sys
         from types import SimpleNamespace
-        from mggr_edge.run import run
+        from mggr_edge.runs.file_run import run
 
         def process(frame, /, *, time_s=None):
             if time_s > 130 / 25:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_edge.device_run import DeviceRun
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import StreamError, UsageError
-from mggr_edge.live.output import LiveOutput, LiveWriter, Recording, live_output
-from mggr_edge.live.segments import Segments
-from mggr_edge.live_run import run_live
-from mggr_edge.progress import no_progress
-from mggr_edge.streams.colour import colour_of_rgb
-from mggr_edge.streams.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.files.colour import colour_of_rgb
+from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.live.segments import Segments
+from mggr_edge.media.live.sinks import LiveOutput, LiveWriter, Recording, live_output
+from mggr_edge.runs.device_run import DeviceRun
+from mggr_edge.runs.live_run import run_live
 
 av = pytest.importorskip("av")
 

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from mggr_edge.cli import main
-from mggr_edge.doctor.processes import UNIT
+from mggr_edge.tools.doctor.processes import UNIT
 
 EDGE = Path(__file__).parents[2] / "edge"
 SERVICE, ENVIRONMENT = EDGE / "mggr-edge.service", EDGE / "mggr-edge.env"
@@ -78,8 +78,8 @@ def test_it_starts_a_command_that_exists() -> None:
 
 
 def test_its_folders_are_those_that_the_program_looks_into(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mggr_edge.engines.cache import cache_folder
-    from mggr_edge.profile import profile_file
+    from mggr_edge.models.tensorrt.cache import cache_folder
+    from mggr_edge.runs.profile import profile_file
 
     said = settings()
     for assignment in " ".join(said["Environment"]).split():
@@ -89,7 +89,7 @@ def test_its_folders_are_those_that_the_program_looks_into(monkeypatch: pytest.M
 
 
 def test_the_watchdog_waits_longer_than_a_source_may_take_to_be_called_stuck() -> None:
-    from mggr_edge.service.heartbeat import STUCK_S
+    from mggr_edge.runs.service.heartbeat import STUCK_S
 
     said = settings()
     assert said["Type"] == ["notify"]

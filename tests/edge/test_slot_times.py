@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_edge.streams.video_reader import TimedFrame, open_video
+from mggr_edge.media.files.video_reader import TimedFrame, open_video
 
 av = pytest.importorskip("av")
 

@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.angles import Gaze
-from mggr_edge.faces import Face
-from mggr_edge.gating import EyeGate, Gate
-from mggr_edge.iris import Eye
-from mggr_edge.pair_strength import RISE_PER_S
-from mggr_edge.smoothing import OneEuro, OneEuroFilter
-from mggr_edge.tracks import MAX_GAP_S, FaceTracks, Track
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.pipeline.gating import EyeGate, Gate
+from mggr_edge.pipeline.pair_strength import RISE_PER_S
+from mggr_edge.pipeline.tracks import MAX_GAP_S, FaceTracks, Track
+from mggr_edge.vision.face_finder import Face
+from mggr_edge.vision.iris import Eye
+from mggr_edge.vision.one_euro import OneEuro, OneEuroFilter
 
 SETTINGS = OneEuro(min_cutoff_hz=1.0, beta=0.5)
 FREE = Gate(1.0, None)

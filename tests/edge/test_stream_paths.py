@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
-from mggr_edge.streams.paths import choose_output, find_source, pictures_in
+from mggr_edge.media.files.paths import choose_output, find_source, pictures_in
 
 
 @pytest.mark.parametrize("text", ["csi://0", "rtsp://host/x", "/dev/video0", "v4l2:///dev/video0"])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError
-from mggr_edge.strict import plain, read
 
 
 @dataclass(frozen=True)

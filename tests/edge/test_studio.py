@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from browser import browsing
-from mggr_edge import calibrating
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.faces import FaceFinder
-from mggr_edge.profile import read_profile
-from mggr_edge.studio import calibration
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.runs import calibration as calibrating
+from mggr_edge.runs.profile import read_profile
+from mggr_edge.tools.studio import calibration
+from mggr_edge.vision.face_finder import FaceFinder
 from studio_page import Sitter, frame, soon, studio
 
 pytest.importorskip("bottle")

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from browser import browsing
-from mggr_edge.studio import access
-from mggr_edge.studio.access import PUBLIC, cookie_name
-from mggr_edge.studio.app import PAGE
-from mggr_edge.studio.server import PageServer
+from mggr_edge.tools.studio import access
+from mggr_edge.tools.studio.access import PUBLIC, cookie_name
+from mggr_edge.tools.studio.routes import PAGE
+from mggr_edge.tools.studio.server import PageServer
 from ramps import smooth_picture
 from studio_page import Sitter, answer, cookie_of, frame, soon, studio
 
@@ -36,8 +36,8 @@ SECRET = (
 def blind(scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A page without networks: nothing is found in its frames."""
     scripted(Sitter(smooth_picture(48, 60)))
-    monkeypatch.setattr("mggr_edge.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.watching.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
+    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", lambda *args, **how: ())
     with studio(SimpleNamespace(model=lambda name: None)) as (_, url):  # type: ignore[arg-type]
         yield url
 
@@ -125,8 +125,8 @@ def test_a_browser_needs_the_printed_address_and_says_when_it_is_stale(
     scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted(Sitter(smooth_picture(48, 60)))
-    monkeypatch.setattr("mggr_edge.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.watching.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
+    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", lambda *args, **how: ())
     bundle = SimpleNamespace(model=lambda name: None)
 
     def text(browser, script: str) -> str:

@@ -15,10 +15,10 @@ import cv2
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
 from mggr_edge.errors import MggrError
-from mggr_edge.studio.run import run_studio
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.tools.studio.launch import run_studio
 from ramps import smooth_picture
 from studio_page import answer, frame, soon
 

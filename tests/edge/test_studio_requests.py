@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mggr_edge.errors import UsageError
-from mggr_edge.studio import server
-from mggr_edge.studio.settings import Settings, changed
+from mggr_edge.tools.studio import server
+from mggr_edge.tools.studio.settings import Settings, changed
 from ramps import smooth_picture
 from studio_page import Sitter, answer, cookie_of, frame, studio
 
@@ -30,8 +30,8 @@ def blind(
 ) -> Iterator[str]:
     """A page without networks, which prints nothing whatever it is asked."""
     scripted(Sitter(smooth_picture(48, 60)))
-    monkeypatch.setattr("mggr_edge.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.watching.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
+    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", lambda *args, **how: ())
     with studio(SimpleNamespace(model=lambda name: None)) as (_, url):  # type: ignore[arg-type]
         yield url
         assert frame(url)[0]["settings"] == vars(Settings())

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge import calibrating
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
 from mggr_edge.errors import UsageError
-from mggr_edge.profile import Profile
-from mggr_edge.studio import calibration
-from mggr_edge.studio.app import PAGE
-from mggr_edge.studio.latest import Latest
-from mggr_edge.studio.server import PageServer
-from mggr_edge.studio.settings import Settings, changed
-from mggr_edge.studio.shown import WIDEST_PX, encode_pair
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.runs import calibration as calibrating
+from mggr_edge.runs.profile import Profile
+from mggr_edge.tools.studio import calibration
+from mggr_edge.tools.studio.frame_encoding import WIDEST_PX, encode_pair
+from mggr_edge.tools.studio.mailbox import Latest
+from mggr_edge.tools.studio.routes import PAGE
+from mggr_edge.tools.studio.server import PageServer
+from mggr_edge.tools.studio.settings import Settings, changed
 from ramps import smooth_picture
 from studio_page import Sitter, answer, frame, frame_where, frame_with, reasons, studio
 
@@ -35,8 +35,8 @@ pytest.importorskip("bottle")
 def blind(scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A page without networks: nothing is found in its frames."""
     scripted(Sitter(smooth_picture(48, 60)))
-    monkeypatch.setattr("mggr_edge.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.watching.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
+    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", lambda *args, **how: ())
     bundle = SimpleNamespace(model=lambda name: None)
     with studio(bundle) as (_, url):  # type: ignore[arg-type]
         yield url
@@ -192,7 +192,7 @@ def test_a_camera_that_is_lost_is_told_and_comes_back(
     scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch, blind: str
 ) -> None:
     sitter = scripted(Sitter(smooth_picture(48, 60)))
-    monkeypatch.setattr("mggr_edge.live.reconnecting._FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("mggr_edge.media.live.reconnecting._FIRST_WAIT_S", 0.05)
     bundle = SimpleNamespace(model=lambda name: None)
     with studio(bundle) as (_, url):  # type: ignore[arg-type]
         number = frame(url)[0]["number"]
@@ -214,7 +214,7 @@ def test_a_frame_that_fails_is_shown_as_it_came(
     def fail(*arguments: object, **how: object) -> None:
         raise ZeroDivisionError("somewhere within")
 
-    monkeypatch.setattr("mggr_edge.watching.FaceWatcher.find", fail)
+    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", fail)
     facts, before, after = frame_where(blind, lambda facts: facts["failure"] is not None)
     assert facts["failure"] == "ZeroDivisionError: somewhere within"
     np.testing.assert_array_equal(before, after)

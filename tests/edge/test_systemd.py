@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge.live.output import Nowhere
-from mggr_edge.live_run import run_live
-from mggr_edge.service import heartbeat as heartbeat_module
-from mggr_edge.service.heartbeat import STUCK_S, Heartbeat
-from mggr_edge.service.systemd import Systemd
+from mggr_edge.media.live.sinks import Nowhere
+from mggr_edge.runs.live_run import run_live
+from mggr_edge.runs.service import heartbeat as heartbeat_module
+from mggr_edge.runs.service.heartbeat import STUCK_S, Heartbeat
+from mggr_edge.runs.service.systemd import Systemd
 
 pytest.importorskip("av")
 

@@ -1,8 +1,8 @@
 import pytest
 
-from mggr_edge.aiming.target import parse_target
-from mggr_edge.angles import Gaze
 from mggr_edge.errors import UsageError
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.pipeline.targets.fixed import parse_target
 
 
 @pytest.mark.parametrize(

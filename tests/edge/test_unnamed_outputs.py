@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.results import FrameResult
-from mggr_edge.run import run
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.file_run import run
 
 
 def process(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.live import v4l2
-from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.capture import open_capture
-from mggr_edge.live.picture_format import PictureFormat
-from mggr_edge.live.v4l2 import CameraMode, V4L2Capture
+from mggr_edge.media.live import v4l2
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.camera_format import PictureFormat
+from mggr_edge.media.live.sources import open_capture
+from mggr_edge.media.live.v4l2 import CameraMode, V4L2Capture
 
 Modes = dict[str, dict[tuple[int, int], float]]
 WEBCAM: Modes = {

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.cli import main
 from mggr_edge.errors import StreamError
-from mggr_edge.results import FrameResult
-from mggr_edge.run import run
-from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, open_video
+from mggr_edge.media.files.video_reader import AudioPacket, TimedFrame, open_video
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.file_run import run
 
 av = pytest.importorskip("av")
 

@@ -13,12 +13,12 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.results import FrameResult
-from mggr_edge.run import run
-from mggr_edge.streams.colour import colour_of_rgb
-from mggr_edge.streams.orientation import upright
-from mggr_edge.streams.video_reader import AudioPacket, TimedFrame, VideoLayout, open_video
-from mggr_edge.streams.video_writer import ESTIMATED, REDIRECTED, open_writer
+from mggr_edge.media.files.colour import colour_of_rgb
+from mggr_edge.media.files.orientation import upright
+from mggr_edge.media.files.video_reader import AudioPacket, TimedFrame, VideoLayout, open_video
+from mggr_edge.media.files.video_writer import ESTIMATED, REDIRECTED, open_writer
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.file_run import run
 from ramps import psnr_db, smooth_picture
 
 av = pytest.importorskip("av")

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.live.output import VirtualCamera
-from mggr_edge.live_run import run_live
-from mggr_edge.results import FrameResult
+from mggr_edge.media.live.sinks import VirtualCamera
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.live_run import run_live
 
 av = pytest.importorskip("av")
 

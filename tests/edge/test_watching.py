@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.faces import FaceFinder
-from mggr_edge.interpreters import Runner, TFLiteRunner
-from mggr_edge.tracks import MAX_GAP_S
-from mggr_edge.watching import LOOK_AROUND_S, FaceWatcher
+from mggr_edge.models.runtimes import Runner, TFLiteRunner
+from mggr_edge.pipeline.face_tracker import LOOK_AROUND_S, FaceWatcher
+from mggr_edge.pipeline.tracks import MAX_GAP_S
+from mggr_edge.vision.face_finder import FaceFinder
 
 STEP_S = 1 / 25
 

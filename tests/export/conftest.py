@@ -93,7 +93,7 @@ def int8_bundle(run):
 
 
 def _exported(run, *, precision):
-    from mggr_edge.progress import no_progress
+    from mggr_edge.common.progress import no_progress
     from mggr_export.export_run import export_run
     from mggr_export.request import ExportRequest
 
@@ -123,7 +123,7 @@ def other_eyes(tmp_path_factory):
 def _drawn_folder(folder, *, seed):
     import cv2
 
-    from mggr_edge.angles import Gaze
+    from mggr_edge.geometry.angles import Gaze
     from mggr_tf.data.columbia import PatchName
     from mggr_tf.data.synthetic.samples import SIDES, draw_samples
 

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge import Bundle, Gaze
-from mggr_edge.progress import no_progress
+from mggr_edge.common.progress import no_progress
 from mggr_export.export_run import export_run
 from mggr_export.request import ExportRequest
 from mggr_tf.cli import main

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from mggr_edge import default_bundle
-from mggr_edge.bundle import Bundle, read_bundle_files
 from mggr_edge.cli import main as edge
-from mggr_edge.default_bundle import bundle_path
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, RunError, UsageError
-from mggr_edge.landmark_models import LANDMARK_MODEL_FILES
-from mggr_edge.progress import no_progress
+from mggr_edge.models import default_bundle
+from mggr_edge.models.bundle import Bundle, read_bundle_files
+from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.landmark_models import LANDMARK_MODEL_FILES
 from mggr_export import export_run as exporting
 from mggr_export import verify as verifying
 from mggr_export.keras_models import models_of_run

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
-from mggr_edge.redirector import Redirector
-from mggr_edge.streams.pictures import read_picture
+from mggr_edge.media.files.pictures import read_picture
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.redirector import Redirector
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge.errors import UsageError
-from mggr_edge.interpreters.runner import check_inputs
+from mggr_edge.models.runtimes.runner import check_inputs
 from mggr_export.errors import ArtifactError
 from mggr_export.explain import Dissection, dissect, explain, explained_text
 from mggr_export.keras_models import models_of_run, outputs_of
@@ -26,7 +26,7 @@ class Rounded:
         self.rounded = content.decode().split(",")
 
     def tensor_specs(self, kind):
-        from mggr_edge.contract import TensorSpec
+        from mggr_edge.models.contract import TensorSpec
 
         return (TensorSpec("eye", (1, 4), "float32"),)
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge import Bundle, Gaze
-from mggr_edge.bundle import read_bundle_files
+from mggr_edge.models.bundle import read_bundle_files
 from mggr_export.errors import ArtifactError
 from mggr_export.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS
 from mggr_export.freeze import freeze

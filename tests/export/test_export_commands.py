@@ -10,9 +10,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from mggr_edge.bundle import read_bundle_files
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.progress import no_progress
+from mggr_edge.models.bundle import read_bundle_files
 from mggr_export.export_data import samples_for_export
 from mggr_export.request import ExportRequest
 from mggr_tf.cli import main

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import UsageError
-from mggr_edge.progress import no_progress
 from mggr_export import export_run as module
 from mggr_export.request import ExportRequest
 

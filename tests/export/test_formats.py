@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mggr_edge import Bundle, Gaze
-from mggr_edge.bundle import read_bundle_files
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, MissingPackageError
-from mggr_edge.interpreters import runnable
-from mggr_edge.progress import no_progress
+from mggr_edge.models.bundle import read_bundle_files
+from mggr_edge.models.runtimes import runnable
 from mggr_export import formats as formats_module
 from mggr_export.errors import ArtifactError
 from mggr_export.export_run import export_run

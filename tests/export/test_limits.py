@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from mggr_edge.contract import OpeningParity, Parity
-from mggr_edge.default_bundle import bundle_path
-from mggr_edge.progress import no_progress
+from mggr_edge.common.progress import no_progress
+from mggr_edge.models.contract import OpeningParity, Parity
+from mggr_edge.models.default_bundle import bundle_path
 from mggr_export.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.keras_models import models_of_run
 from mggr_export.opening import Openings

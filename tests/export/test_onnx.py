@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from mggr_edge import Bundle, Gaze
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, MissingPackageError
-from mggr_edge.interpreters import onnx as onnx_runtime
-from mggr_edge.interpreters import open_file
-from mggr_edge.progress import no_progress
+from mggr_edge.models.runtimes import onnx as onnx_runtime
+from mggr_edge.models.runtimes import open_file
 from mggr_export.errors import ArtifactError
 from mggr_export.export_run import export_run
 from mggr_export.keras_models import models_of_run

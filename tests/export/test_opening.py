@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
-from mggr_edge.contract import Conventions, OpeningParity
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.contract import Conventions, OpeningParity
 from mggr_export.opening import Openings
 from mggr_export.parity import breaks_opening, opening_misses, opening_text
 from mggr_tf.conversion_limits import Limit, PrecisionLimits

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.angles import Gaze, angular_error_deg
-from mggr_edge.bundle import Bundle
-from mggr_edge.default_bundle import NAMES, bundle_path, packaged_bundles
+from mggr_edge.geometry.angles import Gaze, angular_error_deg
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.default_bundle import NAMES, bundle_path, packaged_bundles
 from mggr_tf.cli import main
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
 from mggr_tf.data.synthetic import draw_subject, render_eye

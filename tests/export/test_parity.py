@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mggr_edge.contract import GazeShown
+from mggr_edge.models.contract import GazeShown
 from mggr_export.parity import (
     breaks,
     compare,

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from mggr_edge.bundle import Bundle
-from mggr_edge.progress import no_progress
+from mggr_edge.common.progress import no_progress
+from mggr_edge.models.bundle import Bundle
 from mggr_export.export_run import export_run
 from mggr_export.labels import read_label
 from mggr_export.licences import licences_text

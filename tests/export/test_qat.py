@@ -9,11 +9,11 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from mggr_edge import Bundle
-from mggr_edge.bundle import read_bundle_files
-from mggr_edge.contract import Parity
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError, MissingPackageError, UsageError
-from mggr_edge.interpreters import open_file
-from mggr_edge.progress import no_progress
+from mggr_edge.models.bundle import read_bundle_files
+from mggr_edge.models.contract import Parity
+from mggr_edge.models.runtimes import open_file
 from mggr_export.bundle import Travelling
 from mggr_export.errors import ArtifactError
 from mggr_export.export_eyes import FITTING_BATCH, choose_eyes

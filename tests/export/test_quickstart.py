@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.bundle import Bundle
-from mggr_edge.contract import Artifact, Contract, Conventions, Parity, Training
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.contract import Artifact, Contract, Conventions, Parity, Training
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_export.quickstart import names
 from mggr_export.quickstart.cli import quickstart
 from mggr_export.quickstart.clip import clip_writer

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggr_edge.aiming.target import CAMERA
-from mggr_edge.angles import Gaze
-from mggr_edge.contract import Conventions
-from mggr_edge.gazemap import draw_gazemap
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.gaze_map import draw_gazemap
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import TFLiteRunner
+from mggr_edge.pipeline.targets.fixed import CAMERA
 from mggr_export.quickstart.close_up import close_up
 from mggr_export.quickstart.following import fit_line, following, gaze_of_iris_shift
 from mggr_export.quickstart.portrait import (
@@ -47,7 +47,7 @@ def test_the_portrait_is_a_function_of_time_and_moves():
 
 
 def test_an_eye_spans_sixty_pixels_and_more():
-    from mggr_edge.faces import FaceFinder
+    from mggr_edge.vision.face_finder import FaceFinder
 
     models = {
         name: TFLiteRunner(path.read_bytes()) for name, path in find_landmark_models().items()

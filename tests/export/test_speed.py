@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 from tensorflow import keras
 
-from mggr_edge.progress import no_progress
+from mggr_edge.common.progress import no_progress
 from mggr_export.keras_models import models_of_run
 from mggr_export.speed.__main__ import main
 from mggr_export.speed.layers import convolutions_of

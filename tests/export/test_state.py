@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.bundle import Bundle
-from mggr_edge.contract import Conventions
-from mggr_edge.progress import no_progress
+from mggr_edge.common.progress import no_progress
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.contract import Conventions
 from mggr_export.calibration import with_closing_eyes
 from mggr_export.export_data import closing_for_export
 from mggr_export.export_run import export_run

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.bundle import EyeEstimate, EyeRedirection
-from mggr_edge.contract import Conventions
-from mggr_edge.eye_state import EyeState
-from mggr_edge.interpreters import Runner
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.models.bundle import EyeEstimate, EyeRedirection
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.runtimes import Runner
 
 STRAIGHT: dict[Side, Gaze] = {"right": Gaze(0, 0), "left": Gaze(0, 0)}
 

@@ -7,10 +7,16 @@ import json
 from pathlib import Path
 
 import fake_tensorrt
-from mggr_edge.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines, read_bundle_files
-from mggr_edge.default_bundle import bundle_path
-from mggr_edge.engines.build import key_of
-from mggr_edge.engines.cache import cache_folder, store
+from mggr_edge.models.bundle import (
+    CONTRACT_FILE,
+    SUMS_FILE,
+    Bundle,
+    checksum_lines,
+    read_bundle_files,
+)
+from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.tensorrt.cache import cache_folder, store
+from mggr_edge.models.tensorrt.engines import key_of
 
 VERSION = (10, 3, 0)
 

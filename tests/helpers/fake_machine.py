@@ -7,9 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mggr_edge.doctor import Check, Machine
-from mggr_edge.doctor.examination import CHECKS
-from mggr_edge.live.gstreamer import GStreamer
+from mggr_edge.media.live.gstreamer import GStreamer
+from mggr_edge.tools.doctor import Check, Machine
+from mggr_edge.tools.doctor.examination import CHECKS
 
 JETSON = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref\n"
 

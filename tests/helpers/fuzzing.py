@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner, Result
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
 from mggr_edge.cli import main
 from mggr_edge.errors import BundleError, MggrError
-from mggr_edge.streams.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from mggr_edge.streams.pictures import read_pictures
-from mggr_edge.streams.video_reader import open_video
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.media.files.paths import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mggr_edge.media.files.pictures import read_pictures
+from mggr_edge.media.files.video_reader import open_video
+from mggr_edge.models.bundle import Bundle
 
 Rng = np.random.Generator
 

@@ -127,8 +127,8 @@ def _judge_all(kind: str, seeds: list[int]) -> None:
 def has_models() -> bool:
     """Whether faces can be found here: the landmark models, and what runs them."""
     from mggr_edge.errors import MissingPackageError
-    from mggr_edge.interpreters import available_interpreters
-    from mggr_edge.landmark_models import find_landmark_models
+    from mggr_edge.models.landmark_models import find_landmark_models
+    from mggr_edge.models.runtimes import available_interpreters
 
     with suppress(MissingPackageError):
         find_landmark_models()
@@ -139,8 +139,8 @@ def has_models() -> bool:
 @contextmanager
 def _redirector(*, is_real: bool) -> Iterator[None]:
     """One that inverts every pixel in the real one's place, so that results are encoded."""
-    from mggr_edge import device_run
-    from mggr_edge.results import FrameResult
+    from mggr_edge.pipeline.results import FrameResult
+    from mggr_edge.runs import device_run
 
     class Inverting:
         def __init__(self, bundle: object, **options: object) -> None:

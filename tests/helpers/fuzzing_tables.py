@@ -12,10 +12,10 @@ import cv2
 from fuzzing import Case, Rng
 from fuzzing_bytes import damaged
 from fuzzing_json import mutated_text
-from mggr_edge.default_bundle import packaged_bundles
-from mggr_edge.gaze_correction import GazeCorrection
-from mggr_edge.profile import Profile
-from mggr_edge.strict import plain
+from mggr_edge.common.schema import plain
+from mggr_edge.models.default_bundle import packaged_bundles
+from mggr_edge.pipeline.gaze_correction import GazeCorrection
+from mggr_edge.runs.profile import Profile
 from ramps import smooth_picture
 
 _ENCODINGS = ("utf-8-sig", "utf-16", "utf-32", "cp500")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mggr_edge.gating import EyeGate, Gate, Reason, gate_of
-from mggr_edge.pair_strength import Eyes, PairStrength, Phase
+from mggr_edge.pipeline.gating import EyeGate, Gate, Reason, gate_of
+from mggr_edge.pipeline.pair_strength import Eyes, PairStrength, Phase
 
 STEP_S = 0.04
 FREE = Gate(1.0, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mggr_edge.angles import Gaze, Side
+from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.folder import TABLE, write_table
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import LICENCE_FILE

@@ -12,8 +12,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.live.address import LiveAddress
-from mggr_edge.results import FrameResult
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.pipeline.results import FrameResult
 
 
 @dataclass

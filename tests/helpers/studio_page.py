@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.bundle import Bundle
 from mggr_edge.errors import StreamError
-from mggr_edge.live.address import LiveAddress
-from mggr_edge.live.picture_format import AS_IT_COMES
-from mggr_edge.studio.access import PARAMETER, cookie_name
-from mggr_edge.studio.app import studio_app
-from mggr_edge.studio.server import PageServer
-from mggr_edge.studio.session import Session, open_session
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.camera_format import AS_IT_COMES
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.tools.studio.access import PARAMETER, cookie_name
+from mggr_edge.tools.studio.routes import studio_app
+from mggr_edge.tools.studio.server import PageServer
+from mggr_edge.tools.studio.session import Session, open_session
 from scripted_source import CAMERA
 
 

@@ -59,7 +59,7 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def samples():
     """Eyes of four discs: dark, and where the gaze points."""
-    from mggr_edge.gazemap import draw_gazemap
+    from mggr_edge.geometry.gaze_map import draw_gazemap
     from mggr_tf.data.schema import make_samples
 
     rng = np.random.default_rng(0)

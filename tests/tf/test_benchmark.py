@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import ConfigError, UsageError
-from mggr_edge.progress import no_progress
 from mggr_tf.benchmark import campaign
 from mggr_tf.benchmark.benchmark import run_benchmark
 from mggr_tf.benchmark.campaign import judge_path, run_path, train_entrants

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
 from mggr_edge.errors import DataError
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data import columbia
 from mggr_tf.data.columbia import PatchName, parse_name
 from mggr_tf.data.eyeless import eyeless_reason

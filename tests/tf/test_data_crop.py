@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
 from mggr_edge.errors import DataError
-from mggr_edge.faces import Face
-from mggr_edge.iris import Eye
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.vision.face_finder import Face
+from mggr_edge.vision.iris import Eye
 from mggr_tf.data.crop.cutting import by_size, cut_eyes, level_crop, upright_crop
 from mggr_tf.data.crop.photos import find_photos
 

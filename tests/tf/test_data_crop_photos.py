@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from skimage.data import astronaut
 
-from mggr_edge.angles import Gaze
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError, UsageError
-from mggr_edge.progress import no_progress
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.cli import main
 from mggr_tf.data import columbia, folder
 from mggr_tf.data.crop import crop_photos

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from mggr_edge.angles import Gaze
-from mggr_edge.eyecrop import crop_patch
-from mggr_edge.faces import FaceFinder
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.iris import IrisFinder
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.eye_crop import crop_patch
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import TFLiteRunner
+from mggr_edge.vision.face_finder import FaceFinder
+from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.data.columbia import parse_name
 from mggr_tf.data.crop.cutting import cut_eyes, upright_crop
 from mggr_tf.data.listing import BadPatch

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from mggr_edge.angles import Gaze, unit_vectors
 from mggr_edge.errors import DataError
+from mggr_edge.geometry.angles import Gaze, unit_vectors
 from mggr_tf.data import mpiigaze
 from mggr_tf.data.scan import samples_of
 

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 from scipy.io import savemat
 
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
 from mggr_tf.config_files import load_config
 from mggr_tf.data.readers import READERS, scan_source

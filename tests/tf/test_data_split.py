@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.common.cli_group import MggrGroup
 from mggr_edge.errors import DataError
 from mggr_tf.cli import main
 from mggr_tf.cli.options import subjects_option

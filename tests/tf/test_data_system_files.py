@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.progress import no_progress
 from mggr_tf.config_files import load_config
 from mggr_tf.data import mpiigaze
 from mggr_tf.data.columbia import parse_photo_name

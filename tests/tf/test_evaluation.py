@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mggr_edge.contract import Conventions
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import RunError, UsageError
-from mggr_edge.gazemap import draw_gazemap
-from mggr_edge.progress import no_progress
+from mggr_edge.geometry.gaze_map import draw_gazemap
+from mggr_edge.models.contract import Conventions
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.evaluation.catalogue import CATALOGUE
 from mggr_tf.evaluation.compare import compare, resample

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.bundle import Bundle
 from mggr_edge.errors import DataError
-from mggr_edge.iris import IrisFinder
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.cli.data import data
 from mggr_tf.data.readers import scan_source
 from mggr_tf.data.scan import samples_of

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
 from mggr_edge.errors import DataError, MggrError, UsageError
-from mggr_edge.eye_state import EyeState
-from mggr_edge.mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.eye_state import EyeState
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_tf.cli.natural import natural
 from mggr_tf.evaluation.clips import frames_of
 from mggr_tf.evaluation.drawn_clip import RATE, DrawnClip

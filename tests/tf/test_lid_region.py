@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mggr_edge.iris import Eye
+from mggr_edge.vision.iris import Eye
 from mggr_tf.data.lid_region import LEAST_OPENNESS, OUTLINE_POINTS, USUAL_REGION, lid_region
 from mggr_tf.data.synthetic import draw_samples
 

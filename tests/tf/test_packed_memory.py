@@ -16,7 +16,7 @@ ROOM_MB = 60
 PACK = """
 import sys
 from pathlib import Path
-from mggr_edge.progress import no_progress
+from mggr_edge.common.progress import no_progress
 from mggr_tf.data.packed.pack import pack_source
 source, out = map(Path, sys.argv[1:])
 pack_source(source, out, workers=1, shard_chunks=64, progress=no_progress, say=print)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_edge.contract import Conventions
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.progress import no_progress
+from mggr_edge.models.contract import Conventions
 from mggr_tf.config import PackedConfig
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.closing_eyes import unseen_closing_eyes

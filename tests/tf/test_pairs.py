@@ -8,11 +8,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mggr_edge.contract import Conventions
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.gazemap import draw_gazemap
-from mggr_edge.network_io import redirector_inputs
-from mggr_edge.progress import no_progress
+from mggr_edge.geometry.gaze_map import draw_gazemap
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import redirector_inputs
 from mggr_tf.config_files import load_config
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.augment_config import Augmentation

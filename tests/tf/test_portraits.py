@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_edge.contract import Conventions
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import ConfigError, DataError, RunError, UsageError
-from mggr_edge.progress import no_progress
+from mggr_edge.models.contract import Conventions
 from mggr_tf.config_files import load_config
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.portraits import open_portraits, refuse_mixed_roles

@@ -12,7 +12,7 @@ import cv2
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.progress import no_progress
+from mggr_edge.common.progress import no_progress
 from mggr_tf.cli import main
 from mggr_tf.cli.followed_run import followed_data
 from mggr_tf.config_difference import differences, in_words

@@ -20,8 +20,8 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner, Result
 
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DiskError, RunError
-from mggr_edge.progress import no_progress
 from mggr_tf.cli import main
 from mggr_tf.config_files import load_config
 from mggr_tf.data.source import open_split

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.contract import Conventions
+from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import RunError
-from mggr_edge.progress import no_progress
+from mggr_edge.models.contract import Conventions
 from mggr_tf.cli import main
 from mggr_tf.data.columbia import LICENCE
 from mggr_tf.data.pairs import all_pairs

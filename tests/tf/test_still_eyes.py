@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mggr_edge.bundle import Bundle
-from mggr_edge.contract import Conventions
-from mggr_edge.iris import IrisFinder
-from mggr_edge.network_io import image_to_network
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import image_to_network
+from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.evaluation.frontal_eyes import draw_frontal_eyes
 from mggr_tf.evaluation.still_eyes import measure_still_eyes, still_text
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
-from mggr_edge.contract import DEFAULT_CROP_FACTOR
 from mggr_edge.errors import OutputExistsError, UsageError
-from mggr_edge.eyecrop import mirror_image
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.eye_crop import mirror_image
+from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR
 from mggr_tf.data.synthetic import (
     RenderedEye,
     Subject,

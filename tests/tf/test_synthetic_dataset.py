@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
 from mggr_edge.errors import OutputExistsError, UsageError
-from mggr_edge.eyecrop import mirror_image
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_tf.data import columbia
 from mggr_tf.data.synthetic import draw_subject, render_eye, write_dataset
 from mggr_tf.data.synthetic.dataset import PICTURES_PER_SUBJECT

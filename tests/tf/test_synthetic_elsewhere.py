@@ -15,7 +15,7 @@ import pytest
 _DRAW = """
 import sys
 import numpy as np
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.synthetic import draw_subject, flow_between, render_eye
 
 drawn = {"image": [], "outline": [], "iris": [], "flow": []}

@@ -12,7 +12,7 @@ import pytest
 from numba.core.errors import TypingError
 from scipy.spatial.transform import Rotation
 
-from mggr_edge.angles import Gaze, unit_vectors
+from mggr_edge.geometry.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic import (
     ExactFlow,
     RenderedEye,

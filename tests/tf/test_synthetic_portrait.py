@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
-from mggr_edge.faces import FaceFinder
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import TFLiteRunner
+from mggr_edge.vision.face_finder import FaceFinder
 from mggr_tf.data.synthetic import draw_face, draw_subject
 
 FRONTAL = Gaze(0, 0)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.synthetic import draw_samples, draw_subject, render_eye
 from mggr_tf.data.synthetic.population import draw_light
 from mggr_tf.data.synthetic.render import Crop

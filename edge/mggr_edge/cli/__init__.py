@@ -13,7 +13,7 @@ from mggr_edge.cli.calibrate import calibrate
 from mggr_edge.cli.doctor import doctor
 from mggr_edge.cli.run import run
 from mggr_edge.cli.studio import studio
-from mggr_edge.cli_errors import MggrGroup
+from mggr_edge.common.cli_group import MggrGroup
 from mggr_edge.version import __version__
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from mggr_edge.cli_errors import echo_error
-from mggr_edge.option_types import FiniteRange
+from mggr_edge.common.cli_group import echo_error
+from mggr_edge.common.option_types import FiniteRange
 
 
 @click.command()
@@ -67,11 +67,11 @@ def bench(
       mggr-edge bench bundle --floor redirector.per_second=60
       mggr-edge bench default --clip call.mp4
     """
-    from mggr_edge.bench.bench import bench as time_bundles
-    from mggr_edge.bench.pipeline import time_pipeline
-    from mggr_edge.bench.result import missed, parse_floor, table
+    from mggr_edge.common.progress import progress
     from mggr_edge.errors import UsageError
-    from mggr_edge.progress import progress
+    from mggr_edge.tools.bench.models import bench as time_bundles
+    from mggr_edge.tools.bench.pipeline import time_pipeline
+    from mggr_edge.tools.bench.result import missed, parse_floor, table
 
     if clip is not None:
         if models or floors:

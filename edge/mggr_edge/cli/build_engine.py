@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mggr_edge.cli_errors import echo_note
+from mggr_edge.common.cli_group import echo_note
 
 
 @click.command("build-engine")
@@ -25,10 +25,10 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
       mggr-edge build-engine bundle --int8
       mggr-edge build-engine bundle --fp16 --dla 0
     """
-    from mggr_edge.bundle import Bundle, read_bundle_files
-    from mggr_edge.default_bundle import bundle_path
-    from mggr_edge.engines.build import build_engines, find_builder
     from mggr_edge.errors import UsageError
+    from mggr_edge.models.bundle import Bundle, read_bundle_files
+    from mggr_edge.models.default_bundle import bundle_path
+    from mggr_edge.models.tensorrt.engines import build_engines, find_builder
 
     if fp16 and int8:
         raise UsageError("--fp16 and --int8 exclude each other")

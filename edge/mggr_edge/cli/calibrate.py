@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.cli.camera import camera_options
-from mggr_edge.cli_errors import echo_note
+from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.bundle import Bundle
-    from mggr_edge.calibrating import Calibration, LookProgress
-    from mggr_edge.live.picture_format import PictureFormat
+    from mggr_edge.media.live.camera_format import PictureFormat
+    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.runs.calibration import Calibration, LookProgress
 
 
 @click.command()
@@ -50,11 +50,11 @@ def calibrate(
       mggr-edge calibrate csi://0 --profile me.json
       mggr-edge calibrate look.mp4 --profile me.json
     """
-    from mggr_edge.addresses import file_to_write
-    from mggr_edge.bundle import Bundle
+    from mggr_edge.common.addresses import file_to_write
+    from mggr_edge.common.user_folders import NO_HOME
     from mggr_edge.errors import OutputExistsError, UsageError
-    from mggr_edge.profile import profile_file, write_profile
-    from mggr_edge.user_folders import NO_HOME
+    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.runs.profile import profile_file, write_profile
 
     path = profile_file() if profile is None else file_to_write("--profile", profile)
     if path is None:
@@ -76,13 +76,13 @@ def calibrate(
 
 def _calibration(input_: str, wanted: PictureFormat, opened: Callable[[], Bundle]) -> Calibration:
     """Calibrates by a camera or a video file; the bundle is opened after INPUT was checked."""
-    from mggr_edge.addresses import INPUT_FORMS, without_secrets
-    from mggr_edge.calibrating import INSTRUCTION, calibrate, calibrate_by_video
+    from mggr_edge.common.addresses import INPUT_FORMS, without_secrets
+    from mggr_edge.common.progress import progress
     from mggr_edge.errors import UsageError
-    from mggr_edge.live.address import live_address
-    from mggr_edge.live.picture_format import AS_IT_COMES
-    from mggr_edge.progress import progress
-    from mggr_edge.streams.paths import find_source
+    from mggr_edge.media.files.paths import find_source
+    from mggr_edge.media.live.address import live_address
+    from mggr_edge.media.live.camera_format import AS_IT_COMES
+    from mggr_edge.runs.calibration import INSTRUCTION, calibrate, calibrate_by_video
 
     def ask() -> None:
         text = f"{INSTRUCTION}. Press Enter to begin"

@@ -40,7 +40,7 @@ def camera_options(command: Callable[..., None]) -> Callable[..., None]:
         input_flip: Any,
         **rest: Any,
     ) -> None:
-        from mggr_edge.live.picture_format import PictureFormat
+        from mggr_edge.media.live.camera_format import PictureFormat
 
         command(wanted=PictureFormat(input_width, input_height, input_rate, input_flip), **rest)
 

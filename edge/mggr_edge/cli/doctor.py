@@ -25,7 +25,7 @@ def doctor(as_json: bool) -> None:
       mggr-edge doctor
       mggr-edge doctor --json | python -m json.tool
     """
-    from mggr_edge.doctor import examine, is_able, report
+    from mggr_edge.tools.doctor import examine, is_able, report
 
     checks = examine()
     click.echo(json.dumps([c.as_json() for c in checks], indent=2) if as_json else report(checks))

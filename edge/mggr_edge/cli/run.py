@@ -9,12 +9,12 @@ import click
 
 from mggr_edge.cli.camera import camera_options
 from mggr_edge.cli.service import service_options
-from mggr_edge.cli_errors import USER_ERROR, echo_error, echo_note
-from mggr_edge.option_types import FiniteRange
+from mggr_edge.common.cli_group import USER_ERROR, echo_error, echo_note
+from mggr_edge.common.option_types import FiniteRange
 
 if TYPE_CHECKING:
-    from mggr_edge.live.picture_format import PictureFormat
-    from mggr_edge.service.attendance import ServiceOptions
+    from mggr_edge.media.live.camera_format import PictureFormat
+    from mggr_edge.runs.service.supervisor import ServiceOptions
 
 
 @click.command()
@@ -168,8 +168,8 @@ def run(
       mggr-edge run /dev/video0 display://0 --overlay
       mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
     """
-    from mggr_edge.device_run import DeviceRun
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
+    from mggr_edge.runs.device_run import DeviceRun
 
     summary = DeviceRun(
         model=model,

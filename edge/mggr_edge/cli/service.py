@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from mggr_edge.option_types import FiniteRange
-from mggr_edge.service.thermal import HOT_C
+from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.runs.service.thermal import HOT_C
 
 _OPTIONS = (
     click.option(
@@ -52,7 +52,7 @@ def service_options(command: Callable[..., None]) -> Callable[..., None]:
         prometheus: int | None,
         **rest: Any,
     ) -> None:
-        from mggr_edge.service.attendance import ServiceOptions
+        from mggr_edge.runs.service.supervisor import ServiceOptions
 
         options = ServiceOptions(reconnect, not no_step_down, max_temperature, prometheus)
         command(service=options, **rest)

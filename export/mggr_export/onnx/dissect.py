@@ -7,8 +7,8 @@ import onnx
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.interpreters import open_file
-from mggr_edge.interpreters.batching import batch_of, cut
+from mggr_edge.models.runtimes import open_file
+from mggr_edge.models.runtimes.batching import batch_of, cut
 from mggr_export.arrays import Arrays
 from mggr_export.explain import Dissection
 from mggr_export.onnx.convert import convert_float32

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tensorflow import keras
 
-from mggr_edge.interpreters import FileRunner, open_file
+from mggr_edge.models.runtimes import FileRunner, open_file
 from mggr_export.arrays import Arrays
 from mggr_export.onnx.convert import convert_float32
 from mggr_export.onnx.halve import halve

@@ -20,7 +20,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.quantize_wrapp
     QuantizeWrapperV2,
 )
 
-from mggr_edge.interpreters.batching import cut
+from mggr_edge.models.runtimes.batching import cut
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.qat.quantise_configs import ConvolutionQuantizeConfig, activation_quantizer

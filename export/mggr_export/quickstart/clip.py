@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.atomic import atomic_file
-from mggr_edge.streams.colour import ColourConverter, VideoColour, tag_encoder
-from mggr_edge.streams.pyav import file_url, import_pyav, stream_errors
-from mggr_edge.streams.written import Expected, read_back
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.media.files.colour import ColourConverter, VideoColour, tag_encoder
+from mggr_edge.media.files.pyav import file_url, import_pyav, stream_errors
+from mggr_edge.media.files.written import Expected, read_back
 
 SHARP_CRF = 15
 """Of what is processed further."""

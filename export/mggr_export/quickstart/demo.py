@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.progress import Progress
-from mggr_edge.run import run
+from mggr_edge.common.progress import Progress
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.runs.file_run import run
 from mggr_export.quickstart.films import open_films
 from mggr_export.quickstart.following import Following, following
 from mggr_export.quickstart.names import PORTRAIT, REDIRECTED

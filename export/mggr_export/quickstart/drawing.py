@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]

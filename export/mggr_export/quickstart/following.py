@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.contract import Conventions
-from mggr_edge.gazemap import draw_gazemap
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.gaze_map import draw_gazemap
+from mggr_edge.models.contract import Conventions
 
 _PROBE_DEG = 20.0
 

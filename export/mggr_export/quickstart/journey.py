@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mggr_edge.bundle import Bundle
-from mggr_edge.default_bundle import DEFAULT, DEFAULT_INT8
+from mggr_edge.common.progress import progress
 from mggr_edge.errors import BundleError, RunError
-from mggr_edge.progress import progress
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.default_bundle import DEFAULT, DEFAULT_INT8
 from mggr_export.export_run import export_run
 from mggr_export.quickstart.demo import run_demo, watch_portrait
 from mggr_export.quickstart.names import BUNDLES, RUN

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.bundle import Bundle
-from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
-from mggr_edge.iris import Eye, IrisFinder
-from mggr_edge.redirector import Redirector
-from mggr_edge.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.vision.iris import Eye, IrisFinder
 from mggr_export.quickstart.following import gaze_of_iris_shift
 from mggr_export.quickstart.sweep import target_at
 

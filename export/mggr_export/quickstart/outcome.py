@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggr_edge.bundle import Bundle
+from mggr_edge.models.bundle import Bundle
 from mggr_export.quickstart.demo import Demo
 from mggr_export.quickstart.following import Following
 from mggr_export.quickstart.names import BUNDLES

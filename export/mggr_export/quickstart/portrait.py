@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.progress import Progress
+from mggr_edge.common.progress import Progress
 
 SIZE_PX = 640
 RATE = 25

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
 from mggr_edge.version import __version__
 from mggr_export.quickstart import names, prose, tables
 from mggr_export.quickstart.embedding import data_uri, jpeg_uri, sample_sheet

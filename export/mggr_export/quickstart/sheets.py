@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 from mggr_export.quickstart.close_up import SIZE_PX as CLOSE_UP_PX
 from mggr_export.quickstart.close_up import close_up
 from mggr_export.quickstart.drawing import (

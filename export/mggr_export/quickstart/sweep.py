@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 
 _WAY = (
     # seconds, pitch, yaw

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mggr_edge.bounded_zip import MOST_UNPACKED, UNREADABLE_ZIP, open_entry, read_declared
+from mggr_edge.common.bounded_zip import MOST_UNPACKED, UNREADABLE_ZIP, open_entry, read_declared
 from mggr_edge.errors import BundleError
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)

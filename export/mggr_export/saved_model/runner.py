@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.contract import TensorSpec
 from mggr_edge.errors import BundleError
-from mggr_edge.interpreters.runner import Kind, check_inputs, closed_model
+from mggr_edge.models.contract import TensorSpec
+from mggr_edge.models.runtimes.runner import Kind, check_inputs, closed_model
 from mggr_export.freeze import SIGNATURE
 from mggr_export.saved_model.archive import unpack, write_into
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tensorflow import keras
 
-from mggr_edge.interpreters import FileRunner
+from mggr_edge.models.runtimes import FileRunner
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.saved_model.archive import pack, unpack

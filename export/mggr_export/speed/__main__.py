@@ -6,9 +6,9 @@ import os
 
 import click
 
-from mggr_edge.cli_errors import OneLineError
+from mggr_edge.common.cli_group import OneLineError
+from mggr_edge.common.option_types import FiniteRange
 from mggr_edge.errors import MggrError
-from mggr_edge.option_types import FiniteRange
 
 # Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,7 +24,7 @@ def main(run: str, seconds: float) -> None:
     every convolution of the redirector alone, and a product of float matrices, which
     says what this core can do at best.
     """
-    from mggr_edge.progress import progress
+    from mggr_edge.common.progress import progress
     from mggr_export.keras_models import models_of_run
     from mggr_export.speed.measure import measure_speed
     from mggr_export.speed.report import speed_text

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from mggr_edge.interpreters.onnx import OnnxRunner
+from mggr_edge.models.runtimes.onnx import OnnxRunner
 
 _SIDE = 768
 

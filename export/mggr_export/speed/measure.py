@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from tensorflow import keras
 
-from mggr_edge.bench.contestants import inputs_for
-from mggr_edge.bench.timing import interleaved
-from mggr_edge.interpreters import open_file
-from mggr_edge.interpreters.tflite import interpreter_class
-from mggr_edge.progress import Progress
+from mggr_edge.common.progress import Progress
+from mggr_edge.models.runtimes import open_file
+from mggr_edge.models.runtimes.tflite import interpreter_class
+from mggr_edge.tools.bench.candidates import inputs_for
+from mggr_edge.tools.bench.timing import interleaved
 from mggr_export.formats import model_format
 from mggr_export.quiet import quiet_converter
 from mggr_export.speed.layers import convolutions_of

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.interpreters.batching import cut
+from mggr_edge.models.runtimes.batching import cut
 from mggr_export.arrays import Arrays
 from mggr_export.freeze import FrozenModel
 from mggr_export.tflite.graph import Graph, read_graph

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.interpreters import open_file
-from mggr_edge.interpreters.batching import cut
-from mggr_edge.interpreters.tflite import interpreter_class
+from mggr_edge.models.runtimes import open_file
+from mggr_edge.models.runtimes.batching import cut
+from mggr_edge.models.runtimes.tflite import interpreter_class
 from mggr_export.arrays import Arrays
 from mggr_export.explain import Dissection
 from mggr_export.freeze import SIGNATURE, freeze

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from mggr_edge.cli_errors import OneLineError
+from mggr_edge.common.cli_group import OneLineError
+from mggr_edge.common.option_types import FiniteRange
 from mggr_edge.errors import MggrError
-from mggr_edge.option_types import FiniteRange
 
 # Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.contract import Artifact, Contract
+from mggr_edge.models.contract import Artifact, Contract
 from mggr_export.weights.measuring import SEED, Measured
 from mggr_tf.data.synthetic.samples import (
     HEAD_PITCH_RANGE_DEG,

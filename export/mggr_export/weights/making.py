@@ -16,11 +16,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from mggr_edge.atomic import atomic_folder
-from mggr_edge.bundle import Bundle
-from mggr_edge.default_bundle import packaged_bundles
+from mggr_edge.common.atomic import atomic_folder
+from mggr_edge.common.progress import progress
 from mggr_edge.errors import RunError, UsageError
-from mggr_edge.progress import progress
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.default_bundle import packaged_bundles
 from mggr_export.export_run import export_run
 from mggr_export.request import ExportRequest
 from mggr_export.weights.card import model_card

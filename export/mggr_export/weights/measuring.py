@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import angular_error_deg
-from mggr_edge.progress import Progress
+from mggr_edge.common.progress import Progress
+from mggr_edge.geometry.angles import angular_error_deg
 from mggr_tf.data.drawn_people import drawn_person
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples

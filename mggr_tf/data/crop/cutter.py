@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mggr_edge.angles import Gaze, Side
 from mggr_edge.errors import StreamError
-from mggr_edge.faces import FaceFinder
-from mggr_edge.interpreters import TFLiteRunner
-from mggr_edge.landmark_models import find_landmark_models
-from mggr_edge.streams.pictures import read_whole_picture
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.media.files.pictures import read_whole_picture
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import TFLiteRunner
+from mggr_edge.vision.face_finder import FaceFinder
 from mggr_tf.data.crop.cutting import NotCut, by_size, cut_eyes
 from mggr_tf.data.crop.photos import Photo
 from mggr_tf.data.patch_files import patch_jpeg

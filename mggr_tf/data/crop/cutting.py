@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.eyecrop import EyeCrop, crop_of_eye, crop_patch
-from mggr_edge.faces import Face
-from mggr_edge.iris import Eye
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.vision.face_finder import Face
+from mggr_edge.vision.iris import Eye
 from mggr_tf.data.eyeless import eyeless_reason
 
 _MOST_ENLARGED = 2.0

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Side
+from mggr_edge.geometry.angles import Side
 
 
 @dataclass(frozen=True)

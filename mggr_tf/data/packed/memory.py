@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.progress import Progress, no_progress
+from mggr_edge.common.progress import Progress, no_progress
 from mggr_tf.data.packed.chunk import Chunk
 from mggr_tf.data.packed.corrupt import CorruptRecords
 from mggr_tf.data.packed.index import PackIndex

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mggr_edge.atomic import TAKES_NO_MORE, atomic_file, move_folder
+from mggr_edge.common.atomic import TAKES_NO_MORE, atomic_file, move_folder
+from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, DiskError, OutputExistsError, UsageError
-from mggr_edge.progress import Progress
 from mggr_tf.data.listing import Listing
 from mggr_tf.data.packed.index import (
     INDEX,

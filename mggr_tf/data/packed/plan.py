@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mggr_edge.angles import Gaze
-from mggr_edge.progress import Advance
+from mggr_edge.common.progress import Advance
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.listing import BadPatch, Entry, Listing
 from mggr_tf.data.packed.index import SCHEMA

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.contract import Conventions
-from mggr_edge.eyecrop import mirror_image
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.eye_crop import mirror_image
+from mggr_edge.models.contract import Conventions
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.listing import BadPatch, Entry, Listing
 from mggr_tf.data.packed.index import PackIndex, is_pack, open_index, sha256_of

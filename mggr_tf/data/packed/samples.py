@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.progress import Progress, no_progress
 from mggr_tf.config import PackedConfig
 from mggr_tf.data.packed.corrupt import CorruptRecords
 from mggr_tf.data.packed.index import PackIndex, open_index

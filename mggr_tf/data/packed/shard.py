@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.schema import plain, read, read_json
 from mggr_edge.errors import ConfigError, DiskError
-from mggr_edge.strict import plain, read, read_json
 from mggr_tf.data.listing import BadPatch, Entry, ReadEntry
 from mggr_tf.data.packed.chunk import Chunk
 from mggr_tf.data.packed.index import Shard, sha256_of

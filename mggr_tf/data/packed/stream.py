@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from mggr_edge.contract import Conventions
 from mggr_edge.errors import DataError
+from mggr_edge.models.contract import Conventions
 from mggr_tf.data.augment_config import Augmentation
 from mggr_tf.data.packed.chunk import chunk_tensors
 from mggr_tf.data.packed.records import Records

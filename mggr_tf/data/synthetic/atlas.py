@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.synthetic.compiled import compiled
 from mggr_tf.data.synthetic.lid_curves import (
     BEYOND,

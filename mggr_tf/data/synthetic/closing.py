@@ -17,7 +17,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
+from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.synthetic.population import draw_light, draw_subject
 from mggr_tf.data.synthetic.render import render_eye
 from mggr_tf.data.synthetic.rendered import RenderedEye

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.atomic import atomic_folder
+from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.errors import UsageError
+from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.columbia import PatchName
 from mggr_tf.data.drawn_people import SYNTHETIC_MARK, drawn_name
 from mggr_tf.data.patch_files import patch_jpeg

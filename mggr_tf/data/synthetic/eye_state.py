@@ -1,11 +1,11 @@
-"""The state of a drawn eye: see `mggr_edge.eye_state` for what its numbers mean."""
+"""The state of a drawn eye: see `mggr_edge.models.eye_state` for what its numbers mean."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.iris import Eye
+from mggr_edge.vision.iris import Eye
 from mggr_tf.data.synthetic.rendered import Ellipse, RenderedEye, sixteen_points
 
 _POINTS = 300

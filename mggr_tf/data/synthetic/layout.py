@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze
-from mggr_edge.contract import DEFAULT_CROP_FACTOR
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR
 
 OVERSAMPLING = 2
 

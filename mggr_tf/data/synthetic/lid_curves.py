@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, unit_vectors
+from mggr_edge.geometry.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic.compiled import compiled
 from mggr_tf.data.synthetic.sliding import SidewaysSlide, sideways_share, slide, unslide
 from mggr_tf.data.synthetic.subject import Eyeball, Lids

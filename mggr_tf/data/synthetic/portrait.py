@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
+from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.synthetic.atlas import skin_colour
 from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.layout import OVERSAMPLING, View, head_rotation

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.atomic import atomic_file
+from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import UsageError
+from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.synthetic.population import draw_subject
 from mggr_tf.data.synthetic.render import render_eye
 

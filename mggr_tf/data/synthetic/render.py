@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.contract import DEFAULT_SIZE_PX
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
 from mggr_tf.data.synthetic.camera import develop
 from mggr_tf.data.synthetic.eyewear import put_glasses_on
 from mggr_tf.data.synthetic.face import Face, face_heights

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.eyecrop import mirror_image
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_tf.data.lid_region import lid_region
 from mggr_tf.data.synthetic.flow import Moment
 from mggr_tf.data.synthetic.subject import Subject

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, Side
-from mggr_edge.contract import DEFAULT_SIZE_PX
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
 from mggr_tf.data.flow_codes import flow_codes
 from mggr_tf.data.synthetic.eye_state import eye_state
 from mggr_tf.data.synthetic.population import draw_light, draw_subject

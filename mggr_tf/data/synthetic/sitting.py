@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.angles import Gaze, unit_vectors
+from mggr_edge.geometry.angles import Gaze, unit_vectors
 from mggr_tf.data.synthetic.atlas import skin_atlas
 from mggr_tf.data.synthetic.compiled import compiled
 from mggr_tf.data.synthetic.face import Face, face_height, face_heights, meet_face

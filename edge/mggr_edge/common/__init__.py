@@ -1,0 +1,1 @@
+"""What the other rooms share, and nothing about eyes."""

@@ -1,0 +1,1 @@
+"""Angles, eye crops and gaze maps: numpy and OpenCV only."""

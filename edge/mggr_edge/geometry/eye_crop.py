@@ -1,0 +1,176 @@
+"""The eye crop: which square of a frame the network sees, and the way back.
+
+The square is 3.4 R wide around the minimal enclosing circle (centre, R) of the
+eye's outline, rotated so that the corners are level. Crop and paste-back are
+one 2x3 similarity and its inverse. Points are (x, y) with pixel centres at
+whole numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
+
+_LARGEST_WARP_PX = 1 << 13
+"""Side of the largest square that is warped at once: 200 MB."""
+
+
+@dataclass(frozen=True)
+class EyeCrop:
+    """A square region of a frame.
+
+    Attributes:
+        centre: (x, y) in frame pixels.
+        width_px: side of the square in frame pixels.
+        roll_deg: angle of the square's x axis in the frame, + clockwise as seen.
+        size_px: side of the patch it is resampled to.
+    """
+
+    centre: tuple[float, float]
+    width_px: float
+    roll_deg: float
+    size_px: int = DEFAULT_SIZE_PX
+
+    def eye_from_frame(self, size_px: int | None = None) -> NDArray[np.float64]:
+        """The 2x3 that maps frame points to points of a patch `size_px` wide."""
+        size = self.size_px if size_px is None else size_px
+        scale, roll, middle = size / self.width_px, math.radians(self.roll_deg), (size - 1) / 2
+        a, b = scale * math.cos(roll), scale * math.sin(roll)
+        x, y = self.centre
+        return np.array([[a, b, middle - a * x - b * y], [-b, a, middle + b * x - a * y]])
+
+    def frame_from_eye(self, size_px: int | None = None) -> NDArray[np.float64]:
+        """The inverse of `eye_from_frame`."""
+        return cv2.invertAffineTransform(self.eye_from_frame(size_px))
+
+
+def crop_of_eye(
+    outline: ArrayLike,
+    *,
+    corners: ArrayLike,
+    side: Side | None = None,
+    crop_factor: float = DEFAULT_CROP_FACTOR,
+    size_px: int = DEFAULT_SIZE_PX,
+) -> EyeCrop:
+    """Lays the crop around an eye.
+
+    Args:
+        outline: [N, 2] frame points on the corners and lids.
+        corners: [2, 2] the eye's outer and inner corner; in either order without `side`.
+        side: the subject's own; the patch is then upright in the head at any roll. Without it
+            the corner further left in the frame is the patch's left one, so a head that is
+            rolled by more than 90 degrees stands on its head in the patch.
+        crop_factor: side of the square in enclosing-circle radii.
+        size_px: side of the patch.
+
+    Raises:
+        ValueError: the outline has no extent or is not finite.
+    """
+    points = np.asarray(outline, np.float32)
+    if not np.isfinite(points).all():
+        raise ValueError("the eye's outline is not finite")
+    centre, radius = cv2.minEnclosingCircle(points)
+    if radius < 1e-3:
+        raise ValueError("the eye's outline has no extent")
+    first, second = np.asarray(corners, np.float64)
+    # In an upright face the right eye's outer corner is on the left, the left eye's inner one.
+    swap = first[0] > second[0] if side is None else side == "left"
+    if swap:
+        first, second = second, first
+    dx, dy = second - first
+    return EyeCrop(
+        centre=(float(centre[0]), float(centre[1])),
+        width_px=crop_factor * float(radius),
+        roll_deg=float(np.degrees(np.arctan2(dy, dx))),
+        size_px=size_px,
+    )
+
+
+def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
+    """Resamples the crop's square, borders repeated.
+
+    Large eyes are averaged down rather than sampled, so that a sharp photograph
+    does not alias.
+
+    Args:
+        frame: [H, W, 3] uint8.
+
+    Returns:
+        [size, size, 3] uint8.
+    """
+    left, top, right, bottom = _bounds(crop, frame)
+    part = frame[top:bottom, left:right]
+    x, y, scale = crop.centre[0] - left, crop.centre[1] - top, 1
+    # Halved by exact averages: OpenCV warps nothing wider than 32766 pixels.
+    while max(*part.shape[:2], crop.width_px / scale) > _LARGEST_WARP_PX:
+        part, scale = _halved(part), 2 * scale
+    here = EyeCrop(
+        centre=((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5),
+        width_px=crop.width_px / scale,
+        roll_deg=crop.roll_deg,
+        size_px=crop.size_px,
+    )
+    oversampling = max(1, int(here.width_px // here.size_px))
+    fine = here.size_px * oversampling
+    patch = cv2.warpAffine(
+        part,
+        here.eye_from_frame(fine),
+        (fine, fine),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    if oversampling == 1:
+        return patch
+    return cv2.resize(patch, (crop.size_px, crop.size_px), interpolation=cv2.INTER_AREA)
+
+
+def _bounds(crop: EyeCrop, frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the frame's pixels that the square reads, at least one.
+
+    The nearest border pixels stand for a square outside the frame.
+    """
+    corner = np.array([-1.0, crop.size_px])
+    corners = np.stack(np.meshgrid(corner, corner), axis=-1).reshape(-1, 2)
+    frame_from_eye = crop.frame_from_eye()
+    points = corners @ frame_from_eye[:, :2].T + frame_from_eye[:, 2]
+    last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
+    first = np.clip(np.floor(points.min(axis=0)) - 1, 0, last).astype(int)
+    end = np.clip(np.ceil(points.max(axis=0)) + 1, 0, last).astype(int) + 1
+    return (*first.tolist(), *end.tolist())
+
+
+def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W, C] to [ceil(H / 2), ceil(W / 2), C], means of 2 x 2; an odd border is repeated."""
+    height, width = image.shape[:2]
+    even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    size = even.shape[1] // 2, even.shape[0] // 2
+    return cv2.resize(even, size, interpolation=cv2.INTER_AREA)
+
+
+def mirror_image(image: NDArray) -> NDArray:
+    """Flips [..., H, W, C] left to right."""
+    return np.ascontiguousarray(image[..., ::-1, :])
+
+
+def mirror_flow(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Flips a flow field [..., H, W, 2] left to right: places move and dx turns round."""
+    mirrored = mirror_image(flow).copy()
+    mirrored[..., 0] *= -1
+    return mirrored
+
+
+def needs_mirror(side: Side, canonical_side: Side) -> bool:
+    """Whether an eye of `side` must be mirrored for a network that knows one side only."""
+    return side != canonical_side
+
+
+def mirrored_if(gaze: Gaze, *, mirror: bool) -> Gaze:
+    """The gaze as it looks in the (perhaps) mirrored patch."""
+    return gaze.mirrored() if mirror else gaze

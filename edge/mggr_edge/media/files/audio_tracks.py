@@ -1,0 +1,272 @@
+"""Audio tracks of a written video: copied where the container takes them, else encoded as AAC."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any, Protocol
+
+from mggr_edge.media.files.kept import track_metadata
+from mggr_edge.media.files.pyav import import_pyav
+from mggr_edge.media.files.written import Expected
+
+_BITS_PER_CHANNEL = 96_000
+"""AAC bit rate per channel; FFmpeg's own encoder is close to transparent here."""
+
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""Channel count -> layout, for sources that only state the count."""
+
+
+_DAMAGED = "damaged audio packets dropped"
+_TITLES = {"mp4": "MP4", "mov": "QuickTime", "matroska": "Matroska"}
+"""FFmpeg's muxer -> the container's usual name."""
+
+
+class _Track(Protocol):
+    """One audio track on its way from a source to an output."""
+
+    def packets(self, packet: Any) -> Iterable[Any]:
+        """Returns the packets to write for one packet of the source."""
+        ...
+
+    def finish(self) -> Iterable[Any]:
+        """Returns the packets that are still inside an encoder."""
+        ...
+
+
+class AudioTracks:
+    """All audio tracks of an output.
+
+    A track is copied if the container takes it. Otherwise it is encoded as AAC; a track that this
+    FFmpeg cannot decode is dropped. `notes` lists everything that is not a copy.
+
+    Args:
+        container: PyAV's output; its header is not written yet.
+        sources: PyAV's audio streams of the input.
+        options: the muxer's options.
+        expected: takes note of each packet.
+    """
+
+    def __init__(
+        self,
+        container: Any,
+        sources: Iterable[Any],
+        options: dict[str, str],
+        *,
+        expected: Expected,
+    ) -> None:
+        self._container, self._expected = container, expected
+        self._tracks: dict[int, _Track] = {}
+        self._counts: Counter[str] = Counter()
+        self._changes: list[str] = []
+        self.streams: dict[int, Any] = {}
+        for number, source in enumerate(sources, 1):
+            self._add(source, f"audio track {number} ({_name(source)})", options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed or dropped; complete after `finish`."""
+        counts = [f"{what}: {number}" for what, number in sorted(self._counts.items())]
+        return (*self._changes, *counts)
+
+    def write(self, packet: Any) -> None:
+        """Writes one encoded packet of the source."""
+        track = self._tracks.get(packet.stream.index)
+        if track is not None:
+            self._mux(track.packets(packet))
+
+    def finish(self) -> None:
+        """Writes what the encoders still hold."""
+        for track in self._tracks.values():
+            self._mux(track.finish())
+
+    def _add(self, source: Any, name: str, options: dict[str, str]) -> None:
+        if source.codec_context is None or not source.rate or not source.channels:
+            self._changes.append(f"{name} was dropped, because FFmpeg cannot decode it")
+            return
+        muxer = self._container.format.name
+        if _takes(muxer, source, options):
+            stream = self._container.add_stream_from_template(source)
+            self._tracks[source.index] = _Copied(source, stream, self._counts)
+        else:
+            stream = _add_aac(self._container, source)
+            self._tracks[source.index] = _Encoded(source, stream, self._counts)
+            self._changes.append(
+                f"{name} was encoded as AAC, because {_TITLES[muxer]} cannot hold a copy of it"
+            )
+        stream.metadata.update(track_metadata(source.metadata))
+        stream.disposition = source.disposition.value
+        self.streams[source.index] = stream
+
+    def _mux(self, packets: Iterable[Any]) -> None:
+        for packet in packets:
+            self._expected.note(packet, packet.stream)
+            self._container.mux(packet)
+
+
+class _Copied:
+    """Passes packets on; their times rise strictly, as containers require."""
+
+    def __init__(self, source: Any, stream: Any, counts: Counter[str]) -> None:
+        self._stream, self._counts = stream, counts
+        self._last_dts: int | None = None
+        self._filter: Any = None
+        # MPEG-TS repeats AAC's parameters in front of each packet (ADTS), other containers hold
+        # them once, as extradata.
+        if source.codec_context.name == "aac" and not source.codec_context.extradata:
+            filter_context = import_pyav().bitstream.BitStreamFilterContext
+            self._filter = filter_context("aac_adtstoasc", source)
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        """Yields the packet in the output's form, or nothing if it lies wholly in the past."""
+        base, duration = packet.time_base, packet.duration
+        try:
+            filtered = [packet] if self._filter is None else self._filter.filter(packet)
+        except import_pyav().InvalidDataError:
+            self._counts[_DAMAGED] += 1
+            return
+        for one in filtered:
+            one.stream = self._stream
+            one.time_base = base
+            if self._rises(one, duration):
+                yield one
+
+    def finish(self) -> Iterator[Any]:
+        """Yields nothing: every packet is passed on at once."""
+        return iter(())
+
+    def _rises(self, packet: Any, duration: int | None) -> bool:
+        """Converts a packet's times to the output's ticks; False if the packet is to be dropped."""
+        tick = self._stream.time_base / packet.time_base
+        length = round((duration or 0) / tick)
+        first = packet.dts if packet.dts is not None else packet.pts
+        last = self._last_dts
+        if first is None:
+            dts = 0 if last is None else last + max(length, 1)
+        else:
+            dts = round(first / tick)
+        if last is not None and dts <= last:
+            if dts + length <= last:
+                self._counts["audio packets dropped, because their time was already past"] += 1
+                return False
+            self._counts["audio packets moved by a moment, because their time did not rise"] += 1
+            dts = last + 1
+        packet.time_base, packet.pts, packet.dts = self._stream.time_base, dts, dts
+        packet.duration = length
+        self._last_dts = dts
+        return True
+
+
+class _Encoded:
+    """Decodes and encodes again; silence fills the gaps, so that times stay true."""
+
+    def __init__(self, source: Any, stream: Any, counts: Counter[str]) -> None:
+        self._source, self._stream, self._counts = source, stream, counts
+        self._resampler: _Resampler | None = None
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        """Yields AAC packets, later than their source by what the encoder holds."""
+        try:
+            frames = packet.decode()
+        except import_pyav().InvalidDataError:
+            self._counts[_DAMAGED] += 1
+            return
+        for frame in frames:
+            yield from self._encoded(frame)
+
+    def finish(self) -> Iterator[Any]:
+        """Yields what the encoder still holds."""
+        for frame in self._source.codec_context.decode(None):
+            yield from self._encoded(frame)
+        if self._resampler is not None:
+            yield from self._drained(self._resampler)
+        yield from self._stream.encode(None)
+
+    def _encoded(self, frame: Any) -> Iterator[Any]:
+        if self._resampler is None or not self._resampler.fits(frame):
+            if self._resampler is not None:
+                yield from self._drained(self._resampler)
+            self._resampler = _Resampler(frame, self._stream.codec_context)
+        for resampled in self._resampler.resampled(frame):
+            yield from self._stream.encode(resampled)
+
+    def _drained(self, resampler: _Resampler) -> Iterator[Any]:
+        for resampled in resampler.resampled(None):
+            yield from self._stream.encode(resampled)
+
+
+class _Resampler:
+    """FFmpeg's resampler with compensation of gaps, for frames of one form."""
+
+    def __init__(self, first: Any, encoder: Any) -> None:
+        self._form = _form(first)
+        self._graph = graph = import_pyav().filter.Graph()
+        source = graph.add_abuffer(
+            format=first.format.name,
+            sample_rate=first.sample_rate,
+            layout=first.layout.name,
+            time_base=first.time_base or Fraction(1, first.sample_rate),
+        )
+        nodes = (
+            source,
+            graph.add("aresample", f"{encoder.sample_rate}:async=1"),
+            graph.add(
+                "aformat",
+                f"sample_fmts={encoder.format.name}:channel_layouts={encoder.layout.name}",
+            ),
+            graph.add("asetnsamples", f"n={encoder.frame_size or 1024}:p=0"),
+            graph.add("abuffersink"),
+        )
+        graph.link_nodes(*nodes).configure()
+
+    def fits(self, frame: Any) -> bool:
+        """Whether the frame has the form of the first one."""
+        return _form(frame) == self._form
+
+    def resampled(self, frame: Any) -> Iterator[Any]:
+        """Yields frames of the encoder's form; None as input drains the resampler."""
+        av = import_pyav()
+        self._graph.push(frame)
+        with suppress(av.BlockingIOError, av.EOFError):  # FFmpeg's signs for "no more yet"
+            while True:
+                yield self._graph.pull()
+
+
+def _form(frame: Any) -> tuple[str, int, str]:
+    return frame.format.name, frame.sample_rate, frame.layout.name
+
+
+def _takes(muxer: str, source: Any, options: dict[str, str]) -> bool:
+    """Whether a container takes a copy of the track, found by writing a header into memory."""
+    if muxer == "mp4" and source.codec_context.name.startswith("pcm_"):
+        return False  # FFmpeg writes it by a standard of 2020 that few players know
+    av = import_pyav()
+    trial = av.open(io.BytesIO(), "w", format=muxer, options=options)
+    try:
+        trial.add_stream_from_template(source)
+        trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    finally:
+        with suppress(ValueError, av.FFmpegError):  # the end of an empty file is of no interest
+            trial.close()
+    return True
+
+
+def _add_aac(container: Any, source: Any) -> Any:
+    rates = import_pyav().codec.Codec("aac", "w").audio_rates
+    rate = min((r for r in rates if r >= source.rate), default=max(rates))
+    layout = source.layout.name
+    if layout.endswith("channels"):
+        layout = _LAYOUTS.get(source.channels, "stereo")
+    bit_rate = _BITS_PER_CHANNEL * source.channels
+    return container.add_stream("aac", rate=rate, layout=layout, bit_rate=bit_rate)
+
+
+def _name(source: Any) -> str:
+    if source.codec_context is None:
+        return "unknown codec"
+    return str(source.codec_context.name)

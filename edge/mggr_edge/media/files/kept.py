@@ -1,0 +1,203 @@
+"""Metadata, chapters and track flags of a video: what is copied, and what an output has lost.
+
+Containers differ in what they hold. Everything is given to the muxer; `lost` compares the finished
+file with the source, so that its list states what was lost in fact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mggr_edge.media.files.pyav import import_pyav
+
+_CONTAINER_KEYS = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "software"}
+)
+"""Metadata that describe the source's container, not its content."""
+
+_TRACK_KEYS = re.compile(
+    r"^(_statistics_|bps|duration|number_of_|vendor_id|encoder|handler_name|rotate|alpha_mode)",
+    re.IGNORECASE,
+)
+"""Metadata that muxers write by themselves, and that describe the encoded source."""
+
+_CHAPTER_CODEC = "bin_data"
+"""FFmpeg's name of the codec of MP4's chapter tracks."""
+
+_MOST_NAMES = 6
+"""Names in a note; further ones are counted."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What accompanies the frames of a video.
+
+    Attributes:
+        chapters: PyAV's dicts of start, end, time base and metadata.
+        metadata: of the video track, without keys that describe its encoding.
+        disposition: FFmpeg's flags of the video track.
+        audio: (metadata, disposition) of each audio track, by its index in the source.
+        has_alpha: whether frames have transparency, which H.264 does not hold.
+    """
+
+    chapters: tuple[dict[str, Any], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+    disposition: int = 0
+    audio: tuple[tuple[int, tuple[tuple[str, str], ...], int], ...] = ()
+    has_alpha: bool = False
+
+
+NO_EXTRAS = Extras()
+
+
+def extras_of(container: Any, stream: Any) -> Extras:
+    """Reads everything that accompanies the frames of a video track."""
+    return Extras(
+        chapters=tuple(container.chapters()),
+        metadata=tuple(track_metadata(stream.metadata).items()),
+        disposition=stream.disposition.value,
+        audio=tuple(
+            (s.index, tuple(track_metadata(s.metadata).items()), s.disposition.value)
+            for s in container.streams.audio
+        ),
+        has_alpha=_has_alpha(stream),
+    )
+
+
+def other_streams(container: Any, stream: Any) -> tuple[str, ...]:
+    """Names the streams that are neither the video nor audio.
+
+    Tracks by which MP4 stores chapters and timecodes are not listed: both are read as metadata.
+    """
+    chapters = bool(container.chapters())
+    return tuple(
+        "cover picture" if is_cover(other) else f"{other.type} stream"
+        for other in container.streams
+        if other.index != stream.index
+        and other.type != "audio"
+        and not (other.type == "data" and chapters and other.name == _CHAPTER_CODEC)
+        and not (other.type == "data" and "timecode" in other.metadata)
+    )
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is one still picture, such as the cover of a song."""
+    return bool(stream.disposition & import_pyav().stream.Disposition.attached_pic)
+
+
+def file_metadata(source: Mapping[str, str], comment: str) -> dict[str, str]:
+    """Returns the output's metadata: those of the source, its comment extended by `comment`."""
+    kept = {k: v for k, v in source.items() if k.lower() not in _CONTAINER_KEYS}
+    before = next((kept.pop(k) for k in list(kept) if k.lower() == "comment"), "")
+    return {**kept, "comment": f"{before}; {comment}" if before else comment}
+
+
+def track_metadata(source: Mapping[str, str]) -> dict[str, str]:
+    """Returns a track's metadata without keys that describe its encoding.
+
+    The MP4 demuxer names `name` what muxers take as `title`.
+    """
+    kept = {k: v for k, v in source.items() if not _TRACK_KEYS.match(k)}
+    if "name" in kept:
+        kept.setdefault("title", kept.pop("name"))
+    return kept
+
+
+def needs_free_keys(metadata: Mapping[str, str]) -> bool:
+    """Whether MP4 must write metadata under free keys ("mdta"), as telephones do.
+
+    Then common fields such as the title get free keys, too, which fewer players show; so free keys
+    are only written where the source has keys like `com.apple.quicktime.make`.
+    """
+    return any("." in key for key in metadata)
+
+
+def not_kept(*losses: Iterable[str]) -> tuple[str, ...]:
+    """Returns one note that lists all losses, or none."""
+    counts = Counter(loss for some in losses for loss in some)
+    if not counts:
+        return ()
+    listed = "; ".join(loss if n == 1 else f"{n} times {loss}" for loss, n in counts.items())
+    return (f"not kept: {listed}",)
+
+
+def side_data_losses(frame: Any) -> tuple[str, ...]:
+    """Names what a decoded frame carries besides pixels, and an encoded one will lack."""
+    kinds = import_pyav().sidedata.sidedata.Type
+    names = {
+        kinds.A53_CC: "closed captions",
+        kinds.STEREO3D: "stereo layout",
+        kinds.SPHERICAL: "spherical projection",
+        kinds.S12M_TIMECODE: "timecodes of single frames",
+    }
+    return tuple(name for kind, name in names.items() if frame.side_data.get(kind) is not None)
+
+
+def lost(
+    metadata: Mapping[str, str], extras: Extras, container: Any, tracks: Mapping[int, Any]
+) -> tuple[str, ...]:
+    """Lists what the source has and a finished output lacks.
+
+    Args:
+        metadata: of the source file.
+        extras: of the source.
+        container: PyAV's container of the output, opened to be read.
+        tracks: the source's index of an audio track -> the output's stream.
+    """
+    found = []
+    video = container.streams.video[0]
+    missing = _missing(file_metadata(metadata, ""), {**video.metadata, **container.metadata})
+    missing += _missing(dict(extras.metadata), {**container.metadata, **video.metadata})
+    for index, wanted, _ in extras.audio:
+        if index in tracks:
+            missing += _missing(dict(wanted), tracks[index].metadata)
+    if missing:
+        found.append(f"metadata ({_listed(dict.fromkeys(missing))})")
+    if len(container.chapters()) < len(extras.chapters):
+        found.append(f"{len(extras.chapters) - len(container.chapters())} chapters")
+    flags = list(_lost_flags(extras, tracks))
+    if flags:
+        found.append(f"audio track flags ({_listed(dict.fromkeys(flags))})")
+    if extras.has_alpha:
+        found.append("transparency")
+    return tuple(found)
+
+
+def _missing(wanted: Mapping[str, str], got: Mapping[str, str]) -> list[str]:
+    there = {key.lower() for key in got}
+    there |= {"title"} if "name" in there else set()
+    unset = {"language": "und"}
+    return [k for k, v in wanted.items() if k.lower() not in there and unset.get(k.lower()) != v]
+
+
+def _lost_flags(extras: Extras, tracks: Mapping[int, Any]) -> Iterable[str]:
+    # A lone track is played by every player, whether it is the default one or not.
+    several = len(tracks) > 1
+    known = import_pyav().stream.Disposition
+    for index, _, wanted in extras.audio:
+        if index in tracks:
+            gone = wanted & ~tracks[index].disposition.value
+            yield from (
+                flag.name.replace("_", " ")
+                for flag in known
+                if flag.value & gone and (several or flag != known.default)
+            )
+
+
+def _has_alpha(stream: Any) -> bool:
+    # VP8 and VP9 keep it beside the stream; only this key shows it.
+    keys = {key.lower(): value for key, value in stream.metadata.items()}
+    form = stream.codec_context.format
+    in_frames = form is not None and any(part.is_alpha for part in form.components)
+    return in_frames or keys.get("alpha_mode") == "1"
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = len(every) - _MOST_NAMES
+    shown = ", ".join(every[:_MOST_NAMES])
+    return shown if more <= 0 else f"{shown} and {more} more"

@@ -1,0 +1,246 @@
+"""What INPUT is, and where OUTPUT goes: decided once, before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import Literal
+
+from mggr_edge.common.address_hints import closest_input, closest_output
+from mggr_edge.common.addresses import (
+    INPUT_FORMS,
+    NOT_SEEKABLE,
+    closest_form,
+    input_address,
+    names_a_folder,
+    output_address,
+    path_type,
+    without_secrets,
+)
+from mggr_edge.errors import OutputExistsError, StreamError, UsageError
+
+Kind = Literal["picture", "folder", "video"]
+
+PICTURE_OUTPUT_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff"),
+)
+PICTURE_SUFFIXES = (*PICTURE_OUTPUT_SUFFIXES, ".heic", ".heif")
+TRANSPARENT_SUFFIXES = (".png", ".webp", ".avif", ".gif", ".tif", ".tiff")
+PAGED_SUFFIXES = (".tif", ".tiff")
+ANIMATED_SUFFIXES = (".gif", ".webp", ".png", ".avif")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".mkv", ".m4v", ".webm", ".avi", ".mpg", ".mpeg"),
+    *(".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv"),
+)
+VIDEO_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
+"""Containers that hold H.264 with most kinds of sound and still play when cut short."""
+
+NOWHERE = "null://"
+"""An OUTPUT that takes everything and keeps nothing."""
+
+_OUTPUT_SUFFIXES = {"picture": PICTURE_OUTPUT_SUFFIXES, "video": VIDEO_OUTPUT_SUFFIXES}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An INPUT that is there.
+
+    Attributes:
+        kind: which reader it wants.
+        path: where it lies.
+    """
+
+    kind: Kind
+    path: Path
+
+
+def find_source(named: str | Path) -> Source:
+    """Determines what INPUT is.
+
+    Args:
+        named: a text is parsed as an INPUT (see `addresses`); a `Path` is taken as it is.
+
+    Raises:
+        UsageError: a camera or network address, a device or a pipe, or an unknown suffix.
+        StreamError: the path does not exist or cannot be looked at.
+    """
+    path = named if isinstance(named, Path) else _path_of_input(named)
+    shown = without_secrets(str(named))
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StreamError(
+            f"{shown} does not exist{closest_form(closest_input(str(named)))}; expected a picture, "
+            f"a folder, a video file or a camera ({INPUT_FORMS})"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StreamError(f"{shown} cannot be read: {reason}") from error
+    found, suffix = path_type(path), path.suffix.lower()
+    if found == "folder":
+        return Source("folder", path)
+    if found != "file":
+        reason = NOT_SEEKABLE if found == "pipe" else "is no INPUT"
+        raise UsageError(f"{shown} is a {found}, which {reason}")
+    if suffix in PICTURE_SUFFIXES:
+        return Source("picture", path)
+    if suffix in VIDEO_SUFFIXES:
+        return Source("video", path)
+    raise UsageError(
+        f"{shown} is a file that {_ending(path)}; expected a folder, a picture "
+        f"({_listed(PICTURE_SUFFIXES)}) or a video ({_listed(VIDEO_SUFFIXES)})"
+    )
+
+
+def _path_of_input(text: str) -> Path:
+    address = input_address(text)
+    if address.scheme != "file":
+        raise UsageError(
+            f"{without_secrets(text)} is a camera or network address; expected a picture, "
+            "a folder of pictures or a video file"
+        )
+    return Path(address.place)
+
+
+def choose_output(source: Source, output: str | Path | None, *, force: bool) -> Path | None:
+    """Settles where the result goes.
+
+    Without `output` it is `<name>-redirected` beside the input, numbered if that
+    is taken. A video in a container that cannot hold H.264 becomes an MP4, a HEIC picture a JPEG.
+    `null://` is nowhere: None.
+
+    Args:
+        source: what is read.
+        output: what the user named, if anything.
+        force: a named output that exists may be replaced.
+
+    Raises:
+        OutputExistsError: the named output exists and `force` is false.
+        UsageError: the output is of another kind than the input, or would
+            overwrite or swallow it.
+    """
+    if output is None:
+        return _unnamed(source)
+    if isinstance(output, Path):
+        path = output
+    else:
+        address = output_address(output)
+        if address.scheme == "null":
+            return None
+        if address.scheme != "file":
+            raise UsageError(
+                f"{without_secrets(output)} is a device or network address; expected "
+                f"{_what(source)}, as the input is one"
+            )
+        path = Path(address.place)
+        if source.kind != "folder" and names_a_folder(address.place):
+            raise UsageError(f"{output} is a folder; name the file, e.g. {path / source.path.name}")
+    _check_kind(source, path)
+    _check_apart(source, path)
+    if os.path.lexists(path) and not force:
+        raise OutputExistsError(path)
+    return path
+
+
+def output_suffix(path: Path) -> str:
+    """Suffix of what is made of a picture or video: its own, where that can be written.
+
+    Example:
+        >>> [output_suffix(Path(name)) for name in ("a.JPG", "a.heic", "a.webm")]
+        ['.JPG', '.jpg', '.mp4']
+    """
+    suffix = path.suffix.lower()
+    if suffix in (*PICTURE_OUTPUT_SUFFIXES, *VIDEO_OUTPUT_SUFFIXES):
+        return path.suffix
+    return ".mp4" if suffix in VIDEO_SUFFIXES else ".jpg"
+
+
+def pictures_in(folder: Path) -> tuple[list[Path], int]:
+    """Lists the pictures of a folder by name, and counts whatever else lies there."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    pictures = [e for e in entries if e.is_file() and e.suffix.lower() in PICTURE_SUFFIXES]
+    return pictures, len(entries) - len(pictures)
+
+
+def files_in(folder: Path) -> tuple[list[Path], int]:
+    """Lists the pictures and videos of a folder by name, and counts all other entries."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    suffixes = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
+    files = [e for e in entries if e.is_file() and e.suffix.lower() in suffixes]
+    return files, len(entries) - len(files)
+
+
+def output_names(files: Sequence[Path]) -> dict[Path, str]:
+    """Names for what is made of a folder's files: their own where their format can be written.
+
+    A file that gets another suffix gets a number too where that name is taken: `a.heic` beside
+    `a.jpg` becomes `a-2.jpg`. Names that differ in case only count as the same.
+    """
+    names = {file: file.name for file in files if output_suffix(file) == file.suffix}
+    taken = {name.lower() for name in names.values()}
+    for file in (file for file in files if file not in names):
+        suffix = output_suffix(file)
+        numbered = (f"{file.stem}-{n}{suffix}" for n in count(2))
+        name = next(n for n in chain([file.stem + suffix], numbered) if n.lower() not in taken)
+        names[file] = name
+        taken.add(name.lower())
+    return names
+
+
+def unnamed_output(source: Source, number: int = 1) -> Path:
+    """The output beside the input for a run that names none; from 2 on with its number."""
+    path = source.path if source.path.name not in ("", "..") else source.path.resolve()
+    stem, suffix = (path.name, "") if source.kind == "folder" else (path.stem, output_suffix(path))
+    return path.with_name(f"{stem}-redirected{'' if number == 1 else f'-{number}'}{suffix}")
+
+
+def _unnamed(source: Source) -> Path:
+    names = (unnamed_output(source, number) for number in count(1))
+    return next(path for path in names if not os.path.lexists(path))
+
+
+def _check_kind(source: Source, path: Path) -> None:
+    if source.kind == "folder":
+        if os.path.exists(path) and not os.path.isdir(path):
+            raise UsageError(f"{source.path} is a folder, so OUTPUT must be one; {path} is a file")
+        if path.suffix.lower() in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
+            raise UsageError(
+                f"{source.path} is a folder, so OUTPUT must be one; {path.name} is a file's name"
+            )
+        return
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder; name the file, e.g. {path / source.path.name}")
+    if (found := path_type(path)) not in ("missing", "file"):
+        raise UsageError(f"{path} is a {found}, not a file; name another OUTPUT")
+    suffixes = _OUTPUT_SUFFIXES[source.kind]
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(
+            f"{source.path} is a {source.kind}, so OUTPUT must end in {_listed(suffixes)}; "
+            f"{path.name} {_ending(path)}{closest_form(closest_output(str(path)))}"
+        )
+
+
+def _check_apart(source: Source, path: Path) -> None:
+    # Not `Path.resolve`, which a link to itself is an exception to.
+    here, there = (Path(os.path.realpath(one)) for one in (source.path, path))
+    if here == there:
+        raise UsageError(f"{path} is the input itself; name another OUTPUT")
+    if there in here.parents:
+        raise UsageError(f"{path} contains the input, which must survive; name another OUTPUT")
+
+
+def _what(source: Source) -> str:
+    if source.kind == "folder":
+        return "a folder"
+    return f"a {source.kind} file ({_listed(_OUTPUT_SUFFIXES[source.kind])})"
+
+
+def _ending(path: Path) -> str:
+    return f"ends in {path.suffix}" if path.suffix else "has no suffix"
+
+
+def _listed(suffixes: tuple[str, ...]) -> str:
+    return " ".join(suffixes)

@@ -1,0 +1,398 @@
+"""Pictures as bytes of a file; the suffix selects the format."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError, UsageError
+from mggr_edge.media.files.paths import ANIMATED_SUFFIXES, PAGED_SUFFIXES, TRANSPARENT_SUFFIXES
+from mggr_edge.media.files.picture import Picture
+from mggr_edge.media.files.picture_metadata import Metadata, jpeg_segments, with_png_chunks
+from mggr_edge.media.files.picture_pixels import packed_colours
+from mggr_edge.media.files.pillow import DECODER_ERRORS, import_pillow, without_warnings
+
+_QUALITY = 95
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".avif": "AVIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+_LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 65_536}
+_LOSSLESS_TIFF = frozenset(("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"))
+_XMP_TAG, _ORIENTATION_TAG = 700, 0x0112
+_SUB_DIRECTORIES = (0x8769, 0x8825)
+"""EXIF's own and GPS."""
+
+_JFIF_DENSITY = slice(13, 18)
+_AFTER_JFIF = 20
+_GIF_COLOURS = 256
+_OPAQUE = 255
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture file.
+
+    Attributes:
+        content: its bytes.
+        lost: names of what it does not hold of the pictures.
+    """
+
+    content: bytes
+    lost: tuple[str, ...] = ()
+
+
+def encode(path: Path, pictures: Sequence[Picture]) -> Encoded:
+    """Encodes a picture, or the frames of an animation or pages of a TIFF.
+
+    Args:
+        path: of the file to be; its suffix selects the format.
+        pictures: of one size.
+
+    Raises:
+        UsageError: the format cannot hold transparency or several frames that the pictures have.
+        StreamError: the pictures cannot be encoded in this format.
+    """
+    suffix = path.suffix.lower()
+    file_format = _FORMATS[suffix]
+    pictures = [_without_needless_alpha(one, suffix) for one in pictures]
+    first = pictures[0]
+    suffixes = PAGED_SUFFIXES if first.duration_ms is None else ANIMATED_SUFFIXES
+    if len(pictures) > 1 and suffix not in suffixes:
+        noun = "pages" if first.duration_ms is None else "frames"
+        raise UsageError(
+            f"{suffix} cannot hold {len(pictures)} {noun}; write {' or '.join(suffixes)}"
+        )
+    height, width = first.rgb.shape[:2]
+    if max(height, width) > _LONGEST_SIDE.get(file_format, max(height, width)):
+        raise StreamError(
+            f"{path} cannot be encoded: it is {width} x {height}, and {suffix} holds at most "
+            f"{_LONGEST_SIDE[file_format]} pixels a side; write .png"
+        )
+    try:
+        with without_warnings():
+            return _ENCODERS[file_format](pictures)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StreamError(f"{path} cannot be encoded as {suffix}: {error}") from error
+
+
+def _without_needless_alpha(picture: Picture, suffix: str) -> Picture:
+    if picture.alpha is None or suffix in TRANSPARENT_SUFFIXES:
+        return picture
+    if (picture.alpha != _OPAQUE).any():
+        raise UsageError(
+            f"{suffix} cannot hold the picture's transparency; "
+            f"write {' or '.join(TRANSPARENT_SUFFIXES)}"
+        )
+    return replace(picture, alpha=None)
+
+
+def _jpeg(pictures: Sequence[Picture]) -> Encoded:
+    picture = pictures[0]
+    channels, lost = _channels(picture, with_grey_alpha=False)
+    metadata, options = picture.metadata, picture.options
+    segments, too_long = jpeg_segments(metadata)
+    made = _saved(
+        [channels],
+        "JPEG",
+        progressive=options.is_progressive,
+        subsampling=options.subsampling if metadata.format == "JPEG" else 0,
+        icc_profile=_fitting_profile(metadata, channels),
+        **({"dpi": _whole(metadata.dpi)} if metadata.dpi else {}),
+        **_jpeg_tables(options.tables),
+    )
+    if metadata.density:
+        made = made[: _JFIF_DENSITY.start] + metadata.density + made[_JFIF_DENSITY.stop :]
+    made = made[:_AFTER_JFIF] + segments + made[_AFTER_JFIF:]
+    return Encoded(made, (*lost, *too_long, *_lost(picture, "JPEG", channels)))
+
+
+def _jpeg_tables(tables: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
+    """Quality 95, and nothing coarser than the input has."""
+    if not tables or len(tables) > 2:
+        return {"quality": _QUALITY}
+    image = import_pillow()
+    probe = _saved([np.zeros((8, 8, 3), np.uint8)], "JPEG", quality=_QUALITY)
+    with image.open(io.BytesIO(probe)) as opened:
+        usual = [opened.quantization[key] for key in sorted(opened.quantization)]
+    pairs = zip((*tables, tables[-1])[:2], usual, strict=True)
+    return {"qtables": [np.minimum(one, other).tolist() for one, other in pairs]}
+
+
+def _png(pictures: Sequence[Picture]) -> Encoded:
+    first = pictures[0]
+    frames, lost = _all_channels(pictures, with_grey_alpha=True)
+    if first.deep is not None and len(pictures) == 1:
+        made, lost = _deep_png(first.deep, grey=frames[0].ndim == 2), ()
+    else:
+        made = _saved(frames, "PNG", **_timing(pictures))
+    is_rgb = first.deep is not None and first.alpha is not None  # see `_deep_png`
+    channels = first.rgb if is_rgb else frames[0]
+    profile = _fitting_profile(first.metadata, channels)
+    made = with_png_chunks(made, first.metadata, profile=profile)
+    return Encoded(made, (*lost, *_lost(first, "PNG", channels)))
+
+
+def _deep_png(deep: NDArray[np.uint16], *, grey: bool) -> bytes:
+    # OpenCV writes grey without alpha only.
+    stored = deep[..., 0] if grey else deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+    ok, encoded = cv2.imencode(".png", np.ascontiguousarray(stored))
+    if not ok:
+        raise ValueError("OpenCV cannot encode a PNG of 16 bits")
+    return encoded.tobytes()
+
+
+def _webp(pictures: Sequence[Picture]) -> Encoded:
+    first = pictures[0]
+    frames, lost = _all_channels(pictures, with_grey_alpha=False, with_grey=False)
+    lossless = first.metadata.format == "WEBP" and first.options.is_lossless
+    made = _saved(
+        frames,
+        "WEBP",
+        quality=100 if lossless else _QUALITY,
+        lossless=lossless,
+        exact=True,
+        **_common(first.metadata, frames[0]),
+        **_timing(pictures),
+    )
+    return Encoded(made, (*lost, *_lost(first, "WEBP", frames[0])))
+
+
+def _avif(pictures: Sequence[Picture]) -> Encoded:
+    first = pictures[0]
+    frames, lost = _all_channels(pictures, with_grey_alpha=False, with_grey=False)
+    exif, damaged = _parsed_exif(first.metadata)
+    # Pillow 13.0 crashes on an animation whose EXIF names an orientation; upright is the default.
+    exif.pop(_ORIENTATION_TAG, None)
+    block = exif.tobytes().removeprefix(b"Exif\0\0") if exif else b""
+    metadata = replace(first.metadata, exif=block)
+    made = _saved(
+        frames,
+        "AVIF",
+        quality=_QUALITY,
+        subsampling=first.options.subsampling if first.metadata.format == "AVIF" else "4:4:4",
+        **_common(metadata, frames[0]),
+        **_timing(pictures),
+    )
+    endless = ("number of times to show the animation",) if first.options.plays else ()
+    return Encoded(made, (*lost, *damaged, *endless, *_lost(first, "AVIF", frames[0])))
+
+
+def _bmp(pictures: Sequence[Picture]) -> Encoded:
+    channels, lost = _channels(pictures[0], with_grey_alpha=False)
+    dpi = pictures[0].metadata.dpi
+    made = _saved([channels], "BMP", **({"dpi": dpi} if dpi else {}))
+    return Encoded(made, (*lost, *_lost(pictures[0], "BMP", channels)))
+
+
+def _tiff(pictures: Sequence[Picture]) -> Encoded:
+    first = pictures[0]
+    frames, lost = _all_channels(pictures, with_grey_alpha=True)
+    metadata, compression = first.metadata, first.options.compression
+    if compression not in _LOSSLESS_TIFF:
+        compression = "tiff_adobe_deflate"
+    exif, damaged = _parsed_exif(metadata)
+    if any(directory in exif for directory in _SUB_DIRECTORIES):
+        compression = "raw"  # libtiff, which compresses, cannot write them
+    if metadata.xmp:
+        exif[_XMP_TAG] = metadata.xmp
+    profile = _fitting_profile(metadata, frames[0])
+    made = _saved(
+        frames,
+        "TIFF",
+        compression=compression,
+        exif=exif,
+        **({"icc_profile": profile} if profile else {}),
+        **({"dpi": metadata.dpi} if metadata.dpi else {}),
+    )
+    return Encoded(made, (*lost, *damaged, *_lost(first, "TIFF", frames[0])))
+
+
+def _parsed_exif(metadata: Metadata) -> tuple[Any, tuple[str, ...]]:
+    """The EXIF block as Pillow's object, and what is lost of it."""
+    exif = import_pillow().Exif()
+    if not metadata.exif:
+        return exif, ()
+    try:
+        exif.load(b"Exif\0\0" + metadata.exif)
+        for directory in _SUB_DIRECTORIES:
+            exif.get_ifd(directory)
+        exif.tobytes()
+    except DECODER_ERRORS:
+        return import_pillow().Exif(), ("EXIF, which is damaged",)
+    return exif, ()
+
+
+def _gif(pictures: Sequence[Picture]) -> Encoded:
+    image, lost = import_pillow(), []
+    frames = []
+    has_alpha = any(one.alpha is not None for one in pictures)
+    for picture in pictures:
+        indices, palette, is_exact = _indexed(picture, _GIF_COLOURS - has_alpha)
+        if picture.alpha is not None:
+            if not np.isin(picture.alpha, (0, _OPAQUE)).all():
+                lost.append("partial transparency")
+            indices = np.where(picture.alpha < 128, _GIF_COLOURS - 1, indices)
+            palette = np.resize(palette, (_GIF_COLOURS, 3))
+        if not is_exact:
+            lost.append(f"colours beyond the {_GIF_COLOURS} of a GIF's frame")
+        frame = image.fromarray(indices.astype(np.uint8), "P")
+        frame.putpalette(palette.tobytes())
+        frames.append(frame)
+    comment = pictures[0].metadata.comment
+    options = {
+        **_gif_timing(pictures),
+        **({"transparency": _GIF_COLOURS - 1, "disposal": 2} if has_alpha else {}),
+        **({"comment": comment} if comment else {}),
+    }
+    made = _saved_images(frames, "GIF", optimize=False, **options)
+    return Encoded(made, (*dict.fromkeys(lost), *pictures[0].metadata.lost_in("GIF")))
+
+
+def _indexed(picture: Picture, most: int) -> tuple[NDArray[np.intp], NDArray[np.uint8], bool]:
+    """[H, W] indices into a palette [N, 3], and whether all colours are in it.
+
+    A picture that came with a palette keeps it, so that unedited pixels stay exact.
+    """
+    packed, inverse = np.unique(packed_colours(picture.rgb), return_inverse=True)
+    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
+    palette = picture.palette
+    if palette is None or len(palette) > most:
+        palette = colours if len(colours) <= most else _reduced(picture.rgb, most)
+    nearest = np.empty(len(colours), np.intp)
+    for start in range(0, len(colours), 4096):
+        part = colours[start : start + 4096].astype(np.int32)
+        away = ((part[:, None] - palette[None].astype(np.int32)) ** 2).sum(axis=-1)
+        nearest[start : start + 4096] = away.argmin(axis=1)
+    is_exact = bool((palette[nearest] == colours).all())
+    return nearest[inverse].reshape(picture.rgb.shape[:2]), palette, is_exact
+
+
+def _reduced(rgb: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
+    quantized = import_pillow().fromarray(rgb).quantize(most)
+    return np.array(quantized.getpalette(), np.uint8).reshape(-1, 3)[:most]
+
+
+def _all_channels(
+    pictures: Sequence[Picture], *, with_grey_alpha: bool, with_grey: bool = True
+) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
+    """The channels of all frames, alike."""
+    grey = with_grey and all(one.grey and _is_grey(one.rgb) for one in pictures)
+    has_alpha = any(one.alpha is not None for one in pictures)
+    made = [
+        _channels(
+            replace(one, grey=grey, alpha=_alpha_of(one) if has_alpha else None),
+            with_grey_alpha=with_grey_alpha,
+        )
+        for one in pictures
+    ]
+    return [channels for channels, _ in made], made[0][1]
+
+
+def _alpha_of(picture: Picture) -> NDArray[np.uint8]:
+    if picture.alpha is not None:
+        return picture.alpha
+    return np.full(picture.rgb.shape[:2], _OPAQUE, np.uint8)
+
+
+def _channels(
+    picture: Picture, *, with_grey_alpha: bool
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """[H, W] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB or [H, W, 4] RGBA; and what is lost."""
+    lost = () if picture.deep is None else ("16 bits a channel, now 8",)
+    grey = picture.grey and _is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
+    colours = picture.rgb[..., :1] if grey else picture.rgb
+    if picture.alpha is None:
+        return (colours[..., 0] if grey else colours), lost
+    return np.dstack([colours, picture.alpha]), lost
+
+
+def _is_grey(rgb: NDArray[np.uint8]) -> bool:
+    return bool((rgb == rgb[..., :1]).all())
+
+
+def _fitting_profile(metadata: Metadata, channels: NDArray) -> bytes:
+    """The profile, if it is of the colour space that is written."""
+    grey = channels.ndim == 2 or channels.shape[2] < 3
+    return metadata.profile if metadata.profile_space == ("GRAY" if grey else "RGB") else b""
+
+
+def _lost(picture: Picture, file_format: str, channels: NDArray) -> tuple[str, ...]:
+    lost = picture.metadata.lost_in(file_format)
+    if picture.metadata.profile and not _fitting_profile(picture.metadata, channels):
+        space = picture.metadata.profile_space or "unknown"
+        lost = tuple(one for one in lost if one != "colour profile")
+        lost += (f"colour profile, which is of another colour model ({space})",)
+    return lost
+
+
+def _common(metadata: Metadata, channels: NDArray) -> dict[str, Any]:
+    found = {
+        "icc_profile": _fitting_profile(metadata, channels),
+        "exif": metadata.exif,
+        "xmp": metadata.xmp,
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Durations of an animation and how often it is shown, 0 for ever; pages have neither."""
+    if len(pictures) == 1:
+        return {}
+    options = pictures[0].options
+    durations = [one.duration_ms or 0.0 for one in pictures]
+    found: dict[str, Any] = {"duration": [round(one) for one in durations]}
+    if options.has_default_image:
+        found = {"duration": found["duration"][1:], "default_image": True}
+    return found | {"loop": min(options.plays or 0, 0xFFFF)}  # the most that WebP holds
+
+
+def _gif_timing(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """As `_timing`; a GIF holds how often it is shown again, and nothing if it never is."""
+    found, plays = _timing(pictures), pictures[0].options.plays or 0
+    found.pop("loop", None)
+    return found if plays == 1 else {**found, "loop": max(0, plays - 1)}
+
+
+def _whole(dpi: tuple[float, float]) -> tuple[int, int]:
+    return round(dpi[0]), round(dpi[1])
+
+
+def _saved(frames: Sequence[NDArray[np.uint8]], file_format: str, **options: Any) -> bytes:
+    image = import_pillow()
+    return _saved_images(
+        [image.fromarray(np.ascontiguousarray(one)) for one in frames], file_format, **options
+    )
+
+
+def _saved_images(images: Sequence[Any], file_format: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    if len(images) > 1:
+        options |= {"save_all": True, "append_images": list(images[1:])}
+    images[0].save(file, file_format, **options)
+    return file.getvalue()
+
+
+_ENCODERS = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WEBP": _webp,
+    "BMP": _bmp,
+    "GIF": _gif,
+    "AVIF": _avif,
+    "TIFF": _tiff,
+}

@@ -1,0 +1,171 @@
+"""Pixels of any mode that Pillow reads, as 8-bit RGB; those of 16 bits beside it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError
+from mggr_edge.media.files.picture_facts import PNG_MAGIC
+
+_PNG_DEPTH_AT = 24
+_BITS_PER_SAMPLE = 258
+_GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_GREY_MODES = ("1", "L", "LA", "La", *_GREY_16)
+_FEWEST_COLOURS = 256
+"""What a palette holds."""
+
+_SILENT = 0
+"""OpenCV's log level."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels as they are stored, not turned.
+
+    Attributes:
+        rgb: [H, W, 3] uint8.
+        alpha: [H, W] uint8, or None without transparency.
+        grey: the file holds one channel of colour.
+        deep: [H, W, 3] uint16, with alpha [H, W, 4], where all 16 bits can be written again.
+        palette: [N, 3] uint8, the colours of a picture that is stored with a palette.
+        is_converted: the colours are sRGB now, so the file's profile does not hold any more.
+        lost: what the 8-bit RGB does not hold, in words.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+    grey: bool = False
+    deep: NDArray[np.uint16] | None = None
+    palette: NDArray[np.uint8] | None = None
+    is_converted: bool = False
+    lost: tuple[str, ...] = ()
+
+
+def pixels_of(path: Path, image: Any, content: bytes) -> Pixels:
+    """Pixels of an image that Pillow has loaded.
+
+    Raises:
+        StreamError: samples of a type that is not read.
+    """
+    mode, lost = image.mode, _lost_depth(image, content)
+    if mode in _GREY_16:
+        grey = np.rint(np.asarray(image).astype(np.float64) / 257).astype(np.uint8)
+        return Pixels(np.dstack([grey] * 3), grey=True, lost=("16 bits a channel, now 8",))
+    if mode in ("I", "F") or (mode == "LAB" and "icc_profile" not in image.info):
+        raise StreamError(
+            f"{path} has samples of the mode {mode}; expected grey, RGB or CMYK of 8 or 16 bits: "
+            "convert it first"
+        )
+    if mode in ("CMYK", "LAB"):
+        return _print_pixels(image, lost)
+    if mode == "1":
+        lost.append("1 bit a pixel, now 8")
+    if image.has_transparency_data:
+        rgba = np.asarray(image.convert("RGBA"))
+        rgb, alpha = np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
+    else:
+        rgb, alpha = np.array(image.convert("RGB")), None
+    has_palette = mode == "P" or image.format == "GIF"
+    return Pixels(
+        rgb,
+        alpha,
+        grey=mode in _GREY_MODES,
+        palette=_palette_of(rgb) if has_palette else None,
+        lost=tuple(lost),
+    )
+
+
+def deep_pixels(image: Any, content: bytes) -> Pixels | None:
+    """Pixels of a PNG with 16 bits a channel; None for any other, and where they cannot be kept."""
+    if not content.startswith(PNG_MAGIC) or content[_PNG_DEPTH_AT] != 16:
+        return None
+    if "transparency" in image.info:
+        return None
+    before = cv2.setLogLevel(_SILENT)
+    try:
+        stored = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    finally:
+        cv2.setLogLevel(before)
+    if stored is None or stored.dtype != np.uint16 or stored.shape[:2] != image.size[::-1]:
+        return None
+    grey = stored.ndim == 2 or ("A" in image.mode and image.mode != "RGBA")
+    if stored.ndim == 2:
+        stored = np.dstack([stored] * 3)
+    deep = stored[..., [2, 1, 0, 3][: stored.shape[2]]]
+    eight = _eight_bits(deep)
+    alpha = np.ascontiguousarray(eight[..., 3]) if eight.shape[2] == 4 else None
+    return Pixels(np.ascontiguousarray(eight[..., :3]), alpha, grey=grey, deep=deep)
+
+
+def _eight_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _lost_depth(image: Any, content: bytes) -> list[str]:
+    """What Pillow reduces to 8 bits while it reads."""
+    bits = 8
+    if image.format == "TIFF":
+        samples = image.tag_v2.get(_BITS_PER_SAMPLE, 8)
+        bits = max(samples) if isinstance(samples, tuple) else int(samples)
+    elif image.format == "PNG":
+        bits = content[_PNG_DEPTH_AT]
+    elif image.format == "AVIF":
+        bits = avif_bits(content)
+    elif image.format == "HEIF":
+        bits = int(image.info.get("bit_depth") or 8)
+    return [f"{bits} bits a channel, now 8"] if bits > 8 else []
+
+
+def avif_bits(content: bytes) -> int:
+    """Bits a channel by the configuration of the first AV1 picture; 8 where there is none."""
+    flags = av1_flags(content)
+    return 12 if flags & 0x20 else 10 if flags & 0x40 else 8
+
+
+def av1_flags(content: bytes) -> int:
+    """Byte 2 of the first AV1 configuration box (AV1-ISOBMFF 2.3.3); 0 where there is none."""
+    at = content.find(b"av1C")
+    return content[at + 6] if 0 <= at < len(content) - 6 else 0
+
+
+def _print_pixels(image: Any, lost: list[str]) -> Pixels:
+    """CMYK and LAB: by the file's profile, or by inverting where there is none that holds."""
+    from PIL import ImageCms
+
+    profile = image.info.get("icc_profile")
+    if profile and profile[16:20].decode("latin-1").strip() in (image.mode, "Lab"):
+        try:
+            made = ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
+            lost.append(f"{image.mode} colours, now sRGB by their profile")
+            return Pixels(np.array(made), is_converted=True, lost=tuple(lost))
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            lost.append(f"the {image.mode} profile, which is damaged")
+    lost.append(f"{image.mode} colours, now RGB without a profile")
+    return Pixels(np.array(image.convert("RGB")), is_converted=True, lost=tuple(lost))
+
+
+def _palette_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    packed = np.unique(packed_colours(rgb))
+    if len(packed) > _FEWEST_COLOURS:
+        return None
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
+
+
+def packed_colours(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """[..., 3] uint8 to [...] uint32, one number a colour."""
+    wide = rgb.astype(np.uint32)
+    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], np.uint32)

@@ -1,0 +1,224 @@
+"""Still and animated pictures: read upright as RGB, written with their metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError
+from mggr_edge.media.files.exif import exif_orientation
+from mggr_edge.media.files.orientation import UPRIGHT, upright
+from mggr_edge.media.files.picture import Picture
+from mggr_edge.media.files.picture_encoding import encode
+from mggr_edge.media.files.picture_facts import PictureFacts, picture_facts
+from mggr_edge.media.files.picture_metadata import Metadata, exif_of, metadata_of, tiff_exif
+from mggr_edge.media.files.picture_options import EncoderOptions, encoder_options_of
+from mggr_edge.media.files.picture_pixels import Pixels, deep_pixels, pixels_of
+from mggr_edge.media.files.pillow import decoder_errors, open_image
+from mggr_edge.media.files.whole_file import write_whole
+
+_END_OF_JPEG = b"\xff\xd9"
+_FILLING = 128
+"""Level that a JPEG decoder gives to what is missing."""
+
+_MOST_PIXELS = 1 << 28
+"""Of all frames together. The largest phones' sensors have 200 million."""
+_EMPTY_PIXELS = 1 << 25
+"""Allowed for any content: a frame of 8K video, 100 MB."""
+_PIXELS_PER_BYTE = 100
+"""Allowed beyond that. Photographs of low quality have 25, decompression bombs thousands."""
+_MOST_SCANS = 100
+"""Encoders write about ten, and each takes the time of the whole picture."""
+
+
+def read_picture(path: Path) -> Picture:
+    """Reads a still picture; see `read_pictures`.
+
+    Raises:
+        StreamError: as `read_pictures`; also an animation or a file of several pages.
+    """
+    pictures = read_pictures(path)
+    if len(pictures) > 1:
+        raise StreamError(
+            f"{path} holds {len(pictures)} pictures, expected one; `mggr-edge run` takes "
+            "animations, or save one of its pictures as a file"
+        )
+    return pictures[0]
+
+
+def read_whole_picture(path: Path) -> Picture:
+    """Reads a still picture, for uses that do not report damage; see `read_pictures`.
+
+    Raises:
+        StreamError: as `read_picture`; also where anything of the file is missing.
+    """
+    picture = read_picture(path)
+    if picture.damage:
+        raise StreamError(
+            f"{path} is damaged or cut short: {picture.damage}; copy it again from its source"
+        )
+    return picture
+
+
+def read_pictures(path: Path) -> tuple[Picture, ...]:
+    """Reads a picture, all frames of an animation, or all pages of a TIFF, upright.
+
+    JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF; with the package pillow-heif also HEIC, of which the
+    primary picture is read. A JPEG that lacks its end is read, as viewers do, if at least half of
+    its rows are there; `Picture.damage` then says what is missing.
+
+    Raises:
+        MissingPackageError: Pillow, or what it needs for the format, is not installed.
+        StreamError: missing, damaged, cut short, of another format or sample type, or so large
+            that it could not be held.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StreamError(f"{path} cannot be read: {error.strerror}") from error
+    if not content:
+        raise StreamError(f"{path} is empty; expected a picture")
+    facts = picture_facts(content)
+    if facts.scans > _MOST_SCANS:
+        raise StreamError(
+            f"{path} is a JPEG of {facts.scans} scans, at most {_MOST_SCANS} are read; save it anew"
+        )
+    is_cut_jpeg = not facts.complete and facts.scans > 0
+    if not facts.complete and not is_cut_jpeg:
+        raise StreamError(f"{path} is damaged or cut short; copy it again from its source")
+    if is_cut_jpeg:
+        content = content.rstrip(b"\0") + _END_OF_JPEG
+    image = open_image(path, content)
+    _check_size(path, image.size, 1, len(content))
+    with decoder_errors(path):
+        count = _frame_count(image)
+        _check_size(path, image.size, count, len(content))
+        pictures = tuple(_read_frames(path, image, content, facts, count))
+    if is_cut_jpeg:
+        damage = _damage_of(path, pictures[0].rgb, facts, _orientation_of(image))
+        return (replace(pictures[0], damage=damage),)
+    return pictures
+
+
+def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> None:
+    """Refuses decompression bombs before any pixel is decoded."""
+    width, height = size
+    pixels = height * width * frames
+    allowed = min(_MOST_PIXELS, max(_EMPTY_PIXELS, _PIXELS_PER_BYTE * length))
+    if pixels == 0:
+        raise StreamError(f"{path} is damaged: it says that it is {width} x {height}")
+    if pixels > allowed:
+        shown = f"{width} x {height}" + (f" x {frames} frames" if frames > 1 else "")
+        raise StreamError(
+            f"{path} says that it is {shown}, in {length} bytes; at most "
+            f"{allowed // 1_000_000} megapixels are read of that: make it smaller first"
+        )
+
+
+def _frame_count(image: Any) -> int:
+    # The further pictures of an MPO or HEIC are previews, depth and gain maps.
+    return 1 if image.format in ("MPO", "HEIF") else int(getattr(image, "n_frames", 1))
+
+
+def _read_frames(
+    path: Path, image: Any, content: bytes, facts: PictureFacts, count: int
+) -> Iterator[Picture]:
+    metadata, options = Metadata(), EncoderOptions()
+    for number in range(count):
+        if image.format not in ("MPO", "HEIF"):
+            image.seek(number)
+        exif = tiff_exif(image) if number == 0 and image.format == "TIFF" else b""
+        image.load()
+        if number == 0:
+            metadata = metadata_of(image, content, exif_block=exif or exif_of(image), end=facts.end)
+            options = encoder_options_of(image, content, facts)
+        deep = deep_pixels(image, content) if count == 1 else None
+        pixels = pixels_of(path, image, content) if deep is None else deep
+        duration_ms = None
+        if count > 1 and image.format != "TIFF":
+            duration_ms = float(image.info.get("duration") or 0.0)
+        yield Picture(
+            **_upright(pixels, _orientation_of(image)),
+            grey=pixels.grey,
+            palette=pixels.palette,
+            duration_ms=duration_ms,
+            metadata=replace(
+                metadata,
+                profile=b"" if pixels.is_converted else metadata.profile,
+                lost=(*metadata.lost, *pixels.lost),
+            ),
+            options=options,
+        )
+
+
+def _upright(pixels: Pixels, orientation: int) -> dict[str, Any]:
+    channels = {"rgb": pixels.rgb, "alpha": pixels.alpha, "deep": pixels.deep}
+    return {k: None if v is None else upright(v, orientation) for k, v in channels.items()}
+
+
+def _orientation_of(image: Any) -> int:
+    """EXIF's number; 1 for what Pillow turns itself."""
+    if image.format in ("TIFF", "HEIF"):
+        return UPRIGHT
+    return exif_orientation(exif_of(image))
+
+
+def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientation: int) -> str:
+    """Says what a JPEG without its end lacks.
+
+    Raises:
+        StreamError: it lacks more than half of the rows, or the detail of all.
+    """
+    if facts.is_progressive:
+        if facts.is_sharp:
+            return "its end is missing, and with it fine differences of brightness"
+        raise StreamError(
+            f"{path} is damaged or cut short: a progressive JPEG whose scan {facts.scans} is "
+            "incomplete and whose details are missing; copy it again from its source"
+        )
+    stored = _stored(rgb, orientation)
+    is_there = (stored != _FILLING).any(axis=(1, 2))
+    height = len(is_there)
+    missing = int(is_there[::-1].argmax()) if is_there.any() else height
+    if 2 * missing > height:
+        raise StreamError(
+            f"{path} is damaged or cut short: {missing} of {height} rows are missing, at most half "
+            "may be; copy it again from its source"
+        )
+    if missing:
+        return f"its end is missing, and with it {missing} of {height} rows, which are grey"
+    return "its end marker is missing"
+
+
+def _stored(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """An upright picture as it lies in its file."""
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    return upright(rgb, inverse)
+
+
+def write_picture(path: Path, picture: Picture) -> tuple[str, ...]:
+    """Writes a picture; see `write_pictures`."""
+    return write_pictures(path, (picture,))
+
+
+def write_pictures(path: Path, pictures: Sequence[Picture]) -> tuple[str, ...]:
+    """Writes a picture, or the frames of an animation; the suffix selects the format.
+
+    Lossy formats are written at quality 95 or above. A file of the input's format has its chroma
+    subsampling, its losslessness and its metadata.
+
+    Returns:
+        Names of what the output does not hold; empty where nothing is lost.
+
+    Raises:
+        UsageError: the format cannot hold transparency or several frames that the pictures have.
+        StreamError: the picture cannot be encoded, or the file cannot be written.
+    """
+    encoded = encode(path, pictures)
+    write_whole(path, encoded.content)
+    return encoded.lost

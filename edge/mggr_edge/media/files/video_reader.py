@@ -1,0 +1,337 @@
+"""Video files: every frame upright as RGB with its time, every sound packet as it is.
+
+Damage is an error and never concealed: FFmpeg repeats what it has of a broken
+frame and ends a truncated file as if that were its end, so packets and frames
+that it marks as corrupt, and files that end before their header says so, are
+refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import StreamError
+from mggr_edge.media.files.colour import ColourConverter, VideoColour, colour_of
+from mggr_edge.media.files.deinterlacing import Deinterlacer
+from mggr_edge.media.files.kept import (
+    NO_EXTRAS,
+    Extras,
+    extras_of,
+    is_cover,
+    other_streams,
+    side_data_losses,
+)
+from mggr_edge.media.files.leading import LeadingTimes
+from mggr_edge.media.files.orientation import UPRIGHT, orientation_of_display_matrix, upright
+from mggr_edge.media.files.pyav import closed_for_good, file_url, import_pyav, stream_errors
+from mggr_edge.media.files.slot_times import SlotTimes
+from mggr_edge.media.files.ten_bit import TenBitPicture
+from mggr_edge.media.files.timeline import Timeline
+from mggr_edge.media.files.track_end import track_end_s
+
+_INDEXED_FORMATS = ("mp4", "matroska")
+"""Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
+
+_ONLY_VIDEOS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,h264,hevc,mpegvideo,m4v,ivf",
+}
+"""FFmpeg's names of the containers that `VIDEO_SUFFIXES` stand for, and of streams without one."""
+
+_MOST_PIXELS = 1 << 26
+"""Of a frame: twice those of 8K, of which decoders hold a dozen."""
+
+_DURATION_TOLERANCE_S = 0.5
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A decoded frame.
+
+    Attributes:
+        rgb: [H, W, 3] uint8, upright.
+        pts: presentation time in ticks of the video's time base; strictly rising.
+        duration: in ticks; None where the file does not say.
+        time_s: `pts` in seconds.
+        original: the stored values of an HDR or 10-bit frame, whose `rgb` is an SDR view.
+    """
+
+    rgb: NDArray[np.uint8]
+    pts: int
+    duration: int | None
+    time_s: float
+    original: TenBitPicture | None = None
+
+
+@dataclass(frozen=True)
+class AudioPacket:
+    """A piece of encoded sound, to be passed on as it is.
+
+    Attributes:
+        packet: PyAV's; `packet.stream` tells which track.
+    """
+
+    packet: Any
+
+
+@dataclass(frozen=True)
+class VideoLayout:
+    """What a writer must know to write the same video again.
+
+    Attributes:
+        size: (height, width) upright, of the first frame; later ones may have another.
+        time_base: seconds per tick.
+        rate: frames per second, on average.
+        pixel_aspect: width of a pixel by its height, upright; None when not said.
+        colour: how its YUV is meant.
+        audio: PyAV's sound streams.
+        metadata: of the file.
+        left_out: names of other streams, which are not passed on.
+        frames: how many there should be; None when nobody knows.
+        extras: metadata of tracks, chapters, flags.
+    """
+
+    size: tuple[int, int]
+    time_base: Fraction
+    rate: Fraction
+    pixel_aspect: Fraction | None
+    colour: VideoColour
+    audio: tuple[Any, ...]
+    metadata: dict[str, str]
+    left_out: tuple[str, ...]
+    frames: int | None
+    extras: Extras = NO_EXTRAS
+
+    def widened(self, columns: int) -> VideoLayout:
+        """The same with frames so many times as wide."""
+        height, width = self.size
+        return replace(self, size=(height, columns * width))
+
+
+@dataclass(frozen=True)
+class Video:
+    """An opened video.
+
+    Attributes:
+        layout: its form.
+        items: frames and sound in file order; to be read once, while the video is open.
+        notes: what reading changed; complete once all items are read.
+        losses: what frames carry that a writer does not keep; complete once all items are read.
+    """
+
+    layout: VideoLayout
+    items: Iterator[TimedFrame | AudioPacket]
+    notes: list[str] = field(default_factory=list)
+    losses: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Video]:
+    """Opens a video file.
+
+    Raises:
+        MissingPackageError: PyAV is not installed.
+        StreamError: no video, or a damaged one; also while its items are read.
+    """
+    av = import_pyav()
+    with stream_errors(path, "read"):
+        # As a file, whatever its name looks like; and only what is itself a video, because a
+        # list of other files and addresses would have them opened.
+        container = av.open(file_url(path), metadata_errors="replace", options=_ONLY_VIDEOS)
+    with closed_for_good(container):
+        stream = container.streams.best("video")
+        if stream is None or stream.codec_context is None or is_cover(stream):
+            raise StreamError(f"{path} holds no video that can be decoded")
+        _check_size(path, stream.codec_context.height, stream.codec_context.width)
+        stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
+        stream.thread_type = "AUTO"
+        decoder = _Decoder(path, container, stream)
+        items = decoder.items()
+        waiting = []  # sound before the first picture
+        for item in items:
+            waiting.append(item)
+            if isinstance(item, TimedFrame):
+                break
+        else:
+            raise StreamError(f"{path} holds no frame that can be decoded")
+        yield Video(decoder.layout(item), chain(waiting, items), decoder.notes, decoder.losses)
+
+
+def _check_size(path: Path, height: int, width: int) -> None:
+    if height * width > _MOST_PIXELS:
+        raise StreamError(
+            f"{path} says that it is {width} x {height}, expected at most "
+            f"{_MOST_PIXELS // 1_000_000} megapixels a frame"
+        )
+
+
+class _Decoder:
+    def __init__(self, path: Path, container: Any, stream: Any) -> None:
+        self._path, self._container, self._stream = path, container, stream
+        self._rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self._time_base = stream.time_base or 1 / self._rate
+        self._step = max(1, round(1 / (self._rate * self._time_base)))
+        self._timeline = Timeline(container, stream)
+        self._leading = LeadingTimes(container, step=self._step)
+        self._orientation: int | None = None
+        self._colour: VideoColour | None = None
+        self._converter: ColourConverter | None = None
+        self.notes: list[str] = []
+        self.losses: set[str] = set()
+        self._deinterlacer = Deinterlacer(self._time_base)
+        self._slots = SlotTimes() if container.format.name == "avi" else None
+        self._durations: dict[int, int] = {}
+        self._decoded_last: int | None = None
+        self._shown_last: int | None = None
+        self._last_pts: int | None = None
+        self._count = 0
+        self._end_s = 0.0
+
+    def items(self) -> Iterator[TimedFrame | AudioPacket]:
+        with stream_errors(self._path, "read"):
+            for packet in self._timeline.packets(self._note_end):
+                if packet.is_corrupt:
+                    raise StreamError(f"{self._path} is cut short or damaged {self._where()}")
+                if packet.stream.type == "audio" and packet.size:
+                    yield AudioPacket(packet)
+                elif packet.stream.index == self._stream.index:
+                    yield from self._frames(packet)
+            yield from self._timed(self._deinterlacer.frames(None))
+        self._check_whole()
+
+    def layout(self, first: TimedFrame) -> VideoLayout:
+        assert self._orientation is not None
+        assert self._colour is not None
+        streams = self._container.streams
+        aspect = self._stream.sample_aspect_ratio
+        if aspect and self._orientation >= 5:
+            aspect = 1 / aspect
+        return VideoLayout(
+            size=(first.rgb.shape[0], first.rgb.shape[1]),
+            time_base=self._time_base,
+            rate=self._rate,
+            pixel_aspect=aspect or None,
+            colour=self._colour,
+            audio=tuple(streams.audio),
+            metadata=dict(self._container.metadata),
+            left_out=other_streams(self._container, self._stream),
+            frames=self._expected_frames(),
+            extras=extras_of(self._container, self._stream),
+        )
+
+    def _frames(self, packet: Any) -> Iterator[TimedFrame]:
+        if packet.pts is None:
+            self._settle_last_duration()
+        elif packet.duration:
+            self._durations[packet.pts] = packet.duration
+            self._decoded_last = packet.pts
+            self._shown_last = max(packet.pts, self._shown_last or packet.pts)
+        if self._slots is not None:
+            self._slots.note(packet)
+        for frame in self._decoded(packet):
+            if frame.is_corrupt:
+                raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
+            self.losses.update(side_data_losses(frame))
+            if self._slots is not None:
+                frame.pts = self._slots.pts(frame)
+            yield from self._timed(self._deinterlacer.frames(frame))
+        if self._deinterlacer.has_worked and not self.notes:
+            self.notes.append("interlaced frames were deinterlaced, each into one frame")
+
+    def _decoded(self, packet: Any) -> Iterator[Any]:
+        """Frames of a packet; those of an AVI file get their times from `SlotTimes` alone."""
+        if self._slots is not None:
+            return iter(packet.decode())
+        return self._leading.frames(packet)
+
+    def _timed(self, frames: Iterator[Any]) -> Iterator[TimedFrame]:
+        for frame in frames:
+            duration = self._durations.pop(frame.pts, None)
+            rgb = self._upright_rgb(frame)
+            original = self._original(frame)
+            pts = self._rising(frame.pts)
+            self._count += 1
+            yield TimedFrame(rgb, pts, duration, float(pts * self._time_base), original)
+
+    def _settle_last_duration(self) -> None:
+        """Of the frame that is shown last; the others last until the next one in any case."""
+        pts, is_mp4 = self._shown_last, "mp4" in self._container.format.name
+        if pts is None or (is_mp4 and pts == self._decoded_last):
+            return
+        end_s = track_end_s(self._path, self._container, self._stream)
+        length = 0 if end_s is None else round(end_s / self._time_base) - pts
+        if length > 0:
+            self._durations[pts] = length
+        elif is_mp4:
+            self._durations.pop(pts, None)
+
+    def _upright_rgb(self, frame: Any) -> NDArray[np.uint8]:
+        if self._orientation is None or self._converter is None:
+            self._orientation = _orientation(self._path, frame)
+            self._colour = colour_of(frame, self._stream.codec_context)
+            self._converter = ColourConverter(self._colour)
+        return upright(self._converter.rgb_from_frame(frame), self._orientation)
+
+    def _original(self, frame: Any) -> TenBitPicture | None:
+        assert self._orientation is not None
+        assert self._converter is not None
+        assert self._colour is not None
+        if not self._colour.is_ten_bit:
+            return None
+        return self._converter.ten_bit_from_frame(frame, self._orientation)
+
+    def _rising(self, pts: int | None) -> int:
+        """Gives every frame a time of its own: without one, or with a repeated one, the next."""
+        if pts is None:
+            pts = 0 if self._last_pts is None else self._last_pts + self._step
+        elif self._last_pts is not None:
+            pts = max(pts, self._last_pts + 1)
+        self._last_pts = pts
+        return pts
+
+    def _note_end(self, packet: Any) -> None:
+        if packet.pts is not None:
+            end = (packet.pts + (packet.duration or 0)) * packet.time_base
+            self._end_s = max(self._end_s, float(end))
+
+    def _check_whole(self) -> None:
+        duration, start = self._container.duration, self._container.start_time or 0
+        if "matroska" in self._container.format.name:
+            start = 0  # its duration is the time of the end, wherever it begins
+        if not duration or not any(n in self._container.format.name for n in _INDEXED_FORMATS):
+            return
+        promised_s = (start + duration) / 1e6
+        if self._end_s < promised_s - _DURATION_TOLERANCE_S:
+            raise StreamError(
+                f"{self._path} is cut short: it ends at {self._end_s:.1f} s "
+                f"of {promised_s:.1f} s; copy it again from its source"
+            )
+
+    def _expected_frames(self) -> int | None:
+        if self._stream.frames:
+            return int(self._stream.frames)
+        duration = self._container.duration
+        return max(1, round(duration / 1e6 * float(self._rate))) if duration else None
+
+    def _where(self) -> str:
+        seconds = 0.0 if self._last_pts is None else float(self._last_pts * self._time_base)
+        return f"after {seconds:.1f} s (frame {self._count})"
+
+
+def _orientation(path: Path, frame: Any) -> int:
+    matrix = frame.side_data.get(import_pyav().sidedata.sidedata.Type.DISPLAYMATRIX)
+    if matrix is None:
+        return UPRIGHT
+    try:
+        return orientation_of_display_matrix(np.frombuffer(bytes(matrix), np.int32))
+    except ValueError as error:
+        raise StreamError(f"{path} is to be shown at an angle that is no quarter turn") from error

@@ -1,0 +1,123 @@
+"""Reads the end of a finished video back, before the file gets its name.
+
+FFmpeg's MP4 muxer does not report an error of its last write, such as a full disk. Errors of
+earlier writes are reported, so only the end is read: the packets from the last keyframe on, and the
+headers of all boxes. That takes tens of milliseconds, however long the video is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from mggr_edge.errors import StreamError
+from mggr_edge.media.files.fragments import is_whole
+from mggr_edge.media.files.pyav import closed_for_good, file_url, import_pyav, stream_errors
+
+_ROUNDING_S = Fraction(1, 1000)
+_NEVER = Fraction(-(1 << 62))
+
+
+@dataclass
+class Expected:
+    """What was given to the muxer; times in seconds.
+
+    The muxer may move all times to later ones, where the first are negative; never to earlier ones.
+
+    Attributes:
+        keyed_s: time of the last keyframe.
+        frames: packets of video from the last keyframe on.
+        last_s: time of the last frame.
+        audio_s: output's index of an audio track -> (time of its last packet, its duration).
+    """
+
+    keyed_s: Fraction = Fraction(0)
+    frames: int = 0
+    last_s: Fraction = _NEVER
+    audio_s: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
+
+    def note(self, packet: Any, stream: Any) -> None:
+        """Takes note of a packet that is about to be muxed.
+
+        Args:
+            packet: PyAV's, encoded.
+            stream: the output's stream.
+        """
+        if packet.pts is None or packet.time_base is None:
+            return
+        time_s = packet.pts * packet.time_base
+        if stream.type == "audio":
+            self.audio_s[stream.index] = time_s, (packet.duration or 0) * packet.time_base
+            return
+        if packet.is_keyframe:
+            self.keyed_s, self.frames = time_s, 0
+        self.frames += 1
+        self.last_s = max(self.last_s, time_s)
+
+
+@contextmanager
+def read_back(temporary: Path, expected: Expected, *, path: Path) -> Iterator[Any]:
+    """Checks that a finished file ends where it should; yields PyAV's container of it.
+
+    Args:
+        temporary: the file.
+        expected: what was written to it.
+        path: the file's future name, for errors.
+
+    Raises:
+        StreamError: its end is missing or cannot be read.
+    """
+    with stream_errors(path, "written"):
+        container = import_pyav().open(file_url(temporary), metadata_errors="replace")
+    with closed_for_good(container):
+        if temporary.suffix.lower() != ".mkv" and not is_whole(temporary):
+            raise _incomplete(path, "its last fragment is cut off")
+        with stream_errors(path, "written"):
+            _check_end(container, expected, path=path)
+        yield container
+
+
+def _check_end(container: Any, expected: Expected, *, path: Path) -> None:
+    if not expected.frames:
+        return
+    video = container.streams.video[0]
+    if expected.keyed_s > 0:
+        container.seek(int(expected.keyed_s / video.time_base), stream=video)
+    times_s, audio_s = [], dict[int, Fraction]()
+    for packet in container.demux():
+        if packet.pts is None or packet.size == 0:
+            continue
+        if packet.is_corrupt:
+            raise _incomplete(path, "its last packet is cut off")
+        time_s = packet.pts * packet.time_base
+        if packet.stream.type == "audio":
+            end_s = time_s + (packet.duration or 0) * packet.time_base
+            audio_s[packet.stream.index] = max(end_s, audio_s.get(packet.stream.index, end_s))
+        elif packet.stream.index == video.index:
+            times_s.append(time_s)
+    # A container counts in ticks of its own, a millisecond in Matroska.
+    tick_s = 2 * max(video.time_base, _ROUNDING_S)
+    last_s = max(times_s, default=_NEVER)
+    # Not by the demuxer's keyframe flags: it also sets them on other intra frames.
+    frames = sum(time_s >= expected.keyed_s - tick_s for time_s in times_s)
+    if frames < expected.frames or last_s < expected.last_s - tick_s:
+        raise _incomplete(
+            path,
+            f"{expected.frames} frames up to {float(expected.last_s):.2f} s were written at last, "
+            f"{frames} up to {max(0.0, float(last_s)):.2f} s are there",
+        )
+    for index, (wanted_s, length_s) in expected.audio_s.items():
+        if wanted_s > expected.keyed_s + tick_s:
+            got_s = audio_s.get(index, _NEVER)
+            if got_s < wanted_s - length_s - tick_s:
+                raise _incomplete(path, f"its audio track {index} is cut off")
+
+
+def _incomplete(path: Path, what: str) -> StreamError:
+    return StreamError(
+        f"{path} cannot be written: {what} when the file is read back; free space on its disk"
+    )

@@ -1,0 +1,162 @@
+"""A live recording as numbered files of at most a given length: `call-0001.mp4`, `call-0002.mp4`.
+
+Every file is complete by itself and begins at time zero. One ends when its time has passed, also
+while no frame comes; a source that is lost for longer than that therefore goes on in a new file.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import MggrError
+from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.files.video_writer import REDIRECTED
+from mggr_edge.media.live.sinks import RecordingWriter, recorded
+from mggr_edge.media.verb import Verb
+
+_DIGITS = 4
+_MOST_NAMES = 3
+"""Names in the summary; of more files, the first and the last are named."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Video files, each of which appears when it is complete.
+
+    Attributes:
+        path: `call.mp4` stands for `call-0001.mp4` and so on; it is not written itself.
+        every_s: seconds after which a file ends.
+        comment: what their metadata say of them.
+        force: numbers begin at 1 and existing files are replaced. Otherwise numbers follow the
+            highest one that exists, so that nothing is replaced.
+        files: what was written, in order.
+        clock: seconds that never go back; tests put another one in its place.
+    """
+
+    path: Path
+    every_s: float
+    comment: str = REDIRECTED
+    verb: ClassVar[Verb] = "wrote"
+    force: bool = False
+    files: list[Path] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def name(self) -> str:
+        """The files that were written."""
+        if not self.files:
+            return str(self.path)
+        first, *others = (str(self.files[0]), *(path.name for path in self.files[1:]))
+        if len(self.files) <= _MOST_NAMES:
+            return ", ".join((first, *others))
+        return f"{first} to {others[-1]} ({len(self.files)} files)"
+
+    @contextmanager
+    def opened(self, layout: VideoLayout) -> Iterator[SegmentWriter]:
+        """Begins the first file with the first frame."""
+        with SegmentWriter(self, layout) as writer:
+            yield writer
+
+
+class SegmentWriter:
+    """Takes frames; each goes into the file of its time."""
+
+    def __init__(self, segments: Segments, layout: VideoLayout) -> None:
+        self._segments, self._layout = segments, layout
+        self._number = 0 if segments.force else _highest_number(segments.path)
+        self._file: AbstractContextManager[RecordingWriter] | None = None
+        self._writer: RecordingWriter | None = None
+        self._moved: list[Path] = []
+        self._begun: TimedFrame | None = None
+        self._ends_s = 0.0
+        self._failure: MggrError | None = None
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close(kind, error, trace)
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        """Writes a frame, into a new file if the last one's time has passed.
+
+        Raises:
+            StreamError: a file cannot be written.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._begun is not None and at.time_s - self._begun.time_s >= self._segments.every_s:
+            assert self._writer is not None
+            self._writer.end_at(at.pts - self._begun.pts)
+            self._close()
+        if self._begun is None or self._writer is None:
+            self._open(at)
+        assert self._begun is not None
+        assert self._writer is not None
+        shifted = replace(at, pts=at.pts - self._begun.pts, time_s=at.time_s - self._begun.time_s)
+        self._writer.write(rgb, shifted)
+
+    def idle(self) -> None:
+        """Ends a file whose time has passed while no frame came; keeps an error for `write`."""
+        if self._begun is not None and self._segments.clock() >= self._ends_s:
+            try:
+                self._close()
+            except MggrError as error:
+                self._failure = error
+
+    def _open(self, at: TimedFrame) -> None:
+        self._number += 1
+        segments = self._segments
+        self._moved = []
+        self._file = recorded(
+            _segment_path(segments.path, self._number),
+            self._layout,
+            comment=segments.comment,
+            force=segments.force,
+            moved=self._moved,
+        )
+        self._writer = self._file.__enter__()
+        self._begun = at
+        self._ends_s = segments.clock() + segments.every_s
+
+    def _close(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        file, self._file, self._writer, self._begun = self._file, None, None, None
+        if file is None:
+            return
+        file.__exit__(kind, error, trace)
+        path = _segment_path(self._segments.path, self._number)
+        self._segments.files.append(self._moved[0] if self._moved else path)
+
+
+def _segment_path(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number:0{_DIGITS}}{path.suffix}")
+
+
+def _highest_number(path: Path) -> int:
+    pattern = re.compile(rf"{re.escape(path.stem)}-(\d{{{_DIGITS},}}){re.escape(path.suffix)}")
+    if not path.parent.is_dir():
+        return 0  # opening the first file reports it
+    found = (pattern.fullmatch(entry.name) for entry in path.parent.iterdir())
+    return max((int(match[1]) for match in found if match), default=0)

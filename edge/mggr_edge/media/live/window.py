@@ -1,0 +1,76 @@
+"""A window on this machine's screen, by OpenCV."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import MissingPackageError, StreamError
+from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.live.controls import Controls
+
+TITLE = "mggr-edge"
+
+_WIDEST_PX = 1280
+"""At first; the mouse may pull it wider."""
+
+_KEY_MS = 1
+_NO_KEY = -1
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+class _Window:
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        cv2.imshow(TITLE, np.ascontiguousarray(rgb[..., ::-1]))
+        key = cv2.waitKey(_KEY_MS)
+        if key != _NO_KEY:
+            self._controls.press(chr(key & 0xFF))
+        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            self._controls.stop.set()  # closed by the mouse
+
+
+@contextmanager
+def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
+    """Opens a window, from the main thread.
+
+    Args:
+        layout: size of the frames.
+        controls: what its keys change, and closing it stops.
+
+    Raises:
+        MissingPackageError: this OpenCV was built without windows.
+        StreamError: there is no screen.
+    """
+    if not has_windows():
+        raise MissingPackageError("an OpenCV with windows (opencv-python)", "display")
+    # Asked before OpenCV is: without a screen its toolkit ends the whole process.
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
+        raise StreamError(
+            "there is no screen here (DISPLAY is not set); leave the window out with --headless"
+        )
+    try:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        height, width = layout.size
+        scale = min(1.0, _WIDEST_PX / width)
+        cv2.resizeWindow(TITLE, round(scale * width), round(scale * height))
+    except cv2.error as error:
+        raise StreamError(f"a window cannot be opened: {' '.join(str(error).split())}") from error
+    try:
+        yield _Window(controls)
+    finally:
+        cv2.destroyAllWindows()
+
+
+def has_windows() -> bool:
+    """Whether this OpenCV can show any; the headless wheel cannot."""
+    gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip()[:4] == "GUI:"]
+    return bool(gui) and "NONE" not in gui[0]

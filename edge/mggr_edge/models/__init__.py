@@ -1,0 +1,1 @@
+"""Bundles and what runs their networks."""

@@ -1,0 +1,157 @@
+"""Builds engines for a bundle's models, and finds those that were built."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.user_folders import NO_HOME
+from mggr_edge.errors import BundleError, UsageError
+from mggr_edge.models.contract import Artifact, Contract
+from mggr_edge.models.tensorrt import python_builder as tensorrt_api
+from mggr_edge.models.tensorrt import trtexec_builder as trtexec
+from mggr_edge.models.tensorrt.build_options import EnginePrecision, Recipe, dotted, recipe_for
+from mggr_edge.models.tensorrt.cache import EngineKey, cache_folder, store
+
+_JETSON_MODEL = Path("/proc/device-tree/model")
+_TIMING = "timing-{}.cache"
+_PATIENCE_S = 20.0
+"""Loading a driver that keeps no state between calls takes several seconds; a hung one for ever."""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """TensorRT as it is here.
+
+    Attributes:
+        version: of it.
+        gpu: that it builds for.
+        build: makes an engine of (ONNX file, recipe, timings): (engine, timings).
+    """
+
+    version: tuple[int, ...]
+    gpu: str
+    build: Callable[[bytes, Recipe, bytes], tuple[bytes, bytes]]
+
+
+def find_builder() -> Builder:
+    """TensorRT's Python package, or else `trtexec`.
+
+    Raises:
+        UsageError: neither is here.
+    """
+    if (module := tensorrt_api.find()) is not None:
+        version = tensorrt_api.version_of(module)
+        return Builder(version, gpu_name(), lambda *what: tensorrt_api.build(module, *what))
+    if (program := trtexec.find()) is not None:
+        version = trtexec.version_of(program)
+        return Builder(version, gpu_name(), lambda *what: trtexec.build(program, *what))
+    raise UsageError(
+        "neither TensorRT's Python package nor trtexec is here; JetPack brings both (in a venv: "
+        "--system-site-packages)"
+    )
+
+
+def build_engines(
+    contract: Contract,
+    files: Mapping[str, bytes],
+    *,
+    builder: Builder,
+    precision: EnginePrecision,
+    dla: int | None = None,
+    folder: Path | None = None,
+    say: Callable[[str], None],
+) -> tuple[Path, ...]:
+    """Builds an engine of every model that the bundle has in ONNX at this precision.
+
+    Args:
+        contract: of the bundle.
+        files: its bytes by name.
+        builder: TensorRT.
+        precision: whose files are built.
+        dla: for which accelerator; None for the GPU.
+        folder: the cache; None takes the user's.
+        say: told which model is next.
+
+    Returns:
+        where the engines lie.
+
+    Raises:
+        BundleError: the bundle has no such file, or TensorRT fails.
+        UsageError: this TensorRT cannot do it.
+    """
+    chosen = onnx_files(contract, precision)
+    if not chosen:
+        raise BundleError(
+            f"the bundle has no {precision} ONNX file; make one with: mggr-tf export "
+            f"{_OPTION[precision]}--formats tflite,onnx"
+        )
+    recipe = recipe_for(precision, version=builder.version, dla=dla)
+    home = cache_folder() if folder is None else folder
+    if home is None:
+        raise UsageError(f"engines cannot be stored, {NO_HOME}; set HOME or XDG_CACHE_HOME")
+    home.mkdir(parents=True, exist_ok=True)
+    timing_file = home / _TIMING.format(dotted(builder.version))
+    made = []
+    for name, artifact in chosen.items():
+        say(f"building the {name}, {precision}, for TensorRT {dotted(builder.version)}")
+        timing = timing_file.read_bytes() if timing_file.is_file() else b""
+        engine, timing = builder.build(files[artifact.file], recipe, timing)
+        if timing:
+            with atomic_file(timing_file, force=True) as temporary:
+                temporary.write_bytes(timing)
+        made.append(store(home, key_of(artifact, builder.version, builder.gpu, dla=dla), engine))
+    return tuple(made)
+
+
+def onnx_files(contract: Contract, precision: EnginePrecision) -> dict[str, Artifact]:
+    """Model -> its ONNX file of this precision, of those that have one."""
+    return {
+        name: artifact
+        for name, formats in contract.models.items()
+        for artifact in formats
+        if artifact.format == "onnx" and artifact.precision == precision
+    }
+
+
+def key_of(
+    artifact: Artifact, version: Sequence[int], gpu: str, *, dla: int | None = None
+) -> EngineKey:
+    """What an engine of this file depends on."""
+    return EngineKey(dotted(tuple(version)), gpu, artifact.precision, artifact.sha256, dla)
+
+
+@lru_cache(maxsize=1)
+def gpu_name() -> str:
+    """Name of the Jetson module, or of the first GPU that the driver names.
+
+    Asked once in a process. Without an answer it is "an unknown GPU"; a driver that does not
+    answer in time is logged.
+    """
+    try:
+        return _JETSON_MODEL.read_bytes().rstrip(b"\0").decode().strip()
+    except OSError:
+        pass
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        named = subprocess.run(
+            query, capture_output=True, text=True, check=True, timeout=_PATIENCE_S
+        ).stdout
+    except subprocess.TimeoutExpired:
+        logging.getLogger(__name__).warning(
+            "nvidia-smi did not answer within %g seconds: the GPU's name is unknown, and engines "
+            "that were built for a named GPU are not used. Restart the driver or the machine.",
+            _PATIENCE_S,
+        )
+        named = ""
+    except (OSError, subprocess.CalledProcessError):
+        named = ""
+    return named.strip().splitlines()[0] if named.strip() else "an unknown GPU"
+
+
+_OPTION = {"float32": "", "float16": "--fp16 ", "int8": "--int8 "}

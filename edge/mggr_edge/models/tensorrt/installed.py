@@ -1,0 +1,165 @@
+"""Finds and opens the engine of a model, if one was built here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from mggr_edge.errors import EngineError, MggrError, UsageError
+from mggr_edge.models.contract import Artifact
+from mggr_edge.models.runtimes.runner import FileRunner, check_fits
+from mggr_edge.models.tensorrt import python_builder as tensorrt_api
+from mggr_edge.models.tensorrt.cache import (
+    EngineKey,
+    built_elsewhere,
+    cache_folder,
+    engine_path,
+    has_engines,
+    keys_in,
+    load,
+)
+from mggr_edge.models.tensorrt.cuda import Cuda
+from mggr_edge.models.tensorrt.engines import gpu_name, key_of
+
+_PLACES: tuple[int | None, ...] = (None, 0, 1)
+"""The GPU, then the accelerators that a Jetson may have."""
+
+_UNUSABLE = (MggrError, RuntimeError, OSError, MemoryError)
+"""Stale, damaged or unreadable engines; errors of CUDA and TensorRT; a full memory."""
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine in the cache that was built for this machine, not opened yet.
+
+    Attributes:
+        artifact: the ONNX file that it was built from.
+        key: what it depends on.
+        folder: the cache.
+        module: TensorRT's Python package.
+    """
+
+    artifact: Artifact
+    key: EngineKey
+    folder: Path
+    module: ModuleType
+
+    def open(self) -> FileRunner:
+        """Loads the engine and runs it once on zeros, so that errors come now.
+
+        Raises:
+            EngineError: it is damaged, does not load or run, has other tensors than its file, or
+                CUDA fails. Nothing of it stays in memory.
+        """
+        from mggr_edge.models.tensorrt.runner import TensorRTRunner
+
+        try:
+            content = load(self.folder, self.key)
+            if content is None:
+                raise EngineError(f"{engine_path(self.folder, self.key)} was removed")
+            runner = TensorRTRunner(content, self.module, Cuda())
+            try:
+                check_fits(runner, self.artifact)
+                specs = runner.tensor_specs("inputs")
+                runner({one.name: np.zeros(one.shape, one.dtype) for one in specs})
+            except BaseException:
+                runner.close()
+                raise
+        except _UNUSABLE as error:
+            raise EngineError(f"{error}" or type(error).__name__) from error
+        return runner
+
+
+def find_engine(formats: Sequence[Artifact]) -> BuiltEngine | None:
+    """The engine of the first of a model's ONNX files that has one here; opens none.
+
+    Raises:
+        EngineError: there are engines of this model, but for another TensorRT or GPU, or TensorRT
+            cannot be imported.
+    """
+    files, folder = [one for one in formats if one.format == "onnx"], cache_folder()
+    if not files or folder is None or not has_engines(folder):
+        return None
+    module = _tensorrt(folder, files)
+    if module is None:
+        return None
+    version, gpu = tensorrt_api.version_of(module), gpu_name()
+    keys = [(one, key_of(one, version, gpu, dla=dla)) for one in files for dla in _PLACES]
+    for artifact, key in keys:
+        if engine_path(folder, key).is_file():
+            return BuiltEngine(artifact, key, folder, module)
+    for _, key in keys:
+        if built_elsewhere(folder, key) is not None:
+            load(folder, key)  # Raises the reason.
+    return None
+
+
+def engine_of(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> FileRunner | None:
+    """The engine of a model, opened; None if there is none that can be used.
+
+    An engine that cannot be used is logged once in a process, with the command that builds it
+    anew. The caller then takes the next runtime: a TensorRT update must not stop a service.
+
+    Args:
+        formats: the model's files.
+        bundle: name or path of the bundle, for the message.
+    """
+    found = None
+    try:
+        found = find_engine(formats)
+        return None if found is None else found.open()
+    except _UNUSABLE as error:
+        _log_unusable(formats, found, f"{error}", bundle)
+        return None
+
+
+def usable_engine(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> BuiltEngine | None:
+    """As `engine_of`, but not opened: it may still fail to load."""
+    try:
+        return find_engine(formats)
+    except _UNUSABLE as error:
+        _log_unusable(formats, None, f"{error}", bundle)
+        return None
+
+
+def _tensorrt(folder: Path, files: Sequence[Artifact]) -> ModuleType | None:
+    """TensorRT's Python package; None without it, if no engine of these files needs it."""
+    try:
+        module = tensorrt_api.find()
+        reason = "TensorRT's Python package is not installed for this Python"
+    except UsageError as error:
+        module, reason = None, f"{error}"
+    if module is None and _keys_of(folder, files):
+        raise EngineError(reason)
+    return module
+
+
+def _log_unusable(
+    formats: Sequence[Artifact], found: BuiltEngine | None, reason: str, bundle: str
+) -> None:
+    files = [one for one in formats if one.format == "onnx"]
+    folder = cache_folder()
+    built = [] if folder is None else _keys_of(folder, files)
+    key = found.key if found is not None else next(iter(built), None)
+    _warn_once(
+        f"the TensorRT engine of {' or '.join(one.file for one in files)} is not used: {reason}. "
+        "Another runtime takes its place. To use TensorRT, run: "
+        f"{key.build_command(bundle) if key is not None else f'mggr-edge build-engine {bundle}'}"
+    )
+
+
+def _keys_of(folder: Path, files: Sequence[Artifact]) -> list[EngineKey]:
+    """Keys of the engines that were built of one of these files, for any machine."""
+    shas = {one.sha256 for one in files}
+    return [key for key in keys_in(folder) if key.model_sha256 in shas]
+
+
+@lru_cache(maxsize=256)
+def _warn_once(text: str) -> None:
+    logging.getLogger(__name__).warning("%s", text)

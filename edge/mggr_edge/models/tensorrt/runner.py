@@ -1,0 +1,107 @@
+"""TensorRT engines, built on this device.
+
+Written against the published documentation of 8.5 to 11; it has not run on hardware.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import EngineError
+from mggr_edge.models.contract import TensorSpec
+from mggr_edge.models.runtimes.runner import Kind, check_inputs, closed_model
+from mggr_edge.models.tensorrt.cuda import Cuda, contiguous
+
+
+class TensorRTRunner:
+    """An engine behind the `Runner` seam.
+
+    An execution context runs one call at a time, so a lock makes simultaneous calls take turns.
+
+    Args:
+        engine: what `engines.build` made here.
+        module: TensorRT's Python package.
+        cuda: memory and a stream of its own; the runner closes it, also when it raises here.
+
+    Raises:
+        EngineError: this TensorRT does not load the bytes, or memory is short.
+        RuntimeError: CUDA reports an error.
+    """
+
+    def __init__(self, engine: bytes, module: ModuleType, cuda: Cuda) -> None:
+        # Released in this order: a context needs its engine, an engine its runtime.
+        self._context: Any = None
+        self._engine: Any = None
+        self._runtime: Any = None
+        self._cuda = cuda
+        self._lock = threading.Lock()
+        try:
+            self._open(engine, module)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, engine: bytes, module: ModuleType) -> None:
+        trt: Any = module
+        self._runtime = trt.Runtime(trt.Logger(trt.Logger.WARNING))
+        self._engine = self._runtime.deserialize_cuda_engine(engine)
+        if self._engine is None:
+            raise EngineError(
+                "this TensorRT cannot load it (it is of another version, or memory is short): run "
+                "build-engine again"
+            )
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError("TensorRT cannot prepare it for execution: GPU memory is short")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        specs = {name: self._spec(trt, name) for name in sorted(names)}
+        inputs = {n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT}
+        self._inputs = tuple(spec for name, spec in specs.items() if name in inputs)
+        self._outputs = tuple(spec for name, spec in specs.items() if name not in inputs)
+        self._buffers = {name: self._cuda.allocate(_bytes(spec)) for name, spec in specs.items()}
+        for name, pointer in self._buffers.items():
+            self._context.set_tensor_address(name, pointer.value)
+
+    def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        check_inputs(inputs, self._inputs)
+        # Kept until the stream is done: copies are asynchronous.
+        sent = {s.name: contiguous(inputs[s.name], np.dtype(s.dtype)) for s in self._inputs}
+        with self._lock:
+            if self._context is None:
+                raise closed_model()
+            for name, array in sent.items():
+                self._cuda.upload(self._buffers[name], array)
+            if not self._context.execute_async_v3(self._cuda.stream.value or 0):
+                raise RuntimeError("TensorRT did not run the engine; what it printed says why")
+            made = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self._outputs}
+            for name, array in made.items():
+                self._cuda.download(array, self._buffers[name])
+            self._cuda.wait()
+        return made
+
+    def close(self) -> None:
+        """Frees the engine and its GPU memory; see `FileRunner.close`."""
+        with self._lock:
+            self._context = None
+            self._engine = None
+            self._runtime = None
+            self._cuda.close()
+
+    def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
+        """Specs of the engine's own inputs or outputs, in alphabetical order."""
+        return self._inputs if kind == "inputs" else self._outputs
+
+    def _spec(self, trt: Any, name: str) -> TensorSpec:
+        dtype = np.dtype(trt.nptype(self._engine.get_tensor_dtype(name)))
+        shape = tuple(int(size) for size in self._engine.get_tensor_shape(name))
+        return TensorSpec(name, shape, dtype.name)
+
+
+def _bytes(spec: TensorSpec) -> int:
+    return int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize

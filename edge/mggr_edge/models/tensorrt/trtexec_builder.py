@@ -1,0 +1,103 @@
+"""The seam to `trtexec`, which JetPack brings where the Python package is missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mggr_edge.errors import BundleError
+from mggr_edge.models.tensorrt.build_options import Recipe
+
+_PATIENCE_S = 60.0
+"""Loading its libraries from a memory card takes many seconds."""
+
+_JETPACK = Path("/usr/src/tensorrt/bin/trtexec")
+_OPTIONS = {"FP16": "--fp16", "INT8": "--int8", "GPU_FALLBACK": "--allowGPUFallback"}
+
+
+def find() -> Path | None:
+    """The program, on the path or where JetPack puts it."""
+    found = shutil.which("trtexec")
+    if found is not None:
+        return Path(found)
+    return _JETPACK if _JETPACK.is_file() else None
+
+
+def version_of(program: Path) -> tuple[int, ...]:
+    """Its version, read off the first line that it prints.
+
+    Raises:
+        BundleError: it cannot be started, does not end in time, or prints none.
+    """
+    try:
+        done = subprocess.run(
+            [program, "--help"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_PATIENCE_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BundleError(
+            f"{program} --help did not end within {_PATIENCE_S:g} seconds; run it by hand to see "
+            "why"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{program} cannot be started: {error.strerror or error}") from error
+    match = re.search(r"\[TensorRT v(\d+)\]", done.stdout)
+    if match is None:
+        raise BundleError(f"{program} does not say which TensorRT it is of")
+    return _version_of_number(int(match[1]))
+
+
+def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[bytes, bytes]:
+    """Builds an engine; as `tensorrt_api.build`.
+
+    Raises:
+        BundleError: it failed, with the last line that it printed.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "model.onnx").write_bytes(onnx)
+        if timing:
+            (folder / "timing").write_bytes(timing)
+        command = [str(program), *arguments(folder, recipe)]
+        # No timeout: a build takes from seconds to an hour, and Ctrl-C ends it with this process.
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
+        engine = folder / "model.engine"
+        if done.returncode != 0 or not engine.is_file():
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise BundleError(f"trtexec built no engine: {''.join(said) or done.returncode}")
+        cache = folder / "timing"
+        return engine.read_bytes(), cache.read_bytes() if cache.is_file() else b""
+
+
+def arguments(folder: Path, recipe: Recipe) -> list[str]:
+    """What it is called with for files in a folder."""
+    return [
+        f"--onnx={folder / 'model.onnx'}",
+        f"--saveEngine={folder / 'model.engine'}",
+        f"--timingCacheFile={folder / 'timing'}",
+        "--skipInference",
+        *precision_arguments(recipe),
+    ]
+
+
+def precision_arguments(recipe: Recipe) -> list[str]:
+    """The arguments that say what an engine computes in, and where."""
+    made = ["--stronglyTyped"] if recipe.strongly_typed else []
+    made += [_OPTIONS[flag] for flag in recipe.flags]
+    return made + ([] if recipe.dla is None else [f"--useDLACore={recipe.dla}"])
+
+
+def _version_of_number(number: int) -> tuple[int, int, int]:
+    """8502 is 8.5.2; from 10 on minor and patch have two digits each: 100300 is 10.3.0."""
+    if number >= 100_000:
+        return number // 10_000, number // 100 % 100, number % 100
+    return number // 1000, number // 100 % 10, number % 100

@@ -1,0 +1,1 @@
+"""One frame: from picture to redirected picture."""

@@ -1,0 +1,45 @@
+"""A live picture goes on whatever happens to one frame of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import MggrError
+from mggr_edge.pipeline.results import FrameProcess, FrameResult
+
+
+class Careful:
+    """Passes a frame through as it came when redirecting it fails.
+
+    What the user can mend (`MggrError`) is raised all the same.
+
+    Args:
+        process: what redirects.
+        say: tells each kind of failure, the first time.
+    """
+
+    def __init__(self, process: FrameProcess, *, say: Callable[[str], None]) -> None:
+        self._process, self._say = process, say
+        self._failures: Counter[str] = Counter()
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Redirects a frame, or passes it through."""
+        try:
+            return self._process(frame, time_s=time_s)
+        except MggrError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call goes on
+            kind, failure = type(error).__name__, f"{type(error).__name__}: {error}"
+        self._failures[kind] += 1
+        if self._failures[kind] == 1:
+            self._say(f"a frame passes through as it came, and others may: {failure}")
+        return FrameResult(frame.copy(), (), failure=failure)
+
+    @property
+    def failed(self) -> int:
+        """How many frames passed through so far."""
+        return sum(self._failures.values())

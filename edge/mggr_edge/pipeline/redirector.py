@@ -1,0 +1,307 @@
+"""Frame in, frame out: finds eyes, decides, redirects, puts them back.
+
+No I/O and no clock: the caller says what time a frame is of. Both eyes of a
+face share one source gaze, the mean of what is estimated for each: they look at
+the same point, the mean errs less than one eye's estimate, and a wrong one
+turns both eyes alike instead of crossing them.
+
+Every angle that goes in or comes out is in the picture's axes. Crops are rotated
+with the eye, so target, source and head pose are converted into the axes of each
+crop for the networks, and estimates are converted back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.timing import Stages, no_stages
+from mggr_edge.geometry.angles import Gaze, mean_gaze
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.models.bundle import Bundle, EyeEstimate
+from mggr_edge.pipeline.anchoring import skin_drift
+from mggr_edge.pipeline.colours import residual_in_colours_of
+from mggr_edge.pipeline.compositing import compose_eye, put_eye
+from mggr_edge.pipeline.face_gates import geometry_gates, with_states
+from mggr_edge.pipeline.face_tracker import FaceWatcher
+from mggr_edge.pipeline.frame_clock import FrameClock
+from mggr_edge.pipeline.gating import EyeGate, Gate, Limits, gate_shift
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.pipeline.targets.fixed import CAMERA
+from mggr_edge.pipeline.tracks import FaceTracks, Track
+from mggr_edge.vision.face_finder import Face, FaceFinder
+from mggr_edge.vision.face_mesh import roll_of_eyes_deg
+from mggr_edge.vision.iris import Eye
+from mggr_edge.vision.sharpness import clarity_of_eye
+
+
+class Redirector:
+    """Makes the eyes of a frame look at a target.
+
+    Threads: a redirector follows the faces of one video, so only one thread at a time may call
+    it; it need not be the thread that created it. Use one redirector for each video. Those that
+    run in parallel need a `Bundle.session()` each: with one bundle their calls take turns.
+
+    Args:
+        bundle: the networks, the landmark models and their conventions.
+        target: where eyes shall look, in the picture's axes; may be set anew between frames.
+        strength: in [0, 1], how far on the way there; may be set anew between frames. At 0
+            gazes are estimated, and nothing is changed.
+        limits: what is left alone; None for the default limits.
+        max_faces: faces per frame, the most confident ones.
+        stages: measures where the time goes.
+        correction: is subtracted from every estimate; may be set anew between frames.
+
+    Attributes:
+        fine: whether the fine branch takes part; may be set anew between frames.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        target: Gaze = CAMERA,
+        strength: float = 1.0,
+        limits: Limits | None = None,
+        max_faces: int = 4,
+        stages: Stages = no_stages,
+        correction: GazeCorrection = NO_CORRECTION,
+    ) -> None:
+        self.target = target
+        self.fine = True
+        self.strength = strength
+        self._limits = limits or Limits()
+        self._max_faces = max_faces
+        self._stages = stages
+        self._tracks, self._clock = FaceTracks(), FrameClock()
+        self._shape: tuple[int, ...] | None = None
+        self.take(bundle, correction)
+
+    @property
+    def strength(self) -> float:
+        """How far on the way to the target."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"a strength lies in [0, 1], got {value}")
+        self._strength = value
+
+    @property
+    def has_coarse(self) -> bool:
+        """Whether `fine` can be turned off with the bundle in use; loads that part if need be."""
+        return self._bundle.coarse is not None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that is in use."""
+        return self._bundle
+
+    def take(self, bundle: Bundle, correction: GazeCorrection = NO_CORRECTION) -> None:
+        """Goes on with another bundle; faces keep their numbers. Does not close the old one.
+
+        Args:
+            bundle: the networks from now on.
+            correction: is subtracted from the estimates of this bundle.
+        """
+        self._bundle, self.correction = bundle, correction
+        self._finder = FaceFinder(
+            detector=bundle.model("face_detector"),
+            mesh=bundle.model("face_mesh"),
+            iris=bundle.model("iris"),
+        )
+        self._watcher = FaceWatcher(self._finder)
+
+    def reset(self) -> None:
+        """Forgets all faces: call it before another video."""
+        self._tracks, self._clock = FaceTracks(), FrameClock()
+        self._look_anew(None)
+
+    def _look_anew(self, shape: tuple[int, ...] | None) -> None:
+        """Forgets where faces were, as in a video that changes its size."""
+        self._watcher, self._shape = FaceWatcher(self._finder), shape
+        self._tracks.forget()
+
+    def _rising(self, time_s: float) -> float:
+        """The frame's time for watcher, tracks and filters; see `FrameClock`."""
+        if not np.isfinite(time_s):
+            raise ValueError(f"time_s is a finite number of seconds or None, got {time_s}")
+        if self._clock.goes_back_far(time_s):
+            self._look_anew(None)
+            self._tracks.restart()
+            self._clock = FrameClock()
+        return self._clock(time_s)
+
+    def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
+        """Redirects all eyes of a frame; the input is never changed.
+
+        Args:
+            frame: [H, W, 3] uint8 RGB.
+            time_s: the frame's time in its video in seconds; geometry and gaze are
+                then steadied over time. Times may repeat or go back a little; one
+                that is earlier by more than half a second begins another video.
+                None for a picture on its own: nothing is remembered or steadied,
+                and faces are numbered from 0.
+
+        Raises:
+            ValueError: another shape or dtype, or a time that is not finite.
+        """
+        if (
+            not isinstance(frame, np.ndarray)
+            or frame.dtype != np.uint8
+            or frame.ndim != 3
+            or frame.shape[2] != 3
+            or frame.size == 0
+        ):
+            got = f"{getattr(frame, 'dtype', type(frame).__name__)} {list(np.shape(frame))}"
+            raise ValueError(f"a frame is uint8 [H, W, 3] RGB, got {got}")
+        frame = np.ascontiguousarray(frame)
+        if time_s is not None:
+            time_s = self._rising(time_s)
+            if frame.shape != self._shape:
+                self._look_anew(frame.shape)
+        with self._stages("find faces"):
+            if time_s is None:
+                found = self._finder.find(frame, max_faces=self._max_faces)
+            else:
+                found = self._watcher.find(frame, time_s, max_faces=self._max_faces)
+        tracks = (
+            FaceTracks().follow(found, 0.0)
+            if time_s is None
+            else self._tracks.follow(found, time_s)
+        )
+        out = frame.copy()
+        faces = tuple(
+            self._redirect_face(frame, out, face, track)
+            for face, track in zip(found, tracks, strict=True)
+        )
+        return FrameResult(out, faces)
+
+    def _redirect_face(
+        self, frame: NDArray[np.uint8], out: NDArray[np.uint8], found: Face, track: Track
+    ) -> FaceResult:
+        """Redirects the eyes of one face from `frame` into `out`."""
+        face = track.face
+        crops = tuple(self._crop(eye) for eye in face.eyes)
+        patches = tuple(crop_patch(frame, crop) for crop in crops)
+        heads = tuple(face.head_pose.rolled(crop.roll_deg) for crop in crops)
+        with self._stages("estimate gaze"):
+            clarities = list(map(clarity_of_eye, patches, face.eyes, crops))
+            gates = geometry_gates(found, heads=heads, clarities=clarities, limits=self._limits)
+            estimates = self._estimates(face, patches, heads, gates)
+            states = [one.state for one in estimates] or [None, None]
+            if estimates:
+                gates = with_states(gates, found, states, limits=self._limits)
+            gaze = self._gaze(face, crops, gates, estimates)
+            if gaze is not None:
+                gaze = track.steady_gaze(gaze)
+            elif track.is_redirected:
+                gaze = track.gaze  # Strength falls at a limited speed, from the last known gaze.
+        shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
+        shift = gate_shift(shift_deg, self._limits)
+        decided = track.decide(gates, shift=shift, shift_deg=shift_deg)
+        verdicts = [self._asked_for(verdict) for verdict in decided]
+        # Both eyes in one call of the network.
+        turned = [n for n, one in enumerate(verdicts) if gaze is not None and one.strength > 0]
+        with self._stages("redirect eyes"):
+            redirections = self._bundle.redirect_crops(
+                [patches[n] for n in turned],
+                sides=[face.eyes[n].side for n in turned],
+                source=[] if gaze is None else [gaze.rolled(crops[n].roll_deg) for n in turned],
+                target=[self.target.rolled(crops[n].roll_deg) for n in turned],
+                head_pose=[heads[n] for n in turned],
+                fine=self.fine,
+            )
+        results = [
+            EyeResult(
+                side=eye.side,
+                outline=eye.outline,
+                gaze_before=gaze,
+                gaze_target=self.target,
+                strength=verdict.strength,
+                reason=verdict.reason,
+                state=state,
+            )
+            for eye, verdict, state in zip(face.eyes, verdicts, states, strict=True)
+        ]
+        with self._stages("compose"):
+            for n, redirection in zip(turned, redirections, strict=True):
+                composed = compose_eye(
+                    frame,
+                    crop=crops[n],
+                    opening=face.eyes[n].outline,
+                    flow=redirection.flow,
+                    residual=residual_in_colours_of(
+                        patches[n], flow=redirection.flow, residual=redirection.residual
+                    ),
+                    drift=skin_drift(redirection.flow),
+                    strength=verdicts[n].strength,
+                )
+                put_eye(out, composed)
+                results[n] = replace(
+                    results[n], region=composed.region, mask=composed.mask, composed=composed
+                )
+        return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
+
+    def _asked_for(self, verdict: Gate) -> Gate:
+        """What may be done, and is wanted."""
+        if self._strength == 0.0:
+            return Gate(0.0, "turned off")
+        return Gate(self._strength * verdict.strength, verdict.reason)
+
+    def _crop(self, eye: Eye) -> EyeCrop:
+        conventions = self._bundle.contract.conventions
+        return crop_of_eye(
+            eye.crop_outline,
+            corners=eye.crop_corners,
+            side=eye.side,
+            crop_factor=conventions.crop_factor,
+            size_px=conventions.patch_size,
+        )
+
+    def _estimates(
+        self,
+        face: Face,
+        patches: tuple[NDArray[np.uint8], ...],
+        heads: tuple[Gaze, ...],
+        gates: tuple[EyeGate, ...],
+    ) -> list[EyeEstimate]:
+        """Gaze and state of both eyes, in one call; nothing where no eye may be redirected."""
+        if all(gate.allowed.strength == 0.0 for gate in gates):
+            return []
+        sides = [eye.side for eye in face.eyes]
+        return self._bundle.estimate_eyes(patches, sides=sides, head_pose=heads)
+
+    def _gaze(
+        self,
+        face: Face,
+        crops: tuple[EyeCrop, ...],
+        gates: tuple[EyeGate, ...],
+        estimates: list[EyeEstimate],
+    ) -> Gaze | None:
+        """The face's gaze in the picture's axes, from the eyes that can be seen well, if any."""
+        weights = [gate.gaze_weight for gate in gates]
+        if not estimates or sum(weights) == 0:
+            return None
+        seen = [n for n, weight in enumerate(weights) if weight > 0]
+        mean = mean_gaze(
+            [estimates[n].gaze.rolled(-crops[n].roll_deg) for n in seen],
+            [weights[n] for n in seen],
+        )
+        # An estimator's error depends on the person, so it rolls with the head.
+        roll_deg = _roll_deg(face.eyes)
+        head_pose = face.head_pose.rolled(roll_deg)
+        return self.correction.corrected(mean.rolled(roll_deg), head_pose=head_pose).rolled(
+            -roll_deg
+        )
+
+
+def _roll_deg(eyes: Sequence[Eye]) -> float:
+    """The roll of a head whose right and left eye these are."""
+    right, left = (eye.outline.mean(axis=0) for eye in eyes)
+    return roll_of_eyes_deg(right, left)

@@ -1,0 +1,1 @@
+"""One run over a file, a folder or a live source."""

@@ -1,0 +1,96 @@
+"""How fast frames go through: on the picture, and in words now and then."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.memory import resident_mb
+from mggr_edge.pipeline.results import FrameProcess, FrameResult
+
+_LOOK_BACK_S = 2.0
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+class FrameRate:
+    """Frames a second, over the last two seconds."""
+
+    def __init__(self) -> None:
+        self._times_s: deque[float] = deque()
+
+    def tick(self) -> float:
+        """Counts a frame and says how many there are in a second; 0 until there are two."""
+        now = time.monotonic()
+        self._times_s.append(now)
+        while now - self._times_s[0] > _LOOK_BACK_S:
+            self._times_s.popleft()
+        span_s = now - self._times_s[0]
+        return (len(self._times_s) - 1) / span_s if span_s > 0 else 0.0
+
+
+class StatusLine:
+    """Writes how fast it goes into the picture's upper left corner.
+
+    Args:
+        state: what else is to be read there.
+    """
+
+    def __init__(self, state: Callable[[], str]) -> None:
+        self._state, self._rate = state, FrameRate()
+
+    def __call__(self, before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
+        """The result's frame with a line on it."""
+        shown = result.frame.copy()
+        scale = max(0.4, shown.shape[0] / 1200)
+        text = f"{self._rate.tick():.0f} fps, {self._state()}"
+        place = (round(12 * scale), round(30 * scale))
+        for paint, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(
+                shown, text, place, _FONT, scale, paint, round(thickness * scale) + 1, cv2.LINE_AA
+            )
+        return shown
+
+
+class NowAndThen:
+    """Says every so many seconds where the time goes.
+
+    Args:
+        process: what is done to each frame.
+        stats: text about the frames so far.
+        every_s: between two tables.
+        say: takes them.
+    """
+
+    def __init__(
+        self,
+        process: FrameProcess,
+        stats: Callable[[], str],
+        *,
+        every_s: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._process, self._stats, self._every_s, self._say = process, stats, every_s, say
+        self._since_s = time.monotonic()
+        self._frames = self._all_frames = 0
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Passes a frame through."""
+        result = self._process(frame, time_s=time_s)
+        self._frames += 1
+        self._all_frames += 1
+        took_s = time.monotonic() - self._since_s
+        if took_s >= self._every_s:
+            rate = self._frames / took_s
+            held_mb = resident_mb()
+            memory = "" if held_mb is None else f", {held_mb:.1f} MB held"
+            self._say(
+                f"{rate:.1f} frames a second, {self._all_frames} so far{memory}; the last ones:\n"
+                f"{self._stats()}"
+            )
+            self._since_s, self._frames = time.monotonic(), 0
+        return result

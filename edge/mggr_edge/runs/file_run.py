@@ -1,0 +1,334 @@
+"""From a file to a file of the same kind, each frame through the redirector.
+
+Nothing here knows how eyes are redirected: `process` is `Redirector.process`,
+or anything of its shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.atomic import atomic_file, atomic_folder
+from mggr_edge.common.progress import Progress, no_progress
+from mggr_edge.common.timing import Stages, no_stages
+from mggr_edge.errors import StreamError, UsageError
+from mggr_edge.media.files.fit import fitted
+from mggr_edge.media.files.kept import not_kept
+from mggr_edge.media.files.looped import open_looped
+from mggr_edge.media.files.paths import (
+    NOWHERE,
+    VIDEO_SUFFIXES,
+    Source,
+    choose_output,
+    files_in,
+    find_source,
+    output_names,
+    unnamed_output,
+)
+from mggr_edge.media.files.ten_bit import TenBitPicture
+from mggr_edge.media.files.video_reader import (
+    AudioPacket,
+    TimedFrame,
+    Video,
+    VideoLayout,
+    open_video,
+)
+from mggr_edge.media.files.video_writer import (
+    ESTIMATED,
+    REDIRECTED,
+    NoWriter,
+    VideoWriter,
+    open_writer,
+)
+from mggr_edge.media.files.whole_file import copy_whole
+from mggr_edge.runs.folder_results import FolderResults
+from mggr_edge.runs.original_values import shown_original
+from mggr_edge.runs.picture_run import PictureDone, picture_notes, redirect_picture
+from mggr_edge.runs.summary import ProcessedFace, ProcessedFrame, RunSummary, Tally
+
+
+class Process(Protocol):
+    """Frame in, frame out.
+
+    `frame` is [H, W, 3] uint8 RGB; `time_s` is the frame's time in seconds since
+    the first frame of its video, None for a picture that has nothing to do with
+    the one before.
+    """
+
+    def __call__(
+        self, frame: NDArray[np.uint8], /, *, time_s: float | None = None
+    ) -> ProcessedFrame: ...
+
+
+def _nothing() -> None:
+    """Before the only file, nothing is to be reset."""
+
+
+def run(
+    source_path: str | Path,
+    output_path: str | Path | None = None,
+    *,
+    process: Process,
+    columns: int = 1,
+    comment: str = REDIRECTED,
+    force: bool = False,
+    loops: int = 0,
+    progress: Progress = no_progress,
+    stages: Stages = no_stages,
+    reset: Callable[[], None] = _nothing,
+) -> RunSummary:
+    """Redirects a picture, a folder of pictures and videos, or a video file.
+
+    Where no pixel was changed, the output is the input byte for byte. A video
+    that gets another container is encoded all the same; its comment then states
+    that the gaze was not altered.
+
+    Args:
+        source_path: the input.
+        output_path: of the same kind; None puts `<name>-redirected` beside the
+            input, numbered if that is taken; `null://` writes nothing.
+        process: what is done to each frame.
+        columns: how many times as wide as a frame is what `process` makes of it.
+        comment: what a video's metadata say of it.
+        force: a named output that exists may be replaced.
+        loops: how many times more a video is gone through, -1 for ever; only to nowhere.
+        progress: shows how far it is.
+        stages: measures reading and writing.
+        reset: called before each video and animation of a folder: their times begin at 0.
+
+    Raises:
+        UsageError: the output does not fit the input, or exists without `force`; or what shall
+            be looped is no video, or would be written.
+        StreamError: the input is missing or damaged, or the output cannot be
+            written; nothing is left behind. A file of a folder that fails, for
+            whatever reason, is listed in the summary; only if all fail it is an error.
+        MissingPackageError: a video without PyAV, a picture without Pillow.
+    """
+    source = find_source(source_path)
+    output = choose_output(source, output_path, force=force)
+    if loops and (source.kind != "video" or output is not None):
+        raise UsageError(f"only a video can be looped, and only to where it is shown or {NOWHERE}")
+    is_named = output_path is not None
+    task = _Task(
+        source, output, is_named, process, columns, comment, force, loops, progress, stages, reset
+    )
+    summary = _RUN[source.kind](task)
+    if not task.moved:
+        return summary
+    if is_named:
+        raise StreamError(
+            f"{output} was created by another program meanwhile; the result is {task.moved[-1]}"
+        )
+    return replace(summary, output=task.moved[-1])
+
+
+class _Placing(TypedDict):
+    """Arguments of `atomic_file` and `atomic_folder`."""
+
+    force: bool
+    elsewhere: Callable[[Path], None]
+    numbered: Callable[[int], Path] | None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The arguments of `run`, settled."""
+
+    source: Source
+    output: Path | None
+    is_named: bool
+    process: Process
+    columns: int
+    comment: str
+    force: bool
+    loops: int
+    progress: Progress
+    stages: Stages
+    reset: Callable[[], None]
+    moved: list[Path] = field(default_factory=list)
+    """Where the output is, if another program took its name meanwhile."""
+
+    def new_file(self, output: Path) -> AbstractContextManager[Path]:
+        """See `atomic_file`."""
+        return atomic_file(output, **self._placing())
+
+    def new_folder(self, output: Path) -> AbstractContextManager[Path]:
+        """See `atomic_folder`."""
+        return atomic_folder(output, **self._placing())
+
+    def _placing(self) -> _Placing:
+        return {
+            "force": self.force and self.is_named,  # --force replaces only what was named
+            "elsewhere": self.moved.append,
+            "numbered": None if self.is_named else partial(unnamed_output, self.source),
+        }
+
+    @property
+    def path(self) -> Path:
+        """Of the input."""
+        return self.source.path
+
+
+def _run_picture(task: _Task) -> RunSummary:
+    if task.output is None:
+        done = _redirect_picture(task, task.path, None, reset=_nothing)
+    else:
+        with task.new_file(task.output) as temporary:
+            done = _redirect_picture(task, task.path, temporary, reset=_nothing)
+    return done.tally.summary(
+        "picture", task.output, is_copy=done.is_copy, notes=picture_notes([done])
+    )
+
+
+def _redirect_picture(
+    task: _Task, path: Path, written: Path | None, *, reset: Callable[[], None]
+) -> PictureDone:
+    return redirect_picture(path, written, process=task.process, reset=reset, stages=task.stages)
+
+
+def _run_folder(task: _Task) -> RunSummary:
+    files, ignored = files_in(task.path)
+    if not files:
+        raise StreamError(f"{task.path} holds no pictures or videos, only {ignored} other entries")
+    results = FolderResults()
+    names = output_names(files)
+    with (
+        _folder_for(task) as temporary,
+        task.progress(f"redirecting {task.path.name}", len(files)) as advance,
+    ):
+        for file in files:
+            written = None if temporary is None else temporary / names[file]
+            with results.kept(file, written):
+                if file.suffix.lower() in VIDEO_SUFFIXES:
+                    task.reset()
+                    results.add_video(_run_video(_of_folder(task, file, written)))
+                else:
+                    results.add_picture(_redirect_picture(task, file, written, reset=task.reset))
+            advance()
+        results.refuse_if_all_failed(task.path)
+    return results.summary(task.output, ignored=ignored)
+
+
+def _of_folder(task: _Task, file: Path, written: Path | None) -> _Task:
+    """The task of one video of a folder."""
+    return replace(
+        task,
+        source=Source("video", file),
+        output=written,
+        is_named=True,
+        force=False,
+        progress=no_progress,
+        moved=[],
+    )
+
+
+def _folder_for(task: _Task) -> AbstractContextManager[Path | None]:
+    if task.output is None:
+        return nullcontext()
+    return task.new_folder(task.output)
+
+
+def _run_video(task: _Task) -> RunSummary:
+    tally = Tally()
+    if task.output is None:
+        with _opened_video(task) as video:
+            _redirect_video(video, NoWriter(), task=task, tally=tally)
+        return tally.summary("video", None)
+    with task.new_file(task.output) as temporary:
+        notes = _write_video(task, temporary, tally=tally)
+        is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
+        if not is_copy and not tally.has_changes and task.comment == REDIRECTED:
+            # Metadata precede the frames: only now it is known that the comment is false.
+            _write_video(_unchanged(task), temporary, tally=Tally())
+    return tally.summary("video", task.output, is_copy=is_copy, notes=() if is_copy else notes)
+
+
+def _write_video(task: _Task, temporary: Path, *, tally: Tally) -> tuple[str, ...]:
+    """Writes the task's video into a file; returns notes."""
+    assert task.output is not None
+    with open_video(task.path) as video:
+        layout = video.layout.widened(task.columns)
+        with open_writer(temporary, layout, path=task.output, comment=task.comment) as writer:
+            _redirect_video(video, writer, task=task, tally=tally)
+    return (*video.notes, *writer.notes, *not_kept(sorted(video.losses), writer.losses))
+
+
+@dataclass(frozen=True)
+class _Same:
+    """A frame as it was read."""
+
+    frame: NDArray[np.uint8]
+    faces: tuple[ProcessedFace, ...] = ()
+
+
+def _unchanged(task: _Task) -> _Task:
+    """The same task with frames as they are read, and a comment that states it."""
+
+    def same(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> _Same:
+        return _Same(frame)
+
+    return replace(task, process=same, comment=ESTIMATED, progress=no_progress)
+
+
+def _opened_video(task: _Task) -> AbstractContextManager[Video]:
+    return open_looped(task.path, task.loops) if task.loops else open_video(task.path)
+
+
+def _redirect_video(
+    video: Video, writer: VideoWriter | NoWriter, *, task: _Task, tally: Tally
+) -> None:
+    items = iter(video.items)
+    begins_s: float | None = None
+    with task.progress(f"redirecting {task.path.name}", video.layout.frames) as advance:
+        while True:
+            with task.stages("read"):
+                item = next(items, None)
+            if item is None:
+                return
+            if isinstance(item, AudioPacket):
+                writer.pass_audio(item)
+                continue
+            # A container's clock starts anywhere; a video's time is counted from its first frame.
+            begins_s = item.time_s if begins_s is None else begins_s
+            result = task.process(item.rgb, time_s=item.time_s - begins_s)
+            with task.stages("write"):
+                if isinstance(writer, VideoWriter):
+                    writer.write(_written(item, result, video.layout, task.columns), item)
+            tally.refitted += item.rgb.shape[:2] != video.layout.size
+            tally.add(item.rgb, result)
+            advance()
+
+
+def _written(
+    item: TimedFrame, result: ProcessedFrame, layout: VideoLayout, columns: int
+) -> NDArray[np.uint8] | TenBitPicture:
+    """What is written of a frame: RGB, or the stored values of an HDR or 10-bit video."""
+    is_refitted = item.rgb.shape[:2] != layout.size
+    size = layout.widened(columns).size
+    if item.original is None:
+        return fitted(result.frame, size) if is_refitted else result.frame
+    shown = shown_original(item.original, item.rgb, result, layout.colour.code_map)
+    return shown.fitted(size) if is_refitted else shown
+
+
+_RUN: dict[str, Callable[[_Task], RunSummary]] = {
+    "picture": _run_picture,
+    "folder": _run_folder,
+    "video": _run_video,
+}
+
+
+def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> bool:
+    """Encoding again would only lose; and would claim an altered gaze that is none."""
+    if written is None or tally.has_changes or source.suffix.lower() != written.suffix.lower():
+        return False
+    copy_whole(source, written)
+    return True

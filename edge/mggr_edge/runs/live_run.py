@@ -1,0 +1,246 @@
+"""From a live source to an output, until it ends or somebody stops it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.stopping import stopped_by_signals
+from mggr_edge.common.timing import Stages, no_stages
+from mggr_edge.errors import StreamError
+from mggr_edge.media.files.colour import colour_of_rgb
+from mggr_edge.media.files.fit import fitted
+from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.camera_format import AS_IT_COMES, Flip, PictureFormat, flipped
+from mggr_edge.media.live.latest_frame import LiveFrame, Newest
+from mggr_edge.media.live.reconnecting import Reconnecting
+from mggr_edge.media.live.segments import Segments, SegmentWriter
+from mggr_edge.media.live.sinks import LiveOutput, LiveWriter
+from mggr_edge.media.live.sources import Capture, OpenedByReader, open_capture
+from mggr_edge.runs.file_run import Process
+from mggr_edge.runs.service.counts import Counts
+from mggr_edge.runs.service.heartbeat import Heartbeat
+from mggr_edge.runs.service.systemd import Systemd
+from mggr_edge.runs.service.workload import Workload
+from mggr_edge.runs.summary import RunSummary, Tally
+
+_TICKS_PER_S = 90_000
+_NOMINAL_RATE = Fraction(30)
+"""Only for the encoder, which wants one; every frame has its own time."""
+
+
+def run_live(
+    address: LiveAddress,
+    output: LiveOutput,
+    *,
+    process: Process,
+    wanted: PictureFormat = AS_IT_COMES,
+    columns: int = 1,
+    stages: Stages = no_stages,
+    stop: threading.Event | None = None,
+    reconnect: bool = False,
+    workload: Workload | None = None,
+    counts: Counts | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> RunSummary:
+    """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
+
+    However it ends, what was recorded until then is a whole file, as long as the disk takes it.
+
+    Args:
+        address: of the source.
+        output: where frames go.
+        process: what is done to each frame.
+        wanted: size and rate that a camera is asked for, and which way up it hangs.
+        columns: how many times as wide as a frame is what `process` makes of it.
+        stages: measures waiting and writing.
+        stop: set from elsewhere to end.
+        reconnect: a source that is lost, or not yet there, is waited for; only being stopped
+            ends it then.
+        workload: may leave frames out when there is too much to do.
+        counts: kept up to date while it goes on.
+        say: takes what happens to the source.
+
+    Returns:
+        what was done; `lost` says how a source that did not end by itself was lost.
+
+    Raises:
+        StreamError: the source cannot be opened, gives no frame at all, or the output cannot be
+            written.
+    """
+    stop = stop or threading.Event()
+    heartbeat, systemd = Heartbeat(), Systemd()
+
+    def told(text: str) -> None:
+        say(text)
+        systemd.status(text)
+
+    open_ = partial(open_capture, address, wanted, say=told)
+    with stopped_by_signals(stop):
+        capture = (
+            Reconnecting(open_, name=str(address), stop=stop, say=told, beat=heartbeat.beat)
+            if reconnect
+            else OpenedByReader(open_, opened=systemd.ready)
+        )
+        if reconnect:
+            systemd.ready()  # a source that is not there yet does not keep the service from it
+        session = _Session(
+            address,
+            capture,
+            process=process,
+            flip=wanted.flip,
+            stages=stages,
+            stop=stop,
+            heartbeat=heartbeat,
+            systemd=systemd,
+            workload=workload,
+            counts=counts or Counts(),
+        )
+        return session.run(output, columns=columns)
+
+
+class _Session:
+    def __init__(
+        self,
+        address: LiveAddress,
+        capture: Capture,
+        *,
+        process: Process,
+        flip: Flip,
+        stages: Stages,
+        stop: threading.Event,
+        heartbeat: Heartbeat,
+        systemd: Systemd,
+        workload: Workload | None,
+        counts: Counts,
+    ) -> None:
+        self._address, self._capture, self._process = address, capture, process
+        self._flip, self._stages, self._stop = flip, stages, stop
+        self._heartbeat, self._systemd, self._workload = heartbeat, systemd, workload
+        self._counts, self._tally = counts, Tally()
+        self._lost: str | None = None
+        self._idle: Callable[[], None] | None = None
+
+    def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
+        """Passes frames on until there are no more."""
+        reading = Newest(
+            self._capture,
+            stop=self._stop,
+            beat=self._heartbeat.beat,
+            meanwhile=lambda: self._wait(reading),
+        )
+        with reading as newest:
+            frames = self._frames(newest)
+            first = next(frames, None)
+            if first is None and self._stop.is_set():
+                return self._tally.summary(
+                    "stream", None, notes=("stopped before its first frame",)
+                )
+            if first is None:
+                raise StreamError(self._lost or f"{self._address} ended before its first frame")
+            failure = None
+            layout = _layout(first.rgb).widened(columns)
+            with output.opened(layout) as writer:
+                self._idle = writer.idle if isinstance(writer, SegmentWriter) else None
+                try:
+                    self._pass_all(first, frames, writer, layout.size)
+                except Exception as error:  # noqa: BLE001 - raised as soon as the output is whole
+                    failure = error
+                self._systemd.stopping()
+            if failure is not None:
+                raise failure
+        self._count(newest)
+        return self._tally.summary(
+            "stream",
+            output.name,
+            verb=output.verb,
+            dropped=self._counts.dropped + self._counts.left_out,
+            reconnected=self._counts.reconnected,
+            lost=self._lost,
+            segments=tuple(output.files) if isinstance(output, Segments) else (),
+        )
+
+    def _wait(self, newest: Newest) -> None:
+        """Called again and again while no frame comes."""
+        self._alive(newest)
+        if self._idle is not None:
+            self._idle()
+
+    def _count(self, newest: Newest) -> None:
+        self._counts.dropped = newest.dropped
+        if self._workload is not None:
+            self._counts.left_out = self._workload.left_out
+        if isinstance(self._capture, Reconnecting):
+            self._counts.reconnected = self._capture.reconnected
+
+    def _alive(self, newest: Newest) -> None:
+        """Said with every frame, and while none comes; not once the reader hangs."""
+        self._count(newest)
+        if not self._heartbeat.is_stuck:
+            self._systemd.alive()
+
+    def _frames(self, newest: Newest) -> Iterator[LiveFrame]:
+        """All that come; a loss ends them and is noted."""
+        frames = iter(newest)
+        while True:
+            try:
+                with self._stages("wait"):
+                    frame = next(frames, None)
+            except StreamError as error:
+                self._lost = str(error)
+                return
+            if frame is None:
+                return
+            self._alive(newest)
+            if self._workload is not None and not self._workload.takes(frame.number):
+                continue
+            yield replace(frame, rgb=flipped(frame.rgb, self._flip))
+
+    def _pass_all(
+        self,
+        first: LiveFrame,
+        frames: Iterator[LiveFrame],
+        writer: LiveWriter,
+        size: tuple[int, int],
+    ) -> None:
+        frame: LiveFrame | None = first
+        while frame is not None:
+            with nullcontext() if self._workload is None else self._workload.work():
+                self._pass(frame, writer, size, is_refitted=frame.rgb.shape != first.rgb.shape)
+            frame = next(frames, None)
+
+    def _pass(
+        self, frame: LiveFrame, writer: LiveWriter, size: tuple[int, int], *, is_refitted: bool
+    ) -> None:
+        result = self._process(frame.rgb, time_s=frame.time_s)
+        shown = result.frame
+        if is_refitted:
+            shown = fitted(shown, size)
+            self._tally.refitted += 1
+        at = TimedFrame(frame.rgb, round(frame.time_s * _TICKS_PER_S), None, frame.time_s)
+        with self._stages("write"):
+            writer.write(shown, at)
+        self._tally.add(frame.rgb, result)
+
+
+def _layout(rgb: NDArray[np.uint8]) -> VideoLayout:
+    height, width = rgb.shape[:2]
+    return VideoLayout(
+        size=(height, width),
+        time_base=Fraction(1, _TICKS_PER_S),
+        rate=_NOMINAL_RATE,
+        pixel_aspect=None,
+        colour=colour_of_rgb(height),
+        audio=(),
+        metadata={},
+        left_out=(),
+        frames=None,
+    )

@@ -1,0 +1,72 @@
+"""How much memory a model takes: measured in a process of its own, which holds nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from mggr_edge.common.memory import resident_mb
+from mggr_edge.models.contract import Format
+from mggr_edge.models.runtimes import import_runtime, open_file
+from mggr_edge.models.tensorrt import python_builder as tensorrt_api
+from mggr_edge.tools.bench.candidates import Contestant, inputs_for
+
+_CALLS = 3
+_PATIENCE_S = 120
+
+
+def memory_mb(contestant: Contestant) -> float | None:
+    """By how much resident memory grows when a model is loaded and run, in megabytes.
+
+    The runtime's own code is not counted. None where the system does not tell (it is read
+    from Linux' `/proc`), and for an engine, which lies in the GPU's memory.
+
+    Raises:
+        RuntimeError: the process that measures it died.
+    """
+    if resident_mb() is None or contestant.runtime == tensorrt_api.NAME:
+        return None
+    said = {
+        "format": contestant.artifact.format,
+        "runtime": contestant.runtime,
+        "threads": contestant.threads,
+    }
+    command = [sys.executable, "-m", __spec__.name, json.dumps(said)]
+    done = subprocess.run(
+        command, input=contestant.content, capture_output=True, timeout=_PATIENCE_S, check=False
+    )
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"measuring {contestant.artifact.file} failed: {''.join(reason)}")
+    return float(done.stdout)
+
+
+def growth_mb(content: bytes, file_format: Format, *, runtime: str, threads: int) -> float:
+    """By how much this process grows when it loads and runs a model."""
+    import_runtime(file_format, runtime)
+    before = resident_mb()
+    runner = open_file(content, file_format, num_threads=threads, runtime=runtime)
+    inputs = inputs_for(runner.tensor_specs("inputs"))
+    for _ in range(_CALLS):
+        runner(inputs)
+    after = resident_mb()
+    assert before is not None
+    assert after is not None
+    return after - before
+
+
+def _main(said: Mapping[str, object]) -> None:
+    print(
+        growth_mb(
+            sys.stdin.buffer.read(),
+            said["format"],  # type: ignore[arg-type]
+            runtime=str(said["runtime"]),
+            threads=int(str(said["threads"])),
+        )
+    )
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))

@@ -1,0 +1,176 @@
+"""How fast a whole video goes: decoding, interpreters, and what we add to them, in one run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.progress import Progress
+from mggr_edge.errors import StreamError
+from mggr_edge.media.files.video_reader import TimedFrame, open_video
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.runtimes import Runner
+from mggr_edge.pipeline.redirector import Redirector
+
+_WARM_UP_FRAMES = 10
+_LOOK_S = 0.005
+_PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class PipelineFigures:
+    """What a run took; milliseconds are of one frame with a face, after a warm-up.
+
+    Attributes:
+        bundle: as its user named it.
+        size: (height, width) of the frames.
+        frames: with a face, that were timed.
+        decode_ms: median of reading a frame.
+        interpreters_ms: median of all calls of models in a frame.
+        own_ms: median of all else that the redirector does.
+        whole_ms: median of reading and redirecting; `whole_p99_ms` its 99th percentile.
+        per_second: frames that go through.
+        reachable: share of the frames a second that reading and interpreters alone would allow.
+        start_s: from starting `mggr-edge run` to its first frame's result.
+        peak_mb: the most memory that it held.
+    """
+
+    bundle: str
+    size: tuple[int, int]
+    frames: int
+    decode_ms: float
+    interpreters_ms: float
+    own_ms: float
+    whole_ms: float
+    whole_p99_ms: float
+    per_second: float
+    reachable: float
+    start_s: float
+    peak_mb: float
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+    def in_words(self) -> str:
+        """For people."""
+        height, width = self.size
+        return (
+            f"{self.bundle}, {width} x {height}, {self.frames} frames with a face:\n"
+            f"  decoding {self.decode_ms:.1f} ms, interpreters {self.interpreters_ms:.1f} ms, "
+            f"our own stages {self.own_ms:.1f} ms\n"
+            f"  a frame {self.whole_ms:.1f} ms, p99 {self.whole_p99_ms:.1f} ms "
+            f"({self.whole_p99_ms / self.whole_ms:.2f} times the median)\n"
+            f"  {self.per_second:.1f} frames a second, {self.reachable:.0%} of what decoding and "
+            "interpreters alone would reach\n"
+            f"  first frame {self.start_s:.1f} s after the start, {self.peak_mb:.0f} MB at most"
+        )
+
+
+class _Timed:
+    """A model whose calls are added up."""
+
+    def __init__(self, runner: Runner, spent: list[float]) -> None:
+        self._runner, self._spent = runner, spent
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]], /) -> dict[str, NDArray[Any]]:
+        started = time.perf_counter()
+        try:
+            return self._runner(inputs)
+        finally:
+            self._spent[0] += time.perf_counter() - started
+
+
+def time_pipeline(
+    clip: Path, bundle: str, *, max_faces: int, progress: Progress
+) -> PipelineFigures:
+    """Sends a video through a bundle, nowhere to.
+
+    Args:
+        clip: the video.
+        bundle: folder, zip or packaged name.
+        max_faces: per frame.
+        progress: shows how far it is.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        StreamError: the video cannot be read, or shows no face.
+    """
+    spent = [0.0]
+    redirector = Redirector(
+        Bundle.open(bundle).through(lambda runner: _Timed(runner, spent)), max_faces=max_faces
+    )
+    took: list[tuple[float, float, float]] = []
+    with open_video(clip) as video:
+        items = iter(video.items)
+        with progress(f"timing {clip.name}", video.layout.frames) as advance:
+            while True:
+                started = time.perf_counter()
+                item = next((i for i in items if isinstance(i, TimedFrame)), None)
+                if item is None:
+                    break
+                decoded, spent[0] = time.perf_counter(), 0.0
+                faces = redirector.process(item.rgb, time_s=item.time_s).faces
+                ended = time.perf_counter()
+                if faces:
+                    took.append((decoded - started, spent[0], ended - decoded - spent[0]))
+                advance()
+        size = video.layout.size
+    figures = 1000 * np.array(took[_WARM_UP_FRAMES:])
+    if not len(figures):
+        raise StreamError(f"{clip} shows a face in fewer than {_WARM_UP_FRAMES + 1} frames")
+    decode, interpreters, own = figures.T
+    whole = figures.sum(axis=1)
+    start_s, peak_mb = _as_a_command(clip, bundle)
+    return PipelineFigures(
+        bundle=bundle,
+        size=size,
+        frames=len(figures),
+        decode_ms=float(np.median(decode)),
+        interpreters_ms=float(np.median(interpreters)),
+        own_ms=float(np.median(own)),
+        whole_ms=float(np.median(whole)),
+        whole_p99_ms=float(np.percentile(whole, 99)),
+        per_second=1000 * len(figures) / float(whole.sum()),
+        reachable=float((decode + interpreters).sum() / whole.sum()),
+        start_s=start_s,
+        peak_mb=peak_mb,
+    )
+
+
+def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
+    """Seconds from starting `mggr-edge run` to its first result, and its most memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines, errors = Path(folder) / "frames.jsonl", Path(folder) / "errors"
+        command = ["run", str(clip), "null://", "--model", bundle, "--metrics", str(lines)]
+        started = time.perf_counter()
+        with errors.open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mggr_edge", *command],
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+            )
+        first_s = None
+        while (status := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            took_s = time.perf_counter() - started
+            if first_s is None and lines.is_file() and lines.stat().st_size:
+                first_s = took_s
+            if took_s > _PATIENCE_S:
+                process.kill()
+            time.sleep(_LOOK_S)
+        process.returncode = os.waitstatus_to_exitcode(status[1])  # it was waited for here
+        if process.returncode != 0 or first_s is None:
+            last = errors.read_text(errors="replace").strip().splitlines()[-1:]
+            raise StreamError(f"mggr-edge run {shlex.quote(str(clip))} failed: {''.join(last)}")
+    return first_s, status[2].ru_maxrss / 1024

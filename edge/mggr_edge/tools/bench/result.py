@@ -1,0 +1,178 @@
+"""What a bench found: rows, their table, and floors that they must not fall under."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.errors import UsageError
+from mggr_edge.tools.bench.candidates import Contestant
+
+Metric = Literal["per_second", "speedup"]
+
+_HEAD = (
+    *("bundle", "model", "format", "precision", "runtime"),
+    *("threads", "median", "p95", "p99", "speedup", "memory", "size"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant's figures.
+
+    Attributes:
+        bundle, model, format, precision, runtime, version, threads: who it is.
+        size_mb: of the file, in millions of bytes.
+        memory_mb: by how much a process grows that loads and runs it; None where unknown.
+        rounds: timed calls.
+        median_ms, p95_ms, p99_ms: of a call.
+        speedup: how many times as fast as the model's first contestant, in the median over
+            rounds.
+    """
+
+    bundle: str
+    model: str
+    format: str
+    precision: str
+    runtime: str
+    version: str
+    threads: int
+    size_mb: float
+    memory_mb: float | None
+    rounds: int
+    median_ms: float
+    p95_ms: float
+    p99_ms: float
+    speedup: float
+
+    @property
+    def per_second(self) -> float:
+        """Calls a second, by the median."""
+        return 1000 / self.median_ms
+
+    @property
+    def words(self) -> frozenset[str]:
+        """What a floor may call it by."""
+        named = (self.bundle, self.model, self.format, self.precision, self.runtime)
+        return frozenset((*named, f"{self.threads}-threads"))
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as JSON's types."""
+        return {**asdict(self), "per_second": self.per_second}
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the best of some rows must reach, as `redirector.int8.per_second=200`."""
+
+    key: str
+    words: tuple[str, ...]
+    metric: Metric
+    least: float
+
+
+def parse_floor(text: str) -> Floor:
+    """Reads `WORD[.WORD...].METRIC=VALUE`.
+
+    Raises:
+        UsageError: anything else.
+    """
+    key, equals, value = text.partition("=")
+    *words, metric = key.split(".")
+    try:
+        least = float(value)
+    except ValueError:
+        least = float("nan")
+    if not equals or not words or metric not in get_args(Metric) or not least > 0:
+        raise UsageError(
+            f"a floor is WORDS.{'|'.join(get_args(Metric))}=NUMBER, as "
+            f"redirector.int8.per_second=200; got {text!r}"
+        )
+    return Floor(key, tuple(words), cast("Metric", metric), least)
+
+
+def missed(floors: Sequence[Floor], rows: Sequence[Row]) -> list[str]:
+    """Floors that even the best matching row does not reach, one sentence each.
+
+    Raises:
+        UsageError: no row has all of a floor's words.
+    """
+    faults = []
+    for floor in floors:
+        matching = [row for row in rows if set(floor.words) <= row.words]
+        if not matching:
+            known = sorted(set().union(*(row.words for row in rows)))
+            raise UsageError(f"no row is {'.'.join(floor.words)}; words are: {', '.join(known)}")
+        best = max(float(getattr(row, floor.metric)) for row in matching)
+        if not best >= floor.least:
+            faults.append(f"{floor.key} is {best:.3g}, below {floor.least:g}")
+    return faults
+
+
+def rows_of(
+    contestants: Sequence[Contestant],
+    took_ms: NDArray[np.float64],
+    memory_mb: Sequence[float | None],
+) -> tuple[Row, ...]:
+    """Figures of every contestant.
+
+    Args:
+        contestants: who took part.
+        took_ms: [rounds, contestants].
+        memory_mb: of each.
+    """
+    names = [one.model for one in contestants]
+    rows = []
+    for index, one in enumerate(contestants):
+        took = took_ms[:, index]
+        first = took_ms[:, names.index(one.model)]
+        median, p95, p99 = (float(np.percentile(took, share)) for share in (50, 95, 99))
+        rows.append(
+            Row(
+                bundle=one.bundle,
+                model=one.model,
+                format=one.artifact.format,
+                precision=one.artifact.precision,
+                runtime=one.runtime,
+                version=one.version,
+                threads=one.threads,
+                size_mb=len(one.content) / 1e6,
+                memory_mb=memory_mb[index],
+                rounds=len(took),
+                median_ms=median,
+                p95_ms=p95,
+                p99_ms=p99,
+                speedup=float(np.median(first / took)),
+            )
+        )
+    return tuple(rows)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows for a terminal."""
+    cells = [list(_HEAD)] + [
+        [
+            *(row.bundle, row.model, row.format, row.precision),
+            f"{row.runtime} {row.version}",
+            str(row.threads),
+            *(f"{ms:.2f} ms" for ms in (row.median_ms, row.p95_ms, row.p99_ms)),
+            f"{row.speedup:.2f} x",
+            "?" if row.memory_mb is None else f"{row.memory_mb:.1f} MB",
+            f"{row.size_mb:.2f} MB",
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(_HEAD))]
+    left = _HEAD.index("threads")
+    lines = [
+        "  ".join(
+            f"{cell:<{width}}" if i < left else f"{cell:>{width}}"
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join((*lines, f"{rows[0].rounds} rounds; speedup: over a model's first row"))

@@ -1,0 +1,62 @@
+"""All checks, and how they are gone through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mggr_edge.tools.doctor.argus import check_argus, check_csi
+from mggr_edge.tools.doctor.cameras import check_cameras
+from mggr_edge.tools.doctor.check import Check
+from mggr_edge.tools.doctor.gstreamer import check_gstreamer, check_rtsp_output
+from mggr_edge.tools.doctor.machine import Machine
+from mggr_edge.tools.doctor.opencv import check_opencv
+from mggr_edge.tools.doctor.processes import check_own_kind
+from mggr_edge.tools.doctor.python import (
+    check_interpreter,
+    check_numpy,
+    check_pillow,
+    check_pyav,
+    check_python,
+)
+from mggr_edge.tools.doctor.resources import check_disk, check_memory, check_temperature
+from mggr_edge.tools.doctor.tensorrt import check_tensorrt
+from mggr_edge.tools.doctor.virtual_camera import check_virtual_camera
+from mggr_edge.tools.doctor.weights import check_landmark_models, check_own_weights
+
+CHECKS: Mapping[str, Callable[[Machine], Check | None]] = {
+    "Python": check_python,
+    "numpy": check_numpy,
+    "interpreter": check_interpreter,
+    "OpenCV": check_opencv,
+    "PyAV": check_pyav,
+    "Pillow": check_pillow,
+    "landmark models": check_landmark_models,
+    "own weights": check_own_weights,
+    "TensorRT": check_tensorrt,
+    "GStreamer": check_gstreamer,
+    "RTSP output": check_rtsp_output,
+    "cameras": check_cameras,
+    "nvargus-daemon": check_argus,
+    "CSI cameras": check_csi,
+    "virtual camera": check_virtual_camera,
+    "mggr-edge": check_own_kind,
+    "temperature": check_temperature,
+    "memory": check_memory,
+    "disk": check_disk,
+}
+"""By the name that the check gives, in the order in which things build on each other."""
+
+
+def examine(machine: Machine | None = None) -> tuple[Check, ...]:
+    """Looks at everything that applies; what goes wrong while looking is a warning, too."""
+    looked_at = Machine() if machine is None else machine
+    checks = (_looked(name, check, looked_at) for name, check in CHECKS.items())
+    return tuple(check for check in checks if check is not None)
+
+
+def _looked(name: str, check: Callable[[Machine], Check | None], machine: Machine) -> Check | None:
+    try:
+        return check(machine)
+    except Exception as error:  # noqa: BLE001 - a doctor that dies says nothing of the rest
+        found = f"could not be looked at: {type(error).__name__}: {error}"
+        return Check(name, "warn", found)

@@ -1,0 +1,273 @@
+"""A source, redirected as the page asks, its newest frame at hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.timing import StageClock
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.camera_format import PictureFormat, flipped
+from mggr_edge.media.live.latest_frame import LiveFrame, Newest
+from mggr_edge.media.live.reconnecting import Reconnecting
+from mggr_edge.media.live.sources import Capture, open_capture, stream_time_s
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.careful import Careful
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION
+from mggr_edge.pipeline.overlay import overlay
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.runs.console import FrameRate
+from mggr_edge.runs.profile import Profile
+from mggr_edge.tools.studio.calibration import PageCalibration
+from mggr_edge.tools.studio.frame_encoding import Pair, encode_pair, face_facts
+from mggr_edge.tools.studio.mailbox import Latest
+from mggr_edge.tools.studio.settings import Settings, changed
+
+_REMEMBERED = 60
+"""Frames that stage times are medians of: the page shows the present."""
+
+_FILES = ("film", "still")
+_ENCODE = "encode"
+
+
+@dataclass
+class _Frame:
+    """A frame that may be shown; encoded by whoever wants it first."""
+
+    before: NDArray[np.uint8]
+    result: FrameResult
+    settings: Settings
+    pair: Pair | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page gets.
+
+    Attributes:
+        jpeg: before and after; None where nothing newer came in time.
+        facts: about the frame and the session, as JSON takes it.
+    """
+
+    jpeg: bytes | None
+    facts: dict[str, Any]
+
+
+class _Noted:
+    """A source that tells of every frame as it comes, and in the order of what else it tells.
+
+    Args:
+        source: what is read.
+        note: called with every frame.
+    """
+
+    def __init__(self, source: Capture, note: Callable[[], None]) -> None:
+        self._source, self._note = source, note
+        self.close = source.close
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame; see `Capture`."""
+        frame = self._source.read()
+        if frame is not None:
+            self._note()
+        return frame
+
+    @property
+    def stream_time_s(self) -> float | None:
+        """The source's own time of the last frame; see `Clocked`."""
+        return stream_time_s(self._source)
+
+
+class Session:
+    """Redirects a live source while somebody watches; run by `open_session`.
+
+    Attributes:
+        stop: set from anywhere to end.
+        error: what ended it, other than `stop`.
+
+    Args:
+        address: of the source.
+        bundle: the networks.
+        wanted: how the source's pictures are wanted.
+        profile: what is known of who sits there; None for nothing.
+        profile_path: where calibrating writes; None where it cannot be done.
+        stop: see above.
+        say: takes the mode of a camera.
+    """
+
+    def __init__(
+        self,
+        address: LiveAddress,
+        bundle: Bundle,
+        *,
+        wanted: PictureFormat,
+        profile: Profile | None,
+        profile_path: Path | None,
+        stop: threading.Event,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.stop = stop
+        self.error: BaseException | None = None
+        self._address, self._bundle, self._wanted = address, bundle, wanted
+        self._say_mode = say
+        self._name = Path(address.place).name if address.scheme in _FILES else str(address)
+        self._lock = threading.Lock()
+        self._settings, self._revision = Settings(), 0
+        self._clock = StageClock(remembered=_REMEMBERED)
+        self._encoding, self._encoding_clock = threading.Lock(), StageClock(remembered=_REMEMBERED)
+        self._rate, self._per_s, self._medians_ms = FrameRate(), 0.0, dict[str, float]()
+        self._latest: Latest[_Frame] = Latest()
+        self._redirector = self._in_use = self._made(profile)
+        self._careful = Careful(self._redirect, say=lambda text: None)
+        self.calibration = PageCalibration(
+            bundle, path=profile_path, profile=profile, found=self._take_profile
+        )
+        self._lost: str | None = None
+        self._dropped = 0
+        self._seen_s = time.monotonic()
+
+    @property
+    def settings(self) -> Settings:
+        """What is set now."""
+        return self._settings
+
+    def set(self, asked: Mapping[str, Any]) -> int:
+        """Changes settings, from the next frame on.
+
+        Returns:
+            how often settings were changed so far: what is told of an older state is the past.
+
+        Raises:
+            UsageError: see `settings.changed`.
+        """
+        with self._lock:
+            self._settings = changed(self._settings, asked)
+            self._revision += 1
+            return self._revision
+
+    def shown(self, number: int, *, patience_s: float) -> Shown:
+        """The newest frame, if it is another than the one of that number; else waits for it."""
+        found = self._latest.after(number, patience_s=patience_s)
+        if found is None:
+            return Shown(None, self._session_facts())
+        frame = found[1]
+        with self._encoding:
+            if frame.pair is None:
+                with self._encoding_clock(_ENCODE):
+                    frame.pair = encode_pair(frame.before, self._drawn(frame))
+        of_frame = {
+            "number": found[0],
+            "size": frame.pair.size,
+            "after_x": frame.pair.after_x,
+            "shown": asdict(frame.settings),
+            "faces": [face_facts(face, frame.before.shape) for face in frame.result.faces],
+            "failure": frame.result.failure,
+        }
+        return Shown(frame.pair.jpeg, self._session_facts() | of_frame)
+
+    def run(self) -> None:
+        """Reads and redirects until `stop` is set; for a thread of its own."""
+        try:
+            self._run()
+        except BaseException as error:  # noqa: BLE001 - raised by whoever opened the session
+            self.error = error
+        finally:
+            self.stop.set()
+            self._latest.close()
+
+    def _run(self) -> None:
+        source = Reconnecting(
+            partial(open_capture, self._address, self._wanted, say=self._say_mode),
+            name=str(self._address),
+            stop=self.stop,
+            say=self._say,
+            beat=lambda: None,
+        )
+        with Newest(_Noted(source, self._note_frame), stop=self.stop) as newest:
+            for frame in newest:
+                self._dropped = newest.dropped
+                if self._latest.is_watched:
+                    self._pass(frame)
+
+    def _pass(self, frame: LiveFrame) -> None:
+        rgb = flipped(frame.rgb, self._wanted.flip)
+        settings, calibrating = self._settings, self.calibration.redirector
+        self._redirector.target = settings.target
+        self._redirector.strength = settings.applied_strength
+        self._in_use = calibrating or self._redirector
+        result = self._careful(rgb, time_s=frame.time_s)
+        if calibrating is not None:
+            self.calibration.see(result, frame.time_s, by=calibrating)
+        self._per_s, self._medians_ms = self._rate.tick(), self._clock.medians_ms()
+        self._latest.put(_Frame(rgb, result, settings))
+
+    def _redirect(self, rgb: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        return self._in_use.process(rgb, time_s=time_s)
+
+    def _drawn(self, frame: _Frame) -> NDArray[np.uint8]:
+        if not frame.settings.overlay:
+            return frame.result.frame
+        return overlay(frame.before, frame.result)
+
+    def _made(self, profile: Profile | None) -> Redirector:
+        correction = NO_CORRECTION if profile is None else profile.correction
+        return Redirector(self._bundle, stages=self._clock, correction=correction)
+
+    def _take_profile(self, profile: Profile) -> None:
+        self._redirector = self._made(profile)
+
+    def _say(self, text: str) -> None:
+        """What happens to the source; the next frame that it gives shows that it is back."""
+        self._lost = text
+
+    def _note_frame(self) -> None:
+        self._lost, self._seen_s = None, time.monotonic()
+
+    def _session_facts(self) -> dict[str, Any]:
+        with self._encoding:
+            encoding_ms = self._encoding_clock.medians_ms()
+        with self._lock:
+            settings, revision = self._settings, self._revision
+        return {
+            "source": {
+                "name": self._name,
+                "lost": self._lost,
+                "silent_s": round(time.monotonic() - self._seen_s, 1),
+                "dropped": self._dropped,
+            },
+            "settings": asdict(settings),
+            "revision": revision,
+            "per_s": round(self._per_s, 1),
+            "stages_ms": {
+                name: round(ms, 1) for name, ms in (self._medians_ms | encoding_ms).items()
+            },
+            "calibration": self.calibration.state().facts(),
+        }
+
+
+@contextmanager
+def open_session(session: Session) -> Iterator[Session]:
+    """Runs a session beside what is in the context, and ends it with the context.
+
+    Raises:
+        MggrError: what ended the session, if that was no wish of anybody's.
+    """
+    thread = threading.Thread(target=session.run, name="studio", daemon=True)
+    thread.start()
+    try:
+        yield session
+    finally:
+        session.stop.set()
+        thread.join(1.0)
+    if session.error is not None:
+        raise session.error

@@ -1,0 +1,1 @@
+"""Faces and eyes in a frame."""

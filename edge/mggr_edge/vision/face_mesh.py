@@ -1,0 +1,105 @@
+"""The face's 468 points: MediaPipe's face mesh [1] on a levelled square.
+
+References:
+    [1] Kartynnik et al., Real-time Facial Surface Geometry from Monocular Video
+        on Mobile GPUs, 2019. Model: MediaPipe, Apache-2.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_patch
+from mggr_edge.models.runtimes import Runner
+
+_INPUT, _POINTS, _CONFIDENCE = "input_1", "conv2d_20", "conv2d_30"
+_SIZE_PX = 192
+_REGION_FACTOR = 1.5
+"""Side of the square in sides of the face's box: what the mesh was trained on."""
+
+RIGHT_EYE_CORNERS = (33, 133)
+LEFT_EYE_CORNERS = (263, 362)
+"""The subject's own sides; the outer corner first."""
+
+
+@dataclass(frozen=True)
+class MeshFit:
+    """A fitted mesh.
+
+    Attributes:
+        landmarks: [468, 3] float32, x and y in frame pixels, z in pixels of the
+            same scale, smaller is nearer to the camera.
+        confidence: in [0, 1], that there is a face in the square.
+    """
+
+    landmarks: NDArray[np.float32]
+    confidence: float
+
+
+def region_of_detection(
+    box: tuple[float, float, float, float], *, right_eye: ArrayLike, left_eye: ArrayLike
+) -> EyeCrop:
+    """The square that the mesh reads, from a detector's box and eyes."""
+    left, top, right, bottom = box
+    return EyeCrop(
+        centre=((left + right) / 2, (top + bottom) / 2),
+        width_px=_REGION_FACTOR * max(right - left, bottom - top),
+        roll_deg=roll_of_eyes_deg(right_eye, left_eye),
+        size_px=_SIZE_PX,
+    )
+
+
+def region_of_landmarks(landmarks: NDArray[np.float32]) -> EyeCrop:
+    """The square that the mesh reads, from a mesh that is roughly there."""
+    points = landmarks[:, :2].astype(np.float64)
+    roll_deg = roll_of_eyes_deg(points[RIGHT_EYE_CORNERS[0]], points[LEFT_EYE_CORNERS[0]])
+    roll = np.radians(roll_deg)
+    axes = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    level = points @ axes.T
+    low, high = level.min(axis=0), level.max(axis=0)
+    x, y = axes.T @ ((low + high) / 2)
+    return EyeCrop(
+        centre=(float(x), float(y)),
+        width_px=_REGION_FACTOR * float(np.max(high - low)),
+        roll_deg=roll_deg,
+        size_px=_SIZE_PX,
+    )
+
+
+class FaceMesh:
+    """Fits the mesh inside a square.
+
+    Args:
+        runner: the model `face_mesh` of a bundle.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def fit(self, frame: NDArray[np.uint8], region: EyeCrop) -> MeshFit:
+        """Fits the mesh to the face in `region` of a [H, W, 3] uint8 RGB frame."""
+        patch = crop_patch(frame, region)
+        outputs = self._runner({_INPUT: patch[None].astype(np.float32) / 255.0})
+        inside = outputs[_POINTS].reshape(-1, 3).astype(np.float64)
+        frame_from_region = region.frame_from_eye()
+        landmarks = np.empty(inside.shape, np.float32)
+        landmarks[:, :2] = inside[:, :2] @ frame_from_region[:, :2].T + frame_from_region[:, 2]
+        landmarks[:, 2] = inside[:, 2] * region.width_px / region.size_px
+        logit = float(outputs[_CONFIDENCE].reshape(()))
+        return MeshFit(landmarks, 1.0 / (1.0 + np.exp(-np.clip(logit, -80.0, 80.0))))
+
+
+def roll_of_eyes_deg(right_eye: ArrayLike, left_eye: ArrayLike) -> float:
+    """Returns the head's roll: angle of the line from the right eye to the left, + clockwise.
+
+    Args:
+        right_eye, left_eye: [2] frame points of the subject's own right and left eye.
+
+    Returns:
+        Degrees in [-180, 180], as the frame is seen; 0 for an upright head.
+    """
+    dx, dy = np.asarray(left_eye, np.float64) - np.asarray(right_eye, np.float64)
+    return float(np.degrees(np.arctan2(dy, dx)))
