@@ -78,6 +78,29 @@ def test_threads_lose_no_line(capfd: pytest.CaptureFixture[str]) -> None:
     assert set(lines) == expected
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="nothing is held back here")
+def test_a_write_that_began_before_the_end_overwrites_nothing(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system may have looked up where descriptor 2 leads, and write after it was put back."""
+    late: list[int] = []
+    read = os.pread
+
+    def read_after_a_late_write(*given: int) -> bytes:
+        if late:
+            os.write(late[0], b"late\n")
+            os.close(late.pop())
+        return read(*given)
+
+    with without_information():
+        os.write(2, INFORMATION)
+        os.write(2, b"early\n")
+        late.append(os.dup(2))
+        os.lseek(2, 0, os.SEEK_SET)
+        monkeypatch.setattr(os, "pread", read_after_a_late_write)
+    assert capfd.readouterr().err.splitlines() == ["early", "late"]
+
+
 def test_a_closed_standard_error_is_left_closed() -> None:
     real = os.dup(2)
     os.close(2)

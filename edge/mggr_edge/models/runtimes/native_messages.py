@@ -11,12 +11,15 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _STDERR = 2
 _INFORMATION = re.compile(rb"INFO: .*(TensorFlow Lite|TfLite|LiteRT|XNNPACK|delegate)", re.DOTALL)
 _one_at_a_time = threading.Lock()
+_LATE_S = 0.001
+"""What another thread's write may still take that began before the end."""
 
 
 @contextmanager
@@ -29,8 +32,8 @@ def without_information() -> Iterator[None]:
     """
     with _one_at_a_time:
         try:
-            real, buffer = os.dup(_STDERR), os.memfd_create("stderr")
-        except (AttributeError, OSError):
+            real, buffer = os.dup(_STDERR), _buffer()
+        except (AttributeError, ImportError, OSError):
             yield
             return
         _flush()
@@ -44,12 +47,28 @@ def without_information() -> Iterator[None]:
             _pass_on(buffer)
 
 
+def _buffer() -> int:
+    """A file in memory that every write is appended to, wherever others read or write."""
+    import fcntl
+
+    buffer = os.memfd_create("stderr")
+    fcntl.fcntl(buffer, fcntl.F_SETFL, os.O_APPEND)
+    return buffer
+
+
 def _pass_on(buffer: int) -> None:
-    with open(buffer, "rb") as held:
-        held.seek(0)
-        for line in held:
-            if not _INFORMATION.match(line):
-                os.write(_STDERR, line)
+    try:
+        read = 0
+        for wait_s in (0.0, _LATE_S):
+            time.sleep(wait_s)
+            # Not from the file's own position, which writes to a copy of it move.
+            while held := os.pread(buffer, 1 << 20, read):
+                read += len(held)
+                for line in held.splitlines(keepends=True):
+                    if not _INFORMATION.match(line):
+                        os.write(_STDERR, line)
+    finally:
+        os.close(buffer)
 
 
 def _flush() -> None:
