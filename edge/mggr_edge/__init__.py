@@ -5,7 +5,7 @@ Needs numpy, OpenCV and one TFLite interpreter, never TensorFlow.
 
 from typing import TYPE_CHECKING, Any
 
-from mggr_edge.version import __version__
+from mggr_edge.common.version import __version__
 
 if TYPE_CHECKING:
     from mggr_edge.errors import MggrError

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from tensorflow import keras
 
+from mggr_edge.common.version import __version__
 from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.models.contract import (
     Artifact,
@@ -25,7 +26,6 @@ from mggr_edge.models.contract import (
 )
 from mggr_edge.models.landmark_models import find_landmark_models
 from mggr_edge.models.runtimes import available_interpreters
-from mggr_edge.version import __version__
 from mggr_export.engine_recipe import ENGINE_RECIPE_FILE, engine_recipe_text
 from mggr_export.formats import FileFormat, model_format
 from mggr_export.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
@@ -33,8 +33,8 @@ from mggr_export.parity import RANGES
 from mggr_export.proof import Converted, Proof, file_name
 from mggr_export.tflite.graph import read_graph
 from mggr_tf.models.networks import save_weights
-from mggr_tf.training.provenance import sources_of, training_of
-from mggr_tf.training.run_folder import Origin, RunFolder
+from mggr_tf.runs.folder import Origin, RunFolder
+from mggr_tf.runs.provenance import sources_of, training_of
 
 ArtifactPrecision = Literal["float32", "float16", "int8"]
 

@@ -15,7 +15,7 @@ from mggr_tf.cli.options import check_is_free, force_option, say, subjects_optio
 
 if TYPE_CHECKING:
     from mggr_export.formats import FileFormat
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
 _NOT_EQUAL = 1
 _QAT_STEPS = 300
@@ -131,8 +131,8 @@ def export(
     from mggr_edge.common.progress import progress
     from mggr_export.export_run import export_run
     from mggr_export.request import ExportRequest
-    from mggr_tf.training.default_run import open_run
-    from mggr_tf.training.run_folder import newest_run
+    from mggr_tf.runs.default_run import open_run
+    from mggr_tf.runs.folder import newest_run
 
     # TensorRT builds from ONNX, on the device.
     files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)
@@ -202,8 +202,8 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
 
 def _with_limits(run: RunFolder, changes: tuple[str, ...]) -> RunFolder:
     """The run with other limits; what it was trained with cannot be changed any more."""
-    from mggr_tf.config_files import changed_config
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.config.files import changed_config
+    from mggr_tf.runs.folder import RunFolder
 
     for change in changes:
         if not change.startswith("limits."):

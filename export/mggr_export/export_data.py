@@ -17,7 +17,7 @@ from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples, open_samples_or_pack
 from mggr_tf.evaluation.state_scores import OCCLUDED_SHARE, state_eyes
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 _PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
 _CLOSING_TO_CALIBRATE, _CLOSING_TO_COMPARE = 8, 6

@@ -24,11 +24,11 @@ from mggr_export.labels import label_of
 from mggr_export.proof import faults_of, file_name, proofs_text
 from mggr_export.quiet import quiet_converter
 from mggr_export.request import ExportRequest
-from mggr_tf.conversion_limits import ConversionLimits
+from mggr_tf.config.conversion_limits import ConversionLimits
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC
-from mggr_tf.training.default_run import packaged_run
-from mggr_tf.training.run_folder import Origin, RunFolder, free_name
+from mggr_tf.runs.default_run import packaged_run
+from mggr_tf.runs.folder import Origin, RunFolder, free_name
 
 Say = Callable[[str], None]
 

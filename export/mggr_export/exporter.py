@@ -19,7 +19,7 @@ from mggr_export.labels import labelled
 from mggr_export.parity import shown
 from mggr_export.proof import Converted, faults_of, file_name, prove
 from mggr_export.request import Batch
-from mggr_tf.conversion_limits import ConversionLimits, Precision
+from mggr_tf.config.conversion_limits import ConversionLimits, Precision
 
 _PAIRS_TO_EXPLAIN = 32
 _FITTED = "qat"

@@ -12,7 +12,7 @@ from mggr_edge.errors import MissingPackageError
 from mggr_edge.models.contract import RunnableFormat
 from mggr_edge.models.runtimes import FileRunner
 from mggr_export.arrays import Arrays
-from mggr_tf.conversion_limits import Precision
+from mggr_tf.config.conversion_limits import Precision
 
 FileFormat = Literal[RunnableFormat, "saved_model"]
 """What a model is written in. Devices run all but the last."""

@@ -16,7 +16,7 @@ from mggr_edge.models.contract import Contract
 from mggr_tf.config import Config, config_from_plain
 from mggr_tf.evaluation.trained import load_travelling
 from mggr_tf.models.networks import Networks, load_weights
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 
 def models_of_run(run: RunFolder) -> dict[str, keras.Model]:

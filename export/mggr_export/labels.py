@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mggr_edge.common.schema import plain
-from mggr_edge.version import __version__
+from mggr_edge.common.version import __version__
 from mggr_export.formats import FileFormat, model_format
-from mggr_tf.training.provenance import training_of
-from mggr_tf.training.run_folder import Origin, RunFolder
+from mggr_tf.runs.folder import Origin, RunFolder
+from mggr_tf.runs.provenance import training_of
 
 LABEL = "mggr"
 """Name of the entry among a file's metadata."""

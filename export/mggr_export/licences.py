@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mggr_edge.models.landmark_models import WHEEL
-from mggr_tf.training.run_record import UNKNOWN_DONORS, Origin
+from mggr_tf.runs.record import UNKNOWN_DONORS, Origin
 
 LANDMARK_LICENCE = "Apache-2.0, Copyright The MediaPipe Authors"
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mggr_edge.geometry.gaze_map import draw_gazemap
 from mggr_edge.models.contract import Conventions, OpeningParity, OpeningRegion
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.data.synthetic.rendered import LANDMARKS
+from mggr_tf.drawn_eyes.rendered import LANDMARKS
 
 _SPAN = 2.0
 """Pictures lie in [-1, 1]."""

@@ -15,7 +15,7 @@ from mggr_edge.models.contract import GazeShown, OpeningParity, Parity
 from mggr_edge.models.runtimes import Runner
 from mggr_edge.models.runtimes.batching import InBatches
 from mggr_export.arrays import Arrays
-from mggr_tf.conversion_limits import Limit, Precision, PrecisionLimits
+from mggr_tf.config.conversion_limits import Limit, Precision, PrecisionLimits
 
 RANGES = {
     "eye": (-1.0, 1.0),

@@ -28,7 +28,7 @@ from mggr_export.parity import (
     run_each,
 )
 from mggr_export.sight import WIDE_DEG, Sight
-from mggr_tf.conversion_limits import ConversionLimits, Precision, PrecisionLimits
+from mggr_tf.config.conversion_limits import ConversionLimits, Precision, PrecisionLimits
 
 _FEWEST_WIDE = 0.25
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from mggr_edge.errors import UsageError
 from mggr_export.formats import FileFormat
-from mggr_tf.conversion_limits import Precision
+from mggr_tf.config.conversion_limits import Precision
 
 Batch = Literal[1, 2]
 

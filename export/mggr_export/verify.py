@@ -27,7 +27,7 @@ from mggr_export.sight import Sight
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.evaluation.state_scores import state_eyes
-from mggr_tf.training.default_run import open_run
+from mggr_tf.runs.default_run import open_run
 
 _SEED = 65
 _PEOPLE = 4

@@ -15,7 +15,7 @@ from mggr_tf.benchmark.pictures import draw_pictures
 from mggr_tf.benchmark.plan import ENTRANTS, Plan, open_plan
 from mggr_tf.benchmark.report import results_of, titles_of, write_report
 from mggr_tf.benchmark.scoring import read_scores, redirect_of, rows_of, score_entrants
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
 from mggr_tf.evaluation.roles import roles_of, roles_text

@@ -15,10 +15,10 @@ from pathlib import Path
 from mggr_edge.errors import RunError, UsageError
 from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
+from mggr_tf.config.stages import OF_GAZE, Stage
 from mggr_tf.data.names import names_text
-from mggr_tf.stage_config import OF_GAZE, Stage
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 Say = Callable[[str], None]
 

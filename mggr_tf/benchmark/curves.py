@@ -12,7 +12,7 @@ from mggr_tf.benchmark.campaign import run_path
 from mggr_tf.benchmark.document import Picture
 from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.figure import Figure
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 _FILE = "pictures/curves.png"
 _PARTS = 40

@@ -18,6 +18,7 @@ from mggr_tf.benchmark.entrants import CONTROL, Entrant
 from mggr_tf.benchmark.floor import floor_of
 from mggr_tf.benchmark.plan import Plan
 from mggr_tf.benchmark.scoring import estimated_name
+from mggr_tf.config.stages import OF_GAZE
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS
 from mggr_tf.evaluation.catalogue import CATALOGUE
 from mggr_tf.evaluation.compare import Comparison, compare, resample
@@ -25,8 +26,7 @@ from mggr_tf.evaluation.complexity import multiply_accumulates
 from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
 from mggr_tf.evaluation.scores import Table as Numbers
 from mggr_tf.models.redirection import Redirection
-from mggr_tf.stage_config import OF_GAZE
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 OURS = "mggr"
 _BASELINE = dict.fromkeys((OURS, estimated_name(OURS)), ("copy",))

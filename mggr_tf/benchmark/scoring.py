@@ -30,8 +30,8 @@ from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
 from mggr_tf.evaluation.yardsticks import REAL, open_yardsticks
-from mggr_tf.training.provenance import trained_on, warn_of_unknown_donors
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.provenance import trained_on, warn_of_unknown_donors
 
 BASELINES = ("copy", "target")
 """Beside the entrants: the source unchanged, and the real picture."""

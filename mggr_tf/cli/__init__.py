@@ -8,7 +8,7 @@ from importlib import metadata
 import click
 
 from mggr_edge.common.cli_group import MggrGroup
-from mggr_edge.version import __version__
+from mggr_edge.common.version import __version__
 
 ENTRY_POINTS = "mggr_tf.commands"
 

@@ -13,7 +13,7 @@ from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say
 
 if TYPE_CHECKING:
-    from mggr_tf.stage_config import Stage
+    from mggr_tf.config.stages import Stage
 
 
 @click.command()
@@ -83,9 +83,9 @@ def bench_train(
         raise UsageError(f"--vgg16 {vgg16}: no such file")
     from mggr_edge.common.atomic import atomic_file
     from mggr_edge.common.progress import progress
-    from mggr_tf.bench_train.bench import bench_training
-    from mggr_tf.bench_train.report import profile_text, speed_text
-    from mggr_tf.config_files import load_config
+    from mggr_tf.benchmark.training.bench import bench_training
+    from mggr_tf.benchmark.training.report import profile_text, speed_text
+    from mggr_tf.config.files import load_config
     from mggr_tf.data.source import open_split
 
     config = load_config(config_name, changes=changes)

@@ -9,10 +9,10 @@ from mggr_edge.errors import RunError
 from mggr_tf.cli.opened_data import opened_data
 
 if TYPE_CHECKING:
+    from mggr_tf.config.stages import Stage
     from mggr_tf.data.source import Split
-    from mggr_tf.stage_config import Stage
+    from mggr_tf.runs.folder import RunFolder
     from mggr_tf.training.distribution import Distribution
-    from mggr_tf.training.run_folder import RunFolder
 
 
 def followed(out: Path, distribution: Distribution) -> RunFolder:
@@ -25,7 +25,7 @@ def followed(out: Path, distribution: Distribution) -> RunFolder:
     Raises:
         RunError: it is not there, or the chief is gone.
     """
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
     with distribution.told_of_lost_workers():
         distribution.agreed(1.0)
@@ -44,8 +44,8 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
         RunError: it is another one here.
         DataError: it is not here.
     """
-    from mggr_tf.training.drift import data_changes
-    from mggr_tf.training.run_record import DataRecord
+    from mggr_tf.runs.drift import data_changes
+    from mggr_tf.runs.record import DataRecord
 
     known = run.record.data
     named = None if known.held_out else known.subjects

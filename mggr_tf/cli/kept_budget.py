@@ -10,9 +10,9 @@ from mggr_edge.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mggr_tf.stage_config import Stage
-    from mggr_tf.training.run_folder import RunFolder
-    from mggr_tf.training.run_record import StageRecord
+    from mggr_tf.config.stages import Stage
+    from mggr_tf.runs.folder import RunFolder
+    from mggr_tf.runs.record import StageRecord
 
 
 def check_budget(run: RunFolder, stage: Stage, *, steps: int | None, minutes: float | None) -> None:

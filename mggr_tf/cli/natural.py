@@ -149,7 +149,7 @@ def _refuse_training_people(bundle: Bundle, name: str) -> None:
         UsageError: it was.
     """
     from mggr_tf.evaluation.drawn_clip import DrawnClip
-    from mggr_tf.training.provenance import some_names, subjects_of_contract
+    from mggr_tf.runs.provenance import some_names, subjects_of_contract
 
     seen = {*subjects_of_contract(bundle.contract.training)}
     if known := seen & {DrawnClip(person).name for person in range(_PEOPLE)}:
@@ -211,7 +211,7 @@ def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
 
 def _judge(run: Path, bundle: Bundle) -> Judge:
     from mggr_tf.evaluation.clips import judge_of
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
     return judge_of(RunFolder.open(run), bundle.contract.conventions)
 

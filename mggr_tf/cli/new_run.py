@@ -14,9 +14,9 @@ from mggr_tf.cli.options import check_is_free, say
 
 if TYPE_CHECKING:
     from mggr_tf.config import Config
+    from mggr_tf.config.stages import Stage
     from mggr_tf.data.source import Split
-    from mggr_tf.stage_config import Stage
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def planned(
             replace.
         DiskError: nothing can be written there.
     """
-    from mggr_tf.training.default_run import open_run
-    from mggr_tf.training.run_folder import DEFAULT_ROOT, free_name, weights_to_adopt
-    from mggr_tf.training.run_lock import check_is_writable, only_training
+    from mggr_tf.runs.default_run import open_run
+    from mggr_tf.runs.folder import DEFAULT_ROOT, free_name, weights_to_adopt
+    from mggr_tf.runs.lock import check_is_writable, only_training
 
     if (vgg16 is not None) != (config.models.features == "vgg16"):
         raise UsageError(
@@ -113,8 +113,8 @@ def created(
         OutputExistsError: another training made a run there meanwhile.
         RunError, DiskError: it cannot be made, and nothing of it is left.
     """
-    from mggr_tf.training.run_folder import DataRecord, RunFolder
-    from mggr_tf.training.run_lock import only_training
+    from mggr_tf.runs.folder import DataRecord, RunFolder
+    from mggr_tf.runs.lock import only_training
 
     out = plan.out
     if plan.replaces:
@@ -154,7 +154,7 @@ def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
 
 def _make(plan: NewRun) -> Path:
     """Creates the run's folder; two trainings that name none do not get the same one."""
-    from mggr_tf.training.run_folder import DEFAULT_ROOT
+    from mggr_tf.runs.folder import DEFAULT_ROOT
 
     try:
         if not plan.is_named:
@@ -169,7 +169,7 @@ def _make(plan: NewRun) -> Path:
 
 def _clear(out: Path) -> None:
     """Removes all of a run but its lock, which this training holds."""
-    from mggr_tf.training.run_lock import LOCK
+    from mggr_tf.runs.lock import LOCK
 
     for path in out.iterdir():
         if path.is_dir() and not path.is_symlink():

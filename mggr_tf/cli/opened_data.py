@@ -9,8 +9,8 @@ from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
     from mggr_tf.config import Config
+    from mggr_tf.config.stages import Stage
     from mggr_tf.data.source import Split
-    from mggr_tf.stage_config import Stage
 
 
 def opened_data(

@@ -13,10 +13,10 @@ from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
     from mggr_tf.config import Config
+    from mggr_tf.config.stages import Stage
     from mggr_tf.data.source import Split
     from mggr_tf.data.subject_split import SubjectSplit
-    from mggr_tf.stage_config import Stage
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
 
 def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,7 +119,7 @@ def resumed_portraits(
     Raises:
         RunError: they are others, or the run is in the middle of a stage that began without.
     """
-    from mggr_tf.training.resumed_data import note_data
+    from mggr_tf.runs.resumed_data import note_data
 
     known = run.record.portraits
     if known is None:
@@ -144,8 +144,8 @@ def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
         RunError: they are others here.
     """
     from mggr_tf.data.subject_split import SubjectSplit
-    from mggr_tf.training.drift import data_changes
-    from mggr_tf.training.run_record import DataRecord
+    from mggr_tf.runs.drift import data_changes
+    from mggr_tf.runs.record import DataRecord
 
     known = run.record.portraits
     if known is None:

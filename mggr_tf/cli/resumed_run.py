@@ -13,9 +13,9 @@ from mggr_tf.cli.opened_data import opened_data
 from mggr_tf.cli.options import say
 
 if TYPE_CHECKING:
+    from mggr_tf.config.stages import Stage
     from mggr_tf.data.source import Split
-    from mggr_tf.stage_config import Stage
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
 
 def reopened(
@@ -45,12 +45,12 @@ def reopened(
             training is running in it.
         DiskError: it cannot be written to.
     """
-    from mggr_tf.config_difference import in_words
-    from mggr_tf.config_files import changed_config, load_config
-    from mggr_tf.training.drift import asked_changes
-    from mggr_tf.training.run_folder import RunFolder, run_file
-    from mggr_tf.training.run_lock import only_training
-    from mggr_tf.training.versions import installed_versions, other_versions
+    from mggr_tf.config.difference import in_words
+    from mggr_tf.config.files import changed_config, load_config
+    from mggr_tf.runs.drift import asked_changes
+    from mggr_tf.runs.folder import RunFolder, run_file
+    from mggr_tf.runs.lock import only_training
+    from mggr_tf.runs.versions import installed_versions, other_versions
 
     if out is None:
         raise UsageError("--resume needs --out RUN, the run to go on with")
@@ -98,9 +98,9 @@ def resumed_data(
         RunError: the data is another.
     """
     from mggr_tf.data.drawn_people import present_names
-    from mggr_tf.training.provenance import some_names
-    from mggr_tf.training.resumed_data import note_data
-    from mggr_tf.training.run_record import with_present_names
+    from mggr_tf.runs.provenance import some_names
+    from mggr_tf.runs.record import with_present_names
+    from mggr_tf.runs.resumed_data import note_data
 
     source = run.record.data.source if data is None else data
     seed = run.config.synthetic.seed

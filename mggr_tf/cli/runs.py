@@ -65,7 +65,7 @@ def fingerprint(run: Path) -> None:
       mggr-tf runs fingerprint runs/mggr-edge
     """
     from mggr_tf.runs.fingerprint import fingerprint as of_run
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
     for name, digest in of_run(RunFolder.open(run)).items():
         click.echo(f"{digest}  {name}")
@@ -89,8 +89,8 @@ def compare(a: Path, b: Path, out: Path, force: bool) -> None:
     Examples:
       mggr-tf runs compare runs/a runs/b --out a-and-b.html
     """
-    from mggr_tf.runs.comparison import write_comparison
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.benchmark.run_comparison import write_comparison
+    from mggr_tf.runs.folder import RunFolder
 
     if out.suffix.lower() != ".html":
         raise UsageError(f"{out} must end in .html")

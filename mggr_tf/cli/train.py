@@ -27,10 +27,10 @@ from mggr_tf.cli.portraits import (
 from mggr_tf.cli.resumed_run import reopened, resumed_data
 
 if TYPE_CHECKING:
+    from mggr_tf.config.stages import Stage
     from mggr_tf.data.source import Split
-    from mggr_tf.stage_config import Stage
+    from mggr_tf.runs.folder import RunFolder
     from mggr_tf.training.distribution import Distribution, StrategyName
-    from mggr_tf.training.run_folder import RunFolder
     from mggr_tf.training.stages import Budget
 
 _CONFIG, _DATA = "mggr-edge", "synthetic"
@@ -141,9 +141,9 @@ def train(
         raise UsageError(
             "--strategy multiworker needs --out RUN: all workers must mean the same one"
         )
-    from mggr_tf.config_files import load_config
+    from mggr_tf.config.files import load_config
+    from mggr_tf.runs.kept_work import told_what_is_kept
     from mggr_tf.training.distribution import open_distribution
-    from mggr_tf.training.kept_work import told_what_is_kept
     from mggr_tf.training.stage_parts import check_shares
     from mggr_tf.training.stages import Budget, stages_to_train
 
@@ -208,7 +208,7 @@ def _train(
     budget: Budget,
     distribution: Distribution,
 ) -> None:
-    from mggr_tf.training.kept_work import go_on, told_what_is_kept
+    from mggr_tf.runs.kept_work import go_on, told_what_is_kept
     from mggr_tf.training.preemption import INTERRUPTED, Impatient, Preempted
     from mggr_tf.training.stages import train_stages
 

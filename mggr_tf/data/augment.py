@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.config.augmentation import Augmentation
 from mggr_tf.data.augment_domain import recoloured, stretched
-from mggr_tf.data.lid_region import OUTLINE_POINTS
 from mggr_tf.data.occluders import occlude
 from mggr_tf.data.rows import Rows
 from mggr_tf.data.state_labels import EyeStates, with_occlusion, with_openness
 from mggr_tf.data.surroundings import with_other_surroundings
+from mggr_tf.drawn_eyes.lid_region import OUTLINE_POINTS
 
 
 class Changed(NamedTuple):

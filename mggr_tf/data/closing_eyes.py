@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mggr_edge.common.progress import Progress, from_counts, no_progress
+from mggr_tf.config.data import SyntheticConfig
 from mggr_tf.data.drawn_people import drawn_name
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import drawing_processes, samples_of_drawn
-from mggr_tf.data.synthetic import draw_closing_eyes
-from mggr_tf.data.synthetic.closing import FIRST_CLOSING
-from mggr_tf.data_config import SyntheticConfig
+from mggr_tf.drawn_eyes import draw_closing_eyes
+from mggr_tf.drawn_eyes.closing import FIRST_CLOSING
 
 _PER_GROUP = 6
 _HELD_OUT = 0.1

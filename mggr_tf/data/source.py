@@ -15,16 +15,16 @@ from mggr_edge.common.progress import Progress, from_counts
 from mggr_edge.errors import DataError
 from mggr_edge.models.contract import Conventions
 from mggr_tf.config import Config
+from mggr_tf.config.stages import Stage
 from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE, drawn_name, present_names
-from mggr_tf.data.flow_codes import mirrored_codes
 from mggr_tf.data.packed.index import is_pack
 from mggr_tf.data.packed.samples import PackedSamples, open_pack
 from mggr_tf.data.readers import scan_source
 from mggr_tf.data.scan import samples_of
 from mggr_tf.data.schema import EyeSamples, make_samples
-from mggr_tf.data.synthetic import SyntheticSamples, draw_samples
-from mggr_tf.data.synthetic.samples import SIDES
-from mggr_tf.stage_config import Stage
+from mggr_tf.drawn_eyes import SyntheticSamples, draw_samples
+from mggr_tf.drawn_eyes.flow_codes import mirrored_codes
+from mggr_tf.drawn_eyes.samples import SIDES
 
 Samples = EyeSamples | PackedSamples
 """What can be trained on: in memory, or in a pack that is too large for it."""

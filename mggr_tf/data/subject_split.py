@@ -21,7 +21,7 @@ import yaml
 
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import DataError
-from mggr_tf.config_files import packaged_folder
+from mggr_tf.config.files import packaged_folder
 from mggr_tf.data.names import parse_subjects, subjects_text
 
 SHARES = (0.7, 0.15, 0.15)

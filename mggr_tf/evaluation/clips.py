@@ -17,7 +17,7 @@ from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_edge.tools.bench.naturalness import Judge
 from mggr_tf.evaluation.trained import load_judge
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 
 def frames_of(source: Path) -> Iterator[tuple[NDArray[np.uint8], float | None]]:

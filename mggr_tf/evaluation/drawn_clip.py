@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.drawn_people import drawn_name
-from mggr_tf.data.synthetic import draw_face, draw_subject
-from mggr_tf.data.synthetic.subject import Subject
+from mggr_tf.drawn_eyes import draw_face, draw_subject
+from mggr_tf.drawn_eyes.subject import Subject
 
 RATE = 25
 FRAMES = 60

@@ -10,10 +10,10 @@ from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE, drawn_name
 from mggr_tf.data.schema import EyeSamples, make_samples
-from mggr_tf.data.synthetic.population import draw_light, draw_subject
-from mggr_tf.data.synthetic.render import render_eye
-from mggr_tf.data.synthetic.rendered import RenderedEye
-from mggr_tf.data.synthetic.samples import PITCH_RANGE_DEG, SIDES, YAW_RANGE_DEG
+from mggr_tf.drawn_eyes.population import draw_light, draw_subject
+from mggr_tf.drawn_eyes.render import render_eye
+from mggr_tf.drawn_eyes.rendered import RenderedEye
+from mggr_tf.drawn_eyes.samples import PITCH_RANGE_DEG, SIDES, YAW_RANGE_DEG
 
 
 def draw_frontal_eyes(

@@ -29,13 +29,13 @@ from mggr_tf.evaluation.trained import (
     redirect_with,
 )
 from mggr_tf.evaluation.yardsticks import Yardsticks
-from mggr_tf.training.default_run import open_run
-from mggr_tf.training.provenance import (
+from mggr_tf.runs.default_run import open_run
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.provenance import (
     refuse_unknown_seeds,
     trained_on,
     warn_of_unknown_donors,
 )
-from mggr_tf.training.run_folder import RunFolder
 
 PAIRS_SEED = 20200403
 """Of the choice of pairs: one protocol for every run that is compared."""

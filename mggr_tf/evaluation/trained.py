@@ -14,7 +14,7 @@ from mggr_tf.evaluation.protocol import Judge
 from mggr_tf.evaluation.redirect_pairs import Redirect
 from mggr_tf.evaluation.state_scores import Outputs
 from mggr_tf.models.networks import Networks, load_weights
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 
 def load_redirector(run: RunFolder) -> Networks:

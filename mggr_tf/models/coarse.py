@@ -13,10 +13,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_tf.config.sizes import BranchSize, StackSize
 from mggr_tf.models.blocks import Scale
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.precision import EXACT
-from mggr_tf.models.size import BranchSize, StackSize
 from mggr_tf.models.trunk import trunk
 
 FLOW_UNIT_PX = 4.0

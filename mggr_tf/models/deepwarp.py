@@ -22,11 +22,11 @@ from collections.abc import Iterable
 
 from tensorflow import keras
 
+from mggr_tf.config.sizes import BranchSize, StackSize
 from mggr_tf.models.blocks import AddAndClip, Lighten
 from mggr_tf.models.coarse import FLOW_UNIT_PX, flow_head
 from mggr_tf.models.inputs import condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.precision import EXACT
-from mggr_tf.models.size import BranchSize, StackSize
 from mggr_tf.models.trunk import trunk
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 

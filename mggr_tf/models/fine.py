@@ -14,10 +14,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_tf.config.sizes import BranchSize
 from mggr_tf.models.blocks import DepthToSpace, PaintOver, convolution
 from mggr_tf.models.inputs import EVERYTHING, condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.precision import EXACT
-from mggr_tf.models.size import BranchSize
 from mggr_tf.models.trunk import encoder_decoder
 
 

@@ -22,10 +22,10 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_tf.config.sizes import GeneratorSize
 from mggr_tf.models.blocks import AddAndClip, Zeros
 from mggr_tf.models.inputs import condition_of, redirector_inputs
 from mggr_tf.models.precision import EXACT
-from mggr_tf.models.size import GeneratorSize
 
 _DOWN = 2
 """Strided layers, and transposed ones to match."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from tensorflow import keras
 
 from mggr_tf.config import Config, Method
+from mggr_tf.config.sizes import BranchSize
 from mggr_tf.models.coarse import build_coarse
 from mggr_tf.models.deepwarp import build_deepwarp, build_fine_warp
 from mggr_tf.models.fine import build_fine
 from mggr_tf.models.mggr import build_redirector
 from mggr_tf.models.precision import EXACT, Precision, computing_in
 from mggr_tf.models.prgan import build_generator, build_prgan
-from mggr_tf.models.size import BranchSize
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_tf.config.sizes import BranchSize, StackSize
 from mggr_tf.models.blocks import Doubled, Modulation, batch_norm, convolution
-from mggr_tf.models.size import BranchSize, StackSize
 
 _EMBEDDING = 16
 """Width of the two layers through which a stack is told the numbers."""

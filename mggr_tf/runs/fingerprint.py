@@ -11,7 +11,7 @@ import numpy as np
 from mggr_edge.common.atomic import is_partial
 from mggr_edge.common.system_files import is_system_file
 from mggr_edge.errors import RunError
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 
 def fingerprint(run: RunFolder) -> dict[str, str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mggr_edge.errors import RunError
-from mggr_tf.stage_config import STAGES, Stage
-from mggr_tf.training.run_folder import RunFolder, StageRecord
+from mggr_tf.config.stages import STAGES, Stage
+from mggr_tf.runs.folder import RunFolder, StageRecord
 
 _TOLD: dict[Stage, tuple[str, ...]] = {
     "estimator": ("pitch_error_deg", "yaw_error_deg"),

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
 from mggr_tf.config import Config
+from mggr_tf.config.stages import Stage
 from mggr_tf.models.precision import EXACT, missing_for
-from mggr_tf.stage_config import Stage
 from mggr_tf.training.batch import Batch, Metrics
 from mggr_tf.training.step import Step
 

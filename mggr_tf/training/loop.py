@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import RunError
 from mggr_tf.config import CheckpointConfig
-from mggr_tf.stage_config import Stage
+from mggr_tf.config.stages import Stage
 from mggr_tf.training.checkpoints import Checkpoints
 from mggr_tf.training.compiling import compiled
 from mggr_tf.training.distribution import Distribution

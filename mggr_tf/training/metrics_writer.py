@@ -10,8 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_tf.stage_config import Stage
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.config.stages import Stage
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.training.sheets import write_png
 from mggr_tf.training.validation import Validated
 

@@ -7,13 +7,13 @@ import tensorflow as tf
 
 from mggr_edge.common.progress import Progress
 from mggr_tf.config import Config
+from mggr_tf.config.portraits import CycledPortraits, RedirectedPortraits
+from mggr_tf.config.stages import STAGES, Stage
 from mggr_tf.data.pairs import DrawnPairs, PairInputs, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.trained import redirect_with
 from mggr_tf.models.networks import Networks
-from mggr_tf.portrait_config import CycledPortraits, RedirectedPortraits
-from mggr_tf.stage_config import STAGES, Stage
 from mggr_tf.training.batch import Batch
 from mggr_tf.training.portrait_losses import PREFIX
 from mggr_tf.training.redirected_portraits import redirected_portraits

@@ -13,12 +13,12 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_edge.models.contract import Conventions
-from mggr_tf.losses import LOSSES, LossContext
-from mggr_tf.losses.comparison import Comparison
-from mggr_tf.models.gazemap import Gazemap
-from mggr_tf.portrait_config import CycledPortraits
-from mggr_tf.stage_config import NEEDS_FEATURES, LossConfig
+from mggr_tf.config.portraits import CycledPortraits
+from mggr_tf.config.stages import NEEDS_FEATURES, LossConfig
+from mggr_tf.data.gazemap import Gazemap
 from mggr_tf.training.batch import Batch, Metrics
+from mggr_tf.training.losses import LOSSES, LossContext
+from mggr_tf.training.losses.comparison import Comparison
 
 PREFIX = "portrait_"
 """Of the names of photographs in a batch and of their losses."""

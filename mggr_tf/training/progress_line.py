@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TextIO
 
 from mggr_edge.common.progress import PATIENCE_S
-from mggr_tf.stage_config import OF_GAZE, Stage, StageConfig
+from mggr_tf.config.stages import OF_GAZE, Stage, StageConfig
 from mggr_tf.training.pace import Pace
 
 _TERMINAL_EVERY_S = 0.1

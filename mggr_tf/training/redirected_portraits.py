@@ -17,9 +17,9 @@ import numpy as np
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import image_from_network, redirector_inputs
+from mggr_tf.config.portraits import RedirectedPortraits
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.redirect_pairs import Redirect
-from mggr_tf.portrait_config import RedirectedPortraits
 
 _BATCH = 64
 

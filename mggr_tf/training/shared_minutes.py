@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mggr_tf.stage_config import Stage
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.config.stages import Stage
+from mggr_tf.runs.folder import RunFolder
 
 
 def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage, float]:

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
 from mggr_tf.config import Config
+from mggr_tf.config.stages import NEEDS_EXACT_FLOW, STAGES, Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import NEEDS_EXACT_FLOW, STAGES, Stage
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.step import RedirectionStep, Step
 

@@ -10,15 +10,15 @@ import tensorflow as tf
 
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import RunError
+from mggr_tf.config.stages import Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks, save_weights
-from mggr_tf.stage_config import Stage
+from mggr_tf.runs.folder import RunFolder, StageRecord, weights_of_stage
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Loop, Values
 from mggr_tf.training.patience import Patience
 from mggr_tf.training.portrait_batches import with_portraits
-from mggr_tf.training.run_folder import RunFolder, StageRecord, weights_of_stage
 from mggr_tf.training.stage_parts import (
     plainly_failing,
     portrait_shares,

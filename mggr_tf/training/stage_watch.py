@@ -9,14 +9,14 @@ from typing import TextIO
 import numpy as np
 
 from mggr_edge.common.atomic import atomic_file
+from mggr_tf.config.stages import OF_GAZE, Stage
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import OF_GAZE, Stage
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Batch, Hooks, Values
 from mggr_tf.training.metrics_writer import MetricsWriter
 from mggr_tf.training.progress_line import ProgressLine, images_a_step
-from mggr_tf.training.run_folder import RunFolder
 from mggr_tf.training.sheets import SampleSheet
 from mggr_tf.training.trained_parts import trained_networks
 from mggr_tf.training.validation import stage_validation

@@ -7,17 +7,17 @@ from typing import TextIO
 
 from mggr_edge.common.progress import no_progress, progress
 from mggr_edge.errors import RunError
+from mggr_tf.config.stages import Stage
 from mggr_tf.data.closing_eyes import ClosingEyes, closing_eyes, closing_people
 from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks, load_weights
-from mggr_tf.stage_config import Stage
+from mggr_tf.runs.folder import Origin, RunFolder
 from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.portrait_batches import portraits_of_stage
-from mggr_tf.training.run_folder import Origin, RunFolder
 from mggr_tf.training.shared_minutes import minutes_of_each
 from mggr_tf.training.stage_parts import check_shares
 from mggr_tf.training.stage_trainer import Budget, Say, StageTrainer

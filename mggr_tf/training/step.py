@@ -12,14 +12,8 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from mggr_tf.losses import LOSSES, LossContext
-from mggr_tf.losses.comparison import Comparison
-from mggr_tf.losses.ensemble import random_view
-from mggr_tf.models.gazemap import Gazemap
-from mggr_tf.models.networks import Networks
-from mggr_tf.models.warp import BackwardWarp
-from mggr_tf.portrait_config import CycledPortraits
-from mggr_tf.stage_config import (
+from mggr_tf.config.portraits import CycledPortraits
+from mggr_tf.config.stages import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
     NEEDS_EFFICIENTNET,
@@ -30,8 +24,14 @@ from mggr_tf.stage_config import (
     Stage,
     StageConfig,
 )
+from mggr_tf.data.gazemap import Gazemap
+from mggr_tf.models.networks import Networks
+from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.training.batch import Batch, Metrics, parts_of
 from mggr_tf.training.critic import Critic
+from mggr_tf.training.losses import LOSSES, LossContext
+from mggr_tf.training.losses.comparison import Comparison
+from mggr_tf.training.losses.ensemble import random_view
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
 from mggr_tf.training.portrait_losses import PortraitLosses, portraits_in
 

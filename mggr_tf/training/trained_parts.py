@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tensorflow import keras
 
+from mggr_tf.config.stages import NEEDS_DISCRIMINATOR, OF_GAZE, Stage
 from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import NEEDS_DISCRIMINATOR, OF_GAZE, Stage
 from mggr_tf.training.step import Step
 
 

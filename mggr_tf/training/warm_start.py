@@ -5,7 +5,7 @@ from __future__ import annotations
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.errors import RunError
 from mggr_tf.models.networks import Networks, load_weights, save_weights
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 
 def warm_start(run: RunFolder, donor: RunFolder) -> None:

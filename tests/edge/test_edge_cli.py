@@ -16,12 +16,12 @@ from click.testing import CliRunner
 
 from mggr_edge.cli import main
 from mggr_edge.common.cli_group import MggrGroup
+from mggr_edge.common.version import __version__
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.pictures import Picture, read_picture, write_picture
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.runs import device_run
 from mggr_edge.tools import doctor
-from mggr_edge.version import __version__
 
 
 def invoke(*arguments: object):

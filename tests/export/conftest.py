@@ -45,9 +45,9 @@ def run(tmp_path_factory):
     A handful of training steps would leave flows near zero, on which swapped
     axes and wrong signs do not show.
     """
-    from mggr_tf.config_files import load_config
+    from mggr_tf.config.files import load_config
     from mggr_tf.models.networks import Networks, save_weights
-    from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+    from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 
     config = load_config("mggr-edge", changes=TINY)
     data = DataRecord(
@@ -125,7 +125,7 @@ def _drawn_folder(folder, *, seed):
 
     from mggr_edge.geometry.angles import Gaze
     from mggr_tf.data.columbia import PatchName
-    from mggr_tf.data.synthetic.samples import SIDES, draw_samples
+    from mggr_tf.drawn_eyes.samples import SIDES, draw_samples
 
     drawn = draw_samples(subjects=2, per_group=3, seed=seed, heads=2)
     for i, image in enumerate(drawn.images):

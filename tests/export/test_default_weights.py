@@ -23,11 +23,11 @@ from mggr_export.weights.__main__ import main as weights_command
 from mggr_export.weights.card import model_card
 from mggr_tf.cli import main
 from mggr_tf.config import config_to_plain
-from mggr_tf.config_files import load_config
-from mggr_tf.data.synthetic import draw_subject
+from mggr_tf.config.files import load_config
+from mggr_tf.drawn_eyes import draw_subject
 from mggr_tf.models.networks import Networks, save_weights
-from mggr_tf.training import default_run
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs import default_run
+from mggr_tf.runs.folder import RunFolder
 
 pytestmark = pytest.mark.extended
 

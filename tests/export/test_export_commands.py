@@ -16,7 +16,7 @@ from mggr_edge.models.bundle import read_bundle_files
 from mggr_export.export_data import samples_for_export
 from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
-from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 
 pytestmark = pytest.mark.extended
 

@@ -15,9 +15,9 @@ from mggr_export.keras_models import models_of_run
 from mggr_export.opening import Openings
 from mggr_export.parity import misses, opening_misses
 from mggr_export.proof import Converted, prove
-from mggr_tf.conversion_limits import ConversionLimits, Limit, PrecisionLimits
+from mggr_tf.config.conversion_limits import ConversionLimits, Limit, PrecisionLimits
 from mggr_tf.data.source import open_samples
-from mggr_tf.training.default_run import open_run
+from mggr_tf.runs.default_run import open_run
 
 LIMITS = ConversionLimits()
 BEFORE = PrecisionLimits(

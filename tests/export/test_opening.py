@@ -8,9 +8,9 @@ from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.contract import Conventions, OpeningParity
 from mggr_export.opening import Openings
 from mggr_export.parity import breaks_opening, opening_misses, opening_text
-from mggr_tf.conversion_limits import Limit, PrecisionLimits
+from mggr_tf.config.conversion_limits import Limit, PrecisionLimits
 from mggr_tf.data.schema import make_samples
-from mggr_tf.data.synthetic import draw_subject, render_eye
+from mggr_tf.drawn_eyes import draw_subject, render_eye
 
 CONVENTIONS = Conventions()
 PAIRS = np.array([[0, 1], [1, 0]])

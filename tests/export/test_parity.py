@@ -13,7 +13,7 @@ from mggr_export.parity import (
     parity_text,
     run_each,
 )
-from mggr_tf.conversion_limits import ConversionLimits, Limit
+from mggr_tf.config.conversion_limits import ConversionLimits, Limit
 
 LIMITS = ConversionLimits()
 RIGHT = np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 2, 2, 3)

@@ -11,8 +11,8 @@ from mggr_export.export_run import export_run
 from mggr_export.labels import read_label
 from mggr_export.licences import licences_text
 from mggr_export.request import ExportRequest
-from mggr_tf.training.run_folder import DataRecord, Origin, RunFolder, StageRecord
-from mggr_tf.training.run_record import UNKNOWN_DONORS
+from mggr_tf.runs.folder import DataRecord, Origin, RunFolder, StageRecord
+from mggr_tf.runs.record import UNKNOWN_DONORS
 
 PHOTOGRAPHED = DataRecord("/data/photos", ("0001", "0002"), (), 9, "research only")
 CHANGED = DataRecord("/data/later", ("0007",), (), 9, "for a fee")

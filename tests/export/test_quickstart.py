@@ -33,9 +33,9 @@ from mggr_export.quickstart.portrait import (
     portrait_frame,
 )
 from mggr_export.quickstart.report import report_text
-from mggr_tf.config_files import load_config
-from mggr_tf.training.default_run import open_run
-from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.config.files import load_config
+from mggr_tf.runs.default_run import open_run
+from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 
 TIMES_S = sorted({*STRIP_TIMES_S, *STILL_TIMES_S})
 PX_PER_RAD = 13.0

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from mggr_export.quickstart import names
 from mggr_export.quickstart.cli import quickstart
-from mggr_tf.config_files import load_config
-from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.config.files import load_config
+from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 
 
 def test_a_named_output_that_exists_is_refused(tmp_path):

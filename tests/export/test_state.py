@@ -12,12 +12,12 @@ from mggr_export.export_data import closing_for_export
 from mggr_export.export_run import export_run
 from mggr_export.request import ExportRequest
 from mggr_tf.cli import main
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.drawn_people import drawn_name
 from mggr_tf.models.networks import Networks, save_weights
-from mggr_tf.serving import bundle_of_run
-from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.redirect.serving import bundle_of_run
+from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.stages import Budget, train_stages
 
 pytestmark = pytest.mark.extended

@@ -9,7 +9,7 @@ from mggr_tf.data.folder import TABLE, write_table
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.licence import LICENCE_FILE
 from mggr_tf.data.patch_files import patch_jpeg
-from mggr_tf.data.synthetic import draw_subject, render_eye
+from mggr_tf.drawn_eyes import draw_subject, render_eye
 
 LICENCE = "public domain (drawn)"
 LENS = Gaze(0.0, 0.0)

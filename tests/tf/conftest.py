@@ -51,7 +51,7 @@ def tiny_changes():
 @pytest.fixture(scope="session")
 def tiny_config():
     """mggr-edge with all its losses, and next to no capacity."""
-    from mggr_tf.config_files import load_config
+    from mggr_tf.config.files import load_config
 
     return load_config("mggr-edge", changes=TINY)
 

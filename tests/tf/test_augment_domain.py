@@ -5,9 +5,9 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from mggr_tf.config_files import load_config  # noqa: E402
+from mggr_tf.config.augmentation import Augmentation  # noqa: E402
+from mggr_tf.config.files import load_config  # noqa: E402
 from mggr_tf.data.augment import augment_pair  # noqa: E402
-from mggr_tf.data.augment_config import Augmentation  # noqa: E402
 
 PLAIN = {"brightness": 0, "contrast": 0, "colour": 0, "shift_px": 0}
 

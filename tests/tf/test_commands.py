@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_tf.cli import main
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 
 TINY_DATA = (
     *("--set", "synthetic.subjects=4", "--set", "synthetic.per_group=2"),

@@ -5,7 +5,7 @@ import yaml
 
 from mggr_edge.errors import ConfigError
 from mggr_tf.config import config_from_plain, config_to_plain
-from mggr_tf.config_files import config_names, load_config
+from mggr_tf.config.files import config_names, load_config
 
 
 @pytest.mark.parametrize("name", config_names())

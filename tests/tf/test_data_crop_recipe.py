@@ -27,7 +27,7 @@ from mggr_tf.data.columbia import parse_name
 from mggr_tf.data.crop.cutting import cut_eyes, upright_crop
 from mggr_tf.data.listing import BadPatch
 from mggr_tf.data.patch_files import read_patch
-from mggr_tf.data.synthetic import draw_subject, render_eye
+from mggr_tf.drawn_eyes import draw_subject, render_eye
 
 # Picked by hand in the portrait enlarged 28 times: outer and inner corner, two
 # points of the upper lid, two of the lower one.

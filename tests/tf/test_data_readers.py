@@ -9,7 +9,7 @@ from scipy.io import savemat
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
 from mggr_tf.cli import main
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.readers import READERS, scan_source
 from mggr_tf.data.source import open_samples
 from packs import pack

@@ -8,7 +8,7 @@ import pytest
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data import mpiigaze
 from mggr_tf.data.columbia import parse_photo_name
 from mggr_tf.data.crop.photos import find_photos

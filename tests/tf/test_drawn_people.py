@@ -13,7 +13,8 @@ from mggr_edge.models.bundle import SUMS_FILE, Bundle, checksum_lines
 from mggr_edge.models.default_bundle import NAMES, bundle_path
 from mggr_tf.cli import main
 from mggr_tf.cli.natural import natural
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
+from mggr_tf.data.drawn_folder import write_dataset
 from mggr_tf.data.drawn_people import (
     FIRST_IN_FOLDER,
     FIRST_IN_MEMORY,
@@ -26,11 +27,10 @@ from mggr_tf.data.drawn_people import (
     present_name,
 )
 from mggr_tf.data.source import open_samples, open_split
-from mggr_tf.data.synthetic import write_dataset
 from mggr_tf.evaluation.drawn_clip import DrawnClip
-from mggr_tf.training.default_run import open_run
-from mggr_tf.training.provenance import subjects_of_contract
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.default_run import open_run
+from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.provenance import subjects_of_contract
 from packs import opened as packed
 from packs import pack
 

@@ -24,7 +24,7 @@ from mggr_tf.evaluation.report import summarise, summary_text, write_json
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
 from mggr_tf.evaluation.yardsticks import Yardsticks, open_yardsticks
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import DataRecord, RunFolder
 
 rng = np.random.default_rng(0)
 CONVENTIONS = Conventions()

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.models.networks import Networks

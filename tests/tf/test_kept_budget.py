@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from mggr_edge.errors import UsageError
 from mggr_tf.cli import main
 from mggr_tf.cli.kept_budget import check_budget
-from mggr_tf.config_files import load_config
-from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.config.files import load_config
+from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 from mggr_tf.training.shared_minutes import minutes_of_each
 
 

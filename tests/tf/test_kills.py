@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mggr_tf.runs.fingerprint import fingerprint
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.runs.folder import RunFolder
 from trained_by import run, start
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
 from mggr_tf.config import config_from_plain, config_to_plain
-from mggr_tf.config_files import load_config
-from mggr_tf.models.networks import Networks
-from mggr_tf.stage_config import (
+from mggr_tf.config.files import load_config
+from mggr_tf.config.stages import (
     NEEDS_DISCRIMINATOR,
     NEEDS_EFFICIENTNET,
     NEEDS_EXACT_FLOW,
@@ -25,6 +24,7 @@ from mggr_tf.stage_config import (
     LossConfig,
     LossName,
 )
+from mggr_tf.models.networks import Networks
 from mggr_tf.training.step import RedirectionStep
 
 STAGES_OF_LOSSES = ("coarse", "fine", "joint")

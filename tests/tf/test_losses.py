@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_tf.losses import LOSSES, LossContext, discriminator_loss, gradient_penalty
-from mggr_tf.stage_config import AdversaryConfig
+from mggr_tf.config.stages import AdversaryConfig
+from mggr_tf.training.losses import LOSSES, LossContext, discriminator_loss, gradient_penalty
 
 rng = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from mggr_edge.errors import DiskError
-from mggr_tf.training.metrics_log import append_row, column, columns
+from mggr_tf.runs.metrics_log import append_row, column, columns
 
 
 def test_rows_are_read_back_and_the_later_of_a_step_counts(tmp_path):

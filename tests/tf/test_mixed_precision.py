@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.models import precision as precisions
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.compiling import compiled, refuse_what_cannot_work

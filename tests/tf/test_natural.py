@@ -14,13 +14,13 @@ from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Conventions
 from mggr_tf.cli.natural import natural
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.evaluation.clips import frames_of, judge_of
 from mggr_tf.evaluation.drawn_clip import DrawnClip
 from mggr_tf.evaluation.known_gaze import measure_known_gaze
 from mggr_tf.models.networks import Networks, save_weights
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import DataRecord, RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from mggr_tf.config import PackedConfig
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.packed.samples import open_pack
 from mggr_tf.training.stage_parts import stage_dataset, stage_shares
 config = load_config("mggr-edge")

@@ -10,7 +10,7 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
 from mggr_edge.models.contract import Conventions
 from mggr_tf.config import PackedConfig
-from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.config.augmentation import Augmentation
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
@@ -18,7 +18,7 @@ from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples, open_split
-from mggr_tf.training.run_folder import DataRecord
+from mggr_tf.runs.folder import DataRecord
 from mggr_tf.training.stage_parts import stage_dataset
 from packs import NOTHING_IN_MEMORY, PATCHES, opened, pack, put_patches
 

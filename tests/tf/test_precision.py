@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tensorflow import keras
 
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.models import precision
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import DataRecord, RunFolder
 
 DATA = DataRecord("synthetic", ("00000",), (), 1, "Apache-2.0")
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.training.preemption import Impatient, Preempted, held_back_signals
-from mggr_tf.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.extended
 

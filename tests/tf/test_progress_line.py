@@ -13,7 +13,7 @@ import termios
 
 import pytest
 
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.training.pace import Pace
 from mggr_tf.training.progress_line import ProgressLine, images_a_step, in_words
 

@@ -23,11 +23,11 @@ from click.testing import CliRunner, Result
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DiskError, RunError
 from mggr_tf.cli import main
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
-from mggr_tf.training.kept_work import told_what_is_kept
-from mggr_tf.training.run_folder import DataRecord, RunFolder, StageRecord
-from mggr_tf.training.run_lock import only_training
+from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.kept_work import told_what_is_kept
+from mggr_tf.runs.lock import only_training
 
 pytestmark = pytest.mark.extended
 

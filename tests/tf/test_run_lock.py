@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from mggr_edge.errors import DiskError, RunError
-from mggr_tf.training.run_lock import check_is_writable, only_training
+from mggr_tf.runs.lock import check_is_writable, only_training
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from mggr_tf.training.run_lock import only_training
+from mggr_tf.runs.lock import only_training
 with only_training(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

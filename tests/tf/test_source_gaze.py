@@ -20,7 +20,7 @@ from mggr_tf.evaluation.roles import roles_of, roles_text
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.evaluation.source_gaze import estimate_sources, other_eyes
 from mggr_tf.evaluation.yardsticks import open_yardsticks
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import DataRecord, RunFolder
 
 CONVENTIONS = Conventions()
 SCALE = np.float32(CONVENTIONS.gaze_scale_deg)

@@ -15,7 +15,7 @@ from mggr_edge.errors import OutputExistsError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR
-from mggr_tf.data.synthetic import (
+from mggr_tf.drawn_eyes import (
     RenderedEye,
     Subject,
     draw_subject,
@@ -23,10 +23,10 @@ from mggr_tf.data.synthetic import (
     render_eye,
     write_contact_sheet,
 )
-from mggr_tf.data.synthetic.flow import IRIS, SCLERA
-from mggr_tf.data.synthetic.lid_curves import LOWER, UPPER, lid_curves
-from mggr_tf.data.synthetic.preview import COLUMNS, contact_sheet
-from mggr_tf.data.synthetic.subject import Camera, Light
+from mggr_tf.drawn_eyes.flow import IRIS, SCLERA
+from mggr_tf.drawn_eyes.lid_curves import LOWER, UPPER, lid_curves
+from mggr_tf.drawn_eyes.preview import COLUMNS, contact_sheet
+from mggr_tf.drawn_eyes.subject import Camera, Light
 
 FRONTAL = Gaze(0, 0)
 
@@ -411,5 +411,5 @@ def test_contact_sheet_is_drawn_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_drawing_does_not_import_tensorflow() -> None:
-    code = "import sys, mggr_tf.data.synthetic; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, mggr_tf.drawn_eyes; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

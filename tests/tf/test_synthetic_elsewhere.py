@@ -16,7 +16,7 @@ _DRAW = """
 import sys
 import numpy as np
 from mggr_edge.geometry.angles import Gaze
-from mggr_tf.data.synthetic import draw_subject, flow_between, render_eye
+from mggr_tf.drawn_eyes import draw_subject, flow_between, render_eye
 
 drawn = {"image": [], "outline": [], "iris": [], "flow": []}
 for number in range(6):

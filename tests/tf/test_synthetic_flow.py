@@ -13,7 +13,7 @@ from numba.core.errors import TypingError
 from scipy.spatial.transform import Rotation
 
 from mggr_edge.geometry.angles import Gaze, unit_vectors
-from mggr_tf.data.synthetic import (
+from mggr_tf.drawn_eyes import (
     ExactFlow,
     RenderedEye,
     draw_subject,
@@ -21,9 +21,9 @@ from mggr_tf.data.synthetic import (
     label_eye,
     render_eye,
 )
-from mggr_tf.data.synthetic.compiled import compiled, forget_older_results
-from mggr_tf.data.synthetic.flow import IRIS, SCLERA
-from mggr_tf.data.synthetic.lid_curves import (
+from mggr_tf.drawn_eyes.compiled import compiled, forget_older_results
+from mggr_tf.drawn_eyes.flow import IRIS, SCLERA
+from mggr_tf.drawn_eyes.lid_curves import (
     ABOVE,
     BELOW,
     OPEN,
@@ -33,7 +33,7 @@ from mggr_tf.data.synthetic.lid_curves import (
     material_at,
     place_of,
 )
-from mggr_tf.data.synthetic.sliding import (
+from mggr_tf.drawn_eyes.sliding import (
     SidewaysSlide,
     slide,
     slide_sideways,

@@ -13,7 +13,7 @@ from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.landmark_models import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.vision.face_finder import FaceFinder
-from mggr_tf.data.synthetic import draw_face, draw_subject
+from mggr_tf.drawn_eyes import draw_face, draw_subject
 
 FRONTAL = Gaze(0, 0)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_tf.data.synthetic import draw_samples, draw_subject, render_eye
-from mggr_tf.data.synthetic.population import draw_light
-from mggr_tf.data.synthetic.render import Crop
-from mggr_tf.data.synthetic.rendered import LANDMARKS, RenderedEye
-from mggr_tf.data.synthetic.samples import HEAD_ROLL_DEG, _draw_closure
+from mggr_tf.drawn_eyes import draw_samples, draw_subject, render_eye
+from mggr_tf.drawn_eyes.population import draw_light
+from mggr_tf.drawn_eyes.render import Crop
+from mggr_tf.drawn_eyes.rendered import LANDMARKS, RenderedEye
+from mggr_tf.drawn_eyes.samples import HEAD_ROLL_DEG, _draw_closure
 
 
 def test_samples_come_in_groups() -> None:

@@ -9,7 +9,7 @@ import pytest
 from mggr_edge.errors import OutputExistsError
 from mggr_tf.cli import new_run
 from mggr_tf.cli.new_run import NewRun
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 
 
 def test_trainings_that_name_no_folder_get_different_ones(

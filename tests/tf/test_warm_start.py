@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mggr_edge.errors import RunError
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.models.networks import Networks, load_weights, save_weights
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import DataRecord, RunFolder
 from mggr_tf.training.warm_start import warm_start
 
 

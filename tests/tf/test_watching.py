@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.models.networks import Networks
+from mggr_tf.runs.folder import DataRecord, RunFolder
 from mggr_tf.training.divergence import Divergence
 from mggr_tf.training.metrics_writer import MetricsWriter
-from mggr_tf.training.run_folder import DataRecord, RunFolder
 from mggr_tf.training.schedule import WarmUpCosine
 from mggr_tf.training.sheets import SampleSheet
 from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step

@@ -13,7 +13,7 @@ from mggr_export.onnx.halve import halve
 from mggr_export.onnx.metadata import metadata_of, with_metadata
 from mggr_export.onnx.quantise import quantise
 from mggr_export.onnx.structure import check_structure
-from mggr_tf.conversion_limits import Precision
+from mggr_tf.config.conversion_limits import Precision
 
 
 class OnnxFormat:

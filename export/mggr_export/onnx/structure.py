@@ -13,7 +13,7 @@ from mggr_export.errors import ArtifactError
 from mggr_export.onnx.graph import CONVOLUTIONS, Graph
 from mggr_export.onnx.grid_sample import OPSET
 from mggr_export.onnx.quantise import QUANTISED
-from mggr_tf.conversion_limits import Precision
+from mggr_tf.config.conversion_limits import Precision
 
 TENSORRT_OPS = frozenset(
     {

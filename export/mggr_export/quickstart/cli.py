@@ -97,7 +97,7 @@ def _need_packages() -> None:
 
 def _how_to_go_on(folder: Path) -> str:
     """One command per line, from where it was when it was interrupted."""
-    from mggr_tf.training.run_folder import RunFolder
+    from mggr_tf.runs.folder import RunFolder
 
     if not (folder / RUN / "run.json").is_file():
         return "nothing was trained yet. Begin again with: mggr-tf quickstart"

@@ -10,8 +10,8 @@ from mggr_edge.models.bundle import Bundle
 from mggr_export.quickstart.demo import Demo
 from mggr_export.quickstart.following import Following
 from mggr_export.quickstart.names import BUNDLES
-from mggr_tf.stage_config import Stage
-from mggr_tf.training.run_folder import RunFolder
+from mggr_tf.config.stages import Stage
+from mggr_tf.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

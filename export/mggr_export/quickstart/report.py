@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from mggr_edge.common.atomic import atomic_file
-from mggr_edge.version import __version__
+from mggr_edge.common.version import __version__
 from mggr_export.quickstart import names, prose, tables
 from mggr_export.quickstart.embedding import data_uri, jpeg_uri, sample_sheet
 from mggr_export.quickstart.outcome import Outcome

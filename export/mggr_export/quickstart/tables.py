@@ -8,7 +8,7 @@ from html import escape
 from mggr_export.quickstart.demo import Demo
 from mggr_export.quickstart.following import Following, Line
 from mggr_export.quickstart.outcome import Outcome, losses_of
-from mggr_tf.stage_config import STAGES
+from mggr_tf.config.stages import STAGES
 
 
 def tiles(demo: Demo) -> str:

@@ -12,7 +12,7 @@ from mggr_export.errors import ArtifactError
 from mggr_export.saved_model.archive import pack, unpack
 from mggr_export.saved_model.convert import GRAPH, convert_float32
 from mggr_export.saved_model.runner import SavedModelRunner
-from mggr_tf.conversion_limits import Precision
+from mggr_tf.config.conversion_limits import Precision
 
 _NOTES = "assets.extra/"
 """Where a SavedModel keeps what is its user's own."""

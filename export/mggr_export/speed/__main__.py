@@ -28,7 +28,7 @@ def main(run: str, seconds: float) -> None:
     from mggr_export.keras_models import models_of_run
     from mggr_export.speed.measure import measure_speed
     from mggr_export.speed.report import speed_text
-    from mggr_tf.training.default_run import open_run
+    from mggr_tf.runs.default_run import open_run
 
     try:
         redirector = models_of_run(open_run(run))["redirector"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tensorflow import keras
 
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
 from mggr_tf.models.prgan import build_generator
 
 _CONFIG = "prgan-paper"

@@ -10,7 +10,7 @@ from collections import Counter
 
 from mggr_export.errors import ArtifactError
 from mggr_export.tflite.graph import CONVOLUTIONS, Graph, Op
-from mggr_tf.conversion_limits import Precision
+from mggr_tf.config.conversion_limits import Precision
 
 _FORBIDDEN = {
     "GATHER_ND": "slow and large; a flattened GATHER is meant",

@@ -13,7 +13,7 @@ from mggr_export.tflite.convert import convert_float16, convert_float32, convert
 from mggr_export.tflite.graph import read_graph
 from mggr_export.tflite.metadata import metadata_of, with_metadata
 from mggr_export.tflite.structure import check_structure
-from mggr_tf.conversion_limits import Precision
+from mggr_tf.config.conversion_limits import Precision
 
 
 class TFLiteFormat:

@@ -63,7 +63,7 @@ def main(
     Without --portraits everything is drawn. Ctrl-C keeps what was trained.
     """
     from mggr_export.weights.making import make_weights, put_into_package
-    from mggr_tf.training.default_run import open_run
+    from mggr_tf.runs.default_run import open_run
 
     try:
         made = make_weights(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.models.contract import Artifact, Contract
 from mggr_export.weights.measuring import SEED, Measured
-from mggr_tf.data.synthetic.samples import (
+from mggr_tf.drawn_eyes.samples import (
     HEAD_PITCH_RANGE_DEG,
     HEAD_YAW_RANGE_DEG,
     PITCH_RANGE_DEG,
@@ -17,7 +17,7 @@ from mggr_tf.data.synthetic.samples import (
 )
 from mggr_tf.evaluation.protocol import REDIRECTED
 from mggr_tf.evaluation.trained import load_travelling
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import DataRecord, RunFolder
 
 _CARD = """\
 # Default weights of mggr-tf
@@ -36,7 +36,7 @@ redirected.
 
 ## What they learned from
 
-{drawn}: {people} people of the renderer `mggr_tf.data.synthetic` (seed {seed}),
+{drawn}: {people} people of the renderer `mggr_tf.drawn_eyes` (seed {seed}),
 {patches:,} patches. Config `{config}`; steps: {steps}. {training}
 
 {photographs} Two other things come from photographs: losses compare

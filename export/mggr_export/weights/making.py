@@ -26,14 +26,14 @@ from mggr_export.request import ExportRequest
 from mggr_export.weights.card import model_card
 from mggr_export.weights.measuring import measure
 from mggr_tf.config import Config
-from mggr_tf.config_files import load_config
+from mggr_tf.config.files import load_config
+from mggr_tf.config.stages import Stage
 from mggr_tf.data.portraits import open_portraits
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.data.subject_split import read_split
-from mggr_tf.stage_config import Stage
-from mggr_tf.training.default_run import packaged_run
-from mggr_tf.training.resumed_data import note_data
-from mggr_tf.training.run_folder import DataRecord, RunFolder
+from mggr_tf.runs.default_run import packaged_run
+from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.resumed_data import note_data
 from mggr_tf.training.stages import Budget, train_stages
 from mggr_tf.training.warm_start import warm_start
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from mggr_edge.errors import DataError
 from mggr_edge.models.contract import Conventions
-from mggr_tf.data.augment_config import Augmentation
+from mggr_tf.config.augmentation import Augmentation
 from mggr_tf.data.packed.chunk import chunk_tensors
 from mggr_tf.data.packed.records import Records
 from mggr_tf.data.packed.samples import PackedSamples

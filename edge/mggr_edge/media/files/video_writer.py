@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.version import __version__
 from mggr_edge.media.files.audio_tracks import AudioTracks
 from mggr_edge.media.files.colour import ColourConverter, tag_encoder
 from mggr_edge.media.files.encoding import add_video_stream, encoding_of
@@ -27,7 +28,6 @@ from mggr_edge.media.files.pyav import file_url, import_pyav, stream_errors
 from mggr_edge.media.files.ten_bit import TenBitPicture
 from mggr_edge.media.files.video_reader import AudioPacket, TimedFrame, VideoLayout
 from mggr_edge.media.files.written import Expected, read_back
-from mggr_edge.version import __version__
 
 REDIRECTED = f"gaze redirected by mggr-tf {__version__}"
 """Written into a file, so that nobody takes an altered gaze for a recorded one."""

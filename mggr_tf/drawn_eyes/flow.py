@@ -1,0 +1,283 @@
+"""Where every point of one picture was in another: exact flow and visibility.
+
+Both pictures show one person with one head pose; gaze, lids and crop differ. A pixel's
+line of sight meets a material point (of a lid, the skin, the iris, the sclera); that point
+is followed to the other picture. Lashes, glints, glasses and shadows are not points of these and
+are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_tf.drawn_eyes.compiled import compiled
+from mggr_tf.drawn_eyes.face import Face, face_height, meet_face
+from mggr_tf.drawn_eyes.globe import (
+    IRIS_PLANE,
+    Globe,
+    meets_sphere,
+    on_iris,
+    on_sclera,
+    seen_at,
+)
+from mggr_tf.drawn_eyes.lid_curves import (
+    ALONG,
+    CARUNCLE,
+    OPEN,
+    LidCurves,
+    at,
+    column_of,
+    material_at,
+    place_of,
+    share_of_slide,
+)
+from mggr_tf.drawn_eyes.sliding import SidewaysSlide, slide_sideways, unslide_sideways
+
+_SAME_PLACE_MM = 0.5
+"""A point is hidden where its line of sight meets the face further off than this."""
+
+
+_UNMOVED_MM = 1e-9
+"""Skin that moves by no more is seen along the same line of sight."""
+
+
+class Sight(NamedTuple):
+    """Where the camera's plane lies in a picture.
+
+    Attributes:
+        px_per_mm: pixels of the picture.
+        eye_x, eye_y: pixel of the eyeball's centre.
+    """
+
+    px_per_mm: float
+    eye_x: float
+    eye_y: float
+
+
+class Head(NamedTuple):
+    """All that two pictures of one person and head pose share.
+
+    Attributes:
+        face: the surface.
+        rotation: [3, 3] from head to camera axes.
+        nose: [2, 2] camera (x, y) mm of two points of the nose's ridge; what lies beyond
+            that line is nose, and stands still.
+    """
+
+    face: Face
+    rotation: NDArray[np.float64]
+    nose: NDArray[np.float64]
+
+
+class Moment(NamedTuple):
+    """All that differs between two pictures of one person and head pose."""
+
+    sight: Sight
+    curves: LidCurves
+    slide: SidewaysSlide
+    globe: Globe
+
+
+@dataclass(frozen=True)
+class ExactFlow:
+    """Backward flow from one picture to another.
+
+    Attributes:
+        flow: [H, W, 2] float32 (dx, dy) in pixels: what a pixel (x, y) of the picture asked
+            for shows is in the other one at (x + dx, y + dy).
+        seen: [H, W] bool: the point at the pixel's middle can be seen there, inside the picture.
+        visible: [H, W] bool: the whole pixel can; it and what is read for it mix no materials.
+    """
+
+    flow: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
+
+
+def exact_flow(
+    asked: Moment,
+    other: Moment,
+    *,
+    head: Head,
+    size_px: int,
+    edges: bool = True,
+) -> ExactFlow:
+    """Flow that reads the picture `asked` for out of the `other` one.
+
+    Args:
+        head: of both.
+        size_px: side of both pictures.
+        edges: False spares finding where pixels mix materials; `visible` is `seen` then.
+    """
+    flow = np.zeros((size_px, size_px, 2), np.float32)
+    seen = np.zeros((size_px, size_px), np.bool_)
+    _trace(asked, other, head, flow, seen)
+    if not edges:
+        return ExactFlow(flow, seen, seen)
+    here = _edges_unknown(label_map(asked, head=head, size_px=size_px))
+    there = _edges_unknown(label_map(other, head=head, size_px=size_px))
+    pure = np.zeros((size_px, size_px), np.bool_)
+    _find_pure(here, there, flow, pure)
+    return ExactFlow(flow, seen, seen & pure)
+
+
+def label_map(
+    moment: Moment,
+    *,
+    head: Head,
+    size_px: int,
+) -> NDArray[np.int8]:
+    """[size, size] what each pixel's middle shows: `PLATE`, `ABOVE`, `BELOW` skin, `IRIS`,
+    `SCLERA`, `FLESH` or `NOSE`."""
+    labels = np.zeros((size_px, size_px), np.int8)
+    _label(moment, head, labels)
+    return labels
+
+
+IRIS, SCLERA, FLESH, NOSE = 4, 5, 6, 7
+"""Labels beside the sheets of `lid_curves`."""
+
+
+def _edges_unknown(labels: NDArray[np.int8]) -> NDArray[np.int8]:
+    """0 where a pixel's neighbours show something else."""
+    box = np.ones((3, 3), np.uint8)
+    grown, shrunk = (change(labels.view(np.uint8), box) for change in (cv2.dilate, cv2.erode))
+    return np.where(grown == shrunk, labels, 0).astype(np.int8)
+
+
+@compiled
+def beyond_nose(nose: np.ndarray, x: float, y: float) -> float:
+    """How far beyond the nose's ridge camera (x, y) mm lies: positive on the nose."""
+    slope = (nose[1, 0] - nose[0, 0]) / (nose[1, 1] - nose[0, 1])
+    return x - (nose[0, 0] + slope * (y - nose[0, 1]))
+
+
+@compiled
+def is_eyeball(moment: Moment, head_x: float, x: float, y: float) -> bool:
+    """Whether the opening shows the eyeball at camera (x, y) mm, and not the flesh beside it."""
+    along = at(moment.curves, column_of(head_x - moment.slide.mm), ALONG)
+    return meets_sphere(moment.globe, x, y) and along < CARUNCLE
+
+
+@compiled
+def sheet_at(moment: Moment, head_x: float, head_y: float) -> tuple[int, float]:
+    """Sheet and material at (x, y) mm of the face; see `lid_curves.material_at`."""
+    return material_at(moment.curves, column_of(head_x - moment.slide.mm), head_y)
+
+
+@compiled
+def _find_pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray, pure: np.ndarray) -> None:
+    """[H, W] whether a pixel and the four that it is read from show one and the same thing."""
+    rows, columns = here.shape
+    for row in range(rows):
+        for column in range(columns):
+            x, y = column + flow[row, column, 0], row + flow[row, column, 1]
+            i = int(min(max(np.floor(y), 0), rows - 1))
+            j = int(min(max(np.floor(x), 0), columns - 1))
+            below, right = min(i + 1, rows - 1), min(j + 1, columns - 1)
+            label = here[row, column]
+            same = there[i, j] == label and there[below, right] == label
+            same = same and there[i, right] == label and there[below, j] == label
+            pure[row, column] = label != 0 and same
+
+
+@compiled
+def _label(moment: Moment, head: Head, labels: np.ndarray) -> None:
+    sight = moment.sight
+    for row in range(labels.shape[0]):
+        for column in range(labels.shape[1]):
+            x = (column - sight.eye_x) / sight.px_per_mm
+            y = (sight.eye_y - row) / sight.px_per_mm
+            if beyond_nose(head.nose, x, y) > 0:
+                labels[row, column] = NOSE
+                continue
+            head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
+            sheet, _ = sheet_at(moment, head_x, head_y)
+            if sheet != OPEN:
+                labels[row, column] = sheet
+            elif not is_eyeball(moment, head_x, x, y):
+                labels[row, column] = FLESH
+            else:
+                labels[row, column] = IRIS if on_iris(moment.globe, x, y)[2] else SCLERA
+
+
+@compiled
+def _trace(
+    asked: Moment,
+    other: Moment,
+    head: Head,
+    flow: np.ndarray,
+    seen: np.ndarray,
+) -> None:
+    rows, columns = seen.shape
+    a, b = asked.sight, other.sight
+    for row in range(rows):
+        for column in range(columns):
+            x = (column - a.eye_x) / a.px_per_mm
+            y = (a.eye_y - row) / a.px_per_mm
+            there_x, there_y, shows = _follow(asked, other, head, x, y)
+            to_column = b.eye_x + b.px_per_mm * there_x
+            to_row = b.eye_y - b.px_per_mm * there_y
+            flow[row, column, 0] = to_column - column
+            flow[row, column, 1] = to_row - row
+            inside = -0.5 <= to_column <= columns - 0.5 and -0.5 <= to_row <= rows - 0.5
+            seen[row, column] = shows and inside
+
+
+@compiled
+def _follow(
+    asked: Moment,
+    other: Moment,
+    head: Head,
+    x: float,
+    y: float,
+) -> tuple[float, float, bool]:
+    """Camera (x, y) mm in the other picture of what is seen at (x, y), and whether it shows."""
+    if beyond_nose(head.nose, x, y) > 0:
+        return x, y, True
+    head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
+    sheet, material = sheet_at(asked, head_x, head_y)
+    if sheet == OPEN and is_eyeball(asked, head_x, x, y):
+        return _follow_eyeball(asked.globe, other, head, x, y)
+    # Flesh at the corners slides with them.
+    share = 1.0 if sheet == OPEN else share_of_slide(asked.slide, sheet, material)
+    now_x = slide_sideways(other.slide, unslide_sideways(asked.slide, head_x, share), share)
+    now_y, free = head_y, True
+    if sheet == OPEN:
+        free = sheet_at(other, now_x, now_y)[0] == OPEN
+    else:
+        place = column_of(now_x - other.slide.mm)
+        now_y, free = place_of(other.curves, sheet, place, material)
+    if abs(now_x - head_x) + abs(now_y - head_y) < _UNMOVED_MM:
+        return x, y, free
+    z = face_height(head.face, now_x, now_y)
+    r = head.rotation
+    there_x = r[0, 0] * now_x + r[0, 1] * now_y + r[0, 2] * z
+    there_y = r[1, 0] * now_x + r[1, 1] * now_y + r[1, 2] * z
+    met_x, met_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
+    near = abs(met_x - now_x) + abs(met_y - now_y) < _SAME_PLACE_MM
+    return there_x, there_y, free and near and beyond_nose(head.nose, there_x, there_y) <= 0
+
+
+@compiled
+def _follow_eyeball(
+    globe: Globe,
+    other: Moment,
+    head: Head,
+    x: float,
+    y: float,
+) -> tuple[float, float, bool]:
+    u, v, is_iris = on_iris(globe, x, y)
+    w = globe.radius_mm * IRIS_PLANE
+    if not is_iris:
+        u, v, w = on_sclera(globe, x, y)
+    there_x, there_y, depth = seen_at(other.globe, u, v, w)
+    head_x, head_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
+    sheet, _ = sheet_at(other, head_x, head_y)
+    seen = sheet == OPEN and depth > 0 and beyond_nose(head.nose, there_x, there_y) <= 0
+    return there_x, there_y, seen and is_eyeball(other, head_x, there_x, there_y)

@@ -1,0 +1,1 @@
+"""Pictures of eyes, redirected by a run."""
