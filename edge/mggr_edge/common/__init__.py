@@ -1,1 +1,1 @@
-"""What the other rooms share, and nothing about eyes."""
+"""What the other packages share, and nothing about eyes."""
