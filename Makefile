@@ -45,7 +45,7 @@ bench: $(STAMP) ## How fast the redirector is: beside PRGAN's generator, beside 
 weights: $(STAMP) ## Train the package's default weights from nothing, resumably (about three hours).
 	$(BIN)/python -m mggr_export.weights
 
-format: $(STAMP) ## Format and mend what can be mended.
+format: $(STAMP) ## Format, and correct what ruff can correct.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

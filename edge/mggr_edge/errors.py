@@ -1,8 +1,8 @@
-"""Errors that are the user's to mend.
+"""Errors that the user can correct.
 
 ::
 
-    MggrError                what the user can mend: one line, exit code 2
+    MggrError                what the user can correct: one line, exit code 2
     ├── UsageError           arguments that cannot be carried out
     │   └── OutputExistsError   a named output is already there
     ├── ConfigError          a config or contract with unknown keys or wrong types
@@ -24,7 +24,7 @@ from pathlib import Path
 
 
 class MggrError(Exception):
-    """A mistake that the user can mend; the message says what, got, expected, do."""
+    """A mistake that the user can correct; the message says what, got, expected, do."""
 
 
 class UsageError(MggrError):

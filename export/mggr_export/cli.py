@@ -108,7 +108,7 @@ def export(
     Without --out the bundle is RUN/bundle-float, -fp16 or -int8 (of `default`: in
     the working folder), with a number behind it where that is taken. Every
     model is compared with Keras on 256 pairs of eyes, through the device's own
-    code; the table is printed and travels in the bundle. A model that differs by
+    code; the table is printed and stored in the bundle. A model that differs by
     more than its limit, in the run's config, is not exported.
 
     --qat trains the weights for some minutes, in a simulation of the integers, at what

@@ -1,4 +1,4 @@
-"""How TensorRT builds engines of a bundle's ONNX files, for whoever does it by hand."""
+"""How TensorRT builds engines of a bundle's ONNX files, for those who build them by hand."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def train_entrants(
         plan: their budget and data.
         entrants: whom to train.
         field: all that there are; one may take its steps from another.
-        say: told who is next.
+        say: called with the next entrant.
 
     Raises:
         RunError: a training failed.

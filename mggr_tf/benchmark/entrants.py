@@ -14,7 +14,7 @@ class Entrant:
 
     Attributes:
         name: of its run folder and its row.
-        title: what a reader is told.
+        title: for readers.
         config: a packaged config.
         group: which comparison it belongs to.
         changes: what is changed in the config, as `--set` takes it.

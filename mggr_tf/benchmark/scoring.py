@@ -23,13 +23,13 @@ from mggr_tf.benchmark.entrants import Entrant
 from mggr_tf.benchmark.plan import Plan
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.network_metrics import REAL, open_network_metrics
 from mggr_tf.evaluation.protocol import refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
 from mggr_tf.evaluation.score_run import PAIRS_SEED
 from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
-from mggr_tf.evaluation.yardsticks import REAL, open_yardsticks
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on, warn_of_unknown_donors
 
@@ -204,7 +204,7 @@ def _score_fold(
         samples,
         pairs,
         judge=load_judge(run),
-        yardsticks=open_yardsticks(),
+        network_metrics=open_network_metrics(),
         conventions=conventions,
         progress=progress,
     )

@@ -123,9 +123,9 @@ def evaluate(
     if judge is not None and bundle is not None:
         raise UsageError("--bundle goes with --estimator or --still")
     from mggr_edge.common.progress import progress
+    from mggr_tf.evaluation.network_metrics import open_network_metrics
     from mggr_tf.evaluation.report import summarise, summary_text, write_json
     from mggr_tf.evaluation.score_run import score_run, score_run_estimator, score_still_eyes
-    from mggr_tf.evaluation.yardsticks import open_yardsticks
 
     if judge is None:
         from mggr_tf.evaluation.estimator_scores import scores_text
@@ -152,7 +152,7 @@ def evaluate(
         data=data,
         subjects=subjects,
         limit=pairs,
-        yardsticks=open_yardsticks(
+        network_metrics=open_network_metrics(
             quick=quick, lpips_weights=lpips_weights, inception_weights=inception_weights
         ),
         source=source,

@@ -27,7 +27,7 @@ def followed(out: Path, distribution: Distribution) -> RunFolder:
     """
     from mggr_tf.runs.folder import RunFolder
 
-    with distribution.told_of_lost_workers():
+    with distribution.reporting_lost_workers():
         distribution.agreed(1.0)
     if not out.exists():
         raise RunError(

@@ -1,4 +1,4 @@
-"""What `mggr-tf train` trains on, opened and told of."""
+"""What `mggr-tf train` trains on, opened and described."""
 
 from __future__ import annotations
 

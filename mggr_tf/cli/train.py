@@ -191,7 +191,7 @@ def train(
             photographed = new_portraits(portraits, portraits_split, config=plan.config, data=split)
             run = created(plan, split, photographed, stage=stage, held=held)
         if distribution.is_chief:
-            with distribution.told_of_lost_workers():
+            with distribution.reporting_lost_workers():
                 distribution.agreed(1.0)  # the others may open it now
         budget = Budget(steps=steps, minutes=minutes)
         _train(run, stage, split, photographed, budget=budget, distribution=distribution)

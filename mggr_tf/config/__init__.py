@@ -52,7 +52,7 @@ class ModelConfig:
         generator: PRGAN's, in place of both branches.
         discriminator: channels of its levels.
         interpolation: of the warp; bicubic keeps texture, and is what devices warp with.
-        guidance: what the redirector is told; the others of its inputs are ignored.
+        guidance: which numeric inputs the redirector uses; the others of its inputs are ignored.
         features: whose feature maps `perceptual`, `lpips` and `style` compare.
         features_precision: what that (frozen) network computes in, and the one that
             `efficientnet` asks; bfloat16 is faster where the processor has

@@ -26,8 +26,8 @@ class Augmentation:
         surroundings: share of pairs of which all outside of an ellipse around the eye is blurred
             or turned. The exact flow does not follow.
         source_gaze_deg: standard deviation per axis of the error of the source gaze that a
-            redirector is told, in degrees. Devices tell it an estimate.
-        head_pose_deg: the same of the head pose that all networks are told.
+            redirector gets, in degrees. Devices give it an estimate.
+        head_pose_deg: the same of the head pose that all networks get.
     """
 
     brightness: float = 0.15

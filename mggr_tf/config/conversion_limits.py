@@ -1,6 +1,6 @@
 """What a converted model may differ from Keras by: part of every config.
 
-Limits are a promise to whoever runs the model. They travel in the bundle with
+Limits are a promise to users of the model. The bundle holds them with
 the rest of the config, and are what `verify` holds it against.
 """
 

@@ -127,7 +127,7 @@ class StageConfig:
         batch: pairs a step, over all devices.
         learning_rate: peak of a warm-up and cosine schedule.
         discriminator_learning_rate: the same for the discriminator.
-        losses: the generator's objective. An estimator learns gaze without being told;
+        losses: the generator's objective. An estimator always learns gaze;
             it may have `landmarks` and `state` beside it.
         adversary: how the discriminator plays, where a loss needs one.
         augmentation: how pairs are changed.

@@ -33,7 +33,7 @@ def open_portraits(
         config: what part of the people is held out where no split names them, and by which seed.
         split: its part `train` is trained on and `select` held out; `report` is left out.
         some_may_lack: leave out people of the split of whom there is no patch.
-        say: told about files that are left out.
+        say: called with messages about files that are left out.
 
     Raises:
         DataError: nothing usable there, or nobody of whom the split speaks.

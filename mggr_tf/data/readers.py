@@ -32,7 +32,7 @@ class Reader:
     """One kind of source.
 
     Attributes:
-        expects: what such a source looks like, for whoever has something else.
+        expects: what such a source looks like, for error messages.
         recognises: a cheap look at a folder that exists.
         listing: lists its patches.
     """

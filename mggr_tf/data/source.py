@@ -44,7 +44,7 @@ class Split:
         source: `synthetic`, or the absolute path of the folder.
         train: samples to train on.
         held_out: of those aside; of very many in a pack, some. None where nobody is.
-        aside: names of all who are left aside, sorted.
+        aside: names of all held-out people, sorted.
     """
 
     source: str
@@ -72,7 +72,7 @@ def open_split(
         stage: the last one to train; exact flow is drawn where it or one before asks for it.
         subjects: train on exactly these; None holds some of them all out.
         held_out: whom to hold out, as far as they are there; None draws them by the config's seed.
-        say: told about files that are left out.
+        say: called with messages about files that are left out.
 
     Raises:
         DataError: nothing usable there, or of people to hold out alone.

@@ -37,7 +37,7 @@ def tally(listing: Listing, *, source: Path, advance: Advance) -> Tally:
     Args:
         listing: of the source.
         source: for messages.
-        advance: told of patches.
+        advance: called with numbers of patches.
 
     Raises:
         DataError: there is none, or the listing's own complaint.

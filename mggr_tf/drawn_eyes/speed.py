@@ -2,7 +2,7 @@
 
 Draws as training does, in groups of five, after everything was compiled. A product of two
 float32 matrices on the same core in the same run is the reference, so that numbers of two
-machines, or of a busy one, can be told apart.
+machines, or of a busy one, can be distinguished.
 """
 
 from __future__ import annotations

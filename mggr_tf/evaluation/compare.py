@@ -19,9 +19,9 @@ from mggr_tf.evaluation.bootstrap import (
     resampled_mean,
 )
 from mggr_tf.evaluation.catalogue import CATALOGUE
+from mggr_tf.evaluation.network_metrics import REAL
 from mggr_tf.evaluation.scores import SET_METRICS, PairScores
 from mggr_tf.evaluation.set_metrics import resampled_frechet, resampled_kernel
-from mggr_tf.evaluation.yardsticks import REAL
 
 Verdict = Literal["ahead", "behind", "undecided"]
 

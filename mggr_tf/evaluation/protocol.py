@@ -21,10 +21,10 @@ from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.metrics import Pictures, gaze_error_deg, picture_metrics
+from mggr_tf.evaluation.network_metrics import NetworkMetrics, compare_by, features_of
 from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
 from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceEstimates, SourceGaze
-from mggr_tf.evaluation.yardsticks import Yardsticks, compare_by, features_of
 
 Judge = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
 
@@ -59,7 +59,7 @@ def evaluate_pairs(
     *,
     redirect: Redirect,
     judge: Judge,
-    yardsticks: Yardsticks,
+    network_metrics: NetworkMetrics,
     conventions: Conventions,
     limit: int,
     seed: int,
@@ -73,7 +73,7 @@ def evaluate_pairs(
         samples: of subjects that neither the redirector nor the judge was trained on.
         redirect: the redirector, inputs to outputs by name.
         judge: an estimator's inputs to its output in network units.
-        yardsticks: networks that compare pictures.
+        network_metrics: networks that compare pictures.
         limit: at most so many pairs, chosen by `seed`.
         estimates: of the samples' gazes, to redirect from; None redirects from no estimate.
         labelled: redirect from the labelled source gazes.
@@ -108,7 +108,7 @@ def evaluate_pairs(
         samples,
         pairs,
         judge=judge,
-        yardsticks=yardsticks,
+        network_metrics=network_metrics,
         conventions=conventions,
         progress=progress,
     )
@@ -126,7 +126,7 @@ def score_pictures(
     pairs: NDArray[np.int64],
     *,
     judge: Judge,
-    yardsticks: Yardsticks,
+    network_metrics: NetworkMetrics,
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> PairScores:
@@ -137,7 +137,7 @@ def score_pictures(
     Args:
         pictures: method -> [P, H, W, 3] float32 in [0, 1].
         pairs: [P, 2] indices into `samples`, (source, target).
-        judge, yardsticks, progress: see `evaluate_pairs`.
+        judge, network_metrics, progress: see `evaluate_pairs`.
     """
     at_source, at_target = pairs[:, 0], pairs[:, 1]
     source, real = (samples.images[i].astype(np.float32) / 255 for i in (at_source, at_target))
@@ -155,19 +155,19 @@ def score_pictures(
         seen_deg = _judged(judge, picture, head_deg, conventions)
         metrics[name]["gaze_error_deg"] = gaze_error_deg(seen_deg, wanted_deg)
     features = {}
-    if yardsticks.st_lpips is not None:
-        learned = compare_by(yardsticks.st_lpips, methods, real, progress=progress)
+    if network_metrics.st_lpips is not None:
+        learned = compare_by(network_metrics.st_lpips, methods, real, progress=progress)
         features["st_vgg"] = learned.pooled
         for name, distance in learned.distance.items():
             metrics[name]["st_lpips"] = distance
-    if yardsticks.lpips is not None:
+    if network_metrics.lpips is not None:
         for name, distance in compare_by(
-            yardsticks.lpips, methods, real, progress=progress
+            network_metrics.lpips, methods, real, progress=progress
         ).distance.items():
             metrics[name]["lpips"] = distance
-    if yardsticks.inception is not None:
+    if network_metrics.inception is not None:
         features["keras_inception"] = features_of(
-            yardsticks.inception, methods, real, progress=progress
+            network_metrics.inception, methods, real, progress=progress
         )
     return PairScores(
         subject=samples.subject[at_source],
@@ -175,7 +175,7 @@ def score_pictures(
         head_yaw_deg=head_deg[:, 1],
         metrics=metrics,
         features=features,
-        absent=yardsticks.absent,
+        absent=network_metrics.absent,
     )
 
 

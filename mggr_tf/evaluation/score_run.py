@@ -16,6 +16,7 @@ from mggr_tf.data.drawn_people import present_names
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator
+from mggr_tf.evaluation.network_metrics import NetworkMetrics
 from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
 from mggr_tf.evaluation.roles import roles_of, roles_text
 from mggr_tf.evaluation.source_gaze import SOURCES, SourceEstimates, SourceGaze, estimate_sources
@@ -28,7 +29,6 @@ from mggr_tf.evaluation.trained import (
     load_redirector,
     redirect_with,
 )
-from mggr_tf.evaluation.yardsticks import Yardsticks
 from mggr_tf.runs.default_run import open_run
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import (
@@ -48,7 +48,7 @@ def score_run(
     data: str,
     subjects: tuple[str, ...] | None,
     limit: int,
-    yardsticks: Yardsticks,
+    network_metrics: NetworkMetrics,
     source: SourceGaze | None = None,
     progress: Progress,
     say: Callable[[str], None],
@@ -79,7 +79,7 @@ def score_run(
         samples,
         redirect=redirect,
         judge=judge,
-        yardsticks=yardsticks,
+        network_metrics=network_metrics,
         conventions=run.config.conventions,
         limit=limit,
         seed=PAIRS_SEED,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_tf.evaluation.catalogue import CATALOGUE
+from mggr_tf.evaluation.network_metrics import REAL
 from mggr_tf.evaluation.set_metrics import set_metrics
-from mggr_tf.evaluation.yardsticks import REAL
 
 SHIFT_BINS_DEG = (0.0, 15.0, 22.0, np.inf)
 """Small, middle and large; a method must hold in each."""

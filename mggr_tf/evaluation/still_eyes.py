@@ -60,7 +60,7 @@ def measure_still_eyes(
     Args:
         redirect: the redirector.
         samples: N patches with known gazes.
-        source_deg: [N, 2] where the redirector is told that they look, (pitch, yaw).
+        source_deg: [N, 2] the source gazes that the redirector gets, (pitch, yaw).
         finder: the instrument.
         conventions: scales of the redirector's inputs.
         progress: shown the patches that are done.

@@ -1,4 +1,4 @@
-"""LPIPS and Inception as published, for whoever has their weights.
+"""LPIPS and Inception as published, for users who have their weights.
 
 No package carries these weights, and nothing here downloads them.
 """

@@ -1,6 +1,6 @@
 """Coarse branch: a flow field from picture, numbers and gazemap.
 
-Reads the eye and the target's gazemap as one picture of five channels, is told
+Reads the eye and the target's gazemap as one picture of five channels, gets
 the angle difference and the head pose by modulation, and predicts where each
 output pixel must be read from. The flow head starts at (a thousandth of a pixel
 from) zero flow: an untrained branch is the identity.

@@ -1,4 +1,4 @@
-"""Gaze estimators: the one that trains and travels, and the one that judges.
+"""Gaze estimators: the one that devices run, and the one that judges.
 
 The estimator tells the device where an eye looks, and its features and angles
 are losses. The judge has another architecture, another seed and is never a

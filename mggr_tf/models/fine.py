@@ -1,6 +1,6 @@
 """Fine branch: what the warp cannot bring, added as a residual.
 
-Reads the eye, the coarse picture and the target's gazemap, is told the numbers
+Reads the eye, the coarse picture and the target's gazemap, gets the numbers
 by modulation, and draws what is missing: disoccluded sclera, lashes, the lid's
 new place. To remove a stretched iris by adding, it would have to know that iris
 pixel by pixel; a gate that paints over it need not. The heads of residual and gate

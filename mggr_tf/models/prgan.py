@@ -8,7 +8,7 @@ A 7 x 7 convolution, two strided ones, residual blocks, two transposed ones and 
 width 64 and 6 blocks it has their 8.42 M parameters and 2.45 GMAC.
 
 They tile the target's angles; here the tiled numbers are the angle difference
-and the head pose, which is what every method is told.
+and the head pose, the inputs of every method.
 
 References:
     [1] He, Spurr, Zhang, Hilliges, Photo-Realistic Monocular Gaze Redirection Using

@@ -9,7 +9,7 @@ from mggr_tf.config.sizes import BranchSize, StackSize
 from mggr_tf.models.blocks import Doubled, Modulation, batch_norm, convolution
 
 _EMBEDDING = 16
-"""Width of the two layers through which a stack is told the numbers."""
+"""Width of the two layers through which a stack gets the numbers."""
 
 
 def trunk(
@@ -19,7 +19,7 @@ def trunk(
 
     Args:
         features: [B, H, W, C].
-        condition: [B, K], the numeric guidance; None is told nothing.
+        condition: [B, K], the numeric guidance; None: without any.
         size: the capacity, which says what kind of body it is too.
 
     Returns:
@@ -31,7 +31,7 @@ def trunk(
 
 
 def stack(features: tf.Tensor, condition: tf.Tensor | None, *, size: StackSize) -> tf.Tensor:
-    """Convolutions at one resolution, each told the numbers anew: DeepWarp as published.
+    """Convolutions at one resolution, each given the numbers again: DeepWarp as published.
 
     Two dense layers embed the condition, which is tiled over the picture and put
     beside the features before every convolution. Batch normalisation.

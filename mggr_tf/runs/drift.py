@@ -81,7 +81,7 @@ def data_changes(before: DataRecord, now: DataRecord) -> str | None:
 def _people(before: DataRecord, now: DataRecord) -> str:
     were, are = ({*data.subjects, *data.held_out} for data in (before, now))
     if were == are:
-        return "the same people, but others of them left aside"
+        return "the same people, but others of them held out"
     changes = [("gone", sorted(were - are)), ("new", sorted(are - were))]
     return ", ".join(
         f"{len(names)} subject{'s' * (len(names) > 1)} {how} ({_named(names)})"

@@ -97,7 +97,7 @@ class RunFolder:
     ) -> RunFolder:
         """Makes the folder; the caller has checked that it may.
 
-        What the config leaves to this machine is settled: whoever goes on with the run
+        What the config leaves to this machine is settled: every process that goes on with the run
         elsewhere computes in the same precision.
 
         `portraits` are photographs that it is trained on beside `data`, `vgg16` weights for the

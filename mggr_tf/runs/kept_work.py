@@ -28,7 +28,7 @@ def told_what_is_kept(run: RunFolder, stage: Stage) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:  # whoever was told how far it is went away; the run is well
+    except BrokenPipeError:  # the reader of the progress line went away; the run is fine
         raise
     except (OSError, DiskError, UsageError) as error:
         raise _with_what_is_kept(_reason(error), run, stage) from error

@@ -18,7 +18,7 @@ _TOLD: dict[Stage, tuple[str, ...]] = {
     "fine": ("l1",),
     "joint": ("l1",),
 }
-"""What a stage without validation is told by: what its log holds of these, on the pairs that it
+"""What describes a stage without validation: what its log holds of these, on the pairs that it
 trains on."""
 
 _VALIDATED = ("error_deg", "l1", "l1_coarse")

@@ -35,7 +35,7 @@ class DataRecord:
     Attributes:
         source: `synthetic`, or the absolute path of the folder.
         subjects: trained on.
-        held_out: left aside, for sheets and validation.
+        held_out: not trained on, for sheets and validation.
         patches: how many patches of `subjects` there were.
         licence: what it allows.
         fingerprint: of the pictures and labels of `subjects`; None in runs of versions that
@@ -84,7 +84,7 @@ class Origin:
         data: `synthetic`, or the folder's name.
         licence: of that data.
         subjects: that were trained on.
-        complete: whether that run's record told all data that its own weights came from.
+        complete: whether that run's record named all data that its own weights came from.
     """
 
     run: str

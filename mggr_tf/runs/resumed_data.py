@@ -27,7 +27,7 @@ def note_data(
         found: the data, with the people aside whom the run holds out.
         may_differ: go on all the same where it differs.
         portraits: whether these are the run's photographs, which it may have begun without.
-        say: told what differs, when the run goes on.
+        say: called with what differs, when the run goes on.
 
     Raises:
         RunError: the data differs; nothing of the run was touched.

@@ -73,7 +73,7 @@ class Checkpoints:
         keep: how many of the last are kept.
         writes: whether this process does. With several workers all must save together, as some
             values are read from all of them, and one of them writes.
-        warn: told of a checkpoint that is passed over.
+        warn: called with each checkpoint that is passed over.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def refuse_what_cannot_work(
         config: of the run.
         stages: that will be trained.
         replicas: how many devices share a batch.
-        warn: told of what works and is slower than float32, or than a plain step.
+        warn: called with what works and is slower than float32, or than a plain step.
 
     Raises:
         ConfigError: `compute` asks for what does not work here; the message says what would.

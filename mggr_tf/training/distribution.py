@@ -64,8 +64,8 @@ class Distribution:
         if self.workers == 1:
             return value
         mine = value if self.is_chief else 0.0
-        told = _sum_of_all(self.strategy, tf.constant(mine, tf.float64))
-        return float(told) / (self.replicas // self.workers)
+        total = _sum_of_all(self.strategy, tf.constant(mine, tf.float64))
+        return float(total) / (self.replicas // self.workers)
 
     def any(self, asks: bool) -> bool:
         """Whether any worker asks for it; all of them must call, and it waits for the slowest."""
@@ -74,7 +74,7 @@ class Distribution:
         return float(_sum_of_all(self.strategy, tf.constant(float(asks), tf.float64))) > 0
 
     @contextmanager
-    def told_of_lost_workers(self) -> Iterator[None]:
+    def reporting_lost_workers(self) -> Iterator[None]:
         """Makes one line of what TensorFlow says when another worker is gone.
 
         Raises:
@@ -93,8 +93,8 @@ class Distribution:
 
 @tf.function
 def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
-    told = strategy.run(tf.identity, args=(mine,))
-    return strategy.reduce(tf.distribute.ReduceOp.SUM, told, axis=None)
+    shared = strategy.run(tf.identity, args=(mine,))
+    return strategy.reduce(tf.distribute.ReduceOp.SUM, shared, axis=None)
 
 
 def open_distribution(
@@ -107,7 +107,7 @@ def open_distribution(
     Args:
         name: `auto` takes all GPUs of this machine, or its one device; `one` takes one;
             `mirrored` every GPU, or every logical CPU; `multiworker` what TF_CONFIG names.
-        say: told whom it waits for.
+        say: called with the worker that it waits for.
 
     Raises:
         ConfigError: TF_CONFIG is missing or wrong, or names workers that nobody asked for.

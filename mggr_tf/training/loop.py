@@ -86,7 +86,7 @@ class Loop:
         seed: of the run, for checkpoints to hold.
         patience: when there were enough validations without a better one.
         xla: whether XLA compiles the step.
-        warn: told of a checkpoint that is passed over.
+        warn: called with each checkpoint that is passed over.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class Loop:
             metric = self._validated(batch, hooks) if hooks.validated_steps(done) else None
             best = metric is not None and self._patience.tell(done, metric)
             if self._distribution.workers == 1:
-                # Nobody else must be told first.
+                # No other worker may act before this one.
                 heard = Wishes(signals.came, clock.is_due())
             if best or heard.save or done == total:
                 self._save(hooks, metric=metric)

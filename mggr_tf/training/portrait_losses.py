@@ -89,7 +89,7 @@ class PortraitLosses:
         if how.cycle:
             terms["cycle"] = self._there_and_back(redirected, photographs)
         if how.identity:
-            # What is left is the error of the source gaze that the redirector is told.
+            # What is left is the error of the source gaze that the redirector gets.
             shift_deg = photographs["target_gaze"] - photographs["source_gaze"]
             still = {
                 **photographs,

@@ -166,7 +166,7 @@ class ProgressLine:
     def _width(self) -> int:
         assert self._stream is not None
         try:
-            # A terminal that was not told its size says 0.
+            # A terminal of unknown size says 0.
             return os.get_terminal_size(self._stream.fileno()).columns or _UNKNOWN_WIDTH
         except (OSError, ValueError):
             return _UNKNOWN_WIDTH

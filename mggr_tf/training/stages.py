@@ -75,7 +75,7 @@ def train_stages(
     refuse_what_cannot_work(run.config, todo, replicas=distribution.replicas, warn=say)
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
         say("nobody is held out: validation, which may end a stage, asks people it trains on")
-    with distribution.told_of_lost_workers():
+    with distribution.reporting_lost_workers():
         minutes = {} if budget.minutes is None else minutes_of_each(run, stage, budget.minutes)
         with distribution.strategy.scope():
             vgg16 = run.record.vgg16

@@ -155,10 +155,10 @@ def test_two_bundles_are_timed_together():
         seconds=0,
         progress=no_progress,
     )
-    told = [(row.bundle, row.precision, row.threads) for row in rows]
+    reported = [(row.bundle, row.precision, row.threads) for row in rows]
     files = (("default", "float32"), ("default-int8", "int8"))
     everybody = [(*file, threads) for file in files for threads in (1, 2)]
-    assert told == [one for one in everybody for _ in runtimes("tflite")]
+    assert reported == [one for one in everybody for _ in runtimes("tflite")]
     assert all(0 < row.median_ms <= row.p95_ms <= row.p99_ms for row in rows)
     assert rows[0].speedup == 1
 

@@ -205,7 +205,7 @@ def test_both_eyes_of_a_face_are_one_call(patch):
 
 
 class Shaped:
-    """A file that has the tensors it is told to."""
+    """A file that has the tensors it should have."""
 
     def __init__(self, inputs, outputs):
         self._specs = {"inputs": inputs, "outputs": outputs}

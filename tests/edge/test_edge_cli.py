@@ -172,7 +172,7 @@ def test_clicks_own_usage_errors_exit_two(arguments: list[str]) -> None:
 @pytest.mark.parametrize("state", ["ok", "missing"])
 def test_doctor_exits_by_what_is_needed(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     checks = (
-        doctor.Check("numpy", state, "something", mend="pip install numpy", needed=True),
+        doctor.Check("numpy", state, "something", fix="pip install numpy", needed=True),
         doctor.Check("cameras", "missing", "none"),
     )
     monkeypatch.setattr(doctor, "examine", lambda: checks)
@@ -182,7 +182,7 @@ def test_doctor_exits_by_what_is_needed(monkeypatch: pytest.MonkeyPatch, state: 
         "name": "numpy",
         "state": state,
         "found": "something",
-        "mend": "pip install numpy",
+        "fix": "pip install numpy",
         "needed": True,
     }
     assert "-> pip install numpy" in invoke("doctor").stdout

@@ -29,7 +29,7 @@ from mggr_edge.models.tensorrt.runner import TensorRTRunner
 from mggr_edge.tools.bench.candidates import contestants_of
 from mggr_edge.tools.bench.memory import memory_mb
 
-MODEL = b"an ONNX file, for whoever reads none"
+MODEL = b"an ONNX file, that nobody reads"
 
 
 def onnx(precision="int8", content=MODEL):
@@ -126,7 +126,7 @@ def test_tensorrt_s_own_reasons_are_told():
 
 @pytest.fixture
 def program(tmp_path):
-    """A script in `trtexec`'s place: it copies the model, or fails as it is told."""
+    """A script in `trtexec`'s place: it copies the model, or fails as asked."""
 
     def write(version="v8502", *, code=0):
         path = tmp_path / "trtexec"

@@ -1,4 +1,4 @@
-"""A processor that another program loads: the work is stepped down, told, and stepped up again."""
+"""A processor that another program loads: less work, a report, and more work again."""
 
 from __future__ import annotations
 

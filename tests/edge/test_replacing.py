@@ -1,4 +1,4 @@
-"""A bundle that is replaced while it is in use: a good one is taken, a bad one is told."""
+"""A bundle that is replaced while it is in use: a good one is taken, a bad one is reported."""
 
 from __future__ import annotations
 

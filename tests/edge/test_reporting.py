@@ -217,7 +217,7 @@ def test_a_stage_that_fails_is_timed_and_fails() -> None:
 
 
 class Clock:
-    """Time that goes by as told."""
+    """Time that goes by as set."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -1,4 +1,4 @@
-"""Inputs are told apart, outputs are named, and nothing is overwritten."""
+"""Inputs are distinguished, outputs are named, and nothing is overwritten."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with warnings.catch_warnings():
-    # What TensorFlow 2.15's own imports complain about is not ours to mend.
+    # What TensorFlow 2.15's own imports complain about cannot be corrected here.
     warnings.simplefilter("ignore")
     import tensorflow as tf
 

@@ -24,6 +24,7 @@ from mggr_export.weights.card import model_card
 from mggr_tf.cli import main
 from mggr_tf.config import config_to_plain
 from mggr_tf.config.files import load_config
+from mggr_tf.data.drawn_people import drawn_person
 from mggr_tf.drawn_eyes import draw_subject
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.runs import default_run
@@ -208,8 +209,9 @@ def test_the_card_has_a_row_for_every_kind_of_people(made, run, tmp_path, monkey
     assert len(found.scores.subject) == len(found.estimator_error_deg) <= 40
     for kinds in found.groups.values():
         np.testing.assert_array_equal(sum(kinds.values()), 1)
-    dark = [str(s) for s in found.scores.subject[found.groups["skin"]["dark"]]]
-    assert all(draw_subject([measuring.SEED, int(s)]).skin.melanin >= 1.2 for s in dark)
+    dark = [drawn_person(str(s)) for s in found.scores.subject[found.groups["skin"]["dark"]]]
+    assert {person.seed for person in dark} <= {measuring.SEED}
+    assert all(draw_subject([p.seed, p.index]).skin.melanin >= 1.2 for p in dark)
     contracts = {name: Bundle.open(made / name).contract for name in making._BUNDLES}
     text = model_card(run, found, contracts)
     rows = [line for line in text.splitlines() if line.startswith("| ")]

@@ -1,4 +1,4 @@
-"""Formats beside TFLite and ONNX: SavedModels, and what TensorRT is told."""
+"""Formats beside TFLite and ONNX: SavedModels, and the recipe for TensorRT."""
 
 import json
 import zipfile

@@ -89,6 +89,6 @@ def test_other_outputs_than_keras_are_a_fault_of_ours():
     ("extra", "missed"), [(0.05, []), (0.2, ["0.2 degrees further off (limit: 0.1)"]), (-3, [])]
 )
 def test_what_conversion_costs_in_aim_is_limited(extra, missed):
-    told = gaze_misses(LIMITS.int8, GazeShown(error_deg=5 + extra, keras_error_deg=5))
-    assert told == [f"the redirected gaze is {one}" for one in missed]
+    reported = gaze_misses(LIMITS.int8, GazeShown(error_deg=5 + extra, keras_error_deg=5))
+    assert reported == [f"the redirected gaze is {one}" for one in missed]
     assert gaze_misses(LIMITS.int8, GazeShown(error_deg=float("nan"), keras_error_deg=5))

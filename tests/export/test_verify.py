@@ -108,8 +108,8 @@ def test_a_wrong_warp_fails(run, copied, eyes, warp):
     result = verify(copied, "--data", eyes, "--pairs", 8)
     assert result.exit_code == 1, result.output
     error = result.stderr.splitlines()[-1]
-    told = f"error: {copied} is not what was trained; redirector.tflite: coarse differs"
-    assert error.startswith(told)
+    reported = f"error: {copied} is not what was trained; redirector.tflite: coarse differs"
+    assert error.startswith(reported)
     assert "BROKEN" in result.stdout
 
 

@@ -85,11 +85,11 @@ def judged(case: Case, folder: Path) -> str | None:
     before = _contents(folder)
     result = CliRunner().invoke(main, ["run", *case.arguments])
     after = _contents(folder)
-    told = result.stdout + result.stderr
+    reported = result.stdout + result.stderr
     complaints = [
         _complaint_about_ending(result),
         _complaint_about_files(case, before, after, result),
-        "a secret is told" if case.secret is not None and case.secret in told else None,
+        "a secret is shown" if case.secret is not None and case.secret in reported else None,
     ]
     if case.bundle is not None:
         complaints.append(_complaint_about_bundle(case.bundle, is_refused=case.refused is not None))

@@ -44,13 +44,13 @@ def make_bundle_case(rng: Rng, folder: Path) -> Case:
     if tamper in _IN_FOLDER:
         name = "bundle"
         _write_folder(folder / name, sound_bundle())
-        told = tamper(rng, folder / name)
+        reported = tamper(rng, folder / name)
     else:
         name = "bundle.zip"
-        content, told = _IN_ZIP_BY_NAME[tamper.__name__](rng)
+        content, reported = _IN_ZIP_BY_NAME[tamper.__name__](rng)
         (folder / name).write_bytes(content)
-    what = f"{tamper.__name__.strip('_').replace('_', ' ')} ({told})"
-    return Case(("me.png", "null://", "--model", name), refused=told, bundle=name, what=what)
+    what = f"{tamper.__name__.strip('_').replace('_', ' ')} ({reported})"
+    return Case(("me.png", "null://", "--model", name), refused=reported, bundle=name, what=what)
 
 
 def make_contract_case(rng: Rng, folder: Path) -> Case:

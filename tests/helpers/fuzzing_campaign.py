@@ -52,7 +52,7 @@ class Verdict:
 
 
 _AT_ONCE = 150
-"""Cases that one process goes through; what is found is told after each."""
+"""Cases that one process goes through; what is found is reported after each."""
 
 
 def campaign(kind: str, seeds: Iterable[int]) -> Iterator[Verdict]:

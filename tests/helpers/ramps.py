@@ -1,4 +1,4 @@
-"""A picture that is told from itself turned, and how near two pictures are."""
+"""A picture that differs from itself turned, and how near two pictures are."""
 
 from __future__ import annotations
 

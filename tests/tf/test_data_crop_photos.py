@@ -205,7 +205,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_nothing(photos, tmp_path):
         [sys.executable, "-m", "mggr_tf", "data", "crop", "photos", "out", "--workers", "2"],
         cwd=tmp_path,
         start_new_session=True,
-        # Whoever runs the tests in a shell's background has made them deaf to Ctrl-C.
+        # In a shell's background processes ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Our squares against the recipe, on a real face, and against the patches in circulation.
 
-The recipe is 3.4 radii of the smallest circle around six landmarks. Whoever cut
+The recipe is 3.4 radii of the smallest circle around six landmarks. Those who cut
 the patches in circulation used landmarks that lie a little inside the corners
 one sees: there the visible corners, picked by hand on eight, are about 0.7 to
 0.8 of a patch apart, where the recipe laid around them would leave 2 / 3.4 =

@@ -19,11 +19,11 @@ from mggr_tf.evaluation.metrics import (
     image_metrics,
     outside_irises,
 )
+from mggr_tf.evaluation.network_metrics import NetworkMetrics, open_network_metrics
 from mggr_tf.evaluation.protocol import evaluate_pairs, refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.report import summarise, summary_text, write_json
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
-from mggr_tf.evaluation.yardsticks import Yardsticks, open_yardsticks
 from mggr_tf.runs.folder import DataRecord, RunFolder
 
 rng = np.random.default_rng(0)
@@ -122,15 +122,15 @@ def crowd(samples):
     return replace(samples, subject=np.array([f"{group:04d}" for group in samples.group]))
 
 
-QUICK = open_yardsticks(quick=True)
+QUICK = open_network_metrics(quick=True)
 
 
-def evaluated(samples, *, redirect=copier, limit=50, yardsticks=QUICK):
+def evaluated(samples, *, redirect=copier, limit=50, network_metrics=QUICK):
     return evaluate_pairs(
         samples,
         redirect=redirect,
         judge=looked_up(samples),
-        yardsticks=yardsticks,
+        network_metrics=network_metrics,
         conventions=CONVENTIONS,
         limit=limit,
         seed=0,
@@ -204,7 +204,7 @@ def test_feature_metrics_and_verdicts_come_from_the_same_pairs(crowd):
         crowd,
         pairs,
         judge=lambda inputs: np.zeros((len(inputs["eye"]), 2), np.float32),
-        yardsticks=open_yardsticks(),
+        network_metrics=open_network_metrics(),
         conventions=CONVENTIONS,
     )
     table = overall(scores)
@@ -242,9 +242,9 @@ def test_what_was_not_measured_is_absent_and_no_number(samples, tmp_path):
 
 
 def test_every_metric_is_measured_or_absent_with_its_reason():
-    for yardsticks in (QUICK, Yardsticks(absent=QUICK.absent)):
+    for network_metrics in (QUICK, NetworkMetrics(absent=QUICK.absent)):
         pairwise = {"l1", "mse", "psnr_db", "ssim", "gaze_error_deg", "outside_iris"}
-        assert pairwise | set(yardsticks.absent) == set(CATALOGUE)
+        assert pairwise | set(network_metrics.absent) == set(CATALOGUE)
 
 
 def test_two_subjects_have_no_intervals(samples):
@@ -278,7 +278,7 @@ def test_a_run_without_judge_or_redirector_is_refused(tmp_path, tiny_config):
             data="synthetic",
             subjects=None,
             limit=1,
-            yardsticks=QUICK,
+            network_metrics=QUICK,
             progress=no_progress,
             say=print,
         )

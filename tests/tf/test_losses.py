@@ -1,4 +1,4 @@
-"""Losses: closed forms, and zero where there is nothing to mend."""
+"""Losses: closed forms, and zero where nothing differs."""
 
 import numpy as np
 import pytest

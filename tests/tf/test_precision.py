@@ -14,7 +14,7 @@ DATA = DataRecord("synthetic", ("00000",), (), 1, "Apache-2.0")
 
 @pytest.fixture(autouse=True)
 def gpus(monkeypatch):
-    """The GPUs that TensorFlow is told of: none, whatever this machine has."""
+    """The GPUs that TensorFlow sees: none, whatever this machine has."""
     present: list[str] = []
     monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: present)
     return present

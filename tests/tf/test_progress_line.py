@@ -19,7 +19,7 @@ from mggr_tf.training.progress_line import ProgressLine, images_a_step, in_words
 
 
 class Clock:
-    """Stands still until it is told otherwise."""
+    """Stands still until it is moved."""
 
     def __init__(self):
         self.now = 1000.0

@@ -13,18 +13,18 @@ from mggr_tf.cli import main
 from mggr_tf.data.columbia import LICENCE
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import make_samples
+from mggr_tf.evaluation.network_metrics import open_network_metrics
 from mggr_tf.evaluation.protocol import evaluate_pairs
 from mggr_tf.evaluation.redirect_pairs import pair_inputs
 from mggr_tf.evaluation.report import summarise, summary_text, write_json
 from mggr_tf.evaluation.roles import roles_of, roles_text
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.evaluation.source_gaze import estimate_sources, other_eyes
-from mggr_tf.evaluation.yardsticks import open_yardsticks
 from mggr_tf.runs.folder import DataRecord, RunFolder
 
 CONVENTIONS = Conventions()
 SCALE = np.float32(CONVENTIONS.gaze_scale_deg)
-QUICK = open_yardsticks(quick=True)
+QUICK = open_network_metrics(quick=True)
 
 
 def faces(gazes_deg, *, sides=("right", "left"), subjects=("0028",), licence="none", heads=(15.0,)):
@@ -122,7 +122,7 @@ def evaluated(samples, *, off_deg, **options):
         samples,
         redirect=brighter_by_delta,
         judge=lambda inputs: inputs["eye"][:, 0, 0, :2],
-        yardsticks=QUICK,
+        network_metrics=QUICK,
         conventions=CONVENTIONS,
         limit=30,
         seed=0,
@@ -161,7 +161,7 @@ def test_labels_can_be_left_out():
             samples,
             redirect=brighter_by_delta,
             judge=lambda inputs: inputs["eye"][:, 0, 0, :2],
-            yardsticks=QUICK,
+            network_metrics=QUICK,
             conventions=CONVENTIONS,
             limit=5,
             seed=0,
@@ -188,7 +188,7 @@ def test_an_estimate_needs_an_estimator(tmp_path, tiny_config, monkeypatch):
             data="synthetic",
             subjects=None,
             limit=1,
-            yardsticks=QUICK,
+            network_metrics=QUICK,
             source="estimated",
             progress=no_progress,
             say=said.append,

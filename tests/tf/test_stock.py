@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_edge.errors import RunError
+from mggr_tf.evaluation.network_metrics import open_network_metrics
 from mggr_tf.evaluation.stock import read_inception, read_lpips
-from mggr_tf.evaluation.yardsticks import open_yardsticks
 
 spec = spec_from_file_location("torch_writer", Path(__file__).with_name("torch_writer.py"))
 torch_writer = module_from_spec(spec)
@@ -111,10 +111,10 @@ def test_other_weights_are_refused_by_name(state, tmp_path):
 
 def test_weights_that_the_user_has_are_not_absent(tmp_path):
     file = write(tmp_path, "lpips.pth", {**backbone(ALEX), **linear(ALEX_LINEAR)})
-    yardsticks = open_yardsticks(quick=True, lpips_weights=(file,))
-    assert yardsticks.lpips is not None
-    assert "lpips" not in yardsticks.absent
-    assert yardsticks.absent["fid_keras_inception"] == "no --inception-weights"
+    network_metrics = open_network_metrics(quick=True, lpips_weights=(file,))
+    assert network_metrics.lpips is not None
+    assert "lpips" not in network_metrics.absent
+    assert network_metrics.absent["fid_keras_inception"] == "no --inception-weights"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Drawn samples come in groups that make pairs, whoever draws them."""
+"""Drawn samples come in groups that make pairs, in any process."""
 
 from __future__ import annotations
 

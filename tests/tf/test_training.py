@@ -106,15 +106,15 @@ def test_a_run_cut_short_goes_on_as_if_nothing_had_happened(
     real_train, calls = Loop.train, []
 
     def run_then_stop(self, total, hooks):
-        advance = hooks.advance
+        tell = hooks.tell
 
-        def stop_after_two(n):
-            advance(n)
-            calls.append(n)
+        def stop_after_two(*step):
+            tell(*step)
+            calls.append(step)
             if len(calls) == 2:
                 raise KeyboardInterrupt
 
-        real_train(self, total, replace(hooks, advance=stop_after_two))
+        real_train(self, total, replace(hooks, tell=stop_after_two))
 
     for stage in ("estimator", "coarse", "joint"):
         calls.clear()

@@ -119,8 +119,8 @@ def test_samples_without_a_pair_say_so(networks, samples):
 
 def test_patience_ends_after_so_many_validations_without_a_better_one():
     patience = Patience(2)
-    told = [patience.tell(step, value) for step, value in [(10, 3.0), (20, 2.0), (30, 2.0)]]
-    assert told == [True, True, False]
+    reported = [patience.tell(step, value) for step, value in [(10, 3.0), (20, 2.0), (30, 2.0)]]
+    assert reported == [True, True, False]
     assert not patience.is_over
     assert not patience.tell(40, 2.5)
     assert patience.is_over

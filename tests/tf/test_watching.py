@@ -166,7 +166,7 @@ def test_what_each_stage_trains(tiny_config):
     assert list(trained_networks(alone, "joint")) == ["coarse", "fine"]
 
 
-def told(divergence, losses):
+def reported(divergence, losses):
     """What was said, and after how many steps."""
     for number, loss in enumerate(losses, start=1):
         if reason := divergence.tell({"l1": 0.1, "loss": float(loss)}):
@@ -189,7 +189,7 @@ def test_no_number_stops_at_once_and_is_named():
 
 def test_a_loss_far_above_its_past_stops(noise):
     fine = 0.5 + 0.1 * noise[:300]
-    number, reason = told(Divergence(), [*fine, *np.geomspace(0.5, 1000, 400)])
+    number, reason = reported(Divergence(), [*fine, *np.geomspace(0.5, 1000, 400)])
     assert 550 < number <= 600
     assert reason.startswith("loss has gone up from 0.4")
     assert reason.endswith("it diverges")
@@ -197,7 +197,7 @@ def test_a_loss_far_above_its_past_stops(noise):
 
 def test_the_first_steps_are_judged_by_the_very_first():
     """As the coarse stage's are with a learning rate of 1: nothing after them is of their size."""
-    number, reason = told(Divergence(), [0.15, 3.38e12, 2.75e14, 1.53e17])
+    number, reason = reported(Divergence(), [0.15, 3.38e12, 2.75e14, 1.53e17])
     assert number == 2
     assert reason == "loss has gone up from 0.15 to 3.38e+12: it diverges"
 
@@ -205,7 +205,7 @@ def test_the_first_steps_are_judged_by_the_very_first():
 def test_the_step_that_did_it_is_the_last_one(noise):
     losses = 0.5 + 0.1 * noise[:200]
     losses[130] = 1e4
-    assert told(Divergence(), losses)[0] == 131
+    assert reported(Divergence(), losses)[0] == 131
 
 
 @pytest.mark.parametrize(
@@ -229,15 +229,15 @@ def test_the_step_that_did_it_is_the_last_one(noise):
     ],
 )
 def test_what_is_rough_but_sound_goes_on(losses, noise):
-    assert told(Divergence(), losses(noise)) is None
+    assert reported(Divergence(), losses(noise)) is None
 
 
 def test_a_checkpoint_holds_what_the_loss_had_come_down_to(tmp_path, noise):
     before = Divergence()
-    assert told(before, 0.5 + 0.1 * noise[:100]) is None
+    assert reported(before, 0.5 + 0.1 * noise[:100]) is None
     path = tf.train.Checkpoint(**before.state()).save(str(tmp_path / "c"))
     exploded = [100.0] * 50
-    assert told(Divergence(), exploded) is None  # it knows of nothing better
+    assert reported(Divergence(), exploded) is None  # it knows of nothing better
     resumed = Divergence()
     tf.train.Checkpoint(**resumed.state()).restore(path).assert_existing_objects_matched()
-    assert told(resumed, exploded)[0] == 26
+    assert reported(resumed, exploded)[0] == 26

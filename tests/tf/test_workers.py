@@ -85,8 +85,9 @@ def test_coarse_and_joint_stages_agree(tmp_path, tiny_changes, how):
 
 
 def wait_for(path, process):
+    """Until a log has a first row."""
     until = time.monotonic() + 180
-    while not path.exists():
+    while not path.exists() or len(path.read_text(encoding="utf-8").splitlines()) < 2:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.05)

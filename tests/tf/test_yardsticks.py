@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge.errors import MissingPackageError
-from mggr_tf.evaluation.yardsticks import REAL, compare_by, features_of, open_yardsticks
+from mggr_tf.evaluation.network_metrics import REAL, compare_by, features_of, open_network_metrics
 from mggr_tf.models import packaged_weights
 from mggr_tf.models.stlpips import Lpips
 
@@ -55,6 +55,6 @@ def test_features_keep_the_order_of_the_pairs():
 
 def test_without_the_wheel_only_quick_works(monkeypatch):
     monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None)
-    assert open_yardsticks(quick=True).st_lpips is None
+    assert open_network_metrics(quick=True).st_lpips is None
     with pytest.raises(MissingPackageError, match="stlpips_pytorch is not installed"):
-        open_yardsticks()
+        open_network_metrics()

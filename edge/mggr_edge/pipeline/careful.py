@@ -15,7 +15,7 @@ from mggr_edge.pipeline.results import FrameProcess, FrameResult
 class Careful:
     """Passes a frame through as it came when redirecting it fails.
 
-    What the user can mend (`MggrError`) is raised all the same.
+    What the user can correct (`MggrError`) is raised all the same.
 
     Args:
         process: what redirects.

@@ -79,14 +79,14 @@ def run_live(
     stop = stop or threading.Event()
     heartbeat, systemd = Heartbeat(), Systemd()
 
-    def told(text: str) -> None:
+    def say_and_note(text: str) -> None:
         say(text)
         systemd.status(text)
 
-    open_ = partial(open_capture, address, wanted, say=told)
+    open_ = partial(open_capture, address, wanted, say=say_and_note)
     with stopped_by_signals(stop):
         capture = (
-            Reconnecting(open_, name=str(address), stop=stop, say=told, beat=heartbeat.beat)
+            Reconnecting(open_, name=str(address), stop=stop, say=say_and_note, beat=heartbeat.beat)
             if reconnect
             else OpenedByReader(open_, opened=systemd.ready)
         )

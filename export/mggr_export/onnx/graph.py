@@ -26,7 +26,7 @@ class Graph:
         return self._makers.get(tensor)
 
     def readers(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """Whoever reads what a node makes."""
+        """The nodes that read what a node makes."""
         made = set(node.output)
         return (reader for reader in self.nodes if made & set(reader.input))
 

@@ -1,4 +1,4 @@
-"""What TFMOT is told of a convolution: what it rounds, and how.
+"""The settings of TFMOT for a convolution: what it rounds, and how.
 
 As TensorRT wants it, and TFLite takes it: weights by a scale for every output channel,
 activations by one, all of them with zero-point 0.

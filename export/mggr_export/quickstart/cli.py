@@ -50,7 +50,7 @@ def quickstart(
 
     Draws synthetic eyes, trains the package's weights further on them, exports a
     float and an int8 bundle, and runs the device pipeline on a photograph in
-    motion; what the package's weights do without it is told beside it. With
+    motion; the figures of the package's weights stand beside it. With
     --from-nothing all stages
     are trained: a few minutes of that are not enough to be good.
 

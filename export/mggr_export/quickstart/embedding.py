@@ -19,7 +19,7 @@ def sample_sheet(outcome: Outcome) -> str:
         return ""
     return (
         f'<figure><img class="pixels" src="{data_uri(sheet)}" alt="Drawn eyes of people that '
-        'training left aside"><figcaption>Drawn eyes of people that training left aside, a pair '
+        'training did not use"><figcaption>Drawn eyes of held-out people, a pair '
         "per row. Columns: source, warped by the coarse branch, residual of the fine branch (grey "
         "is zero), redirected, and the real target.</figcaption></figure>"
     )

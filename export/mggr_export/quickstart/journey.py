@@ -51,7 +51,7 @@ def travel(
         minutes: of training.
         seed: of the drawn people, the weights and the batches.
         from_nothing: train every stage; else the package's weights are trained further.
-        say: told what was done, a line for each part.
+        say: called with a line for each part that was done.
 
     Raises:
         RunError: the package has no weights, and `from_nothing` is false.

@@ -103,7 +103,7 @@ def bundle_text(outcome: Outcome) -> str:
         else " In it the estimator stayed float32: in int8 it missed its limit."
     )
     return (
-        "A bundle is all that travels to a device: the networks, the face models, and the contract "
+        "A bundle is all that a device needs: the networks, the face models, and the contract "
         "that says how to use them. The clip above was made with the int8 bundle, in which "
         f"convolutions are 8-bit and the warp is float.{stays}"
     )

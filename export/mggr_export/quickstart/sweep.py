@@ -1,4 +1,4 @@
-"""Where the eyes are told to look: a sweep, then a rest on the camera."""
+"""Where the eyes are redirected to: a sweep, then a rest on the camera."""
 
 from __future__ import annotations
 

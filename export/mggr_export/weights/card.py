@@ -113,7 +113,7 @@ def _photographs(portraits: DataRecord | None) -> str:
 
 
 def _files(contracts: Mapping[str, Contract]) -> str:
-    """What travels, and what it differs by from Keras."""
+    """The exported files, and how much they differ from Keras."""
     lines = [
         "| bundle | model | precision | PSNR against Keras | inside the eye opening |",
         "|---|---|---|---|---|",

@@ -16,12 +16,12 @@ from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.drawn_eyes import Subject, draw_subject
+from mggr_tf.evaluation.network_metrics import open_network_metrics
 from mggr_tf.evaluation.protocol import REDIRECTED, refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.redirect_pairs import redirect_pairs
 from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_judge, load_travelling, redirect_with
-from mggr_tf.evaluation.yardsticks import open_yardsticks
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on
 
@@ -96,7 +96,7 @@ def measure(
         samples,
         pairs,
         judge=load_judge(judge),
-        yardsticks=open_yardsticks(),
+        network_metrics=open_network_metrics(),
         conventions=conventions,
         progress=progress,
     )

@@ -18,7 +18,7 @@ class CorruptRecords:
     Args:
         index: of the pack.
         limit: one more than so many is too many.
-        say: told of each, once.
+        say: called once for each.
     """
 
     def __init__(self, index: PackIndex, *, limit: int, say: Callable[[str], None]) -> None:
@@ -34,7 +34,7 @@ class CorruptRecords:
         """Takes a corrupt record down.
 
         Raises:
-            DataError: it is one too many; `failure` keeps it for whoever gets to see
+            DataError: it is one too many; `failure` keeps it for the code that sees
                 TensorFlow's error only.
         """
         with self._lock:

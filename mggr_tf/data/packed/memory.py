@@ -25,7 +25,7 @@ def load(
     Args:
         index: of the pack.
         numbers: of the records, at least one.
-        corrupt: told of those that are corrupt, which are left out.
+        corrupt: counts those that are corrupt, which are left out.
         progress: counts patches.
 
     Raises:

@@ -82,7 +82,7 @@ def pack_source(
         workers: processes; None takes all cores.
         force: an existing `out` may be replaced, with all that is in it.
         progress: counts patches.
-        say: told of what is gone on with.
+        say: called with what is continued.
         chunk_patches: the most in a record.
         shard_chunks: records in a file.
 

@@ -153,7 +153,7 @@ def make_plan(
         file: where the plan is written; one that is there is replaced.
         listing: of the source.
         source: the folder.
-        advance: told of patches.
+        advance: called with numbers of patches.
         chunk_patches: the most in a chunk.
         shard_chunks: chunks in a shard.
 

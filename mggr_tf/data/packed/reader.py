@@ -47,7 +47,7 @@ class _Pack:
     """Keeps the record that was read last: its patches are asked for one after the other."""
 
     def __init__(self, index: PackIndex) -> None:
-        # Here, not above: whoever only looks what a folder is needs no TensorFlow.
+        # Here, not above: looking what a folder is needs no TensorFlow.
         from mggr_tf.data.packed.chunk import Chunk
         from mggr_tf.data.packed.records import Records
 

@@ -140,7 +140,7 @@ def open_pack(
         path: the folder.
         how: it will be read.
         subjects: only these; None takes all.
-        say: told of corrupt records, when they are found.
+        say: called with corrupt records, when they are found.
 
     Raises:
         DataError: it is damaged, or a subject has no patch in it.

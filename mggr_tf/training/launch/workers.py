@@ -55,7 +55,7 @@ def run_workers(
         command: of `cluster.as_worker`.
         workers: how many.
         gpus_each: worker i sees so many GPUs from number i times that on; None: all see all.
-        tell: told each line that a worker writes, and by which.
+        tell: called with each line that a worker writes, and its number.
 
     Raises:
         UsageError: there are too few GPUs to be shared.
@@ -73,11 +73,11 @@ def run_workers(
     try:
         with _SignalsPassedOn(started) as passed_on:
             ended = _wait(started)
-        told = passed_on.came or ended.code in _STOPPED
+        asked = passed_on.came or ended.code in _STOPPED
     except BaseException:
-        _end(started, told=False)
+        _end(started, asked=False)
         raise
-    _end(started, told=told)
+    _end(started, asked=asked)
     for reader in readers:
         reader.join(timeout=5)
     return ended
@@ -108,7 +108,7 @@ def _gpus(index: int, each: int) -> list[str]:
 
 
 def _die_with_launch() -> None:
-    """Asks Linux for a SIGTERM when whoever started this process is gone, killed outright."""
+    """Asks Linux for a SIGTERM when the process that started this one is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -143,11 +143,11 @@ def _wait(started: Sequence[subprocess.Popen[str]]) -> Ended:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _end(started: Sequence[subprocess.Popen[str]], *, told: bool) -> None:
-    """Ends those that run; where they were told to, they are saving, and a second word would
+def _end(started: Sequence[subprocess.Popen[str]], *, asked: bool) -> None:
+    """Ends those that run; where they were asked to, they are saving, and a second word would
     keep them from it."""
     for process in started:
-        if process.poll() is None and not told:
+        if process.poll() is None and not asked:
             process.terminate()
     until = time.monotonic() + _PATIENCE_S
     for process in started:

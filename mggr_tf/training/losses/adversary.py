@@ -30,7 +30,7 @@ def discriminator_loss(
     """Realness by the rules of the game [1, 2], and the gaze error on real pictures, [B].
 
     The gaze head learns from real pictures only: what a generated one shows is
-    what it is asked about, not what it is taught.
+    its input, not its training.
 
     Args:
         real, fake: the discriminator's `realness` [B, h, w, 1] and `gaze` [B, 2].

@@ -18,7 +18,7 @@ _LOOK_S = 0.1
 """How often a waiting consumer looks whether it shall stop."""
 
 _GRACE_S = 0.5
-"""How long is waited for a reader that was told to stop; one that hangs in a driver is left."""
+"""How long is waited for a reader that was asked to stop; one that hangs in a driver is left."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ class Newest:
     def _run(self) -> None:
         try:
             self._read()
-        except BaseException as error:  # noqa: BLE001 - raised by whoever waits for frames
+        except BaseException as error:  # noqa: BLE001 - raised where frames are waited for
             self._error = error
-        # Told before the source is closed: that may hang in a driver, or fail.
+        # Reported before the source is closed: that may hang in a driver, or fail.
         with self._changed:
             self._has_ended = True
             self._changed.notify()

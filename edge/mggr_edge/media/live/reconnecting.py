@@ -19,8 +19,8 @@ class Reconnecting:
     """Opens a source, also for the first time, as soon as it is there.
 
     While it is away no frame is given. It is tried after half a second, and then after twice as
-    long each time, up to a quarter of a minute. A loss is told once, another reason for it again,
-    and that it is there.
+    long each time, up to a quarter of a minute. A loss is reported once, another reason for it
+    again, and the return.
 
     Attributes:
         reconnected: how often it came back, having been there before.

@@ -1,4 +1,4 @@
-"""An RTSP server in this process: whoever connects sees the frames as they are made."""
+"""An RTSP server in this process: every client sees the frames as they are made."""
 
 from __future__ import annotations
 

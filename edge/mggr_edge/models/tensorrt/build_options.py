@@ -1,4 +1,4 @@
-"""How TensorRT is told a precision: by the graph's own types, or by flags before version 10."""
+"""How TensorRT gets a precision: by the graph's own types, or by flags before version 10."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OLDEST = (8, 5)
 """The first with GridSample."""
 
 TYPED_BY_GRAPH = (10, 0)
-"""The first that is told precisions by the graph alone."""
+"""The first that takes precisions from the graph alone."""
 
 _FLAGS_GONE = (11, 0)
 

@@ -76,7 +76,7 @@ def build_engines(
         precision: whose files are built.
         dla: for which accelerator; None for the GPU.
         folder: the cache; None takes the user's.
-        say: told which model is next.
+        say: called with a message about the next model.
 
     Returns:
         where the engines lie.

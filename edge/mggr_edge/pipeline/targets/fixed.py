@@ -11,7 +11,7 @@ CAMERA = Gaze(0.0, 0.0)
 
 MAX_PITCH_DEG = 20.0
 MAX_YAW_DEG = 30.0
-"""Twice what the networks are taught (10 and 15 degrees); further out they only invent."""
+"""Twice what the networks were trained on (10 and 15 degrees); further out they only invent."""
 
 
 @dataclass(frozen=True)

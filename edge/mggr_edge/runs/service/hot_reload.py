@@ -132,7 +132,7 @@ class Replacing:
 def _print_of(path: Path) -> Print:
     """What changes when a bundle does; empty while none lies there.
 
-    Of every file: one whose models are still on their way is told as bad, and is good later.
+    Of every file: one whose models are still being copied counts as bad, and is good later.
     """
     try:
         found = [

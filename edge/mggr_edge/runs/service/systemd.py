@@ -1,6 +1,6 @@
 """Tells systemd how a service is: sd_notify's protocol, one datagram a word.
 
-What systemd is told goes to a Unix socket that it names in the environment; without one, as in a
+Messages to systemd go to a Unix socket that it names in the environment; without one, as in a
 terminal, nothing is said.
 
 References:

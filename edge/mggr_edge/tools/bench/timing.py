@@ -34,7 +34,7 @@ def interleaved(
         calls: what is timed, at least one.
         seconds: for all of them together, warm-up not counted.
         clock: nanoseconds, never backwards.
-        advance: told of every round.
+        advance: called after every round.
 
     Returns:
         [rounds, calls] milliseconds, at least `FEWEST_ROUNDS` rounds.

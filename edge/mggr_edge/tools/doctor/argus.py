@@ -43,11 +43,11 @@ def check_csi(machine: Machine) -> Check | None:
         if name.startswith(_SENSOR):
             sensors.append(f"{name.removeprefix(_SENSOR).strip(' ,')} at /dev/{device.name}")
     if not sensors:
-        mend = (
+        fix = (
             "sudo /opt/nvidia/jetson-io/jetson-io.py (name the camera, then reboot; "
             "with the power off, look at the ribbon cable)"
         )
-        return Check("CSI cameras", "missing", "no sensor on a CSI connector", mend)
+        return Check("CSI cameras", "missing", "no sensor on a CSI connector", fix)
     addresses = " and ".join(f"csi://{number}" for number in range(len(sensors)))
     found = f"{', '.join(sensors)}; to be named {addresses}: /dev/video* gives raw Bayer pictures"
     return Check("CSI cameras", "ok", found)

@@ -33,8 +33,8 @@ def check_cameras(machine: Machine) -> Check:
         return Check("cameras", "missing", "no /dev/video*; files and streams do without")
     found = ", ".join(f"/dev/{d.name}" for d in cameras or devices)
     if closed:
-        mend = 'sudo usermod -aG video "$USER", then log in again'
-        return Check("cameras", "warn", f"{found}; no permission for {', '.join(closed)}", mend)
+        fix = 'sudo usermod -aG video "$USER", then log in again'
+        return Check("cameras", "warn", f"{found}; no permission for {', '.join(closed)}", fix)
     held = holders(machine, "/dev/video")
     busy = {d.name: held.of[f"/dev/{d.name}"] for d in cameras if f"/dev/{d.name}" in held.of}
     if busy:

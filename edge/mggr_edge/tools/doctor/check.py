@@ -17,7 +17,7 @@ class Check:
         name: what was looked for.
         state: "ok", "warn" (works, with a catch) or "missing".
         found: what is there.
-        mend: the line that mends it, or several, one below the other; None where there is
+        fix: the line that fixes it, or several, one below the other; None where there is
             nothing to do.
         needed: `mggr-edge run` on files cannot work without it.
     """
@@ -25,7 +25,7 @@ class Check:
     name: str
     state: State
     found: str
-    mend: str | None = None
+    fix: str | None = None
     needed: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -44,6 +44,6 @@ def report(checks: Sequence[Check]) -> str:
     lines = []
     for check in checks:
         lines.append(f"{check.state:<7}  {check.name:<{width}}  {check.found}")
-        lines += [f"{'':<7}  {'':<{width}}  -> {line}" for line in (check.mend or "").splitlines()]
+        lines += [f"{'':<7}  {'':<{width}}  -> {line}" for line in (check.fix or "").splitlines()]
     verdict = "can" if is_able(checks) else "cannot"
     return "\n".join((*lines, f"mggr-edge run {verdict} work on pictures and videos here"))

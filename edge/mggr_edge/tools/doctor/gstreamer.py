@@ -34,18 +34,18 @@ def check_gstreamer(machine: Machine) -> Check:
     try:
         gst = machine.gstreamer(serving=False).gst
     except Exception as error:  # noqa: BLE001 - ours, gi's and GLib's errors have no common parent
-        mend = f"sudo apt install gir1.2-gstreamer-1.0 {_BASE}"
-        return Check("GStreamer", "missing", f"cannot be used: {_reason(error)}", mend)
+        fix = f"sudo apt install gir1.2-gstreamer-1.0 {_BASE}"
+        return Check("GStreamer", "missing", f"cannot be used: {_reason(error)}", fix)
     version = ".".join(str(part) for part in gst.version()[:3])
     wanted = _CSI if machine.jetson else ("videoconvert", "appsink")
     missing = [name for name in wanted if gst.ElementFactory.find(name) is None]
     if not missing:
         return Check("GStreamer", "ok", version + (", reads csi://" if machine.jetson else ""))
-    mend = _packages(missing)
-    if _NVIDIA in mend:
+    fix = _packages(missing)
+    if _NVIDIA in fix:
         # What could not be loaded once is not tried again while the list of plugins lasts.
-        mend += "\nrm -f ~/.cache/gstreamer-1.0/registry.*.bin"
-    return Check("GStreamer", "warn", f"{version}, without {', '.join(missing)}", mend)
+        fix += "\nrm -f ~/.cache/gstreamer-1.0/registry.*.bin"
+    return Check("GStreamer", "warn", f"{version}, without {', '.join(missing)}", fix)
 
 
 def check_rtsp_output(machine: Machine) -> Check:
@@ -53,12 +53,12 @@ def check_rtsp_output(machine: Machine) -> Check:
     try:
         machine.import_("gi")
     except ImportError:
-        return Check("RTSP output", "missing", "needs GStreamer", "mend GStreamer first")
+        return Check("RTSP output", "missing", "needs GStreamer", "fix GStreamer first")
     try:
         gst = machine.gstreamer(serving=True).gst
     except Exception as error:  # noqa: BLE001 - as above
-        mend = f"sudo apt install gir1.2-gst-rtsp-server-1.0 {_BASE} {_PACKAGE_OF['x264enc']}"
-        return Check("RTSP output", "missing", f"cannot be served: {_reason(error)}", mend)
+        fix = f"sudo apt install gir1.2-gst-rtsp-server-1.0 {_BASE} {_PACKAGE_OF['x264enc']}"
+        return Check("RTSP output", "missing", f"cannot be served: {_reason(error)}", fix)
     missing = [name for name in _RTSP if gst.ElementFactory.find(name) is None]
     encoders = [name for name in ENCODERS if gst.ElementFactory.find(name) is not None]
     if not encoders:
@@ -77,25 +77,25 @@ def _without_bindings(machine: Machine, error: ImportError) -> Check:
     wanted = f"cpython-{machine.python[0]}{machine.python[1]}-"
     compiled = [f.name for f in machine.at(_DIST_PACKAGES).glob("gi/_gi.cpython-*.so")]
     if not compiled:
-        mend = f"sudo apt install python3-gi gir1.2-gstreamer-1.0 {_BASE}"
+        fix = f"sudo apt install python3-gi gir1.2-gstreamer-1.0 {_BASE}"
         if _is_closed(machine):
-            mend += f"\n{_opened(machine)}"
+            fix += f"\n{_opened(machine)}"
         found = f"no PyGObject ({error}); only csi:// and rtsp:// outputs need it"
-        return Check("GStreamer", "missing", found, mend)
+        return Check("GStreamer", "missing", found, fix)
     if not any(wanted in name for name in compiled):
         theirs = ", ".join(sorted(_python_of(name) for name in compiled))
         ours = f"{machine.python[0]}.{machine.python[1]}"
         found = f"PyGObject is there for the system's Python {theirs}, and this is {ours}"
-        mend = (
+        fix = (
             "sudo apt install gcc pkg-config libcairo2-dev libgirepository1.0-dev\n"
             "pip install 'PyGObject<3.47'"
         )
-        return Check("GStreamer", "missing", found, mend)
+        return Check("GStreamer", "missing", found, fix)
     if machine.is_venv:
         found = "PyGObject belongs to the system's Python, which this environment does not see"
         return Check("GStreamer", "missing", found, _opened(machine))
-    mend = "sudo apt install --reinstall python3-gi"
-    return Check("GStreamer", "missing", f"PyGObject is there and fails: {error}", mend)
+    fix = "sudo apt install --reinstall python3-gi"
+    return Check("GStreamer", "missing", f"PyGObject is there and fails: {error}", fix)
 
 
 def _is_closed(machine: Machine) -> bool:

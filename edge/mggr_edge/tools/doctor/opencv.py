@@ -39,8 +39,8 @@ def check_opencv(machine: Machine) -> Check:
     found = f"{cv2.__version__}, {_build(cv2)}, {_origin(cv2, builds)}"
     if machine.jetson and builds:
         found += ", which hides JetPack's own and its GStreamer"
-        mend = f"pip uninstall -y {' '.join(builds)}"
-        return Check("OpenCV", "warn", found, mend, needed=True)
+        fix = f"pip uninstall -y {' '.join(builds)}"
+        return Check("OpenCV", "warn", found, fix, needed=True)
     if len(builds) > 1:
         found += ", several over each other"
         return Check("OpenCV", "warn", found, _leave_one(builds), needed=True)

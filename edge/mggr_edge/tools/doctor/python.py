@@ -37,23 +37,23 @@ def check_interpreter(machine: Machine) -> Check:
     """The interpreter that runs the models."""
     installed = machine.interpreters()
     if installed is None:
-        found = "cannot be told before numpy and OpenCV are there"
-        return Check("interpreter", "missing", found, "mend them first", needed=True)
+        found = "unknown until numpy and OpenCV are installed"
+        return Check("interpreter", "missing", found, "install them first", needed=True)
     if not installed:
-        mend = "pip install 'ai-edge-litert>=2.0'"
-        return Check("interpreter", "missing", "none", mend, needed=True)
+        fix = "pip install 'ai-edge-litert>=2.0'"
+        return Check("interpreter", "missing", "none", fix, needed=True)
     name, version = next(iter(installed.items()))
     try:
         machine.import_(f"{name.replace('-', '_')}.interpreter")
     except ImportError as error:
-        mend = f"pip install --force-reinstall {name}"
+        fix = f"pip install --force-reinstall {name}"
         found = f"{name} {version} cannot be imported: {error}"
-        return Check("interpreter", "missing", found, mend, needed=True)
+        return Check("interpreter", "missing", found, fix, needed=True)
     others = [f"{n} {v}" for n, v in installed.items() if n != name]
     found = f"{name} {version}" + (f" (also installed: {', '.join(others)})" if others else "")
     if _only_tflite_runtime(installed):
-        mend = "pip install 'ai-edge-litert>=2.0', which runs int8 models several times faster"
-        return Check("interpreter", "warn", found, mend, needed=True)
+        fix = "pip install 'ai-edge-litert>=2.0', which runs int8 models several times faster"
+        return Check("interpreter", "warn", found, fix, needed=True)
     return Check("interpreter", "ok", found, needed=True)
 
 
@@ -66,11 +66,11 @@ def check_pyav(machine: Machine) -> Check:
         return Check("PyAV", "missing", found, "pip install 'av>=16,<19'", needed=True)
     found = f"{av.__version__} (FFmpeg's libavcodec {_dotted(av.library_versions['libavcodec'])})"
     if int(av.__version__.split(".")[0]) < 16:
-        mend = "pip install 'av>=16,<19'"
-        return Check("PyAV", "missing", f"{found}, too old", mend, needed=True)
+        fix = "pip install 'av>=16,<19'"
+        return Check("PyAV", "missing", f"{found}, too old", fix, needed=True)
     if "libx264" not in av.codecs_available:
-        mend = "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
-        return Check("PyAV", "missing", f"{found}, cannot encode H.264", mend, needed=True)
+        fix = "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
+        return Check("PyAV", "missing", f"{found}, cannot encode H.264", fix, needed=True)
     return Check("PyAV", "ok", f"{found}, encodes H.264", needed=True)
 
 

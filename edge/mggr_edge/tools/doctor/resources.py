@@ -21,8 +21,8 @@ def check_temperature(machine: Machine) -> Check:
     hottest = max(zones, key=lambda name: zones[name])
     found = f"{zones[hottest]:.0f} °C in {hottest}, the hottest of {len(zones)}"
     if zones[hottest] >= HOT_C:
-        mend = "a fan, or less to do: --input-width 640, --max-faces 1, a bundle in int8"
-        return Check("temperature", "warn", f"{found}: the clock is lowered soon", mend)
+        fix = "a fan, or less to do: --input-width 640, --max-faces 1, a bundle in int8"
+        return Check("temperature", "warn", f"{found}: the clock is lowered soon", fix)
     return Check("temperature", "ok", found)
 
 
@@ -33,8 +33,8 @@ def check_memory(machine: Machine) -> Check:
         return Check("memory", "warn", "/proc/meminfo does not tell what is free")
     free_mb = int(match[1]) * 1024 / 1e6
     if free_mb < _LEAST_MEMORY_MB:
-        mend = "ps -eo pid,rss,comm --sort=-rss | head (says who has it)"
-        return Check("memory", "warn", f"only {free_mb:.0f} MB free", mend)
+        fix = "ps -eo pid,rss,comm --sort=-rss | head (says who has it)"
+        return Check("memory", "warn", f"only {free_mb:.0f} MB free", fix)
     return Check("memory", "ok", f"{free_mb:.0f} MB free")
 
 
@@ -42,6 +42,6 @@ def check_disk(machine: Machine) -> Check:
     """Room for what a run writes into the current folder."""
     free_mb = shutil.disk_usage(machine.folder).free / 1e6
     if free_mb < _LEAST_DISK_MB:
-        mend = f"du -xh -d 1 {machine.folder} | sort -h | tail (says what takes it)"
-        return Check("disk", "warn", f"only {free_mb:.0f} MB free in {machine.folder}", mend)
+        fix = f"du -xh -d 1 {machine.folder} | sort -h | tail (says what takes it)"
+        return Check("disk", "warn", f"only {free_mb:.0f} MB free in {machine.folder}", fix)
     return Check("disk", "ok", f"{free_mb / 1000:.1f} GB free in {machine.folder}")

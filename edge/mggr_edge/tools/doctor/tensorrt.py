@@ -31,8 +31,8 @@ def check_tensorrt(machine: Machine) -> Check | None:
         return Check(_NAME, "warn", found, "install JetPack 5.1 or newer; TFLite does without")
     if not keys:
         found = f"{here}; no engines, the CPU computes"
-        mend = "mggr-edge build-engine BUNDLE --int8 (of a bundle with ONNX files)"
-        return Check(_NAME, "missing", found, mend)
+        fix = "mggr-edge build-engine BUNDLE --int8 (of a bundle with ONNX files)"
+        return Check(_NAME, "missing", found, fix)
     gpu = machine.gpu_name()
     stale = [key for key in keys if not _has_fitting(keys, key, here, gpu)]
     if stale:

@@ -14,8 +14,8 @@ def check_landmark_models(machine: Machine) -> Check:
     try:
         models = find_landmark_models()
     except MissingPackageError as error:
-        what, _, mend = str(error).partition("; ")
-        return Check("landmark models", "missing", what, mend)
+        what, _, fix = str(error).partition("; ")
+        return Check("landmark models", "missing", what, fix)
     folder = next(iter(models.values())).parent
     return Check("landmark models", "ok", f"{', '.join(models)} in {folder}")
 
@@ -30,9 +30,9 @@ def check_own_weights(machine: Machine) -> Check:
             bundle_path(name)
         find_landmark_models()
     except MissingPackageError as error:
-        _, _, mend = str(error).partition("; ")
-        return Check("own weights", "missing", "they need the landmark models", mend)
+        _, _, fix = str(error).partition("; ")
+        return Check("own weights", "missing", "they need the landmark models", fix)
     except BundleError:
-        mend = "name a bundle: mggr-edge run INPUT --model BUNDLE"
-        return Check("own weights", "missing", "none in this installation", mend)
+        fix = "name a bundle: mggr-edge run INPUT --model BUNDLE"
+        return Check("own weights", "missing", "none in this installation", fix)
     return Check("own weights", "ok", f"{' and '.join(NAMES)}: --model is not needed")

@@ -2,7 +2,7 @@
 
 It listens on this machine alone, but a browser that runs here also shows pages of others. Such a
 page can send requests to 127.0.0.1, and by DNS rebinding [1] under a name of its own; both are
-told by the headers `Host` and `Origin`, which a page cannot forge.
+recognised by the headers `Host` and `Origin`, which a page cannot forge.
 
 References:
     [1] Jackson et al., Protecting Browsers from DNS Rebinding Attacks, ACM CCS 2007.

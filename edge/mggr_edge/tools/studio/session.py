@@ -42,7 +42,7 @@ _ENCODE = "encode"
 
 @dataclass
 class _Frame:
-    """A frame that may be shown; encoded by whoever wants it first."""
+    """A frame that may be shown; encoded for the first client that asks."""
 
     before: NDArray[np.uint8]
     result: FrameResult
@@ -145,7 +145,7 @@ class Session:
         """Changes settings, from the next frame on.
 
         Returns:
-            how often settings were changed so far: what is told of an older state is the past.
+            how often settings were changed so far: answers about an older state are out of date.
 
         Raises:
             UsageError: see `settings.changed`.
@@ -179,7 +179,7 @@ class Session:
         """Reads and redirects until `stop` is set; for a thread of its own."""
         try:
             self._run()
-        except BaseException as error:  # noqa: BLE001 - raised by whoever opened the session
+        except BaseException as error:  # noqa: BLE001 - raised where the session was opened
             self.error = error
         finally:
             self.stop.set()

@@ -29,10 +29,10 @@ let settings = { pitch_deg: 0, yaw_deg: 0, strength: 1, is_on: true, overlay: fa
 let bitmap = null, layout = null;
 let wiped = 0.12; /* what was done is to be seen first */
 
-/* Settings: shown at once, told to the server one request after the other, the newest wins. */
+/* Settings: shown at once, sent to the server one request after the other, the newest wins. */
 
 let untold = null, isTelling = false;
-let revision = 0; /* of what was told last: facts from before it are the past */
+let revision = 0; /* of what was sent last: facts from before it are the past */
 
 async function post(address, asked) {
   const answer = await fetch(address, {

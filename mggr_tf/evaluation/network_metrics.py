@@ -29,7 +29,7 @@ Pictures = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Yardsticks:
+class NetworkMetrics:
     """What compares pictures by features.
 
     Attributes:
@@ -45,12 +45,12 @@ class Yardsticks:
     absent: dict[str, str] = field(default_factory=dict)
 
 
-def open_yardsticks(
+def open_network_metrics(
     *,
     quick: bool = False,
     lpips_weights: tuple[Path, ...] = (),
     inception_weights: Path | None = None,
-) -> Yardsticks:
+) -> NetworkMetrics:
     """Opens the networks that there are weights for.
 
     Args:
@@ -70,7 +70,7 @@ def open_yardsticks(
     if inception_weights is None:
         names = ("fid_keras_inception", "kid_keras_inception")
         absent |= dict.fromkeys(names, "no --inception-weights")
-    return Yardsticks(
+    return NetworkMetrics(
         st_lpips=None if quick else build_stlpips("vgg"),
         lpips=read_lpips(lpips_weights) if lpips_weights else None,
         inception=None if inception_weights is None else read_inception(inception_weights),
