@@ -114,6 +114,21 @@ def estimate_each(
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
     """[N, 2] degrees: the estimator's answer for every patch on its own."""
+    answers = ask_in_batches(estimate, samples, conventions=conventions, progress=progress)
+    return gaze_from_network(answers, conventions)
+
+
+def ask_in_batches(
+    ask: Estimate, samples: EyeSamples, *, conventions: Conventions, progress: Progress
+) -> NDArray[np.float32]:
+    """[N, K] an estimator's answers for all patches, in network units.
+
+    Args:
+        ask: the estimator's inputs by name to [B, K].
+        samples: N patches.
+        conventions: scales of the inputs.
+        progress: shown the patches that are done.
+    """
     answers = []
     with progress("estimating", len(samples)) as advance:
         for first in range(0, len(samples), _BATCH):
@@ -121,9 +136,9 @@ def estimate_each(
             inputs = estimator_inputs(
                 samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
             )
-            answers.append(np.asarray(estimate(inputs)))
+            answers.append(np.asarray(ask(inputs)))
             advance(len(answers[-1]))
-    return gaze_from_network(np.concatenate(answers), conventions)
+    return np.concatenate(answers)
 
 
 def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:

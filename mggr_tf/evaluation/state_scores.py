@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.models.contract import Conventions
-from mggr_edge.models.network_io import estimator_inputs
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.schema import STATES, EyeSamples
+from mggr_tf.evaluation.source_gaze import ask_in_batches
 from mggr_tf.evaluation.state_limits import StateLimits, derive_limits, limits_text
 
 Outputs = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
@@ -31,7 +31,6 @@ _PEOPLE = 40
 OCCLUDED_SHARE = 0.4
 """Share of the two occluders that lie over an eye."""
 _SEED = 20260401
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -137,16 +136,12 @@ def estimate_states(
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
     """[N, 3] the estimator's answer for every patch."""
-    parts = []
-    with progress("estimating states", len(samples)) as advance:
-        for first in range(0, len(samples), _BATCH):
-            rows = slice(first, first + _BATCH)
-            inputs = estimator_inputs(
-                samples.images[rows], head_deg=samples.head_deg[rows], conventions=conventions
-            )
-            parts.append(np.asarray(outputs(inputs)["state"]))
-            advance(len(parts[-1]))
-    return np.concatenate(parts)
+    return ask_in_batches(
+        lambda inputs: np.asarray(outputs(inputs)["state"]),
+        samples,
+        conventions=conventions,
+        progress=progress,
+    )
 
 
 def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separation | None:
