@@ -42,8 +42,13 @@ from mggr_edge.pipeline.results import FrameResult
 rtsp._SILENT_S = 1.5
 reconnecting._LONGEST_WAIT_S = 1.0
 
+def put(text):
+    # A line and its end in one write: the thread that reads the source has messages, too.
+    sys.stdout.write(text + "\\n")
+    sys.stdout.flush()
+
 def process(frame, /, *, time_s=None):
-    print(f"frame {time_s!r}", flush=True)
+    put(f"frame {time_s!r}")
     return FrameResult(255 - frame, ())
 
 try:
@@ -52,12 +57,12 @@ try:
         live_output(sys.argv[2]),
         process=process,
         reconnect="reconnect" in sys.argv,
-        say=lambda text: print(text, flush=True),
+        say=put,
     )
 except MggrError as error:
     echo_error(str(error))
     sys.exit(2)
-print(summary.in_words(), flush=True)
+put(summary.in_words())
 code = 0 if summary.lost is None else 2
 exit_if_readers_hang(code)
 sys.exit(code)
