@@ -199,11 +199,14 @@ def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):
     carried, copied, turned = [], [], []
     for batch in made:
         seen = batch["flow_seen"][..., None]
+        # Pictures of a group share their crop: most of the skin stays where it is.
+        length_px = tf.norm(batch["flow"], axis=-1, keepdims=True)
+        moving = seen * tf.cast(length_px > 0.5, tf.float32)
         picture = warp([batch["eye"], batch["flow"]])
         wrong_way = warp([batch["eye"], -batch["flow"]])
         for errors, image in ((carried, picture), (copied, batch["eye"]), (turned, wrong_way)):
-            off = tf.reduce_sum(tf.abs(image - batch["target"]) * seen)
-            errors.append(float(off / tf.reduce_sum(seen)))
+            off = tf.reduce_sum(tf.abs(image - batch["target"]) * moving)
+            errors.append(float(off / tf.reduce_sum(moving)))
         assert 0.8 < float(tf.reduce_mean(seen)) < 1
     assert np.mean(carried) < 0.65 * np.mean(copied)
     assert np.mean(carried) < 0.5 * np.mean(turned)
