@@ -40,10 +40,10 @@ check: $(STAMP) ## Formatting, lint, types and the import rule.
 	$(BIN)/lint-imports --no-cache
 
 bench: $(STAMP) ## How fast the redirector is: beside PRGAN's generator, beside this core, by layer.
-	$(BIN)/python -m mggr_export.speed
+	$(BIN)/python -m mggr_export.tools.speed
 
 weights: $(STAMP) ## Train the package's default weights from nothing, resumably (about three hours).
-	$(BIN)/python -m mggr_export.weights
+	$(BIN)/python -m mggr_export.tools.weights
 
 format: $(STAMP) ## Format, and correct what ruff can correct.
 	$(BIN)/ruff check --fix .

@@ -14,7 +14,7 @@ from mggr_edge.errors import MissingPackageError, UsageError
 from mggr_tf.cli.options import check_is_free, force_option, say, subjects_option
 
 if TYPE_CHECKING:
-    from mggr_export.formats import FileFormat
+    from mggr_export.formats.model_format import FileFormat
     from mggr_tf.runs.folder import RunFolder
 
 _NOT_EQUAL = 1
@@ -129,8 +129,8 @@ def export(
         check_is_free(out, force=force)
     _need_tensorflow()
     from mggr_edge.common.progress import progress
-    from mggr_export.export_run import export_run
-    from mggr_export.request import ExportRequest
+    from mggr_export.exporting.export_run import export_run
+    from mggr_export.exporting.request import ExportRequest
     from mggr_tf.runs.default_run import open_run
     from mggr_tf.runs.folder import newest_run
 
@@ -187,8 +187,8 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
     """
     _need_tensorflow()
     from mggr_edge.common.progress import progress
-    from mggr_export.proof import faults_of, proofs_text
-    from mggr_export.verify import verify_bundle
+    from mggr_export.exporting.verify import verify_bundle
+    from mggr_export.proofs.proof import faults_of, proofs_text
 
     proofs = verify_bundle(
         bundle, data=data, subjects=subjects, pairs=pairs, progress=progress, say=say

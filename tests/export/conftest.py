@@ -94,8 +94,8 @@ def int8_bundle(run):
 
 def _exported(run, *, precision):
     from mggr_edge.common.progress import no_progress
-    from mggr_export.export_run import export_run
-    from mggr_export.request import ExportRequest
+    from mggr_export.exporting.export_run import export_run
+    from mggr_export.exporting.request import ExportRequest
 
     said = []
     path = export_run(
@@ -144,7 +144,7 @@ def copied(float_bundle, tmp_path):
 @pytest.fixture
 def converted_before(float_bundle, int8_bundle, monkeypatch):
     """Exports take the bundles' files instead of converting anew, which takes seconds."""
-    from mggr_export.tflite.tflite_format import TFLiteFormat
+    from mggr_export.formats.tflite.tflite_format import TFLiteFormat
 
     def stored(bundle):
         def convert(self, model, *calibration, **options):

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from mggr_edge import Bundle, Gaze
 from mggr_edge.common.progress import no_progress
-from mggr_export.export_run import export_run
-from mggr_export.request import ExportRequest
+from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.request import ExportRequest
 from mggr_tf.cli import main
 
 pytestmark = pytest.mark.extended

@@ -15,12 +15,12 @@ from mggr_edge.models import default_bundle
 from mggr_edge.models.bundle import Bundle, read_bundle_files
 from mggr_edge.models.default_bundle import bundle_path
 from mggr_edge.models.landmark_models import LANDMARK_MODEL_FILES
-from mggr_export import export_run as exporting
-from mggr_export import verify as verifying
-from mggr_export.keras_models import models_of_run
-from mggr_export.weights import making, measuring
-from mggr_export.weights.__main__ import main as weights_command
-from mggr_export.weights.card import model_card
+from mggr_export.exporting import export_run as exporting
+from mggr_export.exporting import verify as verifying
+from mggr_export.formats.keras_models import models_of_run
+from mggr_export.tools.weights import making, measuring
+from mggr_export.tools.weights.__main__ import main as weights_command
+from mggr_export.tools.weights.card import model_card
 from mggr_tf.cli import main
 from mggr_tf.config import config_to_plain
 from mggr_tf.config.files import load_config

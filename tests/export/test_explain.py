@@ -9,9 +9,11 @@ from click.testing import CliRunner
 from mggr_edge.errors import UsageError
 from mggr_edge.models.runtimes.runner import check_inputs
 from mggr_export.errors import ArtifactError
-from mggr_export.explain import Dissection, dissect, explain, explained_text
-from mggr_export.keras_models import models_of_run, outputs_of
-from mggr_export.request import ExportRequest
+from mggr_export.exporting.request import ExportRequest
+from mggr_export.formats.dissection import Dissection
+from mggr_export.formats.keras_models import models_of_run, outputs_of
+from mggr_export.formats.registry import model_format
+from mggr_export.proofs.explain import explain, explained_text
 from mggr_tf.cli import main
 
 LAYERS = ("clean", "dirty", "alike")
@@ -75,7 +77,8 @@ def test_real_files_are_laid_open(run, file_format):
         tensor.name: rng.uniform(-1, 1, (12, *tensor.shape[1:])).astype(np.float32)
         for tensor in model.inputs
     }
-    costs = explain(dissect(model, file_format, inputs, batch=1), outputs_of(model, inputs), inputs)
+    dissection = model_format(file_format).dissect(model, inputs, batch=1)
+    costs = explain(dissection, outputs_of(model, inputs), inputs)
     assert any("coarse_branch/encode0" in cost.layer for cost in costs)
     assert any("residual_head" in cost.layer for cost in costs)
     # Integers of eight bits: every layer's own output is clean to a few percent.
@@ -89,8 +92,8 @@ def test_real_files_are_laid_open(run, file_format):
 
 @pytest.mark.extended
 def test_what_has_no_int8_has_nothing_to_explain(run):
-    with pytest.raises(ArtifactError, match="is float32"):
-        dissect(models_of_run(run)["estimator"], "saved_model", {}, batch=1)
+    with pytest.raises(ArtifactError, match="float32, not int8"):
+        model_format("saved_model").dissect(models_of_run(run)["estimator"], {}, batch=1)
     with pytest.raises(UsageError, match="--explain goes with --int8"):
         ExportRequest("float16", explain=True)
 

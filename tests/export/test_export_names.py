@@ -9,8 +9,8 @@ import pytest
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import UsageError
-from mggr_export import export_run as module
-from mggr_export.request import ExportRequest
+from mggr_export.exporting import export_run as module
+from mggr_export.exporting.request import ExportRequest
 
 
 @pytest.fixture

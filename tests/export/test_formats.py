@@ -11,15 +11,14 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, MissingPackageError
 from mggr_edge.models.bundle import read_bundle_files
 from mggr_edge.models.runtimes import runnable
-from mggr_export import formats as formats_module
+from mggr_export.bundle.labels import read_label
 from mggr_export.errors import ArtifactError
-from mggr_export.export_run import export_run
-from mggr_export.formats import model_format
-from mggr_export.keras_models import models_of_run
-from mggr_export.labels import read_label
-from mggr_export.request import ExportRequest
-from mggr_export.saved_model.archive import pack, write_into
-from mggr_export.verify import verify_bundle
+from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.request import ExportRequest
+from mggr_export.exporting.verify import verify_bundle
+from mggr_export.formats.keras_models import models_of_run
+from mggr_export.formats.registry import model_format
+from mggr_export.formats.saved_model import pack
 
 pytestmark = pytest.mark.extended
 
@@ -76,9 +75,9 @@ def test_verify_runs_it(served, eyes):
 def test_no_other_precision(run):
     model = models_of_run(run)["estimator"]
     saved = model_format("saved_model")
-    with pytest.raises(ArtifactError, match="is float32"):
+    with pytest.raises(ArtifactError, match="float32, not float16"):
         saved.float16(model, batch=1)
-    with pytest.raises(ArtifactError, match="is float32, not int8"):
+    with pytest.raises(ArtifactError, match="float32, not int8"):
         saved.check_structure(pack({"saved_model.pb": b""}), "int8")
     with pytest.raises(ArtifactError, match=r"holds no saved_model\.pb"):
         saved.check_structure(pack({"else": b""}), "float32")
@@ -90,10 +89,9 @@ def test_what_is_no_saved_model(content):
         model_format("saved_model").open(content)
 
 
-def test_a_path_that_leaves_the_folder(tmp_path):
+def test_a_path_that_leaves_the_folder():
     with pytest.raises(BundleError, match="holds a path"):
-        write_into(tmp_path / "in", {"../out": b""})
-    assert not (tmp_path / "out").exists()
+        model_format("saved_model").open(pack({"../out": b""}))
 
 
 def test_the_recipe_says_what_every_tensorrt_is_asked_for(served):
@@ -117,7 +115,7 @@ def test_bundles_without_it_have_no_recipe(float_bundle):
 
 
 def test_a_missing_package_is_said_before_any_work(monkeypatch):
-    monkeypatch.setattr(formats_module, "find_spec", lambda name: None)
+    monkeypatch.setattr("mggr_export.formats.registry.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="ONNX"):
         model_format("onnx")
 

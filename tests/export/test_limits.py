@@ -10,11 +10,11 @@ from tensorflow.lite.python import schema_py_generated as schema
 from mggr_edge.common.progress import no_progress
 from mggr_edge.models.contract import OpeningParity, Parity
 from mggr_edge.models.default_bundle import bundle_path
-from mggr_export.calibration import balanced_pairs, inputs_of_pairs
-from mggr_export.keras_models import models_of_run
-from mggr_export.opening import Openings
-from mggr_export.parity import misses, opening_misses
-from mggr_export.proof import Converted, prove
+from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs
+from mggr_export.eyes.opening import Openings
+from mggr_export.formats.keras_models import models_of_run
+from mggr_export.proofs.parity import misses, opening_misses
+from mggr_export.proofs.proof import Converted, prove
 from mggr_tf.config.conversion_limits import ConversionLimits, Limit, PrecisionLimits
 from mggr_tf.data.source import open_samples
 from mggr_tf.runs.default_run import open_run

@@ -13,16 +13,16 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, MissingPackageError
 from mggr_edge.models.runtimes import onnx as onnx_runtime
 from mggr_edge.models.runtimes import open_file
+from mggr_export.bundle.labels import read_label
 from mggr_export.errors import ArtifactError
-from mggr_export.export_run import export_run
-from mggr_export.keras_models import models_of_run
-from mggr_export.labels import read_label
-from mggr_export.onnx import convert
-from mggr_export.onnx.onnx_format import OnnxFormat
-from mggr_export.onnx.quantise import quantise
-from mggr_export.onnx.structure import check_structure, op_counts
-from mggr_export.request import ExportRequest
-from mggr_export.tflite.tflite_format import TFLiteFormat
+from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.request import ExportRequest
+from mggr_export.formats.keras_models import models_of_run
+from mggr_export.formats.onnx import convert
+from mggr_export.formats.onnx.onnx_format import OnnxFormat
+from mggr_export.formats.onnx.quantise import quantise
+from mggr_export.formats.onnx.structure import check_structure, op_counts
+from mggr_export.formats.tflite.tflite_format import TFLiteFormat
 from mggr_tf.cli import main
 from spoilt import replace_file
 

@@ -14,19 +14,18 @@ from mggr_edge.errors import DataError, MissingPackageError, UsageError
 from mggr_edge.models.bundle import read_bundle_files
 from mggr_edge.models.contract import Parity
 from mggr_edge.models.runtimes import open_file
-from mggr_export.bundle import Travelling
+from mggr_export.bundle.labels import label_of
+from mggr_export.bundle.writer import Travelling
 from mggr_export.errors import ArtifactError
-from mggr_export.export_eyes import FITTING_BATCH, choose_eyes
-from mggr_export.export_run import export_run
-from mggr_export.exporter import Exporter
-from mggr_export.formats import model_format
-from mggr_export.keras_models import models_of_run, outputs_of
-from mggr_export.labels import label_of
-from mggr_export.parity import compare, run_each
-from mggr_export.proof import Converted, Proof
-from mggr_export.qat.fitting import fitted_to_integers
-from mggr_export.qat.simulation import Simulation
-from mggr_export.request import ExportRequest
+from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.exporter import Exporter
+from mggr_export.exporting.request import ExportRequest
+from mggr_export.eyes.export_eyes import FITTING_BATCH, choose_eyes
+from mggr_export.formats.keras_models import models_of_run, outputs_of
+from mggr_export.formats.registry import model_format
+from mggr_export.proofs.parity import compare, run_each
+from mggr_export.proofs.proof import Converted, Proof
+from mggr_export.qat import Simulation, fitted_to_integers
 from mggr_tf.cli import main
 from mggr_tf.data.schema import make_samples
 
@@ -287,7 +286,7 @@ def test_wrong_use():
 def test_the_package_that_fits_is_missing(run, tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "mggr_export.export_run.find_spec",
+        "mggr_export.exporting.export_run.find_spec",
         lambda name: None if name == "tensorflow_model_optimization" else found(name),
     )
     with pytest.raises(MissingPackageError, match="TensorFlow Model Optimization"):

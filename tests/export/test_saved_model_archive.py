@@ -9,7 +9,7 @@ import pytest
 
 from forged_zips import declare
 from mggr_edge.errors import BundleError
-from mggr_export.saved_model.archive import pack, unpack
+from mggr_export.formats.saved_model import pack, unpack
 
 FILES = {"saved_model.pb": b"a graph", "variables/variables.index": b"an index"}
 BOMB = bytes(32 << 20)

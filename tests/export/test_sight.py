@@ -5,7 +5,7 @@ import pytest
 from tensorflow import keras
 
 from mggr_edge.models.contract import Conventions
-from mggr_export.sight import Sight
+from mggr_export.eyes.sight import Sight
 from mggr_tf.data.schema import make_samples
 
 CONVENTIONS = Conventions()

@@ -6,13 +6,13 @@ from click.testing import CliRunner
 from tensorflow import keras
 
 from mggr_edge.common.progress import no_progress
-from mggr_export.keras_models import models_of_run
-from mggr_export.speed.__main__ import main
-from mggr_export.speed.layers import convolutions_of
-from mggr_export.speed.matrices import matrix_product
-from mggr_export.speed.measure import LayerSpeed, Speed, measure_speed
-from mggr_export.speed.report import speed_text
-from mggr_export.speed.rival import prgan_generator
+from mggr_export.formats.keras_models import models_of_run
+from mggr_export.tools.speed.__main__ import main
+from mggr_export.tools.speed.layers import convolutions_of
+from mggr_export.tools.speed.matrices import matrix_product
+from mggr_export.tools.speed.measure import LayerSpeed, Speed, measure_speed
+from mggr_export.tools.speed.report import speed_text
+from mggr_export.tools.speed.rival import prgan_generator
 from mggr_tf.evaluation.complexity import multiply_accumulates
 
 

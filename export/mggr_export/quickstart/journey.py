@@ -13,12 +13,12 @@ from mggr_edge.common.progress import progress
 from mggr_edge.errors import BundleError, RunError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.default_bundle import DEFAULT, DEFAULT_INT8
-from mggr_export.export_run import export_run
+from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.request import ExportRequest
 from mggr_export.quickstart.demo import run_demo, watch_portrait
 from mggr_export.quickstart.names import BUNDLES, RUN
 from mggr_export.quickstart.outcome import Outcome
 from mggr_export.quickstart.report import write_report
-from mggr_export.request import ExportRequest
 from mggr_tf.config import Config
 from mggr_tf.config.conversion_limits import Precision
 from mggr_tf.config.files import load_config

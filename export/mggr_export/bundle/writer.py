@@ -1,0 +1,177 @@
+"""Writes a bundle: files, the contract over them, and their checksums.
+
+Nothing of the clock, of this machine's folders or of an unordered set goes
+into it: the same run, data and versions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from tensorflow import keras
+
+from mggr_edge.common.version import __version__
+from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
+from mggr_edge.models.contract import (
+    Artifact,
+    Contract,
+    contract_to_json,
+)
+from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.runtimes import available_interpreters
+from mggr_export.bundle.engine_recipe import ENGINE_RECIPE_FILE, engine_recipe_text
+from mggr_export.bundle.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
+from mggr_export.formats.model_format import FileFormat
+from mggr_export.formats.registry import model_format
+from mggr_export.formats.tflite.graph import read_graph
+from mggr_export.proofs.parity import RANGES
+from mggr_export.proofs.proof import Converted, Proof, file_name
+from mggr_tf.models.networks import save_weights
+from mggr_tf.runs.folder import Origin, RunFolder
+from mggr_tf.runs.provenance import sources_of, training_of
+
+ArtifactPrecision = Literal["float32", "float16", "int8"]
+
+
+@dataclass(frozen=True)
+class Travelling:
+    """One model in one format: converted, proved, and how it was made."""
+
+    converted: Converted
+    proof: Proof
+    build: dict[str, Any] = field(default_factory=dict)
+
+
+def bundle_files(
+    run: RunFolder,
+    models: Mapping[str, keras.Model],
+    converted: Mapping[str, Sequence[Travelling]],
+    *,
+    lean: bool = False,
+    engine_recipe: bool = False,
+    fitted_on: Sequence[Origin] = (),
+) -> dict[str, bytes]:
+    """Every file of a bundle, `contract.json` and `SHA256SUMS` included.
+
+    Args:
+        run: whose models they are.
+        models: in Keras; their weights become the reference.
+        converted: the same models in each format, the preferred one first.
+        lean: leave out the face models and the reference weights.
+        engine_recipe: say how TensorRT builds engines of the ONNX files.
+        fitted_on: data that weights were fitted on after the run.
+
+    Returns:
+        posix path inside the bundle -> bytes.
+    """
+    training = training_of(run, further=fitted_on)
+    licence = training.licence
+    files: dict[str, bytes] = {}
+    artifacts: dict[str, tuple[Artifact, ...]] = {}
+    references = {}
+    for name, formats in converted.items():
+        made = [(f"models/{file_name(name, one.converted)}", one) for one in formats]
+        files |= {path: one.converted.content for path, one in made}
+        artifacts[name] = tuple(_travelling(path, one, licence=licence) for path, one in made)
+    for name, source in ({} if lean else find_landmark_models()).items():
+        path = f"landmarks/{source.name}"
+        files[path] = source.read_bytes()
+        precision = _precision(files[path])
+        artifacts[name] = (
+            _artifact(path, files[path], precision=precision, licence=LANDMARK_LICENCE),
+        )
+    for name, model in ({} if lean else models).items():
+        path = f"reference/{name}.npz"
+        files[path] = _weights(model)
+        digest = hashlib.sha256(files[path]).hexdigest()
+        references[name] = Artifact(path, "keras-weights", "float32", digest, licence=licence)
+    contract = Contract(
+        models=artifacts,
+        references=references,
+        training=training,
+        conventions=run.config.conventions,
+        versions=_versions(),
+    )
+    if engine_recipe:
+        files[ENGINE_RECIPE_FILE] = engine_recipe_text(contract).encode()
+    files[LICENCES_FILE] = licences_text(
+        [*sources_of(run), *fitted_on],
+        complete=run.record.origins_known,
+        face_models=not lean,
+    ).encode()
+    files[CONTRACT_FILE] = contract_to_json(contract).encode()
+    return {**files, SUMS_FILE: checksum_lines(files).encode()}
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a bundle's files into an empty folder."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _travelling(path: str, one: Travelling, *, licence: str) -> Artifact:
+    file = one.converted
+    artifact = _artifact(
+        path, file.content, precision=file.precision, licence=licence, file_format=file.format
+    )
+    proof = one.proof
+    return replace(
+        artifact, build=one.build, parity=proof.parity, gaze=proof.gaze, opening=proof.opening
+    )
+
+
+def _artifact(
+    path: str,
+    content: bytes,
+    *,
+    precision: ArtifactPrecision,
+    licence: str,
+    file_format: FileFormat = "tflite",
+) -> Artifact:
+    runner = model_format(file_format).open(content)
+    inputs, outputs = (
+        tuple(replace(spec, range=RANGES.get(spec.name)) for spec in runner.tensor_specs(kind))
+        for kind in ("inputs", "outputs")
+    )
+    return Artifact(
+        file=path,
+        format=file_format,
+        precision=precision,
+        sha256=hashlib.sha256(content).hexdigest(),
+        inputs=inputs,
+        outputs=outputs,
+        licence=licence,
+    )
+
+
+def _precision(content: bytes) -> ArtifactPrecision:
+    """Of a file that was not made here, by its weights."""
+    weights = {tensor.dtype for tensor in read_graph(content).tensors if tensor.constant}
+    return "float16" if "float16" in weights else "float32"
+
+
+def _weights(model: keras.Model) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.npz"
+        save_weights(model, path)
+        return path.read_bytes()
+
+
+def _versions() -> dict[str, str]:
+    interpreter, version = next(iter(available_interpreters().items()))
+    return {
+        "mggr-tf": __version__,
+        "python": platform.python_version(),
+        "tensorflow": metadata.version("tensorflow"),
+        "numpy": metadata.version("numpy"),
+        interpreter: version,
+    }

@@ -1,0 +1,182 @@
+"""Repeats a bundle's proof, from the bundle alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorflow import keras
+
+from mggr_edge.common.progress import Progress
+from mggr_edge.errors import BundleError, UsageError
+from mggr_edge.models.bundle import Bundle, read_bundle_files
+from mggr_edge.models.contract import Artifact, Contract, Conventions
+from mggr_edge.models.default_bundle import DEFAULT, bundle_path, packaged_bundles
+from mggr_edge.models.runtimes import FileRunner, check_fits
+from mggr_export.exporting.export_data import draw_people
+from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs, with_closing_eyes
+from mggr_export.eyes.opening import Openings
+from mggr_export.eyes.sight import Sight
+from mggr_export.formats.keras_models import config_of, models_of_bundle, models_of_run
+from mggr_export.formats.quiet import quiet_converter
+from mggr_export.formats.registry import model_format
+from mggr_export.proofs.proof import Converted, Proof, file_name, prove
+from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.source import SYNTHETIC, open_samples
+from mggr_tf.evaluation.state_scores import state_eyes
+from mggr_tf.runs.default_run import open_run
+
+_SEED = 65
+_PEOPLE = 4
+
+
+def verify_bundle(
+    path: str | Path,
+    *,
+    data: str,
+    subjects: tuple[str, ...] | None = None,
+    pairs: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> dict[str, Proof]:
+    """Rebuilds Keras from the reference weights and compares every model with it again.
+
+    A packaged bundle's reference weights are those of the packaged run.
+
+    Args:
+        path: a bundle, folder or zip, or a packaged one by its name.
+        data: eyes to compare on: `synthetic` or a folder.
+        subjects: of the folder only these; None takes all.
+        pairs: how many.
+        progress: shows how far it is.
+        say: tells the user what was chosen.
+
+    Returns:
+        what was found, by the files' names; look at `faults`.
+
+    Raises:
+        BundleError: damaged, of another schema, or without reference weights.
+        DataError: the eyes cannot be had.
+        UsageError: subjects of nobody's folder, or such that the bundle was calibrated on.
+    """
+    bundle = Bundle.open(path)
+    files, contract = read_bundle_files(bundle_path(path)), bundle.contract
+    limits = config_of(contract).limits
+    samples = _samples(data, contract, subjects, progress=progress, say=say)
+    with quiet_converter():
+        for artifact in (one for formats in contract.models.values() for one in formats):
+            check_fits(_opened(artifact, files), artifact)
+        packaged = bundle_path(path).resolve().parent == packaged_bundles().resolve()
+        models = models_of_run(open_run(DEFAULT)) if packaged else models_of_bundle(contract, files)
+        converted = {name: _converted(contract, name, files) for name in models}
+        total = pairs * sum(len(formats) for formats in converted.values())
+        chosen = balanced_pairs(samples, pairs, seed=_SEED)
+        closing = _closing(contract, progress=progress)
+        inputs = with_closing_eyes(
+            inputs_of_pairs(samples, chosen, contract.conventions), closing, contract.conventions
+        )
+        sights = {"redirector": _sight(models, samples, chosen, contract.conventions)}
+        openings = {"redirector": Openings.of_pairs(samples, chosen, contract.conventions)}
+        with progress("comparing with Keras", total) as advance:
+            return {
+                file_name(name, one): prove(
+                    one,
+                    model,
+                    inputs[name],
+                    limits=limits,
+                    data=samples.source,
+                    sight=sights.get(name),
+                    openings=openings.get(name),
+                    advance=advance,
+                )
+                for name, model in models.items()
+                for one in converted[name]
+            }
+
+
+def _opened(artifact: Artifact, files: Mapping[str, bytes]) -> FileRunner:
+    if artifact.format == "keras-weights":
+        raise BundleError(f"{artifact.file}: weights are no model that can be run")
+    return model_format(artifact.format).open(files[artifact.file])
+
+
+def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> list[Converted]:
+    comparable = [
+        Converted(files[artifact.file], artifact.precision, artifact.format)
+        for artifact in contract.models.get(name, ())
+        if artifact.format != "keras-weights"
+    ]
+    if not comparable:
+        raise BundleError(f"the bundle has a reference for {name}, and no model to compare with it")
+    return comparable
+
+
+def _sight(
+    models: Mapping[str, keras.Model],
+    samples: EyeSamples,
+    pairs: NDArray[np.int64],
+    conventions: Conventions,
+) -> Sight | None:
+    estimator = models.get("estimator")
+    return None if estimator is None else Sight.of_pairs(estimator, samples, pairs, conventions)
+
+
+def _closing(contract: Contract, *, progress: Progress) -> EyeSamples | None:
+    """Eyes whose state is asked for: of people whom neither training nor export drew."""
+    config = config_of(contract)
+    if not config.models.estimator_state:
+        return None
+    return state_eyes(config.synthetic.seed + 1, people=_PEOPLE, progress=progress)
+
+
+def _samples(
+    data: str,
+    contract: Contract,
+    subjects: tuple[str, ...] | None,
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> EyeSamples:
+    config = config_of(contract)
+    if data == SYNTHETIC:
+        if subjects is not None:
+            raise UsageError("--subjects and --split choose from a folder: name one with --data")
+        # Another seed draws other people than those whom the run was trained and calibrated on.
+        others = replace(config.synthetic, seed=config.synthetic.seed + 1, subjects=_PEOPLE)
+        strangers = replace(config, synthetic=others)
+        return draw_people(strangers, _PEOPLE, progress=progress, say=say)
+    say(f"eyes: {data}")
+    calibrated = calibrated_people(contract)
+    if subjects is not None and (seen := sorted({*subjects} & calibrated)):
+        raise UsageError(
+            f"the bundle was calibrated on {len(seen)} of these subjects ({', '.join(seen[:5])}): "
+            "name others with --subjects"
+        )
+    samples = open_samples(data, config=config, subjects=subjects, progress=progress, say=say)
+    others_there = set(samples.subjects) - calibrated
+    if not others_there:
+        raise UsageError(
+            f"the bundle was calibrated on all {len(samples.subjects)} subjects of {data}: name "
+            "eyes of others with --data"
+        )
+    if left_out := len(samples.subjects) - len(others_there):
+        say(f"left out {left_out} subjects that the bundle was calibrated on")
+    return samples.of_subjects(others_there)
+
+
+def calibrated_people(contract: Contract) -> set[str]:
+    """Names of all people whom an int8 model of the bundle was calibrated on.
+
+    Empty for a float bundle, and for one that was written before names were recorded.
+    """
+    artifacts = (one for formats in contract.models.values() for one in formats)
+    records = (artifact.build.get("calibration") for artifact in artifacts)
+    return {
+        str(name)
+        for record in records
+        if isinstance(record, dict)
+        for name in record.get("subjects", ())
+    }

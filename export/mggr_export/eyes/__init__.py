@@ -1,0 +1,1 @@
+"""The eyes that models are calibrated and compared on."""

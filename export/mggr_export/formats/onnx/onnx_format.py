@@ -1,0 +1,67 @@
+"""ONNX behind the seam that all formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tensorflow import keras
+
+from mggr_edge.models.runtimes import FileRunner, open_file
+from mggr_export.arrays import Arrays
+from mggr_export.formats.dissection import Dissection
+from mggr_export.formats.model_format import ModelFormat
+from mggr_export.formats.onnx.convert import convert_float32
+from mggr_export.formats.onnx.dissect import dissect
+from mggr_export.formats.onnx.halve import halve
+from mggr_export.formats.onnx.metadata import metadata_of, with_metadata
+from mggr_export.formats.onnx.quantise import quantise
+from mggr_export.formats.onnx.structure import check_structure
+from mggr_tf.config.conversion_limits import Precision
+
+
+class OnnxFormat(ModelFormat):
+    """ONNX files, one native op for the warp; see `ModelFormat`."""
+
+    title = "ONNX"
+    suffix = "onnx"
+    precisions = ("float32", "float16", "int8")
+
+    def float32(self, model: keras.Model, *, batch: int) -> bytes:
+        """Without any loss."""
+        return convert_float32(model, batch=batch)
+
+    def float16(self, model: keras.Model, *, batch: int) -> bytes:
+        """Weights in half precision, and what computes with them."""
+        return halve(convert_float32(model, batch=batch))
+
+    def int8(
+        self,
+        model: keras.Model,
+        calibration: Arrays,
+        *,
+        batch: int,
+        advance: Callable[[int], None],
+    ) -> bytes:
+        """Explicit pairs of QuantizeLinear and DequantizeLinear before convolutions."""
+        plain = convert_float32(model, batch=batch)
+        return quantise(plain, calibration, batch=batch, advance=advance)
+
+    def dissect(self, model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
+        """Calibrates once more."""
+        return dissect(model, calibration, batch=batch)
+
+    def check_structure(self, content: bytes, precision: Precision) -> None:
+        """By the rules in `onnx.structure`."""
+        check_structure(content, precision=precision)
+
+    def open(self, content: bytes) -> FileRunner:
+        """In ONNX Runtime."""
+        return open_file(content, "onnx")
+
+    def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
+        """One more of the model's properties."""
+        return with_metadata(content, name, text)
+
+    def metadata_of(self, content: bytes) -> dict[str, str]:
+        """The model's properties."""
+        return metadata_of(content)

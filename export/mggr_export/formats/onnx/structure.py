@@ -1,0 +1,170 @@
+"""Gates on what stands inside an ONNX file, whatever it computes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from mggr_export.errors import ArtifactError
+from mggr_export.formats.onnx.graph import CONVOLUTIONS, Graph
+from mggr_export.formats.onnx.grid_sample import OPSET
+from mggr_export.formats.onnx.quantise import QUANTISED
+from mggr_tf.config.conversion_limits import Precision
+
+TENSORRT_OPS = frozenset(
+    {
+        *("Conv", "Gemm", "MatMul", "QuantizeLinear", "DequantizeLinear"),
+        *("Add", "Mul", "Sub", "Min", "Max", "Clip"),
+        *("Relu", "LeakyRelu", "Sigmoid", "Tanh"),
+        *("Concat", "Flatten", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze"),
+        *("Cast", "Transpose", "Unsqueeze", "DepthToSpace", "Resize", "GridSample"),
+        *("GlobalAveragePool", "ReduceMean"),
+    }
+)
+"""What a graph may consist of: of the ops that TensorRT's parser lists as supported [1], those that
+redirectors and estimators can need. All take float32; GridSample from TensorRT 8.5 on.
+
+References:
+    [1] github.com/onnx/onnx-tensorrt, docs/operators.md.
+"""
+
+_INVALID = (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+
+_WHY_NOT = {
+    "Gather": "the warp must be a GridSample",
+    "GatherND": "the warp must be a GridSample",
+}
+_QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
+_RESIZES = (("nearest", "asymmetric"), ("linear", "half_pixel"))
+
+
+def check_structure(content: bytes, *, precision: Precision) -> None:
+    """Refuses a file that is not what its precision promises, or that TensorRT could not read.
+
+    Raises:
+        ArtifactError: no valid ONNX by the full checker; another opset; ops that TensorRT
+            lacks; open sizes; a resize in a mode it does not list; quantisation that is
+            not int8, not symmetric, or elsewhere than before convolutions.
+    """
+    model = _checked(content)
+    _ops_are_known(model)
+    _sizes_are_fixed(model)
+    _resizes_are_plain(model.graph)
+    graph = Graph(model.graph)
+    _quantisation_is(precision, graph)
+    _weights_are(np.dtype("float16" if precision == "float16" else "float32"), graph)
+    _tail_is_float(model)
+
+
+def op_counts(content: bytes) -> dict[str, int]:
+    """How often each op occurs, by name."""
+    nodes = onnx.load_from_string(content).graph.node
+    return dict(sorted(Counter(node.op_type for node in nodes).items()))
+
+
+def _checked(content: bytes) -> onnx.ModelProto:
+    try:
+        model = onnx.load_from_string(content)
+        onnx.checker.check_model(model, full_check=True)
+    except (
+        DecodeError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArtifactError(f"no valid ONNX model: {reason}") from error
+    opsets = {(opset.domain or "ai.onnx"): opset.version for opset in model.opset_import}
+    if opsets.get("ai.onnx") != OPSET:
+        raise ArtifactError(f"opset {opsets.get('ai.onnx')}, expected {OPSET}")
+    return model
+
+
+def _ops_are_known(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            raise ArtifactError(f"op {node.domain}.{node.op_type} {node.name} is none of ONNX")
+        if node.op_type not in TENSORRT_OPS:
+            why = _WHY_NOT.get(node.op_type, "TensorRT is not known to have it")
+            raise ArtifactError(f"op {node.op_type} {node.name} must not be there: {why}")
+
+
+def _sizes_are_fixed(model: onnx.ModelProto) -> None:
+    for tensor in (*model.graph.input, *model.graph.output):
+        sizes = [one.dim_value for one in tensor.type.tensor_type.shape.dim]
+        if any(size < 1 for size in sizes):
+            raise ArtifactError(f"tensor {tensor.name} has an open size: {sizes}")
+
+
+def _resizes_are_plain(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        if node.op_type == "Resize":
+            said = {a.name: a.s.decode() for a in node.attribute}
+            mode = (
+                said.get("mode", "nearest"),
+                said.get("coordinate_transformation_mode", "half_pixel"),
+            )
+            if mode not in _RESIZES:
+                raise ArtifactError(f"Resize {node.name} is {mode}, expected one of {_RESIZES}")
+
+
+def _weights_are(dtype: np.dtype, graph: Graph) -> None:
+    """Where weights are stored as numbers at all: quantised ones are their own check's."""
+    for node in graph.nodes:
+        weights = graph.constants.get(node.input[1]) if node.op_type in CONVOLUTIONS else None
+        if weights is not None and numpy_helper.to_array(weights).dtype != dtype:
+            found = numpy_helper.to_array(weights).dtype
+            raise ArtifactError(f"{node.op_type} {node.name} has {found} weights, expected {dtype}")
+
+
+def _tail_is_float(model: onnx.ModelProto) -> None:
+    """The warp and all that follows the last convolutions compute in float32."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    tensors = (*inferred.value_info, *inferred.output)
+    dtypes = {tensor.name: tensor.type.tensor_type.elem_type for tensor in tensors}
+    for node in Graph(model.graph).tail():
+        for name in node.output:
+            if dtypes[name] != onnx.TensorProto.FLOAT:
+                kind = onnx.TensorProto.DataType.Name(dtypes[name])
+                raise ArtifactError(
+                    f"{node.op_type} {node.name} is {kind}; the warp and all that follows the "
+                    "last convolutions must be float"
+                )
+
+
+def _quantisation_is(precision: Precision, graph: Graph) -> None:
+    for node in graph.nodes:
+        if node.op_type in (_QUANTISE, _DEQUANTISE):
+            if precision != "int8":
+                raise ArtifactError(f"{node.op_type} {node.name} in a {precision} file")
+            _is_symmetric(node, graph)
+            _is_before_convolutions(node, graph)
+        elif node.op_type in QUANTISED and precision == "int8":
+            for kind, tensor in zip(("picture", "weights"), node.input[:2], strict=True):
+                maker = graph.maker(tensor)
+                if maker is None or maker.op_type != _DEQUANTISE:
+                    raise ArtifactError(f"{node.op_type} {node.name} reads its {kind} in float32")
+
+
+def _is_symmetric(node: onnx.NodeProto, graph: Graph) -> None:
+    if len(node.input) < 3 or node.input[2] not in graph.constants:
+        raise ArtifactError(f"{node.op_type} {node.name} has no constant zero-point")
+    zeros = numpy_helper.to_array(graph.constants[node.input[2]])
+    if zeros.dtype != np.int8 or np.any(zeros):
+        raise ArtifactError(
+            f"{node.op_type} {node.name} has zero-point {zeros.ravel()[0]} of {zeros.dtype}; "
+            "TensorRT takes int8 around 0 alone"
+        )
+
+
+def _is_before_convolutions(node: onnx.NodeProto, graph: Graph) -> None:
+    wanted = (_DEQUANTISE,) if node.op_type == _QUANTISE else QUANTISED
+    for reader in graph.readers(node):
+        if reader.op_type not in wanted:
+            raise ArtifactError(
+                f"{reader.op_type} {reader.name} reads what {node.name} quantised; only "
+                "convolutions may"
+            )

@@ -1,0 +1,66 @@
+"""TFLite behind the seam that all formats share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tensorflow import keras
+
+from mggr_edge.models.runtimes import FileRunner, open_file
+from mggr_export.arrays import Arrays
+from mggr_export.formats.dissection import Dissection
+from mggr_export.formats.freeze import freeze
+from mggr_export.formats.model_format import ModelFormat
+from mggr_export.formats.tflite.convert import convert_float16, convert_float32, convert_int8
+from mggr_export.formats.tflite.dissect import dissect
+from mggr_export.formats.tflite.graph import read_graph
+from mggr_export.formats.tflite.metadata import metadata_of, with_metadata
+from mggr_export.formats.tflite.structure import check_structure
+from mggr_tf.config.conversion_limits import Precision
+
+
+class TFLiteFormat(ModelFormat):
+    """TFLite files, builtin ops only; see `ModelFormat`."""
+
+    title = "TFLite"
+    suffix = "tflite"
+    precisions = ("float32", "float16", "int8")
+
+    def float32(self, model: keras.Model, *, batch: int) -> bytes:
+        """Without any loss."""
+        return convert_float32(freeze(model, batch=batch))
+
+    def float16(self, model: keras.Model, *, batch: int) -> bytes:
+        """Weights in half precision, which interpreters widen."""
+        return convert_float16(freeze(model, batch=batch))
+
+    def int8(
+        self,
+        model: keras.Model,
+        calibration: Arrays,
+        *,
+        batch: int,
+        advance: Callable[[int], None],
+    ) -> bytes:
+        """Everything before the last convolutions in integers."""
+        return convert_int8(freeze(model, batch=batch), calibration, batch=batch, advance=advance)
+
+    def dissect(self, model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
+        """Calibrates once more."""
+        return dissect(model, calibration, batch=batch)
+
+    def check_structure(self, content: bytes, precision: Precision) -> None:
+        """By the rules in `tflite.structure`."""
+        check_structure(read_graph(content), precision=precision)
+
+    def open(self, content: bytes) -> FileRunner:
+        """In the interpreter that a device would take."""
+        return open_file(content, "tflite")
+
+    def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
+        """A named buffer more."""
+        return with_metadata(content, name, text)
+
+    def metadata_of(self, content: bytes) -> dict[str, str]:
+        """The named buffers."""
+        return metadata_of(content)

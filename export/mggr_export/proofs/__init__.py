@@ -1,0 +1,1 @@
+"""How far a model file is from its Keras model."""

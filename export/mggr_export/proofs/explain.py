@@ -1,0 +1,92 @@
+"""Where an int8 file loses what it loses: layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.models.runtimes.batching import batch_of
+from mggr_export.arrays import Arrays
+from mggr_export.formats.dissection import Dissection
+from mggr_export.proofs.parity import compare, run_each, shown
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer's integers cost.
+
+    Attributes:
+        layer: its name in the file.
+        sqnr_db: of what it gives, signal over the error that has gathered up to there.
+        gain_db: what the model's output gains in PSNR when this layer alone stays float;
+            None where the two files do not differ.
+    """
+
+    layer: str
+    sqnr_db: float
+    gain_db: float | None
+
+
+def explain(
+    dissection: Dissection,
+    right: Arrays,
+    inputs: Arrays,
+    *,
+    advance: Callable[[int], None] = lambda n: None,
+) -> tuple[LayerCost, ...]:
+    """What every layer costs, the dearest first.
+
+    Args:
+        dissection: of the file.
+        right: what Keras makes of the inputs, by output.
+        inputs: [N, ...] of every input.
+        advance: called for every layer.
+    """
+    picture = shown(right)
+
+    def psnr_db(content: bytes) -> float:
+        runner = dissection.runner(content)
+        made = run_each(runner, inputs, batch=batch_of(runner))
+        found = compare(picture, made[picture], right[picture], data="").psnr_db
+        return np.inf if found is None else found
+
+    whole = psnr_db(dissection.quantised)
+    made = dissection.outputs(dissection.quantised, inputs)
+    wanted = dissection.outputs(dissection.reference, inputs)
+    costs = []
+    for layer in dissection.layers:
+        gain = psnr_db(dissection.spared(layer)) - whole
+        sqnr = _sqnr_db(made[layer], wanted[layer]) if layer in made else np.inf
+        costs.append(LayerCost(layer, sqnr, gain if np.isfinite(gain) else None))
+        advance(1)
+    return tuple(sorted(costs, key=lambda one: -(one.gain_db or 0.0)))
+
+
+def explained_text(file: str, costs: Iterable[LayerCost]) -> str:
+    """The table for a terminal."""
+    form = "  {:>8}  {:>8}  {}"
+    lines = [
+        f"{file}: what its output gains in PSNR when one layer stays float, and how clean "
+        "that layer's own output is (signal over error, gathered up to there)",
+        form.format("gain", "SQNR", "layer"),
+        *(
+            form.format(_db(c.gain_db, sign=True), _db(c.sqnr_db), c.layer.split(";")[0])
+            for c in costs
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _sqnr_db(made: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    error = float(np.mean((made.astype(np.float64) - wanted) ** 2))
+    signal = float(np.mean(wanted.astype(np.float64) ** 2))
+    return np.inf if error == 0 else 10 * float(np.log10(max(signal, 1e-30) / error))
+
+
+def _db(value: float | None, *, sign: bool = False) -> str:
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:+.2f} dB" if sign else f"{value:.1f} dB"

@@ -1,1 +1,0 @@
-"""Quantisation-aware training: a model's weights, fitted to the integers that will hold them."""

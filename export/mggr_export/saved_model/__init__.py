@@ -1,1 +1,0 @@
-"""TensorFlow's own files, for servers: written and run."""

@@ -1,0 +1,1 @@
+"""Programs for maintainers: weights of the package, speed."""

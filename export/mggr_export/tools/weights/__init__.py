@@ -1,0 +1,1 @@
+"""Makes the weights that come with the package: `python -m mggr_export.tools.weights`."""
