@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mggr_edge.common.program import run_program
+from mggr_edge.common.process import run_program
 from mggr_tf.cli import main as command
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mggr_edge.cli import main as command
-from mggr_edge.common.program import run_program
+from mggr_edge.common.process import run_program
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from tensorflow_model_optimization.quantization.keras.quantizers import (
     Quantizer,
 )
 
-from mggr_edge.models.runtimes.batching import cut
+from mggr_edge.models.runtimes.runner import cut
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.eyes.export_eyes import FITTING_BATCH

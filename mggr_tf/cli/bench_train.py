@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say
 

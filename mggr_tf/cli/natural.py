@@ -17,10 +17,10 @@ from mggr_tf.cli.options import say
 if TYPE_CHECKING:
     from mggr_edge.geometry.angles import Gaze
     from mggr_edge.models.bundle import Bundle
-    from mggr_edge.tools.bench.naturalness import Judge, Naturalness
     from mggr_tf.evaluation.frame_labels import FrameLabels
     from mggr_tf.evaluation.known_gaze import KnownGaze
     from mggr_tf.evaluation.label_scores import LabelScores
+    from mggr_tf.evaluation.naturalness import Judge, Naturalness
 
 DRAWN = "synthetic"
 _PEOPLE = 3
@@ -110,7 +110,7 @@ def natural(
       mggr-tf natural default call.mp4 --labels call.csv
     """
     from mggr_edge.models.bundle import Bundle
-    from mggr_edge.pipeline.targets.fixed import parse_target
+    from mggr_edge.pipeline.targets import parse_target
     from mggr_tf.evaluation.frame_labels import labels_by_clip
 
     clips = [Path(source) for source in sources if source != DRAWN]
@@ -175,9 +175,9 @@ def _filmed(
 ) -> Iterator[_Row]:
     from mggr_edge.media.files.paths import find_source
     from mggr_edge.media.files.pictures import read_whole_picture
-    from mggr_edge.tools.bench.naturalness import jitter, watch
     from mggr_tf.evaluation.clips import frames_of
     from mggr_tf.evaluation.label_scores import LabelScorer
+    from mggr_tf.evaluation.naturalness import jitter, watch
 
     for text, target in aims.items():
         say(f"{source.name}, target {text}")
@@ -195,9 +195,9 @@ def _filmed(
 
 
 def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
-    from mggr_edge.tools.bench.naturalness import watch
     from mggr_tf.evaluation.drawn_clip import DrawnClip
     from mggr_tf.evaluation.known_gaze import measure_known_gaze
+    from mggr_tf.evaluation.naturalness import watch
 
     for person in range(_PEOPLE):
         clip = DrawnClip(person)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.options import check_is_free, force_option, say
 

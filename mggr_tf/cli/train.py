@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import UsageError
 from mggr_tf.cli.followed_run import followed, followed_data
 from mggr_tf.cli.kept_budget import check_budget

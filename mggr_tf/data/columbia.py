@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mggr_edge.common.system_files import is_system_file
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.media.files.paths import PICTURE_SUFFIXES

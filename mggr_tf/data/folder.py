@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
 
-from mggr_edge.common.system_files import is_system_file
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.label import EyeLabel

@@ -45,11 +45,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.system_files import is_system_file
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.geometry.eye_crop import EyeCrop, crop_patch
-from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR
+from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, EyeCrop, crop_patch
 from mggr_tf.data.eyeless import eyeless_reason
 from mggr_tf.data.label import EyeLabel
 from mggr_tf.data.listing import BadPatch, Entry, Listing

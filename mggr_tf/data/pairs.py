@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from mggr_edge.errors import DataError
-from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
+from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_edge.models.contract import Conventions
 from mggr_tf.config.augmentation import Augmentation
 from mggr_tf.data.augment import augment_pair

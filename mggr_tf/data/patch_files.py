@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
+from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_edge.media.files.picture_facts import picture_facts
 from mggr_tf.data.eyeless import eyeless_reason
 from mggr_tf.data.listing import BadPatch, Entry

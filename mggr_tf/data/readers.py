@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mggr_edge.common.system_files import is_system_file
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.media.files.paths import PICTURE_SUFFIXES
 from mggr_tf.data import columbia, folder, mpiigaze

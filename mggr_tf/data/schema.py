@@ -18,7 +18,7 @@ from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Side
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.models.contract import Conventions
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 from mggr_tf.data.drawn_people import (
     FIRST_IN_FOLDER,
     FIRST_IN_MEMORY,
@@ -52,7 +52,7 @@ class EyeSamples:
         lid_region: [N, 16, 2] float32 pixels of the (mirrored) patch: what an occlusion is measured
             in, see `mggr_tf.drawn_eyes.lid_region`; NaN for a patch without, None without any.
         state: [N, 3] float32 in [0, 1]: openness, iris_visible and occlusion, see
-            `mggr_edge.models.eye_state`; NaN for a value that is unknown, None without any.
+            `mggr_edge.models.network_io`; NaN for a value that is unknown, None without any.
         mirrored: [N] whether the patch was mirrored on the way in, so the subject's other eye;
             None where the side was not recorded.
     """

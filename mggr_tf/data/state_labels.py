@@ -1,4 +1,4 @@
-"""Labels of the state of eyes (`mggr_edge.models.eye_state`) inside the TensorFlow graph.
+"""Labels of the state of eyes (`mggr_edge.models.network_io`) inside the TensorFlow graph.
 
 A value that is NaN is unknown, and what is made of it is unknown too.
 """

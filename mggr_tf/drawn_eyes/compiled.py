@@ -17,7 +17,7 @@ from typing import TypeVar
 import numba
 from numba import njit
 
-from mggr_edge.common.user_folders import cache_home
+from mggr_edge.common.folders import cache_home
 
 F = TypeVar("F", bound=Callable)
 

@@ -1,4 +1,4 @@
-"""The state of a drawn eye: see `mggr_edge.models.eye_state` for what its numbers mean."""
+"""The state of a drawn eye: see `mggr_edge.models.network_io` for what its numbers mean."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR
+from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR
 
 OVERSAMPLING = 2
 

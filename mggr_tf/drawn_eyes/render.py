@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
+from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_tf.drawn_eyes.camera import develop
 from mggr_tf.drawn_eyes.eyewear import put_glasses_on
 from mggr_tf.drawn_eyes.face import Face, face_heights

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
+from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_tf.drawn_eyes.eye_state import eye_state
 from mggr_tf.drawn_eyes.flow_codes import flow_codes
 from mggr_tf.drawn_eyes.population import draw_light, draw_subject

@@ -15,7 +15,7 @@ from mggr_edge.media.files.pictures import read_whole_picture
 from mggr_edge.media.files.video_reader import TimedFrame, open_video
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
-from mggr_edge.tools.bench.naturalness import Judge
+from mggr_tf.evaluation.naturalness import Judge
 from mggr_tf.evaluation.trained import load_judge
 from mggr_tf.runs.folder import RunFolder
 

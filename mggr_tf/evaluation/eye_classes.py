@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 
 EyeClass = Literal["open", "down", "closed", "occluded"]
 CLASSES: tuple[EyeClass, ...] = get_args(EyeClass)

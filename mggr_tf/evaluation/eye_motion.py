@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
+from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 from mggr_edge.vision.iris import Eye, IrisFinder
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.within_groups import Measured, mean_of, slopes_within

@@ -9,10 +9,10 @@ import numpy as np
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.tools.bench.naturalness import should_be_redirected
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.evaluation.drawn_clip import RATE, DrawnClip
+from mggr_tf.evaluation.naturalness import should_be_redirected
 
 _EVERY = 5
 """Of so many frames one is held against the picture that it should have become."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mggr_edge.errors import DataError
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_tf.evaluation.eye_classes import (

@@ -31,7 +31,7 @@ def build_estimator(
     Returns:
         model of eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]; outputs by name: gaze [B, 2]
         in network units, (pitch, yaw), and with `state` also state [B, 3] in [0, 1], see
-        `mggr_edge.models.eye_state`.
+        `mggr_edge.models.network_io`.
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     head_pose = keras.Input((2,), name="head_pose")

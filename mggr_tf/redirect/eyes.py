@@ -15,7 +15,7 @@ from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.media.files.paths import PICTURE_SUFFIXES, output_names, pictures_in
 from mggr_edge.media.files.pictures import read_whole_picture, write_picture
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.pipeline.colours import limited_to_colours_of
+from mggr_edge.pipeline.compositing import limited_to_colours_of
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_tf.data.columbia import PatchName, parse_name
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Artifact, Contract
-from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.installed import bundle_path
 from mggr_edge.models.runtimes import Runner
 from mggr_tf.evaluation.trained import load_travelling
 from mggr_tf.runs.folder import RunFolder

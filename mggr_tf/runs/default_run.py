@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from mggr_edge.errors import RunError
-from mggr_edge.models.default_bundle import DEFAULT
+from mggr_edge.models.installed import DEFAULT
 from mggr_tf.runs.folder import RunFolder
 
 

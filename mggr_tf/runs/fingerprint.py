@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mggr_edge.common.atomic import is_partial
-from mggr_edge.common.system_files import is_system_file
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import RunError
 from mggr_tf.runs.folder import RunFolder
 

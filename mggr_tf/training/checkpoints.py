@@ -25,8 +25,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from mggr_edge.common.atomic import atomic_folder
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.common.schema import plain, read
-from mggr_edge.common.system_files import is_system_file
 from mggr_edge.errors import ConfigError, DiskError, RunError
 from mggr_tf.data.tensorflow_disk import disk_reason
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mggr_edge.common.termination import exit_code
+from mggr_edge.common.process import exit_code
 
 INTERRUPTED = exit_code(signal.SIGINT)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import MggrError, MissingPackageError
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 
 Source = TypeVar("Source")

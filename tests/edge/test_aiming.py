@@ -9,9 +9,7 @@ import pytest
 
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.pipeline.targets.fixed import MAX_PITCH_DEG, MAX_YAW_DEG
-from mggr_edge.pipeline.targets.glances import Glances
-from mggr_edge.pipeline.targets.track import read_followed
+from mggr_edge.pipeline.targets import MAX_PITCH_DEG, MAX_YAW_DEG, Glances, read_followed
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.eye_crop import EyeCrop
-from mggr_edge.pipeline.anchoring import skin_drift
-from mggr_edge.pipeline.compositing import compose_eye
+from mggr_edge.pipeline.compositing import compose_eye, skin_drift
 
 PATCH = EyeCrop(centre=(31.5, 31.5), width_px=64.0, roll_deg=0.0)
 """A crop whose pixels are the frame's."""

@@ -20,10 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.cli import main
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.pipeline import auto_calibration, lens_looks
-from mggr_edge.pipeline.auto_calibration import AutoCalibration
+from mggr_edge.pipeline import lens_looks
+from mggr_edge.pipeline import lens_looks as auto_calibration
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
-from mggr_edge.pipeline.lens_looks import MOST_CHANGE_DEG, LensLooks
+from mggr_edge.pipeline.lens_looks import MOST_CHANGE_DEG, AutoCalibration, LensLooks
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.runs.profile import Profile, estimator_of, write_profile

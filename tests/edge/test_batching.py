@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mggr_edge.models.runtimes.batching import InBatches, cut
+from mggr_edge.models.runtimes.runner import InBatches, cut
 
 
 class Doubling:

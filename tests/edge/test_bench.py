@@ -14,14 +14,12 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import MggrError, UsageError
 from mggr_edge.models.bundle import Bundle, read_bundle_files
 from mggr_edge.models.contract import Artifact, TensorSpec
-from mggr_edge.models.default_bundle import bundle_path
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import bundle_path, find_landmark_models
 from mggr_edge.models.runtimes import runtimes
 from mggr_edge.tools.bench.candidates import Contestant, inputs_for
 from mggr_edge.tools.bench.memory import memory_mb
-from mggr_edge.tools.bench.models import bench
+from mggr_edge.tools.bench.models import FEWEST_ROUNDS, WARM_UP, bench, interleaved
 from mggr_edge.tools.bench.result import missed, parse_floor, rows_of, table
-from mggr_edge.tools.bench.timing import FEWEST_ROUNDS, WARM_UP, interleaved
 
 
 class Clock:

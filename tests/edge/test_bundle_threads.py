@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle, EyeRedirection
 from mggr_edge.models.contract import Artifact, Contract, Training
-from mggr_edge.models.default_bundle import NAMES
+from mggr_edge.models.installed import NAMES
 from mggr_edge.models.runtimes import FileRunner, open_file
-from mggr_edge.models.runtimes.tflite_subgraph import can_be_parted
+from mggr_edge.models.runtimes.tflite import can_be_parted
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
 

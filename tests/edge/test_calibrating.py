@@ -21,15 +21,21 @@ from mggr_edge.cli import main
 from mggr_edge.cli.calibrate import _Display
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.media.live.camera_format import AS_IT_COMES, PictureFormat
+from mggr_edge.media.live.csi import AS_IT_COMES, PictureFormat
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.gaze_correction import GazeCorrection, constant_correction
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.runs import calibration as calibrating
 from mggr_edge.runs.calibration import LensLook, LookProgress, calibrate, calibrate_by_video
-from mggr_edge.runs.correction_fit import SLOPE_PRIOR
-from mggr_edge.runs.profile import Profile, estimator_of, profile_file, read_profile, write_profile
+from mggr_edge.runs.profile import (
+    SLOPE_PRIOR,
+    Profile,
+    estimator_of,
+    profile_file,
+    read_profile,
+    write_profile,
+)
 from scripted_source import CAMERA
 
 LINEAR = GazeCorrection((1.5, -2.0), ((0.1, 0.0), (0.05, -0.2)), (3.0, 1.0), (-6, 8), (-20, 15.5))

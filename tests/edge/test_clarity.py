@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.eye_crop import EyeCrop
+from mggr_edge.vision.eye_quality import clarity, clarity_of_eye
 from mggr_edge.vision.iris import Eye
-from mggr_edge.vision.sharpness import clarity, clarity_of_eye
 
 
 def _opening() -> NDArray[np.uint8]:

@@ -12,9 +12,9 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import MggrError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import NAMES, bundle_path
+from mggr_edge.models.installed import NAMES, bundle_path
 from mggr_edge.models.runtimes import open_file
-from mggr_edge.models.runtimes.tflite_subgraph import can_be_parted, part_of
+from mggr_edge.models.runtimes.tflite import can_be_parted, part_of
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.runs.device_run import DeviceRun
 from mggr_edge.runs.service.supervisor import ServiceOptions

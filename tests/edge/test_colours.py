@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.pipeline.colours import limited_to_colours_of, residual_in_colours_of
+from mggr_edge.pipeline.compositing import limited_to_colours_of, residual_in_colours_of
 from mggr_edge.pipeline.redirector import Redirector
 
 

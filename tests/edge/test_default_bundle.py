@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mggr_edge import Bundle, Gaze
-from mggr_edge.models.default_bundle import NAMES, bundle_path
+from mggr_edge.models.installed import NAMES, bundle_path
 
 
 @pytest.mark.parametrize("name", NAMES)

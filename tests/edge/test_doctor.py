@@ -139,7 +139,7 @@ def test_pyav_without_h264_is_missing(fake: FakeMachine) -> None:
 
 
 def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mggr_edge.models import landmark_models
+    from mggr_edge.models import installed as landmark_models
 
     monkeypatch.setattr(landmark_models, "find_spec", lambda name: None)
     check = fake.look("landmark models")
@@ -154,7 +154,7 @@ def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.M
 def test_an_installation_without_weights_says_what_to_name(
     fake: FakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mggr_edge.models import default_bundle
+    from mggr_edge.models import installed as default_bundle
 
     monkeypatch.setattr(default_bundle, "packaged_bundles", lambda: tmp_path / "none")
     own = fake.look("own weights")

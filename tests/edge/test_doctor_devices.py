@@ -10,7 +10,7 @@ import pytest
 
 from fake_machine import FakeMachine
 from mggr_edge.tools.doctor import CHECKS
-from mggr_edge.tools.doctor.virtual_camera import INSTALL, KEEP, LOAD, PYVIRTUALCAM, UNLOAD
+from mggr_edge.tools.doctor.cameras import INSTALL, KEEP, LOAD, PYVIRTUALCAM, UNLOAD
 
 RESTART = "sudo systemctl restart nvargus-daemon"
 IS_ACTIVE = "systemctl is-active nvargus-daemon"

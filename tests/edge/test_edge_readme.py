@@ -10,7 +10,7 @@ import click
 import pytest
 
 from mggr_edge.cli import main
-from mggr_edge.tools.doctor.virtual_camera import KEEP, LOAD
+from mggr_edge.tools.doctor.cameras import KEEP, LOAD
 
 README = (Path(__file__).parents[2] / "edge" / "README.md").read_text(encoding="utf-8")
 

@@ -22,15 +22,14 @@ from mggr_edge.errors import UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.runtimes import TFLiteRunner
-from mggr_edge.models.runtimes.tflite_subgraph import can_be_parted
+from mggr_edge.models.runtimes.tflite import can_be_parted
 from mggr_edge.models.tensorrt import engines as build
 from mggr_edge.models.tensorrt import installed as use
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api
 from mggr_edge.models.tensorrt.cache import cache_folder, engine_path
-from mggr_edge.models.tensorrt.cuda import Cuda
 from mggr_edge.models.tensorrt.engines import key_of
-from mggr_edge.models.tensorrt.runner import TensorRTRunner
-from mggr_edge.tools.doctor.tensorrt import check_tensorrt
+from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
+from mggr_edge.tools.doctor.model_files import check_tensorrt
 
 PATCH = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 

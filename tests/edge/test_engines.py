@@ -23,9 +23,8 @@ from mggr_edge.models.tensorrt import python_builder as tensorrt_api
 from mggr_edge.models.tensorrt import trtexec_builder as trtexec
 from mggr_edge.models.tensorrt.build_options import Recipe, parse_version, recipe_for
 from mggr_edge.models.tensorrt.cache import cache_folder, load, store
-from mggr_edge.models.tensorrt.cuda import Cuda
 from mggr_edge.models.tensorrt.engines import Builder, build_engines, find_builder, key_of
-from mggr_edge.models.tensorrt.runner import TensorRTRunner
+from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
 from mggr_edge.tools.bench.candidates import contestants_of
 from mggr_edge.tools.bench.memory import memory_mb
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 from mggr_edge.models.runtimes import Runner
 from mggr_edge.pipeline.redirector import Redirector
 

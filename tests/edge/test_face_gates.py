@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.models.eye_state import EyeState
-from mggr_edge.pipeline.face_gates import geometry_gates, with_states
-from mggr_edge.pipeline.gating import EyeGate, Gate, Limits
+from mggr_edge.models.network_io import EyeState
+from mggr_edge.pipeline.gating import EyeGate, Gate, Limits, geometry_gates, with_states
 from mggr_edge.vision.face_finder import Face
 from mggr_edge.vision.iris import Eye
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import MissingPackageError
 from mggr_edge.geometry.angles import unit_vectors
 from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.vision import head_pose as head_pose_module
 from mggr_edge.vision.detector import FaceDetector

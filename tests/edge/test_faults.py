@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge.media.files.fragments import cut_to_whole_fragments
+from mggr_edge.media.files.boxes import cut_to_whole_fragments
 from mggr_edge.models.bundle import Bundle
 from streaming import Server, serving, shows_bars
 
@@ -30,10 +30,10 @@ PATIENCE_S = 240
 SCRIPT = """
 import sys
 import mggr_edge.media.live.rtsp_client as rtsp
-import mggr_edge.media.live.reconnecting as reconnecting
+import mggr_edge.media.live.sources as reconnecting
 from mggr_edge.common.cli_group import echo_error
 from mggr_edge.errors import MggrError
-from mggr_edge.common.leaving import exit_if_readers_hang
+from mggr_edge.common.process import exit_if_readers_hang
 from mggr_edge.media.live.address import live_address
 from mggr_edge.media.live.sinks import live_output
 from mggr_edge.runs.live_run import run_live

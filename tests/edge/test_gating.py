@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 from mggr_edge.pipeline.gating import (
     CLOSED_AT,
     EyeGate,

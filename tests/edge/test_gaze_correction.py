@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
-from mggr_edge.runs.correction_fit import SLOPE_PRIOR, cross_validated_deg, fit_correction
+from mggr_edge.runs.profile import SLOPE_PRIOR, cross_validated_deg, fit_correction
 
 angles = st.floats(-90, 90)
 offsets = st.floats(-20, 20)

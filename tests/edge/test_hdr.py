@@ -21,17 +21,16 @@ from hdr_videos import (
     write_ten_bit,
 )
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.encoding import Encoding, add_video_stream
-from mggr_edge.media.files.orientation import upright
-from mggr_edge.media.files.ten_bit import TenBitPicture, ten_bit_picture
+from mggr_edge.media.files.colour import TenBitPicture, ten_bit_picture
+from mggr_edge.media.files.exif import upright
 from mggr_edge.media.files.tone_mapping import SDR, tone_map_for
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
+from mggr_edge.media.files.video_writer import Encoding, add_video_stream
 from mggr_edge.media.live.file_playback import FilmCapture, shown_file
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.compositing import ComposedEye, Region, put_eye
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import FrameResult
-from mggr_edge.pipeline.views import Viewed, side_by_side
+from mggr_edge.pipeline.results import FrameResult, Viewed, side_by_side
 from mggr_edge.runs.file_run import run
 from mggr_edge.runs.original_values import shown_original
 from ramps import smooth_picture

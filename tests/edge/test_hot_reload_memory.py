@@ -17,14 +17,13 @@ import pytest
 
 import fake_tensorrt
 from engine_bundle import build_engines, with_engines
-from mggr_edge.common.memory import resident_mb
+from mggr_edge.common.process import resident_mb
 from mggr_edge.errors import BundleError, MggrError
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.installed import bundle_path
 from mggr_edge.models.tensorrt import installed as use
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api
-from mggr_edge.models.tensorrt.cuda import Cuda
-from mggr_edge.models.tensorrt.runner import TensorRTRunner
+from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.runs.service import hot_reload as replacing
@@ -72,7 +71,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
         Bundle, "model", lambda self, name: None if name in faces else real(self, name)
     )
     monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", lambda *args, **how: ())
 
 
 class Service:

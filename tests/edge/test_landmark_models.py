@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mggr_edge.errors import MissingPackageError
-from mggr_edge.models import landmark_models
-from mggr_edge.models.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
+from mggr_edge.models import installed as landmark_models
+from mggr_edge.models.installed import LANDMARK_MODEL_FILES, find_landmark_models
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
+from mggr_edge.vision.eye_quality import state_from_landmarks
 from mggr_edge.vision.iris import Eye
-from mggr_edge.vision.landmark_state import state_from_landmarks
 
 _ROUND = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 

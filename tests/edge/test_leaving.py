@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge.common.cli_group import MggrGroup
-from mggr_edge.common.leaving import abandon
+from mggr_edge.common.process import abandon
 
 HANGING = """
 import atexit, sys, threading, time
-from mggr_edge.common.leaving import abandon, exit_if_readers_hang
+from mggr_edge.common.process import abandon, exit_if_readers_hang
 atexit.register(lambda: print("shut down"))
 thread = threading.Thread(target=time.sleep, args=(float(sys.argv[1]),), daemon=True)
 thread.start()
@@ -30,7 +30,7 @@ COMMAND = """
 import threading, time
 import mggr_edge.__main__ as program
 from mggr_edge.cli import main
-from mggr_edge.common.leaving import abandon
+from mggr_edge.common.process import abandon
 
 @main.command()
 def hang():

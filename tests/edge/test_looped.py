@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.cli import main
 from mggr_edge.errors import UsageError
-from mggr_edge.media.files import looped
-from mggr_edge.media.files.looped import FOR_EVER, open_looped
 from mggr_edge.media.files.video_reader import TimedFrame, Video, open_video
-from mggr_edge.media.live.file_playback import FilmCapture, shown_file
+from mggr_edge.media.live import file_playback as looped
+from mggr_edge.media.live.file_playback import FOR_EVER, FilmCapture, open_looped, shown_file
 from mggr_edge.media.live.sinks import Nowhere, is_shown
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.file_run import run

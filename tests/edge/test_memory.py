@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_edge.common import memory
-from mggr_edge.common.memory import resident_mb
+from mggr_edge.common import process as memory
+from mggr_edge.common.process import resident_mb
 
 av = pytest.importorskip("av")
 
@@ -38,7 +38,7 @@ from itertools import islice
 
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.rtsp_client import RtspCapture
-from mggr_edge.common.memory import resident_mb
+from mggr_edge.common.process import resident_mb
 from mggr_edge.media.files.video_reader import open_video
 
 def read_as_file(path):

@@ -15,7 +15,7 @@ from mggr_edge.models.runtimes.tflite import available_interpreters
 LOAD = """
 import sys
 from mggr_edge.errors import BundleError
-from mggr_edge.models.default_bundle import packaged_bundles
+from mggr_edge.models.installed import packaged_bundles
 from mggr_edge.models.runtimes.tflite import TFLiteRunner
 content = next(packaged_bundles().rglob("*.tflite")).read_bytes()
 TFLiteRunner(content, interpreter=sys.argv[1])

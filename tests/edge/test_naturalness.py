@@ -11,9 +11,9 @@ from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult
-from mggr_edge.tools.bench import naturalness
-from mggr_edge.tools.bench.naturalness import jitter, shows_both_eyes, watch
 from mggr_edge.vision.iris import Eye
+from mggr_tf.evaluation import naturalness
+from mggr_tf.evaluation.naturalness import jitter, shows_both_eyes, watch
 
 ASIDE = Gaze(0.0, 12.0)
 

@@ -23,8 +23,8 @@ from mggr_edge.media.live.address import live_address
 from mggr_edge.media.live.sinks import Nowhere
 from mggr_edge.runs.live_run import run_live
 from mggr_edge.pipeline.results import FrameResult
-from mggr_edge.runs.service.pressure import Pressure
-from mggr_edge.runs.service.workload import Workload
+from mggr_edge.runs.service.load_shedding import Pressure
+from mggr_edge.runs.service.load_shedding import Workload
 
 work_s = [0.018]  # of the processor, for a frame of 40 ms
 

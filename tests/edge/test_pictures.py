@@ -13,8 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mggr_edge.errors import StreamError, UsageError
-from mggr_edge.media.files.exif import exif_orientation, upright_exif
-from mggr_edge.media.files.orientation import orientation_of_display_matrix, upright
+from mggr_edge.media.files.exif import (
+    exif_orientation,
+    orientation_of_display_matrix,
+    upright,
+    upright_exif,
+)
 from mggr_edge.media.files.picture import Picture
 from mggr_edge.media.files.picture_facts import picture_facts
 from mggr_edge.media.files.pictures import read_picture, write_picture

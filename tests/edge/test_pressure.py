@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge.runs.service import workload as workload_module
-from mggr_edge.runs.service.pressure import Level, Load, Pressure
-from mggr_edge.runs.service.thermal import hottest_c
-from mggr_edge.runs.service.workload import Workload
+from mggr_edge.runs.service import load_shedding as workload_module
+from mggr_edge.runs.service.load_shedding import Level, Load, Pressure, Workload, hottest_c
 
 IDLE, FULL, OVER = (Load(25, 25, busy_s, 1.0) for busy_s in (0.2, 0.85, 1.5))
 

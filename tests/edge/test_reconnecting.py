@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.live import reconnecting
-from mggr_edge.media.live.reconnecting import Reconnecting
+from mggr_edge.media.live import sources as reconnecting
+from mggr_edge.media.live.sources import Reconnecting
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bump_network import STRAIGHT, BumpNetwork
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 from mggr_edge.models.runtimes import Runner
 from mggr_edge.pipeline.gating import Limits
 from mggr_edge.pipeline.redirector import Redirector

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.installed import bundle_path
 from streaming import Server, serving
 
 pytest.importorskip("av")

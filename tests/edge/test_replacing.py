@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import MggrError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.installed import bundle_path
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection, constant_correction
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mggr_edge.common.memory import resident_mb
+from mggr_edge.common.process import resident_mb
 from mggr_edge.common.timing import StageClock, no_stages
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.pipeline.mark import mark
-from mggr_edge.pipeline.overlay import overlay
-from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
-from mggr_edge.pipeline.views import Viewed, side_by_side
+from mggr_edge.pipeline.drawing import mark, overlay
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult, Viewed, side_by_side
 from mggr_edge.runs.console import FrameRate, NowAndThen, StatusLine
 from mggr_edge.runs.frame_log import open_metrics
 

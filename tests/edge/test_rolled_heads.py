@@ -22,9 +22,9 @@ from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.calibration import LensLook
-from mggr_edge.tools.bench.naturalness import watch
 from mggr_edge.vision.face_finder import Face
 from mggr_edge.vision.head_pose import head_pose
+from mggr_tf.evaluation.naturalness import watch
 
 angles = st.floats(-80, 80)
 rolls = st.floats(-180, 180)

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.live.gstreamer import import_gstreamer
+from mggr_edge.media.live.csi import import_gstreamer
 from mggr_edge.media.live.sinks import RtspStream, live_output
 from streaming import Server, serving, shows_bars
 
@@ -188,7 +188,7 @@ sys.path.append({SYSTEM_PACKAGES!r})
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live import csi
 from mggr_edge.media.live.address import live_address
-from mggr_edge.media.live.camera_format import PictureFormat
+from mggr_edge.media.live.csi import PictureFormat
 
 try:
     csi.CsiCapture(live_address("csi://0"), PictureFormat())

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from mggr_edge.cli import main
-from mggr_edge.tools.doctor.processes import UNIT
+from mggr_edge.tools.doctor.system import UNIT
 
 EDGE = Path(__file__).parents[2] / "edge"
 SERVICE, ENVIRONMENT = EDGE / "mggr-edge.service", EDGE / "mggr-edge.env"
@@ -89,7 +89,7 @@ def test_its_folders_are_those_that_the_program_looks_into(monkeypatch: pytest.M
 
 
 def test_the_watchdog_waits_longer_than_a_source_may_take_to_be_called_stuck() -> None:
-    from mggr_edge.runs.service.heartbeat import STUCK_S
+    from mggr_edge.runs.service.systemd import STUCK_S
 
     said = settings()
     assert said["Type"] == ["notify"]

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from mggr_edge.common import stopping
-from mggr_edge.common.stopping import stopped_by_signals
+from mggr_edge.common import process as stopping
+from mggr_edge.common.process import stopped_by_signals
 
 
 class Clock:

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import PictureFormat
+from mggr_edge.media.live.csi import PictureFormat
 from mggr_edge.media.live.file_playback import FilmCapture, shown_file
 from mggr_edge.media.live.latest_frame import Newest
-from mggr_edge.media.live.reconnecting import Reconnecting
 from mggr_edge.media.live.rtsp_client import RtspCapture
-from mggr_edge.media.live.sources import stream_time_s
+from mggr_edge.media.live.sources import Reconnecting, stream_time_s
 from mggr_edge.media.live.stream_clock import StreamClock
 from mggr_edge.media.live.v4l2 import V4L2Capture
 from mggr_edge.tools.studio.session import _Noted
@@ -155,7 +154,7 @@ def test_the_newest_frame_has_the_time_of_its_source(monkeypatch: pytest.MonkeyP
 
 
 def test_a_source_that_comes_back_hands_on_its_new_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mggr_edge.media.live.reconnecting._FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("mggr_edge.media.live.sources._FIRST_WAIT_S", 0.001)
     sources = [Clocked([7.0, 7.04, None]), Clocked([0.0, 0.04])]
     source = Reconnecting(
         lambda: sources.pop(0),

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from mggr_edge.cli import main
 from mggr_edge.errors import MggrError
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.tools.studio.launch import run_studio
+from mggr_edge.tools.studio.server import run_studio
 from ramps import smooth_picture
 from studio_page import answer, frame, soon
 

@@ -20,8 +20,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.runs import calibration as calibrating
 from mggr_edge.runs.profile import Profile
 from mggr_edge.tools.studio import calibration
-from mggr_edge.tools.studio.frame_encoding import WIDEST_PX, encode_pair
-from mggr_edge.tools.studio.mailbox import Latest
+from mggr_edge.tools.studio.frame_encoding import WIDEST_PX, Latest, encode_pair
 from mggr_edge.tools.studio.routes import PAGE
 from mggr_edge.tools.studio.server import PageServer
 from mggr_edge.tools.studio.settings import Settings, changed
@@ -36,7 +35,7 @@ def blind(scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch)
     """A page without networks: nothing is found in its frames."""
     scripted(Sitter(smooth_picture(48, 60)))
     monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", lambda *args, **how: ())
     bundle = SimpleNamespace(model=lambda name: None)
     with studio(bundle) as (_, url):  # type: ignore[arg-type]
         yield url
@@ -192,7 +191,7 @@ def test_a_camera_that_is_lost_is_told_and_comes_back(
     scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch, blind: str
 ) -> None:
     sitter = scripted(Sitter(smooth_picture(48, 60)))
-    monkeypatch.setattr("mggr_edge.media.live.reconnecting._FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("mggr_edge.media.live.sources._FIRST_WAIT_S", 0.05)
     bundle = SimpleNamespace(model=lambda name: None)
     with studio(bundle) as (_, url):  # type: ignore[arg-type]
         number = frame(url)[0]["number"]
@@ -214,7 +213,7 @@ def test_a_frame_that_fails_is_shown_as_it_came(
     def fail(*arguments: object, **how: object) -> None:
         raise ZeroDivisionError("somewhere within")
 
-    monkeypatch.setattr("mggr_edge.pipeline.face_tracker.FaceWatcher.find", fail)
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", fail)
     facts, before, after = frame_where(blind, lambda facts: facts["failure"] is not None)
     assert facts["failure"] == "ZeroDivisionError: somewhere within"
     np.testing.assert_array_equal(before, after)

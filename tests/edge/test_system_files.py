@@ -2,7 +2,7 @@
 
 import pytest
 
-from mggr_edge.common.system_files import is_system_file
+from mggr_edge.common.folders import is_system_file
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ import pytest
 
 from mggr_edge.media.live.sinks import Nowhere
 from mggr_edge.runs.live_run import run_live
-from mggr_edge.runs.service import heartbeat as heartbeat_module
-from mggr_edge.runs.service.heartbeat import STUCK_S, Heartbeat
-from mggr_edge.runs.service.systemd import Systemd
+from mggr_edge.runs.service import systemd as heartbeat_module
+from mggr_edge.runs.service.systemd import STUCK_S, Heartbeat, Systemd
 
 pytest.importorskip("av")
 

@@ -2,7 +2,7 @@ import pytest
 
 from mggr_edge.errors import UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.pipeline.targets.fixed import parse_target
+from mggr_edge.pipeline.targets import parse_target
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mggr_edge.common.termination import SIGNALS, ended_by_signals
+from mggr_edge.common.process import SIGNALS, ended_by_signals
 
 ENDED_WHILE_IT_WORKS = """
 import os, pathlib, sys, click
 from mggr_edge.common.cli_group import MggrGroup
-from mggr_edge.common.program import run_program
+from mggr_edge.common.process import run_program
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.file_run import run
 
@@ -107,7 +107,7 @@ def test_handlers_are_put_back_and_cleaning_up_is_not_interrupted() -> None:
 def test_a_signal_after_one_that_a_library_caught_ends_the_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mggr_edge.common.termination._CLEANING_S", 0.0)
+    monkeypatch.setattr("mggr_edge.common.process._CLEANING_S", 0.0)
 
     def work() -> None:
         with ended_by_signals():

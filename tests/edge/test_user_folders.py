@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_edge.cli import main
-from mggr_edge.common import user_folders
+from mggr_edge.common import folders as user_folders
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.tensorrt.cache import cache_folder
 from mggr_edge.runs.profile import NO_PROFILE, chosen_profile, profile_file

@@ -11,7 +11,7 @@ import pytest
 
 from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import PictureFormat
+from mggr_edge.media.live.csi import PictureFormat
 from mggr_edge.media.live.sources import open_capture
 from mggr_edge.media.live.v4l2 import CameraMode, V4L2Capture
 

@@ -8,8 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.models.runtimes import Runner, TFLiteRunner
-from mggr_edge.pipeline.face_tracker import LOOK_AROUND_S, FaceWatcher
-from mggr_edge.pipeline.tracks import MAX_GAP_S
+from mggr_edge.pipeline.tracks import LOOK_AROUND_S, MAX_GAP_S, FaceWatcher
 from mggr_edge.vision.face_finder import FaceFinder
 
 STEP_S = 1 / 25

@@ -11,10 +11,9 @@ from click.testing import CliRunner
 from mggr_edge.cli import main as edge
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, RunError, UsageError
-from mggr_edge.models import default_bundle
+from mggr_edge.models import installed as default_bundle
 from mggr_edge.models.bundle import Bundle, read_bundle_files
-from mggr_edge.models.default_bundle import bundle_path
-from mggr_edge.models.landmark_models import LANDMARK_MODEL_FILES
+from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path
 from mggr_export.exporting import export_run as exporting
 from mggr_export.exporting import verify as verifying
 from mggr_export.formats.keras_models import models_of_run

@@ -9,7 +9,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.models.contract import OpeningParity, Parity
-from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.installed import bundle_path
 from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.eyes.opening import Openings
 from mggr_export.formats.keras_models import models_of_run

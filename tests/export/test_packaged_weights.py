@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from mggr_edge.geometry.angles import Gaze, angular_error_deg
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import NAMES, bundle_path, packaged_bundles
+from mggr_edge.models.installed import NAMES, bundle_path, packaged_bundles
 from mggr_tf.cli import main
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
 from mggr_tf.drawn_eyes import draw_subject, render_eye

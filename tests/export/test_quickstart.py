@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Artifact, Contract, Conventions, Parity, Training
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_export.quickstart import names
 from mggr_export.quickstart.cli import quickstart

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.gaze_map import draw_gazemap
 from mggr_edge.models.contract import Conventions
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
-from mggr_edge.pipeline.targets.fixed import CAMERA
+from mggr_edge.pipeline.targets import CAMERA
 from mggr_export.quickstart.close_up import close_up
 from mggr_export.quickstart.following import fit_line, following, gaze_of_iris_shift
 from mggr_export.quickstart.portrait import (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.models.bundle import EyeEstimate, EyeRedirection
 from mggr_edge.models.contract import Conventions
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 from mggr_edge.models.runtimes import Runner
 
 STRAIGHT: dict[Side, Gaze] = {"right": Gaze(0, 0), "left": Gaze(0, 0)}

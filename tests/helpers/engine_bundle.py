@@ -14,7 +14,7 @@ from mggr_edge.models.bundle import (
     checksum_lines,
     read_bundle_files,
 )
-from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.installed import bundle_path
 from mggr_edge.models.tensorrt.cache import cache_folder, store
 from mggr_edge.models.tensorrt.engines import key_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mggr_edge.media.live.gstreamer import GStreamer
+from mggr_edge.media.live.csi import GStreamer
 from mggr_edge.tools.doctor import Check, Machine
 from mggr_edge.tools.doctor.examination import CHECKS
 

@@ -24,7 +24,7 @@ from fuzzing import Case, Rng
 from fuzzing_bytes import cut, flipped
 from fuzzing_json import mutated_text
 from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
-from mggr_edge.models.default_bundle import packaged_bundles
+from mggr_edge.models.installed import packaged_bundles
 from ramps import smooth_picture
 from spoilt import replace_file
 

@@ -127,7 +127,7 @@ def _judge_all(kind: str, seeds: list[int]) -> None:
 def has_models() -> bool:
     """Whether faces can be found here: the landmark models, and what runs them."""
     from mggr_edge.errors import MissingPackageError
-    from mggr_edge.models.landmark_models import find_landmark_models
+    from mggr_edge.models.installed import find_landmark_models
     from mggr_edge.models.runtimes import available_interpreters
 
     with suppress(MissingPackageError):

@@ -13,7 +13,7 @@ from fuzzing import Case, Rng
 from fuzzing_bytes import damaged
 from fuzzing_json import mutated_text
 from mggr_edge.common.schema import plain
-from mggr_edge.models.default_bundle import packaged_bundles
+from mggr_edge.models.installed import packaged_bundles
 from mggr_edge.pipeline.gaze_correction import GazeCorrection
 from mggr_edge.runs.profile import Profile
 from ramps import smooth_picture

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import AS_IT_COMES
+from mggr_edge.media.live.csi import AS_IT_COMES
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.tools.studio.access import PARAMETER, cookie_name
 from mggr_edge.tools.studio.routes import studio_app

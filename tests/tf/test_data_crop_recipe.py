@@ -19,7 +19,7 @@ from skimage.data import astronaut
 
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.eye_crop import crop_patch
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.vision.face_finder import FaceFinder
 from mggr_edge.vision.iris import IrisFinder

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import RunError
 from mggr_edge.models.bundle import SUMS_FILE, Bundle, checksum_lines
-from mggr_edge.models.default_bundle import NAMES, bundle_path
+from mggr_edge.models.installed import NAMES, bundle_path
 from mggr_tf.cli import main
 from mggr_tf.cli.natural import natural
 from mggr_tf.config.files import load_config

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from mggr_edge.errors import DataError
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.cli.data import data
 from mggr_tf.data.drawn_folder import write_dataset

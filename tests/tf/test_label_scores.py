@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mggr_edge.errors import DataError, MggrError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS

@@ -13,8 +13,7 @@ import pytest
 
 from mggr_edge.errors import OutputExistsError, UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.geometry.eye_crop import mirror_image
-from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR
+from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, mirror_image
 from mggr_tf.drawn_eyes import (
     RenderedEye,
     Subject,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.vision.face_finder import FaceFinder
 from mggr_tf.drawn_eyes import draw_face, draw_subject

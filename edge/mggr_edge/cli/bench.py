@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from mggr_edge.common.cli_group import echo_error
-from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.common.cli_group import FiniteRange, echo_error
 
 
 @click.command()

@@ -27,7 +27,7 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
     """
     from mggr_edge.errors import UsageError
     from mggr_edge.models.bundle import Bundle, read_bundle_files
-    from mggr_edge.models.default_bundle import bundle_path
+    from mggr_edge.models.installed import bundle_path
     from mggr_edge.models.tensorrt.engines import build_engines, find_builder
 
     if fp16 and int8:

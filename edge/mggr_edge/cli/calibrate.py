@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mggr_edge.cli.camera import camera_options
+from mggr_edge.cli.options import camera_options
 from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.camera_format import PictureFormat
+    from mggr_edge.media.live.csi import PictureFormat
     from mggr_edge.models.bundle import Bundle
     from mggr_edge.runs.calibration import Calibration, LookProgress
 
@@ -51,7 +51,7 @@ def calibrate(
       mggr-edge calibrate look.mp4 --profile me.json
     """
     from mggr_edge.common.addresses import file_to_write
-    from mggr_edge.common.user_folders import NO_HOME
+    from mggr_edge.common.folders import NO_HOME
     from mggr_edge.errors import OutputExistsError, UsageError
     from mggr_edge.models.bundle import Bundle
     from mggr_edge.runs.profile import profile_file, write_profile
@@ -81,7 +81,7 @@ def _calibration(input_: str, wanted: PictureFormat, opened: Callable[[], Bundle
     from mggr_edge.errors import UsageError
     from mggr_edge.media.files.paths import find_source
     from mggr_edge.media.live.address import live_address
-    from mggr_edge.media.live.camera_format import AS_IT_COMES
+    from mggr_edge.media.live.csi import AS_IT_COMES
     from mggr_edge.runs.calibration import INSTRUCTION, calibrate, calibrate_by_video
 
     def ask() -> None:

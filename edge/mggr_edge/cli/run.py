@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mggr_edge.cli.camera import camera_options
-from mggr_edge.cli.service import service_options
-from mggr_edge.common.cli_group import USER_ERROR, echo_error, echo_note
-from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.cli.options import camera_options, service_options
+from mggr_edge.common.cli_group import USER_ERROR, FiniteRange, echo_error, echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.camera_format import PictureFormat
+    from mggr_edge.media.live.csi import PictureFormat
     from mggr_edge.runs.service.supervisor import ServiceOptions
 
 

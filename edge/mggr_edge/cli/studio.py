@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mggr_edge.cli.camera import camera_options
+from mggr_edge.cli.options import camera_options
 from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.camera_format import PictureFormat
+    from mggr_edge.media.live.csi import PictureFormat
 
 
 @click.command()
@@ -52,7 +52,7 @@ def studio(input_: str, model: str, port: int, profile: str | None, wanted: Pict
       mggr-edge studio call.mp4 --port 9000
       mggr-edge studio rtsp://camera.local/live --profile none
     """
-    from mggr_edge.tools.studio.launch import run_studio
+    from mggr_edge.tools.studio.server import run_studio
 
     run_studio(
         input_,

@@ -1,14 +1,15 @@
-"""The one place where a user's mistake becomes one line and exit code 2."""
+"""Command groups and option types: a user's mistake becomes one line and exit code 2."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import click
 
-from mggr_edge.common.one_line import one_line
+from mggr_edge.common.terminal import one_line
 from mggr_edge.errors import MggrError, MissingPackageError
 
 USER_ERROR = 2
@@ -71,3 +72,17 @@ def echo_note(text: str) -> None:
     """
     with suppress(OSError):
         click.echo(text, err=True)
+
+
+class FiniteRange(click.FloatRange):
+    """A `click.FloatRange` that refuses `nan` and `inf`.
+
+    No comparison with NaN is true, so a `FloatRange` takes it as within any limits.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the number; fails if it is not finite or out of range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number

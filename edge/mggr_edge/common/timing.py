@@ -1,4 +1,4 @@
-"""Where the time of a frame goes, stage by stage."""
+"""Time that each stage of a frame takes, and the gap after which frames are unrelated."""
 
 from __future__ import annotations
 
@@ -66,3 +66,6 @@ class StageClock:
             share = self._totals_s[name] / max(whole, 1e-12)
             lines.append(form.format(name, f"{median:.1f} ms", f"{high:.1f} ms", f"{share:.0%}"))
         return "\n".join(lines)
+
+
+MAX_GAP_S = 0.5

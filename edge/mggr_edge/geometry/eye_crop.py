@@ -1,4 +1,4 @@
-"""The eye crop: which square of a frame the network sees, and the way back.
+"""The eye crop: the square of a frame that networks see, and the way back.
 
 The square is 3.4 R wide around the minimal enclosing circle (centre, R) of the
 eye's outline, rotated so that the corners are level. Crop and paste-back are
@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
+
+DEFAULT_CROP_FACTOR = 3.4
+"""Side of the crop in radii of the circle around the outline of the eye."""
+DEFAULT_SIZE_PX = 64
+"""Side of the patch, which is square."""
+
 
 _LARGEST_WARP_PX = 1 << 13
 """Side of the largest square that is warped at once: 200 MB."""

@@ -19,20 +19,19 @@ from mggr_edge.errors import BundleError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import mirror_flow, mirror_image, mirrored_if, needs_mirror
 from mggr_edge.models import network_io
-from mggr_edge.models.bundle_files import (
+from mggr_edge.models.bundle_archive import (
     CONTRACT_FILE,
     SUMS_FILE,
     checksum_lines,
     read_bundle_files,
 )
 from mggr_edge.models.contract import Contract, contract_from_json
-from mggr_edge.models.default_bundle import bundle_path
-from mggr_edge.models.eye_state import EyeState
-from mggr_edge.models.landmark_models import LANDMARK_MODEL_FILES, find_landmark_models
+from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path, find_landmark_models
 from mggr_edge.models.loaded_models import LoadedModels
+from mggr_edge.models.network_io import EyeState
 from mggr_edge.models.runtimes import Runner, TFLiteRunner, check_fits, open_file, runnable
-from mggr_edge.models.runtimes.batching import InBatches, batch_of
-from mggr_edge.models.runtimes.tflite_subgraph import can_be_parted, part_of
+from mggr_edge.models.runtimes.runner import InBatches, batch_of
+from mggr_edge.models.runtimes.tflite import can_be_parted, part_of
 from mggr_edge.models.tensor_checks import check_usable
 from mggr_edge.models.tensorrt.installed import engine_of
 

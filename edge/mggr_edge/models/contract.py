@@ -15,8 +15,8 @@ from typing import Any, Literal
 from mggr_edge.common.schema import plain, read, read_json
 from mggr_edge.errors import BundleError, ConfigError
 from mggr_edge.geometry.angles import Side
+from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 from mggr_edge.geometry.gaze_map import DEFAULT_EDGE_PX, DEFAULT_K
-from mggr_edge.geometry.patch import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 
 SCHEMA = 1
 """Raised whenever a reader of the former number would misread the bundle."""

@@ -1,10 +1,12 @@
-"""What a network is fed: pictures, angles and gazemaps as its tensors.
+"""Inputs and outputs of networks as arrays, and the state of an eye.
 
 The device calls these one eye at a time, training calls them on batches; there
 is no second implementation of the scales.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,3 +73,26 @@ def gaze_from_network(gaze: NDArray[np.float32], conventions: Conventions) -> ND
 def head_to_network(head_deg: ArrayLike, conventions: Conventions) -> NDArray[np.float32]:
     """Head angles [B, 2] in degrees as the networks take them."""
     return np.asarray(head_deg, np.float32) / np.float32(conventions.head_pose_scale_deg)
+
+
+@dataclass(frozen=True)
+class EyeState:
+    """Output `state` of the estimator, for one eye.
+
+    Attributes:
+        openness: greatest distance between the lids over the distance between the corners, in
+            [0, 1]. About 0.25 to 0.4 for an open eye, 0 for a closed one.
+        iris_visible: part of the iris disc between the lids, in [0, 1].
+        occlusion: part of the area between the lids (of a closed eye: of the lids around it) that
+            something else covers, in [0, 1]: fingers, hair, a frame, glare.
+    """
+
+    openness: float
+    iris_visible: float
+    occlusion: float
+
+    @classmethod
+    def from_array(cls, state: ArrayLike) -> EyeState:
+        """From [3] in the order of the attributes; values outside [0, 1] are clipped."""
+        openness, iris_visible, occlusion = np.clip(np.asarray(state, np.float64), 0.0, 1.0)
+        return cls(float(openness), float(iris_visible), float(occlusion))

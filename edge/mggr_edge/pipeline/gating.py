@@ -1,4 +1,4 @@
-"""What one frame allows for each eye of a face, and the reasons for less than everything.
+"""Measures that decide how far an eye may be redirected.
 
 Each measure gives a share that runs smoothly from 0 to 1 between two limits, so that nothing jumps
 when a head turns slowly; the smallest share counts. `pair_strength` decides from the shares of both
@@ -15,11 +15,14 @@ A measure belongs to one of three groups, because each group has another consequ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.models.eye_state import EyeState
+from mggr_edge.models.network_io import EyeState
+from mggr_edge.vision.eye_quality import state_from_landmarks
+from mggr_edge.vision.face_finder import Face
 
 Reason = Literal[
     "closed",
@@ -197,3 +200,59 @@ def _ramp(value: float, limits: tuple[float, float]) -> float:
     none, full = limits
     t = min(1.0, max(0.0, (value - none) / (full - none)))
     return t * t * (3.0 - 2.0 * t)
+
+
+_LEAST_PX = 1e-6
+
+
+def geometry_gates(
+    face: Face, *, heads: Sequence[Gaze], clarities: Sequence[float], limits: Limits
+) -> tuple[EyeGate, EyeGate]:
+    """Returns what size, sharpness, mesh and head allow for the right and the left eye.
+
+    Args:
+        face: as found in the frame, not steadied over time.
+        heads: head pose in the axes of each eye's crop.
+        clarities: of each eye, see `clarity.clarity_of_eye`.
+        limits: of the measures.
+    """
+    widths = [max(eye.width_px, _LEAST_PX) for eye in face.eyes]
+    yaw_deg = face.head_pose.yaw_deg
+    right, left = (
+        gate_geometry(
+            width_px=own,
+            relative_width=own / other,
+            clarity=clarity,
+            confidence=face.confidence,
+            head_pose=head,
+            # A head that turns to the image's right takes the subject's left eye away.
+            turned_away_deg=away_deg,
+            limits=limits,
+        )
+        for own, other, clarity, head, away_deg in zip(
+            widths, reversed(widths), clarities, heads, (-yaw_deg, yaw_deg), strict=True
+        )
+    )
+    return right, left
+
+
+def with_states(
+    gates: tuple[EyeGate, EyeGate],
+    face: Face,
+    states: Sequence[EyeState | None],
+    *,
+    limits: Limits,
+) -> tuple[EyeGate, EyeGate]:
+    """Adds what lids, iris and occlusion allow.
+
+    Args:
+        gates: of the right and the left eye.
+        face: as found in the frame; a blink is over before a filter follows it.
+        states: of the estimator; None takes the state from the landmarks.
+        limits: of the measures.
+    """
+    right, left = (
+        gate.with_state(state or state_from_landmarks(eye), limits)
+        for gate, eye, state in zip(gates, face.eyes, states, strict=True)
+    )
+    return right, left

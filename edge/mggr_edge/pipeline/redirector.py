@@ -1,4 +1,4 @@
-"""Frame in, frame out: finds eyes, decides, redirects, puts them back.
+"""Redirects the eyes of a frame: one call, in a fixed order of steps.
 
 No I/O and no clock: the caller says what time a frame is of. Both eyes of a
 face share one source gaze, the mean of what is estimated for each: they look at
@@ -18,25 +18,54 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.timing import Stages, no_stages
+from mggr_edge.common.timing import MAX_GAP_S, Stages, no_stages
 from mggr_edge.geometry.angles import Gaze, mean_gaze
 from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
 from mggr_edge.models.bundle import Bundle, EyeEstimate
-from mggr_edge.pipeline.anchoring import skin_drift
-from mggr_edge.pipeline.colours import residual_in_colours_of
-from mggr_edge.pipeline.compositing import compose_eye, put_eye
-from mggr_edge.pipeline.face_gates import geometry_gates, with_states
-from mggr_edge.pipeline.face_tracker import FaceWatcher
-from mggr_edge.pipeline.frame_clock import FrameClock
-from mggr_edge.pipeline.gating import EyeGate, Gate, Limits, gate_shift
+from mggr_edge.pipeline.compositing import compose_eye, put_eye, residual_in_colours_of, skin_drift
+from mggr_edge.pipeline.gating import EyeGate, Gate, Limits, gate_shift, geometry_gates, with_states
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
-from mggr_edge.pipeline.targets.fixed import CAMERA
-from mggr_edge.pipeline.tracks import FaceTracks, Track
+from mggr_edge.pipeline.targets import CAMERA
+from mggr_edge.pipeline.tracks import FaceTracks, FaceWatcher, Track
+from mggr_edge.vision.eye_quality import clarity_of_eye
 from mggr_edge.vision.face_finder import Face, FaceFinder
 from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 from mggr_edge.vision.iris import Eye
-from mggr_edge.vision.sharpness import clarity_of_eye
+
+_UNKNOWN_STEP_S = 1 / 30
+"""Step between frames until one is known."""
+
+
+class FrameClock:
+    """Turns the times of one video's frames into strictly rising ones.
+
+    A time that is later than all before passes unchanged. One that repeats or goes back a
+    little, as in a video whose frames carry one time in pairs, becomes half of a usual step after
+    the one before: filters neither divide by zero nor stand still with a clock that does.
+    """
+
+    def __init__(self) -> None:
+        self._given_s: float | None = None
+        self._time_s = 0.0
+        self._step_s = _UNKNOWN_STEP_S
+
+    def goes_back_far(self, time_s: float) -> bool:
+        """Whether this time is so much earlier than the last that another video has begun."""
+        return self._given_s is not None and time_s < self._given_s - MAX_GAP_S
+
+    def __call__(self, time_s: float) -> float:
+        """Takes the time of the next frame in seconds, and returns a rising one."""
+        if self._given_s is None:
+            self._time_s = time_s
+        else:
+            if time_s > self._given_s:
+                self._step_s = time_s - self._given_s
+            # A usual step is also bounded by the gap after which faces are forgotten.
+            least_s = min(self._step_s, MAX_GAP_S) / 2
+            self._time_s = time_s if time_s > self._time_s else self._time_s + least_s
+        self._given_s = time_s
+        return self._time_s
 
 
 class Redirector:

@@ -16,19 +16,20 @@ from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.video_reader import TimedFrame, open_video
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import PictureFormat, flipped
+from mggr_edge.media.live.csi import PictureFormat, flipped
 from mggr_edge.media.live.latest_frame import LiveFrame, Newest
 from mggr_edge.media.live.sources import OpenedByReader, open_capture
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FaceResult, FrameResult
-from mggr_edge.runs.correction_fit import (
+from mggr_edge.runs.profile import (
     CorrectionFit,
+    Profile,
     cross_validated_deg,
+    estimator_of,
     fit_correction,
     head_ranges_deg,
 )
-from mggr_edge.runs.profile import Profile, estimator_of
 
 DURATION_S = 5.0
 INSTRUCTION = "Look into the lens and turn your head slowly for five seconds"

@@ -1,4 +1,4 @@
-"""How fast frames go through: on the picture, and in words now and then."""
+"""The frame rate on the picture and in the log, and a strength that changes during a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.memory import resident_mb
+from mggr_edge.common.process import resident_mb
+from mggr_edge.media.live.v4l2 import Controls
+from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess, FrameResult
 
 _LOOK_BACK_S = 2.0
@@ -94,3 +96,22 @@ class NowAndThen:
             )
             self._since_s, self._frames = time.monotonic(), 0
         return result
+
+
+class Steered:
+    """A redirector that does what the controls say.
+
+    Args:
+        process: what passes frames to the redirector.
+        redirector: whose strength is set before every frame.
+        controls: what is asked for.
+    """
+
+    def __init__(self, process: FrameProcess, redirector: Redirector, controls: Controls) -> None:
+        self._process, self._redirector, self._controls = process, redirector, controls
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Passes a frame on."""
+        controls = self._controls
+        self._redirector.strength = controls.strength if controls.is_on else 0.0
+        return self._process(frame, time_s=time_s)

@@ -24,32 +24,25 @@ from mggr_edge.errors import UsageError
 from mggr_edge.media.files.paths import NOWHERE
 from mggr_edge.media.files.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.media.live.address import LiveAddress, live_address
-from mggr_edge.media.live.camera_format import AS_IT_COMES, PictureFormat
-from mggr_edge.media.live.controls import KEYS, Controls
+from mggr_edge.media.live.csi import AS_IT_COMES, PictureFormat
 from mggr_edge.media.live.file_playback import shown_file
 from mggr_edge.media.live.sinks import is_shown, is_window, live_output
+from mggr_edge.media.live.v4l2 import KEYS, Controls
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import bundle_path
-from mggr_edge.pipeline.auto_calibration import AutoCalibration
-from mggr_edge.pipeline.careful import Careful
+from mggr_edge.models.installed import bundle_path
+from mggr_edge.pipeline.drawing import mark, overlay
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
-from mggr_edge.pipeline.mark import mark
-from mggr_edge.pipeline.overlay import overlay
+from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import FrameProcess, FrameResult
-from mggr_edge.pipeline.targets import Aim
-from mggr_edge.pipeline.targets.aimed import Aimed
-from mggr_edge.pipeline.targets.fixed import CAMERA, FixedAim, parse_target
-from mggr_edge.pipeline.targets.glances import Glances
-from mggr_edge.pipeline.targets.track import read_followed
-from mggr_edge.pipeline.views import Viewed, side_by_side
-from mggr_edge.runs.console import NowAndThen, StatusLine
+from mggr_edge.pipeline.results import FrameProcess, FrameResult, Viewed, side_by_side
+from mggr_edge.pipeline.targets import CAMERA, Aim, FixedAim, Glances, parse_target, read_followed
+from mggr_edge.pipeline.wrappers import Aimed, Careful
+from mggr_edge.runs.console import NowAndThen, StatusLine, Steered
 from mggr_edge.runs.file_run import run
 from mggr_edge.runs.frame_log import open_metrics
 from mggr_edge.runs.live_run import run_live
 from mggr_edge.runs.profile import NO_PROFILE, chosen_profile, read_profile
 from mggr_edge.runs.service.supervisor import AS_USUAL, Attendance, ServiceOptions
-from mggr_edge.runs.steering import Steered
 from mggr_edge.runs.summary import RunSummary
 
 

@@ -20,9 +20,8 @@ from mggr_edge.common.atomic import atomic_file, atomic_folder
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.common.timing import Stages, no_stages
 from mggr_edge.errors import StreamError, UsageError
-from mggr_edge.media.files.fit import fitted
+from mggr_edge.media.files.colour import TenBitPicture
 from mggr_edge.media.files.kept import not_kept
-from mggr_edge.media.files.looped import open_looped
 from mggr_edge.media.files.paths import (
     NOWHERE,
     VIDEO_SUFFIXES,
@@ -33,7 +32,7 @@ from mggr_edge.media.files.paths import (
     output_names,
     unnamed_output,
 )
-from mggr_edge.media.files.ten_bit import TenBitPicture
+from mggr_edge.media.files.video_frames import fitted
 from mggr_edge.media.files.video_reader import (
     AudioPacket,
     TimedFrame,
@@ -48,10 +47,10 @@ from mggr_edge.media.files.video_writer import (
     VideoWriter,
     open_writer,
 )
-from mggr_edge.media.files.whole_file import copy_whole
-from mggr_edge.runs.folder_results import FolderResults
+from mggr_edge.media.files.written import copy_whole
+from mggr_edge.media.live.file_playback import open_looped
 from mggr_edge.runs.original_values import shown_original
-from mggr_edge.runs.picture_run import PictureDone, picture_notes, redirect_picture
+from mggr_edge.runs.picture_run import FolderResults, PictureDone, picture_notes, redirect_picture
 from mggr_edge.runs.summary import ProcessedFace, ProcessedFrame, RunSummary, Tally
 
 

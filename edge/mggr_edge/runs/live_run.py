@@ -12,24 +12,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.stopping import stopped_by_signals
+from mggr_edge.common.process import stopped_by_signals
 from mggr_edge.common.timing import Stages, no_stages
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.colour import colour_of_rgb
-from mggr_edge.media.files.fit import fitted
+from mggr_edge.media.files.video_frames import fitted
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import AS_IT_COMES, Flip, PictureFormat, flipped
+from mggr_edge.media.live.csi import AS_IT_COMES, Flip, PictureFormat, flipped
 from mggr_edge.media.live.latest_frame import LiveFrame, Newest
-from mggr_edge.media.live.reconnecting import Reconnecting
 from mggr_edge.media.live.segments import Segments, SegmentWriter
 from mggr_edge.media.live.sinks import LiveOutput, LiveWriter
-from mggr_edge.media.live.sources import Capture, OpenedByReader, open_capture
+from mggr_edge.media.live.sources import Capture, OpenedByReader, Reconnecting, open_capture
 from mggr_edge.runs.file_run import Process
-from mggr_edge.runs.service.counts import Counts
-from mggr_edge.runs.service.heartbeat import Heartbeat
-from mggr_edge.runs.service.systemd import Systemd
-from mggr_edge.runs.service.workload import Workload
+from mggr_edge.runs.service.load_shedding import Workload
+from mggr_edge.runs.service.systemd import Counts, Heartbeat, Systemd
 from mggr_edge.runs.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.media.files.ten_bit import TenBitPicture, side_by_side
+from mggr_edge.media.files.colour import TenBitPicture, side_by_side
 from mggr_edge.media.files.tone_mapping import CodeMap
 from mggr_edge.pipeline.compositing import ComposedEye, put_eye
 from mggr_edge.runs.summary import ProcessedFrame

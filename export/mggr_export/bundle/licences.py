@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mggr_edge.models.landmark_models import WHEEL
+from mggr_edge.models.installed import WHEEL
 from mggr_tf.runs.record import UNKNOWN_DONORS, Origin
 
 LANDMARK_LICENCE = "Apache-2.0, Copyright The MediaPipe Authors"

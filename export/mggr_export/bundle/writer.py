@@ -24,7 +24,7 @@ from mggr_edge.models.contract import (
     Contract,
     contract_to_json,
 )
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import available_interpreters
 from mggr_export.bundle.engine_recipe import ENGINE_RECIPE_FILE, engine_recipe_text
 from mggr_export.bundle.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text

@@ -14,7 +14,7 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import BundleError, UsageError
 from mggr_edge.models.bundle import Bundle, read_bundle_files
 from mggr_edge.models.contract import Artifact, Contract, Conventions
-from mggr_edge.models.default_bundle import DEFAULT, bundle_path, packaged_bundles
+from mggr_edge.models.installed import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.models.runtimes import FileRunner, check_fits
 from mggr_export.exporting.export_data import draw_people
 from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs, with_closing_eyes

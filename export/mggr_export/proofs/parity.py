@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.models.contract import GazeShown, OpeningParity, Parity
 from mggr_edge.models.runtimes import Runner
-from mggr_edge.models.runtimes.batching import InBatches
+from mggr_edge.models.runtimes.runner import InBatches
 from mggr_export.arrays import Arrays
 from mggr_tf.config.conversion_limits import Limit, Precision, PrecisionLimits
 

@@ -11,8 +11,7 @@ from tensorflow import keras
 from mggr_edge.errors import BundleError
 from mggr_edge.models.contract import GazeShown, OpeningParity, Parity
 from mggr_edge.models.runtimes import FileRunner
-from mggr_edge.models.runtimes.batching import batch_of
-from mggr_edge.models.runtimes.runner import Kind
+from mggr_edge.models.runtimes.runner import Kind, batch_of
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.eyes.opening import Openings

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from mggr_edge.common.atomic import reserved_folder
-from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import MissingPackageError, OutputExistsError, UsageError
 from mggr_export.quickstart.names import REPORT, RUN
 from mggr_tf.cli.options import force_option, say

@@ -12,7 +12,7 @@ from pathlib import Path
 from mggr_edge.common.progress import progress
 from mggr_edge.errors import BundleError, RunError
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import DEFAULT, DEFAULT_INT8
+from mggr_edge.models.installed import DEFAULT, DEFAULT_INT8
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.quickstart.demo import run_demo, watch_portrait

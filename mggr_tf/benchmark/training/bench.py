@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from mggr_edge.common.progress import Progress
-from mggr_edge.tools.bench.timing import interleaved
+from mggr_edge.tools.bench.models import interleaved
 from mggr_tf.benchmark.training.bare import bare_graph
 from mggr_tf.benchmark.training.convolutions import Convolution, convolutions_of, matrix_products_of
 from mggr_tf.benchmark.training.speed import Took, TrainingSpeed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mggr_edge.errors import StreamError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.media.files.pictures import read_whole_picture
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.vision.face_finder import FaceFinder
 from mggr_tf.data.crop.cutting import NotCut, by_size, cut_eyes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggr_edge.common.system_files import is_system_file
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Side
 from mggr_edge.media.files.paths import PICTURE_SUFFIXES
@@ -40,7 +40,7 @@ class Photo:
 def find_photos(source: Path) -> tuple[Photo, ...]:
     """Lists a picture, or the pictures of a folder and of the folders in it.
 
-    Hidden files and those of the system (see `mggr_edge.common.system_files`) are left out.
+    Hidden files and those of the system (see `mggr_edge.common.folders`) are left out.
 
     Raises:
         DataError: nothing there; two photographs of one name; or names with labels

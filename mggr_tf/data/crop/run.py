@@ -14,7 +14,7 @@ from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.models.landmark_models import find_landmark_models
+from mggr_edge.models.installed import find_landmark_models
 from mggr_tf.data.crop.cutter import Cutter, Outcome
 from mggr_tf.data.crop.photos import Photo, find_photos
 from mggr_tf.data.folder import TABLE, write_table

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.schema import plain, read, read_json
 from mggr_edge.errors import ConfigError, DataError
-from mggr_edge.geometry.patch import DEFAULT_SIZE_PX
+from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 
 SCHEMA = 1
 INDEX, RECORDS = "index.json", "records.npy"

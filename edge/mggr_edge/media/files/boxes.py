@@ -1,4 +1,4 @@
-"""Boxes of MP4 and QuickTime files, of which only the headers are read.
+"""Boxes of MP4 and QuickTime files, and the whole fragments of one that was cut off.
 
 References:
     ISO/IEC 14496-12 (ISO base media file format): boxes of size, type and content.
@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 _HEADER, _LARGE = struct.Struct(">I4s"), struct.Struct(">Q")
@@ -48,3 +49,26 @@ def boxes(file: IO[bytes], within: Box | None = None) -> Iterator[Box]:
             return
         place += size
         yield Box(kind, content, place)
+
+
+def cut_to_whole_fragments(path: Path) -> bool:
+    """Cuts a file behind its last whole fragment.
+
+    Args:
+        path: of a fragmented MP4 or QuickTime file.
+
+    Returns:
+        whether there is one; if not, the file is left as it is.
+    """
+    with path.open("r+b") as file:
+        ends = [box.end for box in boxes(file) if box.kind == b"mdat"]
+        if ends:
+            file.truncate(ends[-1])
+    return bool(ends)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file consists of whole boxes, with nothing behind the last one."""
+    with path.open("rb") as file:
+        ends = [box.end for box in boxes(file)]
+        return bool(ends) and ends[-1] == file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""YUV to RGB and back with one matrix, so that a frame nobody touched keeps its colours.
+"""Colours of video frames: YUV to RGB and back, with 8 or 10 bits.
 
 A file that does not name its matrix keeps not naming it: whatever a player
 then assumes, it assumes of both files. Written frames are always of limited
@@ -6,22 +6,180 @@ then assumes, it assumes of both files. Written frames are always of limited
 
 RGB is SDR: of an HDR video it is the tone-mapped view that networks see. HDR and
 10-bit videos are written from the stored values (`ten_bit`).
+
+Pixels that nobody changes keep their code values. Changes are added as differences, so that
+converting them to RGB and back costs nothing where the difference is 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.hdr_metadata import NO_METADATA, HdrMetadata, hdr_metadata
+from mggr_edge.media.files.exif import upright
+from mggr_edge.media.files.kept import NO_METADATA, HdrMetadata, hdr_metadata
 from mggr_edge.media.files.pyav import import_pyav
-from mggr_edge.media.files.sdr_view import SdrView
-from mggr_edge.media.files.ten_bit import PIXEL_FORMAT, TenBitPicture, ten_bit_picture
-from mggr_edge.media.files.tone_mapping import SDR, CodeMap, ToneMap, tone_map_for
+from mggr_edge.media.files.tone_mapping import SDR, CodeMap, SdrView, ToneMap, tone_map_for
+from mggr_edge.media.files.video_frames import fitted
+
+PIXEL_FORMAT = "yuv420p10le"
+
+_BLACK, _LUMA_STEPS, _GREY, _CHROMA_STEPS = 64, 876, 512, 896
+"""Limited range in 10 bits: H.273, equations 42 to 44."""
+
+_LARGEST_CODE = 1023
+
+_RED_BLUE = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087)} | {
+    9: (0.2627, 0.0593)
+}
+"""libswscale's number of a YUV matrix -> weights of red and blue in luma (H.273, table 4)."""
+
+
+@dataclass(frozen=True)
+class TenBitPicture:
+    """An upright frame in Y'CbCr 4:2:0 of limited range.
+
+    Attributes:
+        luma: [H, W] uint16, 0 to 1023.
+        chroma: Cb and Cr, each [ceil(H / 2), ceil(W / 2)] uint16.
+        matrix: libswscale's number of the YUV matrix.
+    """
+
+    luma: NDArray[np.uint16]
+    chroma: tuple[NDArray[np.uint16], NDArray[np.uint16]]
+    matrix: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.luma.shape[0], self.luma.shape[1]
+
+    def copy(self) -> TenBitPicture:
+        """A picture whose planes can be changed."""
+        cb, cr = self.chroma
+        return TenBitPicture(self.luma.copy(), (cb.copy(), cr.copy()), self.matrix)
+
+    def codes(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """Full-range R'G'B' code values of a part of the picture.
+
+        Args:
+            rows, columns: start at even numbers.
+
+        Returns:
+            [h, w, 3] float32; stored values inside limited range give 0 to 1.
+        """
+        luma = (self.luma[rows, columns].astype(np.float32) - _BLACK) / _LUMA_STEPS
+        height, width = luma.shape
+        halves = tuple(slice(part.start // 2, (part.stop + 1) // 2) for part in (rows, columns))
+        cb, cr = (
+            cv2.resize(
+                (plane[halves].astype(np.float32) - _GREY) / _CHROMA_STEPS,
+                (width + width % 2, height + height % 2),
+                interpolation=cv2.INTER_LINEAR,
+            )[:height, :width]
+            for plane in self.chroma
+        )
+        red, blue = _RED_BLUE[self.matrix]
+        r = luma + 2 * (1 - red) * cr
+        b = luma + 2 * (1 - blue) * cb
+        return np.stack([r, (luma - red * r - blue * b) / (1 - red - blue), b], axis=-1)
+
+    def add(self, change: NDArray[np.floating], *, top: int, left: int) -> None:
+        """Adds a difference of R'G'B' code values, in place.
+
+        Args:
+            change: [h, w, 3], in the unit of `codes`; stored values that it does not change keep
+                theirs.
+            top, left: place of its first pixel.
+        """
+        above, before = top % 2, left % 2
+        below, behind = (above + change.shape[0]) % 2, (before + change.shape[1]) % 2
+        change = np.pad(change.astype(np.float32), ((above, below), (before, behind), (0, 0)))
+        top, left = top - above, left - before
+        luma, cb, cr = _difference_in_yuv(change, self.matrix)
+        _add(self.luma, _LUMA_STEPS * luma, top, left)
+        half = (change.shape[1] // 2, change.shape[0] // 2)
+        for plane, of_chroma in zip(self.chroma, (cb, cr), strict=True):
+            mean = cv2.resize(of_chroma, half, interpolation=cv2.INTER_AREA)
+            _add(plane, _CHROMA_STEPS * mean, top // 2, left // 2)
+
+    def fitted(self, size: tuple[int, int]) -> TenBitPicture:
+        """The whole picture, as large as it goes, in the middle of black; see `fit.fitted`."""
+        if self.size == size:
+            return self
+        height, width = self.size
+        codes = fitted(self.codes(slice(0, height), slice(0, width)), size)
+        picture = _black(size, self.matrix)
+        picture.add(codes, top=0, left=0)
+        return picture
+
+    def frame(self) -> Any:
+        """PyAV's frame of it; an odd last row or column is doubled."""
+        height, width = self.size
+        frame = import_pyav().VideoFrame(width + width % 2, height + height % 2, PIXEL_FORMAT)
+        luma = np.pad(self.luma, ((0, height % 2), (0, width % 2)), mode="edge")
+        for plane, values in zip(frame.planes, (luma, *self.chroma), strict=True):
+            np.copyto(_values(plane), values)
+        return frame
+
+
+def ten_bit_picture(frame: Any, orientation: int, *, matrix: int) -> TenBitPicture:
+    """Copies a frame of yuv420p10le and limited range.
+
+    Args:
+        frame: PyAV's.
+        orientation: EXIF's number, 1 to 8.
+        matrix: libswscale's number of its YUV matrix.
+    """
+    # `upright` copies: the decoder uses a frame's memory again.
+    luma, cb, cr = (upright(_values(plane).copy(), orientation) for plane in frame.planes)
+    return TenBitPicture(luma, (cb, cr), matrix)
+
+
+def side_by_side(pictures: Sequence[TenBitPicture]) -> TenBitPicture:
+    """Pictures of one size in a row."""
+    if len(pictures) == 1:
+        return pictures[0]
+    luma = np.concatenate([picture.luma for picture in pictures], axis=1)
+    cb, cr = (np.concatenate([picture.chroma[n] for picture in pictures], axis=1) for n in range(2))
+    size = (luma.shape[1] + 1) // 2, cb.shape[0]
+    if cb.shape[1] != size[0]:  # an odd width: chroma samples lie across the border
+        cb, cr = (cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in (cb, cr))
+    return TenBitPicture(luma, (cb, cr), pictures[0].matrix)
+
+
+def _black(size: tuple[int, int], matrix: int) -> TenBitPicture:
+    half = (size[0] + 1) // 2, (size[1] + 1) // 2
+    grey = np.full(half, _GREY, np.uint16)
+    return TenBitPicture(np.full(size, _BLACK, np.uint16), (grey, grey.copy()), matrix)
+
+
+def _difference_in_yuv(
+    rgb: NDArray[np.float32], matrix: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    red, blue = _RED_BLUE[matrix]
+    r, g, b = (np.ascontiguousarray(rgb[..., n]) for n in range(3))
+    luma = red * r + (1 - red - blue) * g + blue * b
+    return luma, (b - luma) / (2 * (1 - blue)), (r - luma) / (2 * (1 - red))
+
+
+def _add(plane: NDArray[np.uint16], change: NDArray[np.float32], top: int, left: int) -> None:
+    here = plane[top : top + change.shape[0], left : left + change.shape[1]]
+    change = change[: here.shape[0], : here.shape[1]]  # padding beyond an odd border
+    here[:] = np.clip(np.rint(here + change), 0, _LARGEST_CODE)
+
+
+def _values(plane: Any) -> NDArray[np.uint16]:
+    """[h, w], the memory of a plane of 16-bit values."""
+    rows = np.frombuffer(plane, np.uint16).reshape(plane.height, plane.line_size // 2)
+    return rows[:, : plane.width]
+
 
 # ITU-T H.273 code points.
 _UNSPECIFIED = 2

@@ -16,8 +16,12 @@ from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.paths import ANIMATED_SUFFIXES, PAGED_SUFFIXES, TRANSPARENT_SUFFIXES
 from mggr_edge.media.files.picture import Picture
 from mggr_edge.media.files.picture_metadata import Metadata, jpeg_segments, with_png_chunks
-from mggr_edge.media.files.picture_pixels import packed_colours
-from mggr_edge.media.files.pillow import DECODER_ERRORS, import_pillow, without_warnings
+from mggr_edge.media.files.picture_pixels import (
+    DECODER_ERRORS,
+    import_pillow,
+    packed_colours,
+    without_warnings,
+)
 
 _QUALITY = 95
 _FORMATS = {

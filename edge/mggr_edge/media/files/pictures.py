@@ -11,16 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.exif import exif_orientation
-from mggr_edge.media.files.orientation import UPRIGHT, upright
+from mggr_edge.media.files.exif import UPRIGHT, exif_orientation, upright
 from mggr_edge.media.files.picture import Picture
 from mggr_edge.media.files.picture_encoding import encode
 from mggr_edge.media.files.picture_facts import PictureFacts, picture_facts
 from mggr_edge.media.files.picture_metadata import Metadata, exif_of, metadata_of, tiff_exif
 from mggr_edge.media.files.picture_options import EncoderOptions, encoder_options_of
-from mggr_edge.media.files.picture_pixels import Pixels, deep_pixels, pixels_of
-from mggr_edge.media.files.pillow import decoder_errors, open_image
-from mggr_edge.media.files.whole_file import write_whole
+from mggr_edge.media.files.picture_pixels import (
+    Pixels,
+    decoder_errors,
+    deep_pixels,
+    open_image,
+    pixels_of,
+)
+from mggr_edge.media.files.written import write_whole
 
 _END_OF_JPEG = b"\xff\xd9"
 _FILLING = 128

@@ -1,4 +1,4 @@
-"""One timeline for a file whose clock restarts or jumps, as where recordings were joined.
+"""Times of video frames: missing, repeated and backward ones, and the track's end.
 
 In MPEG transport and program streams, and in a Matroska file that a restarted recorder went on
 writing, packets may carry any clock. The next segment begins where the one before ends: one shift
@@ -6,16 +6,29 @@ for all streams, so that sound stays in step with the picture.
 
 A jump is one of the video's, because sound packets of a damaged file may be out of order. Sound of
 the next segment may be read a little before its first picture, so packets are looked at ahead.
+
+FFmpeg guesses times of AVI packets with B-frames; its guesses begin late, and H.264's are not in
+order. A packet's number (dts) is exact. A decoder with B-frames holds frames back: the first frame
+leaves it together with a later packet. All frames are late by as many packets as the first one.
+
+MP4 stores steps between packets in the order of decoding. With B-frames the frame that is shown
+last is decoded earlier, so that the step behind its packet is not its duration. Matroska stores no
+durations of video frames. Both state the length of the whole track.
 """
 
 from __future__ import annotations
 
+import re
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
+
+from mggr_edge.media.files.boxes import Box, boxes
 
 _MAY_JUMP = 0x0200
 """AVFMT_TS_DISCONT: a container format in which FFmpeg expects times to jump."""
@@ -204,3 +217,144 @@ def _move(packet: Any, shift_s: Fraction) -> None:
         packet.pts += ticks
     if ticks and packet.dts is not None:
         packet.dts += ticks
+
+
+_NO_TIMES = 0x0080
+"""AVFMT_NOTIMESTAMPS: a format of bare frames, of which none has a time."""
+
+_MOST_HELD = 32
+"""Decoded frames; a program stream gives a time every 0.7 seconds at least."""
+
+
+class LeadingTimes:
+    """Counts back from the first frame that has a time.
+
+    Args:
+        container: PyAV's, opened.
+        step: ticks between frames.
+    """
+
+    def __init__(self, container: Any, *, step: int) -> None:
+        self._step = step
+        self._waits = not int(container.format.flags) & _NO_TIMES
+        self._held: list[Any] = []
+
+    def frames(self, packet: Any) -> Iterator[Any]:
+        """Decodes a packet; frames are held until the first time is known or the stream ends."""
+        for frame in packet.decode():
+            if self._waits:
+                self._held.append(frame)
+            else:
+                yield frame
+            if self._waits and (frame.pts is not None or len(self._held) == _MOST_HELD):
+                yield from self._release()
+        if packet.size == 0:  # the stream has ended
+            yield from self._release()
+
+    def _release(self) -> Iterator[Any]:
+        """Gives the held frames, the last of which has a time, if any has."""
+        self._waits = False
+        held, self._held = self._held, []
+        known = held[-1].pts if held else None
+        for count, frame in enumerate(held):
+            if known is not None:
+                frame.pts = known - (len(held) - 1 - count) * self._step
+            yield frame
+
+
+class SlotTimes:
+    """Gives each frame, in order of presentation, its time."""
+
+    def __init__(self) -> None:
+        self._first_dts: int | None = None
+        self._delay: int | None = None
+        self._last_dts: int | None = None
+        self._step: int | None = None
+        self._next = 0
+
+    def note(self, packet: Any) -> None:
+        """Takes note of a packet before it is decoded."""
+        if not packet.size or packet.dts is None:
+            return
+        if self._first_dts is None or self._last_dts is None:
+            self._first_dts = packet.dts
+        elif (step := packet.dts - self._last_dts) > 0:
+            self._step = step if self._step is None else min(step, self._step)
+        self._last_dts = packet.dts
+
+    def pts(self, frame: Any) -> int:
+        """Returns a decoded frame's time in ticks; `frame.dts` is that of the packet it left with.
+
+        At the end of a file frames leave the decoder without a packet: each is later by the
+        smallest step between packets.
+        """
+        first = self._first_dts or 0
+        if frame.dts is None:
+            pts = self._next if self._delay is not None else first
+        else:
+            if self._delay is None:
+                self._delay = frame.dts - first
+            pts = frame.dts - self._delay
+        self._next = pts + (self._step or 1)
+        return pts
+
+
+_MATROSKA_LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+def track_end_s(path: Path, container: Any, stream: Any) -> Fraction | None:
+    """Returns the time of a track's end in seconds; None where the file does not state it."""
+    if "mp4" in container.format.name:
+        with path.open("rb") as file:
+            return _mp4_end_s(file, stream)
+    if "matroska" in container.format.name and not stream.start_time:
+        keys = {key.upper(): value for key, value in stream.metadata.items()}
+        if match := _MATROSKA_LENGTH.fullmatch(keys.get("DURATION", "")):
+            hours, minutes, seconds = match.groups()
+            return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
+    return None
+
+
+def _mp4_end_s(file: IO[bytes], stream: Any) -> Fraction | None:
+    """The end of a track in the movie header's ticks (`tkhd`, `mvhd`); fragments have none.
+
+    Those ticks are often milliseconds. Where the media header (`mdhd`), which counts in the track's
+    own ticks, gives the same end, that one is exact.
+    """
+    movie = next((box for box in boxes(file) if box.kind == b"moov"), None)
+    if movie is None:
+        return None
+    parts = list(boxes(file, movie))
+    ticks = next((_numbers(file, box)[1] for box in parts if box.kind == b"mvhd"), 0)
+    for track in (box for box in parts if box.kind == b"trak"):
+        for header in (box for box in boxes(file, track) if box.kind == b"tkhd"):
+            number, duration = _numbers(file, header)[1:3]
+            if number == stream.id and duration and ticks:
+                end_s, media_s = Fraction(duration, ticks), _media_s(file, track)
+                exact_s = (stream.start_time or 0) * stream.time_base + media_s
+                return exact_s if abs(exact_s - end_s) < Fraction(1, ticks) else end_s
+    return None
+
+
+def _media_s(file: IO[bytes], track: Box) -> Fraction:
+    """The length of a track's media (`mdhd`), before an edit list; 0 where it is not stated."""
+    for media in (box for box in boxes(file, track) if box.kind == b"mdia"):
+        for header in (box for box in boxes(file, media) if box.kind == b"mdhd"):
+            _, ticks, duration = _numbers(file, header)
+            return Fraction(duration, ticks) if ticks else Fraction(0)
+    return Fraction(0)
+
+
+def _numbers(file: IO[bytes], box: Box) -> tuple[int, int, int]:
+    """(modification time, ticks a second, duration) of an `mvhd` or `mdhd`.
+
+    Of a `tkhd` they are the track's number and its duration, with four bytes between them.
+    """
+    file.seek(box.content)
+    content = file.read(36)
+    if len(content) < 36:
+        return 0, 0, 0
+    gap = "4x" if box.kind == b"tkhd" else ""
+    form = f">4xQQI{gap}Q" if content[0] == 1 else f">4xIII{gap}I"
+    _, changed, number, duration = struct.unpack_from(form, content)
+    return changed, number, duration

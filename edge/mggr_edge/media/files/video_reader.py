@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.colour import ColourConverter, VideoColour, colour_of
-from mggr_edge.media.files.deinterlacing import Deinterlacer
+from mggr_edge.media.files.colour import ColourConverter, TenBitPicture, VideoColour, colour_of
+from mggr_edge.media.files.exif import UPRIGHT, orientation_of_display_matrix, upright
 from mggr_edge.media.files.kept import (
     NO_EXTRAS,
     Extras,
@@ -30,13 +30,9 @@ from mggr_edge.media.files.kept import (
     other_streams,
     side_data_losses,
 )
-from mggr_edge.media.files.leading import LeadingTimes
-from mggr_edge.media.files.orientation import UPRIGHT, orientation_of_display_matrix, upright
 from mggr_edge.media.files.pyav import closed_for_good, file_url, import_pyav, stream_errors
-from mggr_edge.media.files.slot_times import SlotTimes
-from mggr_edge.media.files.ten_bit import TenBitPicture
-from mggr_edge.media.files.timeline import Timeline
-from mggr_edge.media.files.track_end import track_end_s
+from mggr_edge.media.files.timeline import LeadingTimes, SlotTimes, Timeline, track_end_s
+from mggr_edge.media.files.video_frames import Deinterlacer
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""

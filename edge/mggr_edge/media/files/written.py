@@ -1,4 +1,4 @@
-"""Reads the end of a finished video back, before the file gets its name.
+"""Writes files whole, and checks a written video before it gets its name.
 
 FFmpeg's MP4 muxer does not report an error of its last write, such as a full disk. Errors of
 earlier writes are reported, so only the end is read: the packets from the last keyframe on, and the
@@ -7,6 +7,9 @@ headers of all boxes. That takes tens of milliseconds, however long the video is
 
 from __future__ import annotations
 
+import filecmp
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.fragments import is_whole
+from mggr_edge.media.files.boxes import is_whole
 from mggr_edge.media.files.pyav import closed_for_good, file_url, import_pyav, stream_errors
 
 _ROUNDING_S = Fraction(1, 1000)
@@ -121,3 +124,43 @@ def _incomplete(path: Path, what: str) -> StreamError:
     return StreamError(
         f"{path} cannot be written: {what} when the file is read back; free space on its disk"
     )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file and compares what is there with what was to be written.
+
+    Raises:
+        StreamError: it cannot be written, such as on a full disk; nothing is left of it.
+    """
+    try:
+        # Not cv2.imwrite or Image.save: they cannot write to every file name on every system.
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        is_whole = path.read_bytes() == content
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StreamError(f"{path} cannot be written: {error.strerror}") from error
+    _refuse_unless(path, is_whole=is_whole)
+
+
+def copy_whole(source: Path, path: Path) -> None:
+    """Copies a file and compares the two.
+
+    Raises:
+        StreamError: it cannot be copied, such as onto a full disk; nothing is left of it.
+    """
+    try:
+        shutil.copyfile(source, path)
+        is_whole = filecmp.cmp(source, path, shallow=False)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StreamError(f"{source} cannot be copied to {path}: {error.strerror}") from error
+    _refuse_unless(path, is_whole=is_whole)
+
+
+def _refuse_unless(path: Path, *, is_whole: bool) -> None:
+    if not is_whole:
+        path.unlink(missing_ok=True)
+        raise StreamError(f"{path} does not hold what was written to it; check the disk")

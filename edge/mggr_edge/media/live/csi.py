@@ -1,14 +1,117 @@
-"""A Jetson's CSI cameras, read by GStreamer through NVIDIA's own source."""
+"""CSI cameras of a Jetson through GStreamer, and the format that a camera is asked for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import PictureFormat
-from mggr_edge.media.live.gstreamer import import_gstreamer
+
+_PACKAGES = "python3-gi gir1.2-gstreamer-1.0"
+_SERVER_PACKAGES = f"{_PACKAGES} gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-ugly"
+
+
+@dataclass(frozen=True)
+class GStreamer:
+    """The modules, initialised; `rtsp` is None unless it was asked for."""
+
+    gst: Any
+    glib: Any
+    rtsp: Any = None
+
+
+def import_gstreamer(*, serving: bool = False) -> GStreamer:
+    """Imports GStreamer.
+
+    Args:
+        serving: its RTSP server too.
+
+    Raises:
+        StreamError: they, or Python's bindings to them, are not there; with what mends it.
+    """
+    try:
+        import gi
+
+        gi.require_version("Gst", "1.0")
+        from gi.repository import GLib, Gst
+
+        rtsp = None
+        if serving:
+            gi.require_version("GstRtspServer", "1.0")
+            from gi.repository import GstRtspServer
+
+            rtsp = GstRtspServer
+    except (ImportError, ValueError, AttributeError) as error:  # the last one of a folder `gi`
+        what = "GStreamer's RTSP server" if serving else "GStreamer"
+        packages = _SERVER_PACKAGES if serving else _PACKAGES
+        raise StreamError(
+            f"{what} cannot be used ({error}); on Debian, Ubuntu or a Jetson: apt install "
+            f"{packages}, in an environment that was made with --system-site-packages"
+        ) from error
+    Gst.init(None)
+    return GStreamer(Gst, GLib, rtsp)
+
+
+Flip = Literal["none", "rotate-90", "rotate-180", "rotate-270", "horizontal", "vertical"]
+"""What is done to a picture; turns are clockwise, `horizontal` swaps left and right."""
+
+FLIPS: tuple[str, ...] = get_args(Flip)
+
+_ROTATIONS = {
+    "rotate-90": cv2.ROTATE_90_CLOCKWISE,
+    "rotate-180": cv2.ROTATE_180,
+    "rotate-270": cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+_MIRRORS = {"horizontal": 1, "vertical": 0}
+
+
+@dataclass(frozen=True)
+class PictureFormat:
+    """What is asked of a camera; None leaves it to the camera.
+
+    Attributes:
+        width, height: in pixels, before it is turned.
+        rate: frames per second.
+        flip: see `Flip`.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    rate: int | None = None
+    flip: Flip = "none"
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether the camera itself is asked for anything."""
+        return (self.width, self.height, self.rate) != (None, None, None)
+
+    def filled(self, default: PictureFormat) -> PictureFormat:
+        """With a default in place of what is not said."""
+        return PictureFormat(
+            self.width or default.width,
+            self.height or default.height,
+            self.rate or default.rate,
+            self.flip,
+        )
+
+
+AS_IT_COMES = PictureFormat()
+"""Nothing is asked for, nothing is turned."""
+
+
+def flipped(rgb: NDArray[np.uint8], flip: Flip) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] turned or mirrored."""
+    if flip in _ROTATIONS:
+        return np.asarray(cv2.rotate(rgb, _ROTATIONS[flip]), np.uint8)
+    if flip in _MIRRORS:
+        return np.asarray(cv2.flip(rgb, _MIRRORS[flip]), np.uint8)
+    return rgb
+
 
 _SOURCE = "nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM),{caps} ! nvvidconv"
 _TO_RGB = (

@@ -1,21 +1,67 @@
-"""Files in a live source's place: a video at its own pace, a picture that stays."""
+"""A video file as a live source, played once or in a loop."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import UsageError
-from mggr_edge.media.files.looped import open_looped
 from mggr_edge.media.files.paths import find_source
 from mggr_edge.media.files.pictures import read_picture
-from mggr_edge.media.files.video_reader import TimedFrame
+from mggr_edge.media.files.video_reader import TimedFrame, Video, VideoLayout, open_video
 from mggr_edge.media.live.address import LiveAddress
+
+FOR_EVER = -1
+
+
+@contextmanager
+def open_looped(path: Path, loops: int) -> Iterator[Video]:
+    """Opens a video file that begins anew at its end, its time going on; without sound.
+
+    Args:
+        path: of the file.
+        loops: how many times more it is shown; -1 for ever.
+
+    Raises:
+        MissingPackageError: PyAV is not installed.
+        StreamError: no video, or a damaged one; also while its items are read.
+    """
+    with open_video(path) as video:
+        frames = None if video.layout.frames is None else video.layout.frames * (loops + 1)
+        layout = replace(video.layout, audio=(), frames=None if loops == FOR_EVER else frames)
+        yield Video(layout, _again_and_again(path, loops, video))
+
+
+def _again_and_again(path: Path, loops: int, first: Video) -> Iterator[TimedFrame]:
+    layout = first.layout
+    count = 0
+    end = yield from _from(None, first, layout)
+    while count != loops:
+        count += 1
+        with open_video(path) as video:
+            end = yield from _from(end, video, layout)
+
+
+def _from(start: int | None, video: Video, layout: VideoLayout) -> Generator[TimedFrame, None, int]:
+    """A video's frames, the first one at `start` (None: where it is); returns where they end."""
+    usual = max(1, round(1 / (layout.rate * layout.time_base)))
+    shift: int | None = None
+    end = start or 0
+    for item in video.items:
+        if isinstance(item, TimedFrame):
+            if shift is None:
+                shift = 0 if start is None else start - item.pts
+            pts = item.pts + shift
+            end = pts + (item.duration or usual)
+            yield replace(item, pts=pts, time_s=float(pts * layout.time_base))
+    return end
+
 
 _PICTURE_EVERY_S = 0.1
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.leaving import abandon
+from mggr_edge.common.process import abandon
 from mggr_edge.media.live.sources import Capture, stream_time_s
 from mggr_edge.media.live.stream_clock import StreamClock
 

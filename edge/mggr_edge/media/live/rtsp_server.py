@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.live.gstreamer import GStreamer, import_gstreamer
+from mggr_edge.media.live.csi import GStreamer, import_gstreamer
 
 _ENCODERS = {
     # A Jetson's own; not seen on hardware.

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import MggrError
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.files.video_writer import REDIRECTED
-from mggr_edge.media.live.sinks import RecordingWriter, recorded
-from mggr_edge.media.verb import Verb
+from mggr_edge.media.live.sinks import RecordingWriter, Verb, recorded
 
 _DIGITS = 4
 _MOST_NAMES = 3

@@ -1,4 +1,4 @@
-"""Where frames of a live source go: a file, a window, a virtual camera, a stream, or nowhere."""
+"""Live outputs by address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,13 @@ from mggr_edge.common.addresses import (
 )
 from mggr_edge.common.atomic import atomic_file, check_place
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
-from mggr_edge.media.files.fragments import cut_to_whole_fragments
+from mggr_edge.media.files.boxes import cut_to_whole_fragments
 from mggr_edge.media.files.paths import VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
 from mggr_edge.media.files.video_writer import REDIRECTED, NoWriter, open_writer
-from mggr_edge.media.live.controls import Controls
-from mggr_edge.media.verb import Verb
+from mggr_edge.media.live.v4l2 import Controls
+
+Verb = Literal["wrote", "showed in"]
 
 
 class LiveWriter(Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from mggr_edge.common.gaps import MAX_GAP_S
+from mggr_edge.common.timing import MAX_GAP_S
 
 _LATEST_S = 5.0
 """A frame that is later than this is later than any source may be silent: the clocks differ."""

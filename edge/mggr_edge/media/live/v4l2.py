@@ -1,4 +1,4 @@
-"""Cameras that Linux shows as /dev/videoN, read by OpenCV.
+"""V4L2 cameras: format, controls and capture.
 
 A USB camera sends few raw frames of a large size: 1280 x 720 at 10 per second is usual over USB 2.
 The same camera sends 30 as Motion JPEG, but only if it is asked for that format.
@@ -6,7 +6,8 @@ The same camera sends 30 as Motion JPEG, but only if it is asked for that format
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import PictureFormat
+from mggr_edge.media.live.csi import PictureFormat
 
 _API = cv2.CAP_V4L2
 _MJPG = "MJPG"
@@ -149,3 +150,48 @@ def _fourcc(code: int) -> str:
 def _asked(wanted: PictureFormat) -> str:
     size = f"{wanted.width or 'any width'} x {wanted.height or 'any height'}"
     return size if wanted.rate is None else f"{size} at {wanted.rate}"
+
+
+KEYS = "space: on or off, + and -: strength, o: overlay, q: quit"
+
+_STEPS = 10
+"""Of strength, from nothing to all."""
+
+
+@dataclass
+class Controls:
+    """The state that keys change.
+
+    Attributes:
+        strength: in [0, 1], what is asked for while it is on.
+        is_on: whether eyes are redirected at all.
+        overlay: whether what is done is drawn on the picture.
+        stop: set when somebody has seen enough.
+    """
+
+    strength: float = 1.0
+    is_on: bool = True
+    overlay: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def in_words(self) -> str:
+        """What is asked for now."""
+        return f"strength {self.strength:.1f}" if self.is_on else "off"
+
+    def press(self, key: str) -> None:
+        """Takes a key, one character; others than those of `KEYS` do nothing."""
+        match key:
+            case " ":
+                self.is_on = not self.is_on
+            case "+" | "=":
+                self._step(+1)
+            case "-" | "_":
+                self._step(-1)
+            case "o" | "O":
+                self.overlay = not self.overlay
+            case "q" | "Q" | "\x1b":
+                self.stop.set()
+
+    def _step(self, by: int) -> None:
+        step = min(_STEPS, max(0, round(self.strength * _STEPS) + by))
+        self.strength = step / _STEPS

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.live.controls import Controls
+from mggr_edge.media.live.v4l2 import Controls
 
 TITLE = "mggr-edge"
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mggr_edge.common.atomic import atomic_file
+from mggr_edge.common.folders import cache_home
 from mggr_edge.common.schema import read
-from mggr_edge.common.user_folders import cache_home
 from mggr_edge.errors import ConfigError, EngineError
 from mggr_edge.models.tensorrt.build_options import EnginePrecision
 

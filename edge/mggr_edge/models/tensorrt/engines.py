@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mggr_edge.common.atomic import atomic_file
-from mggr_edge.common.user_folders import NO_HOME
+from mggr_edge.common.folders import NO_HOME
 from mggr_edge.errors import BundleError, UsageError
 from mggr_edge.models.contract import Artifact, Contract
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api

@@ -24,8 +24,8 @@ from mggr_edge.models.tensorrt.cache import (
     keys_in,
     load,
 )
-from mggr_edge.models.tensorrt.cuda import Cuda
 from mggr_edge.models.tensorrt.engines import gpu_name, key_of
+from mggr_edge.models.tensorrt.runner import Cuda
 
 _PLACES: tuple[int | None, ...] = (None, 0, 1)
 """The GPU, then the accelerators that a Jetson may have."""

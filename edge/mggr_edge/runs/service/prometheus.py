@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import MissingPackageError, StreamError
-from mggr_edge.pipeline.auto_calibration import AutoCalibration
+from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.results import FrameProcess, FrameResult
-from mggr_edge.runs.service.counts import Counts
+from mggr_edge.runs.service.systemd import Counts
 
 HOST = "127.0.0.1"
 

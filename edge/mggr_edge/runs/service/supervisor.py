@@ -9,16 +9,14 @@ from pathlib import Path
 
 from mggr_edge.common.timing import StageClock
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.pipeline.auto_calibration import AutoCalibration
 from mggr_edge.pipeline.gaze_correction import GazeCorrection
+from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess
-from mggr_edge.runs.service.counts import Counts
 from mggr_edge.runs.service.hot_reload import Replacing
-from mggr_edge.runs.service.pressure import Pressure
+from mggr_edge.runs.service.load_shedding import HOT_C, Pressure, Workload, hottest_c
 from mggr_edge.runs.service.prometheus import open_endpoint
-from mggr_edge.runs.service.thermal import HOT_C, hottest_c
-from mggr_edge.runs.service.workload import Workload
+from mggr_edge.runs.service.systemd import Counts
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tells systemd how a service is: sd_notify's protocol, one datagram a word.
+"""Reports the state of a service to systemd.
 
 Messages to systemd go to a Unix socket that it names in the environment; without one, as in a
 terminal, nothing is said.
@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 _KICKS_PER_LIMIT = 3
 _MICROSECONDS = 1e6
@@ -67,3 +68,38 @@ def _seconds(microseconds: str | None) -> float | None:
     if microseconds is None or not microseconds.isdigit() or int(microseconds) == 0:
         return None
     return int(microseconds) / _MICROSECONDS
+
+
+STUCK_S = 30.0
+"""Longer than any source may take to open or to give a frame: what is silent for so long hangs."""
+
+
+class Heartbeat:
+    """Beaten by who reads, looked at by who waits."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def beat(self) -> None:
+        """Says that something is being tried, whether it works or not."""
+        self._last_s = time.monotonic()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it is too long ago."""
+        return time.monotonic() - self._last_s > STUCK_S
+
+
+@dataclass
+class Counts:
+    """Counted by `live_run` while it goes on.
+
+    Attributes:
+        dropped: frames that came while another was in work.
+        left_out: frames that were not taken on purpose, as there was too much to do.
+        reconnected: how often the source came back.
+    """
+
+    dropped: int = 0
+    left_out: int = 0
+    reconnected: int = 0

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from mggr_edge.common.memory import resident_mb
+from mggr_edge.common.process import resident_mb
 from mggr_edge.models.contract import Format
 from mggr_edge.models.runtimes import import_runtime, open_file
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api

@@ -1,18 +1,70 @@
-"""Times bundles: opens them, lets everybody take turns, measures memory apart."""
+"""Times the models of bundles in turns, on every runtime that can run them here.
+
+Contestants take turns: one call each, round after round. Whatever slows the machine down for a
+moment slows all of them, and ratios are taken within a round.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
 from mggr_edge.models.bundle import Bundle, read_bundle_files
-from mggr_edge.models.default_bundle import bundle_path
+from mggr_edge.models.installed import bundle_path
 from mggr_edge.tools.bench.candidates import Contestant, contestants_of, inputs_for
 from mggr_edge.tools.bench.memory import memory_mb
 from mggr_edge.tools.bench.result import Row, rows_of
-from mggr_edge.tools.bench.timing import Call, interleaved
+
+WARM_UP = 5
+"""Untimed calls of each contestant: runtimes allocate and pack weights in the first."""
+
+FEWEST_ROUNDS = 20
+"""Run even when the time is up; below, a 95th percentile is hardly one."""
+
+Call = Callable[[], object]
+
+
+def interleaved(
+    calls: Sequence[Call],
+    *,
+    seconds: float,
+    clock: Callable[[], int] = time.perf_counter_ns,
+    advance: Callable[[int], None] = lambda n: None,
+) -> NDArray[np.float64]:
+    """Times every call once a round until the time is up.
+
+    Args:
+        calls: what is timed, at least one.
+        seconds: for all of them together, warm-up not counted.
+        clock: nanoseconds, never backwards.
+        advance: called after every round.
+
+    Returns:
+        [rounds, calls] milliseconds, at least `FEWEST_ROUNDS` rounds.
+    """
+    for call in calls:
+        for _ in range(WARM_UP):
+            call()
+    rounds: list[list[float]] = []
+    end = clock() + int(seconds * 1e9)
+    while len(rounds) < FEWEST_ROUNDS or clock() < end:
+        took = [0.0] * len(calls)
+        # Who follows whom changes from round to round: caches remember the one before.
+        first = len(rounds) % len(calls)
+        for place in range(len(calls)):
+            index = (first + place) % len(calls)
+            started = clock()
+            calls[index]()
+            took[index] = (clock() - started) / 1e6
+        rounds.append(took)
+        advance(1)
+    return np.asarray(rounds)
 
 
 def bench(

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mggr_edge.tools.doctor.argus import check_argus, check_csi
-from mggr_edge.tools.doctor.cameras import check_cameras
+from mggr_edge.tools.doctor.cameras import (
+    check_argus,
+    check_cameras,
+    check_csi,
+    check_virtual_camera,
+)
 from mggr_edge.tools.doctor.check import Check
 from mggr_edge.tools.doctor.gstreamer import check_gstreamer, check_rtsp_output
 from mggr_edge.tools.doctor.machine import Machine
-from mggr_edge.tools.doctor.opencv import check_opencv
-from mggr_edge.tools.doctor.processes import check_own_kind
-from mggr_edge.tools.doctor.python import (
+from mggr_edge.tools.doctor.model_files import (
+    check_landmark_models,
+    check_own_weights,
+    check_tensorrt,
+)
+from mggr_edge.tools.doctor.packages import (
     check_interpreter,
     check_numpy,
+    check_opencv,
     check_pillow,
     check_pyav,
     check_python,
 )
-from mggr_edge.tools.doctor.resources import check_disk, check_memory, check_temperature
-from mggr_edge.tools.doctor.tensorrt import check_tensorrt
-from mggr_edge.tools.doctor.virtual_camera import check_virtual_camera
-from mggr_edge.tools.doctor.weights import check_landmark_models, check_own_weights
+from mggr_edge.tools.doctor.system import (
+    check_disk,
+    check_memory,
+    check_own_kind,
+    check_temperature,
+)
 
 CHECKS: Mapping[str, Callable[[Machine], Check | None]] = {
     "Python": check_python,

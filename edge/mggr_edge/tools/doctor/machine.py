@@ -49,7 +49,7 @@ def answer(command: Sequence[str]) -> str | None:
 
 def import_gstreamer(*, serving: bool) -> Any:
     """GStreamer, as cameras and streams import it."""
-    from mggr_edge.media.live.gstreamer import import_gstreamer as import_
+    from mggr_edge.media.live.csi import import_gstreamer as import_
 
     return import_(serving=serving)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mggr_edge.common.schema import read_json
 from mggr_edge.errors import MissingPackageError, UsageError
-from mggr_edge.tools.studio.guard import Application
+from mggr_edge.tools.studio.access import Application
 from mggr_edge.tools.studio.session import Session
 
 PAGE = {

@@ -16,21 +16,19 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.timing import StageClock
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.camera_format import PictureFormat, flipped
+from mggr_edge.media.live.csi import PictureFormat, flipped
 from mggr_edge.media.live.latest_frame import LiveFrame, Newest
-from mggr_edge.media.live.reconnecting import Reconnecting
-from mggr_edge.media.live.sources import Capture, open_capture, stream_time_s
+from mggr_edge.media.live.sources import Capture, Reconnecting, open_capture, stream_time_s
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.pipeline.careful import Careful
+from mggr_edge.pipeline.drawing import overlay
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION
-from mggr_edge.pipeline.overlay import overlay
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
+from mggr_edge.pipeline.wrappers import Careful
 from mggr_edge.runs.console import FrameRate
 from mggr_edge.runs.profile import Profile
 from mggr_edge.tools.studio.calibration import PageCalibration
-from mggr_edge.tools.studio.frame_encoding import Pair, encode_pair, face_facts
-from mggr_edge.tools.studio.mailbox import Latest
+from mggr_edge.tools.studio.frame_encoding import Latest, Pair, encode_pair, face_facts
 from mggr_edge.tools.studio.settings import Settings, changed
 
 _REMEMBERED = 60

@@ -9,7 +9,7 @@ from typing import Any
 
 from mggr_edge.errors import UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.pipeline.targets.fixed import check_target
+from mggr_edge.pipeline.targets import check_target
 
 
 @dataclass(frozen=True)

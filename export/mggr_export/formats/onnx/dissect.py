@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.models.runtimes import open_file
-from mggr_edge.models.runtimes.batching import batch_of, cut
+from mggr_edge.models.runtimes.runner import batch_of, cut
 from mggr_export.arrays import Arrays
 from mggr_export.formats.dissection import Dissection
 from mggr_export.formats.onnx.convert import convert_float32

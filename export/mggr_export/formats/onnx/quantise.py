@@ -24,7 +24,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from mggr_edge.models.runtimes.batching import cut
+from mggr_edge.models.runtimes.runner import cut
 from mggr_export.arrays import Arrays
 
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"

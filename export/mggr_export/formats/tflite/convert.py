@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.models.runtimes.batching import cut
+from mggr_edge.models.runtimes.runner import cut
 from mggr_export.arrays import Arrays
 from mggr_export.formats.freeze import FrozenModel
 from mggr_export.formats.tflite.graph import Graph, read_graph

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.models.runtimes import open_file
-from mggr_edge.models.runtimes.batching import cut
+from mggr_edge.models.runtimes.runner import cut
 from mggr_edge.models.runtimes.tflite import interpreter_class
 from mggr_export.arrays import Arrays
 from mggr_export.formats.dissection import Dissection

@@ -13,7 +13,7 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.models.runtimes import open_file
 from mggr_edge.models.runtimes.tflite import interpreter_class
 from mggr_edge.tools.bench.candidates import inputs_for
-from mggr_edge.tools.bench.timing import interleaved
+from mggr_edge.tools.bench.models import interleaved
 from mggr_export.formats.quiet import quiet_converter
 from mggr_export.formats.registry import model_format
 from mggr_export.tools.speed.layers import convolutions_of

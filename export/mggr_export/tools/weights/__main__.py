@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from mggr_edge.common.cli_group import OneLineError
-from mggr_edge.common.option_types import FiniteRange
+from mggr_edge.common.cli_group import FiniteRange, OneLineError
 from mggr_edge.errors import MggrError
 
 # Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.

@@ -20,7 +20,7 @@ from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.progress import progress
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.models.default_bundle import packaged_bundles
+from mggr_edge.models.installed import packaged_bundles
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.tools.weights.card import model_card

@@ -1,0 +1,103 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from mggr_edge.common.cli_group import FiniteRange
+from mggr_edge.runs.service.load_shedding import HOT_C
+
+_FLIPS = ["none", "rotate-90", "rotate-180", "rotate-270", "horizontal", "vertical"]
+
+_OPTIONS = (
+    click.option(
+        "--input-width", type=click.IntRange(min=16), help="Asked of a camera, in pixels."
+    ),
+    click.option(
+        "--input-height", type=click.IntRange(min=16), help="Asked of a camera, in pixels."
+    ),
+    click.option("--input-rate", type=click.IntRange(min=1), help="Asked of a camera, per second."),
+    click.option(
+        "--input-flip",
+        type=click.Choice(_FLIPS),
+        default="none",
+        show_default=True,
+        help="How a live picture is turned (clockwise) or mirrored first.",
+    ),
+)
+
+
+def camera_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options `--input-...`; the command takes them as one, `wanted`."""
+
+    @functools.wraps(command)
+    def with_format(
+        *,
+        input_width: int | None,
+        input_height: int | None,
+        input_rate: int | None,
+        input_flip: Any,
+        **rest: Any,
+    ) -> None:
+        from mggr_edge.media.live.csi import PictureFormat
+
+        command(wanted=PictureFormat(input_width, input_height, input_rate, input_flip), **rest)
+
+    for option in reversed(_OPTIONS):
+        with_format = option(with_format)
+    return with_format
+
+
+_OPTIONS_SERVICE = (
+    click.option(
+        "--reconnect",
+        is_flag=True,
+        help="Wait for a camera or stream that is lost or not yet there.",
+    ),
+    click.option(
+        "--no-step-down",
+        is_flag=True,
+        help="Do all of the work of a live picture, however late it gets or hot the machine.",
+    ),
+    click.option(
+        "--max-temperature",
+        type=FiniteRange(min=30),
+        default=HOT_C,
+        show_default=True,
+        metavar="CELSIUS",
+        help="Above this temperature, reduce work: first skip the fine branch, then halve the "
+        "processing rate.",
+    ),
+    click.option(
+        "--prometheus",
+        type=click.IntRange(1, 65535),
+        metavar="PORT",
+        help="Serve figures at http://127.0.0.1:PORT/metrics.",
+    ),
+)
+
+
+def service_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options; the command takes them as one, `service`."""
+
+    @functools.wraps(command)
+    def with_service(
+        *,
+        reconnect: bool,
+        no_step_down: bool,
+        max_temperature: float,
+        prometheus: int | None,
+        **rest: Any,
+    ) -> None:
+        from mggr_edge.runs.service.supervisor import ServiceOptions
+
+        options = ServiceOptions(reconnect, not no_step_down, max_temperature, prometheus)
+        command(service=options, **rest)
+
+    for option in reversed(_OPTIONS_SERVICE):
+        with_service = option(with_service)
+    return with_service

@@ -1,0 +1,290 @@
+"""Files of a bundle, from a folder or a zip, with their checksums.
+
+A bundle may come from anywhere, so names, kinds and sizes are checked before a file is read, and
+each file is read in chunks, up to the size that was declared. A zip that a file manager made is
+accepted too: with the bundle in one folder, and with the file manager's own files beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from mggr_edge.common.bounded_zip import (
+    MOST_UNPACKED,
+    UNREADABLE_ZIP,
+    BoundedFile,
+    check_entry,
+    open_entry,
+    read_declared,
+)
+from mggr_edge.errors import BundleError
+
+_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+_OTHER_LINE = re.compile(r"([0-9a-fA-F]{64}) ([ *])(.+)")
+_FORM = "64 lower-case hexadecimal digits, two spaces, a file name"
+
+
+def checksum_lines(files: Mapping[str, bytes]) -> str:
+    """The text of `SHA256SUMS`, readable by `sha256sum --check`."""
+    return "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files))
+
+
+def parse_sums(path: Path, content: bytes, *, file: str) -> dict[str, str]:
+    """Reads checksums; lines may end as on Windows (CRLF).
+
+    Args:
+        path: of the bundle, for messages.
+        content: of the file.
+        file: its name, for messages.
+
+    Returns:
+        file name -> 64 lower-case hexadecimal digits.
+
+    Raises:
+        BundleError: it is no UTF-8, a line has another form, or a name is there twice.
+    """
+    sums: dict[str, str] = {}
+    for number, line in enumerate(_lines(path, content, file), 1):
+        where = f"{path}: line {number} of {file}"
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise BundleError(f"{where} {_fault(line)}")
+        digest, name = match.groups()
+        if name in sums:
+            raise BundleError(f"{path}: {file} names {name} twice; copy the bundle again")
+        sums[name] = digest
+    return sums
+
+
+def _lines(path: Path, content: bytes, file: str) -> list[str]:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(
+            f"{path}: {file} begins with {content[:4]!r} and is no UTF-8 text; save it as UTF-8 "
+            "without a byte order mark, or copy the bundle again"
+        ) from error
+    if text.startswith("\ufeff"):
+        raise BundleError(
+            f"{path}: {file} begins with a byte order mark; save it as UTF-8 without one, or copy "
+            "the bundle again"
+        )
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _fault(line: str) -> str:
+    """Why a line is refused, and what to do."""
+    other = _OTHER_LINE.fullmatch(line)
+    if other is not None and other[2] == "*":
+        return f"marks {other[3]} with '*' (binary mode); write two spaces before the name"
+    if other is not None and other[1] != other[1].lower():
+        return f"has capital letters in the checksum of {other[3]}; write it in lower case"
+    shown = line if len(line) <= 80 else f"{line[:80]}..."
+    return f"is {shown!r}, expected {_FORM}; copy the bundle again"
+
+
+__all__ = ["CONTRACT_FILE", "SUMS_FILE", "checksum_lines", "read_bundle_files"]
+
+CONTRACT_FILE = "contract.json"
+SUMS_FILE = "SHA256SUMS"
+
+_MOST_FILES = 10_000
+"""A bundle has a few for each model and format; a wrong folder may have millions."""
+_MOST_BYTES = 1 << 30
+"""Of all files together; our own bundles have a hundredth of it."""
+_MOST_TEXT_BYTES = 8 << 20
+"""Of the contract and the checksums, which are parsed; ours have 30 kB."""
+_LEADS_AWAY = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)(\.{0,2})(/|$)")
+"""Absolute, of another drive, or with a part that is empty, `.` or `..`."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OF_FILE_MANAGERS = re.compile(
+    r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|thumbs\.db$|desktop\.ini$)", re.IGNORECASE
+)
+"""What macOS and Windows put beside files of others."""
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A bundle's files before they are read.
+
+    Attributes:
+        sizes: name of every file -> declared bytes.
+        most_bytes: limit of all of them together.
+        open: opens a file by its name; gives all its bytes, also beyond the declared ones.
+    """
+
+    sizes: Mapping[str, int]
+    most_bytes: int
+    open: Callable[[str], IO[bytes]]
+
+
+def read_bundle_files(path: Path) -> dict[str, bytes]:
+    """Reads every file of a bundle and checks it against `SHA256SUMS`.
+
+    Files of file managers (`.DS_Store`, `__MACOSX/`, `._*`, `Thumbs.db`, `desktop.ini`) that
+    `SHA256SUMS` does not list are ignored.
+
+    Returns:
+        posix path inside the bundle -> bytes, without `SHA256SUMS` itself.
+
+    Raises:
+        BundleError: no bundle there, or a file that is missing, changed, too many, or whose name,
+            kind or size does not belong in a bundle.
+    """
+    with _listed_zip(path) if os.path.isfile(path) else _listed_folder(path) as listed:
+        names = set(listed.sizes)
+        if not {SUMS_FILE, CONTRACT_FILE} <= names:
+            raise _no_bundle(path)
+        _check_sizes(path, listed)
+        sums = parse_sums(path, _content(path, listed, SUMS_FILE), file=SUMS_FILE)
+        files = {}
+        for name in sorted(sums.keys() | names - {SUMS_FILE}):
+            if name not in names:
+                raise BundleError(f"{path}: {name} is missing; copy the bundle again")
+            if name not in sums:
+                if _OF_FILE_MANAGERS.search(name):
+                    continue
+                raise BundleError(f"{path}: {name} is not listed in {SUMS_FILE}; remove it")
+            files[name] = _content(path, listed, name)
+            if hashlib.sha256(files[name]).hexdigest() != sums[name]:
+                raise BundleError(
+                    f"{path}: {name} does not match its checksum; copy the bundle again"
+                )
+    return files
+
+
+def _no_bundle(path: Path, hint: str = "") -> BundleError:
+    return BundleError(f"{path} is not a bundle: it has no {CONTRACT_FILE} with {SUMS_FILE}{hint}")
+
+
+def _check_sizes(path: Path, listed: _Listed) -> None:
+    total = sum(listed.sizes.values())
+    if total > listed.most_bytes:
+        raise BundleError(
+            f"{path} has {total / 1e6:,.0f} MB of files, expected at most "
+            f"{listed.most_bytes / 1e6:,.0f}; copy the bundle again"
+        )
+    for name in (CONTRACT_FILE, SUMS_FILE):
+        if listed.sizes[name] > _MOST_TEXT_BYTES:
+            raise BundleError(
+                f"{path}: {name} has {listed.sizes[name] / 1e6:,.1f} MB, expected at most "
+                f"{_MOST_TEXT_BYTES / 1e6:,.1f}; copy the bundle again"
+            )
+
+
+def _content(path: Path, listed: _Listed, name: str) -> bytes:
+    with listed.open(name) as file:
+        return read_declared(file, listed.sizes[name], name=f"{path}: {name}")
+
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if _LEADS_AWAY.search(name):
+            raise BundleError(f"{path}: {name} leads out of the bundle, or to nowhere in it")
+        if _CONTROL.search(name):
+            raise BundleError(f"{path}: {name!r} has control characters; rename the file")
+        if name.casefold() in seen:
+            raise BundleError(f"{path}: the file name {name} is there twice (case-insensitive)")
+        seen.add(name.casefold())
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > _MOST_FILES:
+        raise BundleError(
+            f"{path} has more than {_MOST_FILES:,} files and folders, which no bundle has"
+        )
+
+
+@contextmanager
+def _listed_folder(path: Path) -> Iterator[_Listed]:
+    if not os.path.isdir(path):
+        found = "is neither a file nor a folder" if os.path.lexists(path) else "does not exist"
+        raise BundleError(f"{path} {found}; a bundle is a folder or a zip of it")
+    try:
+        # First, so that a large folder which is no bundle is not listed.
+        if not all(os.path.lexists(path / name) for name in (CONTRACT_FILE, SUMS_FILE)):
+            raise _no_bundle(path, _hint_at_inner(path))
+        sizes = dict(_files_of_folder(path))
+        _check_names(path, sizes)
+        yield _Listed(sizes, _MOST_BYTES, lambda name: _open_regular(path, name))
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _hint_at_inner(path: Path) -> str:
+    """Names the bundle within a folder that an unpacked zip left round it."""
+    with os.scandir(path) as entries:
+        inner = [one.path for one in entries if os.path.isfile(Path(one.path) / CONTRACT_FILE)]
+    return f"; name the bundle within it: {inner[0]}" if len(inner) == 1 else ""
+
+
+def _files_of_folder(path: Path) -> Iterator[tuple[str, int]]:
+    """Name and size of each file, links to files followed."""
+    folders, count = [path], 0
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                count += 1
+                _check_count(path, count)
+                name = Path(entry.path).relative_to(path).as_posix()
+                if entry.is_file():
+                    yield name, entry.stat().st_size
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                else:
+                    kind = "a link to a folder" if entry.is_dir() else "neither a file nor a folder"
+                    raise BundleError(f"{path}: {name} is {kind}; remove it")
+
+
+def _open_regular(path: Path, name: str) -> IO[bytes]:
+    """Opens a file that may have become a pipe or a device since it was listed."""
+
+    def opener(file: str, flags: int) -> int:
+        return os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
+
+    file = open(path / name, "rb", opener=opener)  # noqa: SIM115 - closed by its reader
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise BundleError(f"{path}: {name} is neither a file nor a folder; remove it")
+    return file
+
+
+@contextmanager
+def _listed_zip(path: Path) -> Iterator[_Listed]:
+    try:
+        with BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            _check_count(path, len(entries))
+            for entry in entries:
+                check_entry(path, entry)
+            _check_names(path, [entry.filename.removesuffix("/") for entry in entries])
+            files = {one.filename: one for one in entries if not one.is_dir()}
+            root = _root_of(files)
+            files = {
+                name.removeprefix(root): one for name, one in files.items() if name.startswith(root)
+            }
+            sizes = {name: one.file_size for name, one in files.items()}
+            most_bytes = min(_MOST_BYTES, MOST_UNPACKED * path.stat().st_size)
+            yield _Listed(sizes, most_bytes, lambda name: open_entry(archive, files[name]))
+    except UNREADABLE_ZIP as error:
+        raise BundleError(f"{path} is not a bundle: {error}") from error
+
+
+def _root_of(names: Iterable[str]) -> str:
+    """The one folder of a zip that holds everything, with its slash; else an empty string."""
+    own = [name for name in names if not _OF_FILE_MANAGERS.search(name)]
+    roots = {PurePosixPath(name).parts[0] for name in own}
+    if len(roots) != 1:
+        return ""
+    root = f"{roots.pop()}/"
+    return root if f"{root}{CONTRACT_FILE}" in own else ""

@@ -1,0 +1,215 @@
+"""Where eyes are redirected to: a fixed gaze, a track of gazes, or random glances."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mggr_edge.errors import DataError, UsageError
+from mggr_edge.geometry.angles import Gaze
+
+
+class Aim(Protocol):
+    """Where eyes shall look, as time goes on."""
+
+    def at(self, time_s: float) -> Gaze:
+        """The target at a time in seconds; a time that goes back far belongs to another video."""
+        ...
+
+
+CAMERA = Gaze(0.0, 0.0)
+
+MAX_PITCH_DEG = 20.0
+MAX_YAW_DEG = 30.0
+"""Twice what the networks were trained on (10 and 15 degrees); further out they only invent."""
+
+
+@dataclass(frozen=True)
+class FixedAim:
+    """One direction for ever."""
+
+    target: Gaze
+
+    def at(self, time_s: float) -> Gaze:
+        """The target, whatever the time."""
+        return self.target
+
+
+def parse_target(text: str) -> Gaze:
+    """Reads a target.
+
+    Args:
+        text: "camera", or "PITCH,YAW" in degrees: pitch + up, yaw + to the
+            image's right.
+
+    Raises:
+        UsageError: anything else, or an angle that is out of range.
+
+    Example:
+        >>> parse_target("5,-10")
+        Gaze(pitch_deg=5.0, yaw_deg=-10.0)
+    """
+    if text.strip().lower() == "camera":
+        return CAMERA
+    try:
+        pitch_deg, yaw_deg = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"target {text!r} is neither 'camera' nor PITCH,YAW in degrees, such as 5,-10"
+        ) from None
+    try:
+        return check_target(pitch_deg, yaw_deg)
+    except UsageError as error:
+        raise UsageError(f"target {text!r}: {error} (PITCH,YAW)") from None
+
+
+def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
+    """The direction, if eyes can be made to look there.
+
+    Raises:
+        UsageError: an angle that is out of range, or none.
+    """
+    for name, value, limit in (
+        ("pitch", pitch_deg, MAX_PITCH_DEG),
+        ("yaw", yaw_deg, MAX_YAW_DEG),
+    ):
+        # Written so that nan, which is no number's neighbour, fails too.
+        if not -limit <= value <= limit:
+            raise UsageError(f"{name} is {value:g} degrees, expected {-limit:g} to {limit:g}")
+    return Gaze(pitch_deg, yaw_deg)
+
+
+_COLUMNS = ("time_s", "pitch_deg", "yaw_deg")
+
+
+class FollowedAim:
+    """Goes straight from row to row; before the first and after the last it rests there.
+
+    Args:
+        rows: (time_s, target), times going up.
+    """
+
+    def __init__(self, rows: list[tuple[float, Gaze]]) -> None:
+        self._times = [time_s for time_s, _ in rows]
+        self._pitch = [gaze.pitch_deg for _, gaze in rows]
+        self._yaw = [gaze.yaw_deg for _, gaze in rows]
+
+    def at(self, time_s: float) -> Gaze:
+        """The target at a time."""
+        pitch, yaw = (np.interp(time_s, self._times, one) for one in (self._pitch, self._yaw))
+        return Gaze(float(pitch), float(yaw))
+
+
+def read_followed(path: str | Path) -> FollowedAim:
+    """Reads a CSV with the columns time_s, pitch_deg, yaw_deg; others are ignored.
+
+    Raises:
+        DataError: it cannot be read, lacks a column, or holds what is no time or angle; with
+            the line.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{path} has no column {', '.join(missing)}; expected {_COLUMNS}")
+            rows = [_row(path, reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV: {error}") from error
+    if not rows:
+        raise DataError(f"{path} has no rows")
+    for (before, _), (after, _) in pairwise(rows):
+        if not after > before:
+            raise DataError(f"{path}: times must go up, got {after:g} after {before:g}")
+    return FollowedAim(rows)
+
+
+def _row(path: str | Path, line: int, row: dict[str, str | None]) -> tuple[float, Gaze]:
+    try:
+        time_s, pitch_deg, yaw_deg = (float(row[name] or "") for name in _COLUMNS)
+        if not np.isfinite(time_s):
+            raise ValueError(f"no time: {time_s}")
+        return time_s, check_target(pitch_deg, yaw_deg)
+    except (ValueError, UsageError) as error:
+        raise DataError(f"{path}, line {line}: {error}") from error
+
+
+_HELD_S = (3.3, 0.7)
+"""How long a gaze is met before it becomes uncomfortable, mean and standard deviation [1]."""
+
+_AWAY_S = (0.5, 1.4)
+"""How long a glance lasts; chosen, as are the directions: mostly sideways, rather down than up."""
+_YAW_DEG = (5.0, 11.0)
+_PITCH_DEG = (-6.0, 3.0)
+
+_PAUSE_S = 10.0
+"""Who saw no frame for so long begins anew, at the target."""
+
+_SACCADE_S = 0.021
+_SACCADE_S_PER_DEG = 0.0022
+"""An eye takes so long for a jump, and so much longer for every degree of it [2]."""
+
+
+class Glances:
+    """Rests on a target and leaves it for a moment every few seconds, by a seed.
+
+    Args:
+        target: where the eyes come back to.
+        seed: of times and directions.
+
+    References:
+        [1] Binetti et al., Pupil dilation as an index of preferred mutual gaze duration,
+            R. Soc. Open Sci. 3, 2016: 3.3 seconds, 0.7 between people.
+        [2] Carpenter, Movements of the Eyes, 1988: 2.2 ms a degree and 21 ms.
+    """
+
+    def __init__(self, target: Gaze, *, seed: int = 0) -> None:
+        self._target = target
+        self._rng = np.random.default_rng(seed)
+        self._is_away = False
+        self._from = self._to = target
+        self._jumps_at_s: float | None = None
+        self._jumped_at_s = self._takes_s = 0.0
+
+    def at(self, time_s: float) -> Gaze:
+        """The target at a time.
+
+        A time that goes back by more than a glance lasts, or forward by a long pause, starts anew.
+        """
+        if self._jumps_at_s is None or not (
+            self._jumped_at_s - _AWAY_S[0] <= time_s <= self._jumps_at_s + _PAUSE_S
+        ):
+            self._is_away, self._from, self._to = False, self._target, self._target
+            self._jumped_at_s, self._jumps_at_s = time_s, time_s + self._hold_s()
+        while time_s >= self._jumps_at_s:
+            self._jumped_at_s = self._jumps_at_s
+            self._is_away = not self._is_away
+            self._from, self._to = self._to, self._glance() if self._is_away else self._target
+            self._takes_s = _SACCADE_S + _SACCADE_S_PER_DEG * self._from.angle_to(self._to)
+            self._jumps_at_s += self._hold_s()
+        if time_s - self._jumped_at_s >= self._takes_s:
+            return self._to
+        t = max(0.0, (time_s - self._jumped_at_s) / self._takes_s)
+        share = t * t * (3.0 - 2.0 * t)
+        return Gaze.from_array((1 - share) * self._from.array() + share * self._to.array())
+
+    def _hold_s(self) -> float:
+        if self._is_away:
+            return float(self._rng.uniform(*_AWAY_S))
+        mean, deviation = _HELD_S
+        return float(np.clip(self._rng.normal(mean, deviation), mean - 2, mean + 2))
+
+    def _glance(self) -> Gaze:
+        yaw_deg = self._rng.choice([-1.0, 1.0]) * self._rng.uniform(*_YAW_DEG)
+        pitch_deg = self._rng.uniform(*_PITCH_DEG)
+        return Gaze(
+            float(np.clip(self._target.pitch_deg + pitch_deg, -MAX_PITCH_DEG, MAX_PITCH_DEG)),
+            float(np.clip(self._target.yaw_deg + yaw_deg, -MAX_YAW_DEG, MAX_YAW_DEG)),
+        )

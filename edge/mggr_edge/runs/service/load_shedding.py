@@ -1,0 +1,256 @@
+"""Load shedding: less work under heat or overload, and more again afterwards.
+
+The steps, each on top of the one before: the fine branch is skipped, where the bundle allows it;
+the processing rate is halved (see `workload`). The first step down follows two seconds of overload
+or heat. While the machine is hot, the next one follows only after the first has had time to cool it
+and has not done so. A step up needs room for the work that it adds, for longer each time that it
+turned out to be too early.
+
+At `Level.HALF` at most every second frame is taken. On a machine that needs longer than a frame
+lasts that saves nothing, because the reader has already dropped the frames in between. So while
+the machine must cool, no frame is taken for w seconds after work of w seconds: at most half of the
+time is spent on frames. A slow machine that is cool keeps its frame rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+ZONES = Path("/sys/class/thermal")
+
+HOT_C = 85.0
+"""From here on it is too hot: a little later the clock is lowered."""
+
+_MILLIDEGREES = 1000
+_BELIEVABLE_C = (0.0, 150.0)
+"""What lies outside is a sensor that is off: Jetsons have zones that say -256."""
+
+_CONSTANT = "PMIC"
+"""Some Jetsons have a zone of this name that says the same number for ever."""
+
+
+def zones_c(folder: Path = ZONES) -> dict[str, float]:
+    """Every zone that can be read and believed, by its kind, in degrees Celsius."""
+    found: dict[str, float] = {}
+    for zone in folder.glob("thermal_zone*"):
+        try:
+            celsius = int((zone / "temp").read_text(encoding="ascii")) / _MILLIDEGREES
+        except (OSError, ValueError):  # a zone may be there and refuse to be read
+            continue
+        name = _kind(zone)
+        if _BELIEVABLE_C[0] < celsius < _BELIEVABLE_C[1] and not name.startswith(_CONSTANT):
+            found[name] = max(celsius, found.get(name, celsius))
+    return found
+
+
+def hottest_c(folder: Path = ZONES) -> float | None:
+    """Temperature of the hottest zone in degrees Celsius; None where none can be read."""
+    return max(zones_c(folder).values(), default=None)
+
+
+def _kind(zone: Path) -> str:
+    try:
+        return (zone / "type").read_text(encoding="utf-8", errors="replace").strip() or zone.name
+    except OSError:
+        return zone.name
+
+
+WINDOW_S = 1.0
+
+_COOLER_C = 7.0
+"""So far below what is hot there may be more work again."""
+
+_TOO_MUCH, _ROOM = 0.95, 0.75
+_WINDOWS_DOWN, _WINDOWS_UP = 2, 3
+_WINDOWS_COOLING = 15
+"""A step takes effect on the load at once; a heat sink follows within some ten seconds."""
+
+_MOST_WINDOWS_UP = 60
+_TOO_EARLY_WINDOWS = 10
+_GROWTH = {"fine": 1.6, "frames": 2.0}
+"""How much more work a step up is. The fine branch takes a third of a frame's work or less."""
+
+
+class Level(IntEnum):
+    """How much of the work is done."""
+
+    ALL = 0
+    COARSE = 1
+    HALF = 2
+
+    def in_words(self) -> str:
+        """What is done there."""
+        return ("all of the work", "without the fine branch", "at most every second frame")[self]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a while was like.
+
+    Attributes:
+        arrived: frames that came from the source, taken or not.
+        taken: frames that were worked on.
+        busy_s: seconds that these took.
+        lasted_s: how long the while was.
+    """
+
+    arrived: int
+    taken: int
+    busy_s: float
+    lasted_s: float
+
+    @property
+    def share(self) -> float:
+        """Work that every arriving frame would make, over the time there is; 1 is all of it."""
+        if not self.taken or self.lasted_s <= 0:
+            return 0.0
+        return self.busy_s / self.taken * self.arrived / self.lasted_s
+
+
+class Pressure:
+    """Decides how much is done, from what a second was like.
+
+    Attributes:
+        level: what is done now.
+        must_cool: whether the machine was too hot and has not cooled down since.
+
+    Args:
+        has_coarse: whether the fine branch can be left out, of the bundle that is in use then.
+        temperature: of the machine in degrees Celsius, None where it does not tell.
+        say: takes every step, and its reason.
+        hot_c: from where on it is too hot.
+    """
+
+    def __init__(
+        self,
+        *,
+        has_coarse: Callable[[], bool],
+        temperature: Callable[[], float | None],
+        say: Callable[[str], None],
+        hot_c: float = HOT_C,
+    ) -> None:
+        self.level = Level.ALL
+        self.must_cool = False
+        self._has_coarse = has_coarse
+        self._temperature, self._say, self._hot_c = temperature, say, hot_c
+        self._too_much = self._room = 0
+        self._coolest_c = -float("inf")
+        self._uncooled = _WINDOWS_COOLING
+        self._patience = _WINDOWS_UP
+        self._since_up: int | None = None
+
+    def look(self, load: Load) -> None:
+        """Takes a window of `WINDOW_S`, and perhaps a step."""
+        celsius = self._temperature()
+        is_hot = celsius is not None and celsius >= self._hot_c
+        is_cool = celsius is None or celsius < self._hot_c - _COOLER_C
+        self.must_cool = is_hot or (self.must_cool and not is_cool)
+        share = load.share / 2 if self.level is Level.HALF else load.share
+        if is_hot or load.taken:  # a while without work says nothing of how long it takes
+            self._too_much = self._too_much + 1 if is_hot or share > _TOO_MUCH else 0
+            has_room = is_cool and share * self._growth() < _ROOM
+            self._room = self._room + 1 if has_room else 0
+        self._since_up = None if self._since_up is None else self._since_up + 1
+        self._note_cooling(celsius)
+        is_cooling = is_hot and self._uncooled < _WINDOWS_COOLING
+        if self._too_much >= _WINDOWS_DOWN and not is_cooling:
+            reason = f"{celsius:.0f} °C hot" if is_hot else f"{share:.0%} of the time there is"
+            self._step(+1, reason)
+            self._coolest_c = -float("inf") if celsius is None else celsius
+            self._uncooled = 0
+        elif self._room >= self._patience:
+            self._step(-1, "there is room again")
+
+    def _note_cooling(self, celsius: float | None) -> None:
+        """Counts windows since the last step down, or since the coolest one after it."""
+        self._uncooled += 1
+        if celsius is not None and celsius < self._coolest_c:
+            self._coolest_c, self._uncooled = celsius, 0
+
+    def _growth(self) -> float:
+        if self.level is Level.HALF:
+            return _GROWTH["frames"]
+        return _GROWTH["fine"]
+
+    def _step(self, by: int, reason: str) -> None:
+        self._too_much = self._room = 0
+        levels = [level for level in Level if level is not Level.COARSE or self._has_coarse()]
+        beyond = [level for level in levels if (level - self.level) * by > 0]
+        if not beyond:
+            return
+        if by < 0:
+            self._since_up = 0
+        elif self._since_up is not None:
+            was_early = self._since_up <= _TOO_EARLY_WINDOWS
+            self._patience = min(2 * self._patience, _MOST_WINDOWS_UP) if was_early else _WINDOWS_UP
+            self._since_up = None
+        self.level = min(beyond, key=lambda level: abs(level - self.level))
+        self._say(f"{reason}: {self.level.in_words()}")
+
+
+class Workload:
+    """Measures the work of a live source and reduces it.
+
+    Attributes:
+        left_out: frames skipped on purpose so far.
+
+    Args:
+        pressure: decides the level.
+        set_fine: turns the fine branch on and off; called in the frame loop, so it must not load
+            a model.
+    """
+
+    def __init__(self, pressure: Pressure, set_fine: Callable[[bool], None]) -> None:
+        self.left_out = 0
+        self._pressure, self._set_fine = pressure, set_fine
+        self._last_taken: int | None = None
+        self._rests_until_s = -float("inf")
+        self._begin(0)
+
+    def takes(self, number: int) -> bool:
+        """Returns whether a frame is to be processed.
+
+        Args:
+            number: of the frame among all that arrived, dropped ones included.
+        """
+        self._arrived = number
+        self._look()
+        if self._pressure.level is Level.HALF and self._is_too_soon(number):
+            self.left_out += 1
+            return False
+        self._last_taken = number
+        return True
+
+    def _is_too_soon(self, number: int) -> bool:
+        is_next = self._last_taken is not None and number - self._last_taken < 2
+        rests = self._pressure.must_cool and time.monotonic() < self._rests_until_s
+        return is_next or rests
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Measures the code inside as the work of one frame."""
+        started = time.monotonic()
+        yield
+        ended = time.monotonic()
+        self._rests_until_s = ended + (ended - started)
+        self._busy_s += ended - started
+        self._taken += 1
+
+    def _look(self) -> None:
+        lasted_s = time.monotonic() - self._begun_s
+        if lasted_s < WINDOW_S:
+            return
+        arrived = self._arrived - self._arrived_before
+        self._pressure.look(Load(arrived, self._taken, self._busy_s, lasted_s))
+        self._set_fine(self._pressure.level is Level.ALL)
+        self._begin(self._arrived)
+
+    def _begin(self, arrived: int) -> None:
+        self._begun_s = time.monotonic()
+        self._arrived_before = self._arrived = arrived
+        self._taken, self._busy_s = 0, 0.0

@@ -1,0 +1,167 @@
+"""Checks Python, OpenCV and the packages that every run needs."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from types import ModuleType
+
+from mggr_edge.media.files.picture_pixels import OLDEST_PILLOW
+from mggr_edge.tools.doctor.check import Check
+from mggr_edge.tools.doctor.machine import Machine
+
+_OLDEST_PYTHON = (3, 10)
+
+
+def check_python(machine: Machine) -> Check:
+    """Python and the machine under it."""
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if machine.jetson:
+        found += f", {machine.jetson}"
+    if machine.python < _OLDEST_PYTHON:
+        return Check("Python", "missing", found, "install Python 3.10 or newer", needed=True)
+    return Check("Python", "ok", found, needed=True)
+
+
+def check_numpy(machine: Machine) -> Check:
+    """numpy, which tflite-runtime wants below 2."""
+    version = machine.version("numpy")
+    if version is None:
+        return Check("numpy", "missing", "not installed", "pip install numpy", needed=True)
+    if is_two(version) and _only_tflite_runtime(machine.interpreters()):
+        found = f"{version}, with which tflite-runtime fails"
+        return Check("numpy", "missing", found, "pip install 'numpy<2'", needed=True)
+    return Check("numpy", "ok", version, needed=True)
+
+
+def check_interpreter(machine: Machine) -> Check:
+    """The interpreter that runs the models."""
+    installed = machine.interpreters()
+    if installed is None:
+        found = "unknown until numpy and OpenCV are installed"
+        return Check("interpreter", "missing", found, "install them first", needed=True)
+    if not installed:
+        fix = "pip install 'ai-edge-litert>=2.0'"
+        return Check("interpreter", "missing", "none", fix, needed=True)
+    name, version = next(iter(installed.items()))
+    try:
+        machine.import_(f"{name.replace('-', '_')}.interpreter")
+    except ImportError as error:
+        fix = f"pip install --force-reinstall {name}"
+        found = f"{name} {version} cannot be imported: {error}"
+        return Check("interpreter", "missing", found, fix, needed=True)
+    others = [f"{n} {v}" for n, v in installed.items() if n != name]
+    found = f"{name} {version}" + (f" (also installed: {', '.join(others)})" if others else "")
+    if _only_tflite_runtime(installed):
+        fix = "pip install 'ai-edge-litert>=2.0', which runs int8 models several times faster"
+        return Check("interpreter", "warn", found, fix, needed=True)
+    return Check("interpreter", "ok", found, needed=True)
+
+
+def check_pyav(machine: Machine) -> Check:
+    """PyAV, which reads and writes videos."""
+    try:
+        av = machine.import_("av")
+    except ImportError as error:
+        found = f"cannot be imported: {error}"
+        return Check("PyAV", "missing", found, "pip install 'av>=16,<19'", needed=True)
+    found = f"{av.__version__} (FFmpeg's libavcodec {_dotted(av.library_versions['libavcodec'])})"
+    if int(av.__version__.split(".")[0]) < 16:
+        fix = "pip install 'av>=16,<19'"
+        return Check("PyAV", "missing", f"{found}, too old", fix, needed=True)
+    if "libx264" not in av.codecs_available:
+        fix = "pip install --force-reinstall --only-binary=:all: 'av>=16,<19'"
+        return Check("PyAV", "missing", f"{found}, cannot encode H.264", fix, needed=True)
+    return Check("PyAV", "ok", f"{found}, encodes H.264", needed=True)
+
+
+def check_pillow(machine: Machine) -> Check:
+    """Pillow, which reads and writes pictures."""
+    fix = "pip install 'pillow>=11.3'"
+    try:
+        version = machine.import_("PIL").__version__
+    except ImportError as error:
+        return Check("Pillow", "missing", f"cannot be imported: {error}", fix, needed=True)
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PILLOW:
+        return Check("Pillow", "missing", f"{version}, too old", fix, needed=True)
+    return Check("Pillow", "ok", version, needed=True)
+
+
+def is_two(numpy_version: str | None) -> bool:
+    """Whether a numpy is one that older binaries do not load beside."""
+    return numpy_version is not None and int(numpy_version.split(".")[0]) >= 2
+
+
+def _only_tflite_runtime(installed: dict[str, str] | None) -> bool:
+    return list(installed or ()) == ["tflite-runtime"]
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+_DISTRIBUTIONS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+_FROM_PIP = "pip install 'opencv-python-headless>=4.8,<4.12'"
+_FROM_JETPACK = (
+    "sudo apt install nvidia-opencv (JetPack's own; in a venv: --system-site-packages), "
+    f"or {_FROM_PIP}"
+)
+
+
+def check_opencv(machine: Machine) -> Check:
+    """Whether it can be imported, and whose it is."""
+    builds = [name for name in _DISTRIBUTIONS if machine.version(name) is not None]
+    try:
+        cv2 = machine.import_("cv2")
+    except (ImportError, AttributeError) as error:
+        return Check(
+            "OpenCV",
+            "missing",
+            f"cannot be imported: {error}",
+            _mend_of_import(machine, builds),
+            needed=True,
+        )
+    found = f"{cv2.__version__}, {_build(cv2)}, {_origin(cv2, builds)}"
+    if machine.jetson and builds:
+        found += ", which hides JetPack's own and its GStreamer"
+        fix = f"pip uninstall -y {' '.join(builds)}"
+        return Check("OpenCV", "warn", found, fix, needed=True)
+    if len(builds) > 1:
+        found += ", several over each other"
+        return Check("OpenCV", "warn", found, _leave_one(builds), needed=True)
+    return Check("OpenCV", "ok", found, needed=True)
+
+
+def _mend_of_import(machine: Machine, builds: Sequence[str]) -> str:
+    numpy = machine.version("numpy")
+    if not builds and is_two(numpy) and _system_opencvs(machine):
+        # What a system brings was built with its own, older numpy, and does not load beside 2.
+        return f"pip install 'numpy<2' (the system's OpenCV was built with numpy 1, not {numpy})"
+    return _FROM_JETPACK if machine.jetson else _FROM_PIP
+
+
+def _system_opencvs(machine: Machine) -> list[str]:
+    folders = ("lib/python3/dist-packages", "lib/python3.*/dist-packages")
+    return [str(p) for folder in folders for p in machine.at("/usr").glob(f"{folder}/cv2*")]
+
+
+def _build(cv2: ModuleType) -> str:
+    lines = cv2.getBuildInformation().splitlines()
+    gstreamer = any(re.match(r"\s*GStreamer:\s*YES", line) for line in lines)
+    headless = any(re.match(r"\s*GUI:\s*NONE", line) for line in lines)
+    return f"GStreamer {'yes' if gstreamer else 'no'}, {'headless' if headless else 'with windows'}"
+
+
+def _origin(cv2: ModuleType, builds: Sequence[str]) -> str:
+    return f"from {', '.join(builds)}" if builds else f"the system's, in {cv2.__file__}"
+
+
+def _leave_one(builds: Sequence[str]) -> str:
+    # They write into the same folder, so removing one breaks the other: remove all, add one.
+    return f"pip uninstall -y {' '.join(builds)} && {_FROM_PIP}"

@@ -1,0 +1,166 @@
+"""Checks other processes, heat, memory and disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mggr_edge.common.addresses import without_secrets
+from mggr_edge.runs.service.load_shedding import HOT_C, ZONES, zones_c
+from mggr_edge.tools.doctor.check import Check
+from mggr_edge.tools.doctor.machine import Machine
+
+UNIT = "mggr-edge.service"
+"""As it lies in `edge/`."""
+
+_PROGRAM = "mggr-edge"
+_WORDS_BEFORE = 6
+"""Python, and options of its own."""
+
+_COMMANDS = ("run", "calibrate", "studio")
+_LIVE_COMMANDS = ("calibrate", "studio")
+_LIVE_ADDRESS = re.compile(r"/dev/(?!shm/)|v4l2|csi://|rtsps?://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process.
+
+    Attributes:
+        pid: its number.
+        name: as the kernel knows it.
+        arguments: its command line; empty for what is none of this user's business.
+    """
+
+    pid: int
+    name: str
+    arguments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})"
+
+
+@dataclass
+class Holders:
+    """Who has devices open.
+
+    Attributes:
+        of: device, e.g. "/dev/video0", to processes.
+        unseen: how many processes may not be looked into.
+    """
+
+    of: dict[str, list[Process]] = field(default_factory=dict)
+    unseen: int = 0
+
+
+def processes(machine: Machine) -> Iterator[Process]:
+    """All but this one."""
+    for folder in sorted(machine.at("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        name = machine.text(folder / "comm")
+        if name is None or int(folder.name) == machine.own_pid:
+            continue
+        arguments = machine.text(folder / "cmdline") or ""
+        yield Process(int(folder.name), name, tuple(arguments.split("\0")))
+
+
+def holders(machine: Machine, prefix: str) -> Holders:
+    """Who has a device open whose path begins like this."""
+    found = Holders()
+    for process in processes(machine):
+        folder = machine.at(f"/proc/{process.pid}/fd")
+        try:
+            opened = {os.readlink(folder / name) for name in os.listdir(folder)}
+        except PermissionError:
+            found.unseen += 1
+            continue
+        except OSError:  # it has ended meanwhile
+            continue
+        for device in sorted(opened):
+            if device.startswith(prefix):
+                found.of.setdefault(device, []).append(process)
+    return found
+
+
+def check_own_kind(machine: Machine) -> Check:
+    """Another `mggr-edge`, which may have the camera, or the port."""
+    others = [p for p in processes(machine) if (_command(p) or ("",))[0] in _COMMANDS]
+    live = [p for p in others if _is_live(p)]
+    if not live:
+        busy = f"{', '.join(map(_shown, others))}; on files" if others else "no other one runs"
+        return Check("mggr-edge", "ok", busy)
+    mends = dict.fromkeys(_mend(machine, process) for process in live)
+    found = f"{', '.join(map(_shown, live))}: a second one gets no camera and no port"
+    return Check("mggr-edge", "warn", found, "\n".join(mends))
+
+
+def _command(process: Process) -> tuple[str, ...] | None:
+    """What follows `mggr-edge` on a command line; None where it is something else."""
+    words = process.arguments
+    program = words[0].rpartition("/")[2]
+    if not program.startswith(("python", _PROGRAM)):  # sudo, timeout, an editor
+        return None
+    for place, word in enumerate(words[:_WORDS_BEFORE]):
+        is_module = word == "mggr_edge" and "-m" in words[:place]
+        if word.rpartition("/")[2] == _PROGRAM or is_module:
+            return words[place + 1 :]
+    return None
+
+
+def _is_live(process: Process) -> bool:
+    command = _command(process) or ("",)
+    if command[0] in _LIVE_COMMANDS:
+        return True
+    return command[0] == "run" and any(map(_LIVE_ADDRESS.match, command[1:]))
+
+
+def _shown(process: Process) -> str:
+    words = shlex.join(without_secrets(argument) for argument in _command(process) or ())
+    return f"mggr-edge {words} (pid {process.pid})"
+
+
+def _mend(machine: Machine, process: Process) -> str:
+    is_service = UNIT in (machine.text(f"/proc/{process.pid}/cgroup") or "")
+    # SIGINT: what it records becomes a whole file.
+    return f"sudo systemctl stop {UNIT}" if is_service else f"kill -INT {process.pid}"
+
+
+_LEAST_MEMORY_MB = 500
+_LEAST_DISK_MB = 1000
+
+
+def check_temperature(machine: Machine) -> Check:
+    """The hottest thermal zone."""
+    zones = zones_c(machine.at(str(ZONES)))
+    if not zones:
+        return Check("temperature", "missing", "no thermal zone can be read")
+    hottest = max(zones, key=lambda name: zones[name])
+    found = f"{zones[hottest]:.0f} °C in {hottest}, the hottest of {len(zones)}"
+    if zones[hottest] >= HOT_C:
+        fix = "a fan, or less to do: --input-width 640, --max-faces 1, a bundle in int8"
+        return Check("temperature", "warn", f"{found}: the clock is lowered soon", fix)
+    return Check("temperature", "ok", found)
+
+
+def check_memory(machine: Machine) -> Check:
+    """What programs may still take."""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", machine.text("/proc/meminfo") or "", re.M)
+    if match is None:
+        return Check("memory", "warn", "/proc/meminfo does not tell what is free")
+    free_mb = int(match[1]) * 1024 / 1e6
+    if free_mb < _LEAST_MEMORY_MB:
+        fix = "ps -eo pid,rss,comm --sort=-rss | head (says who has it)"
+        return Check("memory", "warn", f"only {free_mb:.0f} MB free", fix)
+    return Check("memory", "ok", f"{free_mb:.0f} MB free")
+
+
+def check_disk(machine: Machine) -> Check:
+    """Room for what a run writes into the current folder."""
+    free_mb = shutil.disk_usage(machine.folder).free / 1e6
+    if free_mb < _LEAST_DISK_MB:
+        fix = f"du -xh -d 1 {machine.folder} | sort -h | tail (says what takes it)"
+        return Check("disk", "warn", f"only {free_mb:.0f} MB free in {machine.folder}", fix)
+    return Check("disk", "ok", f"{free_mb / 1000:.1f} GB free in {machine.folder}")

@@ -1,0 +1,377 @@
+"""Naturalness of redirected videos, counted on frames before they are encoded.
+
+Seams: the gradient along the mask's border, against the same pixels of the input. Trembling: how
+irises move on a face that keeps still but for the camera's noise. Blinks: how far lids are apart
+before and after. Pairs: whether both eyes of a face that shows both got the same strength. And
+whether what should be redirected was, and was seen to be by a judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
+from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+from mggr_edge.vision.iris import Eye, IrisFinder
+
+Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
+"""(eye patches, sides, head poses) -> gazes by an estimator that had no part in the redirecting.
+
+All angles are in the axes of each patch.
+"""
+
+FRONTAL_DEG = 15.0
+NEAR_DEG = 20.0
+OPEN = 0.2
+"""Heads, gazes and lids that should be redirected fully: within these, and above this."""
+
+NARROW = 0.6
+"""Both eyes are visible if each is at least this wide relative to the other."""
+
+APART = 0.2
+"""Strengths of a pair that differ by more make eyes look in two directions."""
+
+_FULL = 0.999
+_BORDER_KERNEL = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Naturalness:
+    """What was counted on one clip; None where nothing was there to be counted.
+
+    Attributes:
+        frames: of the clip.
+        eyes: that were changed.
+        changed_outside: pixels outside the masks that differ; there should be none.
+        border_gradient: 95th percentile of the gradient on the masks' borders, over the input's.
+        pasted_gradient: the same of the network's small square picture, pasted with hard edges: a
+            seam that the measure must catch.
+        lids: eyes that were less than half as open as that eye is in the median frame.
+        lids_kept: share of them that are as open after as before, to a tenth of that median.
+        near: eyes of frontal heads, open, within 20 degrees of the target.
+        near_fully: share of them that got the full strength.
+        pairs: faces of all frames that show both eyes; see `shows_both_eyes`.
+        pairs_apart: share of them whose two strengths differ by more than `APART`.
+        judge_before_deg, judge_after_deg: mean angle between what the judge sees in those eyes and
+            the target.
+    """
+
+    frames: int
+    eyes: int
+    changed_outside: int
+    border_gradient: float | None
+    pasted_gradient: float | None
+    lids: int
+    lids_kept: float | None
+    near: int
+    near_fully: float | None
+    pairs: int
+    pairs_apart: float | None
+    judge_before_deg: float | None
+    judge_after_deg: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+@dataclass
+class _Counted:
+    """Sums of one clip."""
+
+    frames: int = 0
+    eyes: int = 0
+    outside: int = 0
+    borders: dict[str, list[NDArray[np.float32]]] = field(
+        default_factory=lambda: {"before": [], "after": [], "under": [], "pasted": []}
+    )
+    openness: dict[tuple[int, Side], list[tuple[float, float]]] = field(default_factory=dict)
+    fully: list[bool] = field(default_factory=list)
+    apart: list[bool] = field(default_factory=list)
+    judged: list[tuple[float, float]] = field(default_factory=list)
+
+
+def watch(
+    frames: Iterable[tuple[NDArray[np.uint8], float | None]],
+    bundle: Bundle,
+    *,
+    target: Gaze,
+    judge: Judge | None = None,
+    observe: Callable[[FrameResult, float | None], None] | None = None,
+) -> Naturalness:
+    """Redirects a clip and counts.
+
+    Args:
+        frames: ([H, W, 3] uint8 RGB, its time; None for a picture on its own).
+        bundle: the networks.
+        target: where eyes shall look.
+        judge: asked about eyes that should be redirected fully.
+        observe: called with each frame's result and time, in order.
+    """
+    redirector = Redirector(bundle, target=target)
+    finder = IrisFinder(bundle.model("iris"))
+    counted = _Counted()
+    for frame, time_s in frames:
+        result = redirector.process(frame, time_s=time_s)
+        if observe is not None:
+            observe(result, time_s)
+        counted.frames += 1
+        counted.outside += int((frame != result.frame).any(-1)[~result.mask()].sum())
+        for face in result.faces:
+            _count_face(counted, frame, result, face, bundle=bundle, finder=finder, judge=judge)
+    border = {name: _percentile(values) for name, values in counted.borders.items()}
+    lids = [kept for own in counted.openness.values() for kept in _lids_kept(np.array(own))]
+    before, after = np.mean(counted.judged, axis=0) if counted.judged else (None, None)
+    return Naturalness(
+        frames=counted.frames,
+        eyes=counted.eyes,
+        changed_outside=counted.outside,
+        border_gradient=_ratio(border["after"], border["before"]),
+        pasted_gradient=_ratio(border["pasted"], border["under"]),
+        lids=len(lids),
+        lids_kept=_share(lids),
+        near=len(counted.fully),
+        near_fully=_share(counted.fully),
+        pairs=len(counted.apart),
+        pairs_apart=_share(counted.apart),
+        judge_before_deg=None if before is None else float(before),
+        judge_after_deg=None if after is None else float(after),
+    )
+
+
+def jitter(
+    picture: NDArray[np.uint8],
+    bundle: Bundle,
+    *,
+    target: Gaze,
+    frames: int = 60,
+    noise: float = 2.0,
+    rate: float = 30.0,
+) -> tuple[float, float]:
+    """How irises tremble on a face that keeps still, before a camera that is noisy.
+
+    Args:
+        picture: [H, W, 3] uint8 RGB, of one face or more.
+        bundle: the networks.
+        target: where eyes shall look.
+        frames: how many times it is seen; the first third, in which filters settle, is left out.
+        noise: standard deviation of the camera's noise, in grey levels.
+        rate: frames a second.
+
+    Returns:
+        root mean square of the irises' distance from their mean place, in eye widths: as the iris
+        model finds them in the noisy input, and in the output.
+
+    Raises:
+        ValueError: no eye was redirected in every frame.
+    """
+    redirector, finder = Redirector(bundle, target=target), IrisFinder(bundle.model("iris"))
+    rng = np.random.default_rng(0)
+    places: list[NDArray[np.float64]] = []
+    for number in range(frames):
+        noisy = picture + rng.normal(0, noise, picture.shape)
+        frame = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        result = redirector.process(frame, time_s=number / rate)
+        if number < frames // 3:
+            continue
+        eyes = []
+        for face in result.faces:
+            for eye, corners in _eyes(face):
+                if eye.strength < _FULL:
+                    continue
+                pair = [
+                    finder.find(f, side=eye.side, corners=corners) for f in (frame, result.frame)
+                ]
+                eyes.append([np.divide(one.iris_centre, pair[0].width_px) for one in pair])
+        places.append(np.array(eyes, np.float64))
+    if not places or not places[0].size or len({p.shape for p in places}) > 1:
+        raise ValueError("not every frame shows the same eyes, redirected fully")
+    found = np.stack(places)  # [frames, eyes, 2, (x, y)]
+    off = np.linalg.norm(found - found.mean(axis=0), axis=-1)
+    before, after = np.sqrt((off**2).mean(axis=(0, 1)))
+    return float(before), float(after)
+
+
+def _count_face(
+    counted: _Counted,
+    frame: NDArray[np.uint8],
+    result: FrameResult,
+    face: FaceResult,
+    *,
+    bundle: Bundle,
+    finder: IrisFinder,
+    judge: Judge | None,
+) -> None:
+    near: list[tuple[Eye, EyeResult]] = []
+    seen: list[Eye] = []
+    for eye, corners in _eyes(face):
+        before = finder.find(frame, side=eye.side, corners=corners)
+        after = finder.find(result.frame, side=eye.side, corners=corners)
+        seen.append(before)
+        own = counted.openness.setdefault((face.identity, eye.side), [])
+        own.append((before.openness, after.openness))
+        if eye.region is not None and eye.mask is not None and eye.mask.any():
+            counted.eyes += 1
+            _count_border(counted, frame, result, eye, face, bundle=bundle)
+        if should_be_redirected(eye, face, before):
+            counted.fully.append(eye.strength >= _FULL)
+            near.append((before, eye))
+    right, left = face.eyes
+    if shows_both_eyes(face, seen):
+        counted.apart.append(abs(right.strength - left.strength) > APART)
+    if judge is not None and near:
+        _ask(judge, counted, frame, result, face, near, bundle=bundle)
+
+
+def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
+    """Whether it is an open eye of a frontal head and looks near enough to its target.
+
+    Args:
+        eye: what was done to it.
+        face: whose it is.
+        seen: the eye as it was found before.
+    """
+    head = face.head_pose
+    return (
+        eye.gaze_before is not None
+        and seen.openness >= OPEN
+        and max(abs(head.pitch_deg), abs(head.yaw_deg)) <= FRONTAL_DEG
+        and eye.gaze_before.angle_to(eye.gaze_target) <= NEAR_DEG
+    )
+
+
+def shows_both_eyes(face: FaceResult, seen: Sequence[Eye]) -> bool:
+    """Whether the head is frontal, both eyes are open, and neither is much narrower.
+
+    Args:
+        face: whose they are.
+        seen: both eyes as they were found before.
+    """
+    widths = [eye.width_px for eye in seen]
+    return (
+        abs(face.head_pose.yaw_deg) <= FRONTAL_DEG
+        and min(widths) >= NARROW * max(widths)
+        and min(eye.openness for eye in seen) >= OPEN
+    )
+
+
+def _count_border(
+    counted: _Counted,
+    frame: NDArray[np.uint8],
+    result: FrameResult,
+    eye: EyeResult,
+    face: FaceResult,
+    *,
+    bundle: Bundle,
+) -> None:
+    assert eye.region is not None
+    assert eye.mask is not None
+    border = _border((eye.mask > 0).astype(np.uint8))
+    pasted, square = _pasted(frame, eye, face, bundle=bundle)
+    counted.borders["under"].append(_gradient(frame)[_border(square)])
+    counted.borders["pasted"].append(_gradient(pasted)[_border(square)])
+    for name, picture in (("before", frame), ("after", result.frame)):
+        counted.borders[name].append(_gradient(picture[eye.region.slices])[border])
+
+
+def _border(inside: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Two pixels wide: the last ones inside and the first ones outside."""
+    outside = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+    return cv2.dilate(inside, _BORDER_KERNEL, **outside) != cv2.erode(inside, _BORDER_KERNEL)
+
+
+def _pasted(
+    frame: NDArray[np.uint8], eye: EyeResult, face: FaceResult, *, bundle: Bundle
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """What other programs do: the network's small picture, enlarged; and where, [H, W] 0 or 1."""
+    crop = _crop(Eye(eye.side, eye.outline, (0.0, 0.0), 0.0), bundle)
+    small = bundle.redirect_eye(
+        crop_patch(frame, crop),
+        side=eye.side,
+        source=None if eye.gaze_before is None else eye.gaze_before.rolled(crop.roll_deg),
+        target=eye.gaze_target.rolled(crop.roll_deg),
+        head_pose=face.head_pose.rolled(crop.roll_deg),
+    )
+    size = frame.shape[1], frame.shape[0]
+    square = cv2.warpAffine(np.ones(small.shape[:2], np.uint8), crop.frame_from_eye(), size)
+    large = cv2.warpAffine(
+        small, crop.frame_from_eye(), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.where(square[..., None] > 0, large, frame), square
+
+
+def _ask(
+    judge: Judge,
+    counted: _Counted,
+    frame: NDArray[np.uint8],
+    result: FrameResult,
+    face: FaceResult,
+    near: list[tuple[Eye, EyeResult]],
+    *,
+    bundle: Bundle,
+) -> None:
+    sides = [eye.side for _, eye in near]
+    crops = [_crop(before, bundle) for before, _ in near]
+    heads = [face.head_pose.rolled(crop.roll_deg) for crop in crops]
+    targets = [
+        eye.gaze_target.rolled(crop.roll_deg) for (_, eye), crop in zip(near, crops, strict=True)
+    ]
+    angles = []
+    for picture in (frame, result.frame):
+        seen = judge([crop_patch(picture, crop) for crop in crops], sides, heads)
+        angles.append([gaze.angle_to(to) for gaze, to in zip(seen, targets, strict=True)])
+    counted.judged += list(zip(*angles, strict=True))
+
+
+def _lids_kept(openness: NDArray[np.float64]) -> list[bool]:
+    """[N, 2] (before, after) of one eye: whether each lid that is down stays as it was."""
+    usual = float(np.median(openness[:, 0]))
+    down = openness[openness[:, 0] < 0.5 * usual]
+    return [bool(abs(after - before) <= 0.1 * usual) for before, after in down]
+
+
+def _eyes(face: FaceResult) -> list[tuple[EyeResult, NDArray[np.float32]]]:
+    """Each eye with its corners as the face's mesh has them."""
+    corners = (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS)
+    return [
+        (eye, face.landmarks[list(where), :2])
+        for eye, where in zip(face.eyes, corners, strict=True)
+    ]
+
+
+def _crop(eye: Eye, bundle: Bundle) -> EyeCrop:
+    conventions = bundle.contract.conventions
+    return crop_of_eye(
+        eye.crop_outline,
+        corners=eye.crop_corners,
+        side=eye.side,
+        crop_factor=conventions.crop_factor,
+        size_px=conventions.patch_size,
+    )
+
+
+def _gradient(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+
+
+def _percentile(values: list[NDArray[np.float32]]) -> float | None:
+    return float(np.percentile(np.concatenate(values), 95)) if values else None
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else one / other
+
+
+def _share(kept: list[bool]) -> float | None:
+    return float(np.mean(kept)) if kept else None
