@@ -131,8 +131,8 @@ def export(
     from mggr_edge.common.progress import progress
     from mggr_export.exporting.export_run import export_run
     from mggr_export.exporting.request import ExportRequest
-    from mggr_tf.runs.default_run import open_run
     from mggr_tf.runs.folder import newest_run
+    from mggr_tf.runs.listing import open_run
 
     # TensorRT builds from ONNX, on the device.
     files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)

@@ -1,25 +1,66 @@
-"""A benchmark from its plan to its report."""
+"""A benchmark from its plan to its report, with the curves of its trainings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
 from mggr_tf.benchmark.campaign import is_trained, run_path, train_entrants, train_judges
-from mggr_tf.benchmark.curves import draw_curves
-from mggr_tf.benchmark.document import Section
-from mggr_tf.benchmark.entrants import METHODS, Entrant
-from mggr_tf.benchmark.pictures import draw_pictures
-from mggr_tf.benchmark.plan import ENTRANTS, Plan, open_plan
+from mggr_tf.benchmark.document import Picture, Section
+from mggr_tf.benchmark.pictures import Figure, draw_pictures
+from mggr_tf.benchmark.plan import ENTRANTS, METHODS, Entrant, Plan, open_plan
 from mggr_tf.benchmark.report import results_of, titles_of, write_report
 from mggr_tf.benchmark.scoring import read_scores, redirect_of, rows_of, score_entrants
 from mggr_tf.config.files import load_config
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples
-from mggr_tf.evaluation.roles import roles_of, roles_text
+from mggr_tf.evaluation.protocol import roles_of, roles_text
 from mggr_tf.evaluation.source_gaze import SOURCES, SourceGaze
+from mggr_tf.runs.folder import RunFolder
+
+_FILE = "pictures/curves.png"
+_PARTS = 40
+"""A curve is the mean of so many parts of its training: single batches differ by chance."""
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def draw_curves(folder: Path, entrants: Sequence[Entrant]) -> Picture:
+    """Draws the L1 of every entrant's training batches, in its last stage."""
+    figure = Figure(1)
+    (axes,) = figure.axes
+    for entrant in entrants:
+        run = RunFolder.open(run_path(folder, entrant))
+        stage = run.config.last_stage(portraits=False)
+        metric = "l1_coarse" if stage == "coarse" else "l1"
+        if logged := run.logged(stage, metric):
+            steps, values = smoothed(logged)
+            axes.plot(steps, values / 2, label=entrant.title)  # of pictures in [-1, 1]
+    axes.set(xlabel="steps of the last stage", ylabel="L1 on training batches", xscale="log")
+    figure.save(folder / _FILE)
+    return Picture(
+        _FILE,
+        "L1 on training batches (augmented, so above the table's) against steps. A curve that "
+        "still falls at its end is of a method that was not trained to its own.",
+    )
+
+
+def smoothed(logged: dict[int, float]) -> Curve:
+    """Steps and values of a log, averaged over equal parts of it."""
+    steps = np.array(sorted(logged), float)
+    values = np.array([logged[int(step)] for step in steps])
+    parts = min(_PARTS, len(steps))
+    means = [
+        np.array([part.mean() for part in np.array_split(column, parts)])
+        for column in (steps, values)
+    ]
+    return means[0], means[1]
+
 
 _SHOWN = ("synthetic.subjects=12", "synthetic.per_group=21")
 """How many eyes are drawn, where synthetic ones are to be shown: some look ahead."""

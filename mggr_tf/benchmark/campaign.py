@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mggr_edge.errors import RunError, UsageError
-from mggr_tf.benchmark.entrants import Entrant
-from mggr_tf.benchmark.plan import Plan
+from mggr_tf.benchmark.plan import Entrant, Plan
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import OF_GAZE, Stage
 from mggr_tf.data.names import names_text

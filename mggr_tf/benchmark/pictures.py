@@ -1,4 +1,4 @@
-"""The benchmark's pictures: what methods make of the same eyes, and where they err."""
+"""The benchmark's pictures: redirected eyes side by side, and error maps."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.atomic import atomic_file
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import image_from_network, redirector_inputs
 from mggr_tf.benchmark.document import Picture, Section
-from mggr_tf.benchmark.figure import Figure
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.evaluation.redirect_pairs import Redirect, pair_inputs
+from mggr_tf.evaluation.protocol import Redirect, pair_inputs
 from mggr_tf.evaluation.scores import PairScores
-from mggr_tf.training.sheets import write_png
+from mggr_tf.training.stage_watch import write_png
+
+
+class Figure:
+    """A row of axes, drawn without a display."""
+
+    def __init__(self, count: int) -> None:
+        from matplotlib.figure import Figure as Canvas
+
+        self._figure = Canvas(figsize=(5.5 * count, 4), layout="constrained")
+        self.axes = list(self._figure.subplots(1, count, squeeze=False)[0])
+
+    def save(self, path: Path) -> None:
+        self.axes[0].legend(fontsize="small")
+        with atomic_file(path, force=True) as temporary:
+            self._figure.savefig(temporary, dpi=110)
+
 
 SWEEP_DEG = (-15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0)
 _FOLDER = "pictures"

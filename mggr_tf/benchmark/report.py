@@ -1,4 +1,11 @@
-"""The benchmark's tables: who is ahead, by how much, and how sure that is."""
+"""The benchmark's tables: differences between methods, with intervals over people.
+
+The data set has one photograph for each gaze, so the floor cannot be measured. It
+is extrapolated: copying the source differs from the target by an amount that grows
+with the angle between them; the line through its means at the smaller angles is read
+at angle zero. What is left there is what the people did between two photographs
+(moved, blinked, changed the light on them), which no redirector can know.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +17,49 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.schema import plain
 from mggr_tf.benchmark.campaign import redirection_steps, run_path
 from mggr_tf.benchmark.document import Section, Table, to_html, to_markdown
-from mggr_tf.benchmark.entrants import CONTROL, Entrant
-from mggr_tf.benchmark.floor import floor_of
-from mggr_tf.benchmark.plan import Plan
+from mggr_tf.benchmark.plan import CONTROL, Entrant, Plan
 from mggr_tf.benchmark.scoring import estimated_name
 from mggr_tf.config.stages import OF_GAZE
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS
-from mggr_tf.evaluation.catalogue import CATALOGUE
-from mggr_tf.evaluation.compare import Comparison, compare, resample
-from mggr_tf.evaluation.complexity import multiply_accumulates
+from mggr_tf.evaluation.metrics import CATALOGUE, multiply_accumulates
+from mggr_tf.evaluation.report import Comparison, compare, resample
 from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
 from mggr_tf.evaluation.scores import Table as Numbers
-from mggr_tf.models.redirection import Redirection
+from mggr_tf.models.networks import Redirection
 from mggr_tf.runs.folder import RunFolder
+
+_LINEAR_TO_DEG = 16.0
+"""Beyond, the curve bends: an iris that is gone cannot go further."""
+
+
+def floor_of(scores: PairScores, metric: str) -> float:
+    """A metric of `copy`, extrapolated to a shift of 0 degrees.
+
+    Raises:
+        ValueError: fewer than two different shifts up to 16 degrees.
+    """
+    near = scores.shift_deg <= _LINEAR_TO_DEG
+    shift, values = np.round(scores.shift_deg[near], 1), scores.metrics["copy"][metric][near]
+    angles = np.unique(shift)
+    if len(angles) < 2:
+        raise ValueError("a line needs two shifts")
+    means, weights = _means(shift, values, angles)
+    return float(np.polyfit(angles, means, 1, w=np.sqrt(weights))[1])
+
+
+def _means(
+    shift: NDArray[np.float64], values: NDArray[np.float64], angles: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    where = [shift == angle for angle in angles]
+    return np.array([values[w].mean() for w in where]), np.array([w.sum() for w in where], float)
+
 
 OURS = "mggr"
 _BASELINE = dict.fromkeys((OURS, estimated_name(OURS)), ("copy",))

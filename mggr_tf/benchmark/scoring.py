@@ -19,13 +19,16 @@ from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import RunError
 from mggr_tf.benchmark.campaign import judge_path, run_path
-from mggr_tf.benchmark.entrants import Entrant
-from mggr_tf.benchmark.plan import Plan
+from mggr_tf.benchmark.plan import Entrant, Plan
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.network_metrics import REAL, open_network_metrics
-from mggr_tf.evaluation.protocol import refuse_seen_subjects, score_pictures
-from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
+from mggr_tf.evaluation.protocol import (
+    Redirect,
+    redirect_pairs,
+    refuse_seen_subjects,
+    score_pictures,
+)
 from mggr_tf.evaluation.score_run import PAIRS_SEED
 from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources

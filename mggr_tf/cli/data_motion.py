@@ -76,14 +76,14 @@ def motion(
 
 def _drawn(people: int, seed: int) -> EyeSamples:
     from mggr_edge.common.progress import progress
-    from mggr_tf.evaluation.frontal_eyes import draw_frontal_eyes
+    from mggr_tf.evaluation.estimator_scores import draw_frontal_eyes
 
     return draw_frontal_eyes(people=people, per_side=_PER_SIDE, seed=seed, progress=progress)
 
 
 def _read(folder: Path, subjects: tuple[str, ...] | None) -> EyeSamples:
-    from mggr_tf.data.readers import scan_source
     from mggr_tf.data.scan import samples_of
+    from mggr_tf.data.source import scan_source
 
     return samples_of(scan_source(folder, subjects=subjects), source=folder)
 

@@ -129,7 +129,7 @@ def evaluate(
 
     if judge is None:
         from mggr_tf.evaluation.estimator_scores import scores_text
-        from mggr_tf.evaluation.still_eyes import still_text
+        from mggr_tf.evaluation.eye_motion import still_text
 
         found: Any
         if still:

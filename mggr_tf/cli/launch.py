@@ -41,8 +41,7 @@ def launch(
     and the exit code is that of the first; --resume goes on from the newest checkpoint. Ctrl-C and
     SIGTERM reach all of them: they save at the same step.
     """
-    from mggr_tf.training.launch.cluster import as_worker, host_lines
-    from mggr_tf.training.launch.workers import run_workers
+    from mggr_tf.training.launch import as_worker, host_lines, run_workers
 
     if (workers is None) == (hosts is None):
         raise UsageError("say --workers N to start them here, or --hosts a:2222,b:2222")

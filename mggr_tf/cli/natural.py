@@ -17,8 +17,8 @@ from mggr_tf.cli.options import say
 if TYPE_CHECKING:
     from mggr_edge.geometry.angles import Gaze
     from mggr_edge.models.bundle import Bundle
+    from mggr_tf.evaluation.clips import KnownGaze
     from mggr_tf.evaluation.frame_labels import FrameLabels
-    from mggr_tf.evaluation.known_gaze import KnownGaze
     from mggr_tf.evaluation.label_scores import LabelScores
     from mggr_tf.evaluation.naturalness import Judge, Naturalness
 
@@ -135,7 +135,7 @@ def natural(
 
 
 def _print_label_scores(rows: Sequence[_Row]) -> None:
-    from mggr_tf.evaluation.label_table import label_table
+    from mggr_tf.evaluation.label_scores import label_table
 
     for row in rows:
         if row.labels is not None:
@@ -148,7 +148,7 @@ def _refuse_training_people(bundle: Bundle, name: str) -> None:
     Raises:
         UsageError: it was.
     """
-    from mggr_tf.evaluation.drawn_clip import DrawnClip
+    from mggr_tf.evaluation.clips import DrawnClip
     from mggr_tf.runs.provenance import some_names, subjects_of_contract
 
     seen = {*subjects_of_contract(bundle.contract.training)}
@@ -195,8 +195,7 @@ def _filmed(
 
 
 def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
-    from mggr_tf.evaluation.drawn_clip import DrawnClip
-    from mggr_tf.evaluation.known_gaze import measure_known_gaze
+    from mggr_tf.evaluation.clips import DrawnClip, measure_known_gaze
     from mggr_tf.evaluation.naturalness import watch
 
     for person in range(_PEOPLE):

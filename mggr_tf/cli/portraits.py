@@ -119,7 +119,7 @@ def resumed_portraits(
     Raises:
         RunError: they are others, or the run is in the middle of a stage that began without.
     """
-    from mggr_tf.runs.resumed_data import note_data
+    from mggr_tf.runs.provenance import note_data
 
     known = run.record.portraits
     if known is None:

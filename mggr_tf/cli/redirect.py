@@ -55,8 +55,7 @@ def redirect(
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
     from mggr_edge.geometry.angles import Gaze
-    from mggr_tf.redirect.eyes import redirect_files
-    from mggr_tf.redirect.serving import open_model
+    from mggr_tf.redirect import open_model, redirect_files
 
     if not (abs(pitch) <= 60 and abs(yaw) <= 60):  # nor is it NaN
         raise UsageError(f"a target lies within 60 degrees, got pitch {pitch:g}, yaw {yaw:g}")

@@ -64,8 +64,8 @@ def fingerprint(run: Path) -> None:
     Examples:
       mggr-tf runs fingerprint runs/mggr-edge
     """
-    from mggr_tf.runs.fingerprint import fingerprint as of_run
     from mggr_tf.runs.folder import RunFolder
+    from mggr_tf.runs.listing import fingerprint as of_run
 
     for name, digest in of_run(RunFolder.open(run)).items():
         click.echo(f"{digest}  {name}")
@@ -89,7 +89,7 @@ def compare(a: Path, b: Path, out: Path, force: bool) -> None:
     Examples:
       mggr-tf runs compare runs/a runs/b --out a-and-b.html
     """
-    from mggr_tf.benchmark.run_comparison import write_comparison
+    from mggr_tf.benchmark.document import write_comparison
     from mggr_tf.runs.folder import RunFolder
 
     if out.suffix.lower() != ".html":

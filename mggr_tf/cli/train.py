@@ -11,10 +11,6 @@ import click
 
 from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.followed_run import followed, followed_data
-from mggr_tf.cli.kept_budget import check_budget
-from mggr_tf.cli.new_run import created, planned
-from mggr_tf.cli.opened_data import opened_data
 from mggr_tf.cli.options import force_option, one_budget, say, subjects_option
 from mggr_tf.cli.portraits import (
     check_portraits,
@@ -24,7 +20,8 @@ from mggr_tf.cli.portraits import (
     portraits_options,
     resumed_portraits,
 )
-from mggr_tf.cli.resumed_run import reopened, resumed_data
+from mggr_tf.cli.train_data import check_budget, followed, followed_data, opened_data
+from mggr_tf.cli.train_session import created, planned, reopened, resumed_data
 
 if TYPE_CHECKING:
     from mggr_tf.config.stages import Stage
@@ -142,7 +139,7 @@ def train(
             "--strategy multiworker needs --out RUN: all workers must mean the same one"
         )
     from mggr_tf.config.files import load_config
-    from mggr_tf.runs.kept_work import told_what_is_kept
+    from mggr_tf.runs.lock import told_what_is_kept
     from mggr_tf.training.distribution import open_distribution
     from mggr_tf.training.stage_parts import check_shares
     from mggr_tf.training.stages import Budget, stages_to_train
@@ -208,8 +205,8 @@ def _train(
     budget: Budget,
     distribution: Distribution,
 ) -> None:
-    from mggr_tf.runs.kept_work import go_on, told_what_is_kept
-    from mggr_tf.training.preemption import INTERRUPTED, Impatient, Preempted
+    from mggr_tf.runs.lock import go_on, told_what_is_kept
+    from mggr_tf.training.distribution import INTERRUPTED, Impatient, Preempted
     from mggr_tf.training.stages import train_stages
 
     try:

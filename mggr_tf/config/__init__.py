@@ -15,11 +15,16 @@ from typing import Any, Literal
 from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError
 from mggr_edge.models.contract import Conventions
-from mggr_tf.config.compute import CheckpointConfig, ComputeConfig
 from mggr_tf.config.conversion_limits import ConversionLimits
-from mggr_tf.config.data import PackedConfig, SyntheticConfig
-from mggr_tf.config.portraits import check_portraits
-from mggr_tf.config.sizes import BranchSize, GeneratorSize, StackSize
+from mggr_tf.config.sizes import (
+    BranchSize,
+    CheckpointConfig,
+    ComputeConfig,
+    GeneratorSize,
+    PackedConfig,
+    StackSize,
+    SyntheticConfig,
+)
 from mggr_tf.config.stages import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
@@ -34,6 +39,7 @@ from mggr_tf.config.stages import (
     LossConfig,
     Stage,
     StageConfig,
+    check_portraits,
 )
 
 Method = Literal["mggr", "deepwarp", "prgan"]

@@ -1,8 +1,9 @@
-"""Capacity of a branch, apart from its layers, so that configs load without TensorFlow."""
+"""What a config states of network sizes, amounts of data, and computation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,82 @@ class GeneratorSize:
     def __post_init__(self) -> None:
         if self.width < 1 or self.blocks < 0:
             raise ValueError("width must be positive, blocks not negative")
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """How many eyes are drawn when no data is named.
+
+    Attributes:
+        subjects: how many people.
+        per_group: pictures of one person, side and head pose.
+        seed: of the renderer.
+        closing_subjects: how many further people are drawn with eyes that close, for the
+            estimator's loss `state`, whatever data is named; 24 pictures of each.
+        closing_share: part of the estimator's pairs that are drawn of those.
+    """
+
+    subjects: int = 400
+    per_group: int = 5
+    seed: int = 1
+    closing_subjects: int = 150
+    closing_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.subjects < 1 or self.per_group < 1 or self.seed < 0:
+            raise ValueError("subjects and per_group must be at least 1, seed at least 0")
+        if self.closing_subjects < 2 or not 0 < self.closing_share <= 1:
+            raise ValueError("closing_subjects must be at least 2, closing_share in (0, 1]")
+
+
+@dataclass(frozen=True)
+class PackedConfig:
+    """How packed data is read (see docs/data.md).
+
+    Attributes:
+        memory_mb: of pixels; a smaller set is read into memory as a whole.
+        chunks: of patches of one person and head pose, between which each row of a batch
+            chooses, and which stay in memory for as many steps as they last.
+        corrupt_limit: so many corrupt records are left out; one more ends the training.
+    """
+
+    memory_mb: int = 1000
+    chunks: int = 2
+    corrupt_limit: int = 16
+
+    def __post_init__(self) -> None:
+        if self.memory_mb < 0 or self.corrupt_limit < 0 or self.chunks < 1:
+            raise ValueError("memory_mb and corrupt_limit must be at least 0, chunks at least 1")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """How often work is saved, and what is kept of it.
+
+    Attributes:
+        seconds: between two checkpoints; one more is made at every best validation.
+        keep: so many of the last are kept, and the best by validation.
+    """
+
+    seconds: float = 60.0
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.seconds < 0 or self.keep < 1:
+            raise ValueError("seconds must be at least 0, keep at least 1")
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """What a stage computes in while it trains; what it leaves is float32 whatever this says.
+
+    Attributes:
+        precision: of the layers of the networks that are trained. Their weights, their heads, the
+            warp, losses and moving averages are float32. float16 comes with loss scaling and
+            needs a GPU; bfloat16 needs no scaling and gains nothing where it is emulated. (Frozen
+            networks have `models.features_precision`.)
+        xla: whether a step is compiled as a whole.
+    """
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    xla: bool = False

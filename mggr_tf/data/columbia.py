@@ -34,12 +34,9 @@ from mggr_tf.data.drawn_people import (
     drawn_seed,
     present_name,
 )
-from mggr_tf.data.label import EyeLabel
-from mggr_tf.data.licence import read_licence
-from mggr_tf.data.listing import BadPatch, Entry, Listing
-from mggr_tf.data.patch_files import read_entry
+from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
+from mggr_tf.data.patch_files import SortedNames, read_entry, read_licence
 from mggr_tf.data.scan import Scan, scan_listing
-from mggr_tf.data.sorted_names import SortedNames
 
 SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}
 LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}

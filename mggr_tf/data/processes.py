@@ -1,9 +1,10 @@
-"""Work through several processes, in order; what ends their parent also ends them."""
+"""Worker processes of data preparation, and full disks."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import cv2
+import tensorflow as tf
 
 from mggr_edge.errors import UsageError
 
@@ -104,3 +106,19 @@ def _ctrl_c_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+_OF_THE_OP = re.compile(r"^\{\{.*?\}\} *| *\[Op:\w+\].*$")
+
+
+def disk_reason(error: tf.errors.OpError) -> str:
+    """`{{function_node F}} FILE; No space left on device [Op:SaveV2]` as `FILE: no space ...`.
+
+    Example:
+        >>> said = "{{function_node W}} run/log; No space left on device\\n\\tFailed to flush"
+        >>> disk_reason(tf.errors.ResourceExhaustedError(None, None, said))
+        'run/log: no space left on device'
+    """
+    text = _OF_THE_OP.sub("", error.message.splitlines()[0])
+    file, semicolon, reason = text.rpartition("; ")
+    return f"{file}: {reason.lower()}" if semicolon else text

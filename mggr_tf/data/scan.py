@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
-from mggr_tf.data.label import EyeLabel
-from mggr_tf.data.listing import BadPatch, Listing
+from mggr_tf.data.listing import BadPatch, EyeLabel, Listing
 from mggr_tf.data.schema import EyeSamples, make_samples
 
 

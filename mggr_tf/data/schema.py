@@ -50,7 +50,7 @@ class EyeSamples:
         flows: [G, P, P, H, W, 2] int8 `flow_codes`: how picture j of group g is read out of
             picture i, both counted in the order of the samples; None where nobody knows.
         lid_region: [N, 16, 2] float32 pixels of the (mirrored) patch: what an occlusion is measured
-            in, see `mggr_tf.drawn_eyes.lid_region`; NaN for a patch without, None without any.
+            in, see `mggr_tf.drawn_eyes.lids`; NaN for a patch without, None without any.
         state: [N, 3] float32 in [0, 1]: openness, iris_visible and occlusion, see
             `mggr_edge.models.network_io`; NaN for a value that is unknown, None without any.
         mirrored: [N] whether the patch was mirrored on the way in, so the subject's other eye;

@@ -1,9 +1,12 @@
-"""Where every point of one picture was in another: exact flow and visibility.
+"""The exact flow between two pictures of a drawn eye.
 
 Both pictures show one person with one head pose; gaze, lids and crop differ. A pixel's
 line of sight meets a material point (of a lid, the skin, the iris, the sclera); that point
 is followed to the other picture. Lashes, glints, glasses and shadows are not points of these and
 are left out.
+
+A code is eighths of a pixel, so codes are at most a sixteenth of a pixel off and reach 15 pixels;
+what moves further, or is not seen, has a code of its own.
 """
 
 from __future__ import annotations
@@ -16,27 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_tf.drawn_eyes.compiled import compiled
-from mggr_tf.drawn_eyes.face import Face, face_height, meet_face
-from mggr_tf.drawn_eyes.globe import (
-    IRIS_PLANE,
-    Globe,
-    meets_sphere,
-    on_iris,
-    on_sclera,
-    seen_at,
-)
-from mggr_tf.drawn_eyes.lid_curves import (
+from mggr_tf.drawn_eyes.face_geometry import Face, face_height, meet_face
+from mggr_tf.drawn_eyes.globe import IRIS_PLANE, Globe, meets_sphere, on_iris, on_sclera, seen_at
+from mggr_tf.drawn_eyes.lids import (
     ALONG,
     CARUNCLE,
     OPEN,
     LidCurves,
+    SidewaysSlide,
     at,
     column_of,
     material_at,
     place_of,
     share_of_slide,
+    slide_sideways,
+    unslide_sideways,
 )
-from mggr_tf.drawn_eyes.sliding import SidewaysSlide, slide_sideways, unslide_sideways
 
 _SAME_PLACE_MM = 0.5
 """A point is hidden where its line of sight meets the face further off than this."""
@@ -281,3 +279,25 @@ def _follow_eyeball(
     sheet, _ = sheet_at(other, head_x, head_y)
     seen = sheet == OPEN and depth > 0 and beyond_nose(head.nose, there_x, there_y) <= 0
     return there_x, there_y, seen and is_eyeball(other, head_x, there_x, there_y)
+
+
+PER_PIXEL = 8
+UNSEEN = -128
+"""Code of both numbers where the other picture does not show the point."""
+
+_REACH = 127
+
+
+def flow_codes(flow: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """Codes [..., H, W, 2] int8 of flow [..., H, W, 2] in pixels where `seen` [..., H, W]."""
+    codes = np.round(flow * PER_PIXEL)
+    known = seen & (np.abs(codes).max(axis=-1) <= _REACH)
+    return np.where(known[..., None], codes, UNSEEN).astype(np.int8)
+
+
+def mirrored_codes(codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Codes of the same flow between pictures flipped left to right."""
+    flipped = codes[..., ::-1, :].copy()
+    known = flipped[..., 0] != UNSEEN
+    flipped[..., 0] = np.where(known, -flipped[..., 0], UNSEEN)
+    return flipped

@@ -1,4 +1,4 @@
-"""A person's numbers as the compiled painters need them: one named tuple, nothing nested."""
+"""The look of a drawn eye in one picture, and the layers it is painted in."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_tf.drawn_eyes.atlas import skin_colour
+from mggr_tf.drawn_eyes.compiled import compiled
 from mggr_tf.drawn_eyes.subject import Subject
-from mggr_tf.drawn_eyes.textures import Textures
+from mggr_tf.drawn_eyes.textures import Textures, skin_colour
 
 
 class Look(NamedTuple):
@@ -69,3 +69,45 @@ def look_of(subject: Subject, textures: Textures, *, lit: bool = True) -> Look:
         fibres_map=textures.fibres,
         lash=np.asarray(hair.lash_colour),
     )
+
+
+@compiled
+def lay_over(
+    picture: np.ndarray, cover: np.ndarray, opacity: float, red: float, green: float, blue: float
+) -> None:
+    """Covers a picture by one colour, in place.
+
+    Args:
+        picture: [H, W, 3] float32.
+        cover: [H, W] uint8, 255 where the layer is whole.
+        opacity: of the layer where it is whole.
+    """
+    share = opacity / 255
+    for i in range(picture.shape[0]):
+        for j in range(picture.shape[1]):
+            if cover[i, j] > 0:
+                by = share * cover[i, j]
+                picture[i, j, 0] += by * (red - picture[i, j, 0])
+                picture[i, j, 1] += by * (green - picture[i, j, 1])
+                picture[i, j, 2] += by * (blue - picture[i, j, 2])
+
+
+@compiled
+def lay_glass_over(
+    picture: np.ndarray, cover: np.ndarray, tint: float, mirrored: np.ndarray
+) -> None:
+    """Puts glass before a picture, in place.
+
+    Args:
+        picture: [H, W, 3] float32.
+        cover: [H, W] uint8, 255 where there is glass.
+        tint: share of the light that the glass takes.
+        mirrored: [H, W] float32 light that it mirrors.
+    """
+    for i in range(picture.shape[0]):
+        for j in range(picture.shape[1]):
+            if cover[i, j] > 0:
+                share = cover[i, j] / 255.0
+                for k in range(3):
+                    left = picture[i, j, k] * (1 - tint * share)
+                    picture[i, j, k] = left + share * mirrored[i, j]

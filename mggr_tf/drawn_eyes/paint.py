@@ -11,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_tf.drawn_eyes.compiled import compiled
-from mggr_tf.drawn_eyes.face import smooth_step
+from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING, smooth_step
 from mggr_tf.drawn_eyes.flow import Moment, Sight, beyond_nose
 from mggr_tf.drawn_eyes.globe import Globe
-from mggr_tf.drawn_eyes.layout import OVERSAMPLING
-from mggr_tf.drawn_eyes.lid_curves import ALONG, BEYOND, LOWER, UPPER, LidCurves, at, column_of
+from mggr_tf.drawn_eyes.lids import (
+    ALONG,
+    BEYOND,
+    LOWER,
+    UPPER,
+    LidCurves,
+    SidewaysSlide,
+    at,
+    column_of,
+)
 from mggr_tf.drawn_eyes.look import Look
-from mggr_tf.drawn_eyes.paint_eyeball import paint_eyeball
-from mggr_tf.drawn_eyes.paint_skin import paint_lash_line, paint_skin
+from mggr_tf.drawn_eyes.paint_layers import paint_eyeball, paint_lash_line, paint_skin
 from mggr_tf.drawn_eyes.sitting import Sitting, X, Y, read_grid
-from mggr_tf.drawn_eyes.sliding import SidewaysSlide
 
 _PLAIN_MM = 2.2
 """Further from the opening than this, skin has no edges and no lashes."""

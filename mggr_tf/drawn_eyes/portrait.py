@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_tf.drawn_eyes.atlas import skin_colour
-from mggr_tf.drawn_eyes.camera import develop
-from mggr_tf.drawn_eyes.layout import OVERSAMPLING, View, head_rotation
+from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING, View, head_rotation
+from mggr_tf.drawn_eyes.globe import develop
 from mggr_tf.drawn_eyes.render import draw_region
 from mggr_tf.drawn_eyes.sitting import MIDLINE_MM, emitter_rows
 from mggr_tf.drawn_eyes.subject import Subject
+from mggr_tf.drawn_eyes.textures import skin_colour
 
 _REGION_MM = 36.0
 """An eye's region reaches so far from the eyeball's centre."""

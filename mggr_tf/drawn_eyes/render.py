@@ -15,29 +15,25 @@ from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
-from mggr_tf.drawn_eyes.camera import develop
-from mggr_tf.drawn_eyes.eyewear import put_glasses_on
-from mggr_tf.drawn_eyes.face import Face, face_heights
+from mggr_tf.drawn_eyes.accessories import lash_cover, put_glasses_on
+from mggr_tf.drawn_eyes.eye_state import hidden_share
+from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING, Face, View, face_heights, lay_crop
 from mggr_tf.drawn_eyes.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
-from mggr_tf.drawn_eyes.globe import IRIS_PLANE, Globe, iris_way, look
-from mggr_tf.drawn_eyes.hidden import hidden_share
-from mggr_tf.drawn_eyes.lashes import lash_cover
-from mggr_tf.drawn_eyes.layers import lay_over
-from mggr_tf.drawn_eyes.layout import OVERSAMPLING, View, lay_crop
-from mggr_tf.drawn_eyes.lid_curves import (
+from mggr_tf.drawn_eyes.globe import IRIS_PLANE, Globe, develop, iris_way, look
+from mggr_tf.drawn_eyes.lids import (
     GRID_MM,
     LOWER,
     UPPER,
     UPPER_REST,
     LidCurves,
+    SidewaysSlide,
     lid_curves,
     lid_slide,
 )
-from mggr_tf.drawn_eyes.look import look_of
+from mggr_tf.drawn_eyes.look import lay_over, look_of
 from mggr_tf.drawn_eyes.paint import paint
 from mggr_tf.drawn_eyes.rendered import Ellipse, RenderedEye, sixteen_points
 from mggr_tf.drawn_eyes.sitting import Sitting, sitting_of
-from mggr_tf.drawn_eyes.sliding import SidewaysSlide
 from mggr_tf.drawn_eyes.subject import Subject
 from mggr_tf.drawn_eyes.textures import textures_of
 

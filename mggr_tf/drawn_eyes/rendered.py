@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_tf.drawn_eyes.flow import Moment
-from mggr_tf.drawn_eyes.lid_region import lid_region
+from mggr_tf.drawn_eyes.lids import lid_region
 from mggr_tf.drawn_eyes.subject import Subject
 
 LANDMARKS = ("iris", "eyeball", "outer corner", "inner corner", "upper lid", "lower lid")
@@ -91,7 +91,7 @@ class RenderedEye:
         return np.concatenate([centres, lids])
 
     def lid_region(self) -> NDArray[np.float32]:
-        """[16, 2] a polygon, see `mggr_tf.drawn_eyes.lid_region`."""
+        """[16, 2] a polygon, see `mggr_tf.drawn_eyes.lids`."""
         return lid_region(sixteen_points(self.outline))
 
     def mirrored(self) -> RenderedEye:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_tf.drawn_eyes.eye_state import eye_state
-from mggr_tf.drawn_eyes.flow_codes import flow_codes
+from mggr_tf.drawn_eyes.flow import flow_codes
 from mggr_tf.drawn_eyes.population import draw_light, draw_subject
 from mggr_tf.drawn_eyes.render import Crop, flow_between, render_eye
 from mggr_tf.drawn_eyes.rendered import RenderedEye
@@ -56,7 +56,7 @@ class SyntheticSamples:
         closure: [N] float32, 0 as open as the gaze has it, 1 closed; equal within a group, but
             for that of `closing.draw_closing_eyes`.
         landmarks: [N, 6, 2] float32 pixels, see `rendered.LANDMARKS`.
-        lid_region: [N, 16, 2] float32 pixels, see `mggr_tf.drawn_eyes.lid_region`.
+        lid_region: [N, 16, 2] float32 pixels, see `mggr_tf.drawn_eyes.lids`.
         state: [N, 3] float32, see `eye_state.eye_state`.
         flows: [G, P, P, 64, 64, 2] int8 `flow_codes`: how picture j of group g is read out of
             its picture i; groups follow each other as in the rows above. None where not asked for.

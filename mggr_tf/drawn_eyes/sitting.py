@@ -14,11 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, unit_vectors
-from mggr_tf.drawn_eyes.atlas import skin_atlas
 from mggr_tf.drawn_eyes.compiled import compiled
-from mggr_tf.drawn_eyes.face import Face, face_height, face_heights, meet_face
-from mggr_tf.drawn_eyes.layout import head_rotation
+from mggr_tf.drawn_eyes.face_geometry import (
+    Face,
+    face_height,
+    face_heights,
+    head_rotation,
+    meet_face,
+)
 from mggr_tf.drawn_eyes.subject import Emitter, Light, Skin, Subject
+from mggr_tf.drawn_eyes.textures import skin_atlas
 
 REACH_MM, STEP_MM = 45.0, 1.25
 """The grid spans [-REACH_MM, REACH_MM] both ways from the eyeball's centre."""

@@ -1,7 +1,12 @@
-"""Fixed fine texture of one person's eyeball: noise that turns with it.
+"""Textures of iris and skin, computed once for a person.
 
 A person's textures are made once and kept while that person is being drawn;
 the cache is a matter of speed only, as they are pure functions of the seed.
+
+An atlas is a picture over (x, y at rest) in millimetres. It holds all that is pigment or
+hair on the skin: tone, blotches, pores, freckles, rings round the eye, make-up, the brow.
+Colour follows optical density: melanin and blood each absorb a share of red, green and blue,
+so one number each moves along the range of human skin.
 """
 
 from __future__ import annotations
@@ -12,6 +17,11 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mggr_edge.geometry.angles import Gaze
+from mggr_tf.drawn_eyes.compiled import compiled
+from mggr_tf.drawn_eyes.lids import BEYOND, FADE, GRID_MM, LOWER, UPPER, LidCurves, lid_curves
+from mggr_tf.drawn_eyes.subject import Eyeball, Hair, Lids, Makeup, Skin, Subject
 
 _FIBRE_ANGLES, _FIBRE_RADII = 256, 32
 _VEIN_PX = 160
@@ -82,3 +92,173 @@ def reflections(texture_seed: int, size_px: int) -> NDArray[np.float32]:
     coarse = rng.standard_normal((3, 6), dtype=np.float32)
     room = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
     return np.clip(0.45 + 0.4 * room, 0, 1).astype(np.float32)
+
+
+X_MM, Y_MM = 36.0, 32.0
+"""The atlas spans [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
+
+PX_PER_MM = 3
+_BROW_OVERSAMPLING = 2
+
+_MELANIN_ABSORBS = np.array([0.98, 1.20, 1.40], np.float32)
+_BLOOD_ABSORBS = np.array([0.20, 0.85, 0.78], np.float32)
+_BASE = np.array([0.85, 0.69, 0.52], np.float32)
+"""Linear RGB under the pigments."""
+
+Plane = NDArray[np.float32]
+
+
+def skin_colour(skin: Skin) -> NDArray[np.float32]:
+    """[3] linear reflectance of the plain skin."""
+    return _BASE * np.exp(-skin.melanin * _MELANIN_ABSORBS - skin.blood * _BLOOD_ABSORBS)
+
+
+def skin_atlas(subject: Subject) -> NDArray[np.float32]:
+    """[H, W, 3] linear reflectance; row 0 is y = Y_MM, column 0 is x = -X_MM."""
+    return _atlas_of(
+        subject.skin,
+        subject.lids,
+        subject.eyeball,
+        subject.hair,
+        subject.makeup,
+        subject.texture_seed,
+    )
+
+
+@lru_cache(maxsize=4)
+def _atlas_of(
+    skin: Skin, lids: Lids, eyeball: Eyeball, hair: Hair, makeup: Makeup, texture_seed: int
+) -> NDArray[np.float32]:
+    rest = lid_curves(lids, eyeball, gaze=Gaze(0, 0), head=np.eye(3))
+    rng = np.random.default_rng([texture_seed, 0])
+    x, y = _grid()
+    above, below = _from_margins(rest, x, y)
+    colour = _pigments(skin, rng, np.maximum(np.maximum(above, below), 0))
+    _put_on(colour, makeup, rest, x, y)
+    brow = brow_cover(hair, rng)[..., None]
+    colour += brow * (np.asarray(hair.colour, np.float32) - colour)
+    return np.ascontiguousarray(colour, np.float32)
+
+
+def brow_cover(hair: Hair, rng: np.random.Generator) -> Plane:
+    """[H, W] share of each place that single hairs of the brow cover."""
+    scale = PX_PER_MM * _BROW_OVERSAMPLING
+    height, width = int(2 * Y_MM * scale), int(2 * X_MM * scale)
+    canvas = np.zeros((height, width), np.uint8)
+    count = int(750 * hair.brow_density)
+    along = rng.uniform(0, 1, count) ** 0.85
+    # From the nose (along = 0) to the temple; the middle line is an arch that falls outwards.
+    root_x = 21.0 - 44.0 * along
+    middle = hair.brow_height_mm + hair.brow_arch_mm * np.sin(np.pi * (0.12 + 0.9 * (1 - along)))
+    spread = hair.brow_thickness_mm * (0.35 + 0.65 * np.sin(np.pi * np.clip(along, 0, 1) ** 0.6))
+    root_y = middle + spread * np.clip(rng.normal(0, 0.55, count), -1.2, 1.2)
+    lean = np.radians(62 - 66 * along + rng.normal(0, 11, count) - 18 * (root_y - middle))
+    length = rng.uniform(4.0, 9.0, count) * (1.0 - 0.3 * along)
+    steps = np.linspace(0, 1, 4)[None, :]
+    bend = lean[:, None] - 0.5 * steps * (lean[:, None] + 0.25)
+    hair_x = root_x[:, None] - length[:, None] * steps * np.cos(bend)
+    hair_y = root_y[:, None] + length[:, None] * steps * np.sin(bend)
+    points = np.stack([(hair_x + X_MM) * scale, (Y_MM - hair_y) * scale], axis=-1)
+    fixed = np.round(points * 16).astype(np.int32)
+    level = int(255 * (0.6 + 0.4 * hair.brow_density))
+    cv2.polylines(canvas, list(fixed), False, level, 1, cv2.LINE_AA, 4)
+    size = (int(2 * X_MM * PX_PER_MM), int(2 * Y_MM * PX_PER_MM))
+    small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+    return small.astype(np.float32) / np.float32(255)
+
+
+@compiled
+def read_atlas(atlas: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
+    """Colour at (x, y) mm, bilinear; beyond the border the border repeats."""
+    px_per_mm = atlas.shape[1] / (2 * X_MM)
+    column = min(max((x + X_MM) * px_per_mm - 0.5, 0.0), atlas.shape[1] - 1.001)
+    row = min(max((Y_MM - y) * px_per_mm - 0.5, 0.0), atlas.shape[0] - 1.001)
+    i, j = int(row), int(column)
+    v, u = row - i, column - j
+    a, b, c, d = (1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u
+    return (
+        a * atlas[i, j, 0]
+        + b * atlas[i, j + 1, 0]
+        + c * atlas[i + 1, j, 0]
+        + d * atlas[i + 1, j + 1, 0],
+        a * atlas[i, j, 1]
+        + b * atlas[i, j + 1, 1]
+        + c * atlas[i + 1, j, 1]
+        + d * atlas[i + 1, j + 1, 1],
+        a * atlas[i, j, 2]
+        + b * atlas[i, j + 1, 2]
+        + c * atlas[i + 1, j, 2]
+        + d * atlas[i + 1, j + 1, 2],
+    )
+
+
+def _grid() -> tuple[Plane, Plane]:
+    """x [1, W] and y [H, 1] in mm of the atlas's pixel centres."""
+    columns = (np.arange(int(2 * X_MM * PX_PER_MM), dtype=np.float32) + 0.5) / PX_PER_MM - X_MM
+    rows = Y_MM - (np.arange(int(2 * Y_MM * PX_PER_MM), dtype=np.float32) + 0.5) / PX_PER_MM
+    return columns[None, :], rows[:, None]
+
+
+def _from_margins(rest: LidCurves, x: Plane, y: Plane) -> tuple[Plane, Plane]:
+    """[H, W] mm above the upper margin and below the lower one, at rest."""
+    upper = np.interp(x[0], GRID_MM, rest[:, UPPER]).astype(np.float32)
+    lower = np.interp(x[0], GRID_MM, rest[:, LOWER]).astype(np.float32)
+    beyond = np.interp(x[0], GRID_MM, rest[:, BEYOND]).astype(np.float32)
+    return y - upper[None] + 0.3 * beyond[None], lower[None] - y + 0.3 * beyond[None]
+
+
+def _pigments(skin: Skin, rng: np.random.Generator, away: Plane) -> NDArray[np.float32]:
+    near = np.exp(away / np.float32(-5.0))
+    ring = np.float32(skin.dark_ring) * near
+    mottle = _unit(_noise(rng, 9) + 0.8 * _noise(rng, 18) + 0.4 * _noise(rng, 40))
+    flush = _unit(_noise(rng, 7) + 0.5 * _noise(rng, 24))
+    pores = _unit(cv2.GaussianBlur(_noise(rng, 0), (0, 0), 0.8))
+    melanin = skin.melanin * (1 + 0.30 * ring + skin.mottle * mottle) + 0.45 * ring
+    melanin = melanin + skin.pores * 2.5 * pores + _freckles(skin, rng)
+    blood = skin.blood * (1 + 0.9 * near + 2 * skin.mottle * flush)
+    density = melanin[..., None] * _MELANIN_ABSORBS + blood[..., None] * _BLOOD_ABSORBS
+    return _BASE * np.exp(-density)
+
+
+def _freckles(skin: Skin, rng: np.random.Generator) -> Plane:
+    """[H, W] extra pigment in spots of half to two millimetres."""
+    shape = (int(2 * Y_MM * PX_PER_MM), int(2 * X_MM * PX_PER_MM))
+    spots = np.zeros(shape, np.float32)
+    for _ in range(int(skin.freckles)):
+        centre = (int(rng.integers(shape[1])), int(rng.integers(shape[0])))
+        radius = int(rng.choice([1, 1, 2, 2, 3]))
+        cv2.circle(spots, centre, radius, float(rng.uniform(0.15, 0.6)), -1, cv2.LINE_AA)
+    return spots
+
+
+def _put_on(
+    colour: NDArray[np.float32], makeup: Makeup, rest: LidCurves, x: Plane, y: Plane
+) -> None:
+    """Shadow on the upper lid, liner along the margins."""
+    if makeup.shadow == 0 and makeup.liner == 0:
+        return
+    above, below = _from_margins(rest, x, y)
+    inside = np.interp(x[0], GRID_MM, rest[:, FADE]).astype(np.float32)[None]
+    reach = np.float32(makeup.shadow_mm)
+    shadow = np.float32(makeup.shadow) * np.clip(1.2 - above / reach, 0, 1) * (above > -0.5)
+    shadow = shadow * np.clip(2 * inside - 0.2, 0, 1) * np.exp(-np.maximum(-y - 3, 0))
+    colour += shadow[..., None] * (np.asarray(makeup.shadow_colour, np.float32) - colour)
+    line = np.exp(-(((above - 0.4) / np.float32(makeup.liner_mm)) ** 2)) * (inside > 0.25)
+    line = np.maximum(
+        line, 0.6 * np.exp(-(((below - 0.3) / np.float32(0.5)) ** 2)) * (inside > 0.6)
+    )
+    ink = (np.float32(makeup.liner) * line)[..., None]
+    colour += ink * (np.float32(0.012) - colour)
+
+
+def _noise(rng: np.random.Generator, cells: int) -> Plane:
+    """Noise of so many cells over the atlas's width; 0 for one in each pixel."""
+    size = (int(2 * X_MM * PX_PER_MM), int(2 * Y_MM * PX_PER_MM))
+    if cells == 0:
+        return rng.standard_normal((size[1], size[0]), dtype=np.float32)
+    coarse = rng.standard_normal((max(2, round(cells * Y_MM / X_MM)), cells), dtype=np.float32)
+    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+
+
+def _unit(field: Plane) -> Plane:
+    return ((field - field.mean()) / field.std()).astype(np.float32)

@@ -1,8 +1,11 @@
-"""Clips and pictures as frames, and a run's judge as the device's benchmarks ask it."""
+"""Clips with known gaze, through the device pipeline."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,16 @@ from mggr_edge.geometry.eye_crop import mirror_image, mirrored_if, needs_mirror
 from mggr_edge.media.files.paths import find_source
 from mggr_edge.media.files.pictures import read_whole_picture
 from mggr_edge.media.files.video_reader import TimedFrame, open_video
+from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
-from mggr_tf.evaluation.naturalness import Judge
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
+from mggr_edge.vision.iris import IrisFinder
+from mggr_tf.data.drawn_people import drawn_name
+from mggr_tf.drawn_eyes import draw_face, draw_subject
+from mggr_tf.drawn_eyes.subject import Subject
+from mggr_tf.evaluation.naturalness import Judge, should_be_redirected
 from mggr_tf.evaluation.trained import load_judge
 from mggr_tf.runs.folder import RunFolder
 
@@ -65,3 +75,146 @@ def judge_of(run: RunFolder, conventions: Conventions) -> Judge:
         ]
 
     return ask
+
+
+RATE = 25
+FRAMES = 60
+"""How many: enough for a gaze to come and go, and for a blink."""
+
+_SEED = 7700
+_PITCH_DEG, _YAW_DEG = 6.0, 13.0
+_HEAD_PITCH_DEG, _HEAD_YAW_DEG = 4.0, 8.0
+_BLINK_AT, _BLINK_LIDS = 40, (0.5, 1.0, 1.0, 0.6)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is drawn in a frame.
+
+    Attributes:
+        gaze: of both eyes, relative to the camera.
+        head_pose: relative to the camera.
+        closure: of both eyes; 0 open, 1 closed.
+    """
+
+    gaze: Gaze
+    head_pose: Gaze
+    closure: float
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """One person's clip.
+
+    Attributes:
+        person: whose; another number draws another one. The packaged weights were trained on none
+            of them.
+        count: how many frames.
+    """
+
+    person: int
+    count: int = FRAMES
+
+    @cached_property
+    def _subject(self) -> Subject:
+        return draw_subject([_SEED, self.person])
+
+    @property
+    def name(self) -> str:
+        """The person's name, as in training data."""
+        return drawn_name(_SEED, self.person)
+
+    def moment(self, number: int) -> Moment:
+        """What a frame shows."""
+        turn = 2 * math.pi * number / FRAMES
+        blinking = number - _BLINK_AT
+        return Moment(
+            gaze=Gaze(_PITCH_DEG * math.sin(2 * turn + 1), _YAW_DEG * math.sin(turn)),
+            head_pose=Gaze(_HEAD_PITCH_DEG * math.sin(turn), _HEAD_YAW_DEG * math.cos(turn)),
+            closure=_BLINK_LIDS[blinking] if 0 <= blinking < len(_BLINK_LIDS) else 0.0,
+        )
+
+    def frame(self, number: int, *, gaze: Gaze | None = None) -> NDArray[np.uint8]:
+        """Draws a frame, or what it would be if its person looked elsewhere.
+
+        Returns:
+            [480, 640, 3] uint8 RGB.
+        """
+        shown = self.moment(number)
+        return draw_face(
+            self._subject,
+            gaze=gaze or shown.gaze,
+            head_pose=shown.head_pose,
+            closure=shown.closure,
+            seed=number,
+        ).image
+
+    @cached_property
+    def pictures(self) -> list[NDArray[np.uint8]]:
+        """All frames, drawn once."""
+        return [self.frame(number) for number in range(self.count)]
+
+    def frames(self) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
+        """All frames with their times."""
+        for number, picture in enumerate(self.pictures):
+            yield picture, number / RATE
+
+
+_EVERY = 5
+"""Of so many frames one is held against the picture that it should have become."""
+
+
+@dataclass(frozen=True)
+class KnownGaze:
+    """What is left of the way to the target; None where no eye was to be redirected.
+
+    Attributes:
+        eyes: that were compared.
+        before_deg: mean angle between the drawn gaze and the target.
+        after_deg: the same times the share of the way that irises still lack. Where they are
+            and where they should be is what the iris model finds in the source, in the redirected
+            frame, and in the same face drawn with the target gaze.
+    """
+
+    eyes: int
+    before_deg: float | None
+    after_deg: float | None
+
+
+def measure_known_gaze(clip: DrawnClip, bundle: Bundle, *, target: Gaze) -> KnownGaze:
+    """Redirects a drawn clip, and holds it against what it should have become.
+
+    Args:
+        clip: whose gaze is known.
+        bundle: the networks.
+        target: where eyes shall look.
+    """
+    redirector, finder = Redirector(bundle, target=target), IrisFinder(bundle.model("iris"))
+    angles: list[float] = []
+    ways: list[tuple[float, float]] = []
+    for number, frame in enumerate(clip.pictures):
+        result = redirector.process(frame, time_s=number / RATE)
+        if number % _EVERY or clip.moment(number).closure or not result.faces:
+            continue
+        true = clip.frame(number, gaze=target)
+        face = result.faces[0]
+        for eye, where in zip(face.eyes, (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS), strict=True):
+            corners = face.landmarks[list(where), :2]
+            before, after, asked = (
+                finder.find(picture, side=eye.side, corners=corners)
+                for picture in (frame, result.frame, true)
+            )
+            if should_be_redirected(eye, face, before):
+                angles.append(clip.moment(number).gaze.angle_to(target))
+                aim = np.array(asked.iris_centre)
+                ways.append(
+                    (
+                        float(np.linalg.norm(before.iris_centre - aim)),
+                        float(np.linalg.norm(after.iris_centre - aim)),
+                    )
+                )
+    if not ways:
+        return KnownGaze(0, None, None)
+    whole, left = np.sum(ways, axis=0)
+    mean = float(np.mean(angles))
+    return KnownGaze(len(ways), mean, mean * float(left / max(whole, 1e-6)))

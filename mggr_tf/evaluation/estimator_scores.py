@@ -1,25 +1,136 @@
-"""How well a gaze estimator reads eyes of people whom it never saw.
+"""Scores of a gaze estimator: error, bias, slopes at frontal heads.
 
 A correlation says whether it follows the eye; what it is off by on average, for everybody or for
 each person, is another matter, which a device can learn about its user.
+
+What it is off by on frontal heads decides whether somebody who looks into the lens is left alone:
+the slope of its answer on the label says how much of a movement it sees, and the answer to a true
+(0, 0) where it believes the lens to be.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress, no_progress
-from mggr_edge.geometry.angles import angular_error_deg
+from mggr_edge.geometry.angles import Gaze, angular_error_deg
 from mggr_edge.models.contract import Conventions
-from mggr_tf.data.schema import EyeSamples
-from mggr_tf.evaluation.aim_scores import AimScores, aim_text, score_aim
+from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE, drawn_name
+from mggr_tf.data.schema import EyeSamples, make_samples
+from mggr_tf.drawn_eyes.population import draw_light, draw_subject
+from mggr_tf.drawn_eyes.render import render_eye
+from mggr_tf.drawn_eyes.rendered import RenderedEye
+from mggr_tf.drawn_eyes.samples import PITCH_RANGE_DEG, SIDES, YAW_RANGE_DEG
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS, Interval, correlation, draw_subjects
-from mggr_tf.evaluation.person_offsets import PersonOffsets, person_offsets
-from mggr_tf.evaluation.source_gaze import Estimate, estimate_each
+from mggr_tf.evaluation.eye_motion import frontal
+from mggr_tf.evaluation.source_gaze import (
+    Estimate,
+    PersonOffsets,
+    estimate_each,
+    mean_of_both_eyes,
+    person_offsets,
+)
 from mggr_tf.evaluation.state_scores import StateScores, state_text
+
+_AHEAD_DEG = 0.5
+"""A label within so many degrees of (0, 0) is one of a look into the lens."""
+
+
+@dataclass(frozen=True)
+class AimScores:
+    """Errors of the mean over both eyes; pitch up, yaw towards the picture's right, degrees.
+
+    Attributes:
+        photographs: of which both eyes are among the samples.
+        error_deg: mean angle between the mean over both eyes and the label.
+        bias_deg: mean of answer minus label, (pitch, yaw).
+        frontal_error_deg: as `error_deg`, of frontal heads; None without any.
+        slopes: of the answer on the label at frontal heads, (pitch, yaw); None where all labels
+            of an axis are the same.
+        ahead_deg: mean answer at frontal heads that look into the lens, (pitch, yaw); None
+            without any.
+    """
+
+    photographs: int
+    error_deg: float
+    bias_deg: tuple[float, float]
+    frontal_error_deg: float | None
+    slopes: tuple[float | None, float | None]
+    ahead_deg: tuple[float, float] | None
+
+
+def score_aim(seen_deg: NDArray[np.float32], samples: EyeSamples) -> AimScores | None:
+    """Compares the means over both eyes with the labels.
+
+    Args:
+        seen_deg: [N, 2] (pitch, yaw), the answer for every patch on its own.
+        samples: the N patches.
+
+    Returns:
+        the scores; None where no photograph shows both eyes, as in drawn data.
+    """
+    face_deg, both = mean_of_both_eyes(seen_deg, samples)
+    if samples.mirrored is None or not both.any():
+        return None
+    # Either eye's row holds the same mean; in the one that is not mirrored yaw is the picture's.
+    rows = np.flatnonzero(both & ~samples.mirrored)
+    answer, label = face_deg[rows].astype(np.float64), samples.gaze_deg[rows].astype(np.float64)
+    off_deg = angular_error_deg(answer, label)
+    ahead = frontal(samples)[rows]
+    into_lens = ahead & (np.abs(label).max(axis=1) <= _AHEAD_DEG)
+    return AimScores(
+        photographs=len(rows),
+        error_deg=float(off_deg.mean()),
+        bias_deg=_pair((answer - label).mean(axis=0)),
+        frontal_error_deg=float(off_deg[ahead].mean()) if ahead.any() else None,
+        slopes=(
+            _slope(answer[ahead, 0], label[ahead, 0]),
+            _slope(answer[ahead, 1], label[ahead, 1]),
+        ),
+        ahead_deg=_pair(answer[into_lens].mean(axis=0)) if into_lens.any() else None,
+    )
+
+
+def aim_text(scores: AimScores) -> str:
+    """Some lines for people."""
+    lines = [
+        f"mean of both eyes, {scores.photographs} photographs: "
+        f"error {scores.error_deg:.2f} degrees, bias {_both(scores.bias_deg)}"
+    ]
+    if scores.frontal_error_deg is not None:
+        slopes = ", ".join(
+            f"{name} {slope:.2f}"
+            for name, slope in zip(("pitch", "yaw"), scores.slopes, strict=True)
+            if slope is not None
+        )
+        ahead = scores.ahead_deg
+        parts = [
+            f"error {scores.frontal_error_deg:.2f}",
+            *([f"slope of answer on label: {slopes}"] if slopes else []),
+            *([] if ahead is None else [f"a look into the lens is read as {_both(ahead)}"]),
+        ]
+        lines.append(f"  frontal heads: {'; '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _slope(answer: NDArray[np.float64], label: NDArray[np.float64]) -> float | None:
+    if len(label) == 0 or np.ptp(label) == 0:
+        return None
+    return float(np.polyfit(label, answer, 1)[0])
+
+
+def _pair(values: NDArray[np.float64]) -> tuple[float, float]:
+    pitch, yaw = (float(value) for value in values)
+    return pitch, yaw
+
+
+def _both(values: tuple[float, float]) -> str:
+    return f"pitch {values[0]:+.2f}, yaw {values[1]:+.2f}"
+
 
 AXES = ("pitch", "yaw")
 
@@ -166,3 +277,50 @@ def _axis(seen: NDArray[np.float32], samples: EyeSamples, axis: int) -> AxisScor
 
 def _pearson(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.corrcoef(one, other)[0, 1])
+
+
+def draw_frontal_eyes(
+    *, people: int, per_side: int, seed: int, progress: Progress = no_progress
+) -> EyeSamples:
+    """Draws `people * 2 * per_side` patches of frontal heads, with open eyes.
+
+    People, lights and the ranges of gazes are those that training draws. The result is a function
+    of the arguments.
+
+    Args:
+        people: number of people.
+        per_side: gazes of each eye, uniform in the ranges.
+        seed: of everything.
+        progress: shown the patches that are done.
+    """
+    ahead = Gaze(0, 0)
+    eyes: list[RenderedEye] = []
+    names: list[str] = []
+    with progress("drawing", people * 2 * per_side) as advance:
+        for index in range(people):
+            person = draw_subject([seed, index])
+            lit = dataclasses.replace(person, light=draw_light([seed, index, 3]))
+            rng = np.random.default_rng([seed, index, 1])
+            for side in SIDES:
+                gazes = rng.uniform(-1, 1, (per_side, 2)) * (PITCH_RANGE_DEG, YAW_RANGE_DEG)
+                for gaze in gazes:
+                    eyes.append(
+                        render_eye(
+                            lit if side == "right" else lit.other_eye(),
+                            gaze=Gaze.from_array(gaze),
+                            head_pose=ahead,
+                            side=side,
+                            seed=[seed, index, 2, len(eyes)],
+                        )
+                    )
+            names += [drawn_name(seed, index)] * (2 * per_side)
+            advance(2 * per_side)
+    return make_samples(
+        np.stack([eye.image for eye in eyes]),
+        gaze_deg=np.stack([eye.gaze.array() for eye in eyes]),
+        head_deg=np.stack([eye.head_pose.array() for eye in eyes]),
+        sides=[eye.side for eye in eyes],
+        subjects=names,
+        source=f"synthetic, seed {seed}, frontal heads",
+        licence=SYNTHETIC_LICENCE,
+    )

@@ -1,4 +1,4 @@
-"""How the parts of an eye move in its patch with the gaze, as the device's iris model sees them.
+"""How far irises move between source and redirected pictures.
 
 One instrument for photographs and drawn eyes: `IrisFinder` finds the eye in each 64-pixel patch,
 started at the corners that a crop of 3.4 radii has. Its readings have errors of their own (it moves
@@ -8,11 +8,22 @@ compare tables with each other, not a table with the geometry.
 Slopes are least squares over patches with fixed effects (`within_groups`): within each group (one
 person, side and head pose) a reading is regressed on the pitch and the yaw of the gaze together.
 Neither a person's own offsets nor those of a side or head pose count.
+
+Each group's means are taken off both sides, so what differs from group to group does not count.
+Standard errors allow the residuals of one person to go together in any way (Liang and Zeger [1],
+with N / (N - 1) for N people).
+
+Nothing should move: what moves is the estimator's error, as far as the redirector follows it. A
+person who looks into the lens and asks for eye contact sees this error and no other.
+
+References:
+    [1] Longitudinal data analysis using generalized linear models, Biometrika 73, 1986.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +31,73 @@ from numpy.typing import NDArray
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
+from mggr_edge.models.contract import Conventions
+from mggr_edge.models.network_io import image_from_network
 from mggr_edge.vision.iris import Eye, IrisFinder
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.evaluation.within_groups import Measured, mean_of, slopes_within
+from mggr_tf.evaluation.protocol import Redirect, redirect_pairs
+
+
+class Measured(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    error: float
+
+
+def slopes_within(
+    values: NDArray[np.float64],
+    causes: NDArray[np.float64],
+    *,
+    group: NDArray,
+    person: NDArray,
+) -> tuple[Measured, ...]:
+    """Regresses values on all causes together, within groups.
+
+    Args:
+        values: [N].
+        causes: [N, K].
+        group: [N] which samples share their offset.
+        person: [N] which samples' residuals may go together.
+
+    Returns:
+        K slopes, values per cause.
+
+    Raises:
+        ValueError: within groups the causes do not vary independently of each other.
+    """
+    x, y = _centred(causes, group), _centred(values[:, None], group)[:, 0]
+    if len(x) == 0 or np.linalg.matrix_rank(x, tol=1e-3) < x.shape[1]:
+        raise ValueError("causes do not vary independently of each other within groups")
+    inverse = np.linalg.inv(x.T @ x)
+    slopes = inverse @ x.T @ y
+    spread = inverse @ _spread_of_sums(x * (y - x @ slopes)[:, None], person) @ inverse
+    errors = np.sqrt(np.diag(spread))
+    return tuple(Measured(float(s), float(e)) for s, e in zip(slopes, errors, strict=True))
+
+
+def mean_of(values: NDArray[np.float64], *, person: NDArray) -> Measured:
+    """Mean of values [N], of N samples of some people."""
+    mean = float(values.mean())
+    spread = _spread_of_sums((values - mean)[:, None], person)[0, 0]
+    return Measured(mean, float(np.sqrt(spread) / len(values)))
+
+
+def _centred(values: NDArray[np.float64], group: NDArray) -> NDArray[np.float64]:
+    """[N, K] less the means of each group."""
+    _, number = np.unique(group, return_inverse=True)
+    counts = np.bincount(number)
+    return np.stack(
+        [column - (np.bincount(number, column) / counts)[number] for column in values.T], axis=1
+    )
+
+
+def _spread_of_sums(values: NDArray[np.float64], person: NDArray) -> NDArray[np.float64]:
+    """[K, K] sum of the outer products of each person's sum of values [N, K]."""
+    _, number = np.unique(person, return_inverse=True)
+    sums = np.stack([np.bincount(number, column) for column in values.T], axis=1)
+    return sums.T @ sums * len(sums) / max(len(sums) - 1, 1)
+
 
 FRONTAL_DEG = 8.0
 """A head is frontal whose pitch and yaw lie within so many degrees."""
@@ -160,3 +235,91 @@ COLUMBIA = EyeMotion(
 )
 """Photographs: the Columbia Gaze Data Set, people 0001-0032, frontal heads, 1338 patches
 (`mggr-tf data motion PATCHES --subjects 0001-0032`)."""
+
+
+IRIS_RADIUS_MM = 5.85
+"""Half of the mean visible iris diameter (Rüfer et al., Cornea 2005: 11.71 mm)."""
+ROTATION_RADIUS_MM = 9.8
+"""From the eyeball's centre to the plane of the iris' rim, as the renderer draws it."""
+
+_FAR_DEG = 3.0
+
+
+@dataclass(frozen=True)
+class StillEyes:
+    """Movements of irises that should stay, by the iris model.
+
+    Attributes:
+        eyes: how many.
+        moved_px: mean distance, in pixels of the patch.
+        moved_deg: the same as a turn of an eyeball of average size, degrees.
+        far_share: share of the eyes that move by more than 3 degrees.
+        drift_px: mean of the movements, (x, y), in which opposite ones cancel; y down.
+    """
+
+    eyes: int
+    moved_px: float
+    moved_deg: float
+    far_share: float
+    drift_px: tuple[float, float]
+
+
+def measure_still_eyes(
+    redirect: Redirect,
+    samples: EyeSamples,
+    *,
+    source_deg: NDArray[np.float32],
+    finder: IrisFinder,
+    conventions: Conventions,
+    progress: Progress = no_progress,
+) -> StillEyes:
+    """Redirects every eye to its own gaze and finds the iris before and after.
+
+    Args:
+        redirect: the redirector.
+        samples: N patches with known gazes.
+        source_deg: [N, 2] the source gazes that the redirector gets, (pitch, yaw).
+        finder: the instrument.
+        conventions: scales of the redirector's inputs.
+        progress: shown the patches that are done.
+    """
+    rows = np.arange(len(samples))
+    with progress("redirecting", len(samples)) as advance:
+        made = redirect_pairs(
+            redirect,
+            samples,
+            np.stack([rows, rows], axis=1),
+            conventions=conventions,
+            source_deg=source_deg,
+            advance=advance,
+        )
+    shifts, radii = [], []
+    with progress("finding irises", len(samples)) as advance:
+        for row, picture in enumerate(image_from_network(made["redirected"])):
+            before = find_in_patch(samples.images[row], finder)
+            after = find_in_patch(picture, finder)
+            shifts.append(np.subtract(after.iris_centre, before.iris_centre))
+            radii.append(before.iris_radius_px)
+            advance(1)
+    moved = np.asarray(shifts, np.float64)
+    length_px = np.linalg.norm(moved, axis=1)
+    sine = length_px / np.asarray(radii) * (IRIS_RADIUS_MM / ROTATION_RADIUS_MM)
+    angle_deg = np.degrees(np.arcsin(np.clip(sine, 0, 1)))
+    x, y = (float(value) for value in moved.mean(axis=0))
+    return StillEyes(
+        eyes=len(moved),
+        moved_px=float(length_px.mean()),
+        moved_deg=float(angle_deg.mean()),
+        far_share=float((angle_deg > _FAR_DEG).mean()),
+        drift_px=(x, y),
+    )
+
+
+def still_text(found: StillEyes) -> str:
+    """A line for people."""
+    x, y = found.drift_px
+    return (
+        f"{found.eyes} eyes redirected to where they look already: irises move by "
+        f"{found.moved_deg:.2f} degrees ({found.moved_px:.2f} px), {found.far_share:.0%} by more "
+        f"than {_FAR_DEG:g}; mean movement {x:+.2f} px to the right, {y:+.2f} px down"
+    )

@@ -1,4 +1,4 @@
-"""Scores of the device's results against labels of eyes."""
+"""Scores of predicted states against labelled frames, and their table."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from mggr_edge.errors import DataError
 from mggr_edge.models.network_io import EyeState
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
-from mggr_tf.evaluation.eye_classes import (
+from mggr_tf.evaluation.frame_labels import (
     CLASSES,
+    LABELS,
     ClassLimits,
+    FrameLabels,
+    Label,
+    LabelledFace,
     Predicted,
     class_of_reason,
     eye_class,
 )
-from mggr_tf.evaluation.frame_labels import LABELS, FrameLabels, Label, LabelledFace
 
 REDIRECTED = 0.1
 """An eye with more strength counts as redirected."""
@@ -207,3 +210,30 @@ def _matched(
 
 def _redirected(eyes: Sequence[ScoredEye]) -> float | None:
     return float(np.mean([eye.strength > REDIRECTED for eye in eyes])) if eyes else None
+
+
+def label_table(scores: LabelScores) -> str:
+    """Formats the scores: a line of figures, then the confusion matrix, then reasons by label."""
+    values = (scores.closed_strength_max, scores.closed_redirected, scores.state_right)
+    names = ("closed_strength_max", "closed_redirected", "state_right")
+    lines = [
+        ", ".join(
+            f"{name} {'-' if value is None else format(value, '.3f')}"
+            for name, value in zip(names, values, strict=True)
+        ),
+        *_matrix("label \\ class", scores.confusion()),
+        *_matrix("label \\ reason", scores.reasons()),
+    ]
+    return "\n".join(lines)
+
+
+def _matrix(corner: str, counts: dict[str, dict[str, int]]) -> list[str]:
+    seen = {name for row in counts.values() for name in row}
+    fixed = [*CLASSES, "out", FULL_STRENGTH]
+    names = [name for name in fixed if name in seen] + sorted(seen - {*fixed})
+    width = max(map(len, (*names, "0")), default=0) + 2
+    head = f"{corner:<16}" + "".join(f"{name:>{width}}" for name in names)
+    return [head] + [
+        f"{label:<16}" + "".join(f"{row.get(name, 0):>{width}}" for name in names)
+        for label, row in counts.items()
+    ]

@@ -1,13 +1,17 @@
-"""Pixel and gaze metrics, one value per example. Reported, never minimised."""
+"""Metrics of redirected pictures, their names and directions, and the cost of a network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow import keras
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.geometry.gaze_map import draw_gazemap
@@ -121,3 +125,74 @@ def change_where(where: NDArray[np.bool_], made: Pictures, source: Pictures) -> 
     """
     change = np.abs(made.astype(np.float64) - source).mean(axis=-1)  # [N, H, W]
     return np.sum(change * where, axis=(1, 2)) / np.sum(where, axis=(1, 2))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown and compared.
+
+    Attributes:
+        title: head of its column.
+        form: format of its values.
+        better: None where neither way is: the target shows what is right.
+        over: single pairs, or the set of all pictures.
+        meaning: what it measures, in which unit.
+    """
+
+    title: str
+    form: str
+    better: Literal["lower", "higher"] | None
+    over: Literal["pair", "set"]
+    meaning: str
+
+
+CATALOGUE: dict[str, Metric] = {
+    "l1": Metric("L1", ".4f", "lower", "pair", "mean absolute difference, [0, 1] range"),
+    "mse": Metric("MSE", ".5f", "lower", "pair", "mean squared difference, [0, 1] range"),
+    "psnr_db": Metric("PSNR", ".2f", "higher", "pair", "peak signal-to-noise ratio, dB"),
+    "ssim": Metric("SSIM", ".4f", "higher", "pair", "structural similarity"),
+    "gaze_error_deg": Metric(
+        "gaze error", ".2f", "lower", "pair", "angle between what the judge sees and the wish, deg"
+    ),
+    "outside_iris": Metric(
+        "outside", ".4f", None, "pair", "mean change of the source where neither iris is, [0, 1]"
+    ),
+    "st_lpips": Metric("ST-LPIPS", ".4f", "lower", "pair", "shift-tolerant LPIPS, VGG-16"),
+    "lpips": Metric("LPIPS", ".4f", "lower", "pair", "stock LPIPS, with the user's weights"),
+    "fd_vgg": Metric(
+        "FD-VGG", ".3f", "lower", "set", "Frechet distance of shift-tolerant VGG-16 features"
+    ),
+    "kd_vgg": Metric(
+        "KD-VGG", ".4f", "lower", "set", "kernel distance of shift-tolerant VGG-16 features"
+    ),
+    "fid_keras_inception": Metric(
+        "FID (Keras Inception)", ".2f", "lower", "set", "Frechet distance, Keras' InceptionV3"
+    ),
+    "kid_keras_inception": Metric(
+        "KID (Keras Inception)", ".4f", "lower", "set", "kernel distance, Keras' InceptionV3"
+    ),
+}
+"""In the order of the tables. What decides between methods is ST-LPIPS, FD-VGG and KD-VGG;
+the last two are of Keras' InceptionV3, not of the port that published FIDs use."""
+
+
+def multiply_accumulates(model: keras.Model) -> float:
+    """Multiply-accumulates of one example, counted by TensorFlow's own profiler.
+
+    Two floating-point operations count as one multiply-accumulate; activations
+    and resampling are in the sum too.
+    """
+    names = [tensor.name.split(":")[0] for tensor in model.inputs]
+    specs = [tf.TensorSpec((1, *t.shape[1:]), tf.float32) for t in model.inputs]
+
+    @tf.function
+    def run(*tensors: tf.Tensor) -> object:
+        named = dict(zip(names, tensors, strict=True))
+        return model(named if len(tensors) > 1 else tensors[0])
+
+    frozen = convert_variables_to_constants_v2(run.get_concrete_function(*specs))
+    profiler = tf.compat.v1.profiler
+    options = profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    operations = profiler.profile(frozen.graph, options=options).total_float_ops
+    return operations / 2

@@ -1,4 +1,4 @@
-"""The protocol: pairs of subjects that nothing was trained on, scored by a judge.
+"""The protocol: which people and pairs are scored, and who may be reported.
 
 `copy` is the source unchanged and `target` the real picture of the wanted gaze:
 what no effort and what no method can beat, as far as the judge can tell.
@@ -17,14 +17,70 @@ from mggr_edge.errors import UsageError
 from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.geometry.gaze_map import draw_gazemap
 from mggr_edge.models.contract import Conventions
-from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
+from mggr_edge.models.network_io import estimator_inputs, gaze_from_network, redirector_inputs
+from mggr_tf.data.columbia import LICENCE
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.data.subject_split import PARTS, read_split
 from mggr_tf.evaluation.metrics import Pictures, gaze_error_deg, picture_metrics
 from mggr_tf.evaluation.network_metrics import NetworkMetrics, compare_by, features_of
-from mggr_tf.evaluation.redirect_pairs import Redirect, redirect_pairs
 from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceEstimates, SourceGaze
+
+_BATCH = 64
+
+Redirect = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
+
+
+def pair_inputs(
+    samples: EyeSamples,
+    pairs: NDArray[np.int64],
+    conventions: Conventions,
+    *,
+    source_deg: NDArray[np.float32] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """The redirector's inputs for pairs of patches, through the device's own preprocessing.
+
+    Args:
+        pairs: [P, 2] indices, (source, target).
+        source_deg: [N, 2] gazes that redirections start at, of every sample; None takes the
+            labels, which a device does not have.
+    """
+    source, target = pairs[:, 0], pairs[:, 1]
+    return redirector_inputs(
+        samples.images[source],
+        source_deg=(samples.gaze_deg if source_deg is None else source_deg)[source],
+        target_deg=samples.gaze_deg[target],
+        head_deg=samples.head_deg[source],
+        conventions=conventions,
+    )
+
+
+def redirect_pairs(
+    redirect: Redirect,
+    samples: EyeSamples,
+    pairs: NDArray[np.int64],
+    *,
+    conventions: Conventions,
+    source_deg: NDArray[np.float32] | None = None,
+    advance: Callable[[int], None] = lambda n: None,
+) -> dict[str, NDArray[np.float32]]:
+    """Redirects every pair's source to its target's gaze, in batches.
+
+    Args:
+        source_deg: see `pair_inputs`.
+
+    Returns:
+        the redirector's outputs, [P, ...] each.
+    """
+    parts: list[Mapping[str, NDArray[np.float32]]] = []
+    for start in range(0, len(pairs), _BATCH):
+        some = pairs[start : start + _BATCH]
+        made = redirect(pair_inputs(samples, some, conventions, source_deg=source_deg))
+        parts.append({name: np.asarray(value) for name, value in made.items()})
+        advance(len(some))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
 
 Judge = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
 
@@ -233,3 +289,35 @@ def _iris_residual(
         total += float(np.sum(np.abs(residual) * iris)) / 2  # [-1, 1] to [0, 1]
         weight += 3 * float(np.sum(iris))
     return total / weight
+
+
+_SPLIT = "columbia"
+_OTHERS = "in no part"
+
+
+def roles_of(samples: EyeSamples) -> dict[str, int]:
+    """Number of subjects in each part of the packaged Columbia split that has any.
+
+    Returns:
+        part -> subjects; empty for data that is not the Columbia Gaze Data Set, whose people
+        carry other people's names.
+    """
+    if samples.licence != LICENCE:
+        return {}
+    split = read_split(_SPLIT)
+    part_of = {name: part for part in PARTS for name in split.part(part)}
+    found = [part_of.get(name, _OTHERS) for name in samples.subjects]
+    return {part: found.count(part) for part in (*PARTS, _OTHERS) if part in found}
+
+
+def roles_text(roles: dict[str, int]) -> str:
+    """One line that says what scores of these people may be used for; empty without roles."""
+    if not roles:
+        return ""
+    counts = ", ".join(f"{count} {part}" for part, count in roles.items())
+    use = (
+        "includes report subjects: publish these scores, choose nothing by them"
+        if "report" in roles
+        else "no report subject"
+    )
+    return f"subjects by split {_SPLIT}: {counts}; {use}"

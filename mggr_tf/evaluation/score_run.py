@@ -16,12 +16,17 @@ from mggr_tf.data.drawn_people import present_names
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator
+from mggr_tf.evaluation.eye_motion import StillEyes, measure_still_eyes
 from mggr_tf.evaluation.network_metrics import NetworkMetrics
-from mggr_tf.evaluation.protocol import Evaluation, evaluate_pairs, refuse_seen_subjects
-from mggr_tf.evaluation.roles import roles_of, roles_text
+from mggr_tf.evaluation.protocol import (
+    Evaluation,
+    evaluate_pairs,
+    refuse_seen_subjects,
+    roles_of,
+    roles_text,
+)
 from mggr_tf.evaluation.source_gaze import SOURCES, SourceEstimates, SourceGaze, estimate_sources
 from mggr_tf.evaluation.state_scores import score_state, state_eyes
-from mggr_tf.evaluation.still_eyes import StillEyes, measure_still_eyes
 from mggr_tf.evaluation.trained import (
     load_estimator,
     load_estimator_outputs,
@@ -29,8 +34,8 @@ from mggr_tf.evaluation.trained import (
     load_redirector,
     redirect_with,
 )
-from mggr_tf.runs.default_run import open_run
 from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.listing import open_run
 from mggr_tf.runs.provenance import (
     refuse_unknown_seeds,
     trained_on,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_tf.evaluation.catalogue import CATALOGUE
+from mggr_tf.evaluation.metrics import CATALOGUE
 from mggr_tf.evaluation.network_metrics import REAL
 from mggr_tf.evaluation.set_metrics import set_metrics
 

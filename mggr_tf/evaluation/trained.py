@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import RunError
-from mggr_tf.evaluation.protocol import Judge
-from mggr_tf.evaluation.redirect_pairs import Redirect
+from mggr_tf.evaluation.protocol import Judge, Redirect
 from mggr_tf.evaluation.state_scores import Outputs
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.runs.folder import RunFolder

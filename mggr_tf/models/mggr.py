@@ -1,4 +1,4 @@
-"""MGGR's redirector: both branches and what joins them.
+"""MGGR: the coarse branch, the fine branch, and both joined.
 
     flow       = coarse branch(eye, gazemap, delta, head_pose)
     coarse     = eye warped by flow
@@ -8,16 +8,39 @@
 For ablations either branch may be left out: without the coarse one the flow is
 zero, without the fine one the residual is.
 
+Reads the eye and the target's gazemap as one picture of five channels, gets
+the angle difference and the head pose by modulation, and predicts where each
+output pixel must be read from. The flow head starts at (a thousandth of a pixel
+from) zero flow: an untrained branch is the identity.
+
+Reads the eye, the coarse picture and the target's gazemap, gets the numbers
+by modulation, and draws what is missing: disoccluded sclera, lashes, the lid's
+new place. To remove a stretched iris by adding, it would have to know that iris
+pixel by pixel; a gate that paints over it need not. The heads of residual and gate
+start at zero: an untrained branch adds nothing.
+
 References:
     [1] MultiModal-Guided Gaze Redirection with Coarse-to-Fine Learning, arXiv 2004.03064.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.blocks import AddAndClip, Zeros
-from mggr_tf.models.inputs import redirector_inputs
+from mggr_tf.config.sizes import BranchSize, StackSize
+from mggr_tf.models.blocks import AddAndClip, DepthToSpace, PaintOver, Scale, Zeros, convolution
+from mggr_tf.models.precision import EXACT
+from mggr_tf.models.trunk import (
+    EVERYTHING,
+    condition_of,
+    encoder_decoder,
+    guided_picture,
+    redirector_inputs,
+    trunk,
+)
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 OUTPUTS = ("flow", "coarse", "residual", "redirected")
@@ -58,3 +81,114 @@ def build_redirector(
         {"flow": flow, "coarse": coarse, "residual": residual, "redirected": redirected},
         name="redirector",
     )
+
+
+FLOW_UNIT_PX = 4.0
+"""Flows are a few pixels; in this unit the head's weights stay near one."""
+
+_FIRST_FLOW_PX = 1e-3
+"""Not exactly zero: at whole pixels dense_image_warp passes no gradient to the flow."""
+
+
+def build_coarse(
+    size: BranchSize | StackSize, *, size_px: int, guidance: Iterable[str] = EVERYTHING
+) -> keras.Model:
+    """Builds the branch.
+
+    Args:
+        size: the capacity.
+        size_px: height and width of the patch.
+        guidance: which of the inputs beside the eye it looks at.
+
+    Returns:
+        model of the four redirector inputs; output flow [B, H, W, 2], pixels, (dx, dy).
+    """
+    guidance = tuple(guidance)
+    inputs = redirector_inputs(size_px)
+    guided = guided_picture(inputs, ("eye",), guidance)
+    features = trunk(guided, condition_of(inputs, guidance), size=size)
+    flow = flow_head(features, stem_stride=size.stem_stride)
+    return keras.Model(inputs, flow, name="coarse_branch")
+
+
+def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
+    """Features to flow, [B, H, W, 2] in pixels of the patch."""
+    flow = keras.layers.Conv2D(
+        2,
+        3,
+        padding="same",
+        kernel_initializer="zeros",
+        bias_initializer=keras.initializers.Constant(_FIRST_FLOW_PX / FLOW_UNIT_PX),
+        dtype=EXACT,
+        name="flow_head",
+    )(features)
+    flow = Scale(FLOW_UNIT_PX, dtype=EXACT, name="flow_px")(flow)
+    if stem_stride == 2:
+        flow = keras.layers.UpSampling2D(interpolation="bilinear", dtype=EXACT, name="flow_up")(
+            flow
+        )
+    return flow
+
+
+def build_fine(
+    size: BranchSize, *, size_px: int, guidance: Iterable[str] = EVERYTHING
+) -> keras.Model:
+    """Builds the branch.
+
+    Args:
+        size: the capacity.
+        size_px: height and width of the patch.
+        guidance: which of the inputs beside the pictures it looks at.
+
+    Returns:
+        model of the four redirector inputs and `coarse` [B, H, W, 3]; output
+        residual [B, H, W, 3].
+    """
+    guidance = tuple(guidance)
+    inputs = redirector_inputs(size_px)
+    inputs["coarse"] = keras.Input((size_px, size_px, 3), name="coarse")
+    guided = guided_picture(inputs, ("eye", "coarse"), guidance)
+    features = encoder_decoder(guided, condition_of(inputs, guidance), size=size)
+    if size.detail:
+        features = _detailed(features, inputs, size=size)
+        stride = 1
+    else:
+        stride = size.stem_stride
+    residual = _head(features, 3, stride=stride, name="residual")
+    if size.paint:
+        gate = _head(features, 1, stride=stride, name="gate")
+        colour = _head(features, 3, stride=stride, name="colour", initializer="glorot_uniform")
+        residual = PaintOver(dtype=EXACT, name="painted")(
+            [inputs["coarse"], residual, gate, colour]
+        )
+    return keras.Model(inputs, residual, name="fine_branch")
+
+
+def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: BranchSize) -> tf.Tensor:
+    """Features [B, H, W, detail] from those of the trunk and the pictures, pixel by pixel.
+
+    A warp at fractions of a pixel blurs; what would sharpen it again lies in the
+    picture's finest scale, which the strided first level has thrown away.
+    """
+    if size.stem_stride == 2:
+        spread = keras.layers.Conv2D(4 * size.detail, 1, name="detail_spread")(features)
+        features = DepthToSpace(name="detail_up")(spread)
+    pictures = [inputs["coarse"], inputs["eye"]]
+    features = keras.layers.Concatenate(name="detail_pictures")([features, *pictures])
+    features = convolution(size.detail, name="detail")(features)
+    return keras.layers.ReLU(name="detail_relu")(features)
+
+
+def _head(
+    features: tf.Tensor, channels: int, *, stride: int, name: str, initializer: str = "zeros"
+) -> tf.Tensor:
+    """A picture of some channels at full resolution."""
+    head = keras.layers.Conv2D(
+        channels * stride**2,
+        3,
+        padding="same",
+        kernel_initializer=initializer,
+        dtype=EXACT,
+        name=f"{name}_head",
+    )(features)
+    return DepthToSpace(dtype=EXACT, name=f"{name}_up")(head) if stride == 2 else head

@@ -1,9 +1,10 @@
-"""All networks of one config, and their weights in files."""
+"""The networks of a config, built, averaged, saved and loaded."""
 
 from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +14,85 @@ import numpy as np
 from tensorflow import keras
 
 from mggr_edge.errors import RunError
-from mggr_tf.config import Config
-from mggr_tf.models.discriminator import build_discriminator
-from mggr_tf.models.efficientnet import build_efficientnet_features
-from mggr_tf.models.estimator import build_estimator, build_judge
+from mggr_tf.config import Config, Method
+from mggr_tf.config.sizes import BranchSize
+from mggr_tf.models.baselines import build_deepwarp, build_fine_warp, build_generator, build_prgan
+from mggr_tf.models.classifiers import build_efficientnet_features, build_vgg16_features
+from mggr_tf.models.critics import build_discriminator, build_estimator, build_judge
+from mggr_tf.models.mggr import build_coarse, build_fine, build_redirector
 from mggr_tf.models.perceptual import estimator_features
 from mggr_tf.models.precision import EXACT, Precision, computing_in
-from mggr_tf.models.redirection import Redirection
 from mggr_tf.models.stlpips import build_alex_features
-from mggr_tf.models.vgg16 import build_vgg16_features
+
+
+@dataclass(frozen=True)
+class Redirection:
+    """A redirector's networks, which share their weights with the model that joins them.
+
+    Attributes:
+        coarse: what the coarse stage trains; None where a method has none.
+        fine: what the fine stage trains (a method with one network has it here).
+        joined: model of the redirector's inputs and outputs (see ARCHITECTURE.md).
+    """
+
+    coarse: keras.Model | None
+    fine: keras.Model | None
+    joined: keras.Model
+
+    @classmethod
+    def build(cls, config: Config, *, precision: Precision = EXACT) -> Redirection:
+        """Fresh networks of the config's method.
+
+        Args:
+            config: the run's.
+            precision: of the networks' layers but for their heads; what joins them is float32.
+        """
+        return _BUILDERS[config.method](config, precision)
+
+    def part(self, name: str) -> keras.Model:
+        """`coarse` or `fine`, which must be there (see `ModelConfig.parts`)."""
+        network = getattr(self, name)
+        assert network is not None, f"this method has no {name} network"
+        return network
+
+
+def _mggr(config: Config, precision: Precision) -> Redirection:
+    models, size_px = config.models, config.conventions.patch_size
+    coarse = fine = None
+    with computing_in(precision):
+        if models.coarse is not None:
+            coarse = build_coarse(models.coarse, size_px=size_px, guidance=models.guidance)
+        if models.fine is not None:
+            assert isinstance(models.fine, BranchSize), "the config checks this"
+            fine = build_fine(models.fine, size_px=size_px, guidance=models.guidance)
+    joined = build_redirector(coarse, fine, size_px=size_px, interpolation=models.interpolation)
+    return Redirection(coarse, fine, joined)
+
+
+def _deepwarp(config: Config, precision: Precision) -> Redirection:
+    models, size_px = config.models, config.conventions.patch_size
+    assert models.coarse is not None, "the config checks this"
+    assert models.fine is not None, "the config checks this"
+    with computing_in(precision):
+        coarse = build_coarse(models.coarse, size_px=size_px, guidance=models.guidance)
+        fine = build_fine_warp(models.fine, size_px=size_px, guidance=models.guidance)
+    joined = build_deepwarp(coarse, fine, size_px=size_px, interpolation=models.interpolation)
+    return Redirection(coarse, fine, joined)
+
+
+def _prgan(config: Config, precision: Precision) -> Redirection:
+    models, size_px = config.models, config.conventions.patch_size
+    assert models.generator is not None, "the config checks this"
+    with computing_in(precision):
+        generator = build_generator(models.generator, size_px=size_px, guidance=models.guidance)
+    return Redirection(None, generator, build_prgan(generator, size_px=size_px))
+
+
+_BUILDERS: dict[Method, Callable[[Config, Precision], Redirection]] = {
+    "mggr": _mggr,
+    "deepwarp": _deepwarp,
+    "prgan": _prgan,
+}
 
 
 @dataclass(frozen=True)

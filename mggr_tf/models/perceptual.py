@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tensorflow import keras
 
-from mggr_tf.models.estimator import FEATURES
+from mggr_tf.models.critics import FEATURES
 
 
 def estimator_features(estimator: keras.Model) -> keras.Model:

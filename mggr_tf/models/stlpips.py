@@ -32,13 +32,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_tf.models.packaged_weights import packaged_state_dict
 from mggr_tf.models.stlpips_layers import (
     BlurPool,
     ImageNetScaling,
     PixelSquares,
     on_squares,
 )
+from mggr_tf.models.torch_weights import packaged_state_dict
 
 Trunk = Literal["alex", "vgg"]
 StateDict = Mapping[str, NDArray[Any]]

@@ -1,4 +1,4 @@
-"""Reads the state dicts that PyTorch saves, without PyTorch and without trust.
+"""Weights of feature networks, read from packages.
 
 `torch.save` writes a pickle that refers to raw storages: behind it in the same
 file (its legacy form, until PyTorch 1.5) or beside it in a zip archive. A pickle
@@ -18,13 +18,14 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.errors import RunError
+from mggr_edge.errors import MissingPackageError, RunError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -200,3 +201,20 @@ def _resolve(name: object, view: object, read: _Read) -> NDArray[Any]:
         writeable=False,
     )
     return np.array(strided)  # a contiguous copy of its own
+
+
+def packaged_state_dict(package: str, file: str) -> dict[str, NDArray[Any]]:
+    """The state dict that a package of the extra `train` carries.
+
+    Args:
+        package: its import name, which is its name on the index too.
+        file: path of the `.pth` inside the package.
+
+    Raises:
+        MissingPackageError: the package is not installed.
+        RunError: its file is missing or damaged.
+    """
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackageError(package, "train")
+    return read_state_dict(Path(next(iter(spec.submodule_search_locations))) / file)

@@ -1,9 +1,15 @@
-"""Backward warping by a flow field, the coarse branch's way to move an iris."""
+"""The warp of a picture by a flow.
+
+Its project has ended (last release 0.23.0) and says so in a warning on every
+import; that warning is silenced here because the pin is deliberate. Each thing
+that is taken from it stands in this file, to be replaced in one place.
+"""
 
 from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -12,7 +18,15 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.addons import dense_image_warp
+with warnings.catch_warnings():
+    warnings.filterwarnings(
+        "ignore", message=r"\s*TensorFlow Addons \(TFA\) has ended", category=UserWarning
+    )
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    from tensorflow_addons.image import dense_image_warp
+
+__all__ = ["dense_image_warp"]
+
 
 Interpolation = Literal["bilinear", "bicubic"]
 

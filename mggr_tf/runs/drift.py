@@ -1,14 +1,17 @@
-"""What changed since a run was made, its config or its data: it goes on with what it began with."""
+"""Changes of data or versions between the start of a run and its resumption."""
 
 from __future__ import annotations
 
+import platform
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 
+from mggr_edge.common.version import __version__
 from mggr_edge.errors import RunError
 from mggr_tf.config import Config
-from mggr_tf.config.difference import Difference, differences, in_words
+from mggr_tf.config.files import Difference, differences, in_words
 from mggr_tf.runs.record import DataRecord
 
 _MOST_NAMED = 5
@@ -93,3 +96,34 @@ def _people(before: DataRecord, now: DataRecord) -> str:
 def _named(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+_PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy")
+
+
+def installed_versions() -> dict[str, str]:
+    """Package -> version: this one's, Python's, and those that compute."""
+    found = {name: metadata.version(name) for name in _PACKAGES}
+    return {"mggr-tf": __version__, "python": platform.python_version(), **found}
+
+
+def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """The packages whose versions differ: `tensorflow 2.14.0 -> 2.15.1, numpy ...`; None if none.
+
+    Of Python only the minor version counts: its patches change no number. A package that one side
+    does not record is not compared.
+
+    Example:
+        >>> other_versions({"numpy": "1.24", "python": "3.11.2"}, {"numpy": "1.26"})
+        'numpy 1.24 -> 1.26'
+    """
+    found = [
+        f"{name} {before[name]} -> {now[name]}"
+        for name in before
+        if name in now and _counted(name, before[name]) != _counted(name, now[name])
+    ]
+    return ", ".join(found) or None
+
+
+def _counted(name: str, version: str) -> str:
+    return ".".join(version.split(".")[:2]) if name == "python" else version

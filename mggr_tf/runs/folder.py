@@ -35,7 +35,7 @@ from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError, RunError
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 from mggr_tf.config.stages import Stage
-from mggr_tf.runs.drift import check_config
+from mggr_tf.runs.drift import check_config, installed_versions
 from mggr_tf.runs.metrics_log import append_row, column
 from mggr_tf.runs.record import (
     SCHEMA,
@@ -45,7 +45,6 @@ from mggr_tf.runs.record import (
     StageRecord,
     with_present_names,
 )
-from mggr_tf.runs.versions import installed_versions
 
 __all__ = [
     "DEFAULT_ROOT",

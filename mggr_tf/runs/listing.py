@@ -1,12 +1,20 @@
-"""Which runs there are, and how far and how good they are."""
+"""Run folders by name, and fingerprints of what they learned."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import zipfile
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
+from mggr_edge.common.atomic import is_partial
+from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import RunError
+from mggr_edge.models.installed import DEFAULT
 from mggr_tf.config.stages import STAGES, Stage
 from mggr_tf.runs.folder import RunFolder, StageRecord
 
@@ -104,3 +112,65 @@ def _logged(run: RunFolder, stage: Stage) -> str:
 def _numbers(values: dict[int, float]) -> dict[int, float]:
     """Without what was no number, which would be the least of all."""
     return {step: value for step, value in values.items() if math.isfinite(value)}
+
+
+def packaged_run() -> Path:
+    """The folder of the packaged run: `run.json`, `config.yaml`, `weights/`, no checkpoints."""
+    return Path(str(resources.files("mggr_tf.runs"))) / "default"
+
+
+def open_run(name_or_path: str | Path) -> RunFolder:
+    """Opens the packaged run by its name, `default`, or any other by its path.
+
+    Only a string is a name: `./default` and `Path("default")` are folders.
+
+    Raises:
+        RunError: no run there, or a damaged one; or this installation carries none.
+    """
+    if name_or_path != DEFAULT:
+        return RunFolder.open(Path(name_or_path))
+    if not packaged_run().is_dir():
+        raise RunError(
+            "this installation carries no weights of its own; name a run that `mggr-tf train` made"
+        )
+    return RunFolder.open(packaged_run())
+
+
+def fingerprint(run: RunFolder) -> dict[str, str]:
+    """SHA-256 of every network's weights, and of all of them.
+
+    Counted are the arrays' names, types, shapes and bytes; not when and by which version they
+    were written, which is in the files too.
+
+    Returns:
+        network -> hash, in alphabetical order, and at the end "all".
+
+    Raises:
+        RunError: the run has no weights, or damaged ones.
+    """
+    files = sorted(
+        file
+        for file in (run.path / "weights").glob("*.npz")
+        if not is_partial(file) and not is_system_file(file.name)
+    )
+    if not files:
+        raise RunError(f"{run.path} has no weights yet; a stage leaves them when it is complete")
+    found = {file.stem: _of_file(file) for file in files}
+    whole = hashlib.sha256()
+    for name, one in found.items():
+        whole.update(f"{name} {one}\n".encode())
+    return {**found, "all": whole.hexdigest()}
+
+
+def _of_file(file: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        # numpy leaves a file open that it cannot read; this one closes.
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
+            for name in sorted(arrays.files):
+                array = np.ascontiguousarray(arrays[name])
+                digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+                digest.update(array.tobytes())
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{file}: the weights are damaged: {error}") from error
+    return digest.hexdigest()

@@ -1,11 +1,12 @@
-"""The data that weights come from: what a bundle's contract states, and who may score them."""
+"""Where the data of a run came from, and whether a resumed run has the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from mggr_edge.errors import UsageError
+from mggr_edge.errors import RunError, UsageError
 from mggr_edge.models.contract import Training
 from mggr_tf.config import config_to_plain
 from mggr_tf.data.drawn_people import (
@@ -15,8 +16,10 @@ from mggr_tf.data.drawn_people import (
     drawn_person,
     present_name,
 )
+from mggr_tf.data.source import Split
+from mggr_tf.runs.drift import data_changes
 from mggr_tf.runs.folder import RunFolder
-from mggr_tf.runs.record import UNKNOWN_DONORS, Origin
+from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin
 
 _MOST_NAMED = 5
 
@@ -128,3 +131,44 @@ def _synthetic_seed(config: Mapping[str, Any]) -> int | None:
     synthetic = config.get("synthetic")
     seed = synthetic.get("seed") if isinstance(synthetic, Mapping) else None
     return seed if isinstance(seed, int) else None
+
+
+def note_data(
+    run: RunFolder,
+    found: Split,
+    *,
+    may_differ: bool,
+    portraits: bool = False,
+    say: Callable[[str], None],
+) -> None:
+    """Compares the data that is there with what the run began with, and writes it down.
+
+    Args:
+        run: the one that is resumed.
+        found: the data, with the people aside whom the run holds out.
+        may_differ: go on all the same where it differs.
+        portraits: whether these are the run's photographs, which it may have begun without.
+        say: called with what differs, when the run goes on.
+
+    Raises:
+        RunError: the data differs; nothing of the run was touched.
+    """
+    now, what = DataRecord.of(found), "portraits are" if portraits else "data is"
+    known = run.record.portraits if portraits else run.record.data
+    if known is None:
+        run.note_data(now, portraits=True)
+        return
+    if known.fingerprint in found.train.former_fingerprints():
+        known = replace(known, fingerprint=now.fingerprint)
+    changes = data_changes(known, now)
+    if changes is not None:
+        if not may_differ:
+            raise RunError(
+                f"{run.path}: its {what} not what it began with: {changes}; put it back, go "
+                f"on all the same with --changed-data, or make a new run with --from {run.path}"
+            )
+        say(f"the {what.split()[0]} changed: {changes}; going on with it")
+    seen = {*known.seen} - {*now.subjects}
+    now = replace(now, earlier=tuple(sorted(seen)))
+    if now != (run.record.portraits if portraits else run.record.data):
+        run.note_data(now, change=changes, portraits=portraits)

@@ -28,7 +28,7 @@ from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.folders import is_system_file
 from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError, DiskError, RunError
-from mggr_tf.data.tensorflow_disk import disk_reason
+from mggr_tf.data.processes import disk_reason
 
 _PREFIX = "state"
 _ABOUT = "about.json"

@@ -1,25 +1,116 @@
-"""Which devices train together: one, those of this machine, or several machines'.
+"""Distribution strategies, preemption, and TensorFlow's errors.
 
 Machines find each other by TensorFlow's own TF_CONFIG, the same on each but for the task's index:
 
     {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}
 
 Worker 0 is the chief: it alone writes, and where all must decide alike, it decides.
+
+What is saved is then the state after a whole step. Clusters send SIGTERM before they take a machine
+away; SIGHUP comes when a terminal is closed. The exit code is 128 and the signal's number, so that
+a script can start the training again with `--resume`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Literal
 
 import tensorflow as tf
 
+from mggr_edge.common.process import exit_code
 from mggr_edge.errors import ConfigError, RunError
-from mggr_tf.training.tensorflow_errors import plain_reason
+
+INTERRUPTED = exit_code(signal.SIGINT)
+
+
+class Preempted(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came; what was trained is kept.
+
+    Attributes:
+        code: exit code of the program.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.code = exit_code(number)
+
+
+class Impatient(KeyboardInterrupt):
+    """A second signal came before the first was heeded: nothing more can be kept."""
+
+
+class Signals:
+    """Which signal came, if any."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+
+    @property
+    def came(self) -> bool:
+        """Whether one did."""
+        return self._first is not None
+
+    def heed(self) -> None:
+        """Raises what the signal asked for; SIGTERM's, where another worker's came.
+
+        Raises:
+            KeyboardInterrupt: SIGINT came.
+            Preempted: any other.
+        """
+        if self._first == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Preempted if self._first is None else Preempted(self._first)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Takes note of a signal; the second one does not wait."""
+        if self.came:
+            raise Impatient
+        self._first = number
+
+
+@contextmanager
+def held_back_signals() -> Iterator[Signals]:
+    """Gives what knows of SIGINT, SIGTERM and SIGHUP; look at it between two steps.
+
+    In another thread than the main one nothing is held back, as signals do not reach it.
+
+    Raises:
+        Impatient: a second signal came.
+    """
+    signals = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    held = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup` ignores it
+        held.append(signal.SIGHUP)
+    before = {number: signal.signal(number, signals.note) for number in held}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_LONGEST = 200
+_WHERE = ("Graph execution error", "Detected at node", "  File ", "Node: ", "\t [[")
+"""How lines begin that say where."""
+
+
+def plain_reason(error: tf.errors.OpError) -> str:
+    """The first line that says why."""
+    lines = [line for line in error.message.splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith(_WHERE)]
+    return (reasons or lines or [type(error).__name__])[0].strip()[:_LONGEST]
+
 
 _LONGEST_REASON = 200
 

@@ -19,12 +19,9 @@ from mggr_tf.config import CheckpointConfig
 from mggr_tf.config.stages import Stage
 from mggr_tf.training.checkpoints import Checkpoints
 from mggr_tf.training.compiling import compiled
-from mggr_tf.training.distribution import Distribution
-from mggr_tf.training.divergence import Divergence
-from mggr_tf.training.patience import Patience
-from mggr_tf.training.preemption import Signals, held_back_signals
+from mggr_tf.training.distribution import Distribution, Signals, held_back_signals, plain_reason
 from mggr_tf.training.step import Step
-from mggr_tf.training.tensorflow_errors import plain_reason
+from mggr_tf.training.stopping import Divergence, Patience
 
 _LOG_EVERY = 25
 _FEWEST_LOGS = 50

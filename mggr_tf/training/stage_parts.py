@@ -1,4 +1,4 @@
-"""What a stage's loop is made of: its step, and its batches."""
+"""What a stage trains: networks, optimizers, and the weights that it starts from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import tensorflow as tf
+from tensorflow import keras
 
-from mggr_edge.errors import ConfigError
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.errors import ConfigError, RunError
 from mggr_tf.config import Config
-from mggr_tf.config.stages import NEEDS_EXACT_FLOW, STAGES, Stage
+from mggr_tf.config.stages import NEEDS_DISCRIMINATOR, NEEDS_EXACT_FLOW, OF_GAZE, STAGES, Stage
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
-from mggr_tf.models.networks import Networks
+from mggr_tf.models.networks import Networks, load_weights, save_weights
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.step import RedirectionStep, Step
 
@@ -154,3 +157,56 @@ def plainly_failing(batches: Iterator[T], samples: EyeSamples | PackedSamples) -
 def _stage_seed(seed: int, stage: Stage) -> int:
     """Stages of one run see different batches."""
     return seed * 101 + STAGES.index(stage)
+
+
+def trained_networks(networks: Networks, stage: Stage) -> dict[str, keras.Model]:
+    """The networks that a stage changes, its discriminator among them; not their averages."""
+    config = networks.config
+    if stage in OF_GAZE:
+        return {stage: getattr(networks, stage)}
+    parts = config.models.parts if stage == "joint" else (stage,)
+    found: dict[str, keras.Model] = {name: networks.redirection.part(name) for name in parts}
+    if any(loss.name in NEEDS_DISCRIMINATOR for loss in config.stage(stage).active):
+        found["discriminator"] = networks.discriminator
+    return found
+
+
+def learning_rates(step: Step) -> dict[str, float]:
+    """The learning rate of the last update of each of a step's optimizers.
+
+    Returns:
+        `learning_rate`, and where there is a discriminator `discriminator_learning_rate`, as in
+        the config.
+    """
+    return {
+        name.replace("optimizer", "learning_rate"): float(optimizer.learning_rate.numpy())
+        for name, optimizer in step.state().items()
+        if isinstance(optimizer, keras.optimizers.Optimizer)
+    }
+
+
+def warm_start(run: RunFolder, donor: RunFolder) -> None:
+    """Starts the estimator and the redirector from another run's weights.
+
+    No stage counts as trained. The donor's data is recorded, as by `RunFolder.adopt`. The donor's
+    estimator may lack the state of the eye: the layers that predict it start from nothing.
+
+    Args:
+        run: without weights yet.
+        donor: the other run; its estimator is the one that devices run.
+
+    Raises:
+        RunError: the donor lacks a network, or has another one than the run's config builds.
+    """
+    estimator = donor.device_estimator
+    if not donor.has_weights(estimator):
+        raise RunError(f"{donor.path} has no estimator to start from")
+    if not run.config.for_donor(donor.config).builds_alike("estimator", donor.config):
+        raise RunError(f"{donor.path} has another estimator network than config {run.config.name}")
+    run.adopt_redirector(donor)
+    theirs, ours = Networks(donor.config).estimator, Networks(run.config).estimator
+    load_weights(theirs, donor.weights_file(estimator))
+    for layer in theirs.layers:
+        ours.get_layer(layer.name).set_weights(layer.get_weights())
+    with atomic_file(run.weights_file("estimator"), force=True) as temporary:
+        save_weights(ours, temporary)

@@ -1,25 +1,160 @@
-"""What is seen of a stage while it trains: logs, sample sheets, validation, a batch gone wrong."""
+"""Logs, sample sheets and validation of a stage while it trains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
 from typing import TextIO
 
+import cv2
 import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow import keras
 
 from mggr_edge.common.atomic import atomic_file
+from mggr_edge.models.network_io import image_from_network, image_to_network
 from mggr_tf.config.stages import OF_GAZE, Stage
+from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.protocol import pair_inputs
 from mggr_tf.models.networks import Networks
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.training.distribution import Distribution
 from mggr_tf.training.loop import Batch, Hooks, Values
-from mggr_tf.training.metrics_writer import MetricsWriter
 from mggr_tf.training.progress_line import ProgressLine, images_a_step
-from mggr_tf.training.sheets import SampleSheet
-from mggr_tf.training.trained_parts import trained_networks
-from mggr_tf.training.validation import stage_validation
+from mggr_tf.training.stage_parts import trained_networks
+from mggr_tf.training.validation import Validated, stage_validation
+
+_ZOOM = 2
+_PAIRS = 8
+
+
+class SampleSheet:
+    """Draws the same few pairs each time, as the averaged redirector makes them at the moment.
+
+    Args:
+        networks: of the run.
+        samples: whose eyes.
+
+    Raises:
+        DataError: no two of the samples make a pair.
+    """
+
+    def __init__(self, networks: Networks, samples: EyeSamples) -> None:
+        pairs = all_pairs(samples, limit=_PAIRS, seed=networks.config.seed)
+        self._networks = networks
+        self._inputs = pair_inputs(samples, pairs, networks.config.conventions)
+        self._target = image_to_network(samples.images[pairs[:, 1]])
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """See `sheet`."""
+        made = self._networks.averaged.joined(self._inputs, training=False)
+        shown = {name: np.asarray(made[name]) for name in ("coarse", "residual", "redirected")}
+        return sheet(source=self._inputs["eye"], target=self._target, **shown)
+
+
+def sheet(
+    *,
+    source: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    residual: NDArray[np.float32],
+    redirected: NDArray[np.float32],
+    target: NDArray[np.float32],
+) -> NDArray[np.uint8]:
+    """One row per eye: source, coarse, residual (grey is zero), redirected, target.
+
+    Args:
+        source, coarse, residual, redirected, target: [B, H, W, 3] float32 in network units.
+
+    Returns:
+        [2 B H, 10 W, 3] uint8 RGB.
+    """
+    columns = [image_from_network(c) for c in (source, coarse, residual, redirected, target)]
+    grid = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
+    return grid.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Writes an RGB picture; an older one of that name is replaced."""
+    done, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert done, "OpenCV writes PNG"
+    with atomic_file(path, force=True) as temporary:
+        temporary.write_bytes(content.tobytes())
+
+
+_FLUSH_MS = 30_000
+"""Somebody may be looking on."""
+
+
+class MetricsWriter:
+    """Writes one stage's numbers, pictures and distributions into its run; a context.
+
+    Besides the run's CSV files and sheets, TensorBoard gets, under `logs/STAGE`: scalars by the
+    metrics' names, learning rates among them; `validation/METRIC`; the picture `sheet`; and with
+    each validation the histograms `weights/NETWORK/VARIABLE` and, of the first validated pairs,
+    `validation/flow` (pixels) and `validation/residual`.
+
+    Args:
+        run: where to.
+        stage: which.
+    """
+
+    def __init__(self, run: RunFolder, stage: Stage) -> None:
+        self._run, self._stage = run, stage
+        folder = str(run.log_folder(stage))
+        self._events = tf.summary.create_file_writer(folder, flush_millis=_FLUSH_MS)
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._events.close()
+
+    def log(
+        self, step: int, metrics: Mapping[str, float], *, learning_rates: Mapping[str, float]
+    ) -> None:
+        """What was measured on the way to `step`; learning rates are TensorBoard's alone."""
+        self._run.log(self._stage, step, metrics)
+        with self._events.as_default(step=step):
+            for name, value in {**metrics, **learning_rates}.items():
+                tf.summary.scalar(name, value)
+
+    def validated(
+        self, step: int, found: Validated, *, networks: Mapping[str, keras.Model]
+    ) -> None:
+        """What validation found after `step`, and how the trained networks' weights lie then."""
+        self._run.log_validation(self._stage, step, found.metrics)
+        with self._events.as_default(step=step):
+            for name, value in found.metrics.items():
+                tf.summary.scalar(f"validation/{name}", value)
+            for name, output in found.outputs.items():
+                tf.summary.histogram(f"validation/{name}", output)
+            for name, network in networks.items():
+                for where, variable in _weights(network):
+                    tf.summary.histogram(f"weights/{name}/{where}", variable)
+        self._events.flush()
+
+    def sheet(self, step: int, picture: NDArray[np.uint8]) -> None:
+        """A sample sheet, [H, W, 3] uint8 RGB, after `step`."""
+        write_png(self._run.sheet_file(self._stage, step), picture)
+        with self._events.as_default(step=step):
+            tf.summary.image("sheet", picture[None])
+
+
+def _weights(network: keras.Model) -> Iterator[tuple[str, tf.Variable]]:
+    """The weights that are trained, by their place: two in one layer may share a name."""
+    for path, variable in network.get_weight_paths().items():
+        if variable.trainable:
+            yield path.replace("._", "/").replace(".", "/"), variable
+
 
 _SHEETS_A_STAGE = 5
 

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from mggr_tf.config.portraits import CycledPortraits
 from mggr_tf.config.stages import (
     NEEDS_CYCLE,
     NEEDS_DISCRIMINATOR,
@@ -20,6 +19,7 @@ from mggr_tf.config.stages import (
     NEEDS_FEATURES,
     NEEDS_GAZE,
     ON_NO_PICTURE,
+    CycledPortraits,
     LossConfig,
     Stage,
     StageConfig,
@@ -30,10 +30,10 @@ from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.training.batch import Batch, Metrics, parts_of
 from mggr_tf.training.critic import Critic
 from mggr_tf.training.losses import LOSSES, LossContext
-from mggr_tf.training.losses.comparison import Comparison
-from mggr_tf.training.losses.ensemble import random_view
+from mggr_tf.training.losses.adversary import random_view
+from mggr_tf.training.losses.redirection import Comparison
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
-from mggr_tf.training.portrait_losses import PortraitLosses, portraits_in
+from mggr_tf.training.portrait_batches import PortraitLosses, portraits_in
 
 
 class Step(Protocol):

@@ -15,11 +15,11 @@ from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import estimator_inputs, gaze_from_network, image_to_network
 from mggr_tf.config.stages import OF_GAZE, Stage
-from mggr_tf.data.occluded_eyes import behind_occluders
+from mggr_tf.data.closing_eyes import behind_occluders
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import STATES, EyeSamples
-from mggr_tf.evaluation.person_offsets import person_offsets
-from mggr_tf.evaluation.redirect_pairs import pair_inputs
+from mggr_tf.evaluation.protocol import pair_inputs
+from mggr_tf.evaluation.source_gaze import person_offsets
 from mggr_tf.models.networks import Networks
 
 _BATCH = 64

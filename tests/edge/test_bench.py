@@ -16,10 +16,9 @@ from mggr_edge.models.bundle import Bundle, read_bundle_files
 from mggr_edge.models.contract import Artifact, TensorSpec
 from mggr_edge.models.installed import bundle_path, find_landmark_models
 from mggr_edge.models.runtimes import runtimes
-from mggr_edge.tools.bench.candidates import Contestant, inputs_for
 from mggr_edge.tools.bench.memory import memory_mb
 from mggr_edge.tools.bench.models import FEWEST_ROUNDS, WARM_UP, bench, interleaved
-from mggr_edge.tools.bench.result import missed, parse_floor, rows_of, table
+from mggr_edge.tools.bench.result import Contestant, inputs_for, missed, parse_floor, rows_of, table
 
 
 class Clock:

@@ -24,8 +24,7 @@ from mggr_edge.models.contract import (
     contract_from_json,
     contract_to_json,
 )
-from mggr_edge.models.network_io import image_to_network
-from mggr_edge.models.tensor_checks import check_usable
+from mggr_edge.models.network_io import check_usable, image_to_network
 
 TRAINING = Training(data="synthetic", licence="Apache-2.0")
 

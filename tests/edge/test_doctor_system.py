@@ -11,7 +11,7 @@ from fake_machine import FakeMachine
 from mggr_edge.errors import StreamError
 from mggr_edge.models.tensorrt.cache import EngineKey, store
 from mggr_edge.tools.doctor import CHECKS
-from mggr_edge.tools.doctor.gstreamer import ENCODERS
+from mggr_edge.tools.doctor.cameras import ENCODERS
 
 ALL = {"videoconvert", "appsink", "appsrc", "rtph264pay", "x264enc"}
 CSI = {"nvarguscamerasrc", "nvvidconv"}

@@ -29,7 +29,7 @@ from mggr_edge.models.tensorrt import python_builder as tensorrt_api
 from mggr_edge.models.tensorrt.cache import cache_folder, engine_path
 from mggr_edge.models.tensorrt.engines import key_of
 from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
-from mggr_edge.tools.doctor.model_files import check_tensorrt
+from mggr_edge.tools.doctor.packages import check_tensorrt
 
 PATCH = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 

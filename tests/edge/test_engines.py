@@ -25,8 +25,8 @@ from mggr_edge.models.tensorrt.build_options import Recipe, parse_version, recip
 from mggr_edge.models.tensorrt.cache import cache_folder, load, store
 from mggr_edge.models.tensorrt.engines import Builder, build_engines, find_builder, key_of
 from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
-from mggr_edge.tools.bench.candidates import contestants_of
 from mggr_edge.tools.bench.memory import memory_mb
+from mggr_edge.tools.bench.result import contestants_of
 
 MODEL = b"an ONNX file, that nobody reads"
 

@@ -10,11 +10,10 @@ from mggr_edge.geometry.angles import unit_vectors
 from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
-from mggr_edge.vision import head_pose as head_pose_module
+from mggr_edge.vision import face_mesh as head_pose_module
 from mggr_edge.vision.detector import FaceDetector
 from mggr_edge.vision.face_finder import FaceFinder
-from mggr_edge.vision.face_mesh import FaceMesh, region_of_detection
-from mggr_edge.vision.head_pose import head_pose
+from mggr_edge.vision.face_mesh import FaceMesh, head_pose, region_of_detection
 
 
 class FewCells:

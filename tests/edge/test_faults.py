@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge.media.files.boxes import cut_to_whole_fragments
+from mggr_edge.media.files.written import cut_to_whole_fragments
 from mggr_edge.models.bundle import Bundle
 from streaming import Server, serving, shows_bars
 

@@ -9,8 +9,7 @@ import threading
 
 import pytest
 
-from mggr_edge.models.runtimes.native_messages import without_information
-from mggr_edge.models.runtimes.tflite import available_interpreters
+from mggr_edge.models.runtimes.tflite import available_interpreters, without_information
 
 LOAD = """
 import sys

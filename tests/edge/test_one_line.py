@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mggr_edge.common.addresses import without_secrets
-from mggr_edge.common.terminal import one_line
+from mggr_edge.common.process import one_line
 
 
 @pytest.mark.parametrize(

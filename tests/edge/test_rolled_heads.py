@@ -23,7 +23,7 @@ from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.calibration import LensLook
 from mggr_edge.vision.face_finder import Face
-from mggr_edge.vision.head_pose import head_pose
+from mggr_edge.vision.face_mesh import head_pose
 from mggr_tf.evaluation.naturalness import watch
 
 angles = st.floats(-80, 80)

@@ -77,7 +77,7 @@ def test_an_error_output_that_is_full_leaves_the_exit_code(tmp_path: Path) -> No
 
 def test_files_never_get_the_numbers_of_closed_streams() -> None:
     code = (
-        "import os; from mggr_edge.common.terminal import open_closed_streams\n"
+        "import os; from mggr_edge.common.process import open_closed_streams\n"
         "for number in (0, 1, 2): os.close(number)\n"
         "open_closed_streams()\n"
         "os._exit(os.open(os.devnull, os.O_RDONLY))"

@@ -20,10 +20,9 @@ from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.csi import PictureFormat
 from mggr_edge.media.live.file_playback import FilmCapture, shown_file
-from mggr_edge.media.live.latest_frame import Newest
+from mggr_edge.media.live.latest_frame import Newest, StreamClock
 from mggr_edge.media.live.rtsp_client import RtspCapture
 from mggr_edge.media.live.sources import Reconnecting, stream_time_s
-from mggr_edge.media.live.stream_clock import StreamClock
 from mggr_edge.media.live.v4l2 import V4L2Capture
 from mggr_edge.tools.studio.session import _Noted
 

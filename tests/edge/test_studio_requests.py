@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mggr_edge.errors import UsageError
 from mggr_edge.tools.studio import server
-from mggr_edge.tools.studio.settings import Settings, changed
+from mggr_edge.tools.studio.session import Settings, changed
 from ramps import smooth_picture
 from studio_page import Sitter, answer, cookie_of, frame, studio
 

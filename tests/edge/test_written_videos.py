@@ -13,10 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.boxes import is_whole
 from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.files.written import Expected, read_back
+from mggr_edge.media.files.written import Expected, is_whole, read_back
 from mggr_edge.media.live.sinks import Recording
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.file_run import run

@@ -12,12 +12,16 @@ from mggr_edge.models.bundle import read_bundle_files
 from mggr_export.bundle.labels import read_label
 from mggr_export.errors import ArtifactError
 from mggr_export.eyes.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS
-from mggr_export.formats.freeze import freeze
-from mggr_export.formats.keras_models import models_of_run
+from mggr_export.formats.keras_models import freeze, models_of_run
 from mggr_export.formats.tflite import convert
-from mggr_export.formats.tflite.graph import CONVOLUTIONS, read_graph
-from mggr_export.formats.tflite.metadata import metadata_of, with_metadata
-from mggr_export.formats.tflite.structure import check_structure, op_counts
+from mggr_export.formats.tflite.graph import (
+    CONVOLUTIONS,
+    check_structure,
+    metadata_of,
+    op_counts,
+    read_graph,
+    with_metadata,
+)
 
 pytestmark = pytest.mark.extended
 

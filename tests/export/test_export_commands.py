@@ -13,8 +13,7 @@ from click.testing import CliRunner
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
 from mggr_edge.models.bundle import read_bundle_files
-from mggr_export.exporting.export_data import samples_for_export
-from mggr_export.exporting.request import ExportRequest
+from mggr_export.exporting.request import ExportRequest, samples_for_export
 from mggr_tf.cli import main
 from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 

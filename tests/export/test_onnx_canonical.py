@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mggr_edge.models.bundle import read_bundle_files
 from mggr_edge.models.runtimes.onnx import OnnxRunner
-from mggr_export.formats.onnx.canonical import canonical
+from mggr_export.formats.onnx.convert import canonical
 
 SIZES = [1, 3, 4, 4]
 

@@ -10,7 +10,7 @@ from mggr_edge.models.installed import NAMES, bundle_path, packaged_bundles
 from mggr_tf.cli import main
 from mggr_tf.data.columbia import SYNTHETIC_LICENCE
 from mggr_tf.drawn_eyes import draw_subject, render_eye
-from mggr_tf.runs.default_run import open_run, packaged_run
+from mggr_tf.runs.listing import open_run, packaged_run
 
 HEADS = (Gaze(0, 0), Gaze(5, -18), Gaze(-5, 18))
 SHIFTS = ((Gaze(0, -14), Gaze(4, 10)), (Gaze(-9, 6), Gaze(0, 0)), (Gaze(8, 15), Gaze(-6, -9)))

@@ -7,8 +7,7 @@ import pytest
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.models.bundle import Bundle
-from mggr_export.bundle.labels import read_label
-from mggr_export.bundle.licences import licences_text
+from mggr_export.bundle.labels import licences_text, read_label
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
 from mggr_tf.runs.folder import DataRecord, Origin, RunFolder, StageRecord

@@ -17,8 +17,7 @@ from mggr_edge.models.runtimes import open_file
 from mggr_export.bundle.labels import label_of
 from mggr_export.bundle.writer import Travelling
 from mggr_export.errors import ArtifactError
-from mggr_export.exporting.export_run import export_run
-from mggr_export.exporting.exporter import Exporter
+from mggr_export.exporting.export_run import Exporter, export_run
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.eyes.export_eyes import FITTING_BATCH, choose_eyes
 from mggr_export.formats.keras_models import models_of_run, outputs_of

@@ -20,22 +20,20 @@ from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_export.quickstart import names
 from mggr_export.quickstart.cli import quickstart
-from mggr_export.quickstart.clip import clip_writer
-from mggr_export.quickstart.demo import Demo, Timing
-from mggr_export.quickstart.films import STILL_TIMES_S, STRIP_TIMES_S, open_films
-from mggr_export.quickstart.following import following
-from mggr_export.quickstart.observe import Observer
+from mggr_export.quickstart.demo import STILL_TIMES_S, STRIP_TIMES_S, Demo, Timing, open_films
+from mggr_export.quickstart.observe import Observer, following
 from mggr_export.quickstart.outcome import Outcome, losses_of
 from mggr_export.quickstart.portrait import (
     FRAMES,
     SIZE_PX,
+    clip_writer,
     photograph,
     portrait_frame,
 )
 from mggr_export.quickstart.report import report_text
 from mggr_tf.config.files import load_config
-from mggr_tf.runs.default_run import open_run
 from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.listing import open_run
 
 TIMES_S = sorted({*STRIP_TIMES_S, *STILL_TIMES_S})
 PX_PER_RAD = 13.0

@@ -12,8 +12,13 @@ from mggr_edge.models.contract import Conventions
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.pipeline.targets import CAMERA
-from mggr_export.quickstart.close_up import close_up
-from mggr_export.quickstart.following import fit_line, following, gaze_of_iris_shift
+from mggr_export.quickstart.observe import (
+    REST_FROM_S,
+    fit_line,
+    following,
+    gaze_of_iris_shift,
+    target_at,
+)
 from mggr_export.quickstart.portrait import (
     FRAMES,
     RATE,
@@ -22,7 +27,7 @@ from mggr_export.quickstart.portrait import (
     portrait_frame,
     pose_at,
 )
-from mggr_export.quickstart.sweep import REST_FROM_S, target_at
+from mggr_export.quickstart.sheets import close_up
 
 # The portrait.
 

@@ -7,13 +7,17 @@ from tensorflow import keras
 
 from mggr_edge.common.progress import no_progress
 from mggr_export.formats.keras_models import models_of_run
-from mggr_export.tools.speed.__main__ import main
-from mggr_export.tools.speed.layers import convolutions_of
-from mggr_export.tools.speed.matrices import matrix_product
-from mggr_export.tools.speed.measure import LayerSpeed, Speed, measure_speed
-from mggr_export.tools.speed.report import speed_text
-from mggr_export.tools.speed.rival import prgan_generator
-from mggr_tf.evaluation.complexity import multiply_accumulates
+from mggr_export.tools.speed import (
+    LayerSpeed,
+    Speed,
+    convolutions_of,
+    main,
+    matrix_product,
+    measure_speed,
+    prgan_generator,
+    speed_text,
+)
+from mggr_tf.evaluation.metrics import multiply_accumulates
 
 
 def test_convolutions_are_found_in_nested_models_and_counted():

@@ -4,8 +4,14 @@ import pytest
 
 from mggr_edge.errors import BundleError
 from mggr_export.errors import ArtifactError
-from mggr_export.formats.tflite.graph import Graph, Op, Tensor, read_graph
-from mggr_export.formats.tflite.structure import check_structure, op_counts
+from mggr_export.formats.tflite.graph import (
+    Graph,
+    Op,
+    Tensor,
+    check_structure,
+    op_counts,
+    read_graph,
+)
 
 
 def graph(*, conv="float32", tail="float32", shape=(1, 4), kinds=("ADD", "GATHER")):

@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from mggr_export.formats.freeze import FrozenModel, freeze
-from mggr_export.formats.keras_models import models_of_run
+from mggr_export.formats.keras_models import FrozenModel, freeze, models_of_run
 from mggr_export.formats.tflite.convert import convert_float32
 from mggr_tf.cli import main
 from mggr_tf.models import warp as warp_module

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.folder import TABLE, write_table
-from mggr_tf.data.label import EyeLabel
-from mggr_tf.data.licence import LICENCE_FILE
-from mggr_tf.data.patch_files import patch_jpeg
+from mggr_tf.data.listing import EyeLabel
+from mggr_tf.data.patch_files import LICENCE_FILE, patch_jpeg
 from mggr_tf.drawn_eyes import draw_subject, render_eye
 
 LICENCE = "public domain (drawn)"

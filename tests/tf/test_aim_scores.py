@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mggr_tf.data.schema import make_samples
-from mggr_tf.evaluation.aim_scores import aim_text, score_aim
+from mggr_tf.evaluation.estimator_scores import aim_text, score_aim
 from mggr_tf.evaluation.source_gaze import other_eyes
 
 GAZES = [(p, y) for p in (-10, 0, 10) for y in (-15, 0, 15)]

@@ -5,8 +5,8 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from mggr_tf.config.augmentation import Augmentation  # noqa: E402
 from mggr_tf.config.files import load_config  # noqa: E402
+from mggr_tf.config.stages import Augmentation  # noqa: E402
 from mggr_tf.data.augment import augment_pair  # noqa: E402
 
 PLAIN = {"brightness": 0, "contrast": 0, "colour": 0, "shift_px": 0}

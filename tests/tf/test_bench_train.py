@@ -9,12 +9,23 @@ import tensorflow as tf
 from click.testing import CliRunner
 from tensorflow import keras
 
-from mggr_tf.benchmark.training.bare import bare_graph
-from mggr_tf.benchmark.training.convolutions import Convolution, convolutions_of, matrix_products_of
-from mggr_tf.benchmark.training.kinds import ARITHMETIC, kind_of
-from mggr_tf.benchmark.training.parts import REST, is_backward, part_of
-from mggr_tf.benchmark.training.speed import Spread
-from mggr_tf.benchmark.training.trace import OpTime, plain_convolution, trace_of
+from mggr_tf.benchmark.training.bench import bare_graph
+from mggr_tf.benchmark.training.convolutions import (
+    REST,
+    Convolution,
+    convolutions_of,
+    is_backward,
+    matrix_products_of,
+    part_of,
+)
+from mggr_tf.benchmark.training.report import Spread
+from mggr_tf.benchmark.training.trace import (
+    ARITHMETIC,
+    OpTime,
+    kind_of,
+    plain_convolution,
+    trace_of,
+)
 from mggr_tf.cli import main
 
 pytestmark = pytest.mark.extended

@@ -13,8 +13,7 @@ from mggr_edge.errors import ConfigError, UsageError
 from mggr_tf.benchmark import campaign
 from mggr_tf.benchmark.benchmark import run_benchmark
 from mggr_tf.benchmark.campaign import judge_path, run_path, train_entrants
-from mggr_tf.benchmark.entrants import ABLATIONS, CONTROL, Entrant
-from mggr_tf.benchmark.plan import ENTRANTS, Plan, chosen, open_plan
+from mggr_tf.benchmark.plan import ABLATIONS, CONTROL, ENTRANTS, Entrant, Plan, chosen, open_plan
 from mggr_tf.benchmark.scoring import _refuse_seen, scores_file
 from mggr_tf.config import config_to_plain
 from mggr_tf.config.files import load_config

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from mggr_tf.benchmark.curves import smoothed
+from mggr_tf.benchmark.benchmark import smoothed
 from mggr_tf.benchmark.document import Picture, Section, Table, to_html, to_markdown
-from mggr_tf.benchmark.entrants import Entrant
-from mggr_tf.benchmark.floor import floor_of
-from mggr_tf.benchmark.plan import Plan
-from mggr_tf.benchmark.report import Effort, Results, sections_of
+from mggr_tf.benchmark.plan import Entrant, Plan
+from mggr_tf.benchmark.report import Effort, Results, floor_of, sections_of
 from mggr_tf.evaluation.bootstrap import Interval
-from mggr_tf.evaluation.compare import Comparison
+from mggr_tf.evaluation.report import Comparison
 from mggr_tf.evaluation.scores import PairScores
 
 rng = np.random.default_rng(0)

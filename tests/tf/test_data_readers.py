@@ -10,8 +10,7 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
 from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
-from mggr_tf.data.readers import READERS, scan_source
-from mggr_tf.data.source import open_samples
+from mggr_tf.data.source import READERS, open_samples, scan_source
 from packs import pack
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)

@@ -11,9 +11,8 @@ from mggr_edge.errors import DataError
 from mggr_tf.config.files import load_config
 from mggr_tf.data import mpiigaze
 from mggr_tf.data.columbia import parse_photo_name
-from mggr_tf.data.crop.photos import find_photos
-from mggr_tf.data.readers import scan_source
-from mggr_tf.data.source import open_samples
+from mggr_tf.data.crop.cutter import find_photos
+from mggr_tf.data.source import open_samples, scan_source
 from packs import SUBJECTS, opened, pack, put_patches
 
 JUNK = b"\0\5\x16\7\0\2\0\0Mac OS X"

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from mggr_tf.evaluation.bootstrap import difference, draw_subjects
-from mggr_tf.evaluation.frechet import Sums, frechet_distance, sums
-from mggr_tf.evaluation.kernel import kernel_distance
 from mggr_tf.evaluation.set_metrics import (
     FRECHET_DRAWS,
+    Sums,
+    frechet_distance,
+    kernel_distance,
     resampled_frechet,
     resampled_kernel,
     set_metrics,
+    sums,
 )
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from mggr_edge.errors import ConfigError, UsageError
 from mggr_tf.training.distribution import open_distribution
-from mggr_tf.training.launch.cluster import as_worker, free_addresses, host_lines, tf_config
-from mggr_tf.training.launch.workers import _gpus
+from mggr_tf.training.launch import _gpus, as_worker, free_addresses, host_lines, tf_config
 
 TWO = ["a:2222", "b:2222"]
 

@@ -27,9 +27,9 @@ from mggr_tf.data.drawn_people import (
     present_name,
 )
 from mggr_tf.data.source import open_samples, open_split
-from mggr_tf.evaluation.drawn_clip import DrawnClip
-from mggr_tf.runs.default_run import open_run
+from mggr_tf.evaluation.clips import DrawnClip
 from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.listing import open_run
 from mggr_tf.runs.provenance import subjects_of_contract
 from packs import opened as packed
 from packs import pack
@@ -121,7 +121,7 @@ def test_runs_of_earlier_versions_open_with_present_names_and_know_their_data(tm
     del record["origins"]
     file.write_text(json.dumps(record))
     assert RunFolder.open(run.path).record.data.subjects == split.train.subjects
-    from mggr_tf.cli.resumed_run import resumed_data
+    from mggr_tf.cli.train_session import resumed_data
 
     again = RunFolder.open(run.path)
     resumed_data(again, "estimator", None, subjects=None, may_differ=False)
@@ -131,7 +131,7 @@ def test_runs_of_earlier_versions_open_with_present_names_and_know_their_data(tm
 
 def test_people_of_other_data_keep_their_names_when_a_run_goes_on_with_drawn_people(tmp_path):
     """Otherwise scoring would not know that it was trained on them."""
-    from mggr_tf.cli.resumed_run import resumed_data
+    from mggr_tf.cli.train_session import resumed_data
 
     eyes = put(tmp_path / "eyes")
     photographed = DataRecord(

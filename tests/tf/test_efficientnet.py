@@ -6,8 +6,8 @@ import tensorflow as tf
 from skimage import data
 
 from mggr_edge.errors import MissingPackageError, RunError
-from mggr_tf.models import efficientnet
-from mggr_tf.models.efficientnet import (
+from mggr_tf.models import classifiers as efficientnet
+from mggr_tf.models.classifiers import (
     FEATURES,
     build_efficientnet_features,
     efficientnet_weights,

@@ -7,12 +7,11 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge.errors import DataError
-from mggr_tf.config.augmentation import Augmentation
 from mggr_tf.config.files import load_config
-from mggr_tf.config.stages import LossConfig
+from mggr_tf.config.stages import Augmentation, LossConfig
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
-from mggr_tf.drawn_eyes.lid_region import USUAL_REGION
+from mggr_tf.drawn_eyes.lids import USUAL_REGION
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.estimator_step import EstimatorStep, _difference_miss, single_eyes
 

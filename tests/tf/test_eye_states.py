@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_tf.config.data import SyntheticConfig
+from mggr_tf.config.sizes import SyntheticConfig
 from mggr_tf.data.closing_eyes import closing_eyes, closing_people, unseen_closing_eyes
 from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE
 from mggr_tf.data.pairs import pair_table

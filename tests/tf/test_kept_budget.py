@@ -7,10 +7,10 @@ from click.testing import CliRunner
 
 from mggr_edge.errors import UsageError
 from mggr_tf.cli import main
-from mggr_tf.cli.kept_budget import check_budget
+from mggr_tf.cli.train_data import check_budget
 from mggr_tf.config.files import load_config
 from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
-from mggr_tf.training.shared_minutes import minutes_of_each
+from mggr_tf.training.stages import minutes_of_each
 
 
 @pytest.fixture

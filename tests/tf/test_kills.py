@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from mggr_tf.runs.fingerprint import fingerprint
 from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.listing import fingerprint
 from trained_by import run, start
 
 pytestmark = pytest.mark.slow

@@ -18,12 +18,15 @@ from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_tf.cli.natural import natural
-from mggr_tf.evaluation.clips import frames_of
-from mggr_tf.evaluation.drawn_clip import RATE, DrawnClip
-from mggr_tf.evaluation.eye_classes import ClassLimits, class_of_reason, eye_class
-from mggr_tf.evaluation.frame_labels import labels_by_clip, read_frame_labels
-from mggr_tf.evaluation.label_scores import LabelScorer, LabelScores, ScoredEye
-from mggr_tf.evaluation.label_table import label_table
+from mggr_tf.evaluation.clips import RATE, DrawnClip, frames_of
+from mggr_tf.evaluation.frame_labels import (
+    ClassLimits,
+    class_of_reason,
+    eye_class,
+    labels_by_clip,
+    read_frame_labels,
+)
+from mggr_tf.evaluation.label_scores import LabelScorer, LabelScores, ScoredEye, label_table
 
 SHA256 = "0" * 64
 HEADER = "frame,time_ms,x,y,side,label"

@@ -21,8 +21,8 @@ from mggr_tf.models.blocks import (
     Scale,
     Zeros,
 )
+from mggr_tf.models.classifiers import VGG16Input
 from mggr_tf.models.stlpips_layers import BlurPool, ImageNetScaling, PixelSquares
-from mggr_tf.models.vgg16 import VGG16Input
 from mggr_tf.models.warp import BackwardWarp
 
 rng = np.random.default_rng(0)

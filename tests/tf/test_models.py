@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError, RunError
 from mggr_tf.config.files import load_config
-from mggr_tf.evaluation.complexity import multiply_accumulates
+from mggr_tf.evaluation.metrics import multiply_accumulates
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.models.warp import BackwardWarp
 

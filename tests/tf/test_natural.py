@@ -16,9 +16,7 @@ from mggr_edge.models.contract import Conventions
 from mggr_tf.cli.natural import natural
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
-from mggr_tf.evaluation.clips import frames_of, judge_of
-from mggr_tf.evaluation.drawn_clip import DrawnClip
-from mggr_tf.evaluation.known_gaze import measure_known_gaze
+from mggr_tf.evaluation.clips import DrawnClip, frames_of, judge_of, measure_known_gaze
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.runs.folder import DataRecord, RunFolder
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mggr_edge.errors import MissingPackageError
 from mggr_tf.evaluation.network_metrics import REAL, compare_by, features_of, open_network_metrics
-from mggr_tf.models import packaged_weights
+from mggr_tf.models import torch_weights as packaged_weights
 from mggr_tf.models.stlpips import Lpips
 
 rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
 from mggr_edge.models.contract import Conventions
 from mggr_tf.config import PackedConfig
-from mggr_tf.config.augmentation import Augmentation
+from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
@@ -123,7 +123,7 @@ def test_a_worker_reads_only_what_its_rows_need(packed, monkeypatch):
 
 def records_read(packed, shares, monkeypatch):
     """Numbers of the records that one window reads."""
-    from mggr_tf.data.packed.records import Records
+    from mggr_tf.data.packed.chunk import Records
 
     found, whole = [], Records.read
 

@@ -13,14 +13,14 @@ from mggr_edge.errors import DataError
 from mggr_edge.geometry.gaze_map import draw_gazemap
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import redirector_inputs
-from mggr_tf.config.augmentation import Augmentation
 from mggr_tf.config.files import load_config
+from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.augment import augment_pair
 from mggr_tf.data.gazemap import Gazemap
 from mggr_tf.data.pairs import all_pairs, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.source import open_samples
-from mggr_tf.drawn_eyes.flow_codes import UNSEEN, flow_codes, mirrored_codes
+from mggr_tf.drawn_eyes.flow import UNSEEN, flow_codes, mirrored_codes
 from mggr_tf.drawn_eyes.rendered import LANDMARKS
 from mggr_tf.models.warp import BackwardWarp
 

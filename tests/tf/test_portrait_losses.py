@@ -8,13 +8,17 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
 from mggr_tf.config.files import load_config
-from mggr_tf.config.portraits import CycledPortraits
+from mggr_tf.config.stages import CycledPortraits
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks
 from mggr_tf.runs.folder import DataRecord, RunFolder
-from mggr_tf.training.portrait_batches import portraits_of_stage, with_portraits
-from mggr_tf.training.portrait_losses import PortraitLosses, portraits_in
+from mggr_tf.training.portrait_batches import (
+    PortraitLosses,
+    portraits_in,
+    portraits_of_stage,
+    with_portraits,
+)
 from mggr_tf.training.stage_parts import portrait_shares, stage_dataset, stage_shares
 from mggr_tf.training.stages import Budget, train_stages
 from mggr_tf.training.step import RedirectionStep

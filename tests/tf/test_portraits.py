@@ -13,7 +13,7 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import ConfigError, DataError, RunError, UsageError
 from mggr_edge.models.contract import Conventions
 from mggr_tf.config.files import load_config
-from mggr_tf.config.portraits import RedirectedPortraits
+from mggr_tf.config.stages import RedirectedPortraits
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.portraits import open_portraits, refuse_mixed_roles
 from mggr_tf.data.source import Split
@@ -21,10 +21,9 @@ from mggr_tf.data.subject_split import SubjectSplit
 from mggr_tf.evaluation.trained import load_estimator, load_travelling
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.training.distribution import Preempted
 from mggr_tf.training.estimator_step import EstimatorStep
-from mggr_tf.training.portrait_batches import joined, with_portraits
-from mggr_tf.training.preemption import Preempted
-from mggr_tf.training.redirected_portraits import redirected_portraits
+from mggr_tf.training.portrait_batches import joined, redirected_portraits, with_portraits
 from mggr_tf.training.stage_parts import check_shares, portrait_shares, stage_dataset, stage_shares
 from mggr_tf.training.stage_watch import StageWatch
 from mggr_tf.training.stages import Budget, train_stages

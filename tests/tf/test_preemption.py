@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mggr_tf.runs.folder import RunFolder
-from mggr_tf.training.preemption import Impatient, Preempted, held_back_signals
+from mggr_tf.training.distribution import Impatient, Preempted, held_back_signals
 
 pytestmark = pytest.mark.extended
 

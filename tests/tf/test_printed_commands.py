@@ -11,7 +11,7 @@ import pytest
 from mggr_edge.errors import DataError, RunError
 from mggr_tf.data.scan import samples_of
 from mggr_tf.evaluation.trained import load_redirector
-from mggr_tf.runs.kept_work import go_on
+from mggr_tf.runs.lock import go_on
 
 FOLDER = "my run's; rm x"
 

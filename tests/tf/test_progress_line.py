@@ -14,8 +14,7 @@ import termios
 import pytest
 
 from mggr_tf.config.files import load_config
-from mggr_tf.training.pace import Pace
-from mggr_tf.training.progress_line import ProgressLine, images_a_step, in_words
+from mggr_tf.training.progress_line import Pace, ProgressLine, images_a_step, in_words
 
 
 class Clock:

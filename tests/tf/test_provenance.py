@@ -9,7 +9,7 @@ from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.drawn_folder import write_dataset
 from mggr_tf.models.networks import Networks, save_weights
-from mggr_tf.redirect.serving import bundle_of_run
+from mggr_tf.redirect import bundle_of_run
 from mggr_tf.runs.folder import DataRecord, Origin, RunFolder, StageRecord
 from mggr_tf.runs.provenance import training_of
 from mggr_tf.runs.record import UNKNOWN_DONORS

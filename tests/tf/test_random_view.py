@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from mggr_tf.config import ModelConfig
 from mggr_tf.config.sizes import BranchSize
-from mggr_tf.training.losses.comparison import Comparison
-from mggr_tf.training.losses.ensemble import LARGEST_ZOOM, MARGIN_PX, enlarging, random_view
+from mggr_tf.training.losses.adversary import LARGEST_ZOOM, MARGIN_PX, enlarging, random_view
+from mggr_tf.training.losses.redirection import Comparison
 
 rng = np.random.default_rng(0)
 PICTURES = tf.constant(rng.uniform(-1, 1, (2, 24, 24, 3)), tf.float32)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_tf.data.readers import scan_source
 from mggr_tf.data.scan import samples_of
+from mggr_tf.data.source import scan_source
 
 pytestmark = [
     pytest.mark.columbia,

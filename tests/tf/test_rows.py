@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
 from mggr_edge.models.contract import Conventions
-from mggr_tf.config.augmentation import Augmentation
+from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.rows import Rows, Shares
 

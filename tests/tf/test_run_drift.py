@@ -14,9 +14,8 @@ from click.testing import CliRunner
 
 from mggr_edge.common.progress import no_progress
 from mggr_tf.cli import main
-from mggr_tf.cli.followed_run import followed_data
-from mggr_tf.config.difference import differences, in_words
-from mggr_tf.config.files import load_config
+from mggr_tf.cli.train_data import followed_data
+from mggr_tf.config.files import differences, in_words, load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
 

@@ -26,8 +26,7 @@ from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
-from mggr_tf.runs.kept_work import told_what_is_kept
-from mggr_tf.runs.lock import only_training
+from mggr_tf.runs.lock import only_training, told_what_is_kept
 
 pytestmark = pytest.mark.extended
 

@@ -14,10 +14,8 @@ from mggr_tf.data.columbia import LICENCE
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import make_samples
 from mggr_tf.evaluation.network_metrics import open_network_metrics
-from mggr_tf.evaluation.protocol import evaluate_pairs
-from mggr_tf.evaluation.redirect_pairs import pair_inputs
+from mggr_tf.evaluation.protocol import evaluate_pairs, pair_inputs, roles_of, roles_text
 from mggr_tf.evaluation.report import summarise, summary_text, write_json
-from mggr_tf.evaluation.roles import roles_of, roles_text
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.evaluation.source_gaze import estimate_sources, other_eyes
 from mggr_tf.runs.folder import DataRecord, RunFolder

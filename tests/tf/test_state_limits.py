@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mggr_tf.evaluation.state_limits import derive_limits, limits_text
+from mggr_tf.evaluation.state_scores import derive_limits, limits_text
 
 
 def answers(count=1000, *, noise=0.01, seed=0):

@@ -7,8 +7,8 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import image_to_network
 from mggr_edge.vision.iris import IrisFinder
-from mggr_tf.evaluation.frontal_eyes import draw_frontal_eyes
-from mggr_tf.evaluation.still_eyes import measure_still_eyes, still_text
+from mggr_tf.evaluation.estimator_scores import draw_frontal_eyes
+from mggr_tf.evaluation.eye_motion import measure_still_eyes, still_text
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge.errors import MissingPackageError
-from mggr_tf.models import packaged_weights
+from mggr_tf.models import torch_weights as packaged_weights
 from mggr_tf.models.stlpips import (
     alex_distance,
     build_alex_features,

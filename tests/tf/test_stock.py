@@ -9,8 +9,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_edge.errors import RunError
-from mggr_tf.evaluation.network_metrics import open_network_metrics
-from mggr_tf.evaluation.stock import read_inception, read_lpips
+from mggr_tf.evaluation.network_metrics import open_network_metrics, read_inception, read_lpips
 
 spec = spec_from_file_location("torch_writer", Path(__file__).with_name("torch_writer.py"))
 torch_writer = module_from_spec(spec)

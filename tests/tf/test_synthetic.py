@@ -23,7 +23,7 @@ from mggr_tf.drawn_eyes import (
     write_contact_sheet,
 )
 from mggr_tf.drawn_eyes.flow import IRIS, SCLERA
-from mggr_tf.drawn_eyes.lid_curves import LOWER, UPPER, lid_curves
+from mggr_tf.drawn_eyes.lids import LOWER, UPPER, lid_curves
 from mggr_tf.drawn_eyes.preview import COLUMNS, contact_sheet
 from mggr_tf.drawn_eyes.subject import Camera, Light
 

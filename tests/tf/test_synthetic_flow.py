@@ -23,18 +23,16 @@ from mggr_tf.drawn_eyes import (
 )
 from mggr_tf.drawn_eyes.compiled import compiled, forget_older_results
 from mggr_tf.drawn_eyes.flow import IRIS, SCLERA
-from mggr_tf.drawn_eyes.lid_curves import (
+from mggr_tf.drawn_eyes.lids import (
     ABOVE,
     BELOW,
     OPEN,
     PLATE,
+    SidewaysSlide,
     column_of,
     lid_curves,
     material_at,
     place_of,
-)
-from mggr_tf.drawn_eyes.sliding import (
-    SidewaysSlide,
     slide,
     slide_sideways,
     unslide,

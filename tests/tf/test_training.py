@@ -12,17 +12,15 @@ import tensorflow as tf
 
 from mggr_edge.errors import RunError
 from mggr_tf.config.files import load_config
-from mggr_tf.evaluation.redirect_pairs import pair_inputs
+from mggr_tf.evaluation.protocol import pair_inputs
 from mggr_tf.evaluation.trained import load_redirector
+from mggr_tf.models.classifiers import VGG16_FEATURES
 from mggr_tf.models.networks import Networks
-from mggr_tf.models.vgg16 import VGG16_FEATURES
 from mggr_tf.runs.folder import DataRecord, RunFolder, free_name, newest_run
-from mggr_tf.training.distribution import open_distribution
+from mggr_tf.training.distribution import Preempted, open_distribution
 from mggr_tf.training.loop import Loop
-from mggr_tf.training.preemption import Preempted
-from mggr_tf.training.stage_trainer import StageTrainer
 from mggr_tf.training.stage_watch import StageWatch
-from mggr_tf.training.stages import Budget, stages_to_train, train_stages
+from mggr_tf.training.stages import Budget, StageTrainer, stages_to_train, train_stages
 
 pytestmark = pytest.mark.extended
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mggr_edge.errors import OutputExistsError
-from mggr_tf.cli import new_run
-from mggr_tf.cli.new_run import NewRun
+from mggr_tf.cli import train_session as new_run
+from mggr_tf.cli.train_session import NewRun
 from mggr_tf.config.files import load_config
 
 

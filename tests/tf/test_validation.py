@@ -10,10 +10,10 @@ from mggr_edge.errors import DataError
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.evaluation.estimator_scores import score_estimator
 from mggr_tf.evaluation.metrics import image_metrics
-from mggr_tf.evaluation.redirect_pairs import redirect_pairs
+from mggr_tf.evaluation.protocol import redirect_pairs
 from mggr_tf.evaluation.trained import redirect_with
 from mggr_tf.models.networks import Networks
-from mggr_tf.training.patience import Patience
+from mggr_tf.training.stopping import Patience
 from mggr_tf.training.validation import stage_validation
 
 PAIRS = 70

@@ -13,12 +13,16 @@ from mggr_tf.config.files import load_config
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.models.networks import Networks
 from mggr_tf.runs.folder import DataRecord, RunFolder
-from mggr_tf.training.divergence import Divergence
-from mggr_tf.training.metrics_writer import MetricsWriter
-from mggr_tf.training.schedule import WarmUpCosine
-from mggr_tf.training.sheets import SampleSheet
-from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
-from mggr_tf.training.trained_parts import learning_rates, trained_networks
+from mggr_tf.training.optimizer import WarmUpCosine
+from mggr_tf.training.stage_parts import (
+    learning_rates,
+    stage_dataset,
+    stage_shares,
+    stage_step,
+    trained_networks,
+)
+from mggr_tf.training.stage_watch import MetricsWriter, SampleSheet
+from mggr_tf.training.stopping import Divergence
 from mggr_tf.training.validation import stage_validation
 
 pytestmark = pytest.mark.extended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mggr_tf.evaluation.within_groups import mean_of, slopes_within
+from mggr_tf.evaluation.eye_motion import mean_of, slopes_within
 
 
 def test_offsets_of_groups_do_not_count() -> None:

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import click
 
-from mggr_edge.common.terminal import one_line
+from mggr_edge.common.process import one_line
 from mggr_edge.errors import MggrError, MissingPackageError
 
 USER_ERROR = 2

@@ -28,11 +28,10 @@ from mggr_edge.models.bundle_archive import (
 from mggr_edge.models.contract import Contract, contract_from_json
 from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path, find_landmark_models
 from mggr_edge.models.loaded_models import LoadedModels
-from mggr_edge.models.network_io import EyeState
+from mggr_edge.models.network_io import EyeState, check_usable
 from mggr_edge.models.runtimes import Runner, TFLiteRunner, check_fits, open_file, runnable
 from mggr_edge.models.runtimes.runner import InBatches, batch_of
 from mggr_edge.models.runtimes.tflite import can_be_parted, part_of
-from mggr_edge.models.tensor_checks import check_usable
 from mggr_edge.models.tensorrt.installed import engine_of
 
 __all__ = [

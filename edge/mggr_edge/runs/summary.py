@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.common.terminal import one_line
+from mggr_edge.common.process import one_line
 from mggr_edge.media.files.paths import VIDEO_SUFFIXES, Kind
 from mggr_edge.media.live.sinks import Verb
 from mggr_edge.pipeline.compositing import ComposedEye

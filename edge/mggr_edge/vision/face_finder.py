@@ -16,10 +16,10 @@ from mggr_edge.vision.face_mesh import (
     RIGHT_EYE_CORNERS,
     FaceMesh,
     MeshFit,
+    head_pose,
     region_of_detection,
     region_of_landmarks,
 )
-from mggr_edge.vision.head_pose import head_pose
 from mggr_edge.vision.iris import Eye, IrisFinder
 
 _MIN_MESH_CONFIDENCE = 0.5

@@ -1,4 +1,4 @@
-"""What a model file says of itself when it is met outside its bundle."""
+"""Texts of a bundle: labels in model files, licences, the TensorRT recipe."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 
 from mggr_edge.common.schema import plain
 from mggr_edge.common.version import __version__
+from mggr_edge.models.contract import Artifact, Contract
+from mggr_edge.models.installed import WHEEL
+from mggr_edge.models.tensorrt.build_options import OLDEST, TYPED_BY_GRAPH, dotted, recipe_for
+from mggr_edge.models.tensorrt.trtexec_builder import precision_arguments
 from mggr_export.formats.model_format import FileFormat
 from mggr_export.formats.registry import model_format
-from mggr_tf.runs.folder import Origin, RunFolder
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import training_of
+from mggr_tf.runs.record import UNKNOWN_DONORS, Origin
 
 LABEL = "mggr"
 """Name of the entry among a file's metadata."""
@@ -43,3 +48,95 @@ def read_label(content: bytes, file_format: FileFormat) -> dict[str, Any]:
     """What a file says of itself; empty where it has no label."""
     found = model_format(file_format).metadata_of(content)
     return dict(json.loads(found[LABEL])) if LABEL in found else {}
+
+
+LANDMARK_LICENCE = "Apache-2.0, Copyright The MediaPipe Authors"
+
+LICENCES_FILE = "LICENCES.txt"
+
+_FACE_MODELS = f"""
+landmarks/
+    MediaPipe's face detection, face mesh and iris models, copied unchanged:
+    {LANDMARK_LICENCE}
+    They were taken from the package {WHEEL},
+    whose own code (not part of this bundle) is under the MIT licence.
+"""
+
+
+def licences_text(
+    sources: Sequence[Origin], *, complete: bool = True, face_models: bool = True
+) -> str:
+    """The text of `LICENCES.txt`.
+
+    Args:
+        sources: all data that the weights come from, each with its licence.
+        complete: whether these are known to be all.
+        face_models: whether the bundle carries them.
+    """
+    return f"""\
+Licences of this bundle
+
+models/{" and reference/" if face_models else ""}
+    The networks' structure, and the program that trained and exported them,
+    are mggr-tf's: Apache-2.0.
+{_data_terms(sources, complete=complete)}
+    What these terms do not allow with the data, do not do with the weights.
+{_FACE_MODELS if face_models else ""}
+contract.json, SHA256SUMS and this file
+    Apache-2.0.
+
+The Apache License 2.0 stands at https://www.apache.org/licenses/LICENSE-2.0
+"""
+
+
+def _data_terms(sources: Sequence[Origin], *, complete: bool) -> str:
+    terms = dict.fromkeys((source.data, source.licence) for source in sources)
+    pairs = [*terms, *([] if complete else [("other data", UNKNOWN_DONORS)])]
+    lines = [
+        f"    The weights were learned from: {data}\n    Its terms: {licence}"
+        for data, licence in pairs
+    ]
+    if len(pairs) > 1:
+        lines.append("    The terms of all of these data hold at once.")
+    return "\n".join(lines)
+
+
+ENGINE_RECIPE_FILE = "tensorrt.json"
+
+_VERSIONS = {
+    f"from {dotted(OLDEST)} to before {dotted(TYPED_BY_GRAPH)}": OLDEST,
+    f"from {dotted(TYPED_BY_GRAPH)}": TYPED_BY_GRAPH,
+}
+
+
+def engine_recipe_text(contract: Contract) -> str:
+    """JSON: of every ONNX file its tensors, and what each TensorRT is asked for.
+
+    The same that `mggr-edge build-engine` does, in `trtexec`'s words.
+    """
+    recipes = {
+        name: _recipe(name, artifact)
+        for name, formats in contract.models.items()
+        for artifact in formats
+        if artifact.format == "onnx"
+    }
+    return json.dumps(recipes, indent=2) + "\n"
+
+
+def _recipe(name: str, artifact: Artifact) -> dict[str, Any]:
+    tensors = {
+        kind: {spec.name: {"shape": spec.shape, "dtype": spec.dtype} for spec in specs}
+        for kind, specs in (("inputs", artifact.inputs), ("outputs", artifact.outputs))
+    }
+    builds = {versions: _build(name, artifact, version) for versions, version in _VERSIONS.items()}
+    return {"file": artifact.file, "precision": artifact.precision, **tensors, "tensorrt": builds}
+
+
+def _build(name: str, artifact: Artifact, version: tuple[int, ...]) -> dict[str, Any]:
+    recipe = recipe_for(artifact.precision, version=version)
+    words = ["trtexec", f"--onnx={artifact.file}", f"--saveEngine={name}.engine"]
+    return {
+        "strongly_typed": recipe.strongly_typed,
+        "builder_flags": recipe.flags,
+        "command": " ".join([*words, *precision_arguments(recipe)]),
+    }

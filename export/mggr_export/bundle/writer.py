@@ -26,8 +26,13 @@ from mggr_edge.models.contract import (
 )
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import available_interpreters
-from mggr_export.bundle.engine_recipe import ENGINE_RECIPE_FILE, engine_recipe_text
-from mggr_export.bundle.licences import LANDMARK_LICENCE, LICENCES_FILE, licences_text
+from mggr_export.bundle.labels import (
+    ENGINE_RECIPE_FILE,
+    LANDMARK_LICENCE,
+    LICENCES_FILE,
+    engine_recipe_text,
+    licences_text,
+)
 from mggr_export.formats.model_format import FileFormat
 from mggr_export.formats.registry import model_format
 from mggr_export.formats.tflite.graph import read_graph

@@ -16,10 +16,9 @@ from mggr_edge.models.bundle import Bundle, read_bundle_files
 from mggr_edge.models.contract import Artifact, Contract, Conventions
 from mggr_edge.models.installed import DEFAULT, bundle_path, packaged_bundles
 from mggr_edge.models.runtimes import FileRunner, check_fits
-from mggr_export.exporting.export_data import draw_people
+from mggr_export.exporting.request import draw_people
 from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs, with_closing_eyes
-from mggr_export.eyes.opening import Openings
-from mggr_export.eyes.sight import Sight
+from mggr_export.eyes.sight import Openings, Sight
 from mggr_export.formats.keras_models import config_of, models_of_bundle, models_of_run
 from mggr_export.formats.quiet import quiet_converter
 from mggr_export.formats.registry import model_format
@@ -27,7 +26,7 @@ from mggr_export.proofs.proof import Converted, Proof, file_name, prove
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.evaluation.state_scores import state_eyes
-from mggr_tf.runs.default_run import open_run
+from mggr_tf.runs.listing import open_run
 
 _SEED = 65
 _PEOPLE = 4

@@ -11,10 +11,13 @@ from tensorflow import keras
 
 from mggr_edge.models.contract import Conventions
 from mggr_export.arrays import Arrays, ModelInputs
-from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs, with_closing_eyes
-from mggr_export.eyes.opening import Openings
-from mggr_export.eyes.people import refuse_shared_people
-from mggr_export.eyes.sight import Sight
+from mggr_export.eyes.calibration import (
+    balanced_pairs,
+    inputs_of_pairs,
+    refuse_shared_people,
+    with_closing_eyes,
+)
+from mggr_export.eyes.sight import Openings, Sight
 from mggr_tf.data.schema import EyeSamples
 
 CALIBRATION_PAIRS = 320

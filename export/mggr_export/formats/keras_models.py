@@ -1,13 +1,19 @@
-"""The Keras models that travel: of a run, or rebuilt from a bundle's reference weights."""
+"""The Keras models of a run or a bundle, and their frozen functions for converters.
+
+The batch is fixed and every input and output has its name: what a device sees is
+one eye or both, and converters turn unknown sizes into arithmetic on shapes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow import keras
 
@@ -85,3 +91,44 @@ def outputs_by_name(model: keras.Model, made: Any) -> dict[str, Any]:
 
 def _travelling(networks: Networks) -> dict[str, keras.Model]:
     return {"redirector": networks.averaged.joined, "estimator": networks.estimator}
+
+
+SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """A concrete function and what keeps its variables alive.
+
+    Attributes:
+        function: of keyword arguments named as the model's inputs; returns a dict.
+        owner: holds the variables; converters ask for it.
+    """
+
+    function: Any
+    owner: tf.Module
+
+
+def freeze(model: keras.Model, *, batch: int = 1) -> FrozenModel:
+    """Traces a model in inference mode.
+
+    Args:
+        model: of a dict of named inputs; its output is one tensor or a dict.
+        batch: how many examples it shall take at once, always.
+    """
+    inputs = {tensor.name: tensor for tensor in model.inputs}
+    specs = {
+        name: tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name=name)
+        for name, tensor in inputs.items()
+    }
+
+    @tf.function(autograph=False)
+    def serve(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        named = outputs_by_name(model, model(tensors, training=False))
+        return {name: tf.identity(value, name=name) for name, value in named.items()}
+
+    owner = tf.Module()
+    # The variables alone: with the model, the converter would save all of Keras' own
+    # functions too, which takes several times as long and changes nothing.
+    owner.weights = list(model.weights)
+    return FrozenModel(serve.get_concrete_function(**specs), owner)

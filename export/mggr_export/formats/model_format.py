@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.models.contract import RunnableFormat
 from mggr_edge.models.runtimes import FileRunner
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
-from mggr_export.formats.dissection import Dissection
 from mggr_tf.config.conversion_limits import Precision
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """An int8 file, its float twin, and variants of it.
+
+    Attributes:
+        quantised: the file.
+        reference: the same graph, still float, with the same names.
+        layers: names of the layers that multiply by weights, in order.
+        spared: the file again with one layer left float, by that layer's name.
+        runner: opens a file.
+        outputs: what every layer gives in a file, [N, ...] and dequantised, by its name.
+    """
+
+    quantised: bytes
+    reference: bytes
+    layers: tuple[str, ...]
+    spared: Callable[[str], bytes]
+    runner: Callable[[bytes], FileRunner]
+    outputs: Callable[[bytes, Arrays], Mapping[str, NDArray[np.float32]]]
+
 
 FileFormat = Literal[RunnableFormat, "saved_model"]
 """What a model is written in. Devices run all but the last."""

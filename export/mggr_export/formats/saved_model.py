@@ -20,7 +20,7 @@ from mggr_edge.models.contract import TensorSpec
 from mggr_edge.models.runtimes import FileRunner
 from mggr_edge.models.runtimes.runner import Kind, check_inputs, closed_model
 from mggr_export.errors import ArtifactError
-from mggr_export.formats.freeze import SIGNATURE, freeze
+from mggr_export.formats.keras_models import SIGNATURE, freeze
 from mggr_export.formats.model_format import ModelFormat
 from mggr_tf.config.conversion_limits import Precision
 

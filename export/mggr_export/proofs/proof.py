@@ -14,8 +14,7 @@ from mggr_edge.models.runtimes import FileRunner
 from mggr_edge.models.runtimes.runner import Kind, batch_of
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
-from mggr_export.eyes.opening import Openings
-from mggr_export.eyes.sight import WIDE_DEG, Sight
+from mggr_export.eyes.sight import WIDE_DEG, Openings, Sight
 from mggr_export.formats.keras_models import outputs_of
 from mggr_export.formats.model_format import FileFormat
 from mggr_export.formats.registry import model_format

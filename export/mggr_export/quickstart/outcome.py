@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mggr_edge.models.bundle import Bundle
 from mggr_export.quickstart.demo import Demo
-from mggr_export.quickstart.following import Following
 from mggr_export.quickstart.names import BUNDLES
+from mggr_export.quickstart.observe import Following
 from mggr_tf.config.stages import Stage
 from mggr_tf.runs.folder import RunFolder
 

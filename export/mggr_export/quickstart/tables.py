@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from mggr_export.quickstart.demo import Demo
-from mggr_export.quickstart.following import Following, Line
+from mggr_export.quickstart.observe import Following, Line
 from mggr_export.quickstart.outcome import Outcome, losses_of
 from mggr_tf.config.stages import STAGES
 

@@ -1,4 +1,4 @@
-"""What TensorFlow executes, op by op: its own profiler's record of some calls."""
+"""What TensorFlow executes, op by op, from its profiler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from mggr_tf.benchmark.training.convolutions import is_convolution
+from mggr_tf.benchmark.training.convolutions import is_backward, is_convolution
 
 _PICOSECONDS = 1e9
 """In a millisecond."""
@@ -106,3 +106,31 @@ def _events(folder: Path) -> Iterator[tuple[str, float]]:
                 for event in line.events:
                     name = plane.event_metadata[event.metadata_id].name
                     yield name, event.duration_ps / _PICOSECONDS
+
+
+_WORDS = {
+    "matrix products": ("MatMul",),
+    "pooling": ("Pool",),
+    "batch normalisation": ("BatchNorm",),
+    "resizing": ("Resize",),
+    "random numbers": ("Random", "Stateless"),
+    "variables": ("ReadVariable", "Assign"),
+    "moving, padding, choosing, casting": (
+        *("Pad", "Slice", "Concat", "Transpose", "Reverse", "Gather", "Split", "Tile", "Pack"),
+        *("Select", "Reshape", "DepthToSpace", "SpaceToDepth", "UnsortedSegmentSum", "Cast"),
+    ),
+}
+"""Kind -> what is in the names of its types; the first that fits."""
+
+ARITHMETIC = "arithmetic, number by number"
+
+
+def kind_of(op: OpTime) -> str:
+    """The kind's name, as tables have it."""
+    if is_convolution(op.op):
+        if not is_backward(op.name):
+            return "convolutions, forward"
+        filters = plain_convolution(op.op).endswith("BackpropFilter")
+        return "convolutions, to filters" if filters else "convolutions, to inputs"
+    fitting = (kind for kind, words in _WORDS.items() if any(word in op.op for word in words))
+    return next(fitting, ARITHMETIC)

@@ -1,18 +1,197 @@
-"""What is done to a photograph: it is read, its faces are found, their eyes are cut."""
+"""Cuts eye patches out of photographs.
+
+The eyes are those that the device finds, and the square is the device's own
+(`Eye.crop_outline` in `crop_of_eye`), so that training sees what the device
+will see. With one difference: nothing is rotated. A gaze label is (up, right)
+in the picture as it was taken, and stays so only in a patch whose axes are the
+picture's. The patches of the Columbia data set in circulation are upright too.
+A gaze into the lens, (0, 0), is the same in all axes: crops of such eyes can be
+levelled, rotated with the eye exactly as a device rotates them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from mggr_edge.errors import StreamError
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.folders import is_system_file
+from mggr_edge.errors import DataError, StreamError
 from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
+from mggr_edge.media.files.paths import PICTURE_SUFFIXES
 from mggr_edge.media.files.pictures import read_whole_picture
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import TFLiteRunner
-from mggr_edge.vision.face_finder import FaceFinder
-from mggr_tf.data.crop.cutting import NotCut, by_size, cut_eyes
-from mggr_tf.data.crop.photos import Photo
-from mggr_tf.data.patch_files import patch_jpeg
+from mggr_edge.vision.face_finder import Face, FaceFinder
+from mggr_edge.vision.iris import Eye
+from mggr_tf.data.columbia import LABEL_OF_SIDE, PhotoName, parse_photo_name
+from mggr_tf.data.patch_files import eyeless_reason, patch_jpeg
+
+_MOST_ENLARGED = 2.0
+"""A patch enlarged further has no iris that anybody could learn from."""
+
+
+@dataclass(frozen=True)
+class CutEye:
+    """A patch that was cut.
+
+    Attributes:
+        face: which face of the photograph, from 0, the largest first.
+        side: the subject's own.
+        head: where the face points, by its mesh, in the axes of the patch.
+        patch: [64, 64, 3] uint8 RGB; upright, or rotated with the eye.
+    """
+
+    face: int
+    side: Side
+    head: Gaze
+    patch: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class NotCut:
+    """What was found and is no patch, and why."""
+
+    what: str
+    reason: str
+
+
+def upright_crop(eye: Eye) -> EyeCrop:
+    """The device's square around an eye, not rotated."""
+    return replace(crop_of_eye(eye.crop_outline, corners=eye.crop_corners), roll_deg=0.0)
+
+
+def level_crop(eye: Eye) -> EyeCrop:
+    """The device's square around an eye, rotated so that the eye's corners are level."""
+    return crop_of_eye(eye.crop_outline, corners=eye.crop_corners, side=eye.side)
+
+
+def by_size(faces: Sequence[Face]) -> list[Face]:
+    """Faces, those whose eyes are farthest apart first."""
+    return sorted(faces, key=lambda face: -_apart_px(face))
+
+
+def cut_eyes(
+    frame: NDArray[np.uint8], faces: Sequence[Face], *, level: bool = False
+) -> tuple[list[CutEye], list[NotCut]]:
+    """Cuts both eyes of every face.
+
+    Args:
+        frame: [H, W, 3] uint8 RGB.
+        faces: in the order in which they shall be numbered.
+        level: rotate each square with its eye, as a device does; the head pose is then given in
+            the axes of that square. Only for eyes that look into the lens.
+
+    Returns:
+        The patches, and the eyes that cannot be used: too small, or with nothing in
+        the patch that could be an eye.
+    """
+    cut: list[CutEye] = []
+    not_cut: list[NotCut] = []
+    for number, face in enumerate(faces):
+        for eye in face.eyes:
+            crop = level_crop(eye) if level else upright_crop(eye)
+            patch = crop_patch(frame, crop)
+            head = face.head_pose.rolled(crop.roll_deg) if level else face.head_pose
+            reason = _unusable(crop, patch)
+            if reason is None:
+                cut.append(CutEye(number, eye.side, head, patch))
+            else:
+                not_cut.append(NotCut(f"face {number + 1}, {eye.side} eye", reason))
+    return cut, not_cut
+
+
+def _unusable(crop: EyeCrop, patch: NDArray[np.uint8]) -> str | None:
+    least_px = crop.size_px / _MOST_ENLARGED
+    if crop.width_px < least_px:
+        return f"too small: a square of {crop.width_px:.0f} pixels, expected {least_px:.0f} or more"
+    return eyeless_reason(patch)
+
+
+def _apart_px(face: Face) -> float:
+    right, left = (np.asarray(eye.iris_centre) for eye in face.eyes)
+    return float(np.linalg.norm(left - right))
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph.
+
+    Attributes:
+        file: where it lies.
+        name: the labels that its name carries; None when it carries none.
+    """
+
+    file: Path
+    name: PhotoName | None
+
+    def patch_file(self, side: Side, *, face: int) -> str:
+        """The file name of a patch: the photograph's stem, the eye, and later faces' number."""
+        if self.name is not None:
+            return self.name.patch(side).file_name()
+        return f"{self.subject(face=face)}_{LABEL_OF_SIDE[side]}.jpg"
+
+    def subject(self, *, face: int) -> str:
+        """Whose eye it is; the photograph stands for its people where nobody named them."""
+        if self.name is not None:
+            return self.name.subject
+        return self.file.stem if face == 0 else f"{self.file.stem}-face{face + 1}"
+
+
+def find_photos(source: Path) -> tuple[Photo, ...]:
+    """Lists a picture, or the pictures of a folder and of the folders in it.
+
+    Hidden files and those of the system (see `mggr_edge.common.folders`) are left out.
+
+    Raises:
+        DataError: nothing there; two photographs of one name; or names with labels
+            beside names without, which is a slip more often than a wish.
+    """
+    if source.is_file():
+        files = [source]
+    elif source.is_dir():
+        files = sorted(
+            file
+            for file in source.rglob("*")
+            if not is_system_file(file.relative_to(source)) and file.is_file()
+        )
+    else:
+        raise DataError(f"{source} does not exist; name a photograph or a folder of them")
+    photos = tuple(
+        Photo(file, parse_photo_name(file.name))
+        for file in files
+        if file.suffix.lower() in PICTURE_SUFFIXES
+    )
+    if not photos:
+        raise DataError(f"{source} holds no photographs ({', '.join(PICTURE_SUFFIXES)})")
+    _refuse_mixture(photos)
+    _refuse_twins(photos)
+    return photos
+
+
+def _refuse_mixture(photos: tuple[Photo, ...]) -> None:
+    plain = [photo for photo in photos if photo.name is None]
+    if plain and len(plain) < len(photos):
+        named = next(photo for photo in photos if photo.name is not None)
+        raise DataError(
+            f"{plain[0].file.name} has no labels in its name, {named.file.name} has: rename it "
+            "as 0001_2m_-15P_10V_-10H.jpg or cut the two kinds apart from each other"
+        )
+
+
+def _refuse_twins(photos: tuple[Photo, ...]) -> None:
+    first: dict[str, Photo] = {}
+    for photo in photos:
+        other = first.setdefault(photo.patch_file("right", face=0), photo)
+        if other is not photo:
+            raise DataError(
+                f"{photo.file} and {other.file} would give patches of the same names; rename one"
+            )
+
 
 _MAX_FACES = 50
 

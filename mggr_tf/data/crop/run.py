@@ -15,11 +15,10 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.installed import find_landmark_models
-from mggr_tf.data.crop.cutter import Cutter, Outcome
-from mggr_tf.data.crop.photos import Photo, find_photos
+from mggr_tf.data.crop.cutter import Cutter, Outcome, Photo, find_photos
 from mggr_tf.data.folder import TABLE, write_table
-from mggr_tf.data.label import EyeLabel
-from mggr_tf.data.licence import LICENCE_FILE
+from mggr_tf.data.listing import EyeLabel
+from mggr_tf.data.patch_files import LICENCE_FILE
 from mggr_tf.data.processes import mapped
 
 NOT_CUT = "not-cut.csv"

@@ -1,7 +1,10 @@
-"""A chunk, some patches of one subject, side and head pose, as the bytes of a record."""
+"""Chunks of a pack: the records in them, and damaged ones."""
 
 from __future__ import annotations
 
+import shlex
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +12,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Side
+from mggr_tf.data.packed.index import PackIndex
 
 
 @dataclass(frozen=True)
@@ -120,3 +125,88 @@ def _floats(values: NDArray[np.float32]) -> Any:
 
 def _integers(values: Any) -> Any:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=list(values)))
+
+
+class Records:
+    """A pack's records by their number.
+
+    Args:
+        index: of the pack.
+    """
+
+    def __init__(self, index: PackIndex) -> None:
+        self._files = tf.constant([str(index.path / shard.file) for shard in index.about.shards])
+        self._shards = tf.constant(np.ascontiguousarray(index.records["shard"]))
+        self._offsets = tf.constant(np.ascontiguousarray(index.records["offset"]))
+
+    def read(self, number: tf.Tensor) -> tf.Tensor:
+        """[] string, a record's bytes; empty where their checksum is wrong, or they are gone."""
+        # The reader of TFRecords checks the CRC32C that stands behind every record.
+        variant = tf.raw_ops.TFRecordDatasetV2(
+            filenames=[tf.gather(self._files, tf.gather(self._shards, number))],
+            compression_type="",
+            buffer_size=0,
+            byte_offsets=[tf.gather(self._offsets, number)],
+        )
+        found = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+        corrupt = tf.data.Dataset.from_tensors("")
+        one = found.take(1).ignore_errors(log_warning=False).concatenate(corrupt).take(1)
+        return one.get_single_element()
+
+    def read_all(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+        """Reads so many records outside a graph, a few ahead: (number, bytes)."""
+        wanted = tf.data.Dataset.from_tensor_slices(numbers)
+        found = wanted.map(self.read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        for number, data in zip(numbers, found.as_numpy_iterator(), strict=True):
+            yield int(number), data
+
+
+_NAMED = 5
+
+
+class CorruptRecords:
+    """Keeps account of a pack's corrupt records. Reading threads share it.
+
+    Args:
+        index: of the pack.
+        limit: one more than so many is too many.
+        say: called once for each.
+    """
+
+    def __init__(self, index: PackIndex, *, limit: int, say: Callable[[str], None]) -> None:
+        self._index, self._limit, self._say = index, limit, say
+        self._found: set[int] = set()
+        self._lock = threading.Lock()
+        self.failure: DataError | None = None
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def note(self, number: int) -> None:
+        """Takes a corrupt record down.
+
+        Raises:
+            DataError: it is one too many; `failure` keeps it for the code that sees
+                TensorFlow's error only.
+        """
+        with self._lock:
+            if number not in self._found:
+                self._found.add(number)
+                self._say(
+                    f"{self._index.path}: {self._index.name_of(number)} is corrupt and left out "
+                    f"({len(self._found)} so far, packed.corrupt_limit is {self._limit})"
+                )
+            if len(self._found) > self._limit:
+                raise self.failed()
+
+    def failed(self) -> DataError:
+        """The error that ends a training, of what was found so far."""
+        names = [self._index.name_of(number) for number in sorted(self._found)]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        check = shlex.join(["mggr-tf", "data", "check", str(self._index.path)])
+        self.failure = DataError(
+            f"{self._index.path}: too many corrupt records ({len(names)}, packed.corrupt_limit is "
+            f"{self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
+            f"the pack again (`{check}` lists all of them)"
+        )
+        return self.failure

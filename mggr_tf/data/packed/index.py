@@ -1,10 +1,11 @@
-"""What a pack holds, and where each of its records lies."""
+"""The index of a pack: its people, its groups, and what was left out."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -162,3 +163,35 @@ def _about(path: Path) -> About:
 
 def _damaged(file: Path, why: str) -> DataError:
     return DataError(f"{file} is damaged: {why}; copy or pack the data again")
+
+
+LEFT_OUT = "left-out.csv"
+NO_PARTNER = "no other good patch of this person, side and head pose"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One patch.
+
+    Attributes:
+        number: its place in the source.
+        file: its file, relative to the source.
+        within: which patch of a file that holds many.
+        reason: why it is left out.
+        fatal: packing refuses a source that holds it.
+    """
+
+    number: int
+    file: str
+    within: str
+    reason: str
+    fatal: bool = False
+
+
+def write_left_out(path: Path, patches: Iterable[LeftOut]) -> None:
+    """Writes a table of them, in the order of the source."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(("file", "within", "reason"))
+        for one in sorted(patches, key=lambda one: one.number):
+            writer.writerow((one.file, one.within, one.reason))

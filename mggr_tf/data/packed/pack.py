@@ -27,18 +27,19 @@ from mggr_edge.errors import DataError, DiskError, OutputExistsError, UsageError
 from mggr_tf.data.listing import Listing
 from mggr_tf.data.packed.index import (
     INDEX,
+    LEFT_OUT,
     RECORD,
     RECORDS,
     About,
     is_pack,
     sha256_of,
     write_index,
+    write_left_out,
 )
-from mggr_tf.data.packed.left_out import LEFT_OUT, write_left_out
 from mggr_tf.data.packed.plan import CHUNK_PATCHES, SHARD_CHUNKS, make_plan
 from mggr_tf.data.packed.shard import Order, Outcome, ShardNote, read_note, write_shard
 from mggr_tf.data.processes import mapped
-from mggr_tf.data.readers import list_source
+from mggr_tf.data.source import list_source
 
 _PLAN, _LOCK, _PACK = "plan.sqlite", "lock", "pack"
 _GOES_ON = "the same command goes on from here: "

@@ -1,4 +1,4 @@
-"""A pack as a source like any other: its patches listed, as they were photographed."""
+"""Reads records of a pack within a limit of memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.models.contract import Conventions
-from mggr_tf.data.label import EyeLabel
-from mggr_tf.data.listing import BadPatch, Entry, Listing
+from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
+from mggr_tf.data.packed.chunk import Chunk, CorruptRecords, Records
 from mggr_tf.data.packed.index import PackIndex, is_pack, open_index, sha256_of
+from mggr_tf.data.schema import EyeSamples
 
 if TYPE_CHECKING:
     from mggr_tf.data.packed.chunk import Chunk
@@ -48,8 +50,7 @@ class _Pack:
 
     def __init__(self, index: PackIndex) -> None:
         # Here, not above: looking what a folder is needs no TensorFlow.
-        from mggr_tf.data.packed.chunk import Chunk
-        from mggr_tf.data.packed.records import Records
+        from mggr_tf.data.packed.chunk import Chunk, Records
 
         self.index, self._records, self._parse = index, Records(index), Chunk.from_bytes
         self._ends = np.cumsum(index.records["patches"])
@@ -104,3 +105,56 @@ def _as_photographed(chunk: Chunk, head: Gaze, gaze: Gaze) -> EyeLabel:
 
 def _is_mirrored(side: Side) -> bool:
     return side != Conventions().canonical_side
+
+
+def load(
+    index: PackIndex,
+    numbers: NDArray[np.int64],
+    *,
+    corrupt: CorruptRecords,
+    progress: Progress = no_progress,
+) -> EyeSamples:
+    """Reads records into memory; patches in the order of the source.
+
+    Args:
+        index: of the pack.
+        numbers: of the records, at least one.
+        corrupt: counts those that are corrupt, which are left out.
+        progress: counts patches.
+
+    Raises:
+        DataError: too many are corrupt, or all.
+    """
+    room = int(index.records["patches"][numbers].sum())
+    images = np.empty((room, index.about.patch_size, index.about.patch_size, 3), np.uint8)
+    chunks: list[Chunk] = []
+    filled = 0
+    with progress("reading packed patches", room) as advance:
+        for number, data in Records(index).read_all(numbers):
+            if not data:
+                corrupt.note(number)
+                continue
+            chunk = Chunk.from_bytes(data)
+            images[filled : filled + len(chunk)] = chunk.images
+            filled += len(chunk)
+            chunks.append(chunk.without_images())
+            advance(len(chunk))
+    if not chunks:
+        raise corrupt.failed()
+    return _samples(index, images[:filled], chunks)
+
+
+def _samples(index: PackIndex, images: NDArray[np.uint8], chunks: list[Chunk]) -> EyeSamples:
+    order = np.argsort(np.concatenate([chunk.numbers for chunk in chunks]))
+    lengths = [len(chunk.numbers) for chunk in chunks]
+    groups = np.repeat([chunk.group for chunk in chunks], lengths)
+    return EyeSamples(
+        images=images[order],
+        gaze_deg=np.concatenate([chunk.gaze_deg for chunk in chunks])[order],
+        head_deg=np.concatenate([chunk.head_deg for chunk in chunks])[order],
+        subject=np.repeat([chunk.subject for chunk in chunks], lengths)[order],
+        # Numbered as `make_samples` numbers them: by subject, side and head pose.
+        group=np.unique(groups, return_inverse=True)[1].astype(np.int32)[order],
+        source=index.about.source,
+        licence=index.about.licence,
+    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError
 from mggr_tf.config import PackedConfig
-from mggr_tf.data.packed.corrupt import CorruptRecords
+from mggr_tf.data.packed.chunk import CorruptRecords
 from mggr_tf.data.packed.index import PackIndex, open_index
 from mggr_tf.data.schema import EyeSamples, landmarks_unknown
 
@@ -94,7 +94,7 @@ class PackedSamples:
 
     def in_memory(self, *, progress: Progress = no_progress) -> EyeSamples:
         """All of them; see `memory.load`."""
-        from mggr_tf.data.packed.memory import load  # needs TensorFlow
+        from mggr_tf.data.packed.reader import load  # needs TensorFlow
 
         return load(self.index, self.chosen, corrupt=self.corrupt, progress=progress)
 
@@ -103,7 +103,7 @@ class PackedSamples:
 
         Everybody's first chunk comes before anybody's second.
         """
-        from mggr_tf.data.packed.memory import load  # needs TensorFlow
+        from mggr_tf.data.packed.reader import load  # needs TensorFlow
 
         order = self.chosen[np.random.default_rng(seed).permutation(len(self.chosen))]
         order = order[np.argsort(_nth(self.index.records["subject"][order]), kind="stable")]

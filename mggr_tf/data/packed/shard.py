@@ -17,11 +17,10 @@ from mggr_edge.common.schema import plain, read, read_json
 from mggr_edge.errors import ConfigError, DiskError
 from mggr_tf.data.listing import BadPatch, Entry, ReadEntry
 from mggr_tf.data.packed.chunk import Chunk
-from mggr_tf.data.packed.index import Shard, sha256_of
-from mggr_tf.data.packed.left_out import NO_PARTNER, LeftOut
+from mggr_tf.data.packed.index import NO_PARTNER, LeftOut, Shard, sha256_of
 from mggr_tf.data.packed.plan import Plan, PlannedChunk
+from mggr_tf.data.processes import disk_reason
 from mggr_tf.data.schema import make_samples
-from mggr_tf.data.tensorflow_disk import disk_reason
 
 _FRAME_BYTES = 8 + 4, 4
 """Of a TFRecord: its length and that one's checksum before it, its own checksum behind it."""

@@ -15,9 +15,8 @@ import tensorflow as tf
 
 from mggr_edge.errors import DataError
 from mggr_edge.models.contract import Conventions
-from mggr_tf.config.augmentation import Augmentation
-from mggr_tf.data.packed.chunk import chunk_tensors
-from mggr_tf.data.packed.records import Records
+from mggr_tf.config.stages import Augmentation
+from mggr_tf.data.packed.chunk import Records, chunk_tensors
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.pairs import Closing, DrawnPairs, Mix, PairInputs, two_of
 from mggr_tf.data.rows import Shares

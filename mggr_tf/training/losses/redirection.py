@@ -1,4 +1,4 @@
-"""The generator's losses (arXiv 2004.03064, sections 3.2 and 3.3).
+"""Losses between redirected and target pictures.
 
 References:
     [1] Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer,
@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import tensorflow as tf
+from tensorflow import keras
 
 from mggr_tf.config.stages import LossName
 from mggr_tf.models.stlpips import alex_distance, feature_distance
@@ -192,3 +193,42 @@ def _batch_mean(value: tf.Tensor) -> tf.Tensor:
 def _mean(value: tf.Tensor) -> tf.Tensor:
     """Mean over everything but the batch, [B]."""
     return tf.reduce_mean(value, axis=list(range(1, len(value.shape))))
+
+
+Features = dict[str, tf.Tensor]
+
+
+class Comparison:
+    """Shows pictures to a feature network.
+
+    Args:
+        network: model of `eye` [B, H, W, 3], and of `head_pose` where it has that input;
+            outputs a dict of feature maps.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        self._network = network
+        self._with_head = len(network.inputs) > 1
+
+    def __call__(
+        self,
+        picture: tf.Tensor,
+        target: tf.Tensor,
+        head: Mapping[str, tf.Tensor],
+    ) -> tuple[Features, Features]:
+        """Features of the picture and of the target, float32.
+
+        Args:
+            picture, target: [B, H, W, 3] in [-1, 1].
+            head: `head_pose` [B, 2].
+        """
+        # One after the other: through both at once, the way back would lead through the target's
+        # half too, for nothing.
+        ours = self._features(picture, head)
+        real = self._features(target, head)
+        return ours, {name: tf.stop_gradient(value) for name, value in real.items()}
+
+    def _features(self, pictures: tf.Tensor, head: Mapping[str, tf.Tensor]) -> Features:
+        shown = {"eye": pictures, **head} if self._with_head else pictures
+        seen = self._network(shown, training=False)
+        return {name: tf.cast(value, tf.float32) for name, value in seen.items()}

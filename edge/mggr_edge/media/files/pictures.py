@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.exif import UPRIGHT, exif_orientation, upright
-from mggr_edge.media.files.picture import Picture
+from mggr_edge.media.files.picture import EncoderOptions, Picture, encoder_options_of
 from mggr_edge.media.files.picture_encoding import encode
 from mggr_edge.media.files.picture_facts import PictureFacts, picture_facts
 from mggr_edge.media.files.picture_metadata import Metadata, exif_of, metadata_of, tiff_exif
-from mggr_edge.media.files.picture_options import EncoderOptions, encoder_options_of
 from mggr_edge.media.files.picture_pixels import (
     Pixels,
     decoder_errors,

@@ -28,7 +28,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from mggr_edge.media.files.boxes import Box, boxes
+from mggr_edge.media.files.written import Box, boxes
 
 _MAY_JUMP = 0x0200
 """AVFMT_TS_DISCONT: a container format in which FFmpeg expects times to jump."""

@@ -3,6 +3,9 @@
 FFmpeg's MP4 muxer does not report an error of its last write, such as a full disk. Errors of
 earlier writes are reported, so only the end is read: the packets from the last keyframe on, and the
 headers of all boxes. That takes tens of milliseconds, however long the video is.
+
+References:
+    ISO/IEC 14496-12 (ISO base media file format): boxes of size, type and content.
 """
 
 from __future__ import annotations
@@ -10,16 +13,77 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.files.boxes import is_whole
 from mggr_edge.media.files.pyav import closed_for_good, file_url, import_pyav, stream_errors
+
+_HEADER, _LARGE = struct.Struct(">I4s"), struct.Struct(">Q")
+_SIZE_FOLLOWS, _UP_TO_THE_END = 1, 0
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box and where it lies in its file, in bytes.
+
+    Attributes:
+        kind: its four letters.
+        content: where its content begins.
+        end: where it ends.
+    """
+
+    kind: bytes
+    content: int
+    end: int
+
+
+def boxes(file: IO[bytes], within: Box | None = None) -> Iterator[Box]:
+    """Yields the boxes of a file, or of a box, up to the first one that is cut off."""
+    length = file.seek(0, os.SEEK_END) if within is None else within.end
+    place = 0 if within is None else within.content
+    while place + _HEADER.size <= length:
+        file.seek(place)
+        size, kind = _HEADER.unpack(file.read(_HEADER.size))
+        content = place + _HEADER.size
+        if size == _SIZE_FOLLOWS and content + _LARGE.size <= length:
+            (size,) = _LARGE.unpack(file.read(_LARGE.size))
+            content += _LARGE.size
+        elif size == _UP_TO_THE_END and within is None:
+            size = length - place
+        if place + size < content or place + size > length:
+            return
+        place += size
+        yield Box(kind, content, place)
+
+
+def cut_to_whole_fragments(path: Path) -> bool:
+    """Cuts a file behind its last whole fragment.
+
+    Args:
+        path: of a fragmented MP4 or QuickTime file.
+
+    Returns:
+        whether there is one; if not, the file is left as it is.
+    """
+    with path.open("r+b") as file:
+        ends = [box.end for box in boxes(file) if box.kind == b"mdat"]
+        if ends:
+            file.truncate(ends[-1])
+    return bool(ends)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file consists of whole boxes, with nothing behind the last one."""
+    with path.open("rb") as file:
+        ends = [box.end for box in boxes(file)]
+        return bool(ends) and ends[-1] == file.seek(0, os.SEEK_END)
+
 
 _ROUNDING_S = Fraction(1, 1000)
 _NEVER = Fraction(-(1 << 62))

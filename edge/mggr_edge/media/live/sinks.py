@@ -24,10 +24,10 @@ from mggr_edge.common.addresses import (
 )
 from mggr_edge.common.atomic import atomic_file, check_place
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
-from mggr_edge.media.files.boxes import cut_to_whole_fragments
 from mggr_edge.media.files.paths import VIDEO_OUTPUT_SUFFIXES
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
 from mggr_edge.media.files.video_writer import REDIRECTED, NoWriter, open_writer
+from mggr_edge.media.files.written import cut_to_whole_fragments
 from mggr_edge.media.live.v4l2 import Controls
 
 Verb = Literal["wrote", "showed in"]
@@ -176,7 +176,7 @@ class Window:
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Opens it."""
-        from mggr_edge.media.live.window import open_window
+        from mggr_edge.media.live.displays import open_window
 
         with open_window(layout, self.controls) as writer:
             yield writer
@@ -201,7 +201,7 @@ class VirtualCamera:
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Begins to show frames."""
-        from mggr_edge.media.live.virtual_camera import open_virtual_camera
+        from mggr_edge.media.live.displays import open_virtual_camera
 
         with open_virtual_camera(self.device, layout) as writer:
             yield writer

@@ -11,7 +11,7 @@ from mggr_edge.common.process import resident_mb
 from mggr_edge.models.contract import Format
 from mggr_edge.models.runtimes import import_runtime, open_file
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api
-from mggr_edge.tools.bench.candidates import Contestant, inputs_for
+from mggr_edge.tools.bench.result import Contestant, inputs_for
 
 _CALLS = 3
 _PATIENCE_S = 120

@@ -17,9 +17,8 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
 from mggr_edge.models.bundle import Bundle, read_bundle_files
 from mggr_edge.models.installed import bundle_path
-from mggr_edge.tools.bench.candidates import Contestant, contestants_of, inputs_for
 from mggr_edge.tools.bench.memory import memory_mb
-from mggr_edge.tools.bench.result import Row, rows_of
+from mggr_edge.tools.bench.result import Contestant, Row, contestants_of, inputs_for, rows_of
 
 WARM_UP = 5
 """Untimed calls of each contestant: runtimes allocate and pack weights in the first."""

@@ -5,8 +5,7 @@ installed, opened or changed, nobody is asked over a network, and a machine with
 and click can run it.
 """
 
-from mggr_edge.tools.doctor.check import Check, State, is_able, report
 from mggr_edge.tools.doctor.examination import CHECKS, examine
-from mggr_edge.tools.doctor.machine import Machine
+from mggr_edge.tools.doctor.machine import Check, Machine, State, is_able, report
 
 __all__ = ["CHECKS", "Check", "Machine", "State", "examine", "is_able", "report"]

@@ -8,23 +8,21 @@ from mggr_edge.tools.doctor.cameras import (
     check_argus,
     check_cameras,
     check_csi,
+    check_gstreamer,
+    check_rtsp_output,
     check_virtual_camera,
 )
-from mggr_edge.tools.doctor.check import Check
-from mggr_edge.tools.doctor.gstreamer import check_gstreamer, check_rtsp_output
-from mggr_edge.tools.doctor.machine import Machine
-from mggr_edge.tools.doctor.model_files import (
-    check_landmark_models,
-    check_own_weights,
-    check_tensorrt,
-)
+from mggr_edge.tools.doctor.machine import Check, Machine
 from mggr_edge.tools.doctor.packages import (
     check_interpreter,
+    check_landmark_models,
     check_numpy,
     check_opencv,
+    check_own_weights,
     check_pillow,
     check_pyav,
     check_python,
+    check_tensorrt,
 )
 from mggr_edge.tools.doctor.system import (
     check_disk,

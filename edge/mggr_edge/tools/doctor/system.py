@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from mggr_edge.common.addresses import without_secrets
 from mggr_edge.runs.service.load_shedding import HOT_C, ZONES, zones_c
-from mggr_edge.tools.doctor.check import Check
-from mggr_edge.tools.doctor.machine import Machine
+from mggr_edge.tools.doctor.machine import Check, Machine
 
 UNIT = "mggr-edge.service"
 """As it lies in `edge/`."""

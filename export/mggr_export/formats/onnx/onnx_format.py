@@ -8,13 +8,10 @@ from tensorflow import keras
 
 from mggr_edge.models.runtimes import FileRunner, open_file
 from mggr_export.arrays import Arrays
-from mggr_export.formats.dissection import Dissection
-from mggr_export.formats.model_format import ModelFormat
-from mggr_export.formats.onnx.convert import convert_float32
-from mggr_export.formats.onnx.dissect import dissect
-from mggr_export.formats.onnx.halve import halve
-from mggr_export.formats.onnx.metadata import metadata_of, with_metadata
-from mggr_export.formats.onnx.quantise import quantise
+from mggr_export.formats.model_format import Dissection, ModelFormat
+from mggr_export.formats.onnx.convert import convert_float32, halve
+from mggr_export.formats.onnx.graph import metadata_of, with_metadata
+from mggr_export.formats.onnx.quantise import dissect, quantise
 from mggr_export.formats.onnx.structure import check_structure
 from mggr_tf.config.conversion_limits import Precision
 

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from mggr_export.errors import ArtifactError
+from mggr_export.formats.onnx.convert import OPSET
 from mggr_export.formats.onnx.graph import CONVOLUTIONS, Graph
-from mggr_export.formats.onnx.grid_sample import OPSET
 from mggr_export.formats.onnx.quantise import QUANTISED
 from mggr_tf.config.conversion_limits import Precision
 

@@ -8,14 +8,15 @@ from tensorflow import keras
 
 from mggr_edge.models.runtimes import FileRunner, open_file
 from mggr_export.arrays import Arrays
-from mggr_export.formats.dissection import Dissection
-from mggr_export.formats.freeze import freeze
-from mggr_export.formats.model_format import ModelFormat
-from mggr_export.formats.tflite.convert import convert_float16, convert_float32, convert_int8
-from mggr_export.formats.tflite.dissect import dissect
-from mggr_export.formats.tflite.graph import read_graph
-from mggr_export.formats.tflite.metadata import metadata_of, with_metadata
-from mggr_export.formats.tflite.structure import check_structure
+from mggr_export.formats.keras_models import freeze
+from mggr_export.formats.model_format import Dissection, ModelFormat
+from mggr_export.formats.tflite.convert import (
+    convert_float16,
+    convert_float32,
+    convert_int8,
+    dissect,
+)
+from mggr_export.formats.tflite.graph import check_structure, metadata_of, read_graph, with_metadata
 from mggr_tf.config.conversion_limits import Precision
 
 

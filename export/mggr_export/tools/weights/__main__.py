@@ -62,7 +62,7 @@ def main(
     Without --portraits everything is drawn. Ctrl-C keeps what was trained.
     """
     from mggr_export.tools.weights.making import make_weights, put_into_package
-    from mggr_tf.runs.default_run import open_run
+    from mggr_tf.runs.listing import open_run
 
     try:
         made = make_weights(

@@ -23,19 +23,18 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.installed import packaged_bundles
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
-from mggr_export.tools.weights.card import model_card
-from mggr_export.tools.weights.measuring import measure
+from mggr_export.tools.weights.measuring import measure, model_card
 from mggr_tf.config import Config
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import Stage
 from mggr_tf.data.portraits import open_portraits
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.data.subject_split import read_split
-from mggr_tf.runs.default_run import packaged_run
 from mggr_tf.runs.folder import DataRecord, RunFolder
-from mggr_tf.runs.resumed_data import note_data
+from mggr_tf.runs.listing import packaged_run
+from mggr_tf.runs.provenance import note_data
+from mggr_tf.training.stage_parts import warm_start
 from mggr_tf.training.stages import Budget, train_stages
-from mggr_tf.training.warm_start import warm_start
 
 Say = Callable[[str], None]
 

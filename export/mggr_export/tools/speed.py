@@ -1,0 +1,289 @@
+"""How fast a redirector is: beside a rival's generator, layer by layer, and beside this core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import click
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from tensorflow import keras
+
+from mggr_edge.common.cli_group import FiniteRange, OneLineError
+from mggr_edge.common.progress import Progress, progress
+from mggr_edge.errors import MggrError
+from mggr_edge.models.runtimes import open_file
+from mggr_edge.models.runtimes.onnx import OnnxRunner
+from mggr_edge.models.runtimes.tflite import interpreter_class
+from mggr_edge.tools.bench.models import interleaved
+from mggr_edge.tools.bench.result import inputs_for
+from mggr_export.formats.keras_models import models_of_run
+from mggr_export.formats.quiet import quiet_converter
+from mggr_export.formats.registry import model_format
+from mggr_tf.config.files import load_config
+from mggr_tf.models.baselines import build_generator
+from mggr_tf.runs.listing import open_run
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution of a model.
+
+    Attributes:
+        name: of the layer, behind its branch's.
+        model: that holds it alone, with one input `x` [B, H, W, C].
+        mmac: million multiply-accumulates of one example.
+    """
+
+    name: str
+    model: keras.Model
+    mmac: float
+
+
+def convolutions_of(model: keras.Model) -> tuple[Convolution, ...]:
+    """All convolutions, those of nested models too, in order."""
+    return tuple(_convolution(name, layer) for name, layer in _layers(model, ""))
+
+
+def _layers(model: keras.Model, path: str) -> Iterator[tuple[str, keras.layers.Layer]]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer, f"{path}{layer.name}/")
+        elif isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
+            yield f"{path}{layer.name}", layer
+
+
+def _convolution(name: str, layer: keras.layers.Layer) -> Convolution:
+    x = keras.Input(layer.input_shape[1:], name="x")
+    alone = keras.Model(x, layer.__class__.from_config(layer.get_config())(x), name="alone")
+    places = np.prod(alone.output_shape[1:3])
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        places = np.prod(layer.input_shape[1:3])
+    return Convolution(name, alone, float(places * np.prod(layer.get_weights()[0].shape)) / 1e6)
+
+
+_SIDE = 768
+
+
+def matrix_product() -> tuple[Callable[[], object], float]:
+    """A product of two square float32 matrices on one thread, by ONNX Runtime.
+
+    Its kernels use the widest instructions that the processor has, which a BLAS that was
+    built for another one may not.
+
+    Returns:
+        the product, to be timed; its million multiply-accumulates.
+    """
+    shape = (_SIDE, _SIDE)
+    left, right, made = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name in ("left", "right", "made")
+    )
+    node = helper.make_node("MatMul", ["left", "right"], ["made"])
+    graph = helper.make_graph([node], "product", [left, right], [made])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    runner = OnnxRunner(model.SerializeToString())
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=shape).astype(np.float32) for name in ("left", "right")}
+    return lambda: runner(inputs), _SIDE**3 / 1e6
+
+
+_CONFIG = "prgan-paper"
+
+
+def prgan_generator() -> keras.Model:
+    """PRGAN's generator at its published size, 8.42 M parameters and 2.45 GMAC, untrained."""
+    config = load_config(_CONFIG)
+    size = config.models.generator
+    assert size is not None
+    return build_generator(
+        size, size_px=config.conventions.patch_size, guidance=config.models.guidance
+    )
+
+
+_EXAMPLES = 16
+
+SpeedPrecision = Literal["float32", "int8"]
+PRECISIONS: tuple[SpeedPrecision, ...] = ("float32", "int8")
+
+
+@dataclass(frozen=True)
+class LayerSpeed:
+    """One convolution alone.
+
+    Attributes:
+        name: of the layer.
+        mmac: million multiply-accumulates.
+        ms: median of its kernel, by precision.
+    """
+
+    name: str
+    mmac: float
+    ms: dict[SpeedPrecision, float]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was found, on one thread of one TFLite interpreter.
+
+    Attributes:
+        redirector_ms: median for one eye, warp included, by precision.
+        rival_ms: median of PRGAN's float generator.
+        ratio: rival over redirector, median over rounds, by precision.
+        layers: the redirector's convolutions, each alone.
+        matrix_gmacs: GMAC a second of a float matrix product on this core.
+        rounds: of everything.
+    """
+
+    redirector_ms: dict[SpeedPrecision, float]
+    rival_ms: float
+    ratio: dict[SpeedPrecision, float]
+    layers: tuple[LayerSpeed, ...]
+    matrix_gmacs: float
+    rounds: int
+
+    def convolutions_ms(self, precision: SpeedPrecision) -> float:
+        """All convolutions, one after another."""
+        return sum(layer.ms[precision] for layer in self.layers)
+
+    def convolution_gmacs(self, precision: SpeedPrecision) -> float:
+        """GMAC a second of all convolutions together."""
+        return sum(layer.mmac for layer in self.layers) / self.convolutions_ms(precision)
+
+
+def measure_speed(redirector: keras.Model, *, seconds: float, progress: Progress) -> Speed:
+    """Converts everything and times it.
+
+    Integers are calibrated on noise: how fast they are does not depend on what they say.
+
+    Args:
+        redirector: in Keras; its weights do not matter.
+        seconds: for the timing.
+        progress: shows how far it is.
+    """
+    layers = convolutions_of(redirector)
+    product, product_mmac = matrix_product()
+    with quiet_converter(), progress("converting", 2 * len(layers) + 3) as advance:
+        calls: list[Callable[[], object]] = [_redirection(redirector, p) for p in PRECISIONS]
+        advance(2)
+        calls.append(_tflite(model_format("tflite").float32(prgan_generator(), batch=1)))
+        advance(1)
+        calls.append(product)
+        for layer in layers:
+            for precision in PRECISIONS:
+                calls.append(_kernel(_converted(layer.model, precision)))
+                advance(1)
+    with progress("timing", None) as advance:
+        took = interleaved(calls, seconds=seconds, advance=advance)
+    ours, rival, matrices = took[:, :2], took[:, 2], took[:, 3]
+    kernels = np.median(took[:, 4:], axis=0).reshape(len(layers), len(PRECISIONS))
+    return Speed(
+        redirector_ms=_by_precision(np.median(ours, axis=0)),
+        rival_ms=float(np.median(rival)),
+        ratio=_by_precision(np.median(rival[:, None] / ours, axis=0)),
+        layers=tuple(
+            LayerSpeed(layer.name, layer.mmac, _by_precision(ms))
+            for layer, ms in zip(layers, kernels, strict=True)
+        ),
+        matrix_gmacs=product_mmac / float(np.median(matrices)),
+        rounds=len(took),
+    )
+
+
+def _by_precision(values: Iterable[float]) -> dict[SpeedPrecision, float]:
+    return {name: float(value) for name, value in zip(PRECISIONS, values, strict=True)}
+
+
+def _redirection(model: keras.Model, precision: SpeedPrecision) -> Callable[[], object]:
+    """One eye from arrays to arrays, as a device asks for it."""
+    return _tflite(_converted(model, precision))
+
+
+def _tflite(content: bytes) -> Callable[[], object]:
+    runner = open_file(content, "tflite")
+    inputs = inputs_for(runner.tensor_specs("inputs"))
+    return lambda: runner(inputs)
+
+
+def _kernel(content: bytes) -> Callable[[], object]:
+    """A model's ops alone: its inputs are set once, its outputs never fetched."""
+    interpreter = interpreter_class(None)(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    rng = np.random.default_rng(0)
+    for details in interpreter.get_input_details():
+        value = rng.uniform(-1, 1, details["shape"]).astype(details["dtype"])
+        interpreter.set_tensor(details["index"], value)
+    run: Callable[[], object] = interpreter.invoke
+    return run
+
+
+def _converted(model: keras.Model, precision: SpeedPrecision) -> bytes:
+    convert = model_format("tflite")
+    if precision == "float32":
+        return convert.float32(model, batch=1)
+    rng = np.random.default_rng(0)
+    noise = {
+        tensor.name: rng.uniform(-1, 1, (_EXAMPLES, *tensor.shape[1:])).astype(np.float32)
+        for tensor in model.inputs
+    }
+    return convert.int8(model, noise, batch=1, advance=lambda n: None)
+
+
+def speed_text(speed: Speed) -> str:
+    """Tables for a terminal: against the rival, against this core, layer by layer."""
+    lines = ["one thread, one TFLite interpreter, all in turns", ""]
+    form = "{:<34} {:>10} {:>18}"
+    lines.append(form.format("one eye", "median", "times as fast as"))
+    lines.append(form.format("", "", "PRGAN's generator"))
+    for precision in PRECISIONS:
+        ms, ratio = speed.redirector_ms[precision], speed.ratio[precision]
+        lines.append(form.format(f"redirector, {precision}", f"{ms:.2f} ms", f"{ratio:.1f}"))
+    lines.append(form.format("PRGAN's generator, float32", f"{speed.rival_ms:.1f} ms", "1.0"))
+    lines += ["", f"a float matrix product on this core: {speed.matrix_gmacs:.1f} GMAC/s"]
+    for precision in PRECISIONS:
+        rate, part = speed.convolution_gmacs(precision), speed.convolutions_ms(precision)
+        rest = speed.redirector_ms[precision] - part
+        lines.append(
+            f"convolutions, {precision}: {part:.2f} ms, {rate:.1f} GMAC/s, "
+            f"{rate / speed.matrix_gmacs:.0%} of that; everything else {rest:.2f} ms"
+        )
+    lines += ["", _LAYER.format("convolution", "MMAC", *_heads())]
+    for layer in speed.layers:
+        cells = []
+        for precision in PRECISIONS:
+            ms = layer.ms[precision]
+            cells += [f"{ms:.3f}", f"{layer.mmac / ms:.1f}"]
+        lines.append(_LAYER.format(layer.name, f"{layer.mmac:.2f}", *cells))
+    return "\n".join([*lines, f"{speed.rounds} rounds; ms and GMAC/s"])
+
+
+_LAYER = "{:<34} {:>6} {:>9} {:>8} {:>9} {:>8}"
+
+
+def _heads() -> list[str]:
+    return [word for precision in PRECISIONS for word in (precision, "GMAC/s")]
+
+
+@click.command()
+@click.argument("run", default="default")
+@click.option("--seconds", default=30.0, show_default=True, type=FiniteRange(min=0))
+def main(run: str, seconds: float) -> None:
+    """Time a run's redirector beside PRGAN's generator at its published size.
+
+    Both in one TFLite interpreter on one thread, warp included, in turns; beside them
+    every convolution of the redirector alone, and a product of float matrices, which
+    says what this core can do at best.
+    """
+    try:
+        redirector = models_of_run(open_run(run))["redirector"]
+        click.echo(speed_text(measure_speed(redirector, seconds=seconds, progress=progress)))
+    except MggrError as error:
+        raise OneLineError(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""Lashes and glasses."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_tf.drawn_eyes.compiled import compiled
+from mggr_tf.drawn_eyes.face_geometry import View
+from mggr_tf.drawn_eyes.look import lay_glass_over, lay_over
+from mggr_tf.drawn_eyes.subject import Glasses, Hair
+from mggr_tf.drawn_eyes.textures import reflections
+
+_SUBPIXEL_BITS = 4
+_POINTS = 5
+"""Of one stroke."""
+
+
+def lash_cover(
+    hair: Hair,
+    upper_mm: NDArray[np.float64],
+    lower_mm: NDArray[np.float64],
+    view: View,
+    *,
+    rise_mm: float,
+    texture_seed: int,
+) -> NDArray[np.uint8]:
+    """[n, n] cover of the single lashes, 255 where one hides all.
+
+    Args:
+        upper_mm, lower_mm: [N, 3] margins from the outer to the inner corner.
+        view: of the picture to paint.
+        rise_mm: upper margin above its place of rest; lashes of a lowered lid hang.
+    """
+    above, below = _growth(texture_seed, hair.lash_count)
+    cover = np.zeros((view.size_px, view.size_px), np.uint8)
+    sink = float(np.clip(-rise_mm / 4, -0.3, 1.0))
+    length_mm = hair.lash_length_mm
+    rows = (
+        (_strokes(above, upper_mm, view, length_mm, 1.0, sink), hair.lash_strength),
+        (_strokes(below, lower_mm, view, 0.45 * length_mm, -1.0, 0.0), hair.lower_lash_strength),
+    )
+    thickness = max(1, round(view.size_px / 128))
+    for strokes, strength in rows:
+        level = round(215 * strength)
+        cv2.polylines(cover, list(strokes), False, level, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return cover
+
+
+class _Growth(NamedTuple):
+    """How one row of lashes grows: [count] each."""
+
+    place: NDArray[np.float64]
+    fan: NDArray[np.float64]
+    length: NDArray[np.float64]
+
+
+@lru_cache(maxsize=4)
+def _growth(texture_seed: int, count: int) -> tuple[_Growth, _Growth]:
+    """A person's upper and lower row, the same in every picture."""
+    rng = np.random.default_rng([texture_seed, 1])
+    rows = []
+    for number in (count, count // 2):
+        place = np.linspace(0.04, 0.86, number) + rng.normal(0, 0.012, number)
+        place = np.clip(place, 0.01, 0.95)
+        fan = 1.5 * (place - 0.55) + rng.normal(0, 0.12, number)
+        length = rng.uniform(0.6, 1.1, number) * (1.15 - 0.5 * place)
+        rows.append(_Growth(place, fan, length))
+    return rows[0], rows[1]
+
+
+def _strokes(
+    growth: _Growth,
+    margin: NDArray[np.float64],
+    view: View,
+    length_mm: float,
+    up: float,
+    sink: float,
+) -> NDArray[np.int32]:
+    """[count, 5, 2] picture points (x, y), in fractions of a pixel as OpenCV counts them.
+
+    Args:
+        up: 1 for the upper row, -1 for the lower one.
+        sink: by how much they hang.
+    """
+    strokes = np.empty((len(growth.place), _POINTS, 2), np.int32)
+    _lay_strokes(
+        growth,
+        margin,
+        length_mm,
+        up,
+        sink,
+        view.rotation,
+        view.px_per_mm,
+        *view.eyeball_px,
+        strokes,
+    )
+    return strokes
+
+
+@compiled
+def _lay_strokes(
+    growth: _Growth,
+    margin: np.ndarray,
+    length_mm: float,
+    up: float,
+    sink: float,
+    rotation: np.ndarray,
+    px_per_mm: float,
+    eye_x: float,
+    eye_y: float,
+    strokes: np.ndarray,
+) -> None:
+    """Lashes fan out, point forward, and curl up (or down)."""
+    lift = up * (0.75 - 0.9 * sink)
+    first, last = margin[0, 0], margin[margin.shape[0] - 1, 0]
+    segment = 0
+    order = 1 << _SUBPIXEL_BITS
+    for k in range(strokes.shape[0]):
+        at = first + growth.place[k] * (last - first)
+        while segment > 0 and margin[segment, 0] > at:
+            segment -= 1
+        while segment < margin.shape[0] - 2 and margin[segment + 1, 0] < at:
+            segment += 1
+        here, there = margin[segment], margin[segment + 1]
+        share = (at - here[0]) / (there[0] - here[0])
+        scale, fan = length_mm * growth.length[k], growth.fan[k]
+        for point in range(strokes.shape[1]):
+            t = point / (strokes.shape[1] - 1)
+            bulge = 0.6 * t * (1 - t)
+            x = at + scale * (bulge * 0.7 * fan + t * fan)
+            y = here[1] + share * (there[1] - here[1])
+            y += scale * (bulge * (-0.1 * up - sink) + t * lift)
+            z = here[2] + share * (there[2] - here[2]) + scale * (bulge + 0.7 * t)
+            seen_x = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
+            seen_y = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
+            strokes[k, point, 0] = int(np.floor((eye_x + px_per_mm * seen_x) * order + 0.5))
+            strokes[k, point, 1] = int(np.floor((eye_y - px_per_mm * seen_y) * order + 0.5))
+
+
+_CORNERS = np.linspace(0, 2 * np.pi, 73)
+_UPPER = slice(0, 37)
+"""The rim's points from the nose over the top to the temple."""
+
+_TEMPLE_MM = 60.0
+_PAD_MM = (1.6, 3.4)
+_PAD_BEHIND_MM = 7.0
+_HALF_HIDING_LIGHT = np.float32(0.12)
+"""Mirrored light that is as bright as an eyeball in the shade, in linear light."""
+
+
+def put_glasses_on(
+    picture: NDArray[np.float32],
+    glasses: Glasses,
+    view: View,
+    *,
+    brightness: float,
+    texture_seed: int,
+) -> NDArray[np.float32]:
+    """Draws them over the picture.
+
+    Args:
+        picture: [n, n, 3] linear RGB, changed in place.
+        view: of the picture.
+        brightness: of the light on the frame.
+        texture_seed: of what the lens mirrors.
+
+    Returns:
+        [n, n] in [0, 1] how much of what lies behind they hide: 1 at the frame; in the lens more
+        the brighter it mirrors, a half at `_HALF_HIDING_LIGHT`.
+    """
+    rim = view.project(_rim_mm(glasses))
+    lens = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillPoly(lens, [_fixed(rim)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    mirrored = np.float32(glasses.veil) * reflections(texture_seed, picture.shape[0])
+    if glasses.glare > 0:
+        mirrored += _glare(glasses, view, picture.shape[0])
+    lay_glass_over(picture, lens, glasses.tint, mirrored)
+    frame = np.zeros(picture.shape[:2], np.uint8)
+    for part, thickness_mm in ((_UPPER, glasses.rim_mm), (slice(36, 73), glasses.lower_rim_mm)):
+        if thickness_mm > 0:
+            _line(frame, rim[part], thickness_mm, view)
+    _draw_temple(frame, glasses, view)
+    if glasses.pad:
+        _draw_pad(frame, glasses, view)
+    lay_over(picture, frame, 1.0, *(brightness * c for c in glasses.colour))
+    hidden = lens / np.float32(255) * (mirrored**2 / (mirrored**2 + _HALF_HIDING_LIGHT**2))
+    return np.maximum(hidden, frame / np.float32(255))
+
+
+def _rim_mm(glasses: Glasses) -> NDArray[np.float64]:
+    """[73, 3] head points of a superellipse, closed, from the nose over the top."""
+    c, s = np.cos(_CORNERS), np.sin(_CORNERS)
+    power = 2 / glasses.squareness
+    x = glasses.nasal_mm + glasses.width_mm / 2 * np.sign(c) * np.abs(c) ** power
+    y = -glasses.drop_mm + glasses.height_mm / 2 * np.sign(s) * np.abs(s) ** power
+    return np.stack([x, y, np.full_like(x, glasses.stand_mm)], axis=1)
+
+
+def _draw_temple(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None:
+    """The arm to the ear, where the head is turned so that it is seen."""
+    back = view.rotation @ np.array([-0.12, 0.0, -1.0])
+    if back[0] >= 0 or glasses.temple_mm <= 0:
+        return
+    hinge = np.array(
+        [
+            glasses.nasal_mm - glasses.width_mm / 2 - 1.0,
+            -glasses.drop_mm + 0.3 * glasses.height_mm,
+            glasses.stand_mm - 2.0,
+        ]
+    )
+    ends = np.stack([hinge, hinge + _TEMPLE_MM * np.array([-0.12, 0.0, -1.0])])
+    _line(frame, view.project(ends), glasses.temple_mm, view)
+
+
+def _draw_pad(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None:
+    """The pad that rests on the nose, and its arm."""
+    at_rim = [
+        glasses.nasal_mm + 0.47 * glasses.width_mm,
+        -glasses.drop_mm - 0.05 * glasses.height_mm,
+        glasses.stand_mm,
+    ]
+    pad = [at_rim[0] + 2.0, at_rim[1] - 2.5, at_rim[2] - _PAD_BEHIND_MM]
+    ends = view.project(np.array([at_rim, pad]))
+    _line(frame, ends, 0.7, view)
+    scale = view.px_per_mm * 2**_SUBPIXEL_BITS
+    half = (round(_PAD_MM[0] * scale), round(_PAD_MM[1] * scale))
+    x, y = (int(v) for v in _fixed(ends[1:])[0])
+    cv2.ellipse(frame, (x, y), half, -12.0, 0, 360, 255, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _line(
+    frame: NDArray[np.uint8], points: NDArray[np.float64], thickness_mm: float, view: View
+) -> None:
+    thickness = max(1, round(thickness_mm * view.px_per_mm))
+    cv2.polylines(frame, [_fixed(points)], False, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _glare(glasses: Glasses, view: View, size_px: int) -> NDArray[np.float32]:
+    """[n, n] a soft-edged slanted bright patch."""
+    middle = np.array(
+        [
+            [
+                glasses.nasal_mm + glasses.glare_x * glasses.width_mm / 2,
+                -glasses.drop_mm + glasses.glare_y * glasses.height_mm / 2,
+                glasses.stand_mm,
+            ]
+        ]
+    )
+    (x, y) = view.project(middle)[0].astype(np.float32)
+    reach = np.float32(glasses.glare_size * glasses.width_mm / 2 * view.px_per_mm)
+    steps = np.arange(size_px, dtype=np.float32)
+    along = (steps[None, :] - x + np.float32(0.5) * (steps[:, None] - y)) / reach
+    across = (steps[:, None] - y) / (np.float32(0.7) * reach)
+    bump = np.clip(1.5 * (1 - np.maximum(np.abs(along), np.abs(across))), 0, 1)
+    return np.float32(glasses.glare) * bump * bump * (3 - 2 * bump)
+
+
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32)

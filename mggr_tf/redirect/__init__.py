@@ -1,1 +1,0 @@
-"""Pictures of eyes, redirected by a run."""
