@@ -32,7 +32,7 @@ from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.eyes.export_eyes import FITTING_BATCH
 from mggr_export.formats.keras_models import outputs_by_name, outputs_of
-from mggr_export.proofs.parity import span_of
+from mggr_export.proofs.proof import span_of
 from mggr_tf.models.blocks import ResumableDropout
 from mggr_tf.training.optimizer import adam, apply
 

@@ -14,8 +14,8 @@ from mggr_edge.models.network_io import image_from_network, redirector_inputs
 from mggr_tf.benchmark.document import Picture, Section
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.metrics import PairScores
 from mggr_tf.evaluation.protocol import Redirect, pair_inputs
-from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.training.stage_watch import write_png
 
 

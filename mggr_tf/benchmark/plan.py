@@ -11,7 +11,7 @@ from typing import Literal
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError, UsageError
-from mggr_tf.data.drawn_people import present_names
+from mggr_tf.data.names import present_names
 
 Group = Literal["method", "equal-steps", "published-size", "ablation"]
 

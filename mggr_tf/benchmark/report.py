@@ -28,10 +28,16 @@ from mggr_tf.benchmark.plan import CONTROL, Entrant, Plan
 from mggr_tf.benchmark.scoring import estimated_name
 from mggr_tf.config.stages import OF_GAZE
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS
-from mggr_tf.evaluation.metrics import CATALOGUE, multiply_accumulates
+from mggr_tf.evaluation.metrics import (
+    CATALOGUE,
+    PairScores,
+    by_head,
+    by_shift,
+    multiply_accumulates,
+    overall,
+)
+from mggr_tf.evaluation.metrics import Table as Numbers
 from mggr_tf.evaluation.report import Comparison, compare, resample
-from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
-from mggr_tf.evaluation.scores import Table as Numbers
 from mggr_tf.models.networks import Redirection
 from mggr_tf.runs.folder import RunFolder
 

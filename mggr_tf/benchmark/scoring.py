@@ -22,6 +22,7 @@ from mggr_tf.benchmark.campaign import judge_path, run_path
 from mggr_tf.benchmark.plan import Entrant, Plan
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.evaluation.metrics import PairScores
 from mggr_tf.evaluation.network_metrics import REAL, open_network_metrics
 from mggr_tf.evaluation.protocol import (
     Redirect,
@@ -30,7 +31,6 @@ from mggr_tf.evaluation.protocol import (
     score_pictures,
 )
 from mggr_tf.evaluation.score_run import PAIRS_SEED
-from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_estimator, load_judge, load_redirector, redirect_with
 from mggr_tf.runs.folder import RunFolder

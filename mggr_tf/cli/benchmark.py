@@ -221,8 +221,8 @@ def bench_train(
         raise UsageError(f"--vgg16 {vgg16}: no such file")
     from mggr_edge.common.atomic import atomic_file
     from mggr_edge.common.progress import progress
-    from mggr_tf.benchmark.training.bench import bench_training
-    from mggr_tf.benchmark.training.report import profile_text, speed_text
+    from mggr_tf.benchmark.speed_report import profile_text, speed_text
+    from mggr_tf.benchmark.training_speed import bench_training
     from mggr_tf.config.files import load_config
     from mggr_tf.data.source import open_split
 

@@ -21,7 +21,7 @@ from mggr_tf.cli.options import (
 
 if TYPE_CHECKING:
     from mggr_edge.geometry.angles import Gaze
-    from mggr_tf.data.crop import Cropped
+    from mggr_tf.data.crop_folder import Cropped
     from mggr_tf.data.listing import Tally
     from mggr_tf.data.packed.pack import Packed
 
@@ -161,7 +161,7 @@ def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force:
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
-    from mggr_tf.data.crop import crop_photos
+    from mggr_tf.data.crop_folder import crop_photos
 
     try:
         cropped = crop_photos(
@@ -269,7 +269,7 @@ def split(
         raise UsageError("name the subjects or draw them: --shares and --seed are for drawing")
     if every is not None and (named or shares is not None or seed is not None):
         raise UsageError("--every chooses all subjects by itself; leave the other choices out")
-    from mggr_tf.data.drawn_people import present_names
+    from mggr_tf.data.names import present_names
     from mggr_tf.data.subject_split import (
         PARTS,
         SubjectSplit,

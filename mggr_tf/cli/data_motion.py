@@ -82,7 +82,7 @@ def _drawn(people: int, seed: int) -> EyeSamples:
 
 
 def _read(folder: Path, subjects: tuple[str, ...] | None) -> EyeSamples:
-    from mggr_tf.data.scan import samples_of
+    from mggr_tf.data.listing import samples_of
     from mggr_tf.data.source import scan_source
 
     return samples_of(scan_source(folder, subjects=subjects), source=folder)

@@ -144,8 +144,7 @@ def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
         RunError: they are others here.
     """
     from mggr_tf.data.subject_split import SubjectSplit
-    from mggr_tf.runs.drift import data_changes
-    from mggr_tf.runs.record import DataRecord
+    from mggr_tf.runs.record import DataRecord, data_changes
 
     known = run.record.portraits
     if known is None:

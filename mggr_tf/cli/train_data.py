@@ -82,8 +82,7 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
         RunError: it is another one here.
         DataError: it is not here.
     """
-    from mggr_tf.runs.drift import data_changes
-    from mggr_tf.runs.record import DataRecord
+    from mggr_tf.runs.record import DataRecord, data_changes
 
     known = run.record.data
     named = None if known.held_out else known.subjects

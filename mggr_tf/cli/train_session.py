@@ -236,9 +236,9 @@ def reopened(
         DiskError: it cannot be written to.
     """
     from mggr_tf.config.files import changed_config, in_words, load_config
-    from mggr_tf.runs.drift import asked_changes, installed_versions, other_versions
     from mggr_tf.runs.folder import RunFolder, run_file
     from mggr_tf.runs.lock import only_training
+    from mggr_tf.runs.record import asked_changes, installed_versions, other_versions
 
     if out is None:
         raise UsageError("--resume needs --out RUN, the run to go on with")
@@ -285,7 +285,7 @@ def resumed_data(
         UsageError: other subjects are named.
         RunError: the data is another.
     """
-    from mggr_tf.data.drawn_people import present_names
+    from mggr_tf.data.names import present_names
     from mggr_tf.runs.provenance import note_data, some_names
     from mggr_tf.runs.record import with_present_names
 

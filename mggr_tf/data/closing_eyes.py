@@ -18,7 +18,7 @@ import tensorflow as tf
 from mggr_edge.common.progress import Progress, from_counts, no_progress
 from mggr_edge.models.network_io import image_from_network, image_to_network
 from mggr_tf.config.sizes import SyntheticConfig
-from mggr_tf.data.drawn_people import drawn_name
+from mggr_tf.data.names import drawn_name
 from mggr_tf.data.occluders import covered_share, filled, occlude
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import drawing_processes, samples_of_drawn

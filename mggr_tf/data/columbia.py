@@ -26,7 +26,8 @@ from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.media.files.paths import PICTURE_SUFFIXES
-from mggr_tf.data.drawn_people import (
+from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing, Scan, scan_listing
+from mggr_tf.data.names import (
     DRAWN_NAME,
     FIRST_IN_FOLDER,
     SYNTHETIC_LICENCE,
@@ -34,9 +35,7 @@ from mggr_tf.data.drawn_people import (
     drawn_seed,
     present_name,
 )
-from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
 from mggr_tf.data.patch_files import SortedNames, read_entry, read_licence
-from mggr_tf.data.scan import Scan, scan_listing
 
 SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}
 LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}

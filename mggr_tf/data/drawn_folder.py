@@ -17,7 +17,7 @@ from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.errors import UsageError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_tf.data.columbia import PatchName
-from mggr_tf.data.drawn_people import SYNTHETIC_MARK, drawn_name
+from mggr_tf.data.names import SYNTHETIC_MARK, drawn_name
 from mggr_tf.data.patch_files import patch_jpeg
 from mggr_tf.drawn_eyes.population import draw_subject
 from mggr_tf.drawn_eyes.render import render_eye

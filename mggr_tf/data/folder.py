@@ -25,9 +25,8 @@ from typing import TextIO
 from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze, Side
-from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
+from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing, Scan, scan_listing
 from mggr_tf.data.patch_files import LICENCE_FILE, SortedNames, read_entry, read_licence
-from mggr_tf.data.scan import Scan, scan_listing
 
 TABLE = "eyes.csv"
 LICENCE = f"not stated (the patches have no {LICENCE_FILE})"

@@ -49,9 +49,8 @@ from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, EyeCrop, crop_patch
-from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
+from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing, Scan, scan_listing
 from mggr_tf.data.patch_files import eyeless_reason
-from mggr_tf.data.scan import Scan, scan_listing
 
 LICENCE = "MPIIGaze: CC BY-NC-SA 4.0, non-commercial research only"
 HEAD_BIN_DEG = 5.0

@@ -18,9 +18,8 @@ from mggr_edge.errors import DataError
 from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_edge.models.contract import Conventions
 from mggr_tf.config.stages import Augmentation
-from mggr_tf.data.augment import augment_pair
+from mggr_tf.data.augment import Gazemap, augment_pair
 from mggr_tf.data.closing_eyes import EyeStates, gaze_weight
-from mggr_tf.data.gazemap import Gazemap
 from mggr_tf.data.rows import Rows, Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.drawn_eyes.flow import PER_PIXEL, UNSEEN

@@ -12,7 +12,7 @@ from pathlib import Path
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, UsageError
 from mggr_tf.config import Config
-from mggr_tf.data.drawn_people import SYNTHETIC
+from mggr_tf.data.names import SYNTHETIC
 from mggr_tf.data.source import Split, drawn_aside, open_samples
 from mggr_tf.data.subject_split import SubjectSplit
 

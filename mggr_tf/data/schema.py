@@ -19,7 +19,7 @@ from mggr_edge.geometry.angles import Side
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import EyeState
-from mggr_tf.data.drawn_people import (
+from mggr_tf.data.names import (
     FIRST_IN_FOLDER,
     FIRST_IN_MEMORY,
     drawn_person,

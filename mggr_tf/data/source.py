@@ -21,12 +21,11 @@ from mggr_edge.models.contract import Conventions
 from mggr_tf.config import Config
 from mggr_tf.config.stages import Stage
 from mggr_tf.data import columbia, folder, mpiigaze
-from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE, drawn_name, present_names
-from mggr_tf.data.listing import Listing
+from mggr_tf.data.listing import Listing, Scan, samples_of, scan_listing
+from mggr_tf.data.names import SYNTHETIC, SYNTHETIC_LICENCE, drawn_name, present_names
 from mggr_tf.data.packed import reader as packed
 from mggr_tf.data.packed.index import is_pack
 from mggr_tf.data.packed.samples import PackedSamples, open_pack
-from mggr_tf.data.scan import Scan, samples_of, scan_listing
 from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.drawn_eyes import SyntheticSamples, draw_samples
 from mggr_tf.drawn_eyes.flow import mirrored_codes

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_tf.drawn_eyes.accessories import lash_cover, put_glasses_on
-from mggr_tf.drawn_eyes.eye_state import hidden_share
 from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING, Face, View, face_heights, lay_crop
 from mggr_tf.drawn_eyes.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
 from mggr_tf.drawn_eyes.globe import IRIS_PLANE, Globe, develop, iris_way, look
@@ -32,7 +31,7 @@ from mggr_tf.drawn_eyes.lids import (
 )
 from mggr_tf.drawn_eyes.look import lay_over, look_of
 from mggr_tf.drawn_eyes.paint import paint
-from mggr_tf.drawn_eyes.rendered import Ellipse, RenderedEye, sixteen_points
+from mggr_tf.drawn_eyes.rendered import Ellipse, RenderedEye, hidden_share, sixteen_points
 from mggr_tf.drawn_eyes.sitting import Sitting, sitting_of
 from mggr_tf.drawn_eyes.subject import Subject
 from mggr_tf.drawn_eyes.textures import textures_of

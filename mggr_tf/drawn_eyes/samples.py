@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
-from mggr_tf.drawn_eyes.eye_state import eye_state
 from mggr_tf.drawn_eyes.flow import flow_codes
 from mggr_tf.drawn_eyes.population import draw_light, draw_subject
 from mggr_tf.drawn_eyes.render import Crop, flow_between, render_eye
-from mggr_tf.drawn_eyes.rendered import RenderedEye
+from mggr_tf.drawn_eyes.rendered import RenderedEye, eye_state
 
 SIDES: tuple[Side, Side] = ("right", "left")
 """`SyntheticSamples.side` is an index into this."""

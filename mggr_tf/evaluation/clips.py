@@ -22,7 +22,7 @@ from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.vision.iris import IrisFinder
-from mggr_tf.data.drawn_people import drawn_name
+from mggr_tf.data.names import drawn_name
 from mggr_tf.drawn_eyes import draw_face, draw_subject
 from mggr_tf.drawn_eyes.subject import Subject
 from mggr_tf.evaluation.naturalness import Judge, should_be_redirected

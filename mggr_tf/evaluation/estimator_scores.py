@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.geometry.angles import Gaze, angular_error_deg
 from mggr_edge.models.contract import Conventions
-from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE, drawn_name
+from mggr_tf.data.names import SYNTHETIC_LICENCE, drawn_name
 from mggr_tf.data.schema import EyeSamples, make_samples
 from mggr_tf.drawn_eyes.population import draw_light, draw_subject
 from mggr_tf.drawn_eyes.render import render_eye

@@ -22,9 +22,8 @@ from mggr_tf.data.columbia import LICENCE
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.subject_split import PARTS, read_split
-from mggr_tf.evaluation.metrics import Pictures, gaze_error_deg, picture_metrics
+from mggr_tf.evaluation.metrics import PairScores, Pictures, gaze_error_deg, picture_metrics
 from mggr_tf.evaluation.network_metrics import NetworkMetrics, compare_by, features_of
-from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceEstimates, SourceGaze
 
 _BATCH = 64

@@ -24,10 +24,17 @@ from mggr_tf.evaluation.bootstrap import (
     resampled_mean,
 )
 from mggr_tf.evaluation.estimator_scores import EstimatorScores
-from mggr_tf.evaluation.metrics import CATALOGUE
+from mggr_tf.evaluation.metrics import (
+    CATALOGUE,
+    SET_METRICS,
+    PairScores,
+    Table,
+    by_head,
+    by_shift,
+    overall,
+)
 from mggr_tf.evaluation.network_metrics import REAL
 from mggr_tf.evaluation.protocol import REDIRECTED, Evaluation
-from mggr_tf.evaluation.scores import SET_METRICS, PairScores, Table, by_head, by_shift, overall
 from mggr_tf.evaluation.set_metrics import resampled_frechet, resampled_kernel
 
 Verdict = Literal["ahead", "behind", "undecided"]

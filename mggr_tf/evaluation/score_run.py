@@ -12,7 +12,7 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.vision.iris import IrisFinder
-from mggr_tf.data.drawn_people import present_names
+from mggr_tf.data.names import present_names
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
 from mggr_tf.evaluation.estimator_scores import EstimatorScores, score_estimator

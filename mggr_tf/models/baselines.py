@@ -36,9 +36,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, GeneratorSize, StackSize
-from mggr_tf.models.blocks import AddAndClip, Lighten, Zeros
+from mggr_tf.models.blocks import EXACT, AddAndClip, Lighten, Zeros
 from mggr_tf.models.mggr import FLOW_UNIT_PX, flow_head
-from mggr_tf.models.precision import EXACT
 from mggr_tf.models.trunk import condition_of, guided_picture, redirector_inputs, trunk
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 

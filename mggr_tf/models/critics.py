@@ -18,8 +18,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.data.schema import STATES
-from mggr_tf.models.blocks import ResumableDropout, batch_norm, convolution
-from mggr_tf.models.precision import EXACT
+from mggr_tf.models.blocks import EXACT, ResumableDropout, batch_norm, convolution
 
 FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""

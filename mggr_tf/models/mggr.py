@@ -31,8 +31,15 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, StackSize
-from mggr_tf.models.blocks import AddAndClip, DepthToSpace, PaintOver, Scale, Zeros, convolution
-from mggr_tf.models.precision import EXACT
+from mggr_tf.models.blocks import (
+    EXACT,
+    AddAndClip,
+    DepthToSpace,
+    PaintOver,
+    Scale,
+    Zeros,
+    convolution,
+)
 from mggr_tf.models.trunk import (
     EVERYTHING,
     condition_of,

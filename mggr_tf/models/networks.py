@@ -1,4 +1,8 @@
-"""The networks of a config, built, averaged, saved and loaded."""
+"""The networks of a config, built, averaged, saved and loaded.
+
+The run's own gaze estimator, or a network that has seen ImageNet (`stlpips.py`,
+`vgg16.py`).
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,21 @@ from mggr_edge.errors import RunError
 from mggr_tf.config import Config, Method
 from mggr_tf.config.sizes import BranchSize
 from mggr_tf.models.baselines import build_deepwarp, build_fine_warp, build_generator, build_prgan
+from mggr_tf.models.blocks import EXACT, Precision, computing_in
 from mggr_tf.models.classifiers import build_efficientnet_features, build_vgg16_features
-from mggr_tf.models.critics import build_discriminator, build_estimator, build_judge
+from mggr_tf.models.critics import FEATURES, build_discriminator, build_estimator, build_judge
 from mggr_tf.models.mggr import build_coarse, build_fine, build_redirector
-from mggr_tf.models.perceptual import estimator_features
-from mggr_tf.models.precision import EXACT, Precision, computing_in
 from mggr_tf.models.stlpips import build_alex_features
+
+
+def estimator_features(estimator: keras.Model) -> keras.Model:
+    """The estimator with its inner layers laid open.
+
+    Returns:
+        model of eye and head_pose; outputs a dict of feature maps.
+    """
+    layers = {name: estimator.get_layer(name).output for name in FEATURES}
+    return keras.Model(estimator.inputs, layers, name="estimator_features")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError, RunError
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 from mggr_tf.config.stages import Stage
-from mggr_tf.runs.drift import check_config, installed_versions
 from mggr_tf.runs.metrics_log import append_row, column
 from mggr_tf.runs.record import (
     SCHEMA,
@@ -43,6 +42,8 @@ from mggr_tf.runs.record import (
     Origin,
     RunRecord,
     StageRecord,
+    check_config,
+    installed_versions,
     with_present_names,
 )
 
@@ -105,7 +106,7 @@ class RunFolder:
         Raises:
             RunError: the folder cannot be made.
         """
-        from mggr_tf.models.precision import settled  # TensorFlow, which a list of runs needs not
+        from mggr_tf.models.blocks import settled  # TensorFlow, which a list of runs needs not
 
         precision = settled(config.models.features_precision)
         config = replace(config, models=replace(config.models, features_precision=precision))

@@ -9,7 +9,7 @@ from typing import Any
 from mggr_edge.errors import RunError, UsageError
 from mggr_edge.models.contract import Training
 from mggr_tf.config import config_to_plain
-from mggr_tf.data.drawn_people import (
+from mggr_tf.data.names import (
     FIRST_IN_MEMORY,
     SYNTHETIC,
     SYNTHETIC_LICENCE,
@@ -17,9 +17,8 @@ from mggr_tf.data.drawn_people import (
     present_name,
 )
 from mggr_tf.data.source import Split
-from mggr_tf.runs.drift import data_changes
 from mggr_tf.runs.folder import RunFolder
-from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin
+from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin, data_changes
 
 _MOST_NAMED = 5
 

@@ -18,8 +18,8 @@ from mggr_edge.errors import RunError
 from mggr_tf.config import CheckpointConfig
 from mggr_tf.config.stages import Stage
 from mggr_tf.training.checkpoints import Checkpoints
-from mggr_tf.training.compiling import compiled
 from mggr_tf.training.distribution import Distribution, Signals, held_back_signals, plain_reason
+from mggr_tf.training.stage_parts import compiled
 from mggr_tf.training.step import Step
 from mggr_tf.training.stopping import Divergence, Patience
 

@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from mggr_tf.models.precision import EXACT, Precision
+from mggr_tf.models.blocks import EXACT, Precision
 from mggr_tf.training.batch import Metrics
 
 _WARM_UP = 0.04

@@ -32,7 +32,7 @@ from mggr_tf.config.stages import (
     RedirectedPortraits,
     Stage,
 )
-from mggr_tf.data.gazemap import Gazemap
+from mggr_tf.data.augment import Gazemap
 from mggr_tf.data.pairs import DrawnPairs, PairInputs, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples

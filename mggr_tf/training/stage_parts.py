@@ -1,8 +1,8 @@
-"""What a stage trains: networks, optimizers, and the weights that it starts from."""
+"""What a stage trains: networks, optimizers, compiled steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -17,8 +17,10 @@ from mggr_tf.data.packed.stream import packed_pair_dataset
 from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
+from mggr_tf.models.blocks import EXACT, missing_for
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.runs.folder import RunFolder
+from mggr_tf.training.batch import Batch, Metrics
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.step import RedirectionStep, Step
 
@@ -210,3 +212,56 @@ def warm_start(run: RunFolder, donor: RunFolder) -> None:
         ours.get_layer(layer.name).set_weights(layer.get_weights())
     with atomic_file(run.weights_file("estimator"), force=True) as temporary:
         save_weights(ours, temporary)
+
+
+def compiled(step: Step, *, xla: bool) -> Callable[[Batch], Metrics]:
+    """One replica's step as it is given to a strategy: itself, or compiled by XLA as a whole.
+
+    A compiled step makes other fractions of the same random bits: dropout, random views and blends
+    are other ones than those of a plain step, and the same ones at every run.
+    """
+    return tf.function(step, jit_compile=True) if xla else step
+
+
+def refuse_what_cannot_work(
+    config: Config, stages: Iterable[Stage], *, replicas: int, warn: Callable[[str], None]
+) -> None:
+    """Looks at the devices and at what will be trained on them, before anything is built.
+
+    Args:
+        config: of the run.
+        stages: that will be trained.
+        replicas: how many devices share a batch.
+        warn: called with what works and is slower than float32, or than a plain step.
+
+    Raises:
+        ConfigError: `compute` asks for what does not work here; the message says what would.
+    """
+    asked = ", ".join(stages)
+    _check_precision(config, asked, warn)
+    if config.compute.xla:
+        _check_xla(asked, replicas, warn)
+
+
+def _check_precision(config: Config, asked: str, warn: Callable[[str], None]) -> None:
+    precision = config.compute.precision
+    missing = missing_for(precision)
+    if missing is None:
+        return
+    if precision == "float16":
+        instead = EXACT if missing_for("bfloat16") else "bfloat16"
+        raise ConfigError(
+            f"compute.precision: to train {asked} in float16 takes {missing}; set {instead}"
+        )
+    warn(f"compute.precision: {precision} is slower than float32 here: it takes {missing}")
+
+
+def _check_xla(asked: str, replicas: int, warn: Callable[[str], None]) -> None:
+    if replicas > 1:
+        # Every device would have to reach the others' variables and sums from inside its program.
+        raise ConfigError(
+            f"compute.xla: a step of {asked} that {replicas} devices share cannot be compiled; "
+            "set false, or train on one device"
+        )
+    if not tf.config.list_physical_devices("GPU"):
+        warn("compute.xla: without a GPU a compiled step takes three to seven times as long")

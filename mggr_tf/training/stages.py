@@ -15,13 +15,12 @@ from mggr_edge.common.progress import no_progress, progress
 from mggr_edge.errors import RunError
 from mggr_tf.config.stages import Stage
 from mggr_tf.data.closing_eyes import ClosingEyes, closing_eyes, closing_people
-from mggr_tf.data.drawn_people import SYNTHETIC, SYNTHETIC_LICENCE
+from mggr_tf.data.names import SYNTHETIC, SYNTHETIC_LICENCE
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.runs.folder import Origin, RunFolder, StageRecord, weights_of_stage
-from mggr_tf.training.compiling import refuse_what_cannot_work
 from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.loop import Loop, Values
 from mggr_tf.training.portrait_batches import portraits_of_stage, with_portraits
@@ -30,6 +29,7 @@ from mggr_tf.training.stage_parts import (
     learning_rates,
     plainly_failing,
     portrait_shares,
+    refuse_what_cannot_work,
     stage_dataset,
     stage_shares,
     stage_step,

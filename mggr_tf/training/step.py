@@ -24,7 +24,7 @@ from mggr_tf.config.stages import (
     Stage,
     StageConfig,
 )
-from mggr_tf.data.gazemap import Gazemap
+from mggr_tf.data.augment import Gazemap
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.warp import BackwardWarp
 from mggr_tf.training.batch import Batch, Metrics, parts_of

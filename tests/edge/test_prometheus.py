@@ -16,8 +16,7 @@ from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
-from mggr_edge.runs.service.prometheus import Watched, open_endpoint
-from mggr_edge.runs.service.systemd import Counts
+from mggr_edge.runs.service.supervisor import Counts, Watched, open_endpoint
 
 client = pytest.importorskip("prometheus_client.parser")
 

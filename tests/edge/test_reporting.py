@@ -18,7 +18,7 @@ from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.drawing import mark, overlay
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult, Viewed, side_by_side
 from mggr_edge.runs.console import FrameRate, NowAndThen, StatusLine
-from mggr_edge.runs.frame_log import open_metrics
+from mggr_edge.runs.summary import open_metrics
 
 FRAME = np.full((240, 320, 3), 90, np.uint8)
 

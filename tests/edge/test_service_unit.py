@@ -89,7 +89,7 @@ def test_its_folders_are_those_that_the_program_looks_into(monkeypatch: pytest.M
 
 
 def test_the_watchdog_waits_longer_than_a_source_may_take_to_be_called_stuck() -> None:
-    from mggr_edge.runs.service.systemd import STUCK_S
+    from mggr_edge.runs.service.supervisor import STUCK_S
 
     said = settings()
     assert said["Type"] == ["notify"]

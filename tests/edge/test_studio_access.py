@@ -13,8 +13,7 @@ import pytest
 from browser import browsing
 from mggr_edge.tools.studio import access
 from mggr_edge.tools.studio.access import PUBLIC, cookie_name
-from mggr_edge.tools.studio.routes import PAGE
-from mggr_edge.tools.studio.server import PageServer
+from mggr_edge.tools.studio.server import PAGE, PageServer
 from ramps import smooth_picture
 from studio_page import Sitter, answer, cookie_of, frame, soon, studio
 

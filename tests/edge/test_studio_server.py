@@ -21,8 +21,7 @@ from mggr_edge.runs import calibration as calibrating
 from mggr_edge.runs.profile import Profile
 from mggr_edge.tools.studio import calibration
 from mggr_edge.tools.studio.frame_encoding import WIDEST_PX, Latest, encode_pair
-from mggr_edge.tools.studio.routes import PAGE
-from mggr_edge.tools.studio.server import PageServer
+from mggr_edge.tools.studio.server import PAGE, PageServer
 from mggr_edge.tools.studio.session import Settings, changed
 from ramps import smooth_picture
 from studio_page import Sitter, answer, frame, frame_where, frame_with, reasons, studio

@@ -14,8 +14,8 @@ import pytest
 
 from mggr_edge.media.live.sinks import Nowhere
 from mggr_edge.runs.live_run import run_live
-from mggr_edge.runs.service import systemd as heartbeat_module
-from mggr_edge.runs.service.systemd import STUCK_S, Heartbeat, Systemd
+from mggr_edge.runs.service import supervisor as heartbeat_module
+from mggr_edge.runs.service.supervisor import STUCK_S, Heartbeat, Systemd
 
 pytest.importorskip("av")
 

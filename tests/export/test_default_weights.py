@@ -17,13 +17,13 @@ from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path
 from mggr_export.exporting import export_run as exporting
 from mggr_export.exporting import verify as verifying
 from mggr_export.formats.keras_models import models_of_run
+from mggr_export.tools.weights import main as weights_command
 from mggr_export.tools.weights import making, measuring
-from mggr_export.tools.weights.__main__ import main as weights_command
-from mggr_export.tools.weights.measuring import model_card
+from mggr_export.tools.weights_measures import model_card
 from mggr_tf.cli import main
 from mggr_tf.config import config_to_plain
 from mggr_tf.config.files import load_config
-from mggr_tf.data.drawn_people import drawn_person
+from mggr_tf.data.names import drawn_person
 from mggr_tf.drawn_eyes import draw_subject
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.runs import listing as default_run

@@ -11,9 +11,9 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, MissingPackageError
 from mggr_edge.models.bundle import read_bundle_files
 from mggr_edge.models.runtimes import runnable
-from mggr_export.bundle.labels import read_label
 from mggr_export.errors import ArtifactError
 from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.labels import read_label
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.exporting.verify import verify_bundle
 from mggr_export.formats.keras_models import models_of_run

@@ -13,8 +13,7 @@ from mggr_edge.models.installed import bundle_path
 from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs
 from mggr_export.eyes.sight import Openings
 from mggr_export.formats.keras_models import models_of_run
-from mggr_export.proofs.parity import misses, opening_misses
-from mggr_export.proofs.proof import Converted, prove
+from mggr_export.proofs.proof import Converted, misses, opening_misses, prove
 from mggr_tf.config.conversion_limits import ConversionLimits, Limit, PrecisionLimits
 from mggr_tf.data.source import open_samples
 from mggr_tf.runs.listing import open_run

@@ -7,7 +7,7 @@ import pytest
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.contract import Conventions, OpeningParity
 from mggr_export.eyes.sight import Openings
-from mggr_export.proofs.parity import breaks_opening, opening_misses, opening_text
+from mggr_export.proofs.proof import breaks_opening, opening_misses, opening_text
 from mggr_tf.config.conversion_limits import Limit, PrecisionLimits
 from mggr_tf.data.schema import make_samples
 from mggr_tf.drawn_eyes import draw_subject, render_eye

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mggr_edge.models.contract import GazeShown
-from mggr_export.proofs.parity import (
+from mggr_export.proofs.proof import (
     breaks,
     compare,
     compare_each,

@@ -7,8 +7,8 @@ import pytest
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.models.bundle import Bundle
-from mggr_export.bundle.labels import licences_text, read_label
 from mggr_export.exporting.export_run import export_run
+from mggr_export.exporting.labels import licences_text, read_label
 from mggr_export.exporting.request import ExportRequest
 from mggr_tf.runs.folder import DataRecord, Origin, RunFolder, StageRecord
 from mggr_tf.runs.record import UNKNOWN_DONORS

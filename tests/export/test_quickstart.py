@@ -22,7 +22,6 @@ from mggr_export.quickstart import names
 from mggr_export.quickstart.cli import quickstart
 from mggr_export.quickstart.demo import STILL_TIMES_S, STRIP_TIMES_S, Demo, Timing, open_films
 from mggr_export.quickstart.observe import Observer, following
-from mggr_export.quickstart.outcome import Outcome, losses_of
 from mggr_export.quickstart.portrait import (
     FRAMES,
     SIZE_PX,
@@ -30,6 +29,7 @@ from mggr_export.quickstart.portrait import (
     photograph,
     portrait_frame,
 )
+from mggr_export.quickstart.prose import Outcome, losses_of
 from mggr_export.quickstart.report import report_text
 from mggr_tf.config.files import load_config
 from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord

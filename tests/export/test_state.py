@@ -13,7 +13,7 @@ from mggr_export.eyes.calibration import with_closing_eyes
 from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
-from mggr_tf.data.drawn_people import drawn_name
+from mggr_tf.data.names import drawn_name
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.redirect import bundle_of_run
 from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord

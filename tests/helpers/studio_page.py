@@ -21,8 +21,7 @@ from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.csi import AS_IT_COMES
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.tools.studio.access import PARAMETER, cookie_name
-from mggr_edge.tools.studio.routes import studio_app
-from mggr_edge.tools.studio.server import PageServer
+from mggr_edge.tools.studio.server import PageServer, studio_app
 from mggr_edge.tools.studio.session import Session, open_session
 from scripted_source import CAMERA
 

@@ -9,23 +9,21 @@ import tensorflow as tf
 from click.testing import CliRunner
 from tensorflow import keras
 
-from mggr_tf.benchmark.training.bench import bare_graph
-from mggr_tf.benchmark.training.convolutions import (
+from mggr_tf.benchmark.convolutions import (
+    ARITHMETIC,
     REST,
     Convolution,
+    OpTime,
     convolutions_of,
     is_backward,
+    kind_of,
     matrix_products_of,
     part_of,
-)
-from mggr_tf.benchmark.training.report import Spread
-from mggr_tf.benchmark.training.trace import (
-    ARITHMETIC,
-    OpTime,
-    kind_of,
     plain_convolution,
     trace_of,
 )
+from mggr_tf.benchmark.speed_report import Spread
+from mggr_tf.benchmark.training_speed import bare_graph
 from mggr_tf.cli import main
 
 pytestmark = pytest.mark.extended

@@ -8,8 +8,8 @@ from mggr_tf.benchmark.document import Picture, Section, Table, to_html, to_mark
 from mggr_tf.benchmark.plan import Entrant, Plan
 from mggr_tf.benchmark.report import Effort, Results, floor_of, sections_of
 from mggr_tf.evaluation.bootstrap import Interval
+from mggr_tf.evaluation.metrics import PairScores
 from mggr_tf.evaluation.report import Comparison
-from mggr_tf.evaluation.scores import PairScores
 
 rng = np.random.default_rng(0)
 

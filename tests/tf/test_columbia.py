@@ -8,8 +8,8 @@ from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data import columbia
 from mggr_tf.data.columbia import PatchName, parse_name
+from mggr_tf.data.listing import samples_of
 from mggr_tf.data.patch_files import eyeless_reason
-from mggr_tf.data.scan import samples_of
 from mggr_tf.drawn_eyes import draw_subject, render_eye
 
 

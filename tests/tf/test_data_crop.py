@@ -9,7 +9,7 @@ from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.vision.face_finder import Face
 from mggr_edge.vision.iris import Eye
-from mggr_tf.data.crop.cutter import by_size, cut_eyes, find_photos, level_crop, upright_crop
+from mggr_tf.data.crop_eyes import by_size, cut_eyes, find_photos, level_crop, upright_crop
 
 
 def put(folder, *names):

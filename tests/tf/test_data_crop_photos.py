@@ -19,8 +19,8 @@ from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_tf.cli import main
 from mggr_tf.data import columbia, folder
-from mggr_tf.data.crop import crop_photos
-from mggr_tf.data.scan import samples_of
+from mggr_tf.data.crop_folder import crop_photos
+from mggr_tf.data.listing import samples_of
 from mggr_tf.data.source import scan_source
 
 NAME = "0001_2m_{head}P_{pitch}V_{yaw}H.jpg"

@@ -24,7 +24,7 @@ from mggr_edge.models.runtimes import TFLiteRunner
 from mggr_edge.vision.face_finder import FaceFinder
 from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.data.columbia import parse_name
-from mggr_tf.data.crop.cutter import cut_eyes, upright_crop
+from mggr_tf.data.crop_eyes import cut_eyes, upright_crop
 from mggr_tf.data.listing import BadPatch
 from mggr_tf.data.patch_files import read_patch
 from mggr_tf.drawn_eyes import draw_subject, render_eye

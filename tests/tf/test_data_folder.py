@@ -7,8 +7,7 @@ import pytest
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze
 from mggr_tf.data import folder
-from mggr_tf.data.listing import EyeLabel
-from mggr_tf.data.scan import samples_of
+from mggr_tf.data.listing import EyeLabel, samples_of
 
 HEADER = "file,subject,side,pitch_deg,yaw_deg"
 

@@ -8,7 +8,7 @@ from scipy.io import savemat
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze, unit_vectors
 from mggr_tf.data import mpiigaze
-from mggr_tf.data.scan import samples_of
+from mggr_tf.data.listing import samples_of
 
 # Corners of the right eye, outer and inner, in the data set's face model, millimetres.
 RIGHT_EYE_MM = np.array([[-45.0968, -0.4838, 2.3970], [-21.3129, 0.4838, -2.3970]])

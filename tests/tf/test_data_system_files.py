@@ -11,7 +11,7 @@ from mggr_edge.errors import DataError
 from mggr_tf.config.files import load_config
 from mggr_tf.data import mpiigaze
 from mggr_tf.data.columbia import parse_photo_name
-from mggr_tf.data.crop.cutter import find_photos
+from mggr_tf.data.crop_eyes import find_photos
 from mggr_tf.data.source import open_samples, scan_source
 from packs import SUBJECTS, opened, pack, put_patches
 

@@ -15,7 +15,7 @@ from mggr_tf.cli import main
 from mggr_tf.cli.natural import natural
 from mggr_tf.config.files import load_config
 from mggr_tf.data.drawn_folder import write_dataset
-from mggr_tf.data.drawn_people import (
+from mggr_tf.data.names import (
     FIRST_IN_FOLDER,
     FIRST_IN_MEMORY,
     SYNTHETIC_LICENCE,

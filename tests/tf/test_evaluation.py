@@ -13,16 +13,19 @@ from mggr_edge.models.contract import Conventions
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.evaluation.metrics import (
     CATALOGUE,
+    PairScores,
+    by_head,
+    by_shift,
     change_where,
     gaze_error_deg,
     image_metrics,
     outside_irises,
+    overall,
 )
 from mggr_tf.evaluation.network_metrics import NetworkMetrics, open_network_metrics
 from mggr_tf.evaluation.protocol import evaluate_pairs, refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.report import compare, resample, summarise, summary_text, write_json
 from mggr_tf.evaluation.score_run import score_run
-from mggr_tf.evaluation.scores import PairScores, by_head, by_shift, overall
 from mggr_tf.runs.folder import DataRecord, RunFolder
 
 rng = np.random.default_rng(0)

@@ -8,13 +8,13 @@ import pytest
 from mggr_edge.geometry.angles import Gaze
 from mggr_tf.config.sizes import SyntheticConfig
 from mggr_tf.data.closing_eyes import closing_eyes, closing_people, unseen_closing_eyes
-from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE
+from mggr_tf.data.names import SYNTHETIC_LICENCE
 from mggr_tf.data.pairs import pair_table
 from mggr_tf.drawn_eyes import draw_closing_eyes, draw_samples, draw_subject, label_eye
 from mggr_tf.drawn_eyes.closing import FIRST_CLOSING
-from mggr_tf.drawn_eyes.eye_state import eye_state
 from mggr_tf.drawn_eyes.flow import IRIS
 from mggr_tf.drawn_eyes.render import render_eye
+from mggr_tf.drawn_eyes.rendered import eye_state
 
 AHEAD = Gaze(0, 0)
 BARE = dataclasses.replace(draw_subject(4), glasses=None)

@@ -9,10 +9,15 @@ import tensorflow as tf
 
 from mggr_edge.errors import ConfigError
 from mggr_tf.config.files import load_config
-from mggr_tf.models import precision as precisions
+from mggr_tf.models import blocks as precisions
 from mggr_tf.models.networks import Networks
-from mggr_tf.training.compiling import compiled, refuse_what_cannot_work
-from mggr_tf.training.stage_parts import stage_dataset, stage_shares, stage_step
+from mggr_tf.training.stage_parts import (
+    compiled,
+    refuse_what_cannot_work,
+    stage_dataset,
+    stage_shares,
+    stage_step,
+)
 
 pytestmark = pytest.mark.extended
 

@@ -18,11 +18,11 @@ from scipy.io import savemat
 from mggr_edge.errors import DataError, OutputExistsError, UsageError
 from mggr_tf.cli import main
 from mggr_tf.data.columbia import SYNTHETIC_MARK
+from mggr_tf.data.listing import samples_of, scan_listing
 from mggr_tf.data.packed import pack as packing
 from mggr_tf.data.packed.index import NO_PARTNER
 from mggr_tf.data.packed.reader import listing
 from mggr_tf.data.packed.samples import PackedSamples
-from mggr_tf.data.scan import samples_of, scan_listing
 from mggr_tf.data.source import scan_source
 from packs import PATCHES, SUBJECTS, content, opened, pack, put_patches
 

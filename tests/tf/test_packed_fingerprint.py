@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mggr_tf.data.drawn_people import drawn_name
+from mggr_tf.data.names import drawn_name
 
 
 def test_the_same_pictures_and_labels_have_the_same_fingerprint(samples):

@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from mggr_tf.config import PackedConfig
 from mggr_tf.config.files import load_config
-from mggr_tf.data.packed.samples import open_pack
+from mggr_tf.data.packed.reader import open_pack
 from mggr_tf.training.stage_parts import stage_dataset, stage_shares
 config = load_config("mggr-edge")
 samples = open_pack(Path(sys.argv[1]), how=PackedConfig(memory_mb=0), subjects=None, say=print)

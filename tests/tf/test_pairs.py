@@ -15,8 +15,7 @@ from mggr_edge.models.contract import Conventions
 from mggr_edge.models.network_io import redirector_inputs
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import Augmentation
-from mggr_tf.data.augment import augment_pair
-from mggr_tf.data.gazemap import Gazemap
+from mggr_tf.data.augment import Gazemap, augment_pair
 from mggr_tf.data.pairs import all_pairs, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.source import open_samples

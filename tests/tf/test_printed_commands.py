@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from mggr_edge.errors import DataError, RunError
-from mggr_tf.data.scan import samples_of
+from mggr_tf.data.listing import samples_of
 from mggr_tf.evaluation.trained import load_redirector
 from mggr_tf.runs.lock import go_on
 

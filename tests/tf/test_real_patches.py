@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggr_tf.data.scan import samples_of
+from mggr_tf.data.listing import samples_of
 from mggr_tf.data.source import scan_source
 
 pytestmark = [

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.closing_eyes import closing_people
-from mggr_tf.data.drawn_people import SYNTHETIC_LICENCE
+from mggr_tf.data.names import SYNTHETIC_LICENCE
 from mggr_tf.data.schema import STATES
 from mggr_tf.evaluation.state_scores import score_state, separation, state_eyes, state_text
 from mggr_tf.evaluation.trained import load_estimator, load_estimator_outputs

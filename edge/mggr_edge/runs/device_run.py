@@ -39,11 +39,10 @@ from mggr_edge.pipeline.targets import CAMERA, Aim, FixedAim, Glances, parse_tar
 from mggr_edge.pipeline.wrappers import Aimed, Careful
 from mggr_edge.runs.console import NowAndThen, StatusLine, Steered
 from mggr_edge.runs.file_run import run
-from mggr_edge.runs.frame_log import open_metrics
 from mggr_edge.runs.live_run import run_live
 from mggr_edge.runs.profile import NO_PROFILE, chosen_profile, read_profile
 from mggr_edge.runs.service.supervisor import AS_USUAL, Attendance, ServiceOptions
-from mggr_edge.runs.summary import RunSummary
+from mggr_edge.runs.summary import RunSummary, open_metrics
 
 
 class _How(TypedDict):

@@ -32,7 +32,7 @@ from mggr_edge.media.files.paths import (
     output_names,
     unnamed_output,
 )
-from mggr_edge.media.files.video_frames import fitted
+from mggr_edge.media.files.pyav import fitted
 from mggr_edge.media.files.video_reader import (
     AudioPacket,
     TimedFrame,

@@ -16,7 +16,7 @@ from mggr_edge.common.process import stopped_by_signals
 from mggr_edge.common.timing import Stages, no_stages
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.colour import colour_of_rgb
-from mggr_edge.media.files.video_frames import fitted
+from mggr_edge.media.files.pyav import fitted
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.csi import AS_IT_COMES, Flip, PictureFormat, flipped
@@ -26,7 +26,7 @@ from mggr_edge.media.live.sinks import LiveOutput, LiveWriter
 from mggr_edge.media.live.sources import Capture, OpenedByReader, Reconnecting, open_capture
 from mggr_edge.runs.file_run import Process
 from mggr_edge.runs.service.load_shedding import Workload
-from mggr_edge.runs.service.systemd import Counts, Heartbeat, Systemd
+from mggr_edge.runs.service.supervisor import Counts, Heartbeat, Systemd
 from mggr_edge.runs.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000

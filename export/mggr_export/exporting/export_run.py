@@ -16,9 +16,9 @@ from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import MissingPackageError, RunError, UsageError
 from mggr_edge.models.bundle import CONTRACT_FILE
-from mggr_export.bundle.labels import label_of, labelled
-from mggr_export.bundle.writer import Travelling, bundle_files, write_files
 from mggr_export.errors import ArtifactError
+from mggr_export.exporting.bundle_writer import Travelling, bundle_files, write_files
+from mggr_export.exporting.labels import label_of, labelled
 from mggr_export.exporting.request import (
     Batch,
     ExportRequest,
@@ -37,8 +37,7 @@ from mggr_export.formats.model_format import FileFormat
 from mggr_export.formats.quiet import quiet_converter
 from mggr_export.formats.registry import model_format
 from mggr_export.proofs.explain import explain, explained_text
-from mggr_export.proofs.parity import shown
-from mggr_export.proofs.proof import Converted, faults_of, file_name, proofs_text, prove
+from mggr_export.proofs.proof import Converted, faults_of, file_name, proofs_text, prove, shown
 from mggr_tf.config.conversion_limits import ConversionLimits, Precision
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mggr_edge.models.runtimes.runner import batch_of
 from mggr_export.arrays import Arrays
 from mggr_export.formats.model_format import Dissection
-from mggr_export.proofs.parity import compare, run_each, shown
+from mggr_export.proofs.proof import compare, run_each, shown
 
 
 @dataclass(frozen=True)

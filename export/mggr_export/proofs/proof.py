@@ -1,33 +1,192 @@
-"""The proof of a converted model: structure and parity, at export and again at verify."""
+"""The proof of a converted model: structure, and parity with its Keras model.
+
+The artifact runs through the device's own runner, on inputs made by the
+device's own preprocessing. What it may differ by stands in the config.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from tensorflow import keras
 
 from mggr_edge.errors import BundleError
 from mggr_edge.models.contract import GazeShown, OpeningParity, Parity
-from mggr_edge.models.runtimes import FileRunner
-from mggr_edge.models.runtimes.runner import Kind, batch_of
+from mggr_edge.models.runtimes import FileRunner, Runner
+from mggr_edge.models.runtimes.runner import InBatches, Kind, batch_of
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.eyes.sight import WIDE_DEG, Openings, Sight
 from mggr_export.formats.keras_models import outputs_of
 from mggr_export.formats.model_format import FileFormat
 from mggr_export.formats.registry import model_format
-from mggr_export.proofs.parity import (
-    compare_each,
-    gaze_misses,
-    misses,
-    opening_misses,
-    opening_text,
-    parity_text,
-    run_each,
-)
-from mggr_tf.config.conversion_limits import ConversionLimits, Precision, PrecisionLimits
+from mggr_tf.config.conversion_limits import ConversionLimits, Limit, Precision, PrecisionLimits
+
+RANGES = {
+    "eye": (-1.0, 1.0),
+    "gazemap": (0.0, 1.0),
+    "coarse": (-1.0, 1.0),
+    "redirected": (-1.0, 1.0),
+    "state": (0.0, 1.0),
+}
+"""Tensors with a range of their own; of others PSNR takes what Keras spans on these inputs."""
+
+
+def run_each(
+    runner: Runner,
+    inputs: Arrays,
+    *,
+    batch: int = 1,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Arrays:
+    """Runs an artifact on inputs [N, ...] one by one or two by two, as a device does.
+
+    Args:
+        runner: takes `batch` examples at once.
+        inputs: of all examples.
+        batch: of the runner.
+        advance: called for every example.
+
+    Returns:
+        [N, ...] of every output.
+    """
+    count = len(next(iter(inputs.values())))
+    parts = []
+    for first in range(0, count, batch):
+        some = {name: value[first : first + batch] for name, value in inputs.items()}
+        parts.append(InBatches(runner, batch)(some))
+        advance(len(parts[-1][next(iter(parts[-1]))]))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def compare_each(made: Arrays, right: Arrays, *, data: str) -> tuple[Parity, ...]:
+    """Compares every output with that of Keras, [N, ...] each.
+
+    Raises:
+        ValueError: they are not the same outputs.
+    """
+    if set(made) != set(right):
+        raise ValueError(f"outputs {sorted(made)}, Keras has {sorted(right)}")
+    return tuple(compare(name, made[name], right[name], data=data) for name in sorted(right))
+
+
+def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
+    """Compares one output, [N, ...] each."""
+    difference = made.astype(np.float64) - right
+    rms = float(np.sqrt(np.mean(difference**2)))
+    span = span_of(name, right)
+    return Parity(
+        output=name,
+        pairs=len(right),
+        data=data,
+        max_abs=_rounded(float(np.abs(difference).max())),
+        mean_abs=_rounded(float(np.abs(difference).mean())),
+        psnr_db=None if rms == 0 else _rounded(20 * float(np.log10(span / rms))),
+    )
+
+
+def span_of(name: str, right: NDArray) -> float:
+    """From the lowest to the highest value that an output can have, or has in Keras."""
+    return max(float(np.ptp(RANGES.get(name, right))), 1e-6)
+
+
+def shown(outputs: Iterable[str]) -> str:
+    """Of a model's outputs the one that its user sees: the picture, or the gaze."""
+    (found,) = (name for name in ("redirected", "gaze") if name in outputs)
+    return found
+
+
+def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:
+    """What breaks its limit, one sentence each; empty when all is well."""
+    return [
+        f"{p.output} differs by max {p.max_abs:.2g}, mean {p.mean_abs:.2g}, {_db(p.psnr_db)} "
+        f"(limit: {_limit_text(limits.of(p.output))})"
+        for p in parities
+        if breaks(limits.of(p.output), p)
+    ]
+
+
+def breaks(limit: Limit | None, parity: Parity) -> bool:
+    """Whether the measured difference lies outside; never without a limit."""
+    return limit is not None and (
+        _above(parity.max_abs, limit.max_abs)
+        or _above(parity.mean_abs, limit.mean_abs)
+        # No PSNR at all: the two are equal.
+        or (parity.psnr_db is not None and _above(limit.min_psnr_db, parity.psnr_db))
+    )
+
+
+def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
+    """What a redirector's pictures lose in aim beyond its limit, as a sentence."""
+    limit = limits.extra_gaze_deg
+    # "not <=" rather than ">": NaN is a miss.
+    if gaze is None or gaze.extra_deg <= limit:
+        return []
+    return [f"the redirected gaze is {gaze.extra_deg:.3g} degrees further off (limit: {limit:g})"]
+
+
+def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> list[str]:
+    """A redirector's pictures inside the eye opening that break their limit, as a sentence."""
+    if opening is None or not breaks_opening(limits, opening):
+        return []
+    return [
+        f"inside the eye opening redirected differs by {_db(opening.psnr_db)} "
+        f"(limit: {limits.opening})"
+    ]
+
+
+def breaks_opening(limits: PrecisionLimits, opening: OpeningParity) -> bool:
+    """Whether the PSNR inside the eye opening is below its limit; equal pictures are not."""
+    least = None if limits.opening is None else limits.opening.min_psnr_db
+    return opening.psnr_db is not None and _above(least, opening.psnr_db)
+
+
+def opening_text(limits: PrecisionLimits, opening: OpeningParity) -> str:
+    """The PSNR inside the eye opening with its limit, for a terminal."""
+    verdict = "  BROKEN" if breaks_opening(limits, opening) else ""
+    return (
+        f"{_db(opening.psnr_db)} inside the eye opening ({opening.region}, "
+        f"{opening.share:.0%} of the pixels; limit: {_limit_text(limits.opening)}){verdict}"
+    )
+
+
+def parity_text(files: Mapping[str, tuple[Precision, PrecisionLimits, Iterable[Parity]]]) -> str:
+    """The table for a terminal.
+
+    Args:
+        files: by name, each with its precision, that one's limits, and what was measured.
+    """
+    form = "{:<17} {:<9} {:<11} {:>9} {:>9} {:>9}  {}"
+    lines = [form.format("file", "precision", "output", "max", "mean", "PSNR", "limit")]
+    for name, (precision, limits, parities) in files.items():
+        for p in parities:
+            limit = limits.of(p.output)
+            verdict = f"{_limit_text(limit)}{'  BROKEN' if breaks(limit, p) else ''}"
+            numbers = (f"{p.max_abs:.2e}", f"{p.mean_abs:.2e}", _db(p.psnr_db))
+            lines.append(form.format(name, precision, p.output, *numbers, verdict))
+    return "\n".join(lines)
+
+
+def _limit_text(limit: Limit | None) -> str:
+    return "none" if limit is None else f"{limit}"
+
+
+def _above(value: float | None, limit: float | None) -> bool:
+    # "not <=" rather than ">": NaN is a miss.
+    return value is not None and limit is not None and not value <= limit
+
+
+def _rounded(value: float) -> float:
+    """Four digits: what is beyond differs between processors."""
+    return float(f"{value:.4g}")
+
+
+def _db(psnr_db: float | None) -> str:
+    return "equal" if psnr_db is None else f"{psnr_db:.1f} dB"
+
 
 _FEWEST_WIDE = 0.25
 

@@ -17,7 +17,7 @@ from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.quickstart.demo import run_demo, watch_portrait
 from mggr_export.quickstart.names import BUNDLES, RUN
-from mggr_export.quickstart.outcome import Outcome
+from mggr_export.quickstart.prose import Outcome
 from mggr_export.quickstart.report import write_report
 from mggr_tf.config import Config
 from mggr_tf.config.conversion_limits import Precision

@@ -14,9 +14,10 @@ import cv2
 
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.version import __version__
-from mggr_export.quickstart import names, prose, tables
-from mggr_export.quickstart.outcome import Outcome
+from mggr_export.quickstart import names, prose
+from mggr_export.quickstart import prose as tables
 from mggr_export.quickstart.portrait import SIZE_PX
+from mggr_export.quickstart.prose import Outcome
 
 _JPEG_QUALITY = 88
 

@@ -21,9 +21,8 @@ import numpy as np
 
 from mggr_edge.common.progress import Advance
 from mggr_edge.geometry.angles import Gaze
-from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
+from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing, refuse_fatal, refuse_unlabelled
 from mggr_tf.data.packed.index import NO_PARTNER, SCHEMA, LeftOut
-from mggr_tf.data.scan import refuse_fatal, refuse_unlabelled
 from mggr_tf.data.schema import pose_bins
 
 CHUNK_PATCHES = 32

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.exif import upright
 from mggr_edge.media.files.kept import NO_METADATA, HdrMetadata, hdr_metadata
-from mggr_edge.media.files.pyav import import_pyav
+from mggr_edge.media.files.pyav import fitted, import_pyav
 from mggr_edge.media.files.tone_mapping import SDR, CodeMap, SdrView, ToneMap, tone_map_for
-from mggr_edge.media.files.video_frames import fitted
 
 PIXEL_FORMAT = "yuv420p10le"
 

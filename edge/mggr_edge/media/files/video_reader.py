@@ -30,9 +30,14 @@ from mggr_edge.media.files.kept import (
     other_streams,
     side_data_losses,
 )
-from mggr_edge.media.files.pyav import closed_for_good, file_url, import_pyav, stream_errors
+from mggr_edge.media.files.pyav import (
+    Deinterlacer,
+    closed_for_good,
+    file_url,
+    import_pyav,
+    stream_errors,
+)
 from mggr_edge.media.files.timeline import LeadingTimes, SlotTimes, Timeline, track_end_s
-from mggr_edge.media.files.video_frames import Deinterlacer
 
 _INDEXED_FORMATS = ("mp4", "matroska")
 """Containers whose header knows how long they are; elsewhere FFmpeg guesses."""

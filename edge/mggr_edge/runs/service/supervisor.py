@@ -1,22 +1,264 @@
-"""All that attends to a live picture which is left switched on, put together."""
+"""Supervision of a live run that is left switched on: options, systemd, Prometheus.
+
+Messages to systemd go to a Unix socket that it names in the environment; without one, as in a
+terminal, nothing is said.
+
+References:
+    sd_notify(3), systemd.service(5): `Type=notify`, `WatchdogSec=`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mggr_edge.common.timing import StageClock
+from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.gaze_correction import GazeCorrection
 from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import FrameProcess
+from mggr_edge.pipeline.results import FrameProcess, FrameResult
 from mggr_edge.runs.service.hot_reload import Replacing
 from mggr_edge.runs.service.load_shedding import HOT_C, Pressure, Workload, hottest_c
-from mggr_edge.runs.service.prometheus import open_endpoint
-from mggr_edge.runs.service.systemd import Counts
+
+_KICKS_PER_LIMIT = 3
+_MICROSECONDS = 1e6
+
+
+class Systemd:
+    """The service manager that started this process, if one did.
+
+    Args:
+        environment: with `NOTIFY_SOCKET`, and `WATCHDOG_USEC` where a watchdog is set.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        path = environment.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{path[1:]}" if path.startswith("@") else path
+        limit_s = _seconds(environment.get("WATCHDOG_USEC"))
+        self._kick_s = None if limit_s is None else limit_s / _KICKS_PER_LIMIT
+        self._kicked_s = -float("inf")
+
+    def ready(self) -> None:
+        """It has started: models are loaded, and the source is being read."""
+        self._tell("READY=1")
+
+    def status(self, text: str) -> None:
+        """What it does, in a line for people."""
+        self._tell(f"STATUS={' '.join(text.split())}")
+
+    def alive(self) -> None:
+        """It is well. May be said as often as one likes; the watchdog hears it often enough."""
+        now = time.monotonic()
+        if self._kick_s is not None and now - self._kicked_s >= self._kick_s:
+            self._kicked_s = now
+            self._tell("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """It has been asked to end."""
+        self._tell("STOPPING=1")
+
+    def _tell(self, what: str) -> None:
+        if not self._address:
+            return
+        with (
+            contextlib.suppress(OSError),  # nobody listens: a service goes on
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+        ):
+            sender.setblocking(False)
+            sender.sendto(what.encode(), self._address)
+
+
+def _seconds(microseconds: str | None) -> float | None:
+    if microseconds is None or not microseconds.isdigit() or int(microseconds) == 0:
+        return None
+    return int(microseconds) / _MICROSECONDS
+
+
+STUCK_S = 30.0
+"""Longer than any source may take to open or to give a frame: what is silent for so long hangs."""
+
+
+class Heartbeat:
+    """Beaten by who reads, looked at by who waits."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def beat(self) -> None:
+        """Says that something is being tried, whether it works or not."""
+        self._last_s = time.monotonic()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it is too long ago."""
+        return time.monotonic() - self._last_s > STUCK_S
+
+
+@dataclass
+class Counts:
+    """Counted by `live_run` while it goes on.
+
+    Attributes:
+        dropped: frames that came while another was in work.
+        left_out: frames that were not taken on purpose, as there was too much to do.
+        reconnected: how often the source came back.
+    """
+
+    dropped: int = 0
+    left_out: int = 0
+    reconnected: int = 0
+
+
+HOST = "127.0.0.1"
+
+
+class Watched:
+    """Counts what is done to the frames that go through.
+
+    Args:
+        process: what is done to each frame.
+    """
+
+    def __init__(self, process: FrameProcess) -> None:
+        self._process = process
+        self.frames = self.failed = self.eyes_redirected = self.faces = 0
+        self.left_alone: Counter[str] = Counter()
+
+    def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        """Passes a frame through."""
+        result = self._process(frame, time_s=time_s)
+        self.frames += 1
+        self.failed += result.failure is not None
+        self.faces = len(result.faces)
+        for eye in (eye for face in result.faces for eye in face.eyes):
+            self.eyes_redirected += eye.strength > 0
+            if eye.reason is not None:
+                self.left_alone[eye.reason] += 1
+        return result
+
+
+class _Figures:
+    """What Prometheus reads, as it stands at that moment."""
+
+    def __init__(
+        self,
+        watched: Watched,
+        counts: Counts,
+        clock: StageClock,
+        level: Callable[[], int],
+        auto_calibration: AutoCalibration | None,
+    ) -> None:
+        self._watched, self._counts, self._clock, self._level = watched, counts, clock, level
+        self._auto_calibration = auto_calibration
+
+    def collect(self) -> Iterable[Any]:
+        """For the client library."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        watched, counts = self._watched, self._counts
+        for name, text, value in (
+            ("frames", "Frames that were worked on.", watched.frames),
+            ("frames_failed", "Frames that passed through after an error.", watched.failed),
+            ("frames_dropped", "Frames that came while another was in work.", counts.dropped),
+            ("frames_left_out", "Frames left out, as there was too much to do.", counts.left_out),
+            ("eyes_redirected", "Eyes that were redirected.", watched.eyes_redirected),
+            ("reconnects", "How often the source came back.", counts.reconnected),
+        ):
+            yield CounterMetricFamily(f"mggr_{name}", text, value=value)
+        reasons = CounterMetricFamily(
+            "mggr_eyes_left_alone",
+            "Eyes that were left alone or weakened, by reason.",
+            labels=["reason"],
+        )
+        for reason, count in list(watched.left_alone.items()):
+            reasons.add_metric([reason], count)
+        yield reasons
+        stages = CounterMetricFamily(
+            "mggr_stage_seconds", "Seconds in every stage.", labels=["stage"]
+        )
+        for stage, spent_s in self._clock.totals_s().items():
+            stages.add_metric([stage], spent_s)
+        yield stages
+        yield GaugeMetricFamily("mggr_faces", "Faces in the last frame.", value=watched.faces)
+        yield GaugeMetricFamily(
+            "mggr_step_down",
+            "0: all of the work, 1: without the fine branch, 2: half the processing rate.",
+            value=self._level(),
+        )
+        if self._auto_calibration is not None:
+            change = GaugeMetricFamily(
+                "mggr_auto_calibration_change_degrees",
+                "Change of the profile's offset by auto-calibration.",
+                labels=["axis"],
+            )
+            for axis, degrees in zip(
+                ("pitch", "yaw"), self._auto_calibration.change_deg, strict=True
+            ):
+                change.add_metric([axis], degrees)
+            yield change
+            yield CounterMetricFamily(
+                "mggr_auto_calibration_near_lens_seconds",
+                "Seconds of steady looks near the lens.",
+                value=self._auto_calibration.near_lens_s,
+            )
+
+
+@contextmanager
+def open_endpoint(
+    port: int,
+    process: FrameProcess,
+    *,
+    counts: Counts,
+    clock: StageClock,
+    level: Callable[[], int],
+    auto_calibration: AutoCalibration | None = None,
+) -> Iterator[Watched]:
+    """Serves figures at http://127.0.0.1:PORT/metrics; gives what counts the frames.
+
+    Args:
+        port: 0 takes any that is free.
+        process: what is done to each frame.
+        counts: of the source.
+        clock: of the stages.
+        level: how far the work is stepped down.
+        auto_calibration: reported if it is in use.
+
+    Raises:
+        MissingPackageError: prometheus_client is not installed.
+        StreamError: the port is in use.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("prometheus_client", "prometheus") from error
+    watched = Watched(process)
+    registry = CollectorRegistry()
+    registry.register(_Figures(watched, counts, clock, level, auto_calibration))
+    ProcessCollector(registry=registry)
+    try:
+        server, thread = start_http_server(port, addr=HOST, registry=registry)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StreamError(f"http://{HOST}:{port} cannot be served: {reason}") from error
+    try:
+        yield watched
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_tf.benchmark.training.convolutions import DIRECTIONS, Convolution, is_convolution, part_of
-from mggr_tf.benchmark.training.trace import OpTime, Trace, kind_of
+from mggr_tf.benchmark.convolutions import (
+    DIRECTIONS,
+    Convolution,
+    OpTime,
+    Trace,
+    is_convolution,
+    kind_of,
+    part_of,
+)
 
 _SPREAD = (10, 50, 90)
 """Percentiles over rounds; the middle one is the figure."""

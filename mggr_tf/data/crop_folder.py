@@ -1,4 +1,4 @@
-"""A folder of photographs becomes a folder of patches, whole or not at all."""
+"""Cuts a folder of photographs into a folder of patches, whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.installed import find_landmark_models
-from mggr_tf.data.crop.cutter import Cutter, Outcome, Photo, find_photos
+from mggr_tf.data.crop_eyes import Cutter, Outcome, Photo, find_photos
 from mggr_tf.data.folder import TABLE, write_table
 from mggr_tf.data.listing import EyeLabel
 from mggr_tf.data.patch_files import LICENCE_FILE

@@ -1,4 +1,4 @@
-"""Trains, exports, measures and installs the default weights.
+"""Makes the weights that come with the package: `python -m mggr_export.tools.weights`.
 
 ::
 
@@ -10,20 +10,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
 from mggr_edge.common.atomic import atomic_folder
+from mggr_edge.common.cli_group import FiniteRange, OneLineError
 from mggr_edge.common.progress import progress
-from mggr_edge.errors import RunError, UsageError
+from mggr_edge.errors import MggrError, RunError, UsageError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.installed import packaged_bundles
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest
-from mggr_export.tools.weights.measuring import measure, model_card
+from mggr_export.tools.weights_measures import measure, model_card
 from mggr_tf.config import Config
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import Stage
@@ -31,7 +35,7 @@ from mggr_tf.data.portraits import open_portraits
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.data.subject_split import read_split
 from mggr_tf.runs.folder import DataRecord, RunFolder
-from mggr_tf.runs.listing import packaged_run
+from mggr_tf.runs.listing import open_run, packaged_run
 from mggr_tf.runs.provenance import note_data
 from mggr_tf.training.stage_parts import warm_start
 from mggr_tf.training.stages import Budget, train_stages
@@ -206,3 +210,82 @@ def _copy_lean(run: RunFolder, folder: Path) -> None:
     for name in _KEPT:
         if run.has_weights(name):
             shutil.copyfile(run.weights_file(name), folder / "weights" / f"{name}.npz")
+
+
+# Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--out",
+    default="runs/default-weights",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where the training is kept; the same command goes on with it.",
+)
+@click.option(
+    "--minutes",
+    default=150.0,
+    show_default=True,
+    type=FiniteRange(min=0, min_open=True),
+    help="Of training the estimator and the redirector; drawing, judging and exporting add "
+    "about twenty. A training that was begun keeps its own.",
+)
+@click.option("--people", type=click.IntRange(min=2), help="Drawn people; default: the config's.")
+@click.option(
+    "--portraits",
+    type=click.Path(path_type=Path),
+    help="Folder of photographed eyes whose gaze is known (`mggr-tf data crop --gaze`), for the "
+    "stage adapted. Default: train on drawn eyes alone.",
+)
+@click.option("--portraits-split", metavar="FILE", help="Split file of the people in it.")
+@click.option(
+    "--from",
+    "start",
+    metavar="RUN",
+    help="Run whose networks the training starts from, or `default`: those of this installation. "
+    "Default: from nothing.",
+)
+@click.option("--install/--no-install", default=True, help="Put the result into the package.")
+def main(
+    out: Path,
+    minutes: float,
+    people: int | None,
+    portraits: Path | None,
+    portraits_split: str | None,
+    start: str | None,
+    install: bool,
+) -> None:
+    """Train the default weights, measure them, and put them into the package.
+
+    Without --portraits everything is drawn. Ctrl-C keeps what was trained.
+    """
+    try:
+        made = make_weights(
+            out,
+            minutes=minutes,
+            people=people,
+            portraits=portraits,
+            portraits_split=portraits_split,
+            start=None if start is None else open_run(start),
+            say=_say,
+        )
+        click.echo((made / "MODEL_CARD.md").read_text(encoding="utf-8"))
+        if install:
+            put_into_package(made, say=_say)
+    except MggrError as error:
+        raise OneLineError(str(error)) from error
+    except KeyboardInterrupt:
+        _say("\ninterrupted; what was trained is kept, and the same command goes on with it")
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,18 +15,28 @@ import tensorflow as tf
 
 from mggr_edge.common.progress import Progress
 from mggr_edge.tools.bench.models import interleaved
-from mggr_tf.benchmark.training.convolutions import Convolution, convolutions_of, matrix_products_of
-from mggr_tf.benchmark.training.report import Took, TrainingSpeed
-from mggr_tf.benchmark.training.trace import Trace, trace_of
+from mggr_tf.benchmark.convolutions import (
+    Convolution,
+    Trace,
+    convolutions_of,
+    matrix_products_of,
+    trace_of,
+)
+from mggr_tf.benchmark.speed_report import Took, TrainingSpeed
 from mggr_tf.config import Config
 from mggr_tf.config.stages import Stage
 from mggr_tf.data.closing_eyes import closing_eyes
 from mggr_tf.data.source import Split
+from mggr_tf.models.blocks import settled
 from mggr_tf.models.networks import Networks
-from mggr_tf.models.precision import settled
 from mggr_tf.training.batch import Batch
-from mggr_tf.training.compiling import compiled
-from mggr_tf.training.stage_parts import plainly_failing, stage_dataset, stage_shares, stage_step
+from mggr_tf.training.stage_parts import (
+    compiled,
+    plainly_failing,
+    stage_dataset,
+    stage_shares,
+    stage_step,
+)
 from mggr_tf.training.step import Step
 
 _DEVIATION = 0.1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mggr_edge.common.progress import Progress
 from mggr_edge.geometry.angles import angular_error_deg
 from mggr_edge.models.contract import Artifact, Contract
-from mggr_tf.data.drawn_people import drawn_person
+from mggr_tf.data.names import drawn_person
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC, open_samples
@@ -23,6 +23,7 @@ from mggr_tf.drawn_eyes.samples import (
     PITCH_RANGE_DEG,
     YAW_RANGE_DEG,
 )
+from mggr_tf.evaluation.metrics import PairScores
 from mggr_tf.evaluation.network_metrics import open_network_metrics
 from mggr_tf.evaluation.protocol import (
     REDIRECTED,
@@ -30,7 +31,6 @@ from mggr_tf.evaluation.protocol import (
     refuse_seen_subjects,
     score_pictures,
 )
-from mggr_tf.evaluation.scores import PairScores
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_judge, load_travelling, redirect_with
 from mggr_tf.runs.folder import DataRecord, RunFolder

@@ -1,1 +1,0 @@
-"""What a bundle holds beside its models."""

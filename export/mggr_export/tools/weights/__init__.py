@@ -1,1 +1,0 @@
-"""Makes the weights that come with the package: `python -m mggr_export.tools.weights`."""

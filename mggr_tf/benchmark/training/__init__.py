@@ -1,1 +1,0 @@
-"""How fast training is: its batches, its steps, and what the convolutions of a step take alone."""
