@@ -131,8 +131,7 @@ def export(
     from mggr_edge.common.progress import progress
     from mggr_export.exporting.export_run import export_run
     from mggr_export.exporting.request import ExportRequest
-    from mggr_tf.runs.folder import newest_run
-    from mggr_tf.runs.listing import open_run
+    from mggr_tf.runs.listing import newest_run, open_run
 
     # TensorRT builds from ONNX, on the device.
     files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)

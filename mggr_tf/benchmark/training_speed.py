@@ -26,10 +26,10 @@ from mggr_tf.benchmark.speed_report import Took, TrainingSpeed
 from mggr_tf.config import Config
 from mggr_tf.config.stages import Stage
 from mggr_tf.data.closing_eyes import closing_eyes
+from mggr_tf.data.rows import Batch
 from mggr_tf.data.source import Split
 from mggr_tf.models.blocks import settled
 from mggr_tf.models.networks import Networks
-from mggr_tf.training.batch import Batch
 from mggr_tf.training.stage_parts import (
     compiled,
     plainly_failing,

@@ -110,7 +110,7 @@ def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: 
         if path is not None:
             check_is_free(path, force=force)
     from mggr_edge.common.progress import from_counts, progress
-    from mggr_tf.data.drawn_folder import write_dataset
+    from mggr_tf.data.columbia import write_dataset
     from mggr_tf.drawn_eyes import write_contact_sheet
 
     if preview is not None:

@@ -66,8 +66,8 @@ def planned(
             replace.
         DiskError: nothing can be written there.
     """
-    from mggr_tf.runs.folder import DEFAULT_ROOT, free_name, weights_to_adopt
-    from mggr_tf.runs.listing import open_run
+    from mggr_tf.runs.folder import DEFAULT_ROOT, weights_to_adopt
+    from mggr_tf.runs.listing import free_name, open_run
     from mggr_tf.runs.lock import check_is_writable, only_training
 
     if (vgg16 is not None) != (config.models.features == "vgg16"):
@@ -114,8 +114,9 @@ def created(
         OutputExistsError: another training made a run there meanwhile.
         RunError, DiskError: it cannot be made, and nothing of it is left.
     """
-    from mggr_tf.runs.folder import DataRecord, RunFolder
+    from mggr_tf.runs.folder import RunFolder
     from mggr_tf.runs.lock import only_training
+    from mggr_tf.runs.record import DataRecord
 
     out = plan.out
     if plan.replaces:

@@ -1,4 +1,4 @@
-"""Files named as those of the Columbia Gaze Data Set: eye patches, and whole photographs.
+"""Files of eye patches and photographs named as those of the Columbia Gaze Data Set.
 
 A photograph is `<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`, whole degrees: P is
 the head's yaw, V the gaze's pitch, H its yaw, signs as everywhere in this
@@ -10,6 +10,9 @@ right side), `R` the other one.
 
 The data set is for non-commercial research [1].
 
+A person fills ten groups (five head poses, two sides) of 21 gazes each. Files
+are written group by group, so that any count leaves pairs, frontal heads first.
+
 References:
     [1] Smith, Yin, Feiner, Nayar, Gaze Locking, UIST 2013.
 """
@@ -20,10 +23,15 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, product
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.folders import is_system_file
-from mggr_edge.errors import DataError
+from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.media.files.paths import PICTURE_SUFFIXES
 from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing, Scan, scan_listing
@@ -32,10 +40,14 @@ from mggr_tf.data.names import (
     FIRST_IN_FOLDER,
     SYNTHETIC_LICENCE,
     SYNTHETIC_MARK,
+    drawn_name,
     drawn_seed,
     present_name,
 )
-from mggr_tf.data.patch_files import SortedNames, read_entry, read_licence
+from mggr_tf.data.patch_files import SortedNames, patch_jpeg, read_entry, read_licence
+from mggr_tf.drawn_eyes.population import draw_subject
+from mggr_tf.drawn_eyes.render import render_eye
+from mggr_tf.drawn_eyes.samples import Progress
 
 SIDE_OF_LABEL: dict[str, Side] = {"L": "right", "R": "left"}
 LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}
@@ -192,3 +204,71 @@ def _refuse_twins(names: SortedNames) -> None:
         if Path(name).stem == Path(before).stem:
             raise DataError(f"{before} and {name} are one patch in two files; remove one of them")
         before = name
+
+
+HEAD_YAWS_DEG = (0, -15, 15, -30, 30)
+PITCHES_DEG = (-10, 0, 10)
+YAWS_DEG = (-15, -10, -5, 0, 5, 10, 15)
+PICTURES_PER_SUBJECT = len(HEAD_YAWS_DEG) * 2 * len(PITCHES_DEG) * len(YAWS_DEG)
+
+_SIDES: tuple[Side, Side] = ("right", "left")
+_MARK_TEXT = "Drawn by mggr-tf ({count} patches, seed {seed}); no person was photographed.\n"
+
+
+def write_dataset(
+    out: Path, *, count: int, seed: int, progress: Progress | None = None, force: bool = False
+) -> int:
+    """Draws patches into a new folder.
+
+    The pictures are a pure function of the seed: a larger count adds files to
+    those of a smaller one. On failure nothing is left behind.
+
+    Args:
+        out: the folder to make; the folder around it must exist.
+        count: number of patches.
+        seed: of people, and of the camera's noise.
+        progress: called with (done, total) after each patch.
+        force: an existing folder may be replaced, with all that is in it.
+
+    Returns:
+        The number of patches written.
+
+    Raises:
+        UsageError: `count` is below 1, `seed` negative, or the folder cannot be made.
+        OutputExistsError: `out` exists and `force` is false.
+    """
+    if count < 1:
+        raise UsageError(f"count: expected at least 1 patch, got {count}")
+    if seed < 0:
+        raise UsageError(f"seed: expected 0 or more, got {seed}")
+    with atomic_folder(out, force=force) as partial:
+        for done, (name, image) in enumerate(islice(_pictures(seed), count), 1):
+            (partial / name).write_bytes(patch_jpeg(image))
+            if progress is not None:
+                progress(done, count)
+        (partial / SYNTHETIC_MARK).write_text(_MARK_TEXT.format(count=count, seed=seed))
+    return count
+
+
+def _pictures(seed: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Endless (file name, image), person after person."""
+    number = 0
+    while True:
+        person = draw_subject([seed, number])
+        poses = product(HEAD_YAWS_DEG, _SIDES, product(PITCHES_DEG, YAWS_DEG))
+        for index, (head_yaw, side, (pitch, yaw)) in enumerate(poses):
+            name = PatchName(
+                subject=drawn_name(seed, number),
+                head=Gaze(0, head_yaw),
+                gaze=Gaze(pitch, yaw),
+                side=side,
+            )
+            eye = render_eye(
+                person if side == "right" else person.other_eye(),
+                gaze=name.gaze,
+                head_pose=name.head,
+                side=side,
+                seed=[seed, number, 1, index],
+            )
+            yield name.file_name(), eye.image
+        number += 1

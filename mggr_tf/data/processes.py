@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
-import tensorflow as tf
 
 from mggr_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

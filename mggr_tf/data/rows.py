@@ -1,4 +1,4 @@
-"""Which pairs of a batch one device sees, and random numbers that do not depend on it.
+"""Batches as tensors by name, and which rows of a batch a device makes.
 
 A batch is drawn as a whole, whatever number of devices shares it: each draws the random numbers of
 all of its pairs, which are few, and makes the pictures of its own. So two devices see what one
@@ -7,6 +7,7 @@ would have seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,3 +121,17 @@ class Rows:
         return tf.map_fn(
             lambda one: tf.random.stateless_normal(shape, one), seeds, fn_output_signature=kind
         )
+
+
+Batch = Mapping[str, tf.Tensor]
+"""Tensors of a batch by name (see `mggr_tf.data.pairs.pair_dataset`)."""
+
+Metrics = dict[str, tf.Tensor]
+
+
+def parts_of(batch: Batch, count: int) -> list[Batch]:
+    """A batch cut into as many of equal size."""
+    if count == 1:
+        return [batch]
+    cut = {name: tf.split(value, count) for name, value in batch.items()}
+    return [{name: values[i] for name, values in cut.items()} for i in range(count)]

@@ -47,20 +47,6 @@ from mggr_tf.runs.record import (
     with_present_names,
 )
 
-__all__ = [
-    "DEFAULT_ROOT",
-    "DataRecord",
-    "Origin",
-    "RunFolder",
-    "RunRecord",
-    "StageRecord",
-    "free_name",
-    "newest_run",
-    "run_file",
-    "weights_of_stage",
-    "weights_to_adopt",
-]
-
 DEFAULT_ROOT = Path("runs")
 
 _CONFIG, _RECORD = "config.yaml", "run.json"
@@ -384,28 +370,6 @@ def run_file(path: Path) -> Path:
     if not file.is_file():
         raise RunError(f"{path} is no run: it has no run.json; `mggr-tf train` makes one")
     return file
-
-
-def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
-    """The run under `root` that was last written to and can redirect.
-
-    Raises:
-        RunError: there is none.
-    """
-    files = sorted(root.glob("*/run.json"), key=lambda f: f.stat().st_mtime, reverse=True)
-    for file in files:
-        run = RunFolder.open(file.parent)
-        if run.can_redirect() and all(s.complete for s in run.record.stages.values()):
-            return run
-    raise RunError(f"no complete run under {root}/; make one with: mggr-tf train --stage joint")
-
-
-def free_name(root: Path, stem: str) -> Path:
-    """`root/stem`, or with the next free number behind it."""
-    candidates: Iterable[Path] = (
-        root / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 100_000)
-    )
-    return next(path for path in candidates if not path.exists())
 
 
 def _git_revision() -> str | None:

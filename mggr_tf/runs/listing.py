@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,8 @@ from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import RunError
 from mggr_edge.models.installed import DEFAULT
 from mggr_tf.config.stages import STAGES, Stage
-from mggr_tf.runs.folder import RunFolder, StageRecord
+from mggr_tf.runs.folder import DEFAULT_ROOT, RunFolder
+from mggr_tf.runs.record import StageRecord
 
 _TOLD: dict[Stage, tuple[str, ...]] = {
     "estimator": ("pitch_error_deg", "yaw_error_deg"),
@@ -174,3 +176,25 @@ def _of_file(file: Path) -> str:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{file}: the weights are damaged: {error}") from error
     return digest.hexdigest()
+
+
+def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
+    """The run under `root` that was last written to and can redirect.
+
+    Raises:
+        RunError: there is none.
+    """
+    files = sorted(root.glob("*/run.json"), key=lambda f: f.stat().st_mtime, reverse=True)
+    for file in files:
+        run = RunFolder.open(file.parent)
+        if run.can_redirect() and all(s.complete for s in run.record.stages.values()):
+            return run
+    raise RunError(f"no complete run under {root}/; make one with: mggr-tf train --stage joint")
+
+
+def free_name(root: Path, stem: str) -> Path:
+    """`root/stem`, or with the next free number behind it."""
+    candidates: Iterable[Path] = (
+        root / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 100_000)
+    )
+    return next(path for path in candidates if not path.exists())

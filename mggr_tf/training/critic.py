@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from mggr_tf.config.stages import StageConfig
+from mggr_tf.data.rows import Batch
 from mggr_tf.models.networks import Networks
-from mggr_tf.training.batch import Batch
 from mggr_tf.training.losses import discriminator_loss, gradient_penalty
 from mggr_tf.training.optimizer import adam, apply, optimizer_state
 

@@ -17,8 +17,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from mggr_tf.data.rows import Metrics
 from mggr_tf.models.blocks import EXACT, Precision
-from mggr_tf.training.batch import Metrics
 
 _WARM_UP = 0.04
 _LAST = 0.02

@@ -34,12 +34,11 @@ from mggr_tf.config.stages import (
 )
 from mggr_tf.data.augment import Gazemap
 from mggr_tf.data.pairs import DrawnPairs, PairInputs, pair_dataset
-from mggr_tf.data.rows import Shares
+from mggr_tf.data.rows import Batch, Metrics, Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.protocol import Redirect
 from mggr_tf.evaluation.trained import redirect_with
 from mggr_tf.models.networks import Networks
-from mggr_tf.training.batch import Batch, Metrics
 from mggr_tf.training.losses import LOSSES, LossContext
 from mggr_tf.training.losses.redirection import Comparison
 

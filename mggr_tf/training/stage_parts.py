@@ -15,12 +15,11 @@ from mggr_tf.config.stages import NEEDS_DISCRIMINATOR, NEEDS_EXACT_FLOW, OF_GAZE
 from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.packed.stream import packed_pair_dataset
 from mggr_tf.data.pairs import Closing, pair_dataset
-from mggr_tf.data.rows import Shares
+from mggr_tf.data.rows import Batch, Metrics, Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.blocks import EXACT, missing_for
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.runs.folder import RunFolder
-from mggr_tf.training.batch import Batch, Metrics
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.step import RedirectionStep, Step
 

@@ -20,7 +20,8 @@ from mggr_tf.data.packed.samples import PackedSamples
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks, load_weights, save_weights
-from mggr_tf.runs.folder import Origin, RunFolder, StageRecord, weights_of_stage
+from mggr_tf.runs.folder import RunFolder, weights_of_stage
+from mggr_tf.runs.record import Origin, StageRecord
 from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.loop import Loop, Values
 from mggr_tf.training.portrait_batches import portraits_of_stage, with_portraits

@@ -25,9 +25,9 @@ from mggr_tf.config.stages import (
     StageConfig,
 )
 from mggr_tf.data.augment import Gazemap
+from mggr_tf.data.rows import Batch, Metrics, parts_of
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.warp import BackwardWarp
-from mggr_tf.training.batch import Batch, Metrics, parts_of
 from mggr_tf.training.critic import Critic
 from mggr_tf.training.losses import LOSSES, LossContext
 from mggr_tf.training.losses.adversary import random_view

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from mggr_edge.cli import main
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import MggrError, UsageError
-from mggr_edge.models.bundle import Bundle, read_bundle_files
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.contract import Artifact, TensorSpec
 from mggr_edge.models.installed import bundle_path, find_landmark_models
 from mggr_edge.models.runtimes import runtimes

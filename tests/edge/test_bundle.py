@@ -8,10 +8,10 @@ import pytest
 
 from mggr_edge.errors import BundleError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.models.bundle import (
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import (
     CONTRACT_FILE,
     SUMS_FILE,
-    Bundle,
     checksum_lines,
     read_bundle_files,
 )

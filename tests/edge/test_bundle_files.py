@@ -18,7 +18,12 @@ from forged_zips import declare
 from mggr_edge.common import bounded_zip
 from mggr_edge.errors import BundleError
 from mggr_edge.models import bundle_archive as bundle_files
-from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines, read_bundle_files
+from mggr_edge.models.bundle_archive import (
+    CONTRACT_FILE,
+    SUMS_FILE,
+    checksum_lines,
+    read_bundle_files,
+)
 
 FILES = {CONTRACT_FILE: b"{}", "models/a.tflite": b"some bytes", "LICENCES.txt": b"Apache-2.0"}
 BOMB_MB = 64

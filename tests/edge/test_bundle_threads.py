@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.models.bundle import Bundle, EyeRedirection
+from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Artifact, Contract, Training
+from mggr_edge.models.gaze_networks import EyeRedirection
 from mggr_edge.models.installed import NAMES
 from mggr_edge.models.runtimes import FileRunner, open_file
 from mggr_edge.models.runtimes.tflite import can_be_parted

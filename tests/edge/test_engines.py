@@ -14,7 +14,8 @@ from click.testing import CliRunner
 import fake_tensorrt
 from mggr_edge.cli import main
 from mggr_edge.errors import BundleError, MissingPackageError, UsageError
-from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, Bundle, checksum_lines
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.models.contract import Artifact, Contract, TensorSpec, Training, contract_to_json
 from mggr_edge.models.runtimes import onnx as onnx_runtime
 from mggr_edge.models.tensorrt import engines as building

@@ -24,10 +24,12 @@ from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.csi import FLIPS, Flip, PictureFormat, flipped
+from mggr_edge.media.live.recordings import Recording
 from mggr_edge.media.live.rtsp_client import RtspCapture
-from mggr_edge.media.live.sinks import Nowhere, Recording
+from mggr_edge.media.live.sinks import Nowhere
 from mggr_edge.media.live.v4l2 import V4L2Capture
-from mggr_edge.models.bundle import Bundle, checksum_lines, read_bundle_files
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import checksum_lines, read_bundle_files
 from mggr_edge.models.installed import bundle_path
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.device_run import DeviceRun

@@ -9,7 +9,8 @@ import pytest
 from mggr_edge.errors import OutputExistsError, UsageError
 from mggr_edge.media.files.paths import find_source
 from mggr_edge.media.live.address import LiveAddress, live_address
-from mggr_edge.media.live.sinks import Nowhere, Recording, VirtualCamera, live_output
+from mggr_edge.media.live.recordings import Recording
+from mggr_edge.media.live.sinks import Nowhere, VirtualCamera, live_output
 
 av = pytest.importorskip("av")
 

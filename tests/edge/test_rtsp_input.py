@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.sinks import Nowhere, Recording
+from mggr_edge.media.live.recordings import Recording
+from mggr_edge.media.live.sinks import Nowhere
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.live_run import run_live
 from streaming import Server, serving, shows_bars

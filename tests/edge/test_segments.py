@@ -15,8 +15,8 @@ from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.live.segments import Segments
-from mggr_edge.media.live.sinks import LiveOutput, LiveWriter, Recording, live_output
+from mggr_edge.media.live.recordings import LiveWriter, Recording, Segments
+from mggr_edge.media.live.sinks import LiveOutput, live_output
 from mggr_edge.runs.device_run import DeviceRun
 from mggr_edge.runs.live_run import run_live
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import MissingPackageError, StreamError, UsageError
 from mggr_edge.media.files.pictures import Picture, write_picture
-from mggr_edge.media.live import displays as window
+from mggr_edge.media.live import sinks as window
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.file_playback import shown_file
 from mggr_edge.media.live.sinks import Window, live_output

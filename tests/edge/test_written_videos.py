@@ -16,7 +16,7 @@ from mggr_edge.errors import StreamError
 from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.files.written import Expected, is_whole, read_back
-from mggr_edge.media.live.sinks import Recording
+from mggr_edge.media.live.recordings import Recording
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.file_run import run
 

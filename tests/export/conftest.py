@@ -47,7 +47,8 @@ def run(tmp_path_factory):
     """
     from mggr_tf.config.files import load_config
     from mggr_tf.models.networks import Networks, save_weights
-    from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+    from mggr_tf.runs.folder import RunFolder
+    from mggr_tf.runs.record import DataRecord, StageRecord
 
     config = load_config("mggr-edge", changes=TINY)
     data = DataRecord(

@@ -12,7 +12,8 @@ from mggr_edge.cli import main as edge
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, RunError, UsageError
 from mggr_edge.models import installed as default_bundle
-from mggr_edge.models.bundle import Bundle, read_bundle_files
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path
 from mggr_export.exporting import export_run as exporting
 from mggr_export.exporting import verify as verifying

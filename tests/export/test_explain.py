@@ -10,9 +10,9 @@ from mggr_edge.errors import UsageError
 from mggr_edge.models.runtimes.runner import check_inputs
 from mggr_export.errors import ArtifactError
 from mggr_export.exporting.request import ExportRequest
+from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import models_of_run, outputs_of
 from mggr_export.formats.model_format import Dissection
-from mggr_export.formats.registry import model_format
 from mggr_export.proofs.explain import explain, explained_text
 from mggr_tf.cli import main
 

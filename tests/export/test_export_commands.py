@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError
-from mggr_edge.models.bundle import read_bundle_files
+from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_export.exporting.request import ExportRequest, samples_for_export
 from mggr_tf.cli import main
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord, StageRecord
 
 pytestmark = pytest.mark.extended
 

@@ -9,15 +9,15 @@ import pytest
 from mggr_edge import Bundle, Gaze
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import BundleError, MissingPackageError
-from mggr_edge.models.bundle import read_bundle_files
+from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.runtimes import runnable
 from mggr_export.errors import ArtifactError
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.labels import read_label
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.exporting.verify import verify_bundle
+from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import models_of_run
-from mggr_export.formats.registry import model_format
 from mggr_export.formats.saved_model import pack
 
 pytestmark = pytest.mark.extended
@@ -115,7 +115,7 @@ def test_bundles_without_it_have_no_recipe(float_bundle):
 
 
 def test_a_missing_package_is_said_before_any_work(monkeypatch):
-    monkeypatch.setattr("mggr_export.formats.registry.find_spec", lambda name: None)
+    monkeypatch.setattr("mggr_export.formats.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="ONNX"):
         model_format("onnx")
 

@@ -10,7 +10,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from mggr_edge.common.progress import no_progress
 from mggr_edge.models.contract import OpeningParity, Parity
 from mggr_edge.models.installed import bundle_path
-from mggr_export.eyes.calibration import balanced_pairs, inputs_of_pairs
+from mggr_export.eyes.export_eyes import balanced_pairs, inputs_of_pairs
 from mggr_export.eyes.sight import Openings
 from mggr_export.formats.keras_models import models_of_run
 from mggr_export.proofs.proof import Converted, misses, opening_misses, prove

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mggr_edge.models.bundle import read_bundle_files
+from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.runtimes.onnx import OnnxRunner
 from mggr_export.formats.onnx.convert import canonical
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mggr_edge.errors import DataError
-from mggr_export.eyes.calibration import refuse_shared_people, separate_people
+from mggr_export.eyes.export_eyes import refuse_shared_people, separate_people
 from mggr_tf.data.schema import make_samples
 
 

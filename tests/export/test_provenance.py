@@ -10,8 +10,8 @@ from mggr_edge.models.bundle import Bundle
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.labels import licences_text, read_label
 from mggr_export.exporting.request import ExportRequest
-from mggr_tf.runs.folder import DataRecord, Origin, RunFolder, StageRecord
-from mggr_tf.runs.record import UNKNOWN_DONORS
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin, StageRecord
 
 PHOTOGRAPHED = DataRecord("/data/photos", ("0001", "0002"), (), 9, "research only")
 CHANGED = DataRecord("/data/later", ("0007",), (), 9, "for a fee")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mggr_edge import Bundle
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import DataError, MissingPackageError, UsageError
-from mggr_edge.models.bundle import read_bundle_files
+from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.contract import Parity
 from mggr_edge.models.runtimes import open_file
 from mggr_export.errors import ArtifactError
@@ -20,8 +20,8 @@ from mggr_export.exporting.export_run import Exporter, export_run
 from mggr_export.exporting.labels import label_of
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.eyes.export_eyes import FITTING_BATCH, choose_eyes
+from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import models_of_run, outputs_of
-from mggr_export.formats.registry import model_format
 from mggr_export.proofs.proof import Converted, Proof, compare, run_each
 from mggr_export.qat import Simulation, fitted_to_integers
 from mggr_tf.cli import main

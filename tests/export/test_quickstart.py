@@ -32,8 +32,9 @@ from mggr_export.quickstart.portrait import (
 from mggr_export.quickstart.prose import Outcome, losses_of
 from mggr_export.quickstart.report import report_text
 from mggr_tf.config.files import load_config
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import open_run
+from mggr_tf.runs.record import DataRecord, StageRecord
 
 TIMES_S = sorted({*STRIP_TIMES_S, *STILL_TIMES_S})
 PX_PER_RAD = 13.0

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from mggr_export.quickstart import names
 from mggr_export.quickstart.cli import quickstart
 from mggr_tf.config.files import load_config
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord, StageRecord
 
 
 def test_a_named_output_that_exists_is_refused(tmp_path):

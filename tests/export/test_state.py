@@ -9,14 +9,15 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.contract import Conventions
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.request import ExportRequest, closing_for_export
-from mggr_export.eyes.calibration import with_closing_eyes
+from mggr_export.eyes.export_eyes import with_closing_eyes
 from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.closing_eyes import unseen_closing_eyes
 from mggr_tf.data.names import drawn_name
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.redirect import bundle_of_run
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord, StageRecord
 from mggr_tf.training.stages import Budget, train_stages
 
 pytestmark = pytest.mark.extended

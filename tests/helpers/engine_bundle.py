@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import fake_tensorrt
-from mggr_edge.models.bundle import (
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import (
     CONTRACT_FILE,
     SUMS_FILE,
-    Bundle,
     checksum_lines,
     read_bundle_files,
 )

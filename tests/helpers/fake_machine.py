@@ -8,8 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mggr_edge.media.live.csi import GStreamer
-from mggr_edge.tools.doctor import Check, Machine
-from mggr_edge.tools.doctor.examination import CHECKS
+from mggr_edge.tools.doctor import CHECKS, Check, Machine
 
 JETSON = "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref\n"
 

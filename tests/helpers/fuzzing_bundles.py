@@ -23,7 +23,7 @@ import cv2
 from fuzzing import Case, Rng
 from fuzzing_bytes import cut, flipped
 from fuzzing_json import mutated_text
-from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
+from mggr_edge.models.bundle_archive import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.models.installed import packaged_bundles
 from ramps import smooth_picture
 from spoilt import replace_file

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from mggr_edge.models.bundle import checksum_lines
+from mggr_edge.models.bundle_archive import checksum_lines
 
 
 def replace_file(bundle, name, content):

@@ -17,8 +17,9 @@ from mggr_tf.benchmark.plan import ABLATIONS, CONTROL, ENTRANTS, Entrant, Plan, 
 from mggr_tf.benchmark.scoring import _refuse_seen, scores_file
 from mggr_tf.config import config_to_plain
 from mggr_tf.config.files import load_config
-from mggr_tf.data.drawn_folder import write_dataset
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.data.columbia import write_dataset
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord, StageRecord
 
 DATA = DataRecord("patches", ("a", "b"), (), 1, "none")
 PLAN = Plan(data="patches", train=("a", "b"), report=("c", "d", "e"), minutes=1.0)

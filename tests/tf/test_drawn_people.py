@@ -9,12 +9,13 @@ from click.testing import CliRunner
 
 from mggr_edge.common.progress import no_progress
 from mggr_edge.errors import RunError
-from mggr_edge.models.bundle import SUMS_FILE, Bundle, checksum_lines
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import SUMS_FILE, checksum_lines
 from mggr_edge.models.installed import NAMES, bundle_path
 from mggr_tf.cli import main
 from mggr_tf.cli.natural import natural
 from mggr_tf.config.files import load_config
-from mggr_tf.data.drawn_folder import write_dataset
+from mggr_tf.data.columbia import write_dataset
 from mggr_tf.data.names import (
     FIRST_IN_FOLDER,
     FIRST_IN_MEMORY,
@@ -28,9 +29,10 @@ from mggr_tf.data.names import (
 )
 from mggr_tf.data.source import open_samples, open_split
 from mggr_tf.evaluation.clips import DrawnClip
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import open_run
 from mggr_tf.runs.provenance import subjects_of_contract
+from mggr_tf.runs.record import DataRecord
 from packs import opened as packed
 from packs import pack
 

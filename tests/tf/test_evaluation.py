@@ -26,7 +26,8 @@ from mggr_tf.evaluation.network_metrics import NetworkMetrics, open_network_metr
 from mggr_tf.evaluation.protocol import evaluate_pairs, refuse_seen_subjects, score_pictures
 from mggr_tf.evaluation.report import compare, resample, summarise, summary_text, write_json
 from mggr_tf.evaluation.score_run import score_run
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 
 rng = np.random.default_rng(0)
 CONVENTIONS = Conventions()

@@ -16,7 +16,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.vision.iris import IrisFinder
 from mggr_tf.cli.data import data
-from mggr_tf.data.drawn_folder import write_dataset
+from mggr_tf.data.columbia import write_dataset
 from mggr_tf.data.listing import samples_of
 from mggr_tf.data.source import scan_source
 from mggr_tf.evaluation.estimator_scores import draw_frontal_eyes

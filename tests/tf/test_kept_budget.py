@@ -9,7 +9,8 @@ from mggr_edge.errors import UsageError
 from mggr_tf.cli import main
 from mggr_tf.cli.train_data import check_budget
 from mggr_tf.config.files import load_config
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord, StageRecord
 from mggr_tf.training.stages import minutes_of_each
 
 

@@ -18,7 +18,8 @@ from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.evaluation.clips import DrawnClip, frames_of, judge_of, measure_known_gaze
 from mggr_tf.models.networks import Networks, save_weights
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import open_samples, open_split
-from mggr_tf.runs.folder import DataRecord
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.stage_parts import stage_dataset
 from packs import NOTHING_IN_MEMORY, PATCHES, opened, pack, put_patches
 

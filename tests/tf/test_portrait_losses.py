@@ -12,7 +12,8 @@ from mggr_tf.config.stages import CycledPortraits
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import Split
 from mggr_tf.models.networks import Networks
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.portrait_batches import (
     PortraitLosses,
     portraits_in,

@@ -20,7 +20,8 @@ from mggr_tf.data.source import Split
 from mggr_tf.data.subject_split import SubjectSplit
 from mggr_tf.evaluation.trained import load_estimator, load_travelling
 from mggr_tf.models.networks import Networks, load_weights
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.distribution import Preempted
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.portrait_batches import joined, redirected_portraits, with_portraits

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from mggr_tf.cli import main
 from mggr_tf.evaluation.protocol import refuse_seen_subjects
 from mggr_tf.redirect import bundle_of_run
-from mggr_tf.runs.folder import Origin, RunFolder
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on
+from mggr_tf.runs.record import Origin
 from portrait_folder import LICENCE, write_portraits
 
 pytestmark = pytest.mark.extended

@@ -7,7 +7,8 @@ from tensorflow import keras
 
 from mggr_tf.config.files import load_config
 from mggr_tf.models import blocks as precision
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 
 DATA = DataRecord("synthetic", ("00000",), (), 1, "Apache-2.0")
 

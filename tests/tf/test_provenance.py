@@ -7,12 +7,12 @@ from click.testing import CliRunner
 
 from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
-from mggr_tf.data.drawn_folder import write_dataset
+from mggr_tf.data.columbia import write_dataset
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.redirect import bundle_of_run
-from mggr_tf.runs.folder import DataRecord, Origin, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import training_of
-from mggr_tf.runs.record import UNKNOWN_DONORS
+from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin, StageRecord
 
 PHOTOGRAPHED = DataRecord("/data/photos", ("0001", "0002"), ("0003",), 9, "research only")
 DRAWN = DataRecord("synthetic", ("drawn-3-00000",), ("drawn-3-00001",), 9, "Apache-2.0")

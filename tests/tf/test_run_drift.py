@@ -17,7 +17,8 @@ from mggr_tf.cli import main
 from mggr_tf.cli.train_data import followed_data
 from mggr_tf.config.files import differences, in_words, load_config
 from mggr_tf.data.source import open_split
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord, StageRecord
 
 STAGE = "estimator"
 CHANGES = (

@@ -25,8 +25,9 @@ from mggr_edge.errors import DiskError, RunError
 from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.lock import only_training, told_what_is_kept
+from mggr_tf.runs.record import DataRecord, StageRecord
 
 pytestmark = pytest.mark.extended
 

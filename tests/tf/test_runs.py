@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from mggr_edge.errors import RunError
 from mggr_tf.cli.runs import runs
 from mggr_tf.config.files import load_config
-from mggr_tf.runs.folder import DataRecord, RunFolder, StageRecord
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import fingerprint
+from mggr_tf.runs.record import DataRecord, StageRecord
 
 
 def made(path, *, steps=100, l1=(0.3, 0.2, 0.25), changes=()):

@@ -18,7 +18,8 @@ from mggr_tf.evaluation.protocol import evaluate_pairs, pair_inputs, roles_of, r
 from mggr_tf.evaluation.report import summarise, summary_text, write_json
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.evaluation.source_gaze import estimate_sources, other_eyes
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 
 CONVENTIONS = Conventions()
 SCALE = np.float32(CONVENTIONS.gaze_scale_deg)

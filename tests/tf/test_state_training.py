@@ -14,7 +14,8 @@ from mggr_tf.data.names import SYNTHETIC_LICENCE
 from mggr_tf.data.schema import STATES
 from mggr_tf.evaluation.state_scores import score_state, separation, state_eyes, state_text
 from mggr_tf.evaluation.trained import load_estimator, load_estimator_outputs
-from mggr_tf.runs.folder import DataRecord, RunFolder, weights_to_adopt
+from mggr_tf.runs.folder import RunFolder, weights_to_adopt
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.stages import Budget, train_stages
 
 pytestmark = pytest.mark.extended
@@ -90,7 +91,7 @@ def test_a_run_gives_gaze_and_state(trained, samples):
 
 
 def test_evaluate_scores_states_on_drawn_eyes(trained, tmp_path, monkeypatch):
-    from mggr_tf.data.drawn_folder import write_dataset
+    from mggr_tf.data.columbia import write_dataset
     from mggr_tf.evaluation import score_run
 
     few = state_eyes(3, people=2)

@@ -9,12 +9,11 @@ import tensorflow as tf
 from mggr_tf.benchmark.plan import ABLATIONS
 from mggr_tf.config.files import load_config
 from mggr_tf.data.pairs import pair_dataset
-from mggr_tf.data.rows import Shares
+from mggr_tf.data.rows import Shares, parts_of
 from mggr_tf.models.classifiers import build_efficientnet_features
 from mggr_tf.models.critics import build_estimator
 from mggr_tf.models.networks import Networks
 from mggr_tf.models.stlpips import build_stlpips
-from mggr_tf.training.batch import parts_of
 from mggr_tf.training.estimator_step import EstimatorStep
 from mggr_tf.training.losses.adversary import random_view
 from mggr_tf.training.step import RedirectionStep

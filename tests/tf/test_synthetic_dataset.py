@@ -12,7 +12,7 @@ from mggr_edge.errors import OutputExistsError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_tf.data import columbia
-from mggr_tf.data.drawn_folder import PICTURES_PER_SUBJECT, write_dataset
+from mggr_tf.data.columbia import PICTURES_PER_SUBJECT, write_dataset
 from mggr_tf.drawn_eyes import draw_subject, render_eye
 
 

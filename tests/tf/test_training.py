@@ -16,7 +16,9 @@ from mggr_tf.evaluation.protocol import pair_inputs
 from mggr_tf.evaluation.trained import load_redirector
 from mggr_tf.models.classifiers import VGG16_FEATURES
 from mggr_tf.models.networks import Networks
-from mggr_tf.runs.folder import DataRecord, RunFolder, free_name, newest_run
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.listing import free_name, newest_run
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.distribution import Preempted, open_distribution
 from mggr_tf.training.loop import Loop
 from mggr_tf.training.stage_watch import StageWatch

@@ -8,7 +8,8 @@ import pytest
 from mggr_edge.errors import RunError
 from mggr_tf.config.files import load_config
 from mggr_tf.models.networks import Networks, load_weights, save_weights
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.stage_parts import warm_start
 
 

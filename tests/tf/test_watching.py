@@ -12,7 +12,8 @@ import tensorflow as tf
 from mggr_tf.config.files import load_config
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.models.networks import Networks
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.optimizer import WarmUpCosine
 from mggr_tf.training.stage_parts import (
     learning_rates,

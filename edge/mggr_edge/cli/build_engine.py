@@ -26,7 +26,8 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
       mggr-edge build-engine bundle --fp16 --dla 0
     """
     from mggr_edge.errors import UsageError
-    from mggr_edge.models.bundle import Bundle, read_bundle_files
+    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.models.bundle_archive import read_bundle_files
     from mggr_edge.models.installed import bundle_path
     from mggr_edge.models.tensorrt.engines import build_engines, find_builder
 

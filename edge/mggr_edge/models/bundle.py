@@ -7,79 +7,39 @@ file. Bytes are read once, checked, and those same bytes are run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from mggr_edge.errors import BundleError
-from mggr_edge.geometry.angles import Gaze, Side
-from mggr_edge.geometry.eye_crop import mirror_flow, mirror_image, mirrored_if, needs_mirror
-from mggr_edge.models import network_io
 from mggr_edge.models.bundle_archive import (
     CONTRACT_FILE,
-    SUMS_FILE,
-    checksum_lines,
     read_bundle_files,
 )
 from mggr_edge.models.contract import Contract, contract_from_json
+from mggr_edge.models.gaze_networks import FRONTAL, GazeNetworks
 from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path, find_landmark_models
-from mggr_edge.models.loaded_models import LoadedModels
-from mggr_edge.models.network_io import EyeState, check_usable
-from mggr_edge.models.runtimes import Runner, TFLiteRunner, check_fits, open_file, runnable
+from mggr_edge.models.network_io import check_usable
+from mggr_edge.models.runtimes import (
+    Runner,
+    TFLiteRunner,
+    check_fits,
+    close_runner,
+    open_file,
+    runnable,
+)
 from mggr_edge.models.runtimes.runner import InBatches, batch_of
 from mggr_edge.models.runtimes.tflite import can_be_parted, part_of
 from mggr_edge.models.tensorrt.installed import engine_of
 
-__all__ = [
-    "CONTRACT_FILE",
-    "SUMS_FILE",
-    "Bundle",
-    "EyeEstimate",
-    "EyeRedirection",
-    "checksum_lines",
-    "read_bundle_files",
-]
-
-_FRONTAL = Gaze(0.0, 0.0)
-_COARSE = "redirector without its fine branch"  # Beside the names of the contract.
-"""Beside the contract's models."""
+_COARSE = "redirector without its fine branch"
+"""Name of the part, beside the names of the contract's models."""
 
 
-@dataclass(frozen=True)
-class EyeEstimate:
-    """What the estimator says about one patch.
-
-    Attributes:
-        gaze: in the patch's axes.
-        state: lids, iris and occlusion; None from an estimator that has no output `state`.
-    """
-
-    gaze: Gaze
-    state: EyeState | None
-
-
-@dataclass(frozen=True)
-class EyeRedirection:
-    """What the network says about one patch, in the patch's own orientation.
-
-    Attributes:
-        source: the gaze that was redirected, given or estimated, in the patch's axes.
-        flow: [H, W, 2] float32, backward (dx, dy) in patch pixels.
-        residual: [H, W, 3] float32, to be added to the warped image in [-1, 1].
-        redirected: [H, W, 3] uint8 RGB.
-    """
-
-    source: Gaze
-    flow: NDArray[np.float32]
-    residual: NDArray[np.float32]
-    redirected: NDArray[np.uint8]
-
-
-class Bundle:
+class Bundle(GazeNetworks):
     """Models and their contract, checked and ready to run.
 
     A bundle sees patches and not the pictures that they were cut from: every gaze and head pose
@@ -114,7 +74,7 @@ class Bundle:
     ) -> None:
         self.contract = contract
         self._load, self._load_coarse = load, load_coarse
-        self._models = LoadedModels()
+        self._models = _LoadedModels()
         self._machine_models: dict[str, bytes] = {}  # Shared by sessions.
 
     @classmethod
@@ -234,9 +194,9 @@ class Bundle:
             self.model(name)
         size = self.contract.conventions.patch_size
         patch = np.zeros((size, size, 3), np.uint8)
-        self.redirect_crop(patch, side="right", target=_FRONTAL)
+        self.redirect_crop(patch, side="right", target=FRONTAL)
         if coarse:
-            self.redirect_crops([patch], sides=["right"], target=_FRONTAL, fine=False)
+            self.redirect_crops([patch], sides=["right"], target=FRONTAL, fine=False)
 
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
         """The same bundle with every model wrapped, for example to measure its time.
@@ -252,197 +212,53 @@ class Bundle:
             other._models.lend(name, seen(self.model(name)))
         return other
 
-    def estimate_gaze(
-        self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze | None = None
-    ) -> Gaze:
-        """Estimates where an eye looks.
+
+class _LoadedModels:
+    """Runners by name, each loaded once on first use; any thread may ask for one."""
+
+    def __init__(self) -> None:
+        # Loading one model may ask for another.
+        self._lock = threading.RLock()
+        self._runners: dict[str, Runner | None] = {}
+        self._borrowed: set[str] = set()
+        self._is_closed = False
+
+    def get(self, name: str, load: Callable[[str], Runner | None]) -> Runner | None:
+        """The runner of that name.
 
         Args:
-            patch: [H, W, 3] uint8 RGB eye crop.
-            side: the subject's own side.
-            head_pose: None stands for frontal.
-        """
-        return self.estimate_gazes([patch], sides=[side], head_pose=head_pose)[0]
-
-    def estimate_gazes(
-        self,
-        patches: Sequence[NDArray[np.uint8]],
-        *,
-        sides: Sequence[Side],
-        head_pose: Gaze | Sequence[Gaze] | None = None,
-    ) -> list[Gaze]:
-        """The gazes of `estimate_eyes`."""
-        eyes = self.estimate_eyes(patches, sides=sides, head_pose=head_pose)
-        return [eye.gaze for eye in eyes]
-
-    def estimate_eyes(
-        self,
-        patches: Sequence[NDArray[np.uint8]],
-        *,
-        sides: Sequence[Side],
-        head_pose: Gaze | Sequence[Gaze] | None = None,
-    ) -> list[EyeEstimate]:
-        """Estimates gaze and state of some eyes of one head, in one call where the file allows it.
-
-        Args:
-            patches: [H, W, 3] uint8 RGB eye crops; no patches give no estimates.
-            sides: of each, the subject's own.
-            head_pose: one for all patches or one for each, in the patch's axes; None stands for
-                frontal.
-        """
-        if not patches:
-            return []
-        images, mirrors = self._canonical(patches, sides)
-        heads = _canonical_deg(_one_each(head_pose or _FRONTAL, len(patches)), mirrors)
-        conventions = self.contract.conventions
-        outputs = self.model("estimator")(
-            network_io.estimator_inputs(images, head_deg=heads, conventions=conventions)
-        )
-        gazes = network_io.gaze_from_network(outputs["gaze"], conventions)
-        states = outputs.get("state")
-        return [
-            EyeEstimate(
-                mirrored_if(Gaze.from_array(gaze), mirror=mirror),
-                None if states is None else EyeState.from_array(states[number]),
-            )
-            for number, (gaze, mirror) in enumerate(zip(gazes, mirrors, strict=True))
-        ]
-
-    def redirect_crop(
-        self,
-        patch: NDArray[np.uint8],
-        *,
-        side: Side,
-        target: Gaze,
-        source: Gaze | None = None,
-        head_pose: Gaze | None = None,
-    ) -> EyeRedirection:
-        """Redirects one eye patch and returns the flow and residual that do it.
-
-        Args:
-            patch: [H, W, 3] uint8 RGB eye crop.
-            side: the subject's own side.
-            target: where the eye shall look.
-            source: where it looks; None has it estimated.
-            head_pose: None stands for frontal.
+            name: of the model.
+            load: builds it on first use; None if there is no such model here. Passed with each
+                call, so that a bundle and its models do not refer to each other, and a bundle
+                that is dropped frees them at once.
 
         Raises:
-            ValueError: the patch has another shape or dtype.
+            ValueError: the models are closed.
         """
-        return self.redirect_crops(
-            [patch], sides=[side], target=target, source=source, head_pose=head_pose
-        )[0]
+        with self._lock:
+            self.check_open()
+            if name not in self._runners:
+                self._runners[name] = load(name)
+            return self._runners[name]
 
-    def redirect_crops(
-        self,
-        patches: Sequence[NDArray[np.uint8]],
-        *,
-        sides: Sequence[Side],
-        target: Gaze | Sequence[Gaze],
-        source: Gaze | Sequence[Gaze] | None = None,
-        head_pose: Gaze | Sequence[Gaze] | None = None,
-        fine: bool = True,
-    ) -> list[EyeRedirection]:
-        """Redirects some eyes of one head, with one call where the file takes several.
+    def lend(self, name: str, runner: Runner) -> None:
+        """Adds a runner that `close` leaves open, because its owner closes it."""
+        with self._lock:
+            self._runners[name] = runner
+            self._borrowed.add(name)
 
-        Args:
-            patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
-            sides: of each, the subject's own.
-            target: the gaze to produce, one for all patches or one for each.
-            source: the present gaze, likewise; None has it estimated for each.
-            head_pose: likewise; None stands for frontal.
-            fine: with the fine branch; without it where the bundle has `coarse`, residuals are
-                then 0.
+    def check_open(self) -> None:
+        """Raises ValueError if the models are closed."""
+        if self._is_closed:
+            raise ValueError("the bundle is closed; open it again")
 
-        Raises:
-            ValueError: a patch has another shape or dtype.
-        """
-        if not patches:
-            return []
-        count, head_pose = len(patches), head_pose or _FRONTAL
-        if source is None:
-            sources: Sequence[Gaze] = self.estimate_gazes(patches, sides=sides, head_pose=head_pose)
-        else:
-            sources = _one_each(source, count)
-        images, mirrors = self._canonical(patches, sides)
-        inputs = network_io.redirector_inputs(
-            images,
-            source_deg=_canonical_deg(sources, mirrors),
-            target_deg=_canonical_deg(_one_each(target, count), mirrors),
-            head_deg=_canonical_deg(_one_each(head_pose, count), mirrors),
-            conventions=self.contract.conventions,
-        )
-        if fine or self.coarse is None:
-            outputs = self.model("redirector")(inputs)
-            pictures = network_io.image_from_network(outputs["redirected"])
-        else:
-            outputs = self.coarse(inputs)
-            pictures = np.stack(list(map(_warped, images, outputs["flow"])))
-            outputs["residual"] = np.zeros(images.shape, np.float32)
-        return [
-            EyeRedirection(
-                gaze,
-                mirror_flow(flow) if mirror else flow,
-                mirror_image(residual) if mirror else residual,
-                mirror_image(picture) if mirror else picture,
-            )
-            for gaze, mirror, flow, residual, picture in zip(
-                sources, mirrors, outputs["flow"], outputs["residual"], pictures, strict=True
-            )
-        ]
-
-    def redirect_eye(
-        self,
-        patch: NDArray[np.uint8],
-        *,
-        side: Side,
-        target: Gaze,
-        source: Gaze | None = None,
-        head_pose: Gaze | None = None,
-    ) -> NDArray[np.uint8]:
-        """Makes one eye patch look at `target`, in the patch's axes; see `redirect_crop`.
-
-        Returns:
-            [H, W, 3] uint8 RGB.
-        """
-        return self.redirect_crop(
-            patch, side=side, target=target, source=source, head_pose=head_pose
-        ).redirected
-
-    def _canonical(
-        self, patches: Sequence[NDArray[np.uint8]], sides: Sequence[Side]
-    ) -> tuple[NDArray[np.uint8], list[bool]]:
-        """Patches [N, H, W, 3] as the networks know eyes, and which of them were mirrored."""
-        size = self.contract.conventions.patch_size
-        for patch in patches:
-            if patch.shape != (size, size, 3) or patch.dtype != np.uint8:
-                got = f"{patch.dtype} {list(patch.shape)}"
-                raise ValueError(f"an eye patch is uint8 [{size}, {size}, 3], got {got}")
-        for side in sides:
-            if side not in ("left", "right"):
-                raise ValueError(f"side is 'left' or 'right', got {side!r}")
-        mirrors = [needs_mirror(side, self.contract.conventions.canonical_side) for side in sides]
-        pairs = zip(patches, mirrors, strict=True)
-        return np.stack([mirror_image(p) if mirror else p for p, mirror in pairs]), mirrors
-
-
-def _one_each(gazes: Gaze | Sequence[Gaze], count: int) -> Sequence[Gaze]:
-    return [gazes] * count if isinstance(gazes, Gaze) else gazes
-
-
-def _canonical_deg(gazes: Sequence[Gaze], mirrors: Sequence[bool]) -> NDArray[np.float32]:
-    """[N, 2] degrees in the axes of patches that were perhaps mirrored."""
-    pairs = zip(gazes, mirrors, strict=True)
-    return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
-
-
-def _warped(image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[H, W, 3] uint8 by [H, W, 2]: what the coarse branch makes of it."""
-    places = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-    return cv2.remap(
-        image,
-        places[1] + flow[..., 0],
-        places[0] + flow[..., 1],
-        interpolation=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    def close(self) -> None:
+        """Closes all runners but borrowed ones, each after a call that is running."""
+        with self._lock:
+            self._is_closed = True
+            owned = [one for name, one in self._runners.items() if name not in self._borrowed]
+            self._runners = {}
+        with ExitStack() as each:  # All are closed, also if one fails.
+            for runner in owned:
+                if runner is not None:
+                    each.callback(close_runner, runner)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from mggr_edge.common.timing import MAX_GAP_S, Stages, no_stages
 from mggr_edge.geometry.angles import Gaze, mean_gaze
 from mggr_edge.geometry.eye_crop import EyeCrop, crop_of_eye, crop_patch
-from mggr_edge.models.bundle import Bundle, EyeEstimate
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.gaze_networks import EyeEstimate
 from mggr_edge.pipeline.compositing import compose_eye, put_eye, residual_in_colours_of, skin_drift
 from mggr_edge.pipeline.gating import EyeGate, Gate, Limits, gate_shift, geometry_gates, with_states
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection

@@ -21,8 +21,8 @@ from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.csi import AS_IT_COMES, Flip, PictureFormat, flipped
 from mggr_edge.media.live.latest_frame import LiveFrame, Newest
-from mggr_edge.media.live.segments import Segments, SegmentWriter
-from mggr_edge.media.live.sinks import LiveOutput, LiveWriter
+from mggr_edge.media.live.recordings import LiveWriter, Segments, SegmentWriter
+from mggr_edge.media.live.sinks import LiveOutput
 from mggr_edge.media.live.sources import Capture, OpenedByReader, Reconnecting, open_capture
 from mggr_edge.runs.file_run import Process
 from mggr_edge.runs.service.load_shedding import Workload

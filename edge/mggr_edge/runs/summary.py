@@ -20,7 +20,7 @@ from mggr_edge.common.process import one_line
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.media.files.paths import VIDEO_SUFFIXES, Kind
-from mggr_edge.media.live.sinks import Verb
+from mggr_edge.media.live.recordings import Verb
 from mggr_edge.pipeline.compositing import ComposedEye
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameProcess, FrameResult
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from tensorflow import keras
 
 from mggr_edge.common.version import __version__
-from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, checksum_lines
+from mggr_edge.models.bundle_archive import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.models.contract import Artifact, Contract, contract_to_json
 from mggr_edge.models.installed import find_landmark_models
 from mggr_edge.models.runtimes import available_interpreters
@@ -29,13 +29,14 @@ from mggr_export.exporting.labels import (
     engine_recipe_text,
     licences_text,
 )
+from mggr_export.formats import model_format
 from mggr_export.formats.model_format import FileFormat
-from mggr_export.formats.registry import model_format
 from mggr_export.formats.tflite.graph import read_graph
 from mggr_export.proofs.proof import RANGES, Converted, Proof, file_name
 from mggr_tf.models.networks import save_weights
-from mggr_tf.runs.folder import Origin, RunFolder
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import sources_of, training_of
+from mggr_tf.runs.record import Origin
 
 ArtifactPrecision = Literal["float32", "float16", "int8"]
 

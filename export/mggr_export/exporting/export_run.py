@@ -15,7 +15,7 @@ from tensorflow import keras
 from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import MissingPackageError, RunError, UsageError
-from mggr_edge.models.bundle import CONTRACT_FILE
+from mggr_edge.models.bundle_archive import CONTRACT_FILE
 from mggr_export.errors import ArtifactError
 from mggr_export.exporting.bundle_writer import Travelling, bundle_files, write_files
 from mggr_export.exporting.labels import label_of, labelled
@@ -32,17 +32,18 @@ from mggr_export.eyes.export_eyes import (
     ExportEyes,
     choose_eyes,
 )
+from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import models_of_run, outputs_of
 from mggr_export.formats.model_format import FileFormat
 from mggr_export.formats.quiet import quiet_converter
-from mggr_export.formats.registry import model_format
 from mggr_export.proofs.explain import explain, explained_text
 from mggr_export.proofs.proof import Converted, faults_of, file_name, proofs_text, prove, shown
 from mggr_tf.config.conversion_limits import ConversionLimits, Precision
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.data.source import SYNTHETIC
-from mggr_tf.runs.folder import Origin, RunFolder, free_name
-from mggr_tf.runs.listing import packaged_run
+from mggr_tf.runs.folder import RunFolder
+from mggr_tf.runs.listing import free_name, packaged_run
+from mggr_tf.runs.record import Origin
 
 _PAIRS_TO_EXPLAIN = 32
 _FITTED = "qat"

@@ -12,8 +12,8 @@ from mggr_edge.models.contract import Artifact, Contract
 from mggr_edge.models.installed import WHEEL
 from mggr_edge.models.tensorrt.build_options import OLDEST, TYPED_BY_GRAPH, dotted, recipe_for
 from mggr_edge.models.tensorrt.trtexec_builder import precision_arguments
+from mggr_export.formats import model_format
 from mggr_export.formats.model_format import FileFormat
-from mggr_export.formats.registry import model_format
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import training_of
 from mggr_tf.runs.record import UNKNOWN_DONORS, Origin

@@ -9,8 +9,7 @@ from typing import Literal
 
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, UsageError
-from mggr_export.eyes.calibration import separate_people
-from mggr_export.eyes.export_eyes import SEED, ClosingToExport
+from mggr_export.eyes.export_eyes import SEED, ClosingToExport, separate_people
 from mggr_export.formats.model_format import FileFormat
 from mggr_tf.config import Config
 from mggr_tf.config.conversion_limits import Precision

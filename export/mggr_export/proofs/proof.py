@@ -20,9 +20,9 @@ from mggr_edge.models.runtimes.runner import InBatches, Kind, batch_of
 from mggr_export.arrays import Arrays
 from mggr_export.errors import ArtifactError
 from mggr_export.eyes.sight import WIDE_DEG, Openings, Sight
+from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import outputs_of
 from mggr_export.formats.model_format import FileFormat
-from mggr_export.formats.registry import model_format
 from mggr_tf.config.conversion_limits import ConversionLimits, Limit, Precision, PrecisionLimits
 
 RANGES = {

@@ -23,8 +23,9 @@ from mggr_tf.config import Config
 from mggr_tf.config.conversion_limits import Precision
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import open_run
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.stages import Budget, train_stages
 
 _PRECISIONS: tuple[Precision, ...] = ("float32", "int8")

@@ -20,9 +20,9 @@ from mggr_edge.models.runtimes.onnx import OnnxRunner
 from mggr_edge.models.runtimes.tflite import interpreter_class
 from mggr_edge.tools.bench.models import interleaved
 from mggr_edge.tools.bench.result import inputs_for
+from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import models_of_run
 from mggr_export.formats.quiet import quiet_converter
-from mggr_export.formats.registry import model_format
 from mggr_tf.config.files import load_config
 from mggr_tf.models.baselines import build_generator
 from mggr_tf.runs.listing import open_run

@@ -34,9 +34,10 @@ from mggr_tf.config.stages import Stage
 from mggr_tf.data.portraits import open_portraits
 from mggr_tf.data.source import SYNTHETIC, Split, open_split
 from mggr_tf.data.subject_split import read_split
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import open_run, packaged_run
 from mggr_tf.runs.provenance import note_data
+from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.stage_parts import warm_start
 from mggr_tf.training.stages import Budget, train_stages
 

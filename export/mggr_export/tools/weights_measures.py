@@ -33,8 +33,9 @@ from mggr_tf.evaluation.protocol import (
 )
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
 from mggr_tf.evaluation.trained import load_judge, load_travelling, redirect_with
-from mggr_tf.runs.folder import DataRecord, RunFolder
+from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on
+from mggr_tf.runs.record import DataRecord
 
 Groups = dict[str, dict[str, NDArray[np.bool_]]]
 """What people differ by -> kind -> [P] which pairs."""

@@ -19,6 +19,7 @@ from mggr_edge.media.files.picture_metadata import Metadata, jpeg_segments, with
 from mggr_edge.media.files.picture_pixels import (
     DECODER_ERRORS,
     import_pillow,
+    is_grey,
     packed_colours,
     without_warnings,
 )
@@ -295,7 +296,7 @@ def _all_channels(
     pictures: Sequence[Picture], *, with_grey_alpha: bool, with_grey: bool = True
 ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
     """The channels of all frames, alike."""
-    grey = with_grey and all(one.grey and _is_grey(one.rgb) for one in pictures)
+    grey = with_grey and all(one.grey and is_grey(one.rgb) for one in pictures)
     has_alpha = any(one.alpha is not None for one in pictures)
     made = [
         _channels(
@@ -318,15 +319,11 @@ def _channels(
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """[H, W] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB or [H, W, 4] RGBA; and what is lost."""
     lost = () if picture.deep is None else ("16 bits a channel, now 8",)
-    grey = picture.grey and _is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
+    grey = picture.grey and is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
     colours = picture.rgb[..., :1] if grey else picture.rgb
     if picture.alpha is None:
         return (colours[..., 0] if grey else colours), lost
     return np.dstack([colours, picture.alpha]), lost
-
-
-def _is_grey(rgb: NDArray[np.uint8]) -> bool:
-    return bool((rgb == rgb[..., :1]).all())
 
 
 def _fitting_profile(metadata: Metadata, channels: NDArray) -> bytes:

@@ -303,3 +303,7 @@ def _unlimited(image: Any) -> Iterator[None]:
             yield
         finally:
             image.MAX_IMAGE_PIXELS = before
+
+
+def is_grey(rgb: NDArray[np.uint8]) -> bool:
+    return bool((rgb == rgb[..., :1]).all())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,31 +24,13 @@ from mggr_edge.common.addresses import (
     served_at,
     without_secrets,
 )
-from mggr_edge.common.atomic import atomic_file, check_place
-from mggr_edge.errors import OutputExistsError, StreamError, UsageError
+from mggr_edge.common.atomic import check_place
+from mggr_edge.errors import MissingPackageError, OutputExistsError, StreamError, UsageError
 from mggr_edge.media.files.paths import VIDEO_OUTPUT_SUFFIXES
-from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
-from mggr_edge.media.files.video_writer import REDIRECTED, NoWriter, open_writer
-from mggr_edge.media.files.written import cut_to_whole_fragments
+from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
+from mggr_edge.media.files.video_writer import REDIRECTED, NoWriter
+from mggr_edge.media.live.recordings import LiveWriter, Recording, Segments, Verb
 from mggr_edge.media.live.v4l2 import Controls
-
-Verb = Literal["wrote", "showed in"]
-
-
-class LiveWriter(Protocol):
-    """Takes frames of one size."""
-
-    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
-        """Takes a frame [H, W, 3] uint8 RGB, made of the one that was read."""
-        ...
-
-
-class RecordingWriter(LiveWriter, Protocol):
-    """Takes frames of a file."""
-
-    def end_at(self, pts: int) -> None:
-        """Sets the time until which the last frame is shown, in ticks."""
-        ...
 
 
 class LiveOutput(Protocol):
@@ -84,84 +68,6 @@ class Nowhere:
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A video file, which appears when the source has ended, or the disk is full.
-
-    Attributes:
-        path: of the file.
-        comment: what its metadata say of it.
-        force: a file that exists may be replaced.
-    """
-
-    path: Path
-    comment: str = REDIRECTED
-    verb: ClassVar[Verb] = "wrote"
-    force: bool = False
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self.path)
-
-    @contextmanager
-    def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
-        """Begins a file."""
-        moved: list[Path] = []
-        with recorded(
-            self.path, layout, comment=self.comment, force=self.force, moved=moved
-        ) as writer:
-            yield writer
-        if moved:
-            raise StreamError(f"{self.path} came into being meanwhile; the recording is {moved[0]}")
-
-
-@contextmanager
-def recorded(
-    path: Path, layout: VideoLayout, *, comment: str, force: bool, moved: list[Path]
-) -> Iterator[RecordingWriter]:
-    """Records one file; what was recorded before an error is kept.
-
-    Args:
-        path: of the file.
-        layout: of the frames.
-        comment: what its metadata say of it.
-        force: a file that exists may be replaced.
-        moved: receives the file's other name, if a file of that name appears meanwhile.
-
-    Raises:
-        StreamError: the file cannot be written.
-    """
-    failure = None
-    with atomic_file(path, force=force, elsewhere=moved.append) as temporary:
-        try:
-            with open_writer(temporary, layout, path=path, comment=comment) as writer:
-                yield writer
-        except StreamError as error:
-            if not _is_worth_keeping(temporary):
-                raise
-            failure = error
-    if failure is not None:
-        raise StreamError(f"{failure}; what was recorded until then is kept in it") from failure
-
-
-def _is_worth_keeping(temporary: Path) -> bool:
-    """Whether pictures are in a recording that broke off; they play to its end then."""
-    if not temporary.exists():
-        return False
-    if temporary.suffix.lower() == ".mkv":
-        return _holds_a_picture(temporary)
-    return cut_to_whole_fragments(temporary)
-
-
-def _holds_a_picture(path: Path) -> bool:
-    try:
-        with open_video(path):
-            return True
-    except StreamError:
-        return False
-
-
-@dataclass(frozen=True)
 class Window:
     """A window on this machine's screen.
 
@@ -176,8 +82,6 @@ class Window:
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Opens it."""
-        from mggr_edge.media.live.displays import open_window
-
         with open_window(layout, self.controls) as writer:
             yield writer
 
@@ -201,8 +105,6 @@ class VirtualCamera:
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
         """Begins to show frames."""
-        from mggr_edge.media.live.displays import open_virtual_camera
-
         with open_virtual_camera(self.device, layout) as writer:
             yield writer
 
@@ -294,9 +196,108 @@ def live_output(
         )
     check_place(path)  # the source may come hours later
     if segment_s is not None:
-        from mggr_edge.media.live.segments import Segments
-
         return Segments(path, segment_s, comment, force)
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
     return Recording(path, comment, force)
+
+
+TITLE = "mggr-edge"
+
+_WIDEST_PX = 1280
+"""At first; the mouse may pull it wider."""
+
+_KEY_MS = 1
+_NO_KEY = -1
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+class _Window:
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        cv2.imshow(TITLE, np.ascontiguousarray(rgb[..., ::-1]))
+        key = cv2.waitKey(_KEY_MS)
+        if key != _NO_KEY:
+            self._controls.press(chr(key & 0xFF))
+        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            self._controls.stop.set()  # closed by the mouse
+
+
+@contextmanager
+def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
+    """Opens a window, from the main thread.
+
+    Args:
+        layout: size of the frames.
+        controls: what its keys change, and closing it stops.
+
+    Raises:
+        MissingPackageError: this OpenCV was built without windows.
+        StreamError: there is no screen.
+    """
+    if not has_windows():
+        raise MissingPackageError("an OpenCV with windows (opencv-python)", "display")
+    # Asked before OpenCV is: without a screen its toolkit ends the whole process.
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
+        raise StreamError(
+            "there is no screen here (DISPLAY is not set); leave the window out with --headless"
+        )
+    try:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        height, width = layout.size
+        scale = min(1.0, _WIDEST_PX / width)
+        cv2.resizeWindow(TITLE, round(scale * width), round(scale * height))
+    except cv2.error as error:
+        raise StreamError(f"a window cannot be opened: {' '.join(str(error).split())}") from error
+    try:
+        yield _Window(controls)
+    finally:
+        cv2.destroyAllWindows()
+
+
+def has_windows() -> bool:
+    """Whether this OpenCV can show any; the headless wheel cannot."""
+    gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip()[:4] == "GUI:"]
+    return bool(gui) and "NONE" not in gui[0]
+
+
+class _Writer:
+    def __init__(self, camera: Any) -> None:
+        self._camera = camera
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        # Shown at once: the source sets the pace.
+        self._camera.send(np.ascontiguousarray(rgb))
+
+
+@contextmanager
+def open_virtual_camera(device: str, layout: VideoLayout) -> Iterator[_Writer]:
+    """Opens a device; no loopback device has been seen yet.
+
+    Args:
+        device: its file, e.g. /dev/video10.
+        layout: size and nominal rate of the frames.
+
+    Raises:
+        MissingPackageError: pyvirtualcam is not installed.
+        StreamError: no such device, or one that does not take frames of this size.
+    """
+    try:
+        import pyvirtualcam
+    except ModuleNotFoundError as error:
+        raise MissingPackageError("pyvirtualcam", "virtual-camera") from error
+    height, width = layout.size
+    try:
+        camera = pyvirtualcam.Camera(
+            width=width, height=height, fps=float(layout.rate), device=device
+        )
+    except RuntimeError as error:
+        raise StreamError(
+            f"{device} cannot be opened as a virtual camera ({' '.join(str(error).split())}); "
+            f"make one with: modprobe v4l2loopback video_nr={device.removeprefix('/dev/video')} "
+            "exclusive_caps=1"
+        ) from error
+    with camera:
+        yield _Writer(camera)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import MggrError
-from mggr_edge.models.bundle import CONTRACT_FILE, SUMS_FILE, Bundle
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import CONTRACT_FILE, SUMS_FILE
 from mggr_edge.pipeline.gaze_correction import GazeCorrection
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess, FrameResult

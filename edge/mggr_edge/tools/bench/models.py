@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import UsageError
-from mggr_edge.models.bundle import Bundle, read_bundle_files
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.installed import bundle_path
 from mggr_edge.tools.bench.memory import memory_mb
 from mggr_edge.tools.bench.result import Contestant, Row, contestants_of, inputs_for, rows_of

@@ -1,11 +1,78 @@
-"""What this machine has, and the line that mends what is missing.
+"""Checks of this machine, each with the line that corrects what is missing.
 
 Every check looks at one thing and returns one `Check`, or None where it does not apply. Nothing is
 installed, opened or changed, nobody is asked over a network, and a machine with nothing but numpy
 and click can run it.
 """
 
-from mggr_edge.tools.doctor.examination import CHECKS, examine
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mggr_edge.tools.doctor.cameras import (
+    check_argus,
+    check_cameras,
+    check_csi,
+    check_gstreamer,
+    check_rtsp_output,
+    check_virtual_camera,
+)
 from mggr_edge.tools.doctor.machine import Check, Machine, State, is_able, report
+from mggr_edge.tools.doctor.packages import (
+    check_interpreter,
+    check_landmark_models,
+    check_numpy,
+    check_opencv,
+    check_own_weights,
+    check_pillow,
+    check_pyav,
+    check_python,
+    check_tensorrt,
+)
+from mggr_edge.tools.doctor.system import (
+    check_disk,
+    check_memory,
+    check_own_kind,
+    check_temperature,
+)
+
+CHECKS: Mapping[str, Callable[[Machine], Check | None]] = {
+    "Python": check_python,
+    "numpy": check_numpy,
+    "interpreter": check_interpreter,
+    "OpenCV": check_opencv,
+    "PyAV": check_pyav,
+    "Pillow": check_pillow,
+    "landmark models": check_landmark_models,
+    "own weights": check_own_weights,
+    "TensorRT": check_tensorrt,
+    "GStreamer": check_gstreamer,
+    "RTSP output": check_rtsp_output,
+    "cameras": check_cameras,
+    "nvargus-daemon": check_argus,
+    "CSI cameras": check_csi,
+    "virtual camera": check_virtual_camera,
+    "mggr-edge": check_own_kind,
+    "temperature": check_temperature,
+    "memory": check_memory,
+    "disk": check_disk,
+}
+"""By the name that the check gives, in the order in which things build on each other."""
+
+
+def examine(machine: Machine | None = None) -> tuple[Check, ...]:
+    """Looks at everything that applies; what goes wrong while looking is a warning, too."""
+    looked_at = Machine() if machine is None else machine
+    checks = (_looked(name, check, looked_at) for name, check in CHECKS.items())
+    return tuple(check for check in checks if check is not None)
+
+
+def _looked(name: str, check: Callable[[Machine], Check | None], machine: Machine) -> Check | None:
+    try:
+        return check(machine)
+    except Exception as error:  # noqa: BLE001 - a doctor that dies says nothing of the rest
+        found = f"could not be looked at: {type(error).__name__}: {error}"
+        return Check(name, "warn", found)
+
 
 __all__ = ["CHECKS", "Check", "Machine", "State", "examine", "is_able", "report"]

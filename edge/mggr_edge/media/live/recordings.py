@@ -1,5 +1,6 @@
-"""A live recording as numbered files of at most a given length: `call-0001.mp4`, `call-0002.mp4`.
+"""Recordings of a live source: one video file, or numbered files of at most a given length.
 
+Numbered files are named `call-0001.mp4`, `call-0002.mp4` and so on.
 Every file is complete by itself and begins at time zero. One ends when its time has passed, also
 while no frame comes; a source that is lost for longer than that therefore goes on in a new file.
 """
@@ -13,15 +14,113 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mggr_edge.errors import MggrError
-from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.files.video_writer import REDIRECTED
-from mggr_edge.media.live.sinks import RecordingWriter, Verb, recorded
+from mggr_edge.common.atomic import atomic_file
+from mggr_edge.errors import MggrError, StreamError
+from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
+from mggr_edge.media.files.video_writer import REDIRECTED, open_writer
+from mggr_edge.media.files.written import cut_to_whole_fragments
+
+Verb = Literal["wrote", "showed in"]
+
+
+class LiveWriter(Protocol):
+    """Takes frames of one size."""
+
+    def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
+        """Takes a frame [H, W, 3] uint8 RGB, made of the one that was read."""
+        ...
+
+
+class RecordingWriter(LiveWriter, Protocol):
+    """Takes frames of a file."""
+
+    def end_at(self, pts: int) -> None:
+        """Sets the time until which the last frame is shown, in ticks."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A video file, which appears when the source has ended, or the disk is full.
+
+    Attributes:
+        path: of the file.
+        comment: what its metadata say of it.
+        force: a file that exists may be replaced.
+    """
+
+    path: Path
+    comment: str = REDIRECTED
+    verb: ClassVar[Verb] = "wrote"
+    force: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @contextmanager
+    def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
+        """Begins a file."""
+        moved: list[Path] = []
+        with recorded(
+            self.path, layout, comment=self.comment, force=self.force, moved=moved
+        ) as writer:
+            yield writer
+        if moved:
+            raise StreamError(f"{self.path} came into being meanwhile; the recording is {moved[0]}")
+
+
+@contextmanager
+def recorded(
+    path: Path, layout: VideoLayout, *, comment: str, force: bool, moved: list[Path]
+) -> Iterator[RecordingWriter]:
+    """Records one file; what was recorded before an error is kept.
+
+    Args:
+        path: of the file.
+        layout: of the frames.
+        comment: what its metadata say of it.
+        force: a file that exists may be replaced.
+        moved: receives the file's other name, if a file of that name appears meanwhile.
+
+    Raises:
+        StreamError: the file cannot be written.
+    """
+    failure = None
+    with atomic_file(path, force=force, elsewhere=moved.append) as temporary:
+        try:
+            with open_writer(temporary, layout, path=path, comment=comment) as writer:
+                yield writer
+        except StreamError as error:
+            if not _is_worth_keeping(temporary):
+                raise
+            failure = error
+    if failure is not None:
+        raise StreamError(f"{failure}; what was recorded until then is kept in it") from failure
+
+
+def _is_worth_keeping(temporary: Path) -> bool:
+    """Whether pictures are in a recording that broke off; they play to its end then."""
+    if not temporary.exists():
+        return False
+    if temporary.suffix.lower() == ".mkv":
+        return _holds_a_picture(temporary)
+    return cut_to_whole_fragments(temporary)
+
+
+def _holds_a_picture(path: Path) -> bool:
+    try:
+        with open_video(path):
+            return True
+    except StreamError:
+        return False
+
 
 _DIGITS = 4
 _MOST_NAMES = 3

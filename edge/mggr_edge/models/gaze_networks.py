@@ -1,0 +1,267 @@
+"""Gaze estimation and redirection of eye patches, by the networks of a bundle."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.geometry.angles import Gaze, Side
+from mggr_edge.geometry.eye_crop import mirror_flow, mirror_image, mirrored_if, needs_mirror
+from mggr_edge.models import network_io
+from mggr_edge.models.contract import Contract
+from mggr_edge.models.network_io import EyeState
+from mggr_edge.models.runtimes import Runner
+
+FRONTAL = Gaze(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class EyeEstimate:
+    """What the estimator says about one patch.
+
+    Attributes:
+        gaze: in the patch's axes.
+        state: lids, iris and occlusion; None from an estimator that has no output `state`.
+    """
+
+    gaze: Gaze
+    state: EyeState | None
+
+
+@dataclass(frozen=True)
+class EyeRedirection:
+    """What the network says about one patch, in the patch's own orientation.
+
+    Attributes:
+        source: the gaze that was redirected, given or estimated, in the patch's axes.
+        flow: [H, W, 2] float32, backward (dx, dy) in patch pixels.
+        residual: [H, W, 3] float32, to be added to the warped image in [-1, 1].
+        redirected: [H, W, 3] uint8 RGB.
+    """
+
+    source: Gaze
+    flow: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    redirected: NDArray[np.uint8]
+
+
+class GazeNetworks(ABC):
+    """Estimates where eyes look, and redirects them, in patches [H, W, 3] uint8 RGB.
+
+    The networks know one side of the face. Patches of the other side are mirrored on the way in,
+    and results on the way out. All gazes and head poses are in the patch's axes.
+
+    Attributes:
+        contract: the conventions, and what the models promise.
+    """
+
+    contract: Contract
+
+    @abstractmethod
+    def model(self, name: str) -> Runner:
+        """Returns the model of a name."""
+
+    @property
+    @abstractmethod
+    def coarse(self) -> Runner | None:
+        """The redirector without its fine branch; None where it cannot be run in part."""
+
+    def estimate_gaze(
+        self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze | None = None
+    ) -> Gaze:
+        """Estimates where an eye looks.
+
+        Args:
+            patch: [H, W, 3] uint8 RGB eye crop.
+            side: the subject's own side.
+            head_pose: None stands for frontal.
+        """
+        return self.estimate_gazes([patch], sides=[side], head_pose=head_pose)[0]
+
+    def estimate_gazes(
+        self,
+        patches: Sequence[NDArray[np.uint8]],
+        *,
+        sides: Sequence[Side],
+        head_pose: Gaze | Sequence[Gaze] | None = None,
+    ) -> list[Gaze]:
+        """The gazes of `estimate_eyes`."""
+        eyes = self.estimate_eyes(patches, sides=sides, head_pose=head_pose)
+        return [eye.gaze for eye in eyes]
+
+    def estimate_eyes(
+        self,
+        patches: Sequence[NDArray[np.uint8]],
+        *,
+        sides: Sequence[Side],
+        head_pose: Gaze | Sequence[Gaze] | None = None,
+    ) -> list[EyeEstimate]:
+        """Estimates gaze and state of some eyes of one head, in one call where the file allows it.
+
+        Args:
+            patches: [H, W, 3] uint8 RGB eye crops; no patches give no estimates.
+            sides: of each, the subject's own.
+            head_pose: one for all patches or one for each, in the patch's axes; None stands for
+                frontal.
+        """
+        if not patches:
+            return []
+        images, mirrors = self._canonical(patches, sides)
+        heads = _canonical_deg(_one_each(head_pose or FRONTAL, len(patches)), mirrors)
+        conventions = self.contract.conventions
+        outputs = self.model("estimator")(
+            network_io.estimator_inputs(images, head_deg=heads, conventions=conventions)
+        )
+        gazes = network_io.gaze_from_network(outputs["gaze"], conventions)
+        states = outputs.get("state")
+        return [
+            EyeEstimate(
+                mirrored_if(Gaze.from_array(gaze), mirror=mirror),
+                None if states is None else EyeState.from_array(states[number]),
+            )
+            for number, (gaze, mirror) in enumerate(zip(gazes, mirrors, strict=True))
+        ]
+
+    def redirect_crop(
+        self,
+        patch: NDArray[np.uint8],
+        *,
+        side: Side,
+        target: Gaze,
+        source: Gaze | None = None,
+        head_pose: Gaze | None = None,
+    ) -> EyeRedirection:
+        """Redirects one eye patch and returns the flow and residual that do it.
+
+        Args:
+            patch: [H, W, 3] uint8 RGB eye crop.
+            side: the subject's own side.
+            target: where the eye shall look.
+            source: where it looks; None has it estimated.
+            head_pose: None stands for frontal.
+
+        Raises:
+            ValueError: the patch has another shape or dtype.
+        """
+        return self.redirect_crops(
+            [patch], sides=[side], target=target, source=source, head_pose=head_pose
+        )[0]
+
+    def redirect_crops(
+        self,
+        patches: Sequence[NDArray[np.uint8]],
+        *,
+        sides: Sequence[Side],
+        target: Gaze | Sequence[Gaze],
+        source: Gaze | Sequence[Gaze] | None = None,
+        head_pose: Gaze | Sequence[Gaze] | None = None,
+        fine: bool = True,
+    ) -> list[EyeRedirection]:
+        """Redirects some eyes of one head, with one call where the file takes several.
+
+        Args:
+            patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
+            sides: of each, the subject's own.
+            target: the gaze to produce, one for all patches or one for each.
+            source: the present gaze, likewise; None has it estimated for each.
+            head_pose: likewise; None stands for frontal.
+            fine: with the fine branch; without it where the bundle has `coarse`, residuals are
+                then 0.
+
+        Raises:
+            ValueError: a patch has another shape or dtype.
+        """
+        if not patches:
+            return []
+        count, head_pose = len(patches), head_pose or FRONTAL
+        if source is None:
+            sources: Sequence[Gaze] = self.estimate_gazes(patches, sides=sides, head_pose=head_pose)
+        else:
+            sources = _one_each(source, count)
+        images, mirrors = self._canonical(patches, sides)
+        inputs = network_io.redirector_inputs(
+            images,
+            source_deg=_canonical_deg(sources, mirrors),
+            target_deg=_canonical_deg(_one_each(target, count), mirrors),
+            head_deg=_canonical_deg(_one_each(head_pose, count), mirrors),
+            conventions=self.contract.conventions,
+        )
+        if fine or self.coarse is None:
+            outputs = self.model("redirector")(inputs)
+            pictures = network_io.image_from_network(outputs["redirected"])
+        else:
+            outputs = self.coarse(inputs)
+            pictures = np.stack(list(map(_warped, images, outputs["flow"])))
+            outputs["residual"] = np.zeros(images.shape, np.float32)
+        return [
+            EyeRedirection(
+                gaze,
+                mirror_flow(flow) if mirror else flow,
+                mirror_image(residual) if mirror else residual,
+                mirror_image(picture) if mirror else picture,
+            )
+            for gaze, mirror, flow, residual, picture in zip(
+                sources, mirrors, outputs["flow"], outputs["residual"], pictures, strict=True
+            )
+        ]
+
+    def redirect_eye(
+        self,
+        patch: NDArray[np.uint8],
+        *,
+        side: Side,
+        target: Gaze,
+        source: Gaze | None = None,
+        head_pose: Gaze | None = None,
+    ) -> NDArray[np.uint8]:
+        """Makes one eye patch look at `target`, in the patch's axes; see `redirect_crop`.
+
+        Returns:
+            [H, W, 3] uint8 RGB.
+        """
+        return self.redirect_crop(
+            patch, side=side, target=target, source=source, head_pose=head_pose
+        ).redirected
+
+    def _canonical(
+        self, patches: Sequence[NDArray[np.uint8]], sides: Sequence[Side]
+    ) -> tuple[NDArray[np.uint8], list[bool]]:
+        """Patches [N, H, W, 3] as the networks know eyes, and which of them were mirrored."""
+        size = self.contract.conventions.patch_size
+        for patch in patches:
+            if patch.shape != (size, size, 3) or patch.dtype != np.uint8:
+                got = f"{patch.dtype} {list(patch.shape)}"
+                raise ValueError(f"an eye patch is uint8 [{size}, {size}, 3], got {got}")
+        for side in sides:
+            if side not in ("left", "right"):
+                raise ValueError(f"side is 'left' or 'right', got {side!r}")
+        mirrors = [needs_mirror(side, self.contract.conventions.canonical_side) for side in sides]
+        pairs = zip(patches, mirrors, strict=True)
+        return np.stack([mirror_image(p) if mirror else p for p, mirror in pairs]), mirrors
+
+
+def _one_each(gazes: Gaze | Sequence[Gaze], count: int) -> Sequence[Gaze]:
+    return [gazes] * count if isinstance(gazes, Gaze) else gazes
+
+
+def _canonical_deg(gazes: Sequence[Gaze], mirrors: Sequence[bool]) -> NDArray[np.float32]:
+    """[N, 2] degrees in the axes of patches that were perhaps mirrored."""
+    pairs = zip(gazes, mirrors, strict=True)
+    return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
+
+
+def _warped(image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """[H, W, 3] uint8 by [H, W, 2]: what the coarse branch makes of it."""
+    places = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    return cv2.remap(
+        image,
+        places[1] + flow[..., 0],
+        places[0] + flow[..., 1],
+        interpolation=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
