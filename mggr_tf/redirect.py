@@ -22,7 +22,7 @@ from mggr_edge.models.runtimes import Runner
 from mggr_edge.pipeline.compositing import limited_to_colours_of
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_tf.data.columbia import PatchName, parse_name
-from mggr_tf.evaluation.trained import load_travelling
+from mggr_tf.evaluation.trained import load_exported
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import training_of
 
@@ -150,7 +150,7 @@ def open_model(name_or_path: str | Path) -> Bundle:
 
 def bundle_of_run(run: RunFolder) -> Bundle:
     """A run's Keras models and this machine's landmark models as a bundle in memory."""
-    networks = load_travelling(run)
+    networks = load_exported(run)
 
     def redirector(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         made = networks.averaged.joined(dict(inputs), training=False)

@@ -11,7 +11,7 @@ import click
 
 from mggr_edge.common.cli_group import echo_error
 from mggr_edge.errors import MissingPackageError, UsageError
-from mggr_tf.cli.options import check_is_free, force_option, say, subjects_option
+from mggr_tf.cli.options import check_is_free, force_option, notify, subjects_option
 
 if TYPE_CHECKING:
     from mggr_export.formats.model_format import FileFormat
@@ -136,7 +136,7 @@ def export(
     # TensorRT builds from ONNX, on the device.
     files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)
     chosen = open_run(run) if run is not None else newest_run()
-    say(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
+    notify(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
     bundle = export_run(
         _with_limits(chosen, changes),
         out,
@@ -152,10 +152,10 @@ def export(
         ),
         force=force,
         progress=progress,
-        say=say,
+        notify=notify,
     )
     size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
-    say(
+    notify(
         f"wrote {bundle} ({size / 1e6:.1f} MB); look at it again with: "
         f"{shlex.join(['mggr-tf', 'verify', str(bundle)])}"
     )
@@ -190,13 +190,13 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
     from mggr_export.proofs.proof import faults_of, proofs_text
 
     proofs = verify_bundle(
-        bundle, data=data, subjects=subjects, pairs=pairs, progress=progress, say=say
+        bundle, data=data, subjects=subjects, pairs=pairs, progress=progress, notify=notify
     )
     click.echo(proofs_text(proofs))
     if faults := faults_of(proofs):
         echo_error(f"{bundle} is not what was trained; {faults}")
         raise SystemExit(_NOT_EQUAL)
-    say(f"{bundle}: checksums, structure and parity hold")
+    notify(f"{bundle}: checksums, structure and parity hold")
 
 
 def _with_limits(run: RunFolder, changes: tuple[str, ...]) -> RunFolder:

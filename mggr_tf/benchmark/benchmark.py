@@ -13,7 +13,7 @@ from mggr_edge.errors import UsageError
 from mggr_tf.benchmark.campaign import is_trained, run_path, train_entrants, train_judges
 from mggr_tf.benchmark.document import Picture, Section
 from mggr_tf.benchmark.pictures import Figure, draw_pictures
-from mggr_tf.benchmark.plan import ENTRANTS, METHODS, Entrant, Plan, open_plan
+from mggr_tf.benchmark.plan import ENTRANTS, METHODS, BenchmarkEntry, Plan, open_plan
 from mggr_tf.benchmark.report import results_of, titles_of, write_report
 from mggr_tf.benchmark.scoring import read_scores, redirect_of, rows_of, score_entrants
 from mggr_tf.config.files import load_config
@@ -30,7 +30,7 @@ _PARTS = 40
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def draw_curves(folder: Path, entrants: Sequence[Entrant]) -> Picture:
+def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
     """Draws the L1 of every entrant's training batches, in its last stage."""
     figure = Figure(1)
     (axes,) = figure.axes
@@ -69,13 +69,13 @@ _SHOWN = ("synthetic.subjects=12", "synthetic.per_group=21")
 def run_benchmark(
     folder: Path,
     wanted: Plan,
-    entrants: Sequence[Entrant],
+    entrants: Sequence[BenchmarkEntry],
     *,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     show: str | None = None,
     sources: Sequence[SourceGaze] = SOURCES,
-    field: Sequence[Entrant] = ENTRANTS,
+    field: Sequence[BenchmarkEntry] = ENTRANTS,
 ) -> None:
     """Trains and scores what is not there yet, and writes the report of all that is.
 
@@ -102,19 +102,19 @@ def run_benchmark(
     except ValueError as error:
         raise UsageError(str(error)) from error
     samples = open_samples(
-        wanted.data, config=config, subjects=wanted.report, progress=progress, say=say
+        wanted.data, config=config, subjects=wanted.report, progress=progress, notify=notify
     )
     if text := roles_text(roles_of(samples)):
-        say(text)
-    shown_eyes = samples if show is None else _eyes_to_show(show, progress=progress, say=say)
+        notify(text)
+    shown_eyes = samples if show is None else _eyes_to_show(show, progress=progress, notify=notify)
     plan = open_plan(folder, wanted, seed=seed)
-    train_judges(folder, plan, say=say)
-    train_entrants(folder, plan, entrants, field=field, say=say)
+    train_judges(folder, plan, notify=notify)
+    train_entrants(folder, plan, entrants, field=field, notify=notify)
     there = [e for e in field if _is_there(folder, e)]
     rows = rows_of(folder, there, sources)
     if not rows:
         raise UsageError("no entrant has a gaze estimator: leave out --source estimated")
-    score_entrants(folder, plan, rows, samples, progress=progress, say=say)
+    score_entrants(folder, plan, rows, samples, progress=progress, notify=notify)
     scores = read_scores(folder, [row.name for row in rows])
     shown = [e for e in there if e.group == "method"] or there
     pictures = draw_pictures(
@@ -132,11 +132,11 @@ def run_benchmark(
     write_report(folder, plan, there, results, extra=[pictures, training])
 
 
-def _is_there(folder: Path, entrant: Entrant) -> bool:
+def _is_there(folder: Path, entrant: BenchmarkEntry) -> bool:
     last = load_config(entrant.config, changes=entrant.changes).last_stage(portraits=False)
     return is_trained(run_path(folder, entrant), last)
 
 
-def _eyes_to_show(source: str, *, progress: Progress, say: Callable[[str], None]) -> EyeSamples:
+def _eyes_to_show(source: str, *, progress: Progress, notify: Callable[[str], None]) -> EyeSamples:
     config = load_config(METHODS[0].config, changes=_SHOWN)
-    return open_samples(source, config=config, subjects=None, progress=progress, say=say)
+    return open_samples(source, config=config, subjects=None, progress=progress, notify=notify)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mggr_edge.errors import RunError, UsageError
-from mggr_tf.benchmark.plan import Entrant, Plan
+from mggr_tf.benchmark.plan import BenchmarkEntry, Plan
 from mggr_tf.config.files import load_config
 from mggr_tf.config.stages import OF_GAZE, Stage
 from mggr_tf.data.names import names_text
@@ -25,7 +25,7 @@ _INTERRUPTED = 130
 """What `mggr-tf train` ends with when Ctrl-C stopped it."""
 
 
-def run_path(folder: Path, entrant: Entrant) -> Path:
+def run_path(folder: Path, entrant: BenchmarkEntry) -> Path:
     """Where an entrant's run lies."""
     return folder / "runs" / entrant.name
 
@@ -43,10 +43,10 @@ def is_trained(path: Path, stage: Stage) -> bool:
 def train_entrants(
     folder: Path,
     plan: Plan,
-    entrants: Sequence[Entrant],
+    entrants: Sequence[BenchmarkEntry],
     *,
-    field: Sequence[Entrant],
-    say: Say,
+    field: Sequence[BenchmarkEntry],
+    notify: Say,
 ) -> None:
     """Trains the entrants that are not trained yet, one after another.
 
@@ -55,7 +55,7 @@ def train_entrants(
         plan: their budget and data.
         entrants: whom to train.
         field: all that there are; one may take its steps from another.
-        say: called with the next entrant.
+        notify: called with the next entrant.
 
     Raises:
         RunError: a training failed.
@@ -71,12 +71,12 @@ def train_entrants(
         if entrant.steps_of is not None:
             changes += _as_many_steps(recipe, _pace_of(folder, entrant, field))
             budget = []
-        say(f"\n{entrant.title}:")
+        notify(f"\n{entrant.title}:")
         how = ["--config", entrant.config, *(a for c in changes for a in ("--set", c))]
         _train(path, recipe[-1], budget, how=how, data=plan.data, subjects=plan.train)
 
 
-def train_judges(folder: Path, plan: Plan, *, say: Say) -> None:
+def train_judges(folder: Path, plan: Plan, *, notify: Say) -> None:
     """Trains the judges that are not trained yet.
 
     Raises:
@@ -86,7 +86,7 @@ def train_judges(folder: Path, plan: Plan, *, say: Say) -> None:
         path = judge_path(folder, fold)
         if is_trained(path, "judge"):
             continue
-        say(f"\njudge {fold + 1} of {plan.folds}:")
+        notify(f"\njudge {fold + 1} of {plan.folds}:")
         budget = ["--steps", str(plan.judge_steps)]
         subjects = plan.judge_subjects(fold)
         _train(path, "judge", budget, how=[], data=plan.data, subjects=subjects)
@@ -98,7 +98,7 @@ def redirection_steps(run: RunFolder) -> int:
     return sum(stages[s].done for s in run.config.recipe if s not in OF_GAZE and s in stages)
 
 
-def _pace_of(folder: Path, entrant: Entrant, field: Sequence[Entrant]) -> RunFolder:
+def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEntry]) -> RunFolder:
     """The complete run whose steps an entrant is given."""
     pace = next(e for e in field if e.name == entrant.steps_of)
     path = run_path(folder, pace)

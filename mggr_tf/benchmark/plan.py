@@ -17,7 +17,7 @@ Group = Literal["method", "equal-steps", "published-size", "ablation"]
 
 
 @dataclass(frozen=True)
-class Entrant:
+class BenchmarkEntry:
     """One training of the benchmark.
 
     Attributes:
@@ -38,14 +38,14 @@ class Entrant:
 
 
 METHODS = (
-    Entrant("mggr", "MGGR", "mggr-edge", "method"),
-    Entrant("deepwarp", "DeepWarp", "deepwarp-edge", "method"),
-    Entrant("prgan", "PRGAN", "prgan-edge", "method"),
+    BenchmarkEntry("mggr", "MGGR", "mggr-edge", "method"),
+    BenchmarkEntry("deepwarp", "DeepWarp", "deepwarp-edge", "method"),
+    BenchmarkEntry("prgan", "PRGAN", "prgan-edge", "method"),
 )
 """The decision: equal time."""
 
 EQUAL_STEPS = (
-    Entrant(
+    BenchmarkEntry(
         "deepwarp-bicubic",
         "DeepWarp with MGGR's bicubic reads",
         "deepwarp-edge",
@@ -53,26 +53,26 @@ EQUAL_STEPS = (
         ("models.interpolation=bicubic",),
         steps_of="mggr",
     ),
-    Entrant(
+    BenchmarkEntry(
         "deepwarp-steps",
         "DeepWarp, as many steps as MGGR",
         "deepwarp-edge",
         "equal-steps",
         steps_of="mggr",
     ),
-    Entrant(
+    BenchmarkEntry(
         "prgan-steps", "PRGAN, as many steps as MGGR", "prgan-edge", "equal-steps", steps_of="mggr"
     ),
 )
 
 PUBLISHED_SIZE = (
-    Entrant(
+    BenchmarkEntry(
         "deepwarp-published",
         "DeepWarp at its published size",
         "deepwarp-paper",
         "published-size",
     ),
-    Entrant(
+    BenchmarkEntry(
         "prgan-published",
         "PRGAN at its published size",
         "prgan-paper",
@@ -90,8 +90,8 @@ comes and goes on the machine, that alone would set apart what is nearly alike.
 """
 
 ABLATIONS = (
-    Entrant(CONTROL, "MGGR, complete", "mggr-edge", "ablation"),
-    Entrant(
+    BenchmarkEntry(CONTROL, "MGGR, complete", "mggr-edge", "ablation"),
+    BenchmarkEntry(
         "coarse-only",
         "coarse branch only",
         "mggr-edge",
@@ -99,7 +99,7 @@ ABLATIONS = (
         ("recipe=[estimator, coarse]",),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "fine-only",
         "fine branch only, no flow",
         "mggr-edge",
@@ -110,7 +110,7 @@ ABLATIONS = (
         ),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "no-gazemap",
         "no gazemap",
         "mggr-edge",
@@ -118,7 +118,7 @@ ABLATIONS = (
         ("models.guidance=[delta, head_pose]",),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "no-delta",
         "no angle difference",
         "mggr-edge",
@@ -126,7 +126,7 @@ ABLATIONS = (
         ("models.guidance=[gazemap, head_pose]",),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "no-head-pose",
         "no head pose",
         "mggr-edge",
@@ -134,7 +134,7 @@ ABLATIONS = (
         ("models.guidance=[gazemap, delta]",),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "no-discriminator",
         "no discriminator",
         "mggr-edge",
@@ -145,7 +145,7 @@ ABLATIONS = (
         ),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "no-gaze-head",
         "discriminator without its gaze head",
         "mggr-edge",
@@ -153,7 +153,7 @@ ABLATIONS = (
         ("stages.joint.losses.discriminator_gaze.weight=0",),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "bilinear",
         "a bilinear warp",
         "mggr-edge",
@@ -161,7 +161,7 @@ ABLATIONS = (
         ("models.interpolation=bilinear",),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "one-stage",
         "one stage: both branches from the start",
         "mggr-edge",
@@ -169,7 +169,7 @@ ABLATIONS = (
         ("recipe=[estimator, joint]",),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "deepwarp-form",
         "DeepWarp's form with MGGR's losses",
         "mggr-edge",
@@ -183,7 +183,7 @@ ABLATIONS = (
         ),
         steps_of=CONTROL,
     ),
-    Entrant(
+    BenchmarkEntry(
         "prgan-form",
         "PRGAN's form with MGGR's losses",
         "mggr-edge",
@@ -256,7 +256,7 @@ class Plan:
             report=present_names(self.report, self.data, seed=seed),
         )
 
-    def minutes_of(self, entrant: Entrant) -> float:
+    def minutes_of(self, entrant: BenchmarkEntry) -> float:
         """An entrant's budget."""
         return self.minutes if entrant.group == "method" else self.ablation_minutes
 
@@ -308,7 +308,7 @@ def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
     return there
 
 
-def chosen(names: Iterable[str] | None) -> tuple[Entrant, ...]:
+def chosen(names: Iterable[str] | None) -> tuple[BenchmarkEntry, ...]:
     """Entrants by name or group, in the order in which they are trained.
 
     Raises:

@@ -24,7 +24,7 @@ from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.schema import plain
 from mggr_tf.benchmark.campaign import redirection_steps, run_path
 from mggr_tf.benchmark.document import Section, Table, to_html, to_markdown
-from mggr_tf.benchmark.plan import CONTROL, Entrant, Plan
+from mggr_tf.benchmark.plan import CONTROL, BenchmarkEntry, Plan
 from mggr_tf.benchmark.scoring import estimated_name
 from mggr_tf.config.stages import OF_GAZE
 from mggr_tf.evaluation.bootstrap import MIN_SUBJECTS
@@ -85,7 +85,7 @@ _FLOORED = ("l1", "st_lpips")
 
 
 @dataclass(frozen=True)
-class Effort:
+class TrainingCost:
     """What an entrant cost.
 
     Attributes:
@@ -122,10 +122,10 @@ class Results:
     by_head: dict[str, Numbers]
     against: dict[str, dict[str, dict[str, Comparison]]]
     floor: dict[str, float]
-    effort: dict[str, Effort]
+    effort: dict[str, TrainingCost]
 
 
-def results_of(folder: Path, entrants: Sequence[Entrant], scores: PairScores) -> Results:
+def results_of(folder: Path, entrants: Sequence[BenchmarkEntry], scores: PairScores) -> Results:
     """Computes tables and intervals of the entrants that were scored."""
     names = [name for name in _with_estimated(entrants) if name in scores.metrics]
     enough = len(scores.subjects) >= MIN_SUBJECTS
@@ -153,11 +153,11 @@ def results_of(folder: Path, entrants: Sequence[Entrant], scores: PairScores) ->
             if ours in resampled
         },
         floor={name: floor_of(scores, name) for name in _FLOORED},
-        effort={e.name: effort_of(RunFolder.open(run_path(folder, e))) for e in entrants},
+        effort={e.name: training_cost_of(RunFolder.open(run_path(folder, e))) for e in entrants},
     )
 
 
-def effort_of(run: RunFolder) -> Effort:
+def training_cost_of(run: RunFolder) -> TrainingCost:
     """What a run cost, from its record and its config."""
     model = Redirection.build(run.config).joined
     stages = [s for s in run.config.recipe if s in run.record.stages]
@@ -166,7 +166,7 @@ def effort_of(run: RunFolder) -> Effort:
         for s in stages
         if s not in OF_GAZE
     )
-    return Effort(
+    return TrainingCost(
         parameters=model.count_params(),
         mmac=multiply_accumulates(model) / 1e6,
         minutes=sum(run.record.stages[s].seconds for s in stages) / 60,
@@ -178,7 +178,7 @@ def effort_of(run: RunFolder) -> Effort:
 def write_report(
     folder: Path,
     plan: Plan,
-    entrants: Sequence[Entrant],
+    entrants: Sequence[BenchmarkEntry],
     results: Results,
     *,
     extra: Sequence[Section] = (),
@@ -196,18 +196,18 @@ def write_report(
             temporary.write_text(text, encoding="utf-8")
 
 
-def titles_of(entrants: Sequence[Entrant]) -> dict[str, str]:
+def titles_of(entrants: Sequence[BenchmarkEntry]) -> dict[str, str]:
     """Short descriptions of the methods, rows with estimated source gazes included."""
     own = {e.name: e.title for e in entrants}
     return own | {estimated_name(n): f"{title}, estimated source" for n, title in own.items()}
 
 
-def _with_estimated(entrants: Sequence[Entrant]) -> list[str]:
+def _with_estimated(entrants: Sequence[BenchmarkEntry]) -> list[str]:
     """Names of all rows that entrants may have, each one's together."""
     return [name for e in entrants for name in (e.name, estimated_name(e.name))]
 
 
-def sections_of(plan: Plan, entrants: Sequence[Entrant], results: Results) -> list[Section]:
+def sections_of(plan: Plan, entrants: Sequence[BenchmarkEntry], results: Results) -> list[Section]:
     """The report without its pictures."""
     titles = {"copy": "copy the source", "target": "real target"} | titles_of(entrants)
     there = results.overall
@@ -251,7 +251,7 @@ def _setting(plan: Plan) -> str:
     )
 
 
-def _sources_note(entrants: Sequence[Entrant], there: Mapping[str, object]) -> str:
+def _sources_note(entrants: Sequence[BenchmarkEntry], there: Mapping[str, object]) -> str:
     """What the rows' redirections start at."""
     without = [e.title for e in entrants if estimated_name(e.name) not in there]
     note = (

@@ -19,7 +19,7 @@ from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.progress import Progress
 from mggr_edge.errors import RunError
 from mggr_tf.benchmark.campaign import judge_path, run_path
-from mggr_tf.benchmark.plan import Entrant, Plan
+from mggr_tf.benchmark.plan import BenchmarkEntry, Plan
 from mggr_tf.data.pairs import all_pairs
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.evaluation.metrics import PairScores
@@ -52,7 +52,7 @@ class Row:
         source: its source gaze; `estimated` is the entrant's own estimate.
     """
 
-    entrant: Entrant
+    entrant: BenchmarkEntry
     source: SourceGaze
 
     @property
@@ -72,7 +72,7 @@ def estimated_name(name: str) -> str:
 
 
 def rows_of(
-    folder: Path, entrants: Sequence[Entrant], sources: Sequence[SourceGaze]
+    folder: Path, entrants: Sequence[BenchmarkEntry], sources: Sequence[SourceGaze]
 ) -> tuple[Row, ...]:
     """The rows of trained entrants; without a gaze estimator an entrant has no estimated one."""
     return tuple(
@@ -96,7 +96,7 @@ def score_entrants(
     samples: EyeSamples,
     *,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Scores rows whose file is missing, all in one pass over the real pictures.
 
@@ -106,8 +106,8 @@ def score_entrants(
     missing = [row for row in rows if not scores_file(folder, row.name).is_file()]
     if not missing:
         return
-    say("scoring " + ", ".join(row.name for row in missing))
-    _refuse_seen(folder, plan, list(dict.fromkeys(row.entrant for row in missing)), say=say)
+    notify("scoring " + ", ".join(row.name for row in missing))
+    _refuse_seen(folder, plan, list(dict.fromkeys(row.entrant for row in missing)), notify=notify)
     parts = [
         _score_fold(folder, plan, fold, missing, samples.of_subjects(people), progress)
         for fold, people in enumerate(plan.report_folds())
@@ -148,7 +148,7 @@ def read_scores(folder: Path, names: Sequence[str]) -> PairScores:
     )
 
 
-def redirect_of(folder: Path, entrant: Entrant) -> Redirect:
+def redirect_of(folder: Path, entrant: BenchmarkEntry) -> Redirect:
     """An entrant's redirector.
 
     Raises:
@@ -158,7 +158,7 @@ def redirect_of(folder: Path, entrant: Entrant) -> Redirect:
 
 
 def _refuse_seen(
-    folder: Path, plan: Plan, entrants: Sequence[Entrant], *, say: Callable[[str], None]
+    folder: Path, plan: Plan, entrants: Sequence[BenchmarkEntry], *, notify: Callable[[str], None]
 ) -> None:
     """A run in the folder may have been started from another one.
 
@@ -167,11 +167,11 @@ def _refuse_seen(
     """
     runs = {f"entrant {e.name}": RunFolder.open(run_path(folder, e)) for e in entrants}
     refuse_seen_subjects(plan.report, trained_on(runs))
-    warn_of_unknown_donors(runs, say)
+    warn_of_unknown_donors(runs, notify)
     for fold, people in enumerate(plan.report_folds()):
         judge = {f"judge {fold + 1}": RunFolder.open(judge_path(folder, fold))}
         refuse_seen_subjects(people, trained_on(judge))
-        warn_of_unknown_donors(judge, say)
+        warn_of_unknown_donors(judge, notify)
 
 
 def _score_fold(

@@ -32,7 +32,7 @@ from mggr_tf.models.blocks import settled
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.stage_parts import (
     compiled,
-    plainly_failing,
+    explained_corruption,
     stage_dataset,
     stage_shares,
     stage_step,
@@ -42,7 +42,7 @@ from mggr_tf.training.step import Step
 _DEVIATION = 0.1
 
 
-def bare_graph(convolutions: Sequence[Convolution]) -> Callable[[], tf.Tensor]:
+def convolutions_only_graph(convolutions: Sequence[Convolution]) -> Callable[[], tf.Tensor]:
     """A traced function that executes each of them once.
 
     Every one reads tensors of its own, which are variables: none is computed ahead, and no two
@@ -149,7 +149,7 @@ def bench_training(
     dataset = stage_dataset(
         config, stage, split.train, shares=shares, steps=(0, _STEPS), closing=closing
     )
-    batches = plainly_failing(iter(dataset), split.train)
+    batches = explained_corruption(iter(dataset), split.train)
     step = _fresh_step(config, stage, split, vgg16)
     run = _as_in_training(step, config)
     one = next(batches)
@@ -158,7 +158,7 @@ def bench_training(
         seen = tf.function(step) if config.compute.xla else run
         graph = seen.get_concrete_function(one).graph
         convolutions = convolutions_of(graph)
-        bare = bare_graph(convolutions)
+        bare = convolutions_only_graph(convolutions)
         step_trace = _traced(lambda: run(one).numpy(), advance)
         bare_trace = _traced(lambda: bare().numpy(), advance)
     _check_complete(bare_trace, convolutions)

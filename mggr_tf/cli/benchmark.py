@@ -10,7 +10,7 @@ import click
 
 from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import FileToWrite, SubjectList, check_is_free, force_option, say
+from mggr_tf.cli.options import FileToWrite, SubjectList, check_is_free, force_option, notify
 
 if TYPE_CHECKING:
     from mggr_tf.config.stages import Stage
@@ -133,12 +133,12 @@ def benchmark(
             wanted,
             entrants,
             progress=progress,
-            say=say,
+            notify=notify,
             show=show,
             sources=SOURCES if source is None else (source,),
         )
     except KeyboardInterrupt:
-        say("\ninterrupted; what was done is kept. The same command goes on from here")
+        notify("\ninterrupted; what was done is kept. The same command goes on from here")
         raise SystemExit(_INTERRUPTED) from None
     click.echo(out / "benchmark.md")
 
@@ -228,7 +228,9 @@ def bench_train(
 
     config = load_config(config_name, changes=changes)
     config.stage(stage)  # a config may lack it
-    split = open_split(data, config=config, stage=stage, subjects=None, progress=progress, say=say)
+    split = open_split(
+        data, config=config, stage=stage, subjects=None, progress=progress, notify=notify
+    )
     found = bench_training(config, stage, split, seconds=seconds, progress=progress, vgg16=vgg16)
     click.echo(speed_text(found))
     if profile:

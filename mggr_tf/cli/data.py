@@ -16,7 +16,7 @@ from mggr_tf.cli.options import (
     SubjectList,
     check_is_free,
     force_option,
-    say,
+    notify,
 )
 
 if TYPE_CHECKING:
@@ -58,20 +58,22 @@ def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
     from mggr_tf.data.packed.pack import pack_source
 
     try:
-        packed = pack_source(source, out, workers=workers, force=force, progress=progress, say=say)
+        packed = pack_source(
+            source, out, workers=workers, force=force, progress=progress, notify=notify
+        )
     except KeyboardInterrupt:
-        say("\ninterrupted; the same command goes on from here")
+        notify("\ninterrupted; the same command goes on from here")
         raise SystemExit(_INTERRUPTED) from None
     _tell(packed)
     click.echo(out)
 
 
 def _tell(packed: Packed) -> None:
-    say(
+    notify(
         f"packed {packed.patches} patches of {packed.subjects} subjects into {packed.shards} shards"
     )
     if packed.left_out:
-        say(f"left out {packed.left_out} patches; left-out.csv says why")
+        notify(f"left out {packed.left_out} patches; left-out.csv says why")
 
 
 _FOUND_BAD = 1
@@ -121,7 +123,7 @@ def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: 
             written = write_dataset(
                 out, count=count, seed=seed, progress=from_counts(advance), force=force
             )
-        say(f"wrote {written} patches")
+        notify(f"wrote {written} patches")
         click.echo(out)
 
 
@@ -168,7 +170,7 @@ def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force:
             photos, out, gaze=gaze, workers=workers, force=force, progress=progress
         )
     except KeyboardInterrupt:
-        say("\ninterrupted; nothing was written")
+        notify("\ninterrupted; nothing was written")
         raise SystemExit(_INTERRUPTED) from None
     _tell_cropped(cropped, out)
     click.echo(out)
@@ -178,13 +180,13 @@ def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force:
 
 def _tell_cropped(cropped: Cropped, out: Path) -> None:
     for file, what, reason in cropped.not_cut:
-        say(": ".join(part for part in (file.name, what, reason) if part))
-    say(
+        notify(": ".join(part for part in (file.name, what, reason) if part))
+    notify(
         f"cut {cropped.patches} patches from {cropped.photos} photographs, "
         f"{len(cropped.failed)} of which failed"
     )
     if not cropped.labelled:
-        say(f"fill in pitch_deg and yaw_deg in {out / 'eyes.csv'} to train on them")
+        notify(f"fill in pitch_deg and yaw_deg in {out / 'eyes.csv'} to train on them")
 
 
 @data.command()
@@ -291,10 +293,10 @@ def split(
     write_split(out, made, force=force)
     for part in PARTS:
         names = made.part(part)
-        say(f"{part}: {len(names)} subjects, {sum(counts[name] for name in names)} patches")
+        notify(f"{part}: {len(names)} subjects, {sum(counts[name] for name in names)} patches")
     left = sorted(set(counts) - {name for part in PARTS for name in made.part(part)})
     if left:
-        say(f"in no part: {', '.join(left)}")
+        notify(f"in no part: {', '.join(left)}")
     click.echo(out)
 
 

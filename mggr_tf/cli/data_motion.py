@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import say, subjects_option
+from mggr_tf.cli.options import notify, subjects_option
 
 if TYPE_CHECKING:
     from mggr_tf.data.schema import EyeSamples
@@ -67,7 +67,7 @@ def motion(
         samples = _read(Path(source), subjects)
     with Bundle.open("default") as bundle:
         found = measure_eye_motion(samples, IrisFinder(bundle.model("iris")), progress=progress)
-    say(f"{samples.source}: {frontal(samples).sum()} patches of frontal heads")
+    notify(f"{samples.source}: {frontal(samples).sum()} patches of frontal heads")
     if as_json:
         click.echo(json.dumps({name: row._asdict() for name, row in found.rows().items()}))
     else:

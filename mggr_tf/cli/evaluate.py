@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, say, subjects_option
+from mggr_tf.cli.options import FileToWrite, check_is_free, force_option, notify, subjects_option
 
 if TYPE_CHECKING:
     from mggr_tf.evaluation.source_gaze import SourceGaze
@@ -134,17 +134,17 @@ def evaluate(
         found: Any
         if still:
             found, about = score_still_eyes(
-                run, data=data, subjects=subjects, bundle=bundle, progress=progress, say=say
+                run, data=data, subjects=subjects, bundle=bundle, progress=progress, notify=notify
             )
             click.echo(still_text(found))
         else:
             found, about = score_run_estimator(
-                run, data=data, subjects=subjects, bundle=bundle, progress=progress, say=say
+                run, data=data, subjects=subjects, bundle=bundle, progress=progress, notify=notify
             )
             click.echo(scores_text(found))
         if json_file is not None:
             write_json(json_file, found, about=about, force=force)
-            say(f"wrote {json_file}")
+            notify(f"wrote {json_file}")
         return
     evaluation, about = score_run(
         run,
@@ -157,10 +157,10 @@ def evaluate(
         ),
         source=source,
         progress=progress,
-        say=say,
+        notify=notify,
     )
     summary = summarise(evaluation)
     click.echo(summary_text(summary))
     if json_file is not None:
         write_json(json_file, summary, about=about, force=force)
-        say(f"wrote {json_file}")
+        notify(f"wrote {json_file}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import say
+from mggr_tf.cli.options import notify
 
 _MISTAKE = 2
 
@@ -57,11 +57,11 @@ def launch(
         as_told,
         workers=workers,
         gpus_each=gpus_each,
-        tell=lambda index, line: say(f"[{index}] {line}"),
+        tell=lambda index, line: notify(f"[{index}] {line}"),
     )
     if ended.first is not None:
         on = "" if ended.code == _MISTAKE else ". The same command with --resume goes on"
-        say(
+        notify(
             f"worker {ended.first} ended first, with code {ended.code}, and the others with it; "
             f"what it said stands above{on}"
         )

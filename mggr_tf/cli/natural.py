@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mggr_edge.common.addresses import without_secrets
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import say
+from mggr_tf.cli.options import notify
 
 if TYPE_CHECKING:
     from mggr_edge.geometry.angles import Gaze
@@ -123,7 +122,7 @@ def natural(
         if source == DRAWN:
             _refuse_training_people(opened, bundle)
             if asked is not None:
-                say("the judge is not asked about drawn people, whose gaze is known")
+                notify("the judge is not asked about drawn people, whose gaze is known")
             rows += _drawn(opened, aims)
         else:
             rows += _filmed(Path(source), opened, aims, asked, labels.get(Path(source)))
@@ -162,7 +161,7 @@ def _refuse_training_people(bundle: Bundle, name: str) -> None:
 def _existing(sources: tuple[str, ...]) -> tuple[str, ...]:
     for source in sources:
         if source != DRAWN and not Path(source).is_file():
-            raise click.BadParameter(f"{without_secrets(source)} is not a file (or `{DRAWN}`)")
+            raise click.BadParameter(f"{redact_credentials(source)} is not a file (or `{DRAWN}`)")
     return sources
 
 
@@ -180,7 +179,7 @@ def _filmed(
     from mggr_tf.evaluation.naturalness import jitter, watch
 
     for text, target in aims.items():
-        say(f"{source.name}, target {text}")
+        notify(f"{source.name}, target {text}")
         scorer = None if labels is None else LabelScorer(labels)
         found = watch(frames_of(source), bundle, target=target, judge=judge, observe=scorer)
         trembling = None
@@ -189,7 +188,7 @@ def _filmed(
                 before, after = jitter(read_whole_picture(source).rgb, bundle, target=target)
                 trembling = after / before
             except ValueError as error:
-                say(f"{source.name}: no jitter: {error}")
+                notify(f"{source.name}: no jitter: {error}")
         scores = None if scorer is None else scorer.scores()
         yield _Row(source.name, text, found, jitter=trembling, labels=scores)
 
@@ -201,7 +200,7 @@ def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
     for person in range(_PEOPLE):
         clip = DrawnClip(person)
         for text, target in aims.items():
-            say(f"drawn person {person}, target {text}")
+            notify(f"drawn person {person}, target {text}")
             known = measure_known_gaze(clip, bundle, target=target)
             yield _Row(
                 f"{DRAWN} {person}", text, watch(clip.frames(), bundle, target=target), known=known

@@ -116,7 +116,7 @@ def subjects_option(command: Callable[..., Any]) -> Callable[..., Any]:
 force_option = click.option("--force", is_flag=True, help="Replace a named output that exists.")
 
 
-def say(text: str) -> None:
+def notify(text: str) -> None:
     """Tells the user what was chosen or done; on stderr, so that stdout stays data."""
     echo_note(text)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mggr_edge.errors import DataError, RunError, UsageError
-from mggr_tf.cli.options import say
+from mggr_tf.cli.options import notify
 
 if TYPE_CHECKING:
     from mggr_tf.config import Config
@@ -64,7 +64,7 @@ def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) ->
                 "with --portraits FOLDER (see docs/data.md)"
             )
         if config.stage(stage).portraits is not None:
-            say(f"no --portraits: stage {stage} trains without photographs")
+            notify(f"no --portraits: stage {stage} trains without photographs")
 
 
 def new_portraits(
@@ -133,7 +133,7 @@ def resumed_portraits(
         if source is None and split_file is None and not needed:
             return None
         found = _known_people(run, source or known.source, split_file, may_differ=may_differ)
-    note_data(run, found, may_differ=may_differ, portraits=True, say=say)
+    note_data(run, found, may_differ=may_differ, portraits=True, notify=notify)
     return found
 
 
@@ -207,9 +207,9 @@ def _opened(
         split=split,
         some_may_lack=some_may_lack,
         progress=progress,
-        say=say,
+        notify=notify,
     )
-    say(
+    notify(
         f"portraits: {Path(source)}; {len(found.train)} patches of {len(found.train.subjects)} "
         f"people, {len(found.aside)} others held out"
     )

@@ -9,7 +9,7 @@ import click
 
 from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import check_is_free, force_option, say
+from mggr_tf.cli.options import check_is_free, force_option, notify
 
 
 @click.command()
@@ -68,9 +68,9 @@ def redirect(
         force=force,
         progress=progress,
     )
-    say(f"{done.patches} patches, {done.photos} photographs, {done.eyes} eyes redirected")
+    notify(f"{done.patches} patches, {done.photos} photographs, {done.eyes} eyes redirected")
     for file in done.untouched:
-        say(f"{file}: no eye was redirected; the picture is unchanged")
+        notify(f"{file}: no eye was redirected; the picture is unchanged")
     for reason, count in Counter(done.left_alone).items():
-        say(f"{count} eyes left alone or held back: {reason}")
+        notify(f"{count} eyes left alone or held back: {reason}")
     click.echo(out)

@@ -11,7 +11,7 @@ import click
 
 from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import UsageError
-from mggr_tf.cli.options import force_option, one_budget, say, subjects_option
+from mggr_tf.cli.options import force_option, notify, one_budget, subjects_option
 from mggr_tf.cli.portraits import (
     check_portraits,
     check_stages,
@@ -20,8 +20,8 @@ from mggr_tf.cli.portraits import (
     portraits_options,
     resumed_portraits,
 )
-from mggr_tf.cli.train_data import check_budget, followed, followed_data, opened_data
-from mggr_tf.cli.train_session import created, planned, reopened, resumed_data
+from mggr_tf.cli.train_data import check_budget, follow_run, followed_data, opened_data
+from mggr_tf.cli.train_session import create_run, plan_run, reopen_run, resumed_data
 
 if TYPE_CHECKING:
     from mggr_tf.config.stages import Stage
@@ -139,22 +139,24 @@ def train(
             "--strategy multiworker needs --out RUN: all workers must mean the same one"
         )
     from mggr_tf.config.files import load_config
-    from mggr_tf.runs.lock import told_what_is_kept
+    from mggr_tf.runs.lock import explained_interruption
     from mggr_tf.training.distribution import open_distribution
     from mggr_tf.training.stage_parts import check_shares
     from mggr_tf.training.stages import Budget, stages_to_train
 
     # First of all: once TensorFlow has computed anything, workers can no longer meet.
-    distribution = open_distribution(strategy, say=say)
+    distribution = open_distribution(strategy, notify=notify)
     with ExitStack() as held:
         if not distribution.is_chief:
             assert out is not None
-            run = followed(out, distribution)
+            run = follow_run(out, distribution)
             photographed = followed_portraits(run, portraits)
             stage = stage or run.config.last_stage(portraits=photographed is not None)
             split = followed_data(run, stage, data)
         elif resume:
-            run, change = reopened(out, config_name, changes, may_differ=changed_config, held=held)
+            run, change = reopen_run(
+                out, config_name, changes, may_differ=changed_config, held=held
+            )
             has_portraits = portraits is not None or run.record.portraits is not None
             stage = stage or run.config.last_stage(portraits=has_portraits)
             todo = stages_to_train(run, stage)
@@ -165,10 +167,10 @@ def train(
                 run, todo, portraits, portraits_split, data=split, may_differ=changed_data
             )
             if change:
-                with told_what_is_kept(run, stage):
+                with explained_interruption(run, stage):
                     run.note_config(run.config, change=change)
         else:
-            plan = planned(
+            plan = plan_run(
                 load_config(config_name or _CONFIG, changes=changes),
                 out,
                 from_run=from_run,
@@ -186,7 +188,7 @@ def train(
                 data or _DATA, plan.out, config=plan.config, stage=stage, subjects=subjects
             )
             photographed = new_portraits(portraits, portraits_split, config=plan.config, data=split)
-            run = created(plan, split, photographed, stage=stage, held=held)
+            run = create_run(plan, split, photographed, stage=stage, held=held)
         if distribution.is_chief:
             with distribution.reporting_lost_workers():
                 distribution.agreed(1.0)  # the others may open it now
@@ -205,12 +207,12 @@ def _train(
     budget: Budget,
     distribution: Distribution,
 ) -> None:
-    from mggr_tf.runs.lock import go_on, told_what_is_kept
-    from mggr_tf.training.distribution import INTERRUPTED, Impatient, Preempted
+    from mggr_tf.runs.lock import explained_interruption, resume_command
+    from mggr_tf.training.distribution import INTERRUPTED, Preempted, SecondSignal
     from mggr_tf.training.stages import train_stages
 
     try:
-        with told_what_is_kept(run, stage):
+        with explained_interruption(run, stage):
             train_stages(
                 run,
                 stage,
@@ -219,13 +221,15 @@ def _train(
                 portraits=portraits,
                 budget=budget,
                 stream=sys.stderr,
-                say=say,
+                notify=notify,
                 distribution=distribution,
             )
     except KeyboardInterrupt as stopped:
-        kept = "what the newest checkpoint holds" if isinstance(stopped, Impatient) else "all of it"
+        kept = (
+            "what the newest checkpoint holds" if isinstance(stopped, SecondSignal) else "all of it"
+        )
         if distribution.is_chief:
-            say(f"\ninterrupted; {kept} is kept. Go on with: {go_on(run, stage)}")
+            notify(f"\ninterrupted; {kept} is kept. Go on with: {resume_command(run, stage)}")
         code = stopped.code if isinstance(stopped, Preempted) else INTERRUPTED
         raise SystemExit(code) from None
-    say(f"{run.path}: stage {stage} is complete")
+    notify(f"{run.path}: stage {stage} is complete")

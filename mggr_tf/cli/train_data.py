@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mggr_edge.errors import RunError, UsageError
-from mggr_tf.cli.options import say
+from mggr_tf.cli.options import notify
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,7 +39,7 @@ def opened_data(
     from mggr_tf.data.source import open_split
 
     config.stage(stage)
-    say(f"data: {data}; config: {config.name}; run: {out}")
+    notify(f"data: {data}; config: {config.name}; run: {out}")
     split = open_split(
         data,
         config=config,
@@ -47,13 +47,13 @@ def opened_data(
         subjects=subjects,
         held_out=held_out,
         progress=progress,
-        say=say,
+        notify=notify,
     )
-    say(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
+    notify(f"{len(split.train)} patches of {len(split.train.subjects)} subjects")
     return split
 
 
-def followed(out: Path, distribution: Distribution) -> RunFolder:
+def follow_run(out: Path, distribution: Distribution) -> RunFolder:
     """Waits until the chief has the run open, and opens it, to be read only.
 
     Args:

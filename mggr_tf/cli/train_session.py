@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mggr_edge.common.atomic import made_folder
 from mggr_edge.errors import DataError, MggrError, OutputExistsError, RunError, UsageError
-from mggr_tf.cli.options import check_is_free, say
+from mggr_tf.cli.options import check_is_free, notify
 from mggr_tf.cli.train_data import check_config_steps, opened_data
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class NewRun:
     is_named: bool = True
 
 
-def planned(
+def plan_run(
     config: Config,
     out: Path | None,
     *,
@@ -94,11 +94,13 @@ def planned(
 def _for_donor(config: Config, donor: RunFolder) -> Config:
     fitting = config.for_donor(donor.config)
     if fitting != config:
-        say(f"the estimator of {donor.path} predicts no state of an eye; the new run goes without")
+        notify(
+            f"the estimator of {donor.path} predicts no state of an eye; the new run goes without"
+        )
     return fitting
 
 
-def created(
+def create_run(
     plan: NewRun, split: Split, portraits: Split | None, *, stage: Stage, held: ExitStack
 ) -> RunFolder:
     """Makes the run, for training on this data up to this stage.
@@ -194,7 +196,7 @@ def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
         return
     drawn = split.source == "synthetic"
     others = f"; others come with --set synthetic.seed={config.synthetic.seed + 1}" * drawn
-    say(
+    notify(
         f"{len(known)} of these subjects are training subjects of {donor.path}, "
         f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out ones among them: "
         f"validation on those says little, and `evaluate` refuses them{others}"
@@ -203,13 +205,13 @@ def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
 
 def _warn_if_unknown(donor: RunFolder) -> None:
     if not donor.record.origins_known:
-        say(
+        notify(
             f"warning: {donor.path} was made by a version that did not record donors (--from): "
             "bundles of the new run state that their licence is partly unknown"
         )
 
 
-def reopened(
+def reopen_run(
     out: Path | None,
     config_name: str | None,
     changes: tuple[str, ...],
@@ -247,7 +249,7 @@ def reopened(
     held.enter_context(only_training(out))
     run = RunFolder.open(out)
     if versions := other_versions(run.record.versions, installed_versions()):
-        say(
+        notify(
             f"warning: {out} was begun with other versions ({versions}); its next steps may not "
             "be those that it would have made with them"
         )
@@ -261,7 +263,7 @@ def reopened(
             run.config, stages=asked.stages, checkpoints=asked.checkpoints, limits=asked.limits
         )
         check_config_steps(run, {one.key for one in found})
-        say(f"the config changed: {in_words(found)}; going on by it")
+        notify(f"the config changed: {in_words(found)}; going on by it")
     return run, in_words(found)
 
 
@@ -321,5 +323,5 @@ def resumed_data(
         raise RunError(
             f"{run.path}: its data is not what it began with: {error}{advice}"
         ) from error
-    note_data(run, found, may_differ=may_differ, say=say)
+    note_data(run, found, may_differ=may_differ, notify=notify)
     return found

@@ -223,7 +223,7 @@ class Outcome:
     failure: str | None = None
 
 
-class Cutter:
+class EyeCutter:
     """Cuts the eyes of one photograph after the other.
 
     A photograph whose gaze is known shows one person: its largest face counts. In

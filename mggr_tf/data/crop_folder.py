@@ -15,7 +15,7 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.models.installed import find_landmark_models
-from mggr_tf.data.crop_eyes import Cutter, Outcome, Photo, find_photos
+from mggr_tf.data.crop_eyes import EyeCutter, Outcome, Photo, find_photos
 from mggr_tf.data.folder import TABLE, write_table
 from mggr_tf.data.listing import EyeLabel
 from mggr_tf.data.patch_files import LICENCE_FILE
@@ -93,7 +93,7 @@ def crop_photos(
         done: list[Outcome] = []
         with (
             progress("cutting eyes", len(photos)) as advance,
-            mapped(partial(Cutter, gaze), photos, workers=count, otherwise="") as cut,
+            mapped(partial(EyeCutter, gaze), photos, workers=count, otherwise="") as cut,
         ):
             for outcome in cut:
                 _write_patches(folder, outcome)

@@ -269,7 +269,7 @@ class _Tables:
             rows: which rows of the batch these are.
         """
         group = _below(tf.shape(self._counts)[0], rows.uniform([], seeds[0]))
-        first, second = two_of(tf.gather(self._counts, group), seeds[1], seeds[2], rows)
+        first, second = two_different(tf.gather(self._counts, group), seeds[1], seeds[2], rows)
         source = tf.gather_nd(self._members, tf.stack([group, first], 1))
         target = tf.gather_nd(self._members, tf.stack([group, second], 1))
         both = tf.stack([source, target], 1)
@@ -349,7 +349,7 @@ def _error(deviation_deg: float, seed: tf.Tensor, stream: int, rows: Rows) -> tf
     return deviation_deg * rows.normal([2], own)
 
 
-def two_of(
+def two_different(
     counts: tf.Tensor, first_seed: tf.Tensor, second_seed: tf.Tensor, rows: Rows
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """[B] int32 twice: two different numbers below each of `counts` [B], all of them above 1."""

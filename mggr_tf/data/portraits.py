@@ -24,7 +24,7 @@ def open_portraits(
     split: SubjectSplit | None = None,
     some_may_lack: bool = False,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Split:
     """Opens photographs, in memory.
 
@@ -33,7 +33,7 @@ def open_portraits(
         config: what part of the people is held out where no split names them, and by which seed.
         split: its part `train` is trained on and `select` held out; `report` is left out.
         some_may_lack: leave out people of the split of whom there is no patch.
-        say: called with messages about files that are left out.
+        notify: called with messages about files that are left out.
 
     Raises:
         DataError: nothing usable there, or nobody of whom the split speaks.
@@ -41,7 +41,7 @@ def open_portraits(
     """
     if source == SYNTHETIC:
         raise UsageError(f"--portraits {source}: expected a folder of photographed eyes")
-    everyone = open_samples(source, config=config, subjects=None, progress=progress, say=say)
+    everyone = open_samples(source, config=config, subjects=None, progress=progress, notify=notify)
     names = everyone.subjects
     if split is None:
         aside = drawn_aside(names, config)

@@ -159,7 +159,7 @@ def open_split(
     subjects: tuple[str, ...] | None,
     held_out: tuple[str, ...] | None = None,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Split:
     """Opens training data.
 
@@ -170,7 +170,7 @@ def open_split(
         stage: the last one to train; exact flow is drawn where it or one before asks for it.
         subjects: train on exactly these; None holds some of them all out.
         held_out: whom to hold out, as far as they are there; None draws them by the config's seed.
-        say: called with messages about files that are left out.
+        notify: called with messages about files that are left out.
 
     Raises:
         DataError: nothing usable there, or of people to hold out alone.
@@ -183,7 +183,7 @@ def open_split(
         subjects=subjects,
         with_flow=config.asks_for_exact_flow(stage),
         progress=progress,
-        say=say,
+        notify=notify,
     )
     name = source if source == SYNTHETIC else str(Path(source).resolve())
     if subjects is not None:
@@ -218,7 +218,7 @@ def open_samples(
     config: Config,
     subjects: tuple[str, ...] | None,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     with_flow: bool = False,
 ) -> EyeSamples:
     """All samples of some subjects (None: of all); see `open_split`.
@@ -235,7 +235,7 @@ def open_samples(
         subjects=subjects,
         with_flow=with_flow,
         progress=progress,
-        say=say,
+        notify=notify,
     )
     if isinstance(samples, PackedSamples):
         raise DataError(
@@ -251,7 +251,7 @@ def open_samples_or_pack(
     config: Config,
     subjects: tuple[str, ...] | None,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     with_flow: bool = False,
 ) -> Samples:
     """As `open_samples`, but that a pack which is too large for memory stays on the disk."""
@@ -261,7 +261,7 @@ def open_samples_or_pack(
         samples = _drawn(config, progress, with_flow=with_flow)
         return samples if subjects is None else samples.of_subjects(subjects)
     if is_pack(Path(source)):
-        packed = open_pack(Path(source), how=config.packed, subjects=subjects, say=say)
+        packed = open_pack(Path(source), how=config.packed, subjects=subjects, notify=notify)
         return packed.in_memory(progress=progress) if packed.fits_in_memory() else packed
     scanned = scan_source(Path(source), subjects=subjects)
     samples = samples_of(scanned, source=Path(source))
@@ -270,7 +270,7 @@ def open_samples_or_pack(
         if missing:
             raise DataError(f"{source} has no patch of subject {', '.join(missing)}")
     if scanned.bad:
-        say(
+        notify(
             f"{source}: left out {len(scanned.bad)} patches that show no eye or have no "
             f"possible label (`mggr-tf data check {shlex.quote(str(source))}` lists them)"
         )

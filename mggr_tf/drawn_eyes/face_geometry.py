@@ -70,7 +70,7 @@ def face_height(face: Face, x: float, y: float) -> float:
 
 
 @compiled
-def meet_face(
+def intersect_face(
     face: Face, rotation: np.ndarray, camera_x: float, camera_y: float
 ) -> tuple[float, float, float]:
     """Where the line of sight through (x, y) mm of the camera's plane meets the skin.

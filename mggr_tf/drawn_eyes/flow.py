@@ -19,8 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_tf.drawn_eyes.compiled import compiled
-from mggr_tf.drawn_eyes.face_geometry import Face, face_height, meet_face
-from mggr_tf.drawn_eyes.globe import IRIS_PLANE, Globe, meets_sphere, on_iris, on_sclera, seen_at
+from mggr_tf.drawn_eyes.face_geometry import Face, face_height, intersect_face
+from mggr_tf.drawn_eyes.globe import (
+    IRIS_PLANE,
+    Globe,
+    camera_position,
+    intersects_sphere,
+    on_iris,
+    on_sclera,
+)
 from mggr_tf.drawn_eyes.lids import (
     ALONG,
     CARUNCLE,
@@ -72,7 +79,7 @@ class Head(NamedTuple):
     nose: NDArray[np.float64]
 
 
-class Moment(NamedTuple):
+class DrawnFrame(NamedTuple):
     """All that differs between two pictures of one person and head pose."""
 
     sight: Sight
@@ -98,8 +105,8 @@ class ExactFlow:
 
 
 def exact_flow(
-    asked: Moment,
-    other: Moment,
+    asked: DrawnFrame,
+    other: DrawnFrame,
     *,
     head: Head,
     size_px: int,
@@ -125,7 +132,7 @@ def exact_flow(
 
 
 def label_map(
-    moment: Moment,
+    moment: DrawnFrame,
     *,
     head: Head,
     size_px: int,
@@ -156,14 +163,14 @@ def beyond_nose(nose: np.ndarray, x: float, y: float) -> float:
 
 
 @compiled
-def is_eyeball(moment: Moment, head_x: float, x: float, y: float) -> bool:
+def is_eyeball(moment: DrawnFrame, head_x: float, x: float, y: float) -> bool:
     """Whether the opening shows the eyeball at camera (x, y) mm, and not the flesh beside it."""
     along = at(moment.curves, column_of(head_x - moment.slide.mm), ALONG)
-    return meets_sphere(moment.globe, x, y) and along < CARUNCLE
+    return intersects_sphere(moment.globe, x, y) and along < CARUNCLE
 
 
 @compiled
-def sheet_at(moment: Moment, head_x: float, head_y: float) -> tuple[int, float]:
+def sheet_at(moment: DrawnFrame, head_x: float, head_y: float) -> tuple[int, float]:
     """Sheet and material at (x, y) mm of the face; see `lid_curves.material_at`."""
     return material_at(moment.curves, column_of(head_x - moment.slide.mm), head_y)
 
@@ -185,7 +192,7 @@ def _find_pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray, pure: np.n
 
 
 @compiled
-def _label(moment: Moment, head: Head, labels: np.ndarray) -> None:
+def _label(moment: DrawnFrame, head: Head, labels: np.ndarray) -> None:
     sight = moment.sight
     for row in range(labels.shape[0]):
         for column in range(labels.shape[1]):
@@ -194,7 +201,7 @@ def _label(moment: Moment, head: Head, labels: np.ndarray) -> None:
             if beyond_nose(head.nose, x, y) > 0:
                 labels[row, column] = NOSE
                 continue
-            head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
+            head_x, head_y, _ = intersect_face(head.face, head.rotation, x, y)
             sheet, _ = sheet_at(moment, head_x, head_y)
             if sheet != OPEN:
                 labels[row, column] = sheet
@@ -206,8 +213,8 @@ def _label(moment: Moment, head: Head, labels: np.ndarray) -> None:
 
 @compiled
 def _trace(
-    asked: Moment,
-    other: Moment,
+    asked: DrawnFrame,
+    other: DrawnFrame,
     head: Head,
     flow: np.ndarray,
     seen: np.ndarray,
@@ -229,8 +236,8 @@ def _trace(
 
 @compiled
 def _follow(
-    asked: Moment,
-    other: Moment,
+    asked: DrawnFrame,
+    other: DrawnFrame,
     head: Head,
     x: float,
     y: float,
@@ -238,7 +245,7 @@ def _follow(
     """Camera (x, y) mm in the other picture of what is seen at (x, y), and whether it shows."""
     if beyond_nose(head.nose, x, y) > 0:
         return x, y, True
-    head_x, head_y, _ = meet_face(head.face, head.rotation, x, y)
+    head_x, head_y, _ = intersect_face(head.face, head.rotation, x, y)
     sheet, material = sheet_at(asked, head_x, head_y)
     if sheet == OPEN and is_eyeball(asked, head_x, x, y):
         return _follow_eyeball(asked.globe, other, head, x, y)
@@ -257,7 +264,7 @@ def _follow(
     r = head.rotation
     there_x = r[0, 0] * now_x + r[0, 1] * now_y + r[0, 2] * z
     there_y = r[1, 0] * now_x + r[1, 1] * now_y + r[1, 2] * z
-    met_x, met_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
+    met_x, met_y, _ = intersect_face(head.face, head.rotation, there_x, there_y)
     near = abs(met_x - now_x) + abs(met_y - now_y) < _SAME_PLACE_MM
     return there_x, there_y, free and near and beyond_nose(head.nose, there_x, there_y) <= 0
 
@@ -265,7 +272,7 @@ def _follow(
 @compiled
 def _follow_eyeball(
     globe: Globe,
-    other: Moment,
+    other: DrawnFrame,
     head: Head,
     x: float,
     y: float,
@@ -274,8 +281,8 @@ def _follow_eyeball(
     w = globe.radius_mm * IRIS_PLANE
     if not is_iris:
         u, v, w = on_sclera(globe, x, y)
-    there_x, there_y, depth = seen_at(other.globe, u, v, w)
-    head_x, head_y, _ = meet_face(head.face, head.rotation, there_x, there_y)
+    there_x, there_y, depth = camera_position(other.globe, u, v, w)
+    head_x, head_y, _ = intersect_face(head.face, head.rotation, there_x, there_y)
     sheet, _ = sheet_at(other, head_x, head_y)
     seen = sheet == OPEN and depth > 0 and beyond_nose(head.nose, there_x, there_y) <= 0
     return there_x, there_y, seen and is_eyeball(other, head_x, there_x, there_y)

@@ -100,7 +100,7 @@ def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
 
 
 @compiled
-def meets_sphere(globe: Globe, x: float, y: float) -> bool:
+def intersects_sphere(globe: Globe, x: float, y: float) -> bool:
     """Whether the line of sight through camera (x, y) mm meets the sphere, and not at its rim."""
     x, y = x - globe.centre_x, y - globe.centre_y
     return x * x + y * y < _RIM * globe.radius_mm * globe.radius_mm
@@ -110,7 +110,7 @@ def meets_sphere(globe: Globe, x: float, y: float) -> bool:
 def on_sclera(globe: Globe, x: float, y: float) -> tuple[float, float, float]:
     """The point of the sphere seen at camera (x, y) mm, in the eye's own axes.
 
-    Only where `meets_sphere` says so.
+    Only where `intersects_sphere` says so.
     """
     t = globe.turn
     x, y = x - globe.centre_x, y - globe.centre_y
@@ -123,7 +123,7 @@ def on_sclera(globe: Globe, x: float, y: float) -> tuple[float, float, float]:
 
 
 @compiled
-def seen_at(globe: Globe, u: float, v: float, w: float) -> tuple[float, float, float]:
+def camera_position(globe: Globe, u: float, v: float, w: float) -> tuple[float, float, float]:
     """Camera (x, y, depth) mm of a point in the eye's own axes."""
     t = globe.turn
     return (

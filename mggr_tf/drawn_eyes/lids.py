@@ -141,14 +141,14 @@ def lid_curves(
         closure: 0 as open as the gaze has it, 1 closed.
     """
     nod_deg, turn_deg = _within_head(gaze, head)
-    travel = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
-    rise = lids.follow * travel
+    run_quickstart = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
+    rise = lids.follow * run_quickstart
     rest, inside = _at_rest(lids)
     now = _margins(
         lids,
         rise=rise,
-        lower_rise=lids.lower_follow * travel,
-        corner_rise=lids.corner_follow * travel,
+        lower_rise=lids.lower_follow * run_quickstart,
+        corner_rise=lids.corner_follow * run_quickstart,
         turn_deg=turn_deg,
         closure=closure,
     )

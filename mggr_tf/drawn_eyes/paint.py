@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mggr_tf.drawn_eyes.compiled import compiled
 from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING, smooth_step
-from mggr_tf.drawn_eyes.flow import Moment, Sight, beyond_nose
+from mggr_tf.drawn_eyes.flow import DrawnFrame, Sight, beyond_nose
 from mggr_tf.drawn_eyes.globe import Globe
 from mggr_tf.drawn_eyes.lids import (
     ALONG,
@@ -32,7 +32,7 @@ _PLAIN_MM = 2.2
 """Further from the opening than this, skin has no edges and no lashes."""
 
 
-def paint(sitting: Sitting, moment: Moment, look: Look, size_px: int) -> NDArray[np.float32]:
+def paint(sitting: Sitting, moment: DrawnFrame, look: Look, size_px: int) -> NDArray[np.float32]:
     """[size, size, 3] linear RGB of the eye and the skin round it, without lashes."""
     picture = np.empty((size_px, size_px, 3), np.float32)
     _paint(

@@ -10,7 +10,7 @@ from mggr_tf.drawn_eyes.globe import (
     CORNEA_CENTRE,
     CORNEA_RADIUS,
     Globe,
-    meets_sphere,
+    intersects_sphere,
     on_iris,
     on_sclera,
 )
@@ -190,7 +190,7 @@ def _paint_sclera(
 ) -> None:
     shade, red = 1.0, 0.0
     to_corner = abs(2 * along - 1)
-    if meets_sphere(globe, x, y):
+    if intersects_sphere(globe, x, y):
         u, v, w = on_sclera(globe, x, y)
         # Seen from the front of the eye: veins turn with it.
         reach = globe.radius_mm * (1 + max(w, -0.5 * globe.radius_mm) / globe.radius_mm)

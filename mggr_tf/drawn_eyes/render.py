@@ -17,7 +17,7 @@ from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import DEFAULT_SIZE_PX
 from mggr_tf.drawn_eyes.accessories import lash_cover, put_glasses_on
 from mggr_tf.drawn_eyes.face_geometry import OVERSAMPLING, Face, View, face_heights, lay_crop
-from mggr_tf.drawn_eyes.flow import ExactFlow, Head, Moment, Sight, exact_flow, label_map
+from mggr_tf.drawn_eyes.flow import DrawnFrame, ExactFlow, Head, Sight, exact_flow, label_map
 from mggr_tf.drawn_eyes.globe import IRIS_PLANE, Globe, develop, iris_way, look
 from mggr_tf.drawn_eyes.lids import (
     GRID_MM,
@@ -132,7 +132,7 @@ def render_eye(
             size_px=size_px,
         )
     ball, centre_px = subject.eyeball, _centre_px(globe, view)
-    moment = Moment(Sight(view.px_per_mm, *view.eyeball_px), curves, slide, globe)
+    moment = DrawnFrame(Sight(view.px_per_mm, *view.eyeball_px), curves, slide, globe)
     fine = view.fine()
     linear, hidden = _painted(subject, sitting, fine, moment, margins, lit=lit)
     return RenderedEye(
@@ -179,7 +179,7 @@ def draw_region(
     size_px = 2 * OVERSAMPLING * round(reach_mm * px_per_mm / OVERSAMPLING)
     middle = (size_px - 1) / 2
     view = View(sitting.rotation, px_per_mm, (middle, middle), size_px)
-    moment = Moment(Sight(px_per_mm, middle, middle), curves, slide, globe)
+    moment = DrawnFrame(Sight(px_per_mm, middle, middle), curves, slide, globe)
     linear, _ = _painted(subject, sitting, view, moment, margins, lit=True)
     return linear, view.project(_outline(margins))
 
@@ -300,7 +300,7 @@ def _painted(
     subject: Subject,
     sitting: Sitting,
     view: View,
-    moment: Moment,
+    moment: DrawnFrame,
     margins: Margins,
     *,
     lit: bool,

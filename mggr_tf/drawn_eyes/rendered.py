@@ -14,7 +14,7 @@ from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.vision.iris import Eye
 from mggr_tf.drawn_eyes.compiled import compiled
-from mggr_tf.drawn_eyes.flow import Moment, Sight, beyond_nose
+from mggr_tf.drawn_eyes.flow import DrawnFrame, Sight, beyond_nose
 from mggr_tf.drawn_eyes.lids import lid_region
 from mggr_tf.drawn_eyes.subject import Subject
 
@@ -85,7 +85,7 @@ class RenderedEye:
     eyeball_radius_px: float
     openness: float
     occlusion: float
-    moment: Moment
+    moment: DrawnFrame
 
     def landmarks(self) -> NDArray[np.float32]:
         """[6, 2] the points of `LANDMARKS` in the picture, seen or hidden."""

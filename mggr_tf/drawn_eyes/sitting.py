@@ -20,7 +20,7 @@ from mggr_tf.drawn_eyes.face_geometry import (
     face_height,
     face_heights,
     head_rotation,
-    meet_face,
+    intersect_face,
 )
 from mggr_tf.drawn_eyes.subject import Emitter, Light, Skin, Subject
 from mggr_tf.drawn_eyes.textures import skin_atlas
@@ -128,7 +128,7 @@ def _meet(
     for row in range(nodes):
         for column in range(nodes):
             camera_x, camera_y = column * STEP_MM - REACH_MM, REACH_MM - row * STEP_MM
-            x, y, z = meet_face(face, rotation, camera_x, camera_y)
+            x, y, z = intersect_face(face, rotation, camera_x, camera_y)
             slope_x = (face_height(face, x + step, y) - z) / step
             slope_y = (face_height(face, x, y + step) - z) / step
             length = np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y)

@@ -88,7 +88,7 @@ _BLINK_AT, _BLINK_LIDS = 40, (0.5, 1.0, 1.0, 0.6)
 
 
 @dataclass(frozen=True)
-class Moment:
+class DrawnFrame:
     """What is drawn in a frame.
 
     Attributes:
@@ -124,11 +124,11 @@ class DrawnClip:
         """The person's name, as in training data."""
         return drawn_name(_SEED, self.person)
 
-    def moment(self, number: int) -> Moment:
+    def moment(self, number: int) -> DrawnFrame:
         """What a frame shows."""
         turn = 2 * math.pi * number / FRAMES
         blinking = number - _BLINK_AT
-        return Moment(
+        return DrawnFrame(
             gaze=Gaze(_PITCH_DEG * math.sin(2 * turn + 1), _YAW_DEG * math.sin(turn)),
             head_pose=Gaze(_HEAD_PITCH_DEG * math.sin(turn), _HEAD_YAW_DEG * math.cos(turn)),
             closure=_BLINK_LIDS[blinking] if 0 <= blinking < len(_BLINK_LIDS) else 0.0,

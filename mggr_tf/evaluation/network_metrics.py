@@ -177,7 +177,7 @@ def open_network_metrics(
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedDistance:
     """What a learned distance says.
 
     Attributes:
@@ -195,7 +195,7 @@ def compare_by(
     real: Pictures,
     *,
     progress: Progress = no_progress,
-) -> Learned:
+) -> LearnedDistance:
     """Learned distances and pooled features in one pass over the pictures.
 
     The real picture's features are computed once for all methods; a method whose
@@ -224,7 +224,7 @@ def compare_by(
     joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
     for name in pictures.keys() - made.keys():
         distances[name], joined[name] = np.zeros(len(real)), joined[REAL]
-    return Learned(distances, joined)
+    return LearnedDistance(distances, joined)
 
 
 def features_of(

@@ -56,7 +56,7 @@ def score_run(
     network_metrics: NetworkMetrics,
     source: SourceGaze | None = None,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> tuple[Evaluation, dict[str, Any]]:
     """Scores a run.
 
@@ -76,9 +76,9 @@ def score_run(
     judge = load_judge(judge_run)
     redirect = redirect_with(load_redirector(run))
     runs = {"the run": run, "the judge": judge_run}
-    sources = _sources(run, source, say=say)
-    samples = _unseen(data, run, subjects, runs, progress=progress, say=say)
-    roles = _shown_roles(samples, say=say)
+    sources = _sources(run, source, notify=notify)
+    samples = _unseen(data, run, subjects, runs, progress=progress, notify=notify)
+    roles = _shown_roles(samples, notify=notify)
     estimates = _estimates(run, samples, progress=progress) if "estimated" in sources else None
     evaluation = evaluate_pairs(
         samples,
@@ -112,7 +112,7 @@ def score_run_estimator(
     subjects: tuple[str, ...] | None,
     bundle: str | None = None,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> tuple[EstimatorScores, dict[str, Any]]:
     """Scores a run's gaze estimator, which needs no judge; see `score_run`.
 
@@ -132,8 +132,8 @@ def score_run_estimator(
             estimator = load_estimator_outputs(run)
         else:
             estimator = held.enter_context(Bundle.open(bundle)).model("estimator")
-        samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
-        roles = _shown_roles(samples, say=say)
+        samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, notify=notify)
+        roles = _shown_roles(samples, notify=notify)
         conventions = run.config.conventions
         scores = score_estimator(
             lambda inputs: estimator(inputs)["gaze"],
@@ -162,7 +162,7 @@ def score_still_eyes(
     subjects: tuple[str, ...] | None,
     bundle: str | None = None,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> tuple[StillEyes, dict[str, Any]]:
     """Measures how far irises move that should stay; see `still_eyes`.
 
@@ -186,8 +186,8 @@ def score_still_eyes(
             opened = held.enter_context(Bundle.open(bundle))
             estimator, redirect = opened.model("estimator"), opened.model("redirector")
         finder = IrisFinder(held.enter_context(Bundle.open("default")).model("iris"))
-        samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, say=say)
-        roles = _shown_roles(samples, say=say)
+        samples = _unseen(data, run, subjects, {"the run": run}, progress=progress, notify=notify)
+        roles = _shown_roles(samples, notify=notify)
         estimates = estimate_sources(
             lambda inputs: estimator(inputs)["gaze"],
             samples,
@@ -220,22 +220,22 @@ def _about(
     }
 
 
-def _shown_roles(samples: EyeSamples, *, say: Callable[[str], None]) -> dict[str, int]:
+def _shown_roles(samples: EyeSamples, *, notify: Callable[[str], None]) -> dict[str, int]:
     roles = roles_of(samples)
     if text := roles_text(roles):
-        say(text)
+        notify(text)
     return roles
 
 
 def _sources(
-    run: RunFolder, asked: SourceGaze | None, *, say: Callable[[str], None]
+    run: RunFolder, asked: SourceGaze | None, *, notify: Callable[[str], None]
 ) -> tuple[SourceGaze, ...]:
     """The source gazes to redirect from."""
     if asked is not None:
         return (asked,)
     if run.has_weights("estimator"):
         return SOURCES
-    say(f"{run.path} has no gaze estimator: its redirections start at labelled gazes only")
+    notify(f"{run.path} has no gaze estimator: its redirections start at labelled gazes only")
     return ("labelled",)
 
 
@@ -252,16 +252,18 @@ def _unseen(
     runs: Mapping[str, RunFolder],
     *,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> EyeSamples:
     """Samples of people whom none of `runs`, and none of their donors, was trained on."""
     trained = trained_on(runs)
     if subjects is not None:
         subjects = present_names(subjects, data, seed=run.config.synthetic.seed)
         refuse_seen_subjects(subjects, trained)
-    samples = open_samples(data, config=run.config, subjects=subjects, progress=progress, say=say)
+    samples = open_samples(
+        data, config=run.config, subjects=subjects, progress=progress, notify=notify
+    )
     refuse_unknown_seeds(samples.subjects, samples.licence, runs, source=data)
-    warn_of_unknown_donors(runs, say)
+    warn_of_unknown_donors(runs, notify)
     if subjects is not None:
         return samples
     unseen = set(samples.subjects) - set().union(*trained.values())

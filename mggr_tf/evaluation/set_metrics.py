@@ -45,7 +45,7 @@ from mggr_tf.evaluation.bootstrap import Resampled, SubjectDraws
 
 
 @dataclass(frozen=True)
-class Sums:
+class FeatureSums:
     """What a Fréchet distance needs to know of a set; sets are joined by adding these.
 
     Attributes:
@@ -70,13 +70,13 @@ class Sums:
         return centred / max(self.count - 1, 1)
 
 
-def sums(features: NDArray[np.floating]) -> Sums:
+def sums(features: NDArray[np.floating]) -> FeatureSums:
     """Sums over [N, D] vectors, in float64."""
     exact = features.astype(np.float64)
-    return Sums(len(exact), exact.sum(0), exact.T @ exact)
+    return FeatureSums(len(exact), exact.sum(0), exact.T @ exact)
 
 
-def frechet_distance(a: Sums, b: Sums) -> float:
+def frechet_distance(a: FeatureSums, b: FeatureSums) -> float:
     """Fréchet distance of two sets, in squared units of the features; see the module."""
     return distance_to(a)(b)
 
@@ -89,7 +89,7 @@ class FrechetDistance:
     trace: float
     root: NDArray[np.float64]
 
-    def __call__(self, other: Sums) -> float:
+    def __call__(self, other: FeatureSums) -> float:
         """The distance to `other`."""
         covariance = other.covariance
         product = np.linalg.eigvalsh(self.root @ covariance @ self.root)
@@ -98,7 +98,7 @@ class FrechetDistance:
         return max(float(shift + spread), 0.0)
 
 
-def distance_to(reference: Sums) -> FrechetDistance:
+def distance_to(reference: FeatureSums) -> FrechetDistance:
     """Prepares distances to one set."""
     values, vectors = np.linalg.eigh(reference.covariance)
     return FrechetDistance(
@@ -275,11 +275,11 @@ def resampled_kernel(
     return resampled
 
 
-def _sums_by_subject(draws: SubjectDraws, features: Features) -> list[Sums]:
+def _sums_by_subject(draws: SubjectDraws, features: Features) -> list[FeatureSums]:
     return [sums(features[draws.subject_of == number]) for number in range(draws.subjects)]
 
 
-def _joined(parts: list[Sums], counts: NDArray[np.int64]) -> Sums:
+def _joined(parts: list[FeatureSums], counts: NDArray[np.int64]) -> FeatureSums:
     """Sums over subjects that each count so many times."""
     count, total, outer = 0.0, np.zeros_like(parts[0].total), np.zeros_like(parts[0].outer)
     for times, part in zip(counts, parts, strict=True):
@@ -287,4 +287,4 @@ def _joined(parts: list[Sums], counts: NDArray[np.int64]) -> Sums:
             count += times * part.count
             total += times * part.total
             outer += times * part.outer
-    return Sums(count, total, outer)
+    return FeatureSums(count, total, outer)

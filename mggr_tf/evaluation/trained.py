@@ -41,7 +41,7 @@ def load_redirector(run: RunFolder) -> Networks:
     return networks
 
 
-def load_travelling(run: RunFolder) -> Networks:
+def load_exported(run: RunFolder) -> Networks:
     """The same for a device, which must find out by itself where an eye looks.
 
     Raises:

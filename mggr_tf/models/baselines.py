@@ -36,7 +36,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, GeneratorSize, StackSize
-from mggr_tf.models.blocks import EXACT, AddAndClip, Lighten, Zeros
+from mggr_tf.models.blocks import EXACT, AddAndClip, Lighten, ZeroOutput
 from mggr_tf.models.mggr import FLOW_UNIT_PX, flow_head
 from mggr_tf.models.trunk import condition_of, guided_picture, redirector_inputs, trunk
 from mggr_tf.models.warp import BackwardWarp, Interpolation
@@ -151,7 +151,7 @@ def build_prgan(generator: keras.Model, *, size_px: int) -> keras.Model:
     eye = inputs["eye"]
     residual = keras.layers.Subtract(name="residual")([generator(inputs), eye])
     redirected = AddAndClip(name="redirected")([eye, residual])
-    flow = Zeros(2, name="no_flow")(eye)
+    flow = ZeroOutput(2, name="no_flow")(eye)
     return keras.Model(
         inputs,
         {"flow": flow, "coarse": eye, "residual": residual, "redirected": redirected},

@@ -71,7 +71,7 @@ class DepthToSpace(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
-class Doubled(keras.layers.UpSampling2D):
+class Upsampled(keras.layers.UpSampling2D):
     """Spreads every value over 2 x 2 pixels: Keras' layer, with a gradient that XLA knows.
 
     The gradient of TensorFlow's own op has no kernel there. What is computed is the same.
@@ -156,7 +156,7 @@ class PaintOver(keras.layers.Layer):
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
-class Zeros(keras.layers.Layer):
+class ZeroOutput(keras.layers.Layer):
     """Nothing, in the shape of a picture: the output of a branch that a method lacks.
 
     Args:

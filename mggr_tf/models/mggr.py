@@ -37,7 +37,7 @@ from mggr_tf.models.blocks import (
     DepthToSpace,
     PaintOver,
     Scale,
-    Zeros,
+    ZeroOutput,
     convolution,
 )
 from mggr_tf.models.trunk import (
@@ -74,12 +74,12 @@ def build_redirector(
     inputs = redirector_inputs(size_px)
     eye = inputs["eye"]
     if coarse_branch is None:
-        flow, coarse = Zeros(2, name="no_flow")(eye), eye
+        flow, coarse = ZeroOutput(2, name="no_flow")(eye), eye
     else:
         flow = coarse_branch(inputs)
         coarse = BackwardWarp(interpolation, name="warp")([eye, flow])
     if fine_branch is None:
-        residual = Zeros(3, name="no_residual")(eye)
+        residual = ZeroOutput(3, name="no_residual")(eye)
     else:
         residual = fine_branch({**inputs, "coarse": coarse})
     redirected = AddAndClip(name="redirected")([coarse, residual])

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from mggr_tf.config.sizes import BranchSize, StackSize
-from mggr_tf.models.blocks import Doubled, Modulation, batch_norm, convolution
+from mggr_tf.models.blocks import Modulation, Upsampled, batch_norm, convolution
 
 _EMBEDDING = 16
 """Width of the two layers through which a stack gets the numbers."""
@@ -93,7 +93,7 @@ def encoder_decoder(
     for block in range(size.blocks):
         features = _residual_block(features, condition, name=f"block{block}")
     for level, (width, skip) in enumerate(zip(size.decoder, reversed(skips[:-1]), strict=True)):
-        features = Doubled(name=f"decode{level}_up")(features)
+        features = Upsampled(name=f"decode{level}_up")(features)
         features = keras.layers.Concatenate(name=f"decode{level}_skip")([features, skip])
         features = convolution(width, name=f"decode{level}")(features)
         features = keras.layers.ReLU(name=f"decode{level}_relu")(features)

@@ -103,7 +103,7 @@ def _opened(file: Path) -> Iterator[int]:
 
 
 @contextmanager
-def told_what_is_kept(run: RunFolder, stage: Stage) -> Iterator[None]:
+def explained_interruption(run: RunFolder, stage: Stage) -> Iterator[None]:
     """Makes one line of whatever keeps a run from being written while it trains.
 
     Args:
@@ -137,7 +137,7 @@ def kept(record: RunRecord) -> str:
     return ", ".join(parts) or "nothing was trained yet"
 
 
-def go_on(run: RunFolder, stage: Stage) -> str:
+def resume_command(run: RunFolder, stage: Stage) -> str:
     """The command that goes on with a run."""
     return f"mggr-tf train --stage {stage} --out {shlex.quote(str(run.path))} --resume"
 
@@ -145,7 +145,7 @@ def go_on(run: RunFolder, stage: Stage) -> str:
 def _with_what_is_kept(reason: str, run: RunFolder, stage: Stage) -> DiskError:
     return DiskError(
         f"{reason}. Kept: {kept(run.record)}. When {run.path} can be written again, go on with: "
-        f"{go_on(run, stage)}"
+        f"{resume_command(run, stage)}"
     )
 
 

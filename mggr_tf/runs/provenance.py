@@ -109,11 +109,11 @@ def refuse_unknown_seeds(
                 )
 
 
-def warn_of_unknown_donors(runs: Mapping[str, RunFolder], say: Callable[[str], None]) -> None:
+def warn_of_unknown_donors(runs: Mapping[str, RunFolder], notify: Callable[[str], None]) -> None:
     """Prints one line for each run whose record does not tell all of its training data."""
     for title, run in runs.items():
         if not run.record.origins_known:
-            say(
+            notify(
                 f"warning: {title} ({run.path}) was made by a version that did not record donors "
                 "(--from): whether their training people are among those scored is unknown"
             )
@@ -138,7 +138,7 @@ def note_data(
     *,
     may_differ: bool,
     portraits: bool = False,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Compares the data that is there with what the run began with, and writes it down.
 
@@ -147,7 +147,7 @@ def note_data(
         found: the data, with the people aside whom the run holds out.
         may_differ: go on all the same where it differs.
         portraits: whether these are the run's photographs, which it may have begun without.
-        say: called with what differs, when the run goes on.
+        notify: called with what differs, when the run goes on.
 
     Raises:
         RunError: the data differs; nothing of the run was touched.
@@ -166,7 +166,7 @@ def note_data(
                 f"{run.path}: its {what} not what it began with: {changes}; put it back, go "
                 f"on all the same with --changed-data, or make a new run with --from {run.path}"
             )
-        say(f"the {what.split()[0]} changed: {changes}; going on with it")
+        notify(f"the {what.split()[0]} changed: {changes}; going on with it")
     seen = {*known.seen} - {*now.subjects}
     now = replace(now, earlier=tuple(sorted(seen)))
     if now != (run.record.portraits if portraits else run.record.data):

@@ -43,7 +43,7 @@ class Preempted(KeyboardInterrupt):
         self.code = exit_code(number)
 
 
-class Impatient(KeyboardInterrupt):
+class SecondSignal(KeyboardInterrupt):
     """A second signal came before the first was heeded: nothing more can be kept."""
 
 
@@ -72,18 +72,18 @@ class Signals:
     def note(self, number: int, frame: FrameType | None) -> None:
         """Takes note of a signal; the second one does not wait."""
         if self.came:
-            raise Impatient
+            raise SecondSignal
         self._first = number
 
 
 @contextmanager
-def held_back_signals() -> Iterator[Signals]:
+def deferred_signals() -> Iterator[Signals]:
     """Gives what knows of SIGINT, SIGTERM and SIGHUP; look at it between two steps.
 
     In another thread than the main one nothing is held back, as signals do not reach it.
 
     Raises:
-        Impatient: a second signal came.
+        SecondSignal: a second signal came.
     """
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():
@@ -189,7 +189,7 @@ def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
 
 
 def open_distribution(
-    name: StrategyName = "auto", *, say: Callable[[str], None] = lambda text: None
+    name: StrategyName = "auto", *, notify: Callable[[str], None] = lambda text: None
 ) -> Distribution:
     """Finds the devices; with several workers, waits until all of them are there.
 
@@ -198,14 +198,14 @@ def open_distribution(
     Args:
         name: `auto` takes all GPUs of this machine, or its one device; `one` takes one;
             `mirrored` every GPU, or every logical CPU; `multiworker` what TF_CONFIG names.
-        say: called with the worker that it waits for.
+        notify: called with the worker that it waits for.
 
     Raises:
         ConfigError: TF_CONFIG is missing or wrong, or names workers that nobody asked for.
     """
     cluster = _cluster(os.environ)
     if name == "multiworker":
-        return _of_several(cluster, say)
+        return _of_several(cluster, notify)
     if cluster is not None and cluster.workers > 1:
         raise ConfigError(
             f"TF_CONFIG names {cluster.workers} workers, and --strategy is {name}: say --strategy "
@@ -254,7 +254,7 @@ def _cluster(environment: Mapping[str, str]) -> Cluster | None:
     return Cluster(tuple(addresses), index)
 
 
-def _of_several(cluster: Cluster | None, say: Callable[[str], None]) -> Distribution:
+def _of_several(cluster: Cluster | None, notify: Callable[[str], None]) -> Distribution:
     if cluster is None:
         raise ConfigError(
             "--strategy multiworker reads TF_CONFIG, which is not set; `mggr-tf launch --workers 2 "
@@ -263,7 +263,7 @@ def _of_several(cluster: Cluster | None, say: Callable[[str], None]) -> Distribu
     if cluster.workers == 1:
         return Distribution(tf.distribute.get_strategy())
     others = ", ".join(one for at, one in enumerate(cluster.addresses) if at != cluster.index)
-    say(f"worker {cluster.index} of {cluster.workers}: waiting for {others}")
+    notify(f"worker {cluster.index} of {cluster.workers}: waiting for {others}")
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, *LOST_A_WORKER, tf.errors.UnknownError) as error:

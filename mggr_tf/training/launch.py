@@ -88,7 +88,7 @@ _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 @dataclass(frozen=True)
-class Ended:
+class WorkersResult:
     """How the workers ended.
 
     Attributes:
@@ -106,7 +106,7 @@ def run_workers(
     workers: int,
     gpus_each: int | None,
     tell: Callable[[int, str], None],
-) -> Ended:
+) -> WorkersResult:
     """Runs `mggr-tf COMMAND` in several processes until all have ended.
 
     When one fails, the others are asked to end, and killed where they do not. SIGINT and SIGTERM
@@ -193,14 +193,14 @@ def _pass_on(lines: IO[str] | None, index: int, tell: Callable[[int, str], None]
         tell(index, line.rstrip("\n"))
 
 
-def _wait(started: Sequence[subprocess.Popen[str]]) -> Ended:
+def _wait(started: Sequence[subprocess.Popen[str]]) -> WorkersResult:
     while True:
         codes = [process.poll() for process in started]
         for index, code in enumerate(codes):
             if code:
-                return Ended(code if code > 0 else 128 - code, index)
+                return WorkersResult(code if code > 0 else 128 - code, index)
         if all(code == 0 for code in codes):
-            return Ended(0, None)
+            return WorkersResult(0, None)
         time.sleep(_LOOK_EVERY_S)
 
 

@@ -18,7 +18,7 @@ from mggr_edge.errors import RunError
 from mggr_tf.config import CheckpointConfig
 from mggr_tf.config.stages import Stage
 from mggr_tf.training.checkpoints import Checkpoints
-from mggr_tf.training.distribution import Distribution, Signals, held_back_signals, plain_reason
+from mggr_tf.training.distribution import Distribution, Signals, deferred_signals, plain_reason
 from mggr_tf.training.stage_parts import compiled
 from mggr_tf.training.step import Step
 from mggr_tf.training.stopping import Divergence, Patience
@@ -39,7 +39,7 @@ Log = Callable[[int, Values], None]
 
 
 @dataclass(frozen=True)
-class Hooks:
+class LoopCallbacks:
     """What the loop tells the outside. With several workers it tells each of them the same.
 
     Attributes:
@@ -63,7 +63,7 @@ class Hooks:
     validated_steps: Callable[[int], bool]
 
 
-class Wishes(NamedTuple):
+class WorkerRequest(NamedTuple):
     """What a worker wants all of them to do after the same step."""
 
     stop: bool = False
@@ -162,14 +162,14 @@ class Loop:
         before = [(v, tf.identity(v)) for v in self._variables]
         batches = self._batches(0, 2 + _MOST_TIMED_STEPS)
         for _ in range(2):
-            self._ask(next(batches), Wishes())
+            self._ask(next(batches), WorkerRequest())
         times: list[float] = []
         enough = False
         try:
-            with held_back_signals() as signals:
+            with deferred_signals() as signals:
                 while not enough and len(times) < _MOST_TIMED_STEPS:
                     started = time.perf_counter()
-                    wishes = Wishes(signals.came, _timed_enough(times, patience_s))
+                    wishes = WorkerRequest(signals.came, _timed_enough(times, patience_s))
                     _, heard = self._ask(next(batches), wishes)
                     times.append(time.perf_counter() - started)
                     enough = heard.save or heard.stop
@@ -181,7 +181,7 @@ class Loop:
         # The median: a moment in which the machine was busy elsewhere is not the rule.
         return self._distribution.agreed(statistics.median(times))
 
-    def train(self, total: int, hooks: Hooks) -> bool:
+    def train(self, total: int, hooks: LoopCallbacks) -> bool:
         """Trains from where it stands to step `total`, or until patience is over.
 
         In the latter case the networks are those of the best validation. Ctrl-C and SIGTERM save a
@@ -195,7 +195,7 @@ class Loop:
                 checkpoint is kept but the batch that it happened on. Or a worker is gone.
             KeyboardInterrupt: Ctrl-C; `Preempted` for SIGTERM.
         """
-        with held_back_signals() as signals:
+        with deferred_signals() as signals:
             self._train(total, hooks, signals)
             if self._distribution.any(signals.came):
                 self._save(hooks)
@@ -205,14 +205,14 @@ class Loop:
             self._checkpoints.restore_best()
         return ended_early
 
-    def _train(self, total: int, hooks: Hooks, signals: Signals) -> None:
+    def _train(self, total: int, hooks: LoopCallbacks, signals: Signals) -> None:
         """Until the end, patience's end, or a signal: on all workers after the same step."""
         if self._patience.is_over:
             return
         means = _Means(max(1, min(_LOG_EVERY, total // _FEWEST_LOGS)), total, hooks.log)
         clock = _Clock(self._config.seconds)
         for batch in self._batches(self.at, total):
-            values, heard = self._step(batch, Wishes(signals.came, clock.is_due()), hooks)
+            values, heard = self._step(batch, WorkerRequest(signals.came, clock.is_due()), hooks)
             done = self.at
             means.add(done, values)
             hooks.tell(done, values)
@@ -222,14 +222,16 @@ class Loop:
             best = metric is not None and self._patience.tell(done, metric)
             if self._distribution.workers == 1:
                 # No other worker may act before this one.
-                heard = Wishes(signals.came, clock.is_due())
+                heard = WorkerRequest(signals.came, clock.is_due())
             if best or heard.save or done == total:
                 self._save(hooks, metric=metric)
                 clock.restart()
             if heard.stop or self._patience.is_over:
                 return
 
-    def _step(self, batch: Batch, wishes: Wishes, hooks: Hooks) -> tuple[Values, Wishes]:
+    def _step(
+        self, batch: Batch, wishes: WorkerRequest, hooks: LoopCallbacks
+    ) -> tuple[Values, WorkerRequest]:
         try:
             values, heard = self._ask(batch, wishes)
         except tf.errors.InvalidArgumentError as error:
@@ -242,13 +244,13 @@ class Loop:
             raise self._diverged(done, wrong, batch, hooks)
         return values, heard
 
-    def _validated(self, batch: Batch, hooks: Hooks) -> float:
+    def _validated(self, batch: Batch, hooks: LoopCallbacks) -> float:
         metric = hooks.validate(self.at)
         if not math.isfinite(metric):
             raise self._diverged(self.at, "validation is no longer a number", batch, hooks)
         return metric
 
-    def _diverged(self, step: int, wrong: str, batch: Batch, hooks: Hooks) -> RunError:
+    def _diverged(self, step: int, wrong: str, batch: Batch, hooks: LoopCallbacks) -> RunError:
         """What is said of it; checkpoints from within what exploded do not stay."""
         self._checkpoints.forget_after(step - self._divergence.block)
         return RunError(
@@ -257,13 +259,13 @@ class Loop:
             f"in {hooks.bad_batch(step, batch)}"
         )
 
-    def _ask(self, batch: Batch, wishes: Wishes) -> tuple[Values, Wishes]:
+    def _ask(self, batch: Batch, wishes: WorkerRequest) -> tuple[Values, WorkerRequest]:
         """One step; what it gave, and what any worker wished before it."""
-        mine = Wishes(wishes.stop, wishes.save and self._distribution.is_chief)
+        mine = WorkerRequest(wishes.stop, wishes.save and self._distribution.is_chief)
         values, heard = self._run(batch, tf.constant([float(wish) for wish in mine]))
-        return values, Wishes(*(heard > 0))
+        return values, WorkerRequest(*(heard > 0))
 
-    def _save(self, hooks: Hooks, *, metric: float | None = None) -> None:
+    def _save(self, hooks: LoopCallbacks, *, metric: float | None = None) -> None:
         done = self.at
         if done == self._saved_at:
             return  # and with its metric, which a second one would not have

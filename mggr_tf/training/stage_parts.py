@@ -140,7 +140,7 @@ def stage_dataset(
     return dataset
 
 
-def plainly_failing(batches: Iterator[T], samples: EyeSamples | PackedSamples) -> Iterator[T]:
+def explained_corruption(batches: Iterator[T], samples: EyeSamples | PackedSamples) -> Iterator[T]:
     """The same batches; too many corrupt records end them as what they are.
 
     Raises:
@@ -222,7 +222,7 @@ def compiled(step: Step, *, xla: bool) -> Callable[[Batch], Metrics]:
     return tf.function(step, jit_compile=True) if xla else step
 
 
-def refuse_what_cannot_work(
+def check_devices(
     config: Config, stages: Iterable[Stage], *, replicas: int, warn: Callable[[str], None]
 ) -> None:
     """Looks at the devices and at what will be trained on them, before anything is built.

@@ -23,7 +23,7 @@ from mggr_tf.evaluation.protocol import pair_inputs
 from mggr_tf.models.networks import Networks
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.training.distribution import Distribution
-from mggr_tf.training.loop import Batch, Hooks, Values
+from mggr_tf.training.loop import Batch, LoopCallbacks, Values
 from mggr_tf.training.progress_line import ProgressLine, images_a_step
 from mggr_tf.training.stage_parts import trained_networks
 from mggr_tf.training.validation import Validated, stage_validation
@@ -206,7 +206,7 @@ class StageWatch:
         done: int,
         saved: Callable[[int], None],
         rates: Callable[[], Values],
-    ) -> Iterator[Hooks]:
+    ) -> Iterator[LoopCallbacks]:
         """What the loop tells, while it trains from step `done` to `total`.
 
         Args:
@@ -233,7 +233,7 @@ class StageWatch:
                     if writer is not None:
                         writer.sheet(step, picture)
 
-            yield Hooks(
+            yield LoopCallbacks(
                 tell=line.tell,
                 log=log,
                 saved=saved,

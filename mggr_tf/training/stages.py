@@ -26,11 +26,11 @@ from mggr_tf.training.distribution import Distribution, open_distribution
 from mggr_tf.training.loop import Loop, Values
 from mggr_tf.training.portrait_batches import portraits_of_stage, with_portraits
 from mggr_tf.training.stage_parts import (
+    check_devices,
     check_shares,
+    explained_corruption,
     learning_rates,
-    plainly_failing,
     portrait_shares,
-    refuse_what_cannot_work,
     stage_dataset,
     stage_shares,
     stage_step,
@@ -93,7 +93,7 @@ class StageTrainer:
         samples: to train on.
         closing: eyes that close, for a stage that learns the state of eyes.
         portraits: photographs to train on as well, as `portraits_of_stage` gives them.
-        say: tells the user what was chosen.
+        notify: tells the user what was chosen.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class StageTrainer:
         samples: EyeSamples | PackedSamples,
         closing: EyeSamples | None = None,
         portraits: EyeSamples | None = None,
-        say: Say,
+        notify: Say,
     ) -> None:
         self._closing = closing
         self._run, self._stage, self._networks = run, stage, networks
-        self._distribution, self._samples, self._say = distribution, samples, say
+        self._distribution, self._samples, self._notify = distribution, samples, notify
         self._portraits, self._config = portraits, run.config.stage(stage)
         self._patience = Patience(self._config.validation.patience)
         with distribution.strategy.scope():
@@ -126,7 +126,7 @@ class StageTrainer:
             seed=run.config.seed,
             patience=self._patience,
             xla=run.config.compute.xla,
-            warn=say,
+            warn=notify,
         )
 
     def train(self, budget: Budget, watch: StageWatch) -> None:
@@ -144,7 +144,7 @@ class StageTrainer:
             record = StageRecord(steps=self._steps(budget, started), minutes=budget.minutes)
         self._total.assign(record.steps)
         self._note(record)
-        self._say(_announcement(stage, record, done))
+        self._notify(_announcement(stage, record, done))
 
         def saved(step: int) -> None:
             spent = record.seconds + time.perf_counter() - started
@@ -156,7 +156,7 @@ class StageTrainer:
         with watch.hooks(record.steps, done=done, saved=saved, rates=rates) as hooks:
             ended_early = self.loop.train(record.steps, hooks)
         if ended_early:
-            self._say(_early_end(stage, self._patience, record.steps))
+            self._notify(_early_end(stage, self._patience, record.steps))
         self._keep_weights()
         self._note(replace(run.record.stages[stage], complete=True))
 
@@ -192,7 +192,7 @@ class StageTrainer:
             return with_portraits(pairs, config, stage, self._portraits, shares=more, steps=steps)
 
         batches = self._distribution.strategy.distribute_datasets_from_function(dataset)
-        return plainly_failing(iter(batches), self._samples)
+        return explained_corruption(iter(batches), self._samples)
 
     def _steps(self, budget: Budget, started: float) -> int:
         if budget.minutes is None:
@@ -250,7 +250,7 @@ def train_stages(
     portraits: Split | None = None,
     budget: Budget,
     stream: TextIO | None,
-    say: Say,
+    notify: Say,
     distribution: Distribution | None = None,
 ) -> None:
     """Trains a stage, and first those that it needs and the run lacks.
@@ -264,23 +264,25 @@ def train_stages(
             some; None trains those without, and refuses the stage `adapted`.
         budget: how long.
         stream: where a line shows how far it is, as a rule `sys.stderr`; None: nowhere.
-        say: tells the user what was chosen.
+        notify: tells the user what was chosen.
         distribution: the devices; None takes what there are on this machine.
     """
     todo = stages_to_train(run, stage)
     if not todo:
-        say(f"{run.path}: stage {stage} is complete; nothing to do")
+        notify(f"{run.path}: stage {stage} is complete; nothing to do")
         return
     if len(todo) > 1:
-        say(f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order")
+        notify(
+            f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order"
+        )
     distribution = distribution or open_distribution()
     check_shares(run.config, todo, replicas=distribution.replicas)
     run.config.refuse_untrainable(todo, has_estimator=run.has_weights("estimator"))
     if portraits is None and "adapted" in todo:
         raise RunError(f"{run.path}: stage adapted needs photographs, and the run has none")
-    refuse_what_cannot_work(run.config, todo, replicas=distribution.replicas, warn=say)
+    check_devices(run.config, todo, replicas=distribution.replicas, warn=notify)
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
-        say("nobody is held out: validation, which may end a stage, asks people it trains on")
+        notify("nobody is held out: validation, which may end a stage, asks people it trains on")
     with distribution.reporting_lost_workers():
         minutes = {} if budget.minutes is None else minutes_of_each(run, stage, budget.minutes)
         with distribution.strategy.scope():
@@ -295,7 +297,7 @@ def train_stages(
         for name in todo:
             closing = None
             if run.config.asks_for_state(name):
-                closing = drawn = drawn or _closing_eyes(run, distribution, stream, say)
+                closing = drawn = drawn or _closing_eyes(run, distribution, stream, notify)
             trainer = StageTrainer(
                 run,
                 name,
@@ -304,7 +306,7 @@ def train_stages(
                 samples=samples,
                 closing=None if closing is None else closing.train,
                 portraits=_photographs(run, name, portraits, networks, stream),
-                say=say,
+                notify=notify,
             )
             watch = StageWatch(
                 run,
@@ -339,7 +341,7 @@ def _photographs(
 
 
 def _closing_eyes(
-    run: RunFolder, distribution: Distribution, stream: TextIO | None, say: Say
+    run: RunFolder, distribution: Distribution, stream: TextIO | None, notify: Say
 ) -> ClosingEyes:
     """Drawn for a stage that learns the state of eyes, and recorded among the run's data."""
     how = run.config.synthetic
@@ -348,7 +350,7 @@ def _closing_eyes(
         Origin(run.path.resolve().name, SYNTHETIC, SYNTHETIC_LICENCE, people),
         write=distribution.is_chief,
     )
-    say(f"drawing eyes of {how.closing_subjects} people that close, for loss state")
+    notify(f"drawing eyes of {how.closing_subjects} people that close, for loss state")
     return closing_eyes(how, progress=no_progress if stream is None else progress)
 
 

@@ -16,7 +16,7 @@ from mggr_edge.common.addresses import (
     input_address,
     output_address,
     path_type,
-    without_secrets,
+    redact_credentials,
 )
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.paths import choose_output, find_source
@@ -237,9 +237,9 @@ def test_a_file_with_a_trailing_slash_is_a_folder(tmp_path: Path) -> None:
 
 
 def test_mistyped_addresses_show_no_password() -> None:
-    assert without_secrets("rtsp:me:secret@cam/x") == "rtsp:me:...@cam/x"
-    assert without_secrets("rtsp//me:secret@cam/x") == "rtsp//me:...@cam/x"
-    assert without_secrets("rtsp://@:8554/eyes") == "rtsp://@:8554/eyes"
+    assert redact_credentials("rtsp:me:secret@cam/x") == "rtsp:me:...@cam/x"
+    assert redact_credentials("rtsp//me:secret@cam/x") == "rtsp//me:...@cam/x"
+    assert redact_credentials("rtsp://@:8554/eyes") == "rtsp://@:8554/eyes"
     with pytest.raises(StreamError) as caught:
         find_source("rtsp:me:secret@cam/x")
     assert "secret" not in str(caught.value)

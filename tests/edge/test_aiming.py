@@ -9,7 +9,7 @@ import pytest
 
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.pipeline.targets import MAX_PITCH_DEG, MAX_YAW_DEG, Glances, read_followed
+from mggr_edge.pipeline.targets import MAX_PITCH_DEG, MAX_YAW_DEG, Glances, read_target_track
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -20,7 +20,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_table_is_followed_in_straight_lines_and_rests_at_its_ends(tmp_path: Path) -> None:
     path = written(tmp_path, "yaw_deg,note,time_s,pitch_deg\n0,here,1,-4\n10,,3,4\n10,there,4,4\n")
-    aim = read_followed(path)
+    aim = read_target_track(path)
     expected = {0.0: (-4, 0), 1.0: (-4, 0), 2.0: (0, 5), 3.5: (4, 10), 99.0: (4, 10)}
     for time_s, (pitch, yaw) in expected.items():
         assert aim.at(time_s) == Gaze(pitch, yaw)
@@ -44,16 +44,16 @@ def test_a_table_that_cannot_be_followed_says_where(
     tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=r"targets\.csv") as caught:
-        read_followed(written(tmp_path, text))
+        read_target_track(written(tmp_path, text))
     assert message in str(caught.value)
 
 
 def test_a_table_that_is_missing_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        read_followed(tmp_path / "gone.csv")
+        read_target_track(tmp_path / "gone.csv")
     (tmp_path / "picture.csv").write_bytes(b"\xff\xd8\xff\xe0" * 9)
     with pytest.raises(DataError, match="is no CSV"):
-        read_followed(tmp_path / "picture.csv")
+        read_target_track(tmp_path / "picture.csv")
 
 
 def series(target: Gaze, *, seconds: float, seed: int = 0, rate: int = 200) -> np.ndarray:

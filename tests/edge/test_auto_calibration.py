@@ -47,7 +47,7 @@ class Person:
         self.changes: list[tuple[float, float]] = []
         self._estimate: Gaze | None = Gaze(0, 0)
         self._roll_deg = roll_deg
-        self.refining = AutoCalibration(self, self, say=self.said.append)  # type: ignore[arg-type]
+        self.refining = AutoCalibration(self, self, notify=self.said.append)  # type: ignore[arg-type]
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
         gaze = self._estimate

@@ -19,7 +19,7 @@ from mggr_edge.models.installed import bundle_path, find_landmark_models
 from mggr_edge.models.runtimes import runtimes
 from mggr_edge.tools.bench.memory import memory_mb
 from mggr_edge.tools.bench.models import FEWEST_ROUNDS, WARM_UP, bench, interleaved
-from mggr_edge.tools.bench.result import Contestant, inputs_for, missed, parse_floor, rows_of, table
+from mggr_edge.tools.bench.result import Candidate, inputs_for, missed, parse_floor, rows_of, table
 
 
 class Clock:
@@ -57,7 +57,7 @@ def test_there_are_enough_rounds_however_little_time():
 
 def contestant(model, precision="float32", runtime="fast", threads=1, content=b"12345"):
     artifact = Artifact(f"models/{model}.tflite", "tflite", precision, "")
-    return Contestant("bundle", model, artifact, content, runtime, "1.0", threads)
+    return Candidate("bundle", model, artifact, content, runtime, "1.0", threads)
 
 
 def test_figures_are_percentiles_and_ratios_within_a_round():
@@ -128,7 +128,7 @@ def estimator():
     (artifact,) = contract.models["estimator"]
     content = read_bundle_files(bundle_path("default"))[artifact.file]
     runtime, version = next(iter(runtimes("tflite").items()))
-    return Contestant("default", "estimator", artifact, content, runtime, version, 1)
+    return Candidate("default", "estimator", artifact, content, runtime, version, 1)
 
 
 @pytest.mark.processes

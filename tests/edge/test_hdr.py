@@ -26,11 +26,11 @@ from mggr_edge.media.files.exif import upright
 from mggr_edge.media.files.tone_mapping import SDR, tone_map_for
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout, open_video
 from mggr_edge.media.files.video_writer import Encoding, add_video_stream
-from mggr_edge.media.live.file_playback import FilmCapture, shown_file
+from mggr_edge.media.live.file_playback import VideoFileCapture, shown_file
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.compositing import ComposedEye, Region, put_eye
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import FrameResult, Viewed, side_by_side
+from mggr_edge.pipeline.results import Annotated, FrameResult, side_by_side
 from mggr_edge.runs.file_run import run
 from mggr_edge.runs.original_values import shown_original
 from ramps import smooth_picture
@@ -199,7 +199,10 @@ def test_metadata_that_cannot_be_written_are_noted(tmp_path: Path) -> None:
 def test_comparison_is_twice_as_wide(tmp_path: Path, transfer: int) -> None:
     write_ten_bit(tmp_path / "in.mp4", [ramp_planes(transfer)] * 2, transfer=transfer)
     run(
-        tmp_path / "in.mp4", tmp_path / "out.mp4", process=Viewed(Corner(), side_by_side), columns=2
+        tmp_path / "in.mp4",
+        tmp_path / "out.mp4",
+        process=Annotated(Corner(), side_by_side),
+        columns=2,
     )
     _, frames = read(tmp_path / "out.mp4")
     _, sources = read(tmp_path / "in.mp4")
@@ -321,7 +324,7 @@ def test_frames_of_another_size_are_scaled_into_the_first(tmp_path: Path) -> Non
 
 def test_files_that_are_shown_are_sdr(tmp_path: Path) -> None:
     write_ten_bit(tmp_path / "in.mp4", [ramp_planes(PQ)] * 2, transfer=PQ)
-    capture = FilmCapture(shown_file(str(tmp_path / "in.mp4")))
+    capture = VideoFileCapture(shown_file(str(tmp_path / "in.mp4")))
     frame = capture.read()
     capture.close()
     assert frame is not None

@@ -27,7 +27,7 @@ from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.runs.service import hot_reload as replacing
-from mggr_edge.runs.service.hot_reload import Replacing
+from mggr_edge.runs.service.hot_reload import BundleReloader
 
 RELOADS, SETTLED_AFTER = 30, 10
 ONE_BUNDLE_MB = 20
@@ -71,7 +71,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
         Bundle, "model", lambda self, name: None if name in faces else real(self, name)
     )
     monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceTracker.find", lambda *args, **how: ())
 
 
 class Service:
@@ -83,12 +83,12 @@ class Service:
         bundle = Bundle.open(path)
         bundle.try_out()
         self.redirector = Redirector(bundle)
-        self.process = Replacing(
+        self.process = BundleReloader(
             self.redirector.process,
             self.redirector,
             path,
             correction_of=lambda bundle: NO_CORRECTION,
-            say=self.said.append,
+            notify=self.said.append,
         )
 
     def frame(self) -> None:
@@ -150,12 +150,12 @@ def test_a_bundle_that_is_still_opening_at_the_end_is_closed(
     path = with_engines(tmp_path / "bundle")
     build_engines(path)
     service = Service(path)
-    opened, go_on, real = threading.Event(), threading.Event(), Bundle.try_out
+    opened, resume_command, real = threading.Event(), threading.Event(), Bundle.try_out
 
     def slow(self: Bundle, **options: bool) -> None:
         real(self, **options)
         opened.set()
-        assert go_on.wait(20)
+        assert resume_command.wait(20)
 
     monkeypatch.setattr(Bundle, "try_out", slow)
     with service.process:
@@ -168,7 +168,7 @@ def test_a_bundle_that_is_still_opening_at_the_end_is_closed(
         opening = service.process._opening
         assert opening is not None
     assert gpu.held() > NOTHING
-    go_on.set()
+    resume_command.set()
     opening.join(20)
     assert gpu.held() == NOTHING
 

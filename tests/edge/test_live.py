@@ -23,10 +23,10 @@ from mggr_edge.media.files.paths import NOWHERE
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import FLIPS, Flip, PictureFormat, flipped
+from mggr_edge.media.live.csi import FLIPS, CameraFormat, Flip, flipped
 from mggr_edge.media.live.recordings import Recording
 from mggr_edge.media.live.rtsp_client import RtspCapture
-from mggr_edge.media.live.sinks import Nowhere
+from mggr_edge.media.live.sinks import NullOutput
 from mggr_edge.media.live.v4l2 import V4L2Capture
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import checksum_lines, read_bundle_files
@@ -108,7 +108,7 @@ def test_a_bundle_that_cannot_be_run_is_told_before_the_first_frame(
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(content)
     with pytest.raises(BundleError, match="the model redirector takes "):
-        DeviceRun(model=str(place))(CAMERA.place, NOWHERE, progress=no_progress, say=print)
+        DeviceRun(model=str(place))(CAMERA.place, NOWHERE, progress=no_progress, notify=print)
     assert source.given == 0
 
 
@@ -155,7 +155,7 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         film.write(np.full((48, 64, 3), (200, 30, 10), np.uint8))  # BGR
     film.release()
     monkeypatch.setattr(v4l2, "_API", cv2.CAP_ANY)
-    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")), PictureFormat(width=64))
+    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")), CameraFormat(width=64))
     for _ in range(3):
         frame = camera.read()
         assert frame is not None
@@ -166,7 +166,7 @@ def test_a_camera_is_read_as_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "busy").write_bytes(b"no camera")
     for name, message in (("busy", "cannot be opened"), ("gone", "does not exist")):
         with pytest.raises(StreamError, match=message):
-            V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)), PictureFormat())
+            V4L2Capture(LiveAddress("v4l2", str(tmp_path / name)), CameraFormat())
 
 
 def test_an_error_is_raised_when_the_recording_is_whole(
@@ -240,7 +240,7 @@ def test_a_turned_source_is_recorded_turned(
 
     scripted(Wide(frames=4, pause_s=0.02))
     file = Recording(tmp_path / "a.mp4")
-    run_live(CAMERA, file, process=invert, wanted=PictureFormat(flip="rotate-90"))
+    run_live(CAMERA, file, process=invert, wanted=CameraFormat(flip="rotate-90"))
     assert all(frame.shape == (32, 16, 3) for frame in frames_of(tmp_path / "a.mp4"))
 
 
@@ -248,7 +248,7 @@ def test_an_rtsp_stream_is_not_asked_for_a_size() -> None:
     with pytest.raises(UsageError, match="sends what it sends"):
         run_live(
             LiveAddress("rtsp", "rtsp://host/a"),
-            Nowhere(),
+            NullOutput(),
             process=invert,
-            wanted=PictureFormat(width=640),
+            wanted=CameraFormat(width=640),
         )

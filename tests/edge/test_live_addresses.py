@@ -10,7 +10,7 @@ from mggr_edge.errors import OutputExistsError, UsageError
 from mggr_edge.media.files.paths import find_source
 from mggr_edge.media.live.address import LiveAddress, live_address
 from mggr_edge.media.live.recordings import Recording
-from mggr_edge.media.live.sinks import Nowhere, VirtualCamera, live_output
+from mggr_edge.media.live.sinks import NullOutput, VirtualCamera, live_output
 
 av = pytest.importorskip("av")
 
@@ -69,7 +69,7 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_outputs_are_videos_virtual_cameras_or_nothing(tmp_path: Path) -> None:
-    assert live_output("null://") == Nowhere()
+    assert live_output("null://") == NullOutput()
     assert live_output(str(tmp_path / "a.mkv")) == Recording(tmp_path / "a.mkv")
     assert live_output(f"file://{tmp_path}/a.mp4", comment="c") == Recording(
         tmp_path / "a.mp4", "c"

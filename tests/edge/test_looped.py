@@ -18,8 +18,8 @@ from mggr_edge.cli import main
 from mggr_edge.errors import UsageError
 from mggr_edge.media.files.video_reader import TimedFrame, Video, open_video
 from mggr_edge.media.live import file_playback as looped
-from mggr_edge.media.live.file_playback import FOR_EVER, FilmCapture, open_looped, shown_file
-from mggr_edge.media.live.sinks import Nowhere, is_shown
+from mggr_edge.media.live.file_playback import FOR_EVER, VideoFileCapture, open_looped, shown_file
+from mggr_edge.media.live.sinks import NullOutput, is_shown
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.file_run import run
 from mggr_edge.runs.live_run import run_live
@@ -91,7 +91,7 @@ def test_a_looped_film_is_shown_until_it_is_stopped(clip: Path) -> None:
         return FrameResult(frame, ())
 
     film = shown_file(str(clip), loops=FOR_EVER)
-    assert run_live(film, Nowhere(), process=count, stop=stop).frames == 10
+    assert run_live(film, NullOutput(), process=count, stop=stop).frames == 10
 
 
 @pytest.mark.extended
@@ -110,7 +110,7 @@ def test_a_film_lets_go_of_its_file_in_a_later_pass_too(
             closed.append(path)
 
     monkeypatch.setattr(looped, "open_video", counting)
-    film = FilmCapture(shown_file(str(clip), loops=FOR_EVER))
+    film = VideoFileCapture(shown_file(str(clip), loops=FOR_EVER))
     for _ in range(6):
         assert film.read() is not None
     assert len(opened) == 2

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.live.latest_frame import Newest
+from mggr_edge.media.live.latest_frame import LatestFrameReader
 
 av = pytest.importorskip("av")
 
@@ -27,7 +27,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     source, stop = Scripted(frames=6), threading.Event()
-    with Newest(source, stop=stop) as newest:
+    with LatestFrameReader(source, stop=stop) as newest:
         frames = iter(newest)
         source.gate.release(4)
         wait_for(lambda: source.given == 4 and newest.dropped == 3)
@@ -42,7 +42,7 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
 
 def test_times_go_up_from_zero() -> None:
     source = Scripted(frames=20, pause_s=0.001)
-    with Newest(source, stop=threading.Event()) as newest:
+    with LatestFrameReader(source, stop=threading.Event()) as newest:
         times = [frame.time_s for frame in newest]
     assert times == sorted(set(times))
     assert 0 <= times[0] < 1
@@ -51,7 +51,7 @@ def test_times_go_up_from_zero() -> None:
 
 def test_a_loss_is_raised_behind_the_last_frame() -> None:
     source = Scripted(frames=1, error=StreamError("the camera is lost"))
-    with Newest(source, stop=threading.Event()) as newest:
+    with LatestFrameReader(source, stop=threading.Event()) as newest:
         source.gate.release(2)
         frames = iter(newest)
         assert next(frames).rgb[0, 0, 0] == 1
@@ -61,7 +61,7 @@ def test_a_loss_is_raised_behind_the_last_frame() -> None:
 
 def test_stopping_ends_the_frames() -> None:
     source, stop = Scripted(frames=10**9, pause_s=0.005), threading.Event()
-    with Newest(source, stop=stop) as newest:
+    with LatestFrameReader(source, stop=stop) as newest:
         for frame in newest:
             if frame.time_s > 0.05:
                 stop.set()
@@ -78,7 +78,7 @@ class HardToClose(Scripted):
 
 def test_a_loss_is_raised_although_the_source_cannot_be_closed() -> None:
     source = HardToClose(frames=0, error=StreamError("the camera is lost"), pause_s=0.001)
-    with Newest(source, stop=threading.Event()) as newest:
+    with LatestFrameReader(source, stop=threading.Event()) as newest:
         ends = threading.Timer(10, newest.__exit__)
         ends.start()
         with pytest.raises(StreamError, match="the camera is lost"):
@@ -97,7 +97,7 @@ def test_the_reader_goes_on_while_the_consumer_is_busy_between_frames() -> None:
             source.gate.release(4)
             reader.join(10)  # ends with the source, unless it waits for the consumer
 
-    with Newest(source, stop=threading.Event(), meanwhile=close_a_file) as newest:
+    with LatestFrameReader(source, stop=threading.Event(), meanwhile=close_a_file) as newest:
         reader = newest._thread
         frames = list(newest)
         assert not reader.is_alive()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mggr_edge.common.addresses import without_secrets
+from mggr_edge.common.addresses import redact_credentials
 from mggr_edge.common.process import one_line
 
 
@@ -39,6 +39,6 @@ def test_an_endless_name_is_cut_in_its_middle() -> None:
     ],
 )
 def test_a_password_is_hidden_wherever_it_stands(text: str) -> None:
-    shown = without_secrets(text)
+    shown = redact_credentials(text)
     assert "cret" not in shown
     assert shown.endswith(":...@host/x")

@@ -16,7 +16,7 @@ import pytest
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.rtsp_client import RtspCapture
-from mggr_edge.media.live.sinks import Nowhere
+from mggr_edge.media.live.sinks import NullOutput
 from mggr_edge.media.live.sources import OpenedByReader
 from mggr_edge.runs.live_run import run_live
 from scripted_source import CAMERA, Scripted, invert
@@ -47,7 +47,7 @@ def test_a_run_ends_while_its_source_is_being_opened(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("mggr_edge.media.live.sources._opened", open_slowly)
     stop = threading.Event()
     threading.Thread(target=lambda: (opening.wait(60), stop.set()), daemon=True).start()
-    summary = run_live(CAMERA, Nowhere(), process=invert, stop=stop)
+    summary = run_live(CAMERA, NullOutput(), process=invert, stop=stop)
     assert (summary.frames, summary.lost) == (0, None)
     release.set()
     (reader,) = [one for one in threading.enumerate() if one.name == "capture"]

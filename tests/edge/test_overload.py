@@ -53,7 +53,7 @@ BUSY = "while True: pass"
 PATIENCE_S = 120
 
 
-class Watched:
+class CountedProcess:
     """The live process, and what it says, with the time."""
 
     def __init__(self, url: str) -> None:
@@ -103,7 +103,7 @@ def test_another_programs_load_steps_the_work_down_and_its_end_up_again(
 ) -> None:
     if os.getloadavg()[0] > 1.0:
         pytest.skip("something else runs here, and would not leave room again")
-    watched = Watched(serve(0).url)
+    watched = CountedProcess(serve(0).url)
     # Where something else runs beside the tests, it may have been stepped down already.
     watched.wait(lambda: len(watched.frames_s) > 100 and watched.said[-1:] in ([], [ALL]))
     before = len(watched.said)

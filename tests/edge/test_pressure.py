@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from mggr_edge.runs.service import load_shedding as workload_module
-from mggr_edge.runs.service.load_shedding import Level, Load, Pressure, Workload, hottest_c
+from mggr_edge.runs.service.load_shedding import (
+    FrameSkipper,
+    Level,
+    Load,
+    LoadController,
+    hottest_c,
+)
 
 IDLE, FULL, OVER = (Load(25, 25, busy_s, 1.0) for busy_s in (0.2, 0.85, 1.5))
 
@@ -21,10 +27,10 @@ class Machine:
         self.celsius: float | None = 50.0
         self.said: list[str] = []
         self.has_coarse = has_coarse
-        self.pressure = Pressure(
+        self.pressure = LoadController(
             has_coarse=lambda: self.has_coarse,
             temperature=lambda: self.celsius,
-            say=self.said.append,
+            notify=self.said.append,
         )
 
     def look(self, load: Load, times: int = 1) -> list[Level]:
@@ -178,7 +184,7 @@ class Camera:
 
     def __post_init__(self) -> None:
         self.fine = True
-        self.workload = Workload(self.machine.pressure, self._set_fine)
+        self.workload = FrameSkipper(self.machine.pressure, self._set_fine)
         self.starts_s: list[float] = []
         self.busy_s = 0.0
 

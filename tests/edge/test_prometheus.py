@@ -16,7 +16,7 @@ from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
-from mggr_edge.runs.service.supervisor import Counts, Watched, open_endpoint
+from mggr_edge.runs.service.supervisor import CountedProcess, LiveCounts, open_endpoint
 
 client = pytest.importorskip("prometheus_client.parser")
 
@@ -46,7 +46,7 @@ def read(port: int) -> dict[str, float]:
 
 
 def test_figures_are_those_of_the_moment() -> None:
-    port, counts, clock, level = free_port(), Counts(), StageClock(), [0]
+    port, counts, clock, level = free_port(), LiveCounts(), StageClock(), [0]
     with open_endpoint(
         port, one_face, counts=counts, clock=clock, level=lambda: level[0]
     ) as watched:
@@ -77,7 +77,7 @@ def test_the_change_of_an_auto_calibration_is_a_figure() -> None:
     with open_endpoint(
         port,
         one_face,
-        counts=Counts(),
+        counts=LiveCounts(),
         clock=StageClock(),
         level=lambda: 0,
         auto_calibration=refining,  # type: ignore[arg-type]
@@ -88,8 +88,8 @@ def test_the_change_of_an_auto_calibration_is_a_figure() -> None:
     assert said["mggr_auto_calibration_near_lens_seconds_total"] == 42.0
 
 
-def endpoint(port: int) -> AbstractContextManager[Watched]:
-    return open_endpoint(port, one_face, counts=Counts(), clock=StageClock(), level=lambda: 0)
+def endpoint(port: int) -> AbstractContextManager[CountedProcess]:
+    return open_endpoint(port, one_face, counts=LiveCounts(), clock=StageClock(), level=lambda: 0)
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:

@@ -44,7 +44,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.source = Reconnecting(
-            self.open, name="door", stop=self.stop, say=self.said.append, beat=self.beat
+            self.open, name="door", stop=self.stop, notify=self.said.append, beat=self.beat
         )
 
     def open(self) -> Source:

@@ -19,7 +19,7 @@ from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection, co
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.service import hot_reload as replacing
-from mggr_edge.runs.service.hot_reload import Replacing
+from mggr_edge.runs.service.hot_reload import BundleReloader
 
 TARGET = Gaze(0, 12)
 
@@ -50,8 +50,12 @@ class Running:
         self.said: list[str] = []
         self._picture, self._time_s = picture, 0.0
         redirector = Redirector(Bundle.open(place), target=TARGET)
-        self._process = Replacing(
-            redirector.process, redirector, place, correction_of=correction_of, say=self.said.append
+        self._process = BundleReloader(
+            redirector.process,
+            redirector,
+            place,
+            correction_of=correction_of,
+            notify=self.said.append,
         )
 
     def frame(self) -> FrameResult:

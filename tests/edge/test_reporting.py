@@ -16,8 +16,8 @@ from mggr_edge.common.timing import StageClock, no_stages
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.drawing import mark, overlay
-from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult, Viewed, side_by_side
-from mggr_edge.runs.console import FrameRate, NowAndThen, StatusLine
+from mggr_edge.pipeline.results import Annotated, EyeResult, FaceResult, FrameResult, side_by_side
+from mggr_edge.runs.console import FrameRate, PeriodicStats, StatusLine
 from mggr_edge.runs.summary import open_metrics
 
 FRAME = np.full((240, 320, 3), 90, np.uint8)
@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_line() -> None:
 
 
 def test_views_change_what_is_shown_and_nothing_else() -> None:
-    shown = Viewed(brighten, side_by_side)(FRAME)
+    shown = Annotated(brighten, side_by_side)(FRAME)
     np.testing.assert_array_equal(shown.frame[:, :320], FRAME)
     np.testing.assert_array_equal(shown.frame[:, 320:], FRAME + 50)
     assert shown.faces[0].identity == 3
@@ -233,7 +233,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_table_comes_every_so_often_and_counts_since_the_last(clock: Clock) -> None:
     stages, said = StageClock(), []
-    process = NowAndThen(brighten, stages.table, every_s=2.0, say=said.append)
+    process = PeriodicStats(brighten, stages.table, every_s=2.0, notify=said.append)
     for step_s in [0.5] * 4 + [0.25] * 9:
         clock.now += step_s
         with stages("find faces"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
 from mggr_edge.media.live.recordings import Recording
-from mggr_edge.media.live.sinks import Nowhere
+from mggr_edge.media.live.sinks import NullOutput
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.live_run import run_live
 from streaming import Server, serving, shows_bars
@@ -148,7 +148,7 @@ def test_an_address_where_nobody_answers(serve: Callable[..., Server]) -> None:
     server = serve(5)
     gone = server.url.replace("/bars", "/other")
     with pytest.raises(StreamError, match="/other cannot be opened: "):
-        run_live(LiveAddress("rtsp", gone), Nowhere(), process=invert)
+        run_live(LiveAddress("rtsp", gone), NullOutput(), process=invert)
     server.kill()
     with pytest.raises(StreamError, match="cannot be opened: Connection refused"):
-        run_live(address_of(server), Nowhere(), process=invert)
+        run_live(address_of(server), NullOutput(), process=invert)

@@ -170,7 +170,7 @@ def test_only_live_sources_are_segmented(tmp_path: Path) -> None:
     for output in (str(tmp_path / "b.mp4"), "display://0", None):
         with pytest.raises(UsageError, match="--segment"):
             DeviceRun(segment_minutes=1.0)(
-                str(tmp_path / "a.mp4"), output, progress=no_progress, say=print
+                str(tmp_path / "a.mp4"), output, progress=no_progress, notify=print
             )
     assert names(tmp_path) == ["a.mp4"]
 

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import PictureFormat
-from mggr_edge.media.live.file_playback import FilmCapture, shown_file
-from mggr_edge.media.live.latest_frame import Newest, StreamClock
+from mggr_edge.media.live.csi import CameraFormat
+from mggr_edge.media.live.file_playback import VideoFileCapture, shown_file
+from mggr_edge.media.live.latest_frame import LatestFrameReader, StreamClock
 from mggr_edge.media.live.rtsp_client import RtspCapture
 from mggr_edge.media.live.sources import Reconnecting, stream_time_s
 from mggr_edge.media.live.v4l2 import V4L2Capture
-from mggr_edge.tools.studio.session import _Noted
+from mggr_edge.tools.studio.session import _RecordedSource
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 
@@ -144,8 +144,8 @@ def test_the_newest_frame_has_the_time_of_its_source(monkeypatch: pytest.MonkeyP
         return found[-1]
 
     monkeypatch.setattr(StreamClock, "time_s", noted)
-    source = _Noted(Clocked([5 + n / 25 for n in range(10)]), lambda: None)
-    with Newest(source, stop=threading.Event()) as newest:
+    source = _RecordedSource(Clocked([5 + n / 25 for n in range(10)]), lambda: None)
+    with LatestFrameReader(source, stop=threading.Event()) as newest:
         last = list(newest)[-1]
     # All arrive at once.
     np.testing.assert_allclose(found, np.arange(10) / 25, atol=1e-9)
@@ -159,7 +159,7 @@ def test_a_source_that_comes_back_hands_on_its_new_clock(monkeypatch: pytest.Mon
         lambda: sources.pop(0),
         name="door",
         stop=threading.Event(),
-        say=lambda text: None,
+        notify=lambda text: None,
         beat=lambda: None,
     )
     assert stream_time_s(source) is None
@@ -189,7 +189,7 @@ def test_a_film_gives_the_times_of_its_frames(
 ) -> None:
     make_clip(tmp_path / "a.mkv", [0, 40, 90, 100, 180])
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    film = FilmCapture(shown_file(str(tmp_path / "a.mkv")))
+    film = VideoFileCapture(shown_file(str(tmp_path / "a.mkv")))
     found = []
     while film.read() is not None:
         found.append(stream_time_s(film))
@@ -204,7 +204,7 @@ def test_a_camera_gives_its_drivers_times(tmp_path: Path, monkeypatch: pytest.Mo
         writer.write(np.full((48, 64, 3), 90, np.uint8))
     writer.release()
     monkeypatch.setattr(v4l2, "_API", cv2.CAP_ANY)
-    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")), PictureFormat())
+    camera = V4L2Capture(LiveAddress("v4l2", str(tmp_path / "a.avi")), CameraFormat())
     found = []
     for _ in range(4):
         camera.read()

@@ -36,7 +36,7 @@ def blind(scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch)
     """A page without networks: nothing is found in its frames."""
     scripted(Sitter(smooth_picture(48, 60)))
     monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceTracker.find", lambda *args, **how: ())
     with studio(SimpleNamespace(model=lambda name: None)) as (_, url):  # type: ignore[arg-type]
         yield url
 
@@ -125,7 +125,7 @@ def test_a_browser_needs_the_printed_address_and_says_when_it_is_stale(
 ) -> None:
     scripted(Sitter(smooth_picture(48, 60)))
     monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceTracker.find", lambda *args, **how: ())
     bundle = SimpleNamespace(model=lambda name: None)
 
     def text(browser, script: str) -> str:

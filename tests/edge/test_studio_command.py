@@ -56,7 +56,7 @@ def test_help_has_examples_and_signals_are_as_before(photo: Path) -> None:
     assert "Examples:\n    mggr-edge studio\n" in CliRunner().invoke(main, ["studio", "-h"]).output
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(MggrError, match="no-bundle"):
-        run_studio(str(photo), model=str(photo.with_name("no-bundle")), port=0, say=print)
+        run_studio(str(photo), model=str(photo.with_name("no-bundle")), port=0, notify=print)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

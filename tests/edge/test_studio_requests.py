@@ -31,7 +31,7 @@ def blind(
     """A page without networks, which prints nothing whatever it is asked."""
     scripted(Sitter(smooth_picture(48, 60)))
     monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceTracker.find", lambda *args, **how: ())
     with studio(SimpleNamespace(model=lambda name: None)) as (_, url):  # type: ignore[arg-type]
         yield url
         assert frame(url)[0]["settings"] == vars(Settings())

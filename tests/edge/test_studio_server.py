@@ -20,7 +20,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.runs import calibration as calibrating
 from mggr_edge.runs.profile import Profile
 from mggr_edge.tools.studio import calibration
-from mggr_edge.tools.studio.frame_encoding import WIDEST_PX, Latest, encode_pair
+from mggr_edge.tools.studio.frame_encoding import WIDEST_PX, Mailbox, encode_pair
 from mggr_edge.tools.studio.server import PAGE, PageServer
 from mggr_edge.tools.studio.session import Settings, changed
 from ramps import smooth_picture
@@ -34,7 +34,7 @@ def blind(scripted: Callable[[Sitter], Sitter], monkeypatch: pytest.MonkeyPatch)
     """A page without networks: nothing is found in its frames."""
     scripted(Sitter(smooth_picture(48, 60)))
     monkeypatch.setattr("mggr_edge.pipeline.redirector.FaceFinder", lambda **models: None)
-    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", lambda *args, **how: ())
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceTracker.find", lambda *args, **how: ())
     bundle = SimpleNamespace(model=lambda name: None)
     with studio(bundle) as (_, url):  # type: ignore[arg-type]
         yield url
@@ -212,7 +212,7 @@ def test_a_frame_that_fails_is_shown_as_it_came(
     def fail(*arguments: object, **how: object) -> None:
         raise ZeroDivisionError("somewhere within")
 
-    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceWatcher.find", fail)
+    monkeypatch.setattr("mggr_edge.pipeline.tracks.FaceTracker.find", fail)
     facts, before, after = frame_where(blind, lambda facts: facts["failure"] is not None)
     assert facts["failure"] == "ZeroDivisionError: somewhere within"
     np.testing.assert_array_equal(before, after)
@@ -220,7 +220,7 @@ def test_a_frame_that_fails_is_shown_as_it_came(
 
 def test_the_newest_frame_wins_and_nothing_is_done_unseen() -> None:
     now = SimpleNamespace(s=0.0)
-    latest: Latest[str] = Latest(clock=lambda: now.s)
+    latest: Mailbox[str] = Mailbox(clock=lambda: now.s)
     assert not latest.is_watched
     assert latest.after(0, patience_s=0) is None
     for item in "abc":

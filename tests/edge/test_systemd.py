@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mggr_edge.media.live.sinks import Nowhere
+from mggr_edge.media.live.sinks import NullOutput
 from mggr_edge.runs.live_run import run_live
 from mggr_edge.runs.service import supervisor as heartbeat_module
 from mggr_edge.runs.service.supervisor import STUCK_S, Heartbeat, Systemd
@@ -100,7 +100,7 @@ def test_a_run_is_ready_before_its_first_frame_and_kicks_while_it_waits(
     monkeypatch.setenv("WATCHDOG_USEC", "300000")
     source, stop = scripted(Scripted(frames=3)), threading.Event()
     running = threading.Thread(
-        target=lambda: run_live(CAMERA, Nowhere(), process=invert, stop=stop), daemon=True
+        target=lambda: run_live(CAMERA, NullOutput(), process=invert, stop=stop), daemon=True
     )
     running.start()
     assert manager.hears("WATCHDOG=1")[0] == "READY=1"

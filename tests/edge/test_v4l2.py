@@ -11,7 +11,7 @@ import pytest
 
 from mggr_edge.media.live import v4l2
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import PictureFormat
+from mggr_edge.media.live.csi import CameraFormat
 from mggr_edge.media.live.sources import open_capture
 from mggr_edge.media.live.v4l2 import CameraMode, V4L2Capture
 
@@ -82,19 +82,19 @@ def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LiveAddress:
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (PictureFormat(), CameraMode(640, 480, 30, "YUYV")),
-        (PictureFormat(640, 480, 30), CameraMode(640, 480, 30, "YUYV")),
-        (PictureFormat(640, 480), CameraMode(640, 480, 30, "YUYV")),
-        (PictureFormat(1280, 720, 10), CameraMode(1280, 720, 10, "YUYV")),
-        (PictureFormat(1280, 720, 30), CameraMode(1280, 720, 30, "MJPG")),
-        (PictureFormat(1280, 720), CameraMode(1280, 720, 30, "MJPG")),
-        (PictureFormat(rate=30), CameraMode(640, 480, 30, "YUYV")),
-        (PictureFormat(1900, 1000), CameraMode(1920, 1080, 30, "MJPG")),
-        (PictureFormat(640, 480, 60), CameraMode(640, 480, 30, "YUYV")),
+        (CameraFormat(), CameraMode(640, 480, 30, "YUYV")),
+        (CameraFormat(640, 480, 30), CameraMode(640, 480, 30, "YUYV")),
+        (CameraFormat(640, 480), CameraMode(640, 480, 30, "YUYV")),
+        (CameraFormat(1280, 720, 10), CameraMode(1280, 720, 10, "YUYV")),
+        (CameraFormat(1280, 720, 30), CameraMode(1280, 720, 30, "MJPG")),
+        (CameraFormat(1280, 720), CameraMode(1280, 720, 30, "MJPG")),
+        (CameraFormat(rate=30), CameraMode(640, 480, 30, "YUYV")),
+        (CameraFormat(1900, 1000), CameraMode(1920, 1080, 30, "MJPG")),
+        (CameraFormat(640, 480, 60), CameraMode(640, 480, 30, "YUYV")),
     ],
 )
 def test_jpeg_is_asked_for_where_raw_frames_are_too_few(
-    camera: LiveAddress, wanted: PictureFormat, expected: CameraMode
+    camera: LiveAddress, wanted: CameraFormat, expected: CameraMode
 ) -> None:
     capture = V4L2Capture(camera, wanted)
     assert capture.mode == expected
@@ -107,12 +107,12 @@ def test_a_camera_without_jpeg_keeps_raw_frames(
     camera: LiveAddress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Uvc, "modes", OLD)
-    capture = V4L2Capture(camera, PictureFormat(1280, 720, 30))
+    capture = V4L2Capture(camera, CameraFormat(1280, 720, 30))
     assert capture.mode == CameraMode(1280, 720, 10, "YUYV")
 
 
 def test_the_format_comes_first_then_the_size_then_the_rate(camera: LiveAddress) -> None:
-    capture = V4L2Capture(camera, PictureFormat(1280, 720, 30))
+    capture = V4L2Capture(camera, CameraFormat(1280, 720, 30))
     settings = capture._device.settings  # type: ignore[attr-defined]
     after = settings[settings.index(cv2.CAP_PROP_FOURCC) :]
     assert after == [
@@ -125,8 +125,8 @@ def test_the_format_comes_first_then_the_size_then_the_rate(camera: LiveAddress)
 
 def test_the_mode_is_reported_and_what_was_asked_for_if_it_is_another(camera: LiveAddress) -> None:
     said: list[str] = []
-    open_capture(camera, PictureFormat(1280, 720, 30), say=said.append)
-    open_capture(camera, PictureFormat(1280, 720, 60), say=said.append)
+    open_capture(camera, CameraFormat(1280, 720, 30), notify=said.append)
+    open_capture(camera, CameraFormat(1280, 720, 60), notify=said.append)
     assert said[0].endswith("1280 x 720 at 30 frames per second, MJPG")
     assert "1280 x 720 at 30 frames per second, MJPG" in said[1]
     assert "1280 x 720 at 60" in said[1]
@@ -135,6 +135,6 @@ def test_the_mode_is_reported_and_what_was_asked_for_if_it_is_another(camera: Li
 
 def test_a_driver_that_tells_no_rate(camera: LiveAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Uvc, "modes", {"GREY": {(640, 480): -1.0}, "YUYV": {(640, 480): -1.0}})
-    capture = V4L2Capture(camera, PictureFormat())
+    capture = V4L2Capture(camera, CameraFormat())
     assert capture.mode.rate == 0
     assert "unknown" in capture.described()

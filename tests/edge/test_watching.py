@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mggr_edge.models.runtimes import Runner, TFLiteRunner
-from mggr_edge.pipeline.tracks import LOOK_AROUND_S, MAX_GAP_S, FaceWatcher
+from mggr_edge.pipeline.tracks import LOOK_AROUND_S, MAX_GAP_S, FaceTracker
 from mggr_edge.vision.face_finder import FaceFinder
 
 STEP_S = 1 / 25
@@ -51,7 +51,7 @@ def _moved(picture: NDArray[np.uint8], x: float, y: float) -> NDArray[np.uint8]:
 def test_a_face_that_moves_is_found_as_well_as_by_the_detector(
     finder: FaceFinder, detector: Counted, portrait: NDArray[np.uint8]
 ) -> None:
-    watcher = FaceWatcher(finder)
+    watcher = FaceTracker(finder)
     for number in range(12):
         frame = _moved(portrait, 100 + 12 * number, 50 + 5 * number)
         (face,) = watcher.find(frame, number * STEP_S, max_faces=1)
@@ -67,7 +67,7 @@ def test_a_face_that_moves_is_found_as_well_as_by_the_detector(
 def test_while_there_is_room_it_looks_around_now_and_then(
     finder: FaceFinder, detector: Counted, portrait: NDArray[np.uint8]
 ) -> None:
-    watcher = FaceWatcher(finder)
+    watcher = FaceTracker(finder)
     frame = _moved(portrait, 300, 50)
     for number in range(27):
         watcher.find(frame, number * STEP_S, max_faces=4)
@@ -77,7 +77,7 @@ def test_while_there_is_room_it_looks_around_now_and_then(
 def test_somebody_who_joins_is_found_and_comes_after_who_was_there(
     finder: FaceFinder, portrait: NDArray[np.uint8]
 ) -> None:
-    watcher = FaceWatcher(finder)
+    watcher = FaceTracker(finder)
     alone = _moved(portrait, 850, 50)
     together = np.where(np.arange(1400)[None, :, None] < 700, _moved(portrait, 50, 50), alone)
     (first,) = watcher.find(alone, 0.0, max_faces=4)
@@ -93,7 +93,7 @@ def test_somebody_who_joins_is_found_and_comes_after_who_was_there(
 def test_a_face_that_jumps_is_found_in_the_same_frame(
     finder: FaceFinder, detector: Counted, portrait: NDArray[np.uint8]
 ) -> None:
-    watcher = FaceWatcher(finder)
+    watcher = FaceTracker(finder)
     watcher.find(_moved(portrait, 20, 50), 0.0, max_faces=1)
     (face,) = watcher.find(_moved(portrait, 800, 50), STEP_S, max_faces=1)
     assert face.landmarks[:, 0].mean() > 800
@@ -103,7 +103,7 @@ def test_a_face_that_jumps_is_found_in_the_same_frame(
 def test_nobody_is_found_where_nobody_is_and_a_face_comes_back_at_once(
     finder: FaceFinder, portrait: NDArray[np.uint8]
 ) -> None:
-    watcher = FaceWatcher(finder)
+    watcher = FaceTracker(finder)
     frame = _moved(portrait, 300, 50)
     empty = np.full_like(frame, 90)
     found = [len(watcher.find(f, n * STEP_S, max_faces=2)) for n, f in enumerate([frame, empty])]
@@ -113,7 +113,7 @@ def test_nobody_is_found_where_nobody_is_and_a_face_comes_back_at_once(
 def test_after_a_gap_the_detector_looks_again(
     finder: FaceFinder, detector: Counted, portrait: NDArray[np.uint8]
 ) -> None:
-    watcher = FaceWatcher(finder)
+    watcher = FaceTracker(finder)
     frame = _moved(portrait, 300, 50)
     watcher.find(frame, 0.0, max_faces=1)
     watcher.find(frame, MAX_GAP_S + STEP_S, max_faces=1)
@@ -152,7 +152,7 @@ def test_a_video_fits_one_mesh_for_each_face_and_frame(
     runners: dict[str, TFLiteRunner], mesh: Counted, portrait: NDArray[np.uint8]
 ) -> None:
     finder = FaceFinder(detector=runners["face_detector"], mesh=mesh, iris=runners["iris"])
-    watcher, frame = FaceWatcher(finder), _moved(portrait, 300, 50)
+    watcher, frame = FaceTracker(finder), _moved(portrait, 300, 50)
     for number in range(30):  # the detector looks around twice
         watcher.find(frame, number * STEP_S, max_faces=4)
     assert mesh.calls == 30

@@ -23,7 +23,7 @@ from mggr_edge.media.live.file_playback import shown_file
 from mggr_edge.media.live.sinks import Window, live_output
 from mggr_edge.media.live.v4l2 import Controls
 from mggr_edge.pipeline.results import FrameResult
-from mggr_edge.runs.console import Steered
+from mggr_edge.runs.console import AdjustableStrength
 from mggr_edge.runs.live_run import run_live
 from ramps import smooth_picture
 
@@ -142,7 +142,7 @@ def test_a_redirector_does_what_the_controls_say() -> None:
         asked.append(redirector.strength)
         return FrameResult(frame, ())
 
-    steered = Steered(note, redirector, controls)  # type: ignore[arg-type]
+    steered = AdjustableStrength(note, redirector, controls)  # type: ignore[arg-type]
     for key in ("", "+", " ", " "):
         controls.press(key)
         steered(np.zeros((2, 2, 3), np.uint8))

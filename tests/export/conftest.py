@@ -104,7 +104,7 @@ def _exported(run, *, precision):
         None,
         ExportRequest(precision),
         progress=no_progress,
-        say=said.append,
+        notify=said.append,
     )
     return path, "\n".join(said)
 

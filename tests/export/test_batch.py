@@ -15,7 +15,7 @@ pytestmark = pytest.mark.extended
 
 def exported(run, out, precision):
     request = ExportRequest(precision, formats=("tflite", "onnx"), batch=2)
-    return export_run(run, out, request, progress=no_progress, say=lambda text: None)
+    return export_run(run, out, request, progress=no_progress, notify=lambda text: None)
 
 
 @pytest.fixture(scope="module")

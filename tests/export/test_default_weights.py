@@ -50,7 +50,7 @@ def quiet(text):
 def made(run, converted_before, tmp_path):
     """What `make_weights` leaves, from the tiny run."""
     folder = tmp_path / "made"
-    making.lay_out(run, folder, say=quiet)
+    making.lay_out(run, folder, notify=quiet)
     (folder / making.CARD).write_text(CARD)
     return folder
 
@@ -89,7 +89,7 @@ def test_lean_bundles_carry_models_alone_and_take_face_models_from_here(made):
 
 
 def test_what_was_put_in_is_found_by_name(made, installation, run):
-    making.put_into_package(made, say=quiet)
+    making.put_into_package(made, notify=quiet)
     assert (bundle_path("default") / "MODEL_CARD.md").exists() is False
     for home in (installation / "mggr_edge" / "default", default_run.packaged_run()):
         assert (home / "MODEL_CARD.md").read_text() == CARD
@@ -103,7 +103,7 @@ def test_what_was_put_in_is_found_by_name(made, installation, run):
     }
     # Again, over what is there: a retrained set replaces the old one as a whole.
     (made / "float" / "LICENCES.txt").rename(made / "float" / "SPOILT")
-    making.put_into_package(made, say=quiet)
+    making.put_into_package(made, notify=quiet)
     with pytest.raises(BundleError, match="missing"):
         Bundle.open("default")
 
@@ -129,7 +129,7 @@ def test_a_folder_of_that_name_is_a_folder(
 def test_commands_know_the_packaged_weights(
     made, installation, converted_before, tmp_path, monkeypatch
 ):
-    making.put_into_package(made, say=quiet)
+    making.put_into_package(made, notify=quiet)
     monkeypatch.chdir(tmp_path)
     exported = CliRunner().invoke(main, ["export", "default"])
     assert exported.exit_code == 0, exported.output
@@ -170,7 +170,7 @@ def _networks(made):
 def test_a_training_of_other_people_is_not_taken_for_ours(tmp_path, run):
     shutil.copytree(run.path, tmp_path / "run")
     with pytest.raises(UsageError, match="begun with another config"):
-        making.make_weights(tmp_path, minutes=1, people=3, say=quiet)
+        making.make_weights(tmp_path, minutes=1, people=3, notify=quiet)
 
 
 @pytest.mark.slow
@@ -205,7 +205,7 @@ def test_the_card_has_a_row_for_every_kind_of_people(made, run, tmp_path, monkey
     monkeypatch.setattr(measuring, "PAIRS", 40)
     judge = RunFolder.create(tmp_path / "judge", run.config, run.record.data)
     save_weights(Networks(run.config).judge, judge.weights_file("judge"))
-    found = measuring.measure(made, judge=judge, progress=no_progress, say=quiet)
+    found = measuring.measure(made, judge=judge, progress=no_progress, notify=quiet)
     assert len(found.scores.subject) == len(found.estimator_error_deg) <= 40
     for kinds in found.groups.values():
         np.testing.assert_array_equal(sum(kinds.values()), 1)
@@ -228,12 +228,12 @@ def test_a_training_that_is_complete_is_found_whatever_its_machine_settled(run):
     precision = {"features_precision": "auto"}
     recipe = replace(run.config, models=replace(run.config.models, **precision))
     last, said = run.config.recipe[-1], []
-    found = making._trained(run.path, recipe, last, making.Budget(), say=said.append)
+    found = making._trained(run.path, recipe, last, making.Budget(), notify=said.append)
     assert found.config == run.config
     assert said == [f"{run.path}: stage {last} is complete"]
     other = replace(recipe, seed=recipe.seed + 1)
     with pytest.raises(UsageError, match="was begun with another config"):
-        making._trained(run.path, other, last, making.Budget(), say=said.append)
+        making._trained(run.path, other, last, making.Budget(), notify=said.append)
 
 
 def test_an_adapted_estimator_is_kept_and_exported(run, tmp_path):

@@ -151,7 +151,7 @@ def test_subjects_that_the_run_never_touched_stay_untouched(tmp_path, eyes, run,
 
 
 def chosen_samples(run, request):
-    return samples_for_export(run, request, progress=no_progress, say=lambda text: None)
+    return samples_for_export(run, request, progress=no_progress, notify=lambda text: None)
 
 
 @pytest.mark.usefixtures("converted_before")

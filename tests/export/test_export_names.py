@@ -35,7 +35,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def export(out: Path | None, *, meanwhile: Path, force: bool = False) -> Path:
         state.meanwhile = meanwhile
         return module.export_run(
-            trained, out, ExportRequest(), force=force, progress=no_progress, say=print
+            trained, out, ExportRequest(), force=force, progress=no_progress, notify=print
         )
 
     return export

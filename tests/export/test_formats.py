@@ -29,7 +29,7 @@ def served(run, tmp_path_factory):
     request = ExportRequest("float16", formats=("saved_model", "onnx"), engine_recipe=True)
     said = []
     out = tmp_path_factory.mktemp("formats") / "bundle"
-    export_run(run, out, request, progress=no_progress, say=said.append)
+    export_run(run, out, request, progress=no_progress, notify=said.append)
     return out, "\n".join(said)
 
 
@@ -62,7 +62,7 @@ def test_devices_pass_it_over(served):
 
 def test_verify_runs_it(served, eyes):
     proofs = verify_bundle(
-        served[0], data=str(eyes), pairs=4, progress=no_progress, say=lambda text: None
+        served[0], data=str(eyes), pairs=4, progress=no_progress, notify=lambda text: None
     )
     assert set(proofs) == {
         f"{model}.{suffix}"

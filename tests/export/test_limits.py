@@ -93,7 +93,7 @@ def proven():
         run.config, synthetic=replace(run.config.synthetic, seed=501, subjects=4, per_group=3)
     )
     samples = open_samples(
-        "synthetic", config=config, subjects=None, progress=no_progress, say=lambda text: None
+        "synthetic", config=config, subjects=None, progress=no_progress, notify=lambda text: None
     )
     pairs = balanced_pairs(samples, 64, seed=65)
     conventions = run.config.conventions

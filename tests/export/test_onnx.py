@@ -49,7 +49,7 @@ def halved(run, tmp_path_factory):
 
 def exported(run, out, *, precision):
     request = ExportRequest(precision, formats=("onnx",))
-    return export_run(run, out, request, progress=no_progress, say=lambda text: None)
+    return export_run(run, out, request, progress=no_progress, notify=lambda text: None)
 
 
 def content(bundle, model="redirector"):

@@ -17,8 +17,8 @@ PHOTOGRAPHED = DataRecord("/data/photos", ("0001", "0002"), (), 9, "research onl
 CHANGED = DataRecord("/data/later", ("0007",), (), 9, "for a fee")
 
 
-def exported(run, out, request=None, say=print):
-    path = export_run(run, out, request or ExportRequest(), progress=no_progress, say=say)
+def exported(run, out, request=None, notify=print):
+    path = export_run(run, out, request or ExportRequest(), progress=no_progress, notify=notify)
     return path, Bundle.open(path).contract
 
 

@@ -15,7 +15,7 @@ from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.contract import Parity
 from mggr_edge.models.runtimes import open_file
 from mggr_export.errors import ArtifactError
-from mggr_export.exporting.bundle_writer import Travelling
+from mggr_export.exporting.bundle_writer import BundledModel
 from mggr_export.exporting.export_run import Exporter, export_run
 from mggr_export.exporting.labels import label_of
 from mggr_export.exporting.request import ExportRequest
@@ -180,7 +180,7 @@ def _pairs(inputs):
     return [(e.tobytes(), d.tobytes()) for e, d in zip(inputs["eye"], inputs["delta"], strict=True)]
 
 
-def _exporter(run, name, model, *, fitted, say):
+def _exporter(run, name, model, *, fitted, notify):
     return Exporter(
         name,
         model,
@@ -190,14 +190,14 @@ def _exporter(run, name, model, *, fitted, say):
         limits=run.config.limits,
         fitted=fitted,
         progress=no_progress,
-        say=say,
+        notify=notify,
     )
 
 
 @pytest.mark.extended
 def test_a_fit_that_brings_nothing_is_left_out_and_it_is_said(run):
     model, said = models_of_run(run)["estimator"], []
-    exported = _exporter(run, "estimator", model, fitted=model, say=said.append).export(
+    exported = _exporter(run, "estimator", model, fitted=model, notify=said.append).export(
         "int8", "onnx"
     )
     assert set(exported.build) == {"calibration"}
@@ -223,10 +223,10 @@ def test_limits_come_before_decibels(
         psnr_db, faults = (40 + gain_db, fitted_faults) if made is fitted else (40, plain_faults)
         parity = (Parity("gaze", 1, "noise", 0.1, 0.1, psnr_db),)
         proof = Proof("int8", run.config.limits.int8, parity, faults)
-        return Travelling(Converted(b"", "int8", "onnx"), proof)
+        return BundledModel(Converted(b"", "int8", "onnx"), proof)
 
     monkeypatch.setattr(Exporter, "_proven", proven)
-    exporter = _exporter(run, "redirector", model, fitted=fitted, say=lambda text: None)
+    exporter = _exporter(run, "redirector", model, fitted=fitted, notify=lambda text: None)
     assert ("qat" in exporter.export("int8", "onnx").build) == is_fitted
 
 
@@ -293,6 +293,6 @@ def test_the_package_that_fits_is_missing(run, tmp_path, monkeypatch):
             tmp_path / "bundle",
             ExportRequest("int8", qat_steps=1),
             progress=no_progress,
-            say=lambda text: None,
+            notify=lambda text: None,
         )
     assert not (tmp_path / "bundle").exists()

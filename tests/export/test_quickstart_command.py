@@ -32,11 +32,11 @@ def test_an_unnamed_output_is_numbered(tmp_path, monkeypatch):
     (tmp_path / "quickstart").mkdir()
     asked = []
 
-    def travel(folder, **_):
+    def run_quickstart(folder, **_):
         asked.append(folder.name)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(journey, "travel", travel)
+    monkeypatch.setattr(journey, "travel", run_quickstart)
     result = CliRunner().invoke(quickstart, [])
     assert result.exit_code == 130
     assert asked == ["quickstart-2"]
@@ -48,13 +48,13 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, complete):
     from mggr_export.quickstart import journey
     from mggr_tf.cli.train import train
 
-    def travel(folder, **_):
+    def run_quickstart(folder, **_):
         data = DataRecord("synthetic", ("00000",), (), 1, "Apache-2.0")
         run = RunFolder.create(folder / names.RUN, load_config("quickstart"), data)
         run.update_stage("joint", StageRecord(steps=5, done=5 * complete, complete=complete))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(journey, "travel", travel)
+    monkeypatch.setattr(journey, "travel", run_quickstart)
     result = CliRunner().invoke(quickstart, ["--out", str(tmp_path / "q")])
     assert result.exit_code == 130
     commands = [shlex.split(line) for line in result.output.splitlines() if "mggr-tf" in line]

@@ -62,7 +62,7 @@ def state_run(tmp_path_factory, eyes_of_run):
         held_out=None,
         budget=Budget(steps=3),
         stream=None,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
     networks = Networks(config)
     for name in ("coarse", "fine"):
@@ -77,7 +77,9 @@ def eyes_of_run():
     from mggr_tf.data.source import open_samples
 
     config = load_config("mggr-edge", changes=[DRAWN])
-    return open_samples("synthetic", config=config, subjects=None, progress=no_progress, say=print)
+    return open_samples(
+        "synthetic", config=config, subjects=None, progress=no_progress, notify=print
+    )
 
 
 @pytest.fixture(scope="module", params=["float32", "int8"])
@@ -88,7 +90,7 @@ def bundle(request, state_run, tmp_path_factory):
         path,
         ExportRequest(request.param, formats=("tflite", "onnx")),
         progress=no_progress,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
 
 

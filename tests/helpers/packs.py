@@ -38,9 +38,9 @@ def content(folder):
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
-def opened(path, *, how=NOTHING_IN_MEMORY, subjects=None, say=print):
+def opened(path, *, how=NOTHING_IN_MEMORY, subjects=None, notify=print):
     """A pack to train on."""
-    return open_pack(path, how=how, subjects=subjects, say=say)
+    return open_pack(path, how=how, subjects=subjects, notify=notify)
 
 
 def flip_a_bit(path, shard=0, *, record=0):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import AS_IT_COMES
+from mggr_edge.media.live.csi import ANY_FORMAT
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.tools.studio.access import PARAMETER, cookie_name
 from mggr_edge.tools.studio.server import PageServer, studio_app
@@ -50,7 +50,7 @@ def studio(
     session = Session(
         address,
         bundle,
-        wanted=AS_IT_COMES,
+        wanted=ANY_FORMAT,
         profile=None,
         profile_path=profile_path,
         stop=threading.Event(),

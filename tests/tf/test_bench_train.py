@@ -23,7 +23,7 @@ from mggr_tf.benchmark.convolutions import (
     trace_of,
 )
 from mggr_tf.benchmark.speed_report import Spread
-from mggr_tf.benchmark.training_speed import bare_graph
+from mggr_tf.benchmark.training_speed import convolutions_only_graph
 from mggr_tf.cli import main
 
 pytestmark = pytest.mark.extended
@@ -92,7 +92,7 @@ def test_each_way_of_a_convolution_has_as_many_products(small_step):
 
 def test_alone_all_of_them_are_executed_and_nothing_else_convolves(small_step):
     found = found_in(small_step)
-    bare = bare_graph((*found, *found))  # twins are not computed once for both
+    bare = convolutions_only_graph((*found, *found))  # twins are not computed once for both
     assert np.isfinite(float(bare()))
     wanted = Counter(c.op for c in found)
     trace = trace_of(lambda: float(bare()), calls=3)
@@ -125,7 +125,7 @@ def test_alone_a_convolution_keeps_its_shapes_strides_and_type():
             "data_format": "NHWC",
         },
     )
-    bare = bare_graph([one])
+    bare = convolutions_only_graph([one])
     graph = bare.get_concrete_function().graph
     assert [vars(c) | {"name": "x"} for c in convolutions_of(graph)] == [
         vars(one) | {"direction": "forward"}  # by its name, which is no step's

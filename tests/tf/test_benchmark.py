@@ -13,7 +13,15 @@ from mggr_edge.errors import ConfigError, UsageError
 from mggr_tf.benchmark import campaign
 from mggr_tf.benchmark.benchmark import run_benchmark
 from mggr_tf.benchmark.campaign import judge_path, run_path, train_entrants
-from mggr_tf.benchmark.plan import ABLATIONS, CONTROL, ENTRANTS, Entrant, Plan, chosen, open_plan
+from mggr_tf.benchmark.plan import (
+    ABLATIONS,
+    CONTROL,
+    ENTRANTS,
+    BenchmarkEntry,
+    Plan,
+    chosen,
+    open_plan,
+)
 from mggr_tf.benchmark.scoring import _refuse_seen, scores_file
 from mggr_tf.config import config_to_plain
 from mggr_tf.config.files import load_config
@@ -69,9 +77,9 @@ def test_ablations_make_as_many_steps_as_their_control():
     ],
 )
 def test_steps_of_another_are_shared_out(tmp_path, monkeypatch, config, recipe, expected):
-    pace = Entrant("pace", "pace", "mggr-edge", "method")
+    pace = BenchmarkEntry("pace", "pace", "mggr-edge", "method")
     changes = (f"recipe={recipe}",)
-    follower = Entrant("follower", "follower", config, "ablation", changes, steps_of="pace")
+    follower = BenchmarkEntry("follower", "follower", config, "ablation", changes, steps_of="pace")
     run = RunFolder.create(run_path(tmp_path, pace), load_config("mggr-edge"), DATA)
     for stage, steps in (("estimator", 7), ("coarse", 11), ("joint", 13)):
         run.update_stage(stage, StageRecord(steps=steps, done=steps, complete=True))
@@ -82,7 +90,7 @@ def test_steps_of_another_are_shared_out(tmp_path, monkeypatch, config, recipe, 
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(campaign.subprocess, "run", ran)
-    train_entrants(tmp_path, PLAN, [follower], field=[pace, follower], say=print)
+    train_entrants(tmp_path, PLAN, [follower], field=[pace, follower], notify=print)
     (command,) = commands
     assert not {"--minutes", "--steps"} & set(command)
     given = load_config(config, changes=[c for c in command if "=" in c])
@@ -130,7 +138,7 @@ def test_drawn_people_have_one_name_in_a_plan(tmp_path):
 
 
 def test_entrants_and_judges_are_not_scored_on_people_of_their_donors(tmp_path, tiny_config):
-    entrant = Entrant("mggr", "MGGR", "mggr-edge", "method")
+    entrant = BenchmarkEntry("mggr", "MGGR", "mggr-edge", "method")
 
     def made(path, people):
         return RunFolder.create(path, tiny_config, DataRecord("eyes", people, (), 1, "none"))
@@ -138,14 +146,14 @@ def test_entrants_and_judges_are_not_scored_on_people_of_their_donors(tmp_path, 
     donor = made_with_weights(made, tmp_path / "donor", ("d",))
     run = made(run_path(tmp_path, entrant), ("a", "b"))
     judges = [made(judge_path(tmp_path, fold), PLAN.judge_subjects(fold)) for fold in (0, 1)]
-    _refuse_seen(tmp_path, PLAN, [entrant], say=print)
+    _refuse_seen(tmp_path, PLAN, [entrant], notify=print)
     run.adopt(donor, stage="joint")
     with pytest.raises(UsageError, match="entrant mggr's donor donor on eyes"):
-        _refuse_seen(tmp_path, PLAN, [entrant], say=print)
-    _refuse_seen(tmp_path, PLAN, [], say=print)
+        _refuse_seen(tmp_path, PLAN, [entrant], notify=print)
+    _refuse_seen(tmp_path, PLAN, [], notify=print)
     judges[0].adopt(made_with_weights(made, tmp_path / "other", ("c",)), stage="judge")
     with pytest.raises(UsageError, match="judge 1's donor"):
-        _refuse_seen(tmp_path, PLAN, [], say=print)
+        _refuse_seen(tmp_path, PLAN, [], notify=print)
 
 
 def made_with_weights(make, path, people):
@@ -186,9 +194,11 @@ def field(tmp_path, tiny_config):
         plain = {**config_to_plain(tiny_config), "name": name, **changes}
         files[name].write_text(yaml.safe_dump(plain))
     return (
-        Entrant("mggr", "MGGR", str(files["mggr"]), "method"),
-        Entrant("rival", "a rival", str(files["rival"]), "method"),
-        Entrant("rival-steps", "equal steps", str(files["rival"]), "equal-steps", steps_of="mggr"),
+        BenchmarkEntry("mggr", "MGGR", str(files["mggr"]), "method"),
+        BenchmarkEntry("rival", "a rival", str(files["rival"]), "method"),
+        BenchmarkEntry(
+            "rival-steps", "equal steps", str(files["rival"]), "equal-steps", steps_of="mggr"
+        ),
     )
 
 
@@ -208,7 +218,7 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
     out, said = tmp_path / "bench", []
 
     def run(entrants):
-        run_benchmark(out, plan, entrants, progress=no_progress, say=said.append, field=field)
+        run_benchmark(out, plan, entrants, progress=no_progress, notify=said.append, field=field)
 
     with pytest.raises(UsageError, match="takes its steps from mggr: train it first"):
         run(field[2:])
@@ -240,7 +250,7 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
         assert (out / "pictures" / f"{name}.png").stat().st_size > 1000
     of_the_reported = (out / "pictures" / "grid.png").read_bytes()
     run_benchmark(
-        out, plan, field, progress=no_progress, say=said.append, show="synthetic", field=field
+        out, plan, field, progress=no_progress, notify=said.append, show="synthetic", field=field
     )
     assert (out / "pictures" / "grid.png").read_bytes() != of_the_reported
     assert json.loads((out / "benchmark.json").read_text())["results"] == results
@@ -254,7 +264,7 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
         plan,
         field,
         progress=no_progress,
-        say=said.append,
+        notify=said.append,
         field=field,
         sources=("labelled",),
     )

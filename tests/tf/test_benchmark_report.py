@@ -5,8 +5,8 @@ import pytest
 
 from mggr_tf.benchmark.benchmark import smoothed
 from mggr_tf.benchmark.document import Picture, Section, Table, to_html, to_markdown
-from mggr_tf.benchmark.plan import Entrant, Plan
-from mggr_tf.benchmark.report import Effort, Results, floor_of, sections_of
+from mggr_tf.benchmark.plan import BenchmarkEntry, Plan
+from mggr_tf.benchmark.report import Results, TrainingCost, floor_of, sections_of
 from mggr_tf.evaluation.bootstrap import Interval
 from mggr_tf.evaluation.metrics import PairScores
 from mggr_tf.evaluation.report import Comparison
@@ -92,15 +92,15 @@ def results():
         by_head={"+0 deg": overall},
         against={"mggr": {"rival": found}, "mggr-estimated": {"mggr": found}},
         floor={"l1": 0.6, "st_lpips": 0.8},
-        effort={n: Effort(350_000, 58.7, 40.0, 9000, 144_000) for n in ("mggr", "rival")},
+        effort={n: TrainingCost(350_000, 58.7, 40.0, 9000, 144_000) for n in ("mggr", "rival")},
     )
 
 
 def test_the_report_says_who_is_ahead_and_what_it_cost():
     plan = Plan(data="patches", train=("a",), report=("b", "c"), minutes=40)
     entrants = (
-        Entrant("mggr", "MGGR", "mggr-edge", "method"),
-        Entrant("rival", "a rival", "mggr-edge", "method"),
+        BenchmarkEntry("mggr", "MGGR", "mggr-edge", "method"),
+        BenchmarkEntry("rival", "a rival", "mggr-edge", "method"),
     )
     text = to_markdown("t", sections_of(plan, entrants, results()))
     assert "scored on b, c, whom no method saw" in text

@@ -87,7 +87,7 @@ def test_every_kind_is_opened_for_training(source):
     folder, subject = source
     said = []
     samples = open_samples(
-        str(folder), config=CONFIG, subjects=None, progress=no_progress, say=said.append
+        str(folder), config=CONFIG, subjects=None, progress=no_progress, notify=said.append
     )
     assert samples.subjects == (subject,)
     assert samples.images.shape == (2, 64, 64, 3)
@@ -105,7 +105,7 @@ def test_bad_patches_are_left_out_and_said_so(tmp_path):
     cv2.imwrite(str(tmp_path / "0001_2m_0P_0V_10H_L.jpg"), np.full_like(PICTURE, 90))
     said = []
     samples = open_samples(
-        str(tmp_path), config=CONFIG, subjects=None, progress=no_progress, say=said.append
+        str(tmp_path), config=CONFIG, subjects=None, progress=no_progress, notify=said.append
     )
     assert len(samples) == 2
     assert "left out 1 patches" in said[0]

@@ -6,7 +6,7 @@ import pytest
 from mggr_tf.evaluation.bootstrap import difference, draw_subjects
 from mggr_tf.evaluation.set_metrics import (
     FRECHET_DRAWS,
-    Sums,
+    FeatureSums,
     frechet_distance,
     kernel_distance,
     resampled_frechet,
@@ -26,7 +26,7 @@ def gaussian(mean, covariance, count=1000):
     """Sums of a set that has exactly these moments."""
     mean = np.asarray(mean, float)
     outer = (count - 1) * np.asarray(covariance, float) + count * np.outer(mean, mean)
-    return Sums(count, count * mean, outer)
+    return FeatureSums(count, count * mean, outer)
 
 
 def test_frechet_of_axis_aligned_gaussians_has_a_closed_form():

@@ -13,11 +13,11 @@ TWO = ["a:2222", "b:2222"]
 
 @pytest.fixture
 def said(monkeypatch):
-    def say(text):
+    def notify(text):
         monkeypatch.setenv("TF_CONFIG", text)
 
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    return say
+    return notify
 
 
 def test_by_default_one_process_trains_on_what_there_is(said):

@@ -45,7 +45,7 @@ CONFIG = load_config(
 
 def opened(source, subjects=None):
     return open_samples(
-        str(source), config=CONFIG, subjects=subjects, progress=no_progress, say=print
+        str(source), config=CONFIG, subjects=subjects, progress=no_progress, notify=print
     )
 
 
@@ -105,7 +105,7 @@ def split_of(source):
         stage="estimator",
         subjects=None,
         progress=no_progress,
-        say=print,
+        notify=print,
     )
 
 

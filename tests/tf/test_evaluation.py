@@ -283,5 +283,5 @@ def test_a_run_without_judge_or_redirector_is_refused(tmp_path, tiny_config):
             limit=1,
             network_metrics=QUICK,
             progress=no_progress,
-            say=print,
+            notify=print,
         )

@@ -13,13 +13,13 @@ import mggr_tf.models
 from mggr_tf.models.blocks import (
     AddAndClip,
     DepthToSpace,
-    Doubled,
     Lighten,
     Modulation,
     PaintOver,
     ResumableDropout,
     Scale,
-    Zeros,
+    Upsampled,
+    ZeroOutput,
 )
 from mggr_tf.models.classifiers import VGG16Input
 from mggr_tf.models.stlpips_layers import BlurPool, ImageNetScaling, PixelSquares
@@ -36,12 +36,12 @@ LAYERS = {
     BackwardWarp: (BackwardWarp, [picture(3), picture(2)]),
     Modulation: (Modulation, [picture(4), tf.constant(rng.normal(size=(2, 3)), tf.float32)]),
     DepthToSpace: (DepthToSpace, picture(12)),
-    Doubled: (Doubled, picture(3)),
+    Upsampled: (Upsampled, picture(3)),
     AddAndClip: (AddAndClip, [picture(3), picture(3)]),
     Scale: (lambda: Scale(4.0), picture(2)),
     Lighten: (Lighten, [picture(3), picture(1)]),
     PaintOver: (PaintOver, [picture(3), picture(3), picture(1), picture(3)]),
-    Zeros: (lambda: Zeros(2), picture(3)),
+    ZeroOutput: (lambda: ZeroOutput(2), picture(3)),
     VGG16Input: (VGG16Input, picture(3)),
     ImageNetScaling: (ImageNetScaling, picture(3)),
     BlurPool: (BlurPool, picture(5)),
@@ -49,7 +49,7 @@ LAYERS = {
     ResumableDropout: (lambda: ResumableDropout(0.5, seed=1), picture(2)),
 }
 
-CONSTANT = {Zeros}
+CONSTANT = {ZeroOutput}
 """Layers that say nothing of their input but its shape."""
 
 everyone = pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
@@ -127,7 +127,7 @@ def test_runs_under_a_strategy(layer):
 
 
 def test_zeros_are_a_picture_of_nothing():
-    np.testing.assert_array_equal(Zeros(2)(picture(3)), np.zeros((2, 8, 8, 2)))
+    np.testing.assert_array_equal(ZeroOutput(2)(picture(3)), np.zeros((2, 8, 8, 2)))
 
 
 def test_lightening_blends_towards_white():

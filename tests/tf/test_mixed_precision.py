@@ -12,8 +12,8 @@ from mggr_tf.config.files import load_config
 from mggr_tf.models import blocks as precisions
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.stage_parts import (
+    check_devices,
     compiled,
-    refuse_what_cannot_work,
     stage_dataset,
     stage_shares,
     stage_step,
@@ -220,7 +220,7 @@ def looked_at(*changes, replicas=1):
     """What is warned of."""
     warned: list[str] = []
     config = load_config("mggr-edge", changes=changes)
-    refuse_what_cannot_work(config, ("coarse", "joint"), replicas=replicas, warn=warned.append)
+    check_devices(config, ("coarse", "joint"), replicas=replicas, warn=warned.append)
     return warned
 
 

@@ -27,7 +27,7 @@ def judging(tmp_path_factory):
     """A run whose judge has some weights; it was never trained."""
     config = load_config("mggr-edge", changes=["synthetic.subjects=2", "synthetic.per_group=2"])
     split = open_split(
-        "synthetic", config=config, stage="judge", subjects=None, progress=no_progress, say=print
+        "synthetic", config=config, stage="judge", subjects=None, progress=no_progress, notify=print
     )
     run = RunFolder.create(tmp_path_factory.mktemp("runs") / "judge", config, DataRecord.of(split))
     with pytest.raises(RunError, match="has no judge"):

@@ -182,7 +182,7 @@ def test_what_a_changed_source_concerns_is_written_again(source, tmp_path):
     other = put_patches(tmp_path / "other", subjects=("0004", "0005", "0006"))
     changed = source / "0003_2m_15P_0V_0H_L.jpg"
     changed.write_bytes((other / "0006_2m_0P_0V_0H_L.jpg").read_bytes())
-    packed = pack(source, out, say=said.append)
+    packed = pack(source, out, notify=said.append)
     assert 0 < packed.kept < packed.shards
     assert any("their source has changed" in line for line in said)
     pack(source, tmp_path / "anew")

@@ -11,7 +11,7 @@ from mggr_edge.errors import DataError
 from mggr_tf.cli import main
 from mggr_tf.config import PackedConfig
 from mggr_tf.data.rows import Shares
-from mggr_tf.training.stage_parts import plainly_failing, stage_dataset
+from mggr_tf.training.stage_parts import explained_corruption, stage_dataset
 from packs import PATCHES, flip_a_bit, opened, pack, put_patches
 
 
@@ -21,9 +21,9 @@ def packed(tmp_path):
     return tmp_path / "packed"
 
 
-def limited(path, limit, say=print, *, subjects=None):
+def limited(path, limit, notify=print, *, subjects=None):
     how = PackedConfig(memory_mb=0, corrupt_limit=limit)
-    return opened(path, how=how, say=say, subjects=subjects)
+    return opened(path, how=how, notify=notify, subjects=subjects)
 
 
 def train_on(samples, config, *, steps=(0, 40)):
@@ -31,7 +31,7 @@ def train_on(samples, config, *, steps=(0, 40)):
     dataset = stage_dataset(config, "coarse", samples, shares=Shares(2), steps=steps)
     return [
         {k: v.numpy() for k, v in batch.items()}
-        for batch in plainly_failing(iter(dataset), samples)
+        for batch in explained_corruption(iter(dataset), samples)
     ]
 
 
@@ -133,7 +133,7 @@ def test_another_fault_of_the_batches_keeps_its_own_error(packed, tiny_config):
     samples = limited(packed, 1)
     broken = tf.data.Dataset.range(1).map(lambda n: tf.debugging.check_numerics(n / 0, "odd"))
     with pytest.raises(tf.errors.InvalidArgumentError, match="odd"):
-        list(plainly_failing(iter(broken), samples))
+        list(explained_corruption(iter(broken), samples))
     assert replace(samples).corrupt.failure is None
 
 

@@ -190,7 +190,7 @@ def test_read_into_memory_it_gives_the_batches_of_its_source(folder, tiny_config
 
 def split_of(path, config):
     split = open_split(
-        str(path), config=config, stage="coarse", subjects=None, progress=no_progress, say=print
+        str(path), config=config, stage="coarse", subjects=None, progress=no_progress, notify=print
     )
     return split.train, split.held_out
 
@@ -209,7 +209,7 @@ def test_a_large_pack_is_split_by_subject_and_stays_on_disk(folder, tiny_config)
         stage="coarse",
         subjects=("0001",),
         progress=no_progress,
-        say=print,
+        notify=print,
     )
     record = DataRecord.of(split)
     assert (record.subjects, record.held_out, record.patches) == (("0001",), (), PATCHES // 3)
@@ -226,7 +226,7 @@ def test_all_who_are_left_aside_are_written_down_although_only_some_are_shown(
         subjects=None,
         held_out=("0001", "0003", "who is not there"),
         progress=no_progress,
-        say=print,
+        notify=print,
     )
     assert len(split.held_out.subjects) == 1
     assert DataRecord.of(split).held_out == ("0001", "0003")
@@ -246,11 +246,15 @@ def test_what_must_be_in_memory_and_is_too_large_is_refused(folder, tiny_config)
     config = replace(tiny_config, packed=NOTHING_IN_MEMORY)
     with pytest.raises(DataError, match="name fewer with --subjects"):
         open_samples(
-            str(folder / "packed"), config=config, subjects=None, progress=no_progress, say=print
+            str(folder / "packed"), config=config, subjects=None, progress=no_progress, notify=print
         )
     enough = replace(tiny_config, packed=PackedConfig(memory_mb=1))
     some = open_samples(
-        str(folder / "packed"), config=enough, subjects=("0002",), progress=no_progress, say=print
+        str(folder / "packed"),
+        config=enough,
+        subjects=("0002",),
+        progress=no_progress,
+        notify=print,
     )
     assert some.subjects == ("0002",)
 

@@ -279,7 +279,7 @@ def test_a_joint_stage_trains_on_the_photographs_of_a_run(tmp_path, config, samp
         portraits=Split("photos", portraits, None),
         budget=Budget(steps=2),
         stream=None,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
     assert run.is_complete("joint")
     for name in TERMS:

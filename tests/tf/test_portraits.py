@@ -18,7 +18,7 @@ from mggr_tf.data.pairs import pair_dataset
 from mggr_tf.data.portraits import open_portraits, refuse_mixed_roles
 from mggr_tf.data.source import Split
 from mggr_tf.data.subject_split import SubjectSplit
-from mggr_tf.evaluation.trained import load_estimator, load_travelling
+from mggr_tf.evaluation.trained import load_estimator, load_exported
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord
@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 
 def opened(folder, config, **how):
     return open_portraits(
-        str(folder), config=config, progress=no_progress, say=lambda text: None, **how
+        str(folder), config=config, progress=no_progress, notify=lambda text: None, **how
     )
 
 
@@ -76,7 +76,7 @@ def train(path, config, samples, portraits, *, stage="adapted", steps=3):
         portraits=portraits,
         budget=Budget(steps=steps),
         stream=None,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
     return run
 
@@ -309,7 +309,7 @@ def test_devices_run_the_adapted_estimator_and_losses_ask_the_other(trained, con
     before, after = weights(run, "estimator"), weights(run, "adapted")
     assert [w.shape for w in before] == [w.shape for w in after]
     assert any(np.abs(one - other).max() > 0 for one, other in zip(before, after, strict=True))
-    travelling = load_travelling(run).estimator
+    travelling = load_exported(run).estimator
     for one, other in zip(travelling.get_weights(), after, strict=True):
         np.testing.assert_array_equal(one, other)
     alone = Networks(config).estimator
@@ -379,7 +379,7 @@ def test_without_photographs_the_stage_is_refused(tmp_path, config, samples):
             held_out=None,
             budget=Budget(steps=2),
             stream=None,
-            say=lambda text: None,
+            notify=lambda text: None,
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mggr_tf.runs.folder import RunFolder
-from mggr_tf.training.distribution import Impatient, Preempted, held_back_signals
+from mggr_tf.training.distribution import Preempted, SecondSignal, deferred_signals
 
 pytestmark = pytest.mark.extended
 
@@ -36,7 +36,7 @@ def test_a_signal_waits_for_the_step_to_end(number, raised):
     done = []
 
     def step_and_look():
-        with held_back_signals() as signals:
+        with deferred_signals() as signals:
             assert not signals.came
             os.kill(os.getpid(), number)
             done.append("the step")
@@ -53,12 +53,12 @@ def test_a_signal_waits_for_the_step_to_end(number, raised):
 
 def test_a_second_signal_does_not_wait():
     def hang():
-        with held_back_signals():
+        with deferred_signals():
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(60)
 
-    with pytest.raises(Impatient):
+    with pytest.raises(SecondSignal):
         hang()
 
 
@@ -66,7 +66,7 @@ def test_in_another_thread_nothing_is_held_back():
     found = []
 
     def run():
-        with held_back_signals() as signals:
+        with deferred_signals() as signals:
             found.append(signals.came)
 
     thread = threading.Thread(target=run)

@@ -11,13 +11,13 @@ import pytest
 from mggr_edge.errors import DataError, RunError
 from mggr_tf.data.listing import samples_of
 from mggr_tf.evaluation.trained import load_redirector
-from mggr_tf.runs.lock import go_on
+from mggr_tf.runs.lock import resume_command
 
 FOLDER = "my run's; rm x"
 
 
 def test_going_on_with_a_run() -> None:
-    words = shlex.split(go_on(SimpleNamespace(path=Path(FOLDER)), "joint"))  # type: ignore[arg-type]
+    words = shlex.split(resume_command(SimpleNamespace(path=Path(FOLDER)), "joint"))  # type: ignore[arg-type]
     assert words[words.index("--out") + 1] == FOLDER
 
 

@@ -26,7 +26,7 @@ from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.runs.folder import RunFolder
-from mggr_tf.runs.lock import only_training, told_what_is_kept
+from mggr_tf.runs.lock import explained_interruption, only_training
 from mggr_tf.runs.record import DataRecord, StageRecord
 
 pytestmark = pytest.mark.extended
@@ -192,7 +192,7 @@ def untrained(tmp_path: Path) -> Callable[[Path], Path]:
             stage=STAGE,
             subjects=None,
             progress=no_progress,
-            say=lambda text: None,
+            notify=lambda text: None,
         )
         RunFolder.create(path, config, DataRecord.of(split))
         return path
@@ -227,7 +227,7 @@ def test_what_tensorflow_says_of_a_full_disk_is_told_like_the_rest(
         while True:
             ballast.write(bytes(512))
     saying = rf"events\.out.*: no space left on device\. Kept: nothing .*--out {run.path} --resume"
-    with pytest.raises(DiskError, match=saying), told_what_is_kept(run, STAGE):
+    with pytest.raises(DiskError, match=saying), explained_interruption(run, STAGE):
         tf.summary.create_file_writer(str(run.log_folder(STAGE)))
 
 
@@ -240,7 +240,7 @@ def test_faults_that_are_not_the_disks_stay_what_they_are(
         tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor"),
         RunError("step 3: loss is no longer a number"),
     ):
-        with pytest.raises(type(fault)) as raised, told_what_is_kept(run, STAGE):
+        with pytest.raises(type(fault)) as raised, explained_interruption(run, STAGE):
             raise fault
         assert raised.value is fault
 

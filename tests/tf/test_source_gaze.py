@@ -178,7 +178,7 @@ def test_an_estimate_needs_an_estimator(tmp_path, tiny_config, monkeypatch):
     for name in ("load_judge", "load_redirector", "redirect_with"):
         monkeypatch.setattr(scoring, name, lambda *_: None)
     said = []
-    assert scoring._sources(run, None, say=said.append) == ("labelled",)
+    assert scoring._sources(run, None, notify=said.append) == ("labelled",)
     assert len(said) == 1
     with pytest.raises(RunError, match="has no estimator"):
         score_run(
@@ -190,7 +190,7 @@ def test_an_estimate_needs_an_estimator(tmp_path, tiny_config, monkeypatch):
             network_metrics=QUICK,
             source="estimated",
             progress=no_progress,
-            say=said.append,
+            notify=said.append,
         )
 
 

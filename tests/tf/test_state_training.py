@@ -48,7 +48,7 @@ def trained(tmp_path_factory, config, samples):
         held_out=None,
         budget=Budget(steps=4),
         stream=None,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
     return run
 

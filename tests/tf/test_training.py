@@ -39,7 +39,7 @@ def train(path, config, samples, *, stage="joint", steps=3, said=None):
         held_out=None,
         budget=Budget(steps=steps),
         stream=None,
-        say=(said if said is not None else []).append,
+        notify=(said if said is not None else []).append,
     )
     return run
 
@@ -144,7 +144,7 @@ def test_a_minutes_budget_becomes_recorded_steps(tmp_path, tiny_config, samples,
         held_out=None,
         budget=Budget(minutes=10.0),
         stream=None,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
     record = run.record.stages["estimator"]
     assert record.complete
@@ -162,7 +162,7 @@ def test_timing_steps_leaves_no_trace(tmp_path, tiny_config, samples):
         networks,
         distribution=open_distribution(),
         samples=samples,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
     before = [w.copy() for w in networks.redirection.coarse.get_weights()]
     assert trainer.loop.seconds_per_step(0.5) > 0
@@ -220,7 +220,7 @@ def test_a_flow_that_is_no_number_ends_in_the_same_line(tmp_path, tiny_config, s
     run = RunFolder.create(tmp_path / "run", tiny_config, DATA)
     networks, here = Networks(tiny_config), open_distribution()
     trainer = StageTrainer(
-        run, "coarse", networks, distribution=here, samples=samples, say=lambda text: None
+        run, "coarse", networks, distribution=here, samples=samples, notify=lambda text: None
     )
     head = networks.redirection.coarse.get_layer("flow_head")
     head.bias.assign(np.nan * head.bias)

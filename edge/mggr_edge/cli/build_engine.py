@@ -40,7 +40,7 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
         builder=find_builder(),
         precision="int8" if int8 else "float16" if fp16 else "float32",
         dla=dla,
-        say=echo_note,
+        notify=echo_note,
     )
     for path in made:
         click.echo(path)

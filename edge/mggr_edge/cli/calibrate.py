@@ -13,7 +13,7 @@ from mggr_edge.cli.options import camera_options
 from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.csi import PictureFormat
+    from mggr_edge.media.live.csi import CameraFormat
     from mggr_edge.models.bundle import Bundle
     from mggr_edge.runs.calibration import Calibration, LookProgress
 
@@ -28,7 +28,7 @@ def calibrate(
     input_: str,
     model: str,
     profile: str | None,
-    wanted: PictureFormat,
+    wanted: CameraFormat,
     force: bool,
 ) -> None:
     """Calibrate: measure the gaze estimator's error for you.
@@ -74,14 +74,14 @@ def calibrate(
         echo_note(f"note: {note}")
 
 
-def _calibration(input_: str, wanted: PictureFormat, opened: Callable[[], Bundle]) -> Calibration:
+def _calibration(input_: str, wanted: CameraFormat, opened: Callable[[], Bundle]) -> Calibration:
     """Calibrates by a camera or a video file; the bundle is opened after INPUT was checked."""
-    from mggr_edge.common.addresses import INPUT_FORMS, without_secrets
+    from mggr_edge.common.addresses import INPUT_FORMS, redact_credentials
     from mggr_edge.common.progress import progress
     from mggr_edge.errors import UsageError
     from mggr_edge.media.files.paths import find_source
     from mggr_edge.media.live.address import live_address
-    from mggr_edge.media.live.csi import AS_IT_COMES
+    from mggr_edge.media.live.csi import ANY_FORMAT
     from mggr_edge.runs.calibration import INSTRUCTION, calibrate, calibrate_by_video
 
     def ask() -> None:
@@ -92,14 +92,14 @@ def _calibration(input_: str, wanted: PictureFormat, opened: Callable[[], Bundle
     if address is not None:
         with _Display() as display:
             return calibrate(
-                address, opened(), wanted=wanted, ask=ask, show=display.show, say=echo_note
+                address, opened(), wanted=wanted, ask=ask, show=display.show, notify=echo_note
             )
-    source, named = find_source(input_), without_secrets(input_)
+    source, named = find_source(input_), redact_credentials(input_)
     if source.kind != "video":
         raise UsageError(
             f"{named} is a {source.kind}, expected a video file or a camera ({INPUT_FORMS})"
         )
-    if wanted != AS_IT_COMES:
+    if wanted != ANY_FORMAT:
         raise UsageError(f"{named} is no camera; leave out --input-...")
     return calibrate_by_video(source.path, opened(), progress=progress)
 

@@ -25,8 +25,8 @@ def doctor(as_json: bool) -> None:
       mggr-edge doctor
       mggr-edge doctor --json | python -m json.tool
     """
-    from mggr_edge.tools.doctor import examine, is_able, report
+    from mggr_edge.tools.doctor import all_passed, report, run_checks
 
-    checks = examine()
+    checks = run_checks()
     click.echo(json.dumps([c.as_json() for c in checks], indent=2) if as_json else report(checks))
-    sys.exit(0 if is_able(checks) else 1)
+    sys.exit(0 if all_passed(checks) else 1)

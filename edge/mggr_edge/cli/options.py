@@ -43,9 +43,9 @@ def camera_options(command: Callable[..., None]) -> Callable[..., None]:
         input_flip: Any,
         **rest: Any,
     ) -> None:
-        from mggr_edge.media.live.csi import PictureFormat
+        from mggr_edge.media.live.csi import CameraFormat
 
-        command(wanted=PictureFormat(input_width, input_height, input_rate, input_flip), **rest)
+        command(wanted=CameraFormat(input_width, input_height, input_rate, input_flip), **rest)
 
     for option in reversed(_OPTIONS):
         with_format = option(with_format)

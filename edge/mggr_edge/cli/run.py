@@ -11,7 +11,7 @@ from mggr_edge.cli.options import camera_options, service_options
 from mggr_edge.common.cli_group import USER_ERROR, FiniteRange, echo_error, echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.csi import PictureFormat
+    from mggr_edge.media.live.csi import CameraFormat
     from mggr_edge.runs.service.supervisor import ServiceOptions
 
 
@@ -124,7 +124,7 @@ def run(
     input_loop: int,
     segment: float | None,
     service: ServiceOptions,
-    wanted: PictureFormat,
+    wanted: CameraFormat,
     force: bool,
 ) -> None:
     """Redirects the eyes of INPUT and writes a file of the same kind.
@@ -191,7 +191,7 @@ def run(
         segment_minutes=segment,
         service=service,
         wanted=wanted,
-    )(input_, output, progress=progress, say=echo_note)
+    )(input_, output, progress=progress, notify=echo_note)
     click.echo(summary.in_words())
     errors = [failure.message for failure in summary.failures]
     errors += [] if summary.lost is None else [summary.lost]

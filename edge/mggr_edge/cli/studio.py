@@ -10,7 +10,7 @@ from mggr_edge.cli.options import camera_options
 from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.csi import PictureFormat
+    from mggr_edge.media.live.csi import CameraFormat
 
 
 @click.command()
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "own, under ~/.config.",
 )
 @camera_options
-def studio(input_: str, model: str, port: int, profile: str | None, wanted: PictureFormat) -> None:
+def studio(input_: str, model: str, port: int, profile: str | None, wanted: CameraFormat) -> None:
     """Shows a page in the browser where gaze redirection is seen and set.
 
     INPUT is a camera (/dev/video0 unless you say so), a stream, a video file,
@@ -60,5 +60,5 @@ def studio(input_: str, model: str, port: int, profile: str | None, wanted: Pict
         port=port,
         profile=profile,
         wanted=wanted,
-        say=echo_note,
+        notify=echo_note,
     )

@@ -129,11 +129,11 @@ def input_address(text: str) -> Address:
         port = _PORT.match(rest.rpartition("@")[2])
         if port is not None and not 0 < int(port[1]) < _PORTS:
             raise UsageError(
-                f"{without_secrets(text)} names the port {port[1]}; ports are 1 to {_PORTS - 1}"
+                f"{redact_credentials(text)} names the port {port[1]}; ports are 1 to {_PORTS - 1}"
             )
         return Address("rtsp", f"{scheme}://{rest}")
     raise UsageError(
-        f"{without_secrets(text)} is no source that this version reads"
+        f"{redact_credentials(text)} is no source that this version reads"
         f"{closest_form(closest_input(text))}; cameras are {INPUT_FORMS}"
     )
 
@@ -152,14 +152,14 @@ def output_address(text: str) -> Address:
     scheme, rest = _split(text)
     if (special := _special_output(scheme, rest)) is not None:
         return special
-    reason = f"{without_secrets(text) or 'an empty text'} is no OUTPUT"
+    reason = f"{redact_credentials(text) or 'an empty text'} is no OUTPUT"
     if scheme in (None, "file") and text != _STANDARD_STREAM:
         found = path_type(rest)
         is_usual = rest and found in ("missing", "file", "folder")
         if is_usual and not _may_be_camera(rest, found):
             return Address("file", rest)
         if found != "missing":
-            reason = f"{without_secrets(text)} is a {found}, not a file"
+            reason = f"{redact_credentials(text)} is a {found}, not a file"
     raise UsageError(
         f"{reason}{closest_form(closest_output(text))}; an OUTPUT is a file, {OUTPUT_FORMS}"
     )
@@ -224,10 +224,10 @@ def closest_form(form: str | None) -> str:
     """A suggestion to append to a message, quoted for a shell; empty without one."""
     if form is None:
         return ""
-    return f"; the closest valid form is {shlex.quote(without_secrets(form))}"
+    return f"; the closest valid form is {shlex.quote(redact_credentials(form))}"
 
 
-def without_secrets(text: str) -> str:
+def redact_credentials(text: str) -> str:
     """An address without its password and without the values of its query; other text as it is."""
     if not _ADDRESS.search(text):
         return _WITHOUT_SLASHES.sub(r"\1:...@", text)
@@ -245,7 +245,7 @@ def _split(text: str, *, check: bool = True) -> tuple[str | None, str]:
         return scheme, rest
     if check and _USER_AND_PASSWORD.match(rest):
         raise UsageError(
-            f"{without_secrets(text)} has a user and a password; a file has neither: "
+            f"{redact_credentials(text)} has a user and a password; a file has neither: "
             "write file:///PATH"
         )
     local = _LOCALHOST.match(rest)

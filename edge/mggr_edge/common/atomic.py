@@ -73,7 +73,7 @@ def atomic_file(
     _check_file(target, force=force)
     temporary = _temporary_name(target)
     try:
-        with _told_about_the_disk(target):
+        with _disk_errors_explained(target):
             yield temporary
             _sync(temporary)
             if elsewhere is None:
@@ -115,7 +115,7 @@ def atomic_folder(
     _check_folder(target, force=force)
     temporary = _temporary_name(target)
     try:
-        with _told_about_the_disk(target):
+        with _disk_errors_explained(target):
             temporary.mkdir()
             yield temporary
             if elsewhere is None or force:
@@ -193,7 +193,7 @@ def made_folder(path: Path) -> Path:
 
 
 @contextmanager
-def _told_about_the_disk(target: Path) -> Iterator[None]:
+def _disk_errors_explained(target: Path) -> Iterator[None]:
     """Says of a full disk what was to be written, and that nothing of it is left."""
     try:
         yield

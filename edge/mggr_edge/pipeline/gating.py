@@ -57,7 +57,7 @@ class Limits:
             glasses' rims and strands of hair stay below a third.
         width_px: corner to corner. Below ten pixels an iris is two or three
             pixels wide, and landmarks miss it.
-        clarity: see `clarity.clarity`; lower are eyes that are blurred away.
+        sharpness: see `sharpness.sharpness`; lower are eyes that are blurred away.
         confidence: of the face's mesh.
         relative_width: of the other eye's width. Set by hand: the nose hides the far eye of a
             turned head before its landmarks show it.
@@ -74,7 +74,7 @@ class Limits:
     iris_visible: tuple[float, float] = (0.15, 0.35)
     occlusion: tuple[float, float] = (0.55, 0.30)
     width_px: tuple[float, float] = (10.0, 16.0)
-    clarity: tuple[float, float] = (0.03, 0.07)
+    sharpness: tuple[float, float] = (0.03, 0.07)
     confidence: tuple[float, float] = (0.5, 0.8)
     relative_width: tuple[float, float] = (0.52, 0.60)
     far_yaw_deg: tuple[float, float] = (20.0, 10.0)
@@ -136,7 +136,7 @@ def gate_geometry(
     *,
     width_px: float,
     relative_width: float,
-    clarity: float,
+    sharpness: float,
     confidence: float,
     head_pose: Gaze,
     turned_away_deg: float,
@@ -147,7 +147,7 @@ def gate_geometry(
     Args:
         width_px: of this eye.
         relative_width: this eye's width over the other one's.
-        clarity: of this eye.
+        sharpness: of this eye.
         confidence: of the face's mesh.
         head_pose: in the axes of the eye's crop, as the training pictures behind the limits.
         turned_away_deg: head yaw that takes this eye away from the camera; negative for the near
@@ -160,7 +160,7 @@ def gate_geometry(
     return EyeGate(
         rest=weakest(
             _gate(width_px, limits.width_px, "too small"),
-            _gate(clarity, limits.clarity, "not clear"),
+            _gate(sharpness, limits.sharpness, "not clear"),
             _gate(confidence, limits.confidence, "not clear"),
             _gate(abs(head_pose.yaw_deg), limits.head_yaw_deg, "head turned"),
             _gate(abs(head_pose.pitch_deg), limits.head_pitch_deg, "head turned"),
@@ -213,7 +213,7 @@ def geometry_gates(
     Args:
         face: as found in the frame, not steadied over time.
         heads: head pose in the axes of each eye's crop.
-        clarities: of each eye, see `clarity.clarity_of_eye`.
+        clarities: of each eye, see `sharpness.sharpness_of_eye`.
         limits: of the measures.
     """
     widths = [max(eye.width_px, _LEAST_PX) for eye in face.eyes]
@@ -222,14 +222,14 @@ def geometry_gates(
         gate_geometry(
             width_px=own,
             relative_width=own / other,
-            clarity=clarity,
+            sharpness=sharpness,
             confidence=face.confidence,
             head_pose=head,
             # A head that turns to the image's right takes the subject's left eye away.
             turned_away_deg=away_deg,
             limits=limits,
         )
-        for own, other, clarity, head, away_deg in zip(
+        for own, other, sharpness, head, away_deg in zip(
             widths, reversed(widths), clarities, heads, (-yaw_deg, yaw_deg), strict=True
         )
     )

@@ -175,13 +175,13 @@ class AutoCalibration:
     Args:
         process: passes frames to the redirector.
         redirector: its correction is refined.
-        say: takes what happens.
+        notify: takes what happens.
     """
 
     def __init__(
-        self, process: FrameProcess, redirector: Redirector, *, say: Callable[[str], None]
+        self, process: FrameProcess, redirector: Redirector, *, notify: Callable[[str], None]
     ) -> None:
-        self._process, self._redirector, self._say = process, redirector, say
+        self._process, self._redirector, self._notify = process, redirector, notify
         self._used_s = self._near_s = 0.0
         self._begin()
 
@@ -281,7 +281,7 @@ class AutoCalibration:
             self._reported = "near"
             if np.linalg.norm(self._change_deg - self._reported_deg) >= _REPORTED_DEG:
                 self._reported_deg = self._change_deg.copy()
-                self._say(self.in_words())
+                self._notify(self.in_words())
         elif self._without_s >= _PATIENCE_S and found != self._reported:
             self._reported = found
-            self._say(self.in_words())
+            self._notify(self.in_words())

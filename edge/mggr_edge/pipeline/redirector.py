@@ -28,8 +28,8 @@ from mggr_edge.pipeline.gating import EyeGate, Gate, Limits, gate_shift, geometr
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.pipeline.targets import CAMERA
-from mggr_edge.pipeline.tracks import FaceTracks, FaceWatcher, Track
-from mggr_edge.vision.eye_quality import clarity_of_eye
+from mggr_edge.pipeline.tracks import FaceTracker, FaceTracks, Track
+from mggr_edge.vision.eye_quality import sharpness_of_eye
 from mggr_edge.vision.face_finder import Face, FaceFinder
 from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 from mggr_edge.vision.iris import Eye
@@ -145,7 +145,7 @@ class Redirector:
             mesh=bundle.model("face_mesh"),
             iris=bundle.model("iris"),
         )
-        self._watcher = FaceWatcher(self._finder)
+        self._watcher = FaceTracker(self._finder)
 
     def reset(self) -> None:
         """Forgets all faces: call it before another video."""
@@ -154,7 +154,7 @@ class Redirector:
 
     def _look_anew(self, shape: tuple[int, ...] | None) -> None:
         """Forgets where faces were, as in a video that changes its size."""
-        self._watcher, self._shape = FaceWatcher(self._finder), shape
+        self._watcher, self._shape = FaceTracker(self._finder), shape
         self._tracks.forget()
 
     def _rising(self, time_s: float) -> float:
@@ -221,7 +221,7 @@ class Redirector:
         patches = tuple(crop_patch(frame, crop) for crop in crops)
         heads = tuple(face.head_pose.rolled(crop.roll_deg) for crop in crops)
         with self._stages("estimate gaze"):
-            clarities = list(map(clarity_of_eye, patches, face.eyes, crops))
+            clarities = list(map(sharpness_of_eye, patches, face.eyes, crops))
             gates = geometry_gates(found, heads=heads, clarities=clarities, limits=self._limits)
             estimates = self._estimates(face, patches, heads, gates)
             states = [one.state for one in estimates] or [None, None]

@@ -105,7 +105,7 @@ View = Callable[[NDArray[np.uint8], FrameResult], NDArray[np.uint8]]
 """(frame as it came, its result) -> [H, W, 3] uint8 RGB, what is shown of it."""
 
 
-class Viewed:
+class Annotated:
     """A process whose frames are views of what it made.
 
     Args:

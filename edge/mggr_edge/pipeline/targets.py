@@ -14,7 +14,7 @@ from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Gaze
 
 
-class Aim(Protocol):
+class TargetSource(Protocol):
     """Where eyes shall look, as time goes on."""
 
     def at(self, time_s: float) -> Gaze:
@@ -30,7 +30,7 @@ MAX_YAW_DEG = 30.0
 
 
 @dataclass(frozen=True)
-class FixedAim:
+class FixedTarget:
     """One direction for ever."""
 
     target: Gaze
@@ -87,7 +87,7 @@ def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
 _COLUMNS = ("time_s", "pitch_deg", "yaw_deg")
 
 
-class FollowedAim:
+class TargetTrack:
     """Goes straight from row to row; before the first and after the last it rests there.
 
     Args:
@@ -105,7 +105,7 @@ class FollowedAim:
         return Gaze(float(pitch), float(yaw))
 
 
-def read_followed(path: str | Path) -> FollowedAim:
+def read_target_track(path: str | Path) -> TargetTrack:
     """Reads a CSV with the columns time_s, pitch_deg, yaw_deg; others are ignored.
 
     Raises:
@@ -128,7 +128,7 @@ def read_followed(path: str | Path) -> FollowedAim:
     for (before, _), (after, _) in pairwise(rows):
         if not after > before:
             raise DataError(f"{path}: times must go up, got {after:g} after {before:g}")
-    return FollowedAim(rows)
+    return TargetTrack(rows)
 
 
 def _row(path: str | Path, line: int, row: dict[str, str | None]) -> tuple[float, Gaze]:

@@ -187,7 +187,7 @@ LOOK_AROUND_S = 0.5
 """Somebody who comes into the picture waits so long at most."""
 
 
-class FaceWatcher:
+class FaceTracker:
     """The faces of one video.
 
     Args:

@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from mggr_edge.errors import MggrError
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess, FrameResult
-from mggr_edge.pipeline.targets import Aim
+from mggr_edge.pipeline.targets import TargetSource
 
 
-class Careful:
+class PassThroughOnError:
     """Passes a frame through as it came when redirecting it fails.
 
     What the user can correct (`MggrError`) is raised all the same.
 
     Args:
         process: what redirects.
-        say: tells each kind of failure, the first time.
+        notify: tells each kind of failure, the first time.
     """
 
-    def __init__(self, process: FrameProcess, *, say: Callable[[str], None]) -> None:
-        self._process, self._say = process, say
+    def __init__(self, process: FrameProcess, *, notify: Callable[[str], None]) -> None:
+        self._process, self._notify = process, notify
         self._failures: Counter[str] = Counter()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
@@ -38,7 +38,7 @@ class Careful:
             kind, failure = type(error).__name__, f"{type(error).__name__}: {error}"
         self._failures[kind] += 1
         if self._failures[kind] == 1:
-            self._say(f"a frame passes through as it came, and others may: {failure}")
+            self._notify(f"a frame passes through as it came, and others may: {failure}")
         return FrameResult(frame.copy(), (), failure=failure)
 
     @property
@@ -47,7 +47,7 @@ class Careful:
         return sum(self._failures.values())
 
 
-class Aimed:
+class Targeted:
     """Sets a redirector's target before every frame.
 
     Args:
@@ -55,7 +55,7 @@ class Aimed:
         aim: where to; a picture on its own is of time 0.
     """
 
-    def __init__(self, redirector: Redirector, aim: Aim) -> None:
+    def __init__(self, redirector: Redirector, aim: TargetSource) -> None:
         self._redirector, self._aim = redirector, aim
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:

@@ -16,8 +16,8 @@ from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.video_reader import TimedFrame, open_video
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import PictureFormat, flipped
-from mggr_edge.media.live.latest_frame import LiveFrame, Newest
+from mggr_edge.media.live.csi import CameraFormat, flipped
+from mggr_edge.media.live.latest_frame import LatestFrameReader, LiveFrame
 from mggr_edge.media.live.sources import OpenedByReader, open_capture
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.redirector import Redirector
@@ -194,10 +194,10 @@ def calibrate(
     address: LiveAddress,
     bundle: Bundle,
     *,
-    wanted: PictureFormat,
+    wanted: CameraFormat,
     ask: Callable[[], None],
     show: Callable[[LookProgress], None] = lambda progress: None,
-    say: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> Calibration:
     """Calibrates before a camera.
 
@@ -207,14 +207,14 @@ def calibrate(
         wanted: size and rate of the camera's frames, and how they are turned.
         ask: shows `INSTRUCTION`, and returns when the person is ready.
         show: called after each frame.
-        say: takes the mode of the camera.
+        notify: takes the mode of the camera.
 
     Raises:
         StreamError: the camera is lost, or too few frames show open eyes.
         UsageError: the estimates are too far from each other for a look into the lens.
     """
-    source = OpenedByReader(partial(open_capture, address, wanted, say=say))
-    with Newest(source, stop=threading.Event()) as newest:
+    source = OpenedByReader(partial(open_capture, address, wanted, notify=notify))
+    with LatestFrameReader(source, stop=threading.Event()) as newest:
         frames = (
             LiveFrame(flipped(frame.rgb, wanted.flip), frame.time_s) for frame in iter(newest)
         )

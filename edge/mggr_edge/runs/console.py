@@ -58,14 +58,14 @@ class StatusLine:
         return shown
 
 
-class NowAndThen:
+class PeriodicStats:
     """Says every so many seconds where the time goes.
 
     Args:
         process: what is done to each frame.
         stats: text about the frames so far.
         every_s: between two tables.
-        say: takes them.
+        notify: takes them.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class NowAndThen:
         stats: Callable[[], str],
         *,
         every_s: float,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
-        self._process, self._stats, self._every_s, self._say = process, stats, every_s, say
+        self._process, self._stats, self._every_s, self._notify = process, stats, every_s, notify
         self._since_s = time.monotonic()
         self._frames = self._all_frames = 0
 
@@ -90,7 +90,7 @@ class NowAndThen:
             rate = self._frames / took_s
             held_mb = resident_mb()
             memory = "" if held_mb is None else f", {held_mb:.1f} MB held"
-            self._say(
+            self._notify(
                 f"{rate:.1f} frames a second, {self._all_frames} so far{memory}; the last ones:\n"
                 f"{self._stats()}"
             )
@@ -98,7 +98,7 @@ class NowAndThen:
         return result
 
 
-class Steered:
+class AdjustableStrength:
     """A redirector that does what the controls say.
 
     Args:

@@ -16,7 +16,7 @@ from mggr_edge.common.addresses import (
     file_to_write,
     input_address,
     output_address,
-    without_secrets,
+    redact_credentials,
 )
 from mggr_edge.common.progress import Progress
 from mggr_edge.common.timing import StageClock, Stages
@@ -24,7 +24,7 @@ from mggr_edge.errors import UsageError
 from mggr_edge.media.files.paths import NOWHERE
 from mggr_edge.media.files.video_writer import ESTIMATED, REDIRECTED
 from mggr_edge.media.live.address import LiveAddress, live_address
-from mggr_edge.media.live.csi import AS_IT_COMES, PictureFormat
+from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat
 from mggr_edge.media.live.file_playback import shown_file
 from mggr_edge.media.live.sinks import is_shown, is_window, live_output
 from mggr_edge.media.live.v4l2 import KEYS, Controls
@@ -34,18 +34,25 @@ from mggr_edge.pipeline.drawing import mark, overlay
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.pipeline.results import FrameProcess, FrameResult, Viewed, side_by_side
-from mggr_edge.pipeline.targets import CAMERA, Aim, FixedAim, Glances, parse_target, read_followed
-from mggr_edge.pipeline.wrappers import Aimed, Careful
-from mggr_edge.runs.console import NowAndThen, StatusLine, Steered
+from mggr_edge.pipeline.results import Annotated, FrameProcess, FrameResult, side_by_side
+from mggr_edge.pipeline.targets import (
+    CAMERA,
+    FixedTarget,
+    Glances,
+    TargetSource,
+    parse_target,
+    read_target_track,
+)
+from mggr_edge.pipeline.wrappers import PassThroughOnError, Targeted
+from mggr_edge.runs.console import AdjustableStrength, PeriodicStats, StatusLine
 from mggr_edge.runs.file_run import run
 from mggr_edge.runs.live_run import run_live
 from mggr_edge.runs.profile import NO_PROFILE, chosen_profile, read_profile
-from mggr_edge.runs.service.supervisor import AS_USUAL, Attendance, ServiceOptions
+from mggr_edge.runs.service.supervisor import DEFAULT_SERVICE, ServiceOptions, ServiceSupervisor
 from mggr_edge.runs.summary import RunSummary, open_metrics
 
 
-class _How(TypedDict):
+class _CommonArguments(TypedDict):
     """What files and live sources are run with alike."""
 
     process: FrameProcess
@@ -80,8 +87,8 @@ class DeviceRun:
     force: bool = False
     loops: int = 0
     segment_minutes: float | None = None
-    service: ServiceOptions = AS_USUAL
-    wanted: PictureFormat = AS_IT_COMES
+    service: ServiceOptions = DEFAULT_SERVICE
+    wanted: CameraFormat = ANY_FORMAT
 
     def __post_init__(self) -> None:
         if self.follow is not None and (self.look_away or parse_target(self.target) != CAMERA):
@@ -98,18 +105,18 @@ class DeviceRun:
         output: str | None,
         *,
         progress: Progress,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> RunSummary:
         """Runs from a source to an output.
 
         Raises:
-            MggrError: see `run.run`, `Bundle.open`, `read_followed` and `open_metrics`.
+            MggrError: see `run.run`, `Bundle.open`, `read_target_track` and `open_metrics`.
         """
         # Mistakes first: models take a moment to load.
         if (output is None and self._shows_nothing) or (is_window(output) and self.headless):
             output = NOWHERE
-        address, named = live_address(source), without_secrets(source)
-        if address is None and self.wanted != AS_IT_COMES:
+        address, named = live_address(source), redact_credentials(source)
+        if address is None and self.wanted != ANY_FORMAT:
             raise UsageError(f"{named} is no camera; leave out --input-...")
         if address is not None and self.loops:
             raise UsageError(f"{named} is no file; leave out --input-loop")
@@ -143,33 +150,37 @@ class DeviceRun:
             bundle.try_out(coarse=self.service.step_down)
         redirector = Redirector(
             bundle,
-            correction=self._correction(address, bundle, say=say),
+            correction=self._correction(address, bundle, notify=notify),
             strength=controls.strength,
             max_faces=self.max_faces,
             stages=clock,
         )
-        careful = Careful(Aimed(redirector, aim), say=say)
+        careful = PassThroughOnError(Targeted(redirector, aim), notify=notify)
         # A film that fails is done again; a call is not.
-        plain: FrameProcess = careful if live else Aimed(redirector, aim)
-        refining = AutoCalibration(plain, redirector, say=say) if self.auto_calibrate else None
+        plain: FrameProcess = careful if live else Targeted(redirector, aim)
+        refining = (
+            AutoCalibration(plain, redirector, notify=notify) if self.auto_calibrate else None
+        )
         plain = refining or plain
-        attendance = self._attendance(address, redirector, clock, refining, say) if live else None
+        attendance = (
+            self._attendance(address, redirector, clock, refining, notify) if live else None
+        )
         if is_window(output):
             if not self.estimate_only:  # which changes nothing, whatever is pressed
-                plain = Steered(plain, redirector, controls)
-            say(KEYS)
+                plain = AdjustableStrength(plain, redirector, controls)
+            notify(KEYS)
         if self.stats_every_s is not None:
-            plain = NowAndThen(
+            plain = PeriodicStats(
                 plain,
                 lambda: _stats(clock, refining),
                 every_s=self.stats_every_s,
-                say=say,
+                notify=notify,
             )
         with (
             attendance.around(plain) if attendance else nullcontext(plain) as attended,
             self._measured(attended, refining) as process,
         ):
-            how: _How = {
+            how: _CommonArguments = {
                 "process": self._viewed(process, controls, is_live=live is not None),
                 "columns": 2 if self.compare else 1,
                 "stages": clock,
@@ -183,7 +194,7 @@ class DeviceRun:
                     reconnect=self.service.reconnect,
                     workload=attendance.workload,
                     counts=attendance.counts,
-                    say=say,
+                    notify=notify,
                     **how,
                 )
                 if careful.failed:
@@ -201,7 +212,7 @@ class DeviceRun:
                     **how,
                 )
         if self.stats or self.stats_every_s is not None:
-            say(_stats(clock, refining))
+            notify(_stats(clock, refining))
         if refining is not None:
             summary = replace(summary, notes=(*summary.notes, refining.in_words()))
         return summary
@@ -220,11 +231,11 @@ class DeviceRun:
         """No pixel can change, so nothing is written where no output is named."""
         return self.estimate_only and not self.overlay
 
-    def _aim(self) -> Aim:
+    def _aim(self) -> TargetSource:
         if self.follow is not None:
-            return read_followed(self.follow)
+            return read_target_track(self.follow)
         target = parse_target(self.target)
-        return Glances(target) if self.look_away else FixedAim(target)
+        return Glances(target) if self.look_away else FixedTarget(target)
 
     def _check_metrics_apart(self, source: str, output: str | None) -> None:
         """Nobody's film is to become lines of JSON."""
@@ -248,7 +259,7 @@ class DeviceRun:
         return open_metrics(Path(self.metrics), process, force=self.force, more=more)
 
     def _correction(
-        self, address: LiveAddress | None, bundle: Bundle, *, say: Callable[[str], None]
+        self, address: LiveAddress | None, bundle: Bundle, *, notify: Callable[[str], None]
     ) -> GazeCorrection:
         """The correction of the named profile, or with a camera of this machine the user's."""
         own_camera = address is not None and address.is_own_camera
@@ -256,7 +267,7 @@ class DeviceRun:
         if path is None:
             return NO_CORRECTION
         if self.profile is None:
-            say(f"with the profile {path}; --profile {NO_PROFILE} leaves it out")
+            notify(f"with the profile {path}; --profile {NO_PROFILE} leaves it out")
         return read_profile(path, bundle.contract).correction
 
     def _attendance(
@@ -265,15 +276,15 @@ class DeviceRun:
         redirector: Redirector,
         clock: StageClock,
         refining: AutoCalibration | None,
-        say: Callable[[str], None],
-    ) -> Attendance:
-        return Attendance(
+        notify: Callable[[str], None],
+    ) -> ServiceSupervisor:
+        return ServiceSupervisor(
             self.service,
             redirector,
             bundle_path(self.model),
-            correction_of=lambda new: self._correction(address, new, say=say),
+            correction_of=lambda new: self._correction(address, new, notify=notify),
             clock=clock,
-            say=say,
+            notify=notify,
             auto_calibration=refining,
         )
 
@@ -282,7 +293,7 @@ class DeviceRun:
 
     def _viewed(self, process: FrameProcess, controls: Controls, *, is_live: bool) -> FrameProcess:
         if self.mark:
-            process = Viewed(process, mark)
+            process = Annotated(process, mark)
         status = StatusLine(controls.in_words)
 
         def drawn(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
@@ -292,8 +303,8 @@ class DeviceRun:
             return status(before, shown) if is_live else shown.frame
 
         if self.overlay or is_live:  # a window's keys turn it on and off
-            process = Viewed(process, drawn)
-        return Viewed(process, side_by_side) if self.compare else process
+            process = Annotated(process, drawn)
+        return Annotated(process, side_by_side) if self.compare else process
 
 
 def _reset(redirector: Redirector, refining: AutoCalibration | None) -> None:

@@ -19,14 +19,14 @@ from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.pyav import fitted
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import AS_IT_COMES, Flip, PictureFormat, flipped
-from mggr_edge.media.live.latest_frame import LiveFrame, Newest
+from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat, Flip, flipped
+from mggr_edge.media.live.latest_frame import LatestFrameReader, LiveFrame
 from mggr_edge.media.live.recordings import LiveWriter, Segments, SegmentWriter
 from mggr_edge.media.live.sinks import LiveOutput
 from mggr_edge.media.live.sources import Capture, OpenedByReader, Reconnecting, open_capture
 from mggr_edge.runs.file_run import Process
-from mggr_edge.runs.service.load_shedding import Workload
-from mggr_edge.runs.service.supervisor import Counts, Heartbeat, Systemd
+from mggr_edge.runs.service.load_shedding import FrameSkipper
+from mggr_edge.runs.service.supervisor import Heartbeat, LiveCounts, Systemd
 from mggr_edge.runs.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000
@@ -39,14 +39,14 @@ def run_live(
     output: LiveOutput,
     *,
     process: Process,
-    wanted: PictureFormat = AS_IT_COMES,
+    wanted: CameraFormat = ANY_FORMAT,
     columns: int = 1,
     stages: Stages = no_stages,
     stop: threading.Event | None = None,
     reconnect: bool = False,
-    workload: Workload | None = None,
-    counts: Counts | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    workload: FrameSkipper | None = None,
+    counts: LiveCounts | None = None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:
     """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
 
@@ -64,7 +64,7 @@ def run_live(
             ends it then.
         workload: may leave frames out when there is too much to do.
         counts: kept up to date while it goes on.
-        say: takes what happens to the source.
+        notify: takes what happens to the source.
 
     Returns:
         what was done; `lost` says how a source that did not end by itself was lost.
@@ -77,13 +77,15 @@ def run_live(
     heartbeat, systemd = Heartbeat(), Systemd()
 
     def say_and_note(text: str) -> None:
-        say(text)
+        notify(text)
         systemd.status(text)
 
-    open_ = partial(open_capture, address, wanted, say=say_and_note)
+    open_ = partial(open_capture, address, wanted, notify=say_and_note)
     with stopped_by_signals(stop):
         capture = (
-            Reconnecting(open_, name=str(address), stop=stop, say=say_and_note, beat=heartbeat.beat)
+            Reconnecting(
+                open_, name=str(address), stop=stop, notify=say_and_note, beat=heartbeat.beat
+            )
             if reconnect
             else OpenedByReader(open_, opened=systemd.ready)
         )
@@ -99,7 +101,7 @@ def run_live(
             heartbeat=heartbeat,
             systemd=systemd,
             workload=workload,
-            counts=counts or Counts(),
+            counts=counts or LiveCounts(),
         )
         return session.run(output, columns=columns)
 
@@ -116,8 +118,8 @@ class _Session:
         stop: threading.Event,
         heartbeat: Heartbeat,
         systemd: Systemd,
-        workload: Workload | None,
-        counts: Counts,
+        workload: FrameSkipper | None,
+        counts: LiveCounts,
     ) -> None:
         self._address, self._capture, self._process = address, capture, process
         self._flip, self._stages, self._stop = flip, stages, stop
@@ -128,7 +130,7 @@ class _Session:
 
     def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
         """Passes frames on until there are no more."""
-        reading = Newest(
+        reading = LatestFrameReader(
             self._capture,
             stop=self._stop,
             beat=self._heartbeat.beat,
@@ -165,26 +167,26 @@ class _Session:
             segments=tuple(output.files) if isinstance(output, Segments) else (),
         )
 
-    def _wait(self, newest: Newest) -> None:
+    def _wait(self, newest: LatestFrameReader) -> None:
         """Called again and again while no frame comes."""
         self._alive(newest)
         if self._idle is not None:
             self._idle()
 
-    def _count(self, newest: Newest) -> None:
+    def _count(self, newest: LatestFrameReader) -> None:
         self._counts.dropped = newest.dropped
         if self._workload is not None:
             self._counts.left_out = self._workload.left_out
         if isinstance(self._capture, Reconnecting):
             self._counts.reconnected = self._capture.reconnected
 
-    def _alive(self, newest: Newest) -> None:
+    def _alive(self, newest: LatestFrameReader) -> None:
         """Said with every frame, and while none comes; not once the reader hangs."""
         self._count(newest)
         if not self._heartbeat.is_stuck:
             self._systemd.alive()
 
-    def _frames(self, newest: Newest) -> Iterator[LiveFrame]:
+    def _frames(self, newest: LatestFrameReader) -> Iterator[LiveFrame]:
         """All that come; a loss ends them and is noted."""
         frames = iter(newest)
         while True:

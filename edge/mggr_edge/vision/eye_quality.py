@@ -19,8 +19,8 @@ _STRONG = 0.9
 _FEWEST_PX = 10
 
 
-def clarity_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float:
-    """Returns the clarity between the lids of an eye; 0 where they leave hardly a pixel.
+def sharpness_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float:
+    """Returns the sharpness between the lids of an eye; 0 where they leave hardly a pixel.
 
     Args:
         patch: [S, S, 3] uint8 RGB, the network's input.
@@ -32,10 +32,10 @@ def clarity_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float:
     outline = eye.outline.astype(np.float64) @ to_patch[:, :2].T + to_patch[:, 2]
     opening = np.zeros((size, size), np.uint8)
     cv2.fillPoly(opening, [np.rint(16 * outline).astype(np.int32)], 1, shift=4)
-    return clarity(patch, opening) if np.count_nonzero(opening) >= _FEWEST_PX else 0.0
+    return sharpness(patch, opening) if np.count_nonzero(opening) >= _FEWEST_PX else 0.0
 
 
-def clarity(patch: NDArray[np.uint8], opening: NDArray[np.uint8]) -> float:
+def sharpness(patch: NDArray[np.uint8], opening: NDArray[np.uint8]) -> float:
     """How strong the edges between the lids are, against how bright it is there.
 
     An iris in white gives 0.2 to 0.4 in sharp frames of the trial clips, and at least 0.088

@@ -42,7 +42,7 @@ ArtifactPrecision = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
-class Travelling:
+class BundledModel:
     """One model in one format: converted, proved, and how it was made."""
 
     converted: Converted
@@ -53,7 +53,7 @@ class Travelling:
 def bundle_files(
     run: RunFolder,
     models: Mapping[str, keras.Model],
-    converted: Mapping[str, Sequence[Travelling]],
+    converted: Mapping[str, Sequence[BundledModel]],
     *,
     lean: bool = False,
     engine_recipe: bool = False,
@@ -80,7 +80,9 @@ def bundle_files(
     for name, formats in converted.items():
         made = [(f"models/{file_name(name, one.converted)}", one) for one in formats]
         files |= {path: one.converted.content for path, one in made}
-        artifacts[name] = tuple(_travelling(path, one, licence=licence) for path, one in made)
+        artifacts[name] = tuple(
+            _exported_networks(path, one, licence=licence) for path, one in made
+        )
     for name, source in ({} if lean else find_landmark_models()).items():
         path = f"landmarks/{source.name}"
         files[path] = source.read_bytes()
@@ -119,7 +121,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         path.write_bytes(content)
 
 
-def _travelling(path: str, one: Travelling, *, licence: str) -> Artifact:
+def _exported_networks(path: str, one: BundledModel, *, licence: str) -> Artifact:
     file = one.converted
     artifact = _artifact(
         path, file.content, precision=file.precision, licence=licence, file_format=file.format

@@ -17,7 +17,7 @@ from mggr_edge.common.progress import Progress
 from mggr_edge.errors import MissingPackageError, RunError, UsageError
 from mggr_edge.models.bundle_archive import CONTRACT_FILE
 from mggr_export.errors import ArtifactError
-from mggr_export.exporting.bundle_writer import Travelling, bundle_files, write_files
+from mggr_export.exporting.bundle_writer import BundledModel, bundle_files, write_files
 from mggr_export.exporting.labels import label_of, labelled
 from mggr_export.exporting.request import (
     Batch,
@@ -66,7 +66,7 @@ class Exporter:
         limits: what its files may differ by.
         fitted: its copy with weights fitted to integers; None goes without.
         progress: shows how far it is.
-        say: tells the user what was decided.
+        notify: tells the user what was decided.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Exporter:
     limits: ConversionLimits
     fitted: keras.Model | None
     progress: Progress
-    say: Callable[[str], None]
+    notify: Callable[[str], None]
 
-    def export(self, precision: Precision, file_format: FileFormat) -> Travelling:
+    def export(self, precision: Precision, file_format: FileFormat) -> BundledModel:
         """The model in one format. What its proof found stands in the result.
 
         A format that cannot be written in that precision, and an estimator that it hurts,
@@ -89,16 +89,16 @@ class Exporter:
             BundleError: the converter gave other inputs or outputs than the model's.
         """
         if precision not in model_format(file_format).precisions:
-            self.say(f"{self.name} as {file_format}: float32, the only precision that it has")
+            self.notify(f"{self.name} as {file_format}: float32, the only precision that it has")
             precision = "float32"
         exported = self._exported(precision, file_format)
         if precision == "int8" and exported.proof.faults and self.name in _MAY_STAY_FLOAT:
             file = file_name(self.name, exported.converted)
-            self.say(f"{file} stays float32; in int8 {faults_of({file: exported.proof})}")
+            self.notify(f"{file} stays float32; in int8 {faults_of({file: exported.proof})}")
             return self._exported("float32", file_format)
         return exported
 
-    def explain(self, exported: Travelling) -> str:
+    def explain(self, exported: BundledModel) -> str:
         """Where an int8 file loses what it loses, as a table."""
         assert self.eyes.calibration is not None
         file_format = exported.converted.format
@@ -114,7 +114,7 @@ class Exporter:
             costs = explain(opened, outputs_of(self.model, inputs), inputs, advance=advance)
         return explained_text(file_name(self.name, exported.converted), costs)
 
-    def _exported(self, precision: Precision, file_format: FileFormat) -> Travelling:
+    def _exported(self, precision: Precision, file_format: FileFormat) -> BundledModel:
         plain = self._proven(self.model, precision, file_format)
         if precision != "int8" or self.fitted is None:
             return plain
@@ -123,7 +123,7 @@ class Exporter:
         # Within the limits first: a bundle that passes without a fit passes with one.
         is_better = (not fitted.proof.faults, after) > (not plain.proof.faults, before)
         better = fitted if is_better else plain
-        self.say(
+        self.notify(
             f"{file_name(self.name, plain.converted)}: {after:.1f} dB with weights fitted to "
             f"integers, {before:.1f} dB by calibration alone"
             + ("" if better is fitted else "; the fitted ones are left out")
@@ -135,7 +135,7 @@ class Exporter:
 
     def _proven(
         self, model: keras.Model, precision: Precision, file_format: FileFormat
-    ) -> Travelling:
+    ) -> BundledModel:
         """A file of some model, held against the one that was trained."""
         content, build = self._converted(model, precision, file_format)
         converted = Converted(labelled(content, file_format, self.label), precision, file_format)
@@ -150,7 +150,7 @@ class Exporter:
                 openings=self.eyes.openings if self.name == "redirector" else None,
                 advance=advance,
             )
-        return Travelling(converted, proof, build)
+        return BundledModel(converted, proof, build)
 
     def _converted(
         self, model: keras.Model, precision: Precision, file_format: FileFormat
@@ -174,11 +174,11 @@ class Exporter:
         return content, {"calibration": source}
 
 
-def _is_fitted(exported: Travelling) -> bool:
+def _is_fitted(exported: BundledModel) -> bool:
     return _FITTED in exported.build
 
 
-def _psnr_db(exported: Travelling) -> float:
+def _psnr_db(exported: BundledModel) -> float:
     """Of what the model's user sees, against Keras."""
     parity = {one.output: one for one in exported.proof.parity}
     found = parity[shown(parity)].psnr_db
@@ -197,7 +197,7 @@ def export_run(
     *,
     force: bool = False,
     progress: Progress,
-    say: Say,
+    notify: Say,
 ) -> Path:
     """Exports a run's averaged redirector and estimator as a bundle.
 
@@ -212,7 +212,7 @@ def export_run(
         request: what the bundle shall hold.
         force: `out` may replace another bundle.
         progress: shows how far it is.
-        say: tells the user what was chosen and what was measured.
+        notify: tells the user what was chosen and what was measured.
 
     Returns:
         the bundle's path.
@@ -236,7 +236,7 @@ def export_run(
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
         raise UsageError(f"{target} is no bundle; --force replaces bundles only")
-    _note_missing_limit(run, request, say=say)
+    _note_missing_limit(run, request, notify=notify)
     moved: list[Path] = []
     with atomic_folder(
         target,
@@ -245,7 +245,7 @@ def export_run(
         numbered=None if out else lambda number: home / f"{_NAMES[request.precision]}-{number}",
     ) as folder:
         models = models_of_run(run)
-        compared, calibration = samples_for_export(run, request, progress=progress, say=say)
+        compared, calibration = samples_for_export(run, request, progress=progress, notify=notify)
         fitted_on = _fitted_on(run, request, calibration)
         with quiet_converter():
             eyes = choose_eyes(
@@ -257,9 +257,9 @@ def export_run(
                 closing=closing_for_export(run.config, progress=progress),
             )
             exporters = _exporters(
-                run, request, models, eyes, fitted_on=fitted_on, progress=progress, say=say
+                run, request, models, eyes, fitted_on=fitted_on, progress=progress, notify=notify
             )
-            files = _proven_files(run, request, exporters, fitted_on=fitted_on, say=say)
+            files = _proven_files(run, request, exporters, fitted_on=fitted_on, notify=notify)
         write_files(folder, files)
     if moved and out is not None:
         raise UsageError(
@@ -276,7 +276,7 @@ def _exporters(
     *,
     fitted_on: Sequence[Origin],
     progress: Progress,
-    say: Say,
+    notify: Say,
 ) -> list[Exporter]:
     fitted = _fitted(models, eyes, steps=request.qat_steps, progress=progress)
     return [
@@ -289,7 +289,7 @@ def _exporters(
             limits=run.config.limits,
             fitted=fitted.get(name),
             progress=progress,
-            say=say,
+            notify=notify,
         )
         for name, model in models.items()
     ]
@@ -322,7 +322,7 @@ def _proven_files(
     exporters: list[Exporter],
     *,
     fitted_on: Sequence[Origin],
-    say: Say,
+    notify: Say,
 ) -> dict[str, bytes]:
     exported = {
         one.name: [one.export(request.precision, kind) for kind in request.formats]
@@ -331,12 +331,12 @@ def _proven_files(
     proofs = {
         file_name(name, one.converted): one.proof for name, all_ in exported.items() for one in all_
     }
-    say(proofs_text(proofs))
+    notify(proofs_text(proofs))
     if request.explain:
         for one in exporters:
             for made in exported[one.name]:
                 if made.converted.precision == "int8":
-                    say(one.explain(made))
+                    notify(one.explain(made))
     if faults := faults_of(proofs):
         raise ArtifactError(f"not exported; {faults}")
     models = {one.name: one.model for one in exporters}
@@ -361,13 +361,13 @@ def _fitted_on(
     return (Origin("export --qat", data, calibration.licence, calibration.subjects),)
 
 
-def _note_missing_limit(run: RunFolder, request: ExportRequest, *, say: Say) -> None:
+def _note_missing_limit(run: RunFolder, request: ExportRequest, *, notify: Say) -> None:
     """Says that a run from before the eye opening had a limit is not held to one."""
     precision = request.precision
     default = ConversionLimits().of(precision).opening
     if default is None or run.config.limits.of(precision).opening is not None:
         return
-    say(
+    notify(
         "the run's config is older than the limit of the eye opening and has none; add "
         f'--set "limits.{precision}.opening={{min_psnr_db: {default.min_psnr_db:g}}}"'
     )

@@ -75,7 +75,7 @@ _OF_A_PACK = 4096
 
 
 def samples_for_export(
-    run: RunFolder, request: ExportRequest, *, progress: Progress, say: Callable[[str], None]
+    run: RunFolder, request: ExportRequest, *, progress: Progress, notify: Callable[[str], None]
 ) -> tuple[EyeSamples, EyeSamples | None]:
     """The eyes to compare on, and to calibrate on: the run's own, or those that were named.
 
@@ -91,7 +91,7 @@ def samples_for_export(
     """
 
     def samples(source: str, *, people: int) -> EyeSamples:
-        return _samples(source, run, draw=people, progress=progress, say=say)
+        return _samples(source, run, draw=people, progress=progress, notify=notify)
 
     compared, calibration = _sources(run, request)
     if not request.is_quantised:
@@ -104,7 +104,7 @@ def samples_for_export(
             samples(compared, people=_PEOPLE_TO_COMPARE),
             samples(calibration, people=_PEOPLE_TO_CALIBRATE),
         )
-    say(
+    notify(
         f"compared on {len(parts[0].subjects)} people, calibrated on "
         f"{len(parts[1].subjects)} others"
     )
@@ -148,14 +148,14 @@ def _samples(
     *,
     draw: int,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> EyeSamples:
     if source == SYNTHETIC:
-        return draw_people(run.config, draw, progress=progress, say=say)
-    say(f"eyes: {source}")
+        return draw_people(run.config, draw, progress=progress, notify=notify)
+    notify(f"eyes: {source}")
     known = {name for data in run.record.datasets for name in (*data.seen, *data.held_out)}
     everyone = open_samples_or_pack(
-        source, config=run.config, subjects=None, progress=progress, say=say
+        source, config=run.config, subjects=None, progress=progress, notify=notify
     )
     ours = known & set(everyone.subjects)
     chosen = everyone.of_subjects(ours) if ours else everyone
@@ -163,7 +163,7 @@ def _samples(
 
 
 def draw_people(
-    config: Config, people: int, *, progress: Progress, say: Callable[[str], None]
+    config: Config, people: int, *, progress: Progress, notify: Callable[[str], None]
 ) -> EyeSamples:
     """A few of the config's synthetic people."""
     few = replace(
@@ -171,6 +171,6 @@ def draw_people(
         subjects=min(people, config.synthetic.subjects),
         per_group=max(2, config.synthetic.per_group),
     )
-    say(f"eyes: synthetic, {few.subjects} people")
+    notify(f"eyes: synthetic, {few.subjects} people")
     drawn = replace(config, synthetic=few)
-    return open_samples(SYNTHETIC, config=drawn, subjects=None, progress=progress, say=say)
+    return open_samples(SYNTHETIC, config=drawn, subjects=None, progress=progress, notify=notify)

@@ -40,7 +40,7 @@ def verify_bundle(
     subjects: tuple[str, ...] | None = None,
     pairs: int,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> dict[str, Proof]:
     """Rebuilds Keras from the reference weights and compares every model with it again.
 
@@ -52,7 +52,7 @@ def verify_bundle(
         subjects: of the folder only these; None takes all.
         pairs: how many.
         progress: shows how far it is.
-        say: tells the user what was chosen.
+        notify: tells the user what was chosen.
 
     Returns:
         what was found, by the files' names; look at `faults`.
@@ -65,7 +65,7 @@ def verify_bundle(
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(bundle_path(path)), bundle.contract
     limits = config_of(contract).limits
-    samples = _samples(data, contract, subjects, progress=progress, say=say)
+    samples = _samples(data, contract, subjects, progress=progress, notify=notify)
     with quiet_converter():
         for artifact in (one for formats in contract.models.values() for one in formats):
             check_fits(_opened(artifact, files), artifact)
@@ -138,7 +138,7 @@ def _samples(
     subjects: tuple[str, ...] | None,
     *,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> EyeSamples:
     config = config_of(contract)
     if data == SYNTHETIC:
@@ -147,15 +147,15 @@ def _samples(
         # Another seed draws other people than those whom the run was trained and calibrated on.
         others = replace(config.synthetic, seed=config.synthetic.seed + 1, subjects=_PEOPLE)
         strangers = replace(config, synthetic=others)
-        return draw_people(strangers, _PEOPLE, progress=progress, say=say)
-    say(f"eyes: {data}")
+        return draw_people(strangers, _PEOPLE, progress=progress, notify=notify)
+    notify(f"eyes: {data}")
     calibrated = calibrated_people(contract)
     if subjects is not None and (seen := sorted({*subjects} & calibrated)):
         raise UsageError(
             f"the bundle was calibrated on {len(seen)} of these subjects ({', '.join(seen[:5])}): "
             "name others with --subjects"
         )
-    samples = open_samples(data, config=config, subjects=subjects, progress=progress, say=say)
+    samples = open_samples(data, config=config, subjects=subjects, progress=progress, notify=notify)
     others_there = set(samples.subjects) - calibrated
     if not others_there:
         raise UsageError(
@@ -163,7 +163,7 @@ def _samples(
             "eyes of others with --data"
         )
     if left_out := len(samples.subjects) - len(others_there):
-        say(f"left out {left_out} subjects that the bundle was calibrated on")
+        notify(f"left out {left_out} subjects that the bundle was calibrated on")
     return samples.of_subjects(others_there)
 
 

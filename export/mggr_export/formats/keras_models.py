@@ -20,7 +20,7 @@ from tensorflow import keras
 from mggr_edge.errors import BundleError, ConfigError, RunError
 from mggr_edge.models.contract import Contract
 from mggr_tf.config import Config, config_from_plain
-from mggr_tf.evaluation.trained import load_travelling
+from mggr_tf.evaluation.trained import load_exported
 from mggr_tf.models.networks import Networks, load_weights
 from mggr_tf.runs.folder import RunFolder
 
@@ -31,7 +31,7 @@ def models_of_run(run: RunFolder) -> dict[str, keras.Model]:
     Raises:
         RunError: the run holds no trained redirector.
     """
-    return _travelling(load_travelling(run))
+    return _exported_networks(load_exported(run))
 
 
 def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str, keras.Model]:
@@ -47,7 +47,7 @@ def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str
     if not contract.references:
         raise BundleError("the bundle has no reference weights; export it again to verify it")
     try:
-        models = _travelling(Networks(config_of(contract)))
+        models = _exported_networks(Networks(config_of(contract)))
         with TemporaryDirectory() as folder:
             for name, reference in contract.references.items():
                 if name not in models:
@@ -89,7 +89,7 @@ def outputs_by_name(model: keras.Model, made: Any) -> dict[str, Any]:
     return made if isinstance(made, dict) else {model.output_names[0]: made}
 
 
-def _travelling(networks: Networks) -> dict[str, keras.Model]:
+def _exported_networks(networks: Networks) -> dict[str, keras.Model]:
     return {"redirector": networks.averaged.joined, "estimator": networks.estimator}
 
 

@@ -13,7 +13,7 @@ from mggr_edge.common.atomic import reserved_folder
 from mggr_edge.common.cli_group import FiniteRange
 from mggr_edge.errors import MissingPackageError, OutputExistsError, UsageError
 from mggr_export.quickstart.names import REPORT, RUN
-from mggr_tf.cli.options import force_option, say
+from mggr_tf.cli.options import force_option, notify
 
 DEFAULT_OUT = Path("quickstart")
 
@@ -61,16 +61,18 @@ def quickstart(
     """
     chosen = _folder(out, force=force)
     _need_packages()
-    from mggr_export.quickstart.journey import travel
+    from mggr_export.quickstart.journey import run_quickstart
 
     with chosen as folder:
         try:
-            outcome = travel(folder, minutes=minutes, seed=seed, from_nothing=from_nothing, say=say)
+            outcome = run_quickstart(
+                folder, minutes=minutes, seed=seed, from_nothing=from_nothing, notify=notify
+            )
         except KeyboardInterrupt:
-            say("\ninterrupted; " + _how_to_go_on(folder))
+            notify("\ninterrupted; " + _how_to_go_on(folder))
             raise SystemExit(_INTERRUPTED) from None
     seen = outcome.demo.iris
-    say(
+    notify(
         f"the irises follow: yaw with slope {seen.yaw.slope:.2f}, pitch {seen.pitch.slope:.2f}; "
         f"{sum(outcome.seconds.values()):.0f} seconds in all. Open in a browser:"
     )

@@ -42,8 +42,8 @@ _PEOPLE = 10_000
 """Seeds from here on draw nobody whom the package's weights have seen."""
 
 
-def travel(
-    folder: Path, *, minutes: float, seed: int, from_nothing: bool = False, say: Say
+def run_quickstart(
+    folder: Path, *, minutes: float, seed: int, from_nothing: bool = False, notify: Say
 ) -> Outcome:
     """Makes everything in `folder`, the report last.
 
@@ -52,7 +52,7 @@ def travel(
         minutes: of training.
         seed: of the drawn people, the weights and the batches.
         from_nothing: train every stage; else the package's weights are trained further.
-        say: called with a line for each part that was done.
+        notify: called with a line for each part that was done.
 
     Raises:
         RunError: the package has no weights, and `from_nothing` is false.
@@ -73,19 +73,19 @@ def travel(
     seconds: dict[str, float] = {}
     with _timed("drawing eyes", seconds):
         split = open_split(
-            SYNTHETIC, config=config, stage="joint", subjects=None, progress=progress, say=say
+            SYNTHETIC, config=config, stage="joint", subjects=None, progress=progress, notify=notify
         )
-        say(f"drew {len(split.train)} eyes of {len(split.train.subjects)} people")
+        notify(f"drew {len(split.train)} eyes of {len(split.train.subjects)} people")
     with _timed("training", seconds):
         run = _create_run(folder, config, split, donor)
-        _train(run, split, minutes=minutes, say=say)
+        _train(run, split, minutes=minutes, notify=notify)
     bundles: dict[str, Bundle] = {}
     for precision in _PRECISIONS:
         name = BUNDLES[precision]
         with _timed(f"exporting {name}", seconds):
-            bundles[precision] = _export(run, folder / name, precision=precision, say=say)
+            bundles[precision] = _export(run, folder / name, precision=precision, notify=notify)
     with _timed("the portrait", seconds):
-        say("redirecting the portrait")
+        notify("redirecting the portrait")
         demo = run_demo(
             folder, redirecting=bundles["int8"], precise=bundles["float32"], progress=progress
         )
@@ -107,7 +107,7 @@ def _create_run(folder: Path, config: Config, split: Split, donor: RunFolder | N
     return run
 
 
-def _train(run: RunFolder, split: Split, *, minutes: float, say: Say) -> None:
+def _train(run: RunFolder, split: Split, *, minutes: float, notify: Say) -> None:
     train_stages(
         run,
         "joint",
@@ -115,19 +115,19 @@ def _train(run: RunFolder, split: Split, *, minutes: float, say: Say) -> None:
         held_out=split.held_out,
         budget=Budget(minutes=minutes),
         stream=sys.stderr,
-        say=say,
+        notify=notify,
     )
 
 
-def _export(run: RunFolder, out: Path, *, precision: Precision, say: Say) -> Bundle:
-    say(f"exporting {out}")
+def _export(run: RunFolder, out: Path, *, precision: Precision, notify: Say) -> Bundle:
+    notify(f"exporting {out}")
     # Its tables stand in the report; here they would bury everything else.
     export_run(
         run,
         out,
         ExportRequest(precision),
         progress=progress,
-        say=lambda text: None,
+        notify=lambda text: None,
     )
     return Bundle.open(out)
 

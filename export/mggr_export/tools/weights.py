@@ -60,7 +60,7 @@ def make_weights(
     portraits: Path | None = None,
     portraits_split: str | None = None,
     start: RunFolder | None = None,
-    say: Say,
+    notify: Say,
 ) -> Path:
     """Goes on with whatever is missing in `out`.
 
@@ -87,7 +87,7 @@ def make_weights(
     if portraits is not None:
         split = None if portraits_split is None else read_split(portraits_split)
         photographed = open_portraits(
-            str(portraits), config=config, split=split, progress=progress, say=say
+            str(portraits), config=config, split=split, progress=progress, notify=notify
         )
     last = config.last_stage(portraits=photographed is not None)
     run = _trained(
@@ -97,34 +97,34 @@ def make_weights(
         Budget(minutes=minutes),
         portraits=photographed,
         start=start,
-        say=say,
+        notify=notify,
     )
     other = replace(config, synthetic=replace(config.synthetic, seed=_JUDGE_SEED))
-    judge = _trained(out / "judge", other, "judge", Budget(), say=say)
+    judge = _trained(out / "judge", other, "judge", Budget(), notify=notify)
     made = out / "made"
     with atomic_folder(made, force=True) as folder:
-        lay_out(run, folder, say=say)
-        found = measure(folder, judge=judge, progress=progress, say=say)
+        lay_out(run, folder, notify=notify)
+        found = measure(folder, judge=judge, progress=progress, notify=notify)
         contracts = {name: Bundle.open(folder / name).contract for name in _BUNDLES}
         (folder / CARD).write_text(model_card(run, found, contracts), encoding="utf-8")
     return made
 
 
-def lay_out(run: RunFolder, folder: Path, *, say: Say) -> None:
+def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
     """The lean run and both lean bundles, in a folder of their own."""
     _copy_lean(run, folder / "run")
     for name, int8 in _BUNDLES.items():
-        say(f"exporting {name}")
+        notify(f"exporting {name}")
         export_run(
             run,
             folder / name,
             ExportRequest(precision="int8" if int8 else "float32", lean=True),
             progress=progress,
-            say=say,
+            notify=notify,
         )
 
 
-def put_into_package(made: Path, *, say: Say) -> None:
+def put_into_package(made: Path, *, notify: Say) -> None:
     """Replaces the weights of this installation, each home as a whole."""
     parts: dict[Path, dict[str, str]] = {
         packaged_bundles(): {name: name for name in _BUNDLES},
@@ -136,7 +136,7 @@ def put_into_package(made: Path, *, say: Say) -> None:
             for source, place in sources.items():
                 shutil.copytree(made / source, folder / place, dirs_exist_ok=True)
             shutil.copyfile(made / CARD, folder / CARD)
-        say(f"installed {home}")
+        notify(f"installed {home}")
 
 
 def _trained(
@@ -147,17 +147,17 @@ def _trained(
     *,
     portraits: Split | None = None,
     start: RunFolder | None = None,
-    say: Say,
+    notify: Say,
 ) -> RunFolder:
     """A run that is complete up to a stage: found, resumed or made."""
     run = RunFolder.open(path) if (path / "run.json").is_file() else None
     if run is not None and run.config != _settled_as(run.config, config):
         raise UsageError(f"{path} was begun with another config; name another --out, or remove it")
     if run is not None and run.is_complete(stage):
-        say(f"{path}: stage {stage} is complete")
+        notify(f"{path}: stage {stage} is complete")
         return run
     split = open_split(
-        SYNTHETIC, config=config, stage=stage, subjects=None, progress=progress, say=say
+        SYNTHETIC, config=config, stage=stage, subjects=None, progress=progress, notify=notify
     )
     if run is None:
         record = None if portraits is None else DataRecord.of(portraits)
@@ -169,8 +169,8 @@ def _trained(
             shutil.rmtree(path)
             raise
     elif portraits is not None:
-        note_data(run, portraits, may_differ=False, portraits=True, say=say)
-    _train(run, stage, split, portraits, budget, say=say)
+        note_data(run, portraits, may_differ=False, portraits=True, notify=notify)
+    _train(run, stage, split, portraits, budget, notify=notify)
     return run
 
 
@@ -189,7 +189,7 @@ def _train(
     portraits: Split | None,
     budget: Budget,
     *,
-    say: Say,
+    notify: Say,
 ) -> None:
     train_stages(
         run,
@@ -199,7 +199,7 @@ def _train(
         portraits=portraits,
         budget=budget,
         stream=sys.stderr,
-        say=say,
+        notify=notify,
     )
 
 
@@ -272,19 +272,19 @@ def main(
             portraits=portraits,
             portraits_split=portraits_split,
             start=None if start is None else open_run(start),
-            say=_say,
+            notify=_notify,
         )
         click.echo((made / "MODEL_CARD.md").read_text(encoding="utf-8"))
         if install:
-            put_into_package(made, say=_say)
+            put_into_package(made, notify=_notify)
     except MggrError as error:
         raise OneLineError(str(error)) from error
     except KeyboardInterrupt:
-        _say("\ninterrupted; what was trained is kept, and the same command goes on with it")
+        _notify("\ninterrupted; what was trained is kept, and the same command goes on with it")
         raise SystemExit(_INTERRUPTED) from None
 
 
-def _say(text: str) -> None:
+def _notify(text: str) -> None:
     click.echo(text, err=True)
 
 

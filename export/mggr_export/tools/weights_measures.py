@@ -32,7 +32,7 @@ from mggr_tf.evaluation.protocol import (
     score_pictures,
 )
 from mggr_tf.evaluation.source_gaze import SourceGaze, estimate_sources
-from mggr_tf.evaluation.trained import load_judge, load_travelling, redirect_with
+from mggr_tf.evaluation.trained import load_exported, load_judge, redirect_with
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on
 from mggr_tf.runs.record import DataRecord
@@ -63,7 +63,7 @@ class Measured:
 
 
 def measure(
-    folder: Path, *, judge: RunFolder, progress: Progress, say: Callable[[str], None]
+    folder: Path, *, judge: RunFolder, progress: Progress, notify: Callable[[str], None]
 ) -> Measured:
     """Redirects pairs of new people and scores them.
 
@@ -75,9 +75,11 @@ def measure(
     config = replace(
         run.config, synthetic=replace(run.config.synthetic, seed=SEED, subjects=PEOPLE)
     )
-    samples = open_samples(SYNTHETIC, config=config, subjects=None, progress=progress, say=say)
+    samples = open_samples(
+        SYNTHETIC, config=config, subjects=None, progress=progress, notify=notify
+    )
     refuse_seen_subjects(samples.subjects, trained_on({"the run": run, "the judge": judge}))
-    networks = load_travelling(run)
+    networks = load_exported(run)
     conventions = run.config.conventions
 
     pairs = all_pairs(samples, limit=PAIRS, seed=SEED)
@@ -222,7 +224,7 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
     Args:
         contracts: of the exported bundles, by their names.
     """
-    networks, data = load_travelling(run), run.record.data
+    networks, data = load_exported(run), run.record.data
     stages = run.record.stages
     minutes = sum(stage.seconds for stage in stages.values()) / 60
     return _CARD.format(

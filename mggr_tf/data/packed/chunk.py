@@ -170,11 +170,11 @@ class CorruptRecords:
     Args:
         index: of the pack.
         limit: one more than so many is too many.
-        say: called once for each.
+        notify: called once for each.
     """
 
-    def __init__(self, index: PackIndex, *, limit: int, say: Callable[[str], None]) -> None:
-        self._index, self._limit, self._say = index, limit, say
+    def __init__(self, index: PackIndex, *, limit: int, notify: Callable[[str], None]) -> None:
+        self._index, self._limit, self._notify = index, limit, notify
         self._found: set[int] = set()
         self._lock = threading.Lock()
         self.failure: DataError | None = None
@@ -192,7 +192,7 @@ class CorruptRecords:
         with self._lock:
             if number not in self._found:
                 self._found.add(number)
-                self._say(
+                self._notify(
                     f"{self._index.path}: {self._index.name_of(number)} is corrupt and left out "
                     f"({len(self._found)} so far, packed.corrupt_limit is {self._limit})"
                 )

@@ -71,7 +71,7 @@ def pack_source(
     workers: int | None = None,
     force: bool = False,
     progress: Progress,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     chunk_patches: int = CHUNK_PATCHES,
     shard_chunks: int = SHARD_CHUNKS,
 ) -> Packed:
@@ -83,7 +83,7 @@ def pack_source(
         workers: processes; None takes all cores.
         force: an existing `out` may be replaced, with all that is in it.
         progress: counts patches.
-        say: called with what is continued.
+        notify: called with what is continued.
         chunk_patches: the most in a record.
         shard_chunks: records in a file.
 
@@ -113,7 +113,7 @@ def pack_source(
             Order(plan, number, whole, notes=folder, read=listing.read)
             for number in range(plan.shards)
         ]
-        kept = _write_shards(orders, workers, progress=progress, say=say)
+        kept = _write_shards(orders, workers, progress=progress, notify=notify)
         about = _finish(whole, orders, listing, source)
         move_folder(whole, out, force=force)
         shutil.rmtree(folder)
@@ -162,7 +162,7 @@ def _plainly_said(out: Path, folder: Path) -> Iterator[None]:
 
 
 def _write_shards(
-    orders: list[Order], workers: int | None, *, progress: Progress, say: Callable[[str], None]
+    orders: list[Order], workers: int | None, *, progress: Progress, notify: Callable[[str], None]
 ) -> int:
     plan, kept = orders[0].plan, 0
     tried = sum(order.note_file.exists() for order in orders)
@@ -174,11 +174,11 @@ def _write_shards(
         for outcome in written:
             _refuse_fatal(outcome, plan.source)
             kept += outcome.kept
-            advance(outcome.planned)
+            advance(outcome.plan_run)
     if kept < tried:
-        say(f"{tried - kept} shards of an earlier try were damaged, or their source has changed")
+        notify(f"{tried - kept} shards of an earlier try were damaged, or their source has changed")
     if kept:
-        say(f"{kept} of {len(orders)} shards were there from an earlier try")
+        notify(f"{kept} of {len(orders)} shards were there from an earlier try")
     return kept
 
 

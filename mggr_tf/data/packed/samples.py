@@ -132,7 +132,7 @@ def open_pack(
     *,
     how: PackedConfig,
     subjects: tuple[str, ...] | None,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> PackedSamples:
     """Opens a pack; no picture is read.
 
@@ -140,13 +140,13 @@ def open_pack(
         path: the folder.
         how: it will be read.
         subjects: only these; None takes all.
-        say: called with corrupt records, when they are found.
+        notify: called with corrupt records, when they are found.
 
     Raises:
         DataError: it is damaged, or a subject has no patch in it.
     """
     index = open_index(path)
-    corrupt = CorruptRecords(index, limit=how.corrupt_limit, say=say)
+    corrupt = CorruptRecords(index, limit=how.corrupt_limit, notify=notify)
     everything = PackedSamples(index, np.arange(len(index.records)), how, corrupt)
     if subjects is None:
         return everything

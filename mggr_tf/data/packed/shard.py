@@ -87,12 +87,12 @@ class Outcome:
     """What came of an order.
 
     Attributes:
-        planned: patches that were asked for.
+        plan_run: patches that were asked for.
         kept: the shard was there already, whole.
         fatal: patches for which the source must be refused; then there is no shard.
     """
 
-    planned: int
+    plan_run: int
     kept: bool = False
     fatal: tuple[LeftOut, ...] = ()
 
@@ -160,10 +160,10 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:
-    for planned in order.plan.chunks_of(order.number):
-        good = list(_good(planned, order, left_out))
+    for plan_run in order.plan.chunks_of(order.number):
+        good = list(_good(plan_run, order, left_out))
         if len(good) > 1:
-            yield _chunk(good, planned.group)
+            yield _chunk(good, plan_run.group)
         left_out += [
             LeftOut(number, _name(entry, order), _within(entry), NO_PARTNER)
             for entry, number, _ in good
@@ -174,8 +174,8 @@ def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:
 _Found = tuple[Entry, int, np.ndarray]
 
 
-def _good(planned: PlannedChunk, order: Order, left_out: list[LeftOut]) -> Iterator[_Found]:
-    for entry, number in zip(planned.entries, planned.numbers, strict=True):
+def _good(plan_run: PlannedChunk, order: Order, left_out: list[LeftOut]) -> Iterator[_Found]:
+    for entry, number in zip(plan_run.entries, plan_run.numbers, strict=True):
         found = order.read(entry)
         if isinstance(found, BadPatch):
             name = _name(entry, order)

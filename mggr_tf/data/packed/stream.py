@@ -18,7 +18,7 @@ from mggr_edge.models.contract import Conventions
 from mggr_tf.config.stages import Augmentation
 from mggr_tf.data.packed.chunk import Records, chunk_tensors
 from mggr_tf.data.packed.samples import PackedSamples
-from mggr_tf.data.pairs import Closing, DrawnPairs, Mix, PairInputs, two_of
+from mggr_tf.data.pairs import Closing, DrawnPairs, Mix, PairInputs, two_different
 from mggr_tf.data.rows import Shares
 
 Tensors = dict[str, tf.Tensor]
@@ -63,7 +63,7 @@ def packed_pair_dataset(
         choice = rows.whole([], seeds[0], low=0, high=windows.chunks)
         row = tf.cast(element % shares.local, tf.int32) * shares.each + tf.range(shares.each)
         chunk = row * windows.chunks + choice
-        first, second = two_of(tf.gather(chunks["count"], chunk), seeds[1], seeds[2], rows)
+        first, second = two_different(tf.gather(chunks["count"], chunk), seeds[1], seeds[2], rows)
         source, target = tf.stack([chunk, first], 1), tf.stack([chunk, second], 1)
         images, gaze = chunks["images"], chunks["gaze_deg"]
         drawn = DrawnPairs(

@@ -18,7 +18,7 @@ from mggr_edge.common.addresses import (
     names_a_folder,
     output_address,
     path_type,
-    without_secrets,
+    redact_credentials,
 )
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 
@@ -68,7 +68,7 @@ def find_source(named: str | Path) -> Source:
         StreamError: the path does not exist or cannot be looked at.
     """
     path = named if isinstance(named, Path) else _path_of_input(named)
-    shown = without_secrets(str(named))
+    shown = redact_credentials(str(named))
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -99,7 +99,7 @@ def _path_of_input(text: str) -> Path:
     address = input_address(text)
     if address.scheme != "file":
         raise UsageError(
-            f"{without_secrets(text)} is a camera or network address; expected a picture, "
+            f"{redact_credentials(text)} is a camera or network address; expected a picture, "
             "a folder of pictures or a video file"
         )
     return Path(address.place)
@@ -132,7 +132,7 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
             return None
         if address.scheme != "file":
             raise UsageError(
-                f"{without_secrets(output)} is a device or network address; expected "
+                f"{redact_credentials(output)} is a device or network address; expected "
                 f"{_what(source)}, as the input is one"
             )
         path = Path(address.place)

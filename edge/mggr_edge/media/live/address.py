@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mggr_edge.common.addresses import input_address, without_secrets
+from mggr_edge.common.addresses import input_address, redact_credentials
 
 Scheme = Literal["rtsp", "v4l2", "csi", "film", "still"]
 """The last two are files that are shown as if they were live."""
@@ -32,7 +32,7 @@ class LiveAddress:
 
     def __str__(self) -> str:
         """As it may be shown and logged: without a password."""
-        return f"csi://{self.place}" if self.scheme == "csi" else without_secrets(self.place)
+        return f"csi://{self.place}" if self.scheme == "csi" else redact_credentials(self.place)
 
 
 def live_address(text: str) -> LiveAddress | None:

@@ -71,7 +71,7 @@ _MIRRORS = {"horizontal": 1, "vertical": 0}
 
 
 @dataclass(frozen=True)
-class PictureFormat:
+class CameraFormat:
     """What is asked of a camera; None leaves it to the camera.
 
     Attributes:
@@ -90,9 +90,9 @@ class PictureFormat:
         """Whether the camera itself is asked for anything."""
         return (self.width, self.height, self.rate) != (None, None, None)
 
-    def filled(self, default: PictureFormat) -> PictureFormat:
+    def filled(self, default: CameraFormat) -> CameraFormat:
         """With a default in place of what is not said."""
-        return PictureFormat(
+        return CameraFormat(
             self.width or default.width,
             self.height or default.height,
             self.rate or default.rate,
@@ -100,7 +100,7 @@ class PictureFormat:
         )
 
 
-AS_IT_COMES = PictureFormat()
+ANY_FORMAT = CameraFormat()
 """Nothing is asked for, nothing is turned."""
 
 
@@ -118,7 +118,7 @@ _TO_RGB = (
     "! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=RGB "
     "! appsink name=frames max-buffers=1 drop=true sync=false"
 )
-_DEFAULT = PictureFormat(1280, 720, 30)
+_DEFAULT = CameraFormat(1280, 720, 30)
 
 _SILENT_NS = 5_000_000_000
 _NS_PER_S = 1e9
@@ -135,7 +135,7 @@ class CsiCapture:
         StreamError: no GStreamer, no such source, or a camera that does not start.
     """
 
-    def __init__(self, address: LiveAddress, wanted: PictureFormat) -> None:
+    def __init__(self, address: LiveAddress, wanted: CameraFormat) -> None:
         self._address = address
         gstreamer = import_gstreamer()
         self._gst = gstreamer.gst

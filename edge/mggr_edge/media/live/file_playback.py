@@ -83,7 +83,7 @@ def shown_file(named: str | Path, *, loops: int = 0) -> LiveAddress:
     return LiveAddress("film" if source.kind == "video" else "still", str(source.path), loops)
 
 
-class FilmCapture:
+class VideoFileCapture:
     """A video file, each frame at its time; without sound.
 
     Args:
@@ -121,7 +121,7 @@ class FilmCapture:
         self._opened.close()
 
 
-class StillCapture:
+class PictureFileCapture:
     """A picture, ten times a second, until somebody stops it.
 
     Args:

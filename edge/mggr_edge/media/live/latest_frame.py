@@ -142,7 +142,7 @@ class LiveFrame:
     number: int = 0
 
 
-class Newest:
+class LatestFrameReader:
     """One frame is kept; one that comes before it was asked for takes its place.
 
     Reading goes on in a thread of its own, so that no frame waits in a queue and a slow
@@ -176,7 +176,7 @@ class Newest:
         self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
-    def __enter__(self) -> Newest:
+    def __enter__(self) -> LatestFrameReader:
         self._thread.start()
         return self
 

@@ -21,8 +21,8 @@ from mggr_edge.common.addresses import (
     names_a_folder,
     output_address,
     output_scheme,
+    redact_credentials,
     served_at,
-    without_secrets,
 )
 from mggr_edge.common.atomic import check_place
 from mggr_edge.errors import MissingPackageError, OutputExistsError, StreamError, UsageError
@@ -56,7 +56,7 @@ class LiveOutput(Protocol):
 
 
 @dataclass(frozen=True)
-class Nowhere:
+class NullOutput:
     """Keeps nothing."""
 
     name = None
@@ -173,14 +173,14 @@ def live_output(
     suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
     wanted = f"a video file ({suffixes}), {OUTPUT_FORMS}"
     if segment_s is not None and (text is None or output_address(text).scheme != "file"):
-        got = "none" if text is None else without_secrets(text)
+        got = "none" if text is None else redact_credentials(text)
         raise UsageError(f"--segment needs a video file as OUTPUT ({suffixes}), got {got}")
     if text is None:
         raise UsageError(f"a live source needs an OUTPUT: {wanted}")
     address = output_address(text)
     match address.scheme:
         case "null":
-            return Nowhere()
+            return NullOutput()
         case "display":
             return Window(controls or Controls())
         case "v4l2loopback":
@@ -191,7 +191,7 @@ def live_output(
     path = Path(address.place)
     if names_a_folder(address.place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
         raise UsageError(
-            f"{without_secrets(text)} is no OUTPUT of a live source"
+            f"{redact_credentials(text)} is no OUTPUT of a live source"
             f"{closest_form(closest_output(text))}; expected {wanted}"
         )
     check_place(path)  # the source may come hours later

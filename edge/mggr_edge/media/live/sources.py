@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import PictureFormat
+from mggr_edge.media.live.csi import CameraFormat
 
 
 class Capture(Protocol):
@@ -96,14 +96,14 @@ class OpenedByReader:
 
 
 def open_capture(
-    address: LiveAddress, wanted: PictureFormat, *, say: Callable[[str], None] = lambda text: None
+    address: LiveAddress, wanted: CameraFormat, *, notify: Callable[[str], None] = lambda text: None
 ) -> Capture:
     """Opens a live source; who reads it closes it.
 
     Args:
         address: of the source.
         wanted: size and rate of its pictures.
-        say: takes the mode that a camera has taken.
+        notify: takes the mode that a camera has taken.
 
     Raises:
         UsageError: a size or rate is wanted of what cannot be asked.
@@ -112,11 +112,11 @@ def open_capture(
     """
     capture = _opened(address, wanted)
     if isinstance(capture, Described):
-        say(capture.described())
+        notify(capture.described())
     return capture
 
 
-def _opened(address: LiveAddress, wanted: PictureFormat) -> Capture:
+def _opened(address: LiveAddress, wanted: CameraFormat) -> Capture:
     match address.scheme:
         case "rtsp":
             from mggr_edge.media.live.rtsp_client import RtspCapture
@@ -134,13 +134,13 @@ def _opened(address: LiveAddress, wanted: PictureFormat) -> Capture:
 
             return CsiCapture(address, wanted)
         case "film":
-            from mggr_edge.media.live.file_playback import FilmCapture
+            from mggr_edge.media.live.file_playback import VideoFileCapture
 
-            return FilmCapture(address)
+            return VideoFileCapture(address)
         case "still":
-            from mggr_edge.media.live.file_playback import StillCapture
+            from mggr_edge.media.live.file_playback import PictureFileCapture
 
-            return StillCapture(address)
+            return PictureFileCapture(address)
 
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
@@ -160,7 +160,7 @@ class Reconnecting:
         open_: opens it, or raises `StreamError`.
         name: of the source, for people.
         stop: set from anywhere to end.
-        say: takes what happens.
+        notify: takes what happens.
         beat: called whenever something is tried, and when that has failed.
     """
 
@@ -170,12 +170,12 @@ class Reconnecting:
         *,
         name: str,
         stop: threading.Event,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         beat: Callable[[], None],
     ) -> None:
         self.reconnected = 0
         self._open, self._name = open_, name
-        self._stop, self._say, self._beat = stop, say, beat
+        self._stop, self._notify, self._beat = stop, notify, beat
         self._capture: Capture | None = None
         self._wait_s = 0.0
         self._was_there = False
@@ -216,7 +216,7 @@ class Reconnecting:
         self._beat()
         self._lost_s = time.monotonic() if self._lost_s is None else self._lost_s
         if reason != self._told:
-            self._say(f"{reason}; trying again until it is there")
+            self._notify(f"{reason}; trying again until it is there")
             self._told = reason
         self._wait_s = min(max(_FIRST_WAIT_S, 2 * self._wait_s), _LONGEST_WAIT_S)
 
@@ -227,5 +227,5 @@ class Reconnecting:
             self._lost_s = self._told = None
             self.reconnected += self._was_there
             again = " again" if self._was_there else ""
-            self._say(f"{self._name} is there{again}, after {away_s:.1f} s")
+            self._notify(f"{self._name} is there{again}, after {away_s:.1f} s")
         self._was_there = True

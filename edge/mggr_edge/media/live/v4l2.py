@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import PictureFormat
+from mggr_edge.media.live.csi import CameraFormat
 
 _API = cv2.CAP_V4L2
 _MJPG = "MJPG"
@@ -39,7 +39,7 @@ class CameraMode:
     rate: float
     fourcc: str
 
-    def gives(self, wanted: PictureFormat) -> bool:
+    def gives(self, wanted: CameraFormat) -> bool:
         """Whether it is what was asked for."""
         return (
             wanted.width in (None, self.width)
@@ -69,7 +69,7 @@ class V4L2Capture:
         StreamError: no such device, no right to it, or no picture from it.
     """
 
-    def __init__(self, address: LiveAddress, wanted: PictureFormat) -> None:
+    def __init__(self, address: LiveAddress, wanted: CameraFormat) -> None:
         self._address, self._wanted = address, wanted
         if not Path(address.place).exists():
             raise StreamError(f"{address} does not exist; `mggr-edge doctor` lists cameras")
@@ -105,7 +105,7 @@ class V4L2Capture:
         self._device.release()
 
 
-def _settled(device: cv2.VideoCapture, wanted: PictureFormat) -> CameraMode:
+def _settled(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
     """Sets the mode that is nearest to what is wanted; raw frames where they are as near."""
     raw = _set(device, wanted)
     if not wanted.is_asked_for or raw.fourcc == _MJPG or _distance(raw, wanted) == (0, 0):
@@ -118,7 +118,7 @@ def _settled(device: cv2.VideoCapture, wanted: PictureFormat) -> CameraMode:
     return _set(device, wanted)
 
 
-def _set(device: cv2.VideoCapture, wanted: PictureFormat) -> CameraMode:
+def _set(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
     """Asks for size, then rate (a new size resets the rate), and reads what the camera took."""
     for setting, value in (
         (cv2.CAP_PROP_FRAME_WIDTH, wanted.width),
@@ -135,7 +135,7 @@ def _set(device: cv2.VideoCapture, wanted: PictureFormat) -> CameraMode:
     )
 
 
-def _distance(mode: CameraMode, wanted: PictureFormat) -> tuple[int, int]:
+def _distance(mode: CameraMode, wanted: CameraFormat) -> tuple[int, int]:
     """How far a mode is from what is wanted: in pixels of its sides, then in frames per second."""
     width, height = wanted.width or mode.width, wanted.height or mode.height
     rate = round(mode.rate)
@@ -147,7 +147,7 @@ def _fourcc(code: int) -> str:
     return code.to_bytes(4, "little", signed=code < 0).decode("ascii", errors="replace")
 
 
-def _asked(wanted: PictureFormat) -> str:
+def _asked(wanted: CameraFormat) -> str:
     size = f"{wanted.width or 'any width'} x {wanted.height or 'any height'}"
     return size if wanted.rate is None else f"{size} at {wanted.rate}"
 

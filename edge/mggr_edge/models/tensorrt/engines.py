@@ -65,7 +65,7 @@ def build_engines(
     precision: EnginePrecision,
     dla: int | None = None,
     folder: Path | None = None,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> tuple[Path, ...]:
     """Builds an engine of every model that the bundle has in ONNX at this precision.
 
@@ -76,7 +76,7 @@ def build_engines(
         precision: whose files are built.
         dla: for which accelerator; None for the GPU.
         folder: the cache; None takes the user's.
-        say: called with a message about the next model.
+        notify: called with a message about the next model.
 
     Returns:
         where the engines lie.
@@ -99,7 +99,7 @@ def build_engines(
     timing_file = home / _TIMING.format(dotted(builder.version))
     made = []
     for name, artifact in chosen.items():
-        say(f"building the {name}, {precision}, for TensorRT {dotted(builder.version)}")
+        notify(f"building the {name}, {precision}, for TensorRT {dotted(builder.version)}")
         timing = timing_file.read_bytes() if timing_file.is_file() else b""
         engine, timing = builder.build(files[artifact.file], recipe, timing)
         if timing:

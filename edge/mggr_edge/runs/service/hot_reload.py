@@ -24,7 +24,7 @@ Print = tuple[tuple[str, int, int, int], ...]
 """Name, inode, size and time of change of every file of a bundle."""
 
 
-class Replacing:
+class BundleReloader:
     """Watches a bundle's path, opens a new bundle there in the background, and uses it.
 
     A bundle that cannot be used is reported once with the reason, and the old one stays in use.
@@ -37,7 +37,7 @@ class Replacing:
         redirector: takes a new bundle.
         path: of the bundle, a folder or a zip.
         correction_of: correction of a new bundle's estimates; raises where it cannot be used.
-        say: takes what happens.
+        notify: takes what happens.
         coarse: whether the fine branch may be turned off later, so `coarse` is loaded as well.
     """
 
@@ -48,19 +48,19 @@ class Replacing:
         path: Path,
         *,
         correction_of: Callable[[Bundle], GazeCorrection],
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         coarse: bool = False,
     ) -> None:
         self._coarse = coarse
         self._process, self._redirector, self._path = process, redirector, path
-        self._correction_of, self._say = correction_of, say
+        self._correction_of, self._notify = correction_of, notify
         self._in_use = self._seen = _print_of(path)
         self._looked_s = time.monotonic()
         self._opening: threading.Thread | None = None
         self._opened: tuple[Bundle, GazeCorrection] | str | None = None
         self._ending, self._has_ended = threading.Lock(), False
 
-    def __enter__(self) -> Replacing:
+    def __enter__(self) -> BundleReloader:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -124,10 +124,10 @@ class Replacing:
             old = self._redirector.bundle
             self._redirector.take(*opened)
             old.close()  # Frames are passed on by this thread, so no frame uses it any more.
-            self._say(f"{self._path} was replaced: the new one is in use")
+            self._notify(f"{self._path} was replaced: the new one is in use")
         else:
             reason = opened or "it cannot be run"
-            self._say(f"{self._path} was replaced, and the old one goes on: {reason}")
+            self._notify(f"{self._path} was replaced, and the old one goes on: {reason}")
 
 
 def _print_of(path: Path) -> Print:

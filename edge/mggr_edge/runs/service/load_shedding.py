@@ -112,7 +112,7 @@ class Load:
         return self.busy_s / self.taken * self.arrived / self.lasted_s
 
 
-class Pressure:
+class LoadController:
     """Decides how much is done, from what a second was like.
 
     Attributes:
@@ -122,7 +122,7 @@ class Pressure:
     Args:
         has_coarse: whether the fine branch can be left out, of the bundle that is in use then.
         temperature: of the machine in degrees Celsius, None where it does not tell.
-        say: takes every step, and its reason.
+        notify: takes every step, and its reason.
         hot_c: from where on it is too hot.
     """
 
@@ -131,13 +131,13 @@ class Pressure:
         *,
         has_coarse: Callable[[], bool],
         temperature: Callable[[], float | None],
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
         hot_c: float = HOT_C,
     ) -> None:
         self.level = Level.ALL
         self.must_cool = False
         self._has_coarse = has_coarse
-        self._temperature, self._say, self._hot_c = temperature, say, hot_c
+        self._temperature, self._notify, self._hot_c = temperature, notify, hot_c
         self._too_much = self._room = 0
         self._coolest_c = -float("inf")
         self._uncooled = _WINDOWS_COOLING
@@ -190,10 +190,10 @@ class Pressure:
             self._patience = min(2 * self._patience, _MOST_WINDOWS_UP) if was_early else _WINDOWS_UP
             self._since_up = None
         self.level = min(beyond, key=lambda level: abs(level - self.level))
-        self._say(f"{reason}: {self.level.in_words()}")
+        self._notify(f"{reason}: {self.level.in_words()}")
 
 
-class Workload:
+class FrameSkipper:
     """Measures the work of a live source and reduces it.
 
     Attributes:
@@ -205,7 +205,7 @@ class Workload:
             a model.
     """
 
-    def __init__(self, pressure: Pressure, set_fine: Callable[[bool], None]) -> None:
+    def __init__(self, pressure: LoadController, set_fine: Callable[[bool], None]) -> None:
         self.left_out = 0
         self._pressure, self._set_fine = pressure, set_fine
         self._last_taken: int | None = None

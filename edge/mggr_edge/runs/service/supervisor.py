@@ -30,8 +30,8 @@ from mggr_edge.pipeline.gaze_correction import GazeCorrection
 from mggr_edge.pipeline.lens_looks import AutoCalibration
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess, FrameResult
-from mggr_edge.runs.service.hot_reload import Replacing
-from mggr_edge.runs.service.load_shedding import HOT_C, Pressure, Workload, hottest_c
+from mggr_edge.runs.service.hot_reload import BundleReloader
+from mggr_edge.runs.service.load_shedding import HOT_C, FrameSkipper, LoadController, hottest_c
 
 _KICKS_PER_LIMIT = 3
 _MICROSECONDS = 1e6
@@ -108,7 +108,7 @@ class Heartbeat:
 
 
 @dataclass
-class Counts:
+class LiveCounts:
     """Counted by `live_run` while it goes on.
 
     Attributes:
@@ -125,7 +125,7 @@ class Counts:
 HOST = "127.0.0.1"
 
 
-class Watched:
+class CountedProcess:
     """Counts what is done to the frames that go through.
 
     Args:
@@ -155,8 +155,8 @@ class _Figures:
 
     def __init__(
         self,
-        watched: Watched,
-        counts: Counts,
+        watched: CountedProcess,
+        counts: LiveCounts,
         clock: StageClock,
         level: Callable[[], int],
         auto_calibration: AutoCalibration | None,
@@ -221,11 +221,11 @@ def open_endpoint(
     port: int,
     process: FrameProcess,
     *,
-    counts: Counts,
+    counts: LiveCounts,
     clock: StageClock,
     level: Callable[[], int],
     auto_calibration: AutoCalibration | None = None,
-) -> Iterator[Watched]:
+) -> Iterator[CountedProcess]:
     """Serves figures at http://127.0.0.1:PORT/metrics; gives what counts the frames.
 
     Args:
@@ -244,7 +244,7 @@ def open_endpoint(
         from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
     except ModuleNotFoundError as error:
         raise MissingPackageError("prometheus_client", "prometheus") from error
-    watched = Watched(process)
+    watched = CountedProcess(process)
     registry = CollectorRegistry()
     registry.register(_Figures(watched, counts, clock, level, auto_calibration))
     ProcessCollector(registry=registry)
@@ -278,11 +278,11 @@ class ServiceOptions:
     prometheus_port: int | None = None
 
 
-AS_USUAL = ServiceOptions()
+DEFAULT_SERVICE = ServiceOptions()
 
 
 @dataclass
-class Attendance:
+class ServiceSupervisor:
     """Attends to one redirector.
 
     Attributes:
@@ -291,7 +291,7 @@ class Attendance:
         path: where that lies, and may be replaced.
         correction_of: correction of a new bundle's estimates; raises where it cannot be used.
         clock: of its stages.
-        say: takes what happens.
+        notify: takes what happens.
         counts: of the source.
         auto_calibration: refines the redirector's correction; None if nothing does.
     """
@@ -301,18 +301,20 @@ class Attendance:
     path: Path
     correction_of: Callable[[Bundle], GazeCorrection]
     clock: StageClock
-    say: Callable[[str], None]
-    counts: Counts = field(default_factory=Counts)
+    notify: Callable[[str], None]
+    counts: LiveCounts = field(default_factory=LiveCounts)
     auto_calibration: AutoCalibration | None = None
 
     def __post_init__(self) -> None:
-        self._pressure = Pressure(
+        self._pressure = LoadController(
             has_coarse=lambda: self.redirector.has_coarse,
             temperature=hottest_c,
-            say=self.say,
+            notify=self.notify,
             hot_c=self.options.hot_c,
         )
-        self.workload = Workload(self._pressure, self._set_fine) if self.options.step_down else None
+        self.workload = (
+            FrameSkipper(self._pressure, self._set_fine) if self.options.step_down else None
+        )
 
     @contextmanager
     def around(self, process: FrameProcess) -> Iterator[FrameProcess]:
@@ -322,12 +324,12 @@ class Attendance:
             MissingPackageError: figures shall be served, and their library is not installed.
             StreamError: their port is in use.
         """
-        attended = Replacing(
+        attended = BundleReloader(
             process,
             self.redirector,
             self.path,
             correction_of=self.correction_of,
-            say=self.say,
+            notify=self.notify,
             coarse=self.options.step_down,
         )
         with attended, self._figures(attended) as watched:

@@ -11,13 +11,13 @@ from mggr_edge.common.process import resident_mb
 from mggr_edge.models.contract import Format
 from mggr_edge.models.runtimes import import_runtime, open_file
 from mggr_edge.models.tensorrt import python_builder as tensorrt_api
-from mggr_edge.tools.bench.result import Contestant, inputs_for
+from mggr_edge.tools.bench.result import Candidate, inputs_for
 
 _CALLS = 3
 _PATIENCE_S = 120
 
 
-def memory_mb(contestant: Contestant) -> float | None:
+def memory_mb(contestant: Candidate) -> float | None:
     """By how much resident memory grows when a model is loaded and run, in megabytes.
 
     The runtime's own code is not counted. None where the system does not tell (it is read

@@ -19,7 +19,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.installed import bundle_path
 from mggr_edge.tools.bench.memory import memory_mb
-from mggr_edge.tools.bench.result import Contestant, Row, contestants_of, inputs_for, rows_of
+from mggr_edge.tools.bench.result import Candidate, Row, candidates_of, inputs_for, rows_of
 
 WARM_UP = 5
 """Untimed calls of each contestant: runtimes allocate and pack weights in the first."""
@@ -92,10 +92,10 @@ def bench(
         raise UsageError("a bundle is named twice")
     last = [Path(name).name for name in bundles]
     labels = last if len(set(last)) == len(last) else bundles
-    everybody: list[Contestant] = []
+    everybody: list[Candidate] = []
     for name, label in zip(bundles, labels, strict=True):
         contract, files = Bundle.open(name).contract, read_bundle_files(bundle_path(name))
-        everybody += contestants_of(label, contract, files, models=models, threads=threads)
+        everybody += candidates_of(label, contract, files, models=models, threads=threads)
     if not everybody:
         raise UsageError("no runtime for these bundles is installed; see `mggr-edge doctor`")
     rows: list[Row] = []
@@ -107,7 +107,7 @@ def bench(
     return tuple(rows)
 
 
-def _call(contestant: Contestant) -> Call:
+def _call(contestant: Candidate) -> Call:
     runner = contestant.open()
     inputs = inputs_for(contestant.artifact.inputs or runner.tensor_specs("inputs"))
     return lambda: runner(inputs)

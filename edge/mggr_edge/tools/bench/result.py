@@ -20,7 +20,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """One file on one runtime with so many threads.
 
     Attributes:
@@ -57,14 +57,14 @@ class Contestant:
         )
 
 
-def contestants_of(
+def candidates_of(
     bundle: str,
     contract: Contract,
     files: Mapping[str, bytes],
     *,
     models: Sequence[str] | None,
     threads: Sequence[int],
-) -> list[Contestant]:
+) -> list[Candidate]:
     """Everybody of one bundle who can run on this machine.
 
     Args:
@@ -82,7 +82,7 @@ def contestants_of(
         held = ", ".join(sorted(contract.models))
         raise UsageError(f"{bundle} has no model {', '.join(unknown)}; it holds: {held}")
     return [
-        Contestant(bundle, model, artifact, files[artifact.file], runtime, version, count)
+        Candidate(bundle, model, artifact, files[artifact.file], runtime, version, count)
         for model in chosen
         for artifact in contract.models[model]
         for runtime, version in (runtimes(artifact.format) | _engine_runtime(artifact)).items()
@@ -211,7 +211,7 @@ def missed(floors: Sequence[Floor], rows: Sequence[Row]) -> list[str]:
 
 
 def rows_of(
-    contestants: Sequence[Contestant],
+    contestants: Sequence[Candidate],
     took_ms: NDArray[np.float64],
     memory_mb: Sequence[float | None],
 ) -> tuple[Row, ...]:

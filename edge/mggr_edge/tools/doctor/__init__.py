@@ -17,7 +17,7 @@ from mggr_edge.tools.doctor.cameras import (
     check_rtsp_output,
     check_virtual_camera,
 )
-from mggr_edge.tools.doctor.machine import Check, Machine, State, is_able, report
+from mggr_edge.tools.doctor.machine import Check, Machine, State, all_passed, report
 from mggr_edge.tools.doctor.packages import (
     check_interpreter,
     check_landmark_models,
@@ -60,7 +60,7 @@ CHECKS: Mapping[str, Callable[[Machine], Check | None]] = {
 """By the name that the check gives, in the order in which things build on each other."""
 
 
-def examine(machine: Machine | None = None) -> tuple[Check, ...]:
+def run_checks(machine: Machine | None = None) -> tuple[Check, ...]:
     """Looks at everything that applies; what goes wrong while looking is a warning, too."""
     looked_at = Machine() if machine is None else machine
     checks = (_looked(name, check, looked_at) for name, check in CHECKS.items())
@@ -75,4 +75,4 @@ def _looked(name: str, check: Callable[[Machine], Check | None], machine: Machin
         return Check(name, "warn", found)
 
 
-__all__ = ["CHECKS", "Check", "Machine", "State", "examine", "is_able", "report"]
+__all__ = ["CHECKS", "Check", "Machine", "State", "all_passed", "report", "run_checks"]

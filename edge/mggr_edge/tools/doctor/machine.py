@@ -163,7 +163,7 @@ class Check:
         return asdict(self)
 
 
-def is_able(checks: Sequence[Check]) -> bool:
+def all_passed(checks: Sequence[Check]) -> bool:
     """Whether `mggr-edge run` can work on pictures and videos."""
     return not any(check.needed and check.state == "missing" for check in checks)
 
@@ -175,5 +175,5 @@ def report(checks: Sequence[Check]) -> str:
     for check in checks:
         lines.append(f"{check.state:<7}  {check.name:<{width}}  {check.found}")
         lines += [f"{'':<7}  {'':<{width}}  -> {line}" for line in (check.fix or "").splitlines()]
-    verdict = "can" if is_able(checks) else "cannot"
+    verdict = "can" if all_passed(checks) else "cannot"
     return "\n".join((*lines, f"mggr-edge run {verdict} work on pictures and videos here"))

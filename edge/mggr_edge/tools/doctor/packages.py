@@ -127,7 +127,7 @@ def check_opencv(machine: Machine) -> Check:
             "OpenCV",
             "missing",
             f"cannot be imported: {error}",
-            _mend_of_import(machine, builds),
+            _fix_of_import(machine, builds),
             needed=True,
         )
     found = f"{cv2.__version__}, {_build(cv2)}, {_origin(cv2, builds)}"
@@ -141,7 +141,7 @@ def check_opencv(machine: Machine) -> Check:
     return Check("OpenCV", "ok", found, needed=True)
 
 
-def _mend_of_import(machine: Machine, builds: Sequence[str]) -> str:
+def _fix_of_import(machine: Machine, builds: Sequence[str]) -> str:
     numpy = machine.version("numpy")
     if not builds and is_two(numpy) and _system_opencvs(machine):
         # What a system brings was built with its own, older numpy, and does not load beside 2.

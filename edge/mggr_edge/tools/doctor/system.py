@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mggr_edge.common.addresses import without_secrets
+from mggr_edge.common.addresses import redact_credentials
 from mggr_edge.runs.service.load_shedding import HOT_C, ZONES, zones_c
 from mggr_edge.tools.doctor.machine import Check, Machine
 
@@ -91,7 +91,7 @@ def check_own_kind(machine: Machine) -> Check:
     if not live:
         busy = f"{', '.join(map(_shown, others))}; on files" if others else "no other one runs"
         return Check("mggr-edge", "ok", busy)
-    mends = dict.fromkeys(_mend(machine, process) for process in live)
+    mends = dict.fromkeys(_fix(machine, process) for process in live)
     found = f"{', '.join(map(_shown, live))}: a second one gets no camera and no port"
     return Check("mggr-edge", "warn", found, "\n".join(mends))
 
@@ -117,11 +117,11 @@ def _is_live(process: Process) -> bool:
 
 
 def _shown(process: Process) -> str:
-    words = shlex.join(without_secrets(argument) for argument in _command(process) or ())
+    words = shlex.join(redact_credentials(argument) for argument in _command(process) or ())
     return f"mggr-edge {words} (pid {process.pid})"
 
 
-def _mend(machine: Machine, process: Process) -> str:
+def _fix(machine: Machine, process: Process) -> str:
     is_service = UNIT in (machine.text(f"/proc/{process.pid}/cgroup") or "")
     # SIGINT: what it records becomes a whole file.
     return f"sudo systemctl stop {UNIT}" if is_service else f"kill -INT {process.pid}"

@@ -113,7 +113,7 @@ _WATCHED_S = 3.0
 Item = TypeVar("Item")
 
 
-class Latest(Generic[Item]):
+class Mailbox(Generic[Item]):
     """Keeps one item; another takes its place, whether anybody saw it or not.
 
     Args:

@@ -15,13 +15,13 @@ from types import ModuleType
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from mggr_edge.common.addresses import file_to_write, without_secrets
+from mggr_edge.common.addresses import file_to_write, redact_credentials
 from mggr_edge.common.folders import NO_HOME
 from mggr_edge.common.process import stopped_by_signals
 from mggr_edge.common.schema import read_json
 from mggr_edge.errors import MissingPackageError, StreamError, UsageError
 from mggr_edge.media.live.address import LiveAddress, live_address
-from mggr_edge.media.live.csi import AS_IT_COMES, PictureFormat
+from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat
 from mggr_edge.media.live.file_playback import FOR_EVER, shown_file
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.runs.profile import NO_PROFILE, Profile, chosen_profile, profile_path, read_profile
@@ -257,8 +257,8 @@ def run_studio(
     model: str = "default",
     port: int = 8080,
     profile: str | None = None,
-    wanted: PictureFormat = AS_IT_COMES,
-    say: Callable[[str], None],
+    wanted: CameraFormat = ANY_FORMAT,
+    notify: Callable[[str], None],
 ) -> None:
     """Serves the page until SIGINT or SIGTERM comes.
 
@@ -269,7 +269,7 @@ def run_studio(
         profile: file of a profile, which calibrating writes if it is not there; "none" for none;
             None for the user's own, where the source is a camera of this machine.
         wanted: how the source's pictures are wanted.
-        say: takes where the page is, and which profile is used.
+        notify: takes where the page is, and which profile is used.
 
     Raises:
         MissingPackageError: bottle is not installed, or what the source is read with.
@@ -280,12 +280,14 @@ def run_studio(
     # Mistakes first: models take a moment to load.
     import_bottle()
     address = _address(source, wanted)
-    written = _written_profile(address, profile, say)
+    written = _written_profile(address, profile, notify)
     stop = threading.Event()
     with stopped_by_signals(stop), PageServer(port) as server, Bundle.open(model) as bundle:
         known = _profile(address, profile, bundle)
         if known is not None:
-            say(f"with the profile {profile_path(profile)}; --profile {NO_PROFILE} leaves it out")
+            notify(
+                f"with the profile {profile_path(profile)}; --profile {NO_PROFILE} leaves it out"
+            )
         session = Session(
             address,
             bundle,
@@ -293,10 +295,10 @@ def run_studio(
             profile=known,
             profile_path=written,
             stop=stop,
-            say=say,
+            notify=notify,
         )
         with open_session(session), server.serving(studio_app(session)):
-            say(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
+            notify(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
             # Again and again: a signal that another thread receives does not wake this one.
             while not session.stop.wait(_LOOK_S):
                 pass
@@ -307,17 +309,17 @@ def is_camera(address: LiveAddress) -> bool:
     return address.is_own_camera or address.scheme == "rtsp"
 
 
-def _address(source: str, wanted: PictureFormat) -> LiveAddress:
+def _address(source: str, wanted: CameraFormat) -> LiveAddress:
     address = live_address(source)
     if address is not None:
         return address
-    if wanted != AS_IT_COMES:
-        raise UsageError(f"{without_secrets(source)} is no camera; leave out --input-...")
+    if wanted != ANY_FORMAT:
+        raise UsageError(f"{redact_credentials(source)} is no camera; leave out --input-...")
     return shown_file(source, loops=FOR_EVER)
 
 
 def _written_profile(
-    address: LiveAddress, named: str | None, say: Callable[[str], None]
+    address: LiveAddress, named: str | None, notify: Callable[[str], None]
 ) -> Path | None:
     """The file that calibrating writes; None where there is nobody or no place for it."""
     if not is_camera(address):
@@ -326,7 +328,7 @@ def _written_profile(
         return file_to_write("--profile", str(named))
     path = profile_path(named)
     if path is None:
-        say(f"calibrating is not possible, {NO_HOME}; set HOME, or name --profile FILE")
+        notify(f"calibrating is not possible, {NO_HOME}; set HOME, or name --profile FILE")
     return path
 
 

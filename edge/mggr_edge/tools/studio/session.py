@@ -19,8 +19,8 @@ from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import PictureFormat, flipped
-from mggr_edge.media.live.latest_frame import LiveFrame, Newest
+from mggr_edge.media.live.csi import CameraFormat, flipped
+from mggr_edge.media.live.latest_frame import LatestFrameReader, LiveFrame
 from mggr_edge.media.live.sources import Capture, Reconnecting, open_capture, stream_time_s
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.drawing import overlay
@@ -28,11 +28,11 @@ from mggr_edge.pipeline.gaze_correction import NO_CORRECTION
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.pipeline.targets import check_target
-from mggr_edge.pipeline.wrappers import Careful
+from mggr_edge.pipeline.wrappers import PassThroughOnError
 from mggr_edge.runs.console import FrameRate
 from mggr_edge.runs.profile import Profile
 from mggr_edge.tools.studio.calibration import PageCalibration
-from mggr_edge.tools.studio.frame_encoding import Latest, Pair, encode_pair, face_facts
+from mggr_edge.tools.studio.frame_encoding import Mailbox, Pair, encode_pair, face_facts
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Shown:
     facts: dict[str, Any]
 
 
-class _Noted:
+class _RecordedSource:
     """A source that tells of every frame as it comes, and in the order of what else it tells.
 
     Args:
@@ -183,7 +183,7 @@ class Session:
         profile: what is known of who sits there; None for nothing.
         profile_path: where calibrating writes; None where it cannot be done.
         stop: see above.
-        say: takes the mode of a camera.
+        notify: takes the mode of a camera.
     """
 
     def __init__(
@@ -191,25 +191,25 @@ class Session:
         address: LiveAddress,
         bundle: Bundle,
         *,
-        wanted: PictureFormat,
+        wanted: CameraFormat,
         profile: Profile | None,
         profile_path: Path | None,
         stop: threading.Event,
-        say: Callable[[str], None] = lambda text: None,
+        notify: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.stop = stop
         self.error: BaseException | None = None
         self._address, self._bundle, self._wanted = address, bundle, wanted
-        self._say_mode = say
+        self._say_mode = notify
         self._name = Path(address.place).name if address.scheme in _FILES else str(address)
         self._lock = threading.Lock()
         self._settings, self._revision = Settings(), 0
         self._clock = StageClock(remembered=_REMEMBERED)
         self._encoding, self._encoding_clock = threading.Lock(), StageClock(remembered=_REMEMBERED)
         self._rate, self._per_s, self._medians_ms = FrameRate(), 0.0, dict[str, float]()
-        self._latest: Latest[_Frame] = Latest()
+        self._latest: Mailbox[_Frame] = Mailbox()
         self._redirector = self._in_use = self._made(profile)
-        self._careful = Careful(self._redirect, say=lambda text: None)
+        self._careful = PassThroughOnError(self._redirect, notify=lambda text: None)
         self.calibration = PageCalibration(
             bundle, path=profile_path, profile=profile, found=self._take_profile
         )
@@ -268,13 +268,13 @@ class Session:
 
     def _run(self) -> None:
         source = Reconnecting(
-            partial(open_capture, self._address, self._wanted, say=self._say_mode),
+            partial(open_capture, self._address, self._wanted, notify=self._say_mode),
             name=str(self._address),
             stop=self.stop,
-            say=self._say,
+            notify=self._notify,
             beat=lambda: None,
         )
-        with Newest(_Noted(source, self._note_frame), stop=self.stop) as newest:
+        with LatestFrameReader(_RecordedSource(source, self._note_frame), stop=self.stop) as newest:
             for frame in newest:
                 self._dropped = newest.dropped
                 if self._latest.is_watched:
@@ -307,7 +307,7 @@ class Session:
     def _take_profile(self, profile: Profile) -> None:
         self._redirector = self._made(profile)
 
-    def _say(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         """What happens to the source; the next frame that it gives shows that it is back."""
         self._lost = text
 
