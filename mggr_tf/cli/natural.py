@@ -159,6 +159,8 @@ def _refuse_training_people(bundle: Bundle, name: str) -> None:
 
 
 def _existing(sources: tuple[str, ...]) -> tuple[str, ...]:
+    from mggr_edge.common.addresses import redact_credentials
+
     for source in sources:
         if source != DRAWN and not Path(source).is_file():
             raise click.BadParameter(f"{redact_credentials(source)} is not a file (or `{DRAWN}`)")
