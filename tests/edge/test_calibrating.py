@@ -176,7 +176,7 @@ def test_a_look_before_a_camera_is_measured_and_its_error_is_removed(
 ) -> None:
     sitter = scripted(Sitter(portrait))
     shown = []
-    found = calibrate(CAMERA, bundle, wanted=ANY_FORMAT, ask=sitter.ask, show=shown.append)
+    found = calibrate(CAMERA, bundle, camera_format=ANY_FORMAT, ask=sitter.ask, show=shown.append)
     assert (sitter.asked, sitter.closed) == (1, True)
     assert [one.frames for one in shown] == sorted(one.frames for one in shown)
     assert shown[-1].share == 1.0
@@ -192,7 +192,7 @@ def test_a_camera_that_hangs_upside_down_is_turned_first(
     upright = _estimate(bundle, portrait)
     sitter = scripted(Sitter(np.ascontiguousarray(portrait[::-1, ::-1])))
     wanted = CameraFormat(None, None, None, "rotate-180")
-    found = calibrate(CAMERA, bundle, wanted=wanted, ask=sitter.ask)
+    found = calibrate(CAMERA, bundle, camera_format=wanted, ask=sitter.ask)
     assert Gaze(*found.profile.correction.offset_deg).angle_to(upright) < 1.5
 
 
@@ -205,11 +205,11 @@ def test_a_camera_that_ends_or_shows_nobody_is_refused(
     monkeypatch.setattr(calibrating, "PATIENCE_S", 0.3)
     sitter = scripted(Sitter(np.full_like(portrait, 90)))
     with pytest.raises(StreamError, match=r"only 0 of \d+ frames show open eyes"):
-        calibrate(CAMERA, bundle, wanted=ANY_FORMAT, ask=sitter.ask)
+        calibrate(CAMERA, bundle, camera_format=ANY_FORMAT, ask=sitter.ask)
     left = iter([portrait, portrait])
     monkeypatch.setattr(sitter, "read", lambda: next(left, None))
     with pytest.raises(StreamError, match="ended"):
-        calibrate(CAMERA, bundle, wanted=ANY_FORMAT, ask=lambda: time.sleep(0.2))
+        calibrate(CAMERA, bundle, camera_format=ANY_FORMAT, ask=lambda: time.sleep(0.2))
 
 
 def _written_video(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> Path:

@@ -16,7 +16,8 @@ from mggr_edge.models.installed import NAMES, bundle_path
 from mggr_edge.models.runtimes import open_file
 from mggr_edge.models.runtimes.tflite import can_be_parted, part_of
 from mggr_edge.pipeline.redirector import Redirector
-from mggr_edge.runs.device_run import DeviceRun
+from mggr_edge.runs.options import RunOptions
+from mggr_edge.runs.redirect import redirect
 from mggr_edge.runs.service.supervisor import ServiceOptions
 
 needs_schema = pytest.mark.skipif(
@@ -128,7 +129,7 @@ def test_a_live_run_loads_it_before_the_first_frame(
         bundle.model("face_mesh")
     except MggrError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr("mggr_edge.runs.device_run.Bundle.open", lambda path: bundle)
+    monkeypatch.setattr("mggr_edge.runs.redirect.Bundle.open", lambda path: bundle)
     parts: list[bytes] = []
 
     def noted(content: bytes, outputs: list[str]) -> bytes:
@@ -138,6 +139,6 @@ def test_a_live_run_loads_it_before_the_first_frame(
     monkeypatch.setattr("mggr_edge.models.bundle.part_of", noted)
     is_loaded: list[bool] = []
     scripted(StartsWith(lambda: is_loaded.append(bool(parts))))
-    run = DeviceRun(service=ServiceOptions(step_down=step_down))
-    run("/dev/video0", "null://", progress=no_progress, notify=lambda text: None)
+    options = RunOptions(service=ServiceOptions(step_down=step_down))
+    redirect("/dev/video0", "null://", options, progress=no_progress, notify=lambda text: None)
     assert is_loaded[0] is step_down

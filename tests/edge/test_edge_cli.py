@@ -20,7 +20,7 @@ from mggr_edge.common.version import __version__
 from mggr_edge.errors import StreamError
 from mggr_edge.media.files.pictures import Picture, read_picture, write_picture
 from mggr_edge.models.bundle import Bundle
-from mggr_edge.runs import device_run
+from mggr_edge.runs import redirect as redirecting
 from mggr_edge.tools import doctor
 
 
@@ -42,7 +42,7 @@ def inverting(monkeypatch: pytest.MonkeyPatch) -> list[object]:
             eye = SimpleNamespace(strength=1.0, reason=None)
             return SimpleNamespace(frame=255 - frame, faces=(SimpleNamespace(eyes=(eye, eye)),))
 
-    monkeypatch.setattr(device_run, "Redirector", Inverting)
+    monkeypatch.setattr(redirecting, "Redirector", Inverting)
     monkeypatch.setattr(Bundle, "open", lambda path: SimpleNamespace())
     return targets
 

@@ -98,8 +98,8 @@ def test_an_internal_error_is_shown_once_with_its_traceback(
 ) -> None:
     source = folder_of(tmp_path, a=smooth_picture(), b=BLACK, c=BLACK)
     monkeypatch.setattr(
-        "mggr_edge.runs.device_run.DeviceRun.__call__",
-        lambda self, source, output, **rest: run(source, output, process=invert_all_but_black),
+        "mggr_edge.runs.redirect.redirect",
+        lambda source, output, options, **rest: run(source, output, process=invert_all_but_black),
     )
     result = CliRunner().invoke(main, ["run", str(source), str(tmp_path / "out")])
     assert result.exit_code == 2

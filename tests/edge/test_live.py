@@ -32,8 +32,9 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import checksum_lines, read_bundle_files
 from mggr_edge.models.installed import bundle_path
 from mggr_edge.pipeline.results import FrameResult
-from mggr_edge.runs.device_run import DeviceRun
 from mggr_edge.runs.live_run import run_live
+from mggr_edge.runs.options import RunOptions
+from mggr_edge.runs.redirect import redirect
 
 av = pytest.importorskip("av")
 
@@ -107,8 +108,9 @@ def test_a_bundle_that_cannot_be_run_is_told_before_the_first_frame(
     for name, content in files.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(content)
+    options = RunOptions(model=str(place))
     with pytest.raises(BundleError, match="the model redirector takes "):
-        DeviceRun(model=str(place))(CAMERA.place, NOWHERE, progress=no_progress, notify=print)
+        redirect(CAMERA.place, NOWHERE, options, progress=no_progress, notify=print)
     assert source.given == 0
 
 
@@ -240,7 +242,7 @@ def test_a_turned_source_is_recorded_turned(
 
     scripted(Wide(frames=4, pause_s=0.02))
     file = Recording(tmp_path / "a.mp4")
-    run_live(CAMERA, file, process=invert, wanted=CameraFormat(flip="rotate-90"))
+    run_live(CAMERA, file, process=invert, camera_format=CameraFormat(flip="rotate-90"))
     assert all(frame.shape == (32, 16, 3) for frame in frames_of(tmp_path / "a.mp4"))
 
 
@@ -250,5 +252,5 @@ def test_an_rtsp_stream_is_not_asked_for_a_size() -> None:
             LiveAddress("rtsp", "rtsp://host/a"),
             NullOutput(),
             process=invert,
-            wanted=CameraFormat(width=640),
+            camera_format=CameraFormat(width=640),
         )

@@ -17,8 +17,9 @@ from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.recordings import LiveWriter, Recording, Segments
 from mggr_edge.media.live.sinks import LiveOutput, live_output
-from mggr_edge.runs.device_run import DeviceRun
 from mggr_edge.runs.live_run import run_live
+from mggr_edge.runs.options import RunOptions
+from mggr_edge.runs.redirect import redirect
 
 av = pytest.importorskip("av")
 
@@ -169,8 +170,12 @@ def test_only_live_sources_are_segmented(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=2)
     for output in (str(tmp_path / "b.mp4"), "display://0", None):
         with pytest.raises(UsageError, match="--segment"):
-            DeviceRun(segment_minutes=1.0)(
-                str(tmp_path / "a.mp4"), output, progress=no_progress, notify=print
+            redirect(
+                str(tmp_path / "a.mp4"),
+                output,
+                RunOptions(segment_minutes=1.0),
+                progress=no_progress,
+                notify=print,
             )
     assert names(tmp_path) == ["a.mp4"]
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from mggr_edge.cli import main
 from mggr_edge.errors import MggrError
 from mggr_edge.models.bundle import Bundle
+from mggr_edge.runs.options import SourceOptions
 from mggr_edge.tools.studio.server import run_studio
 from ramps import smooth_picture
 from studio_page import answer, frame, soon
@@ -55,8 +56,9 @@ def test_mistakes_are_one_line(photo: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_help_has_examples_and_signals_are_as_before(photo: Path) -> None:
     assert "Examples:\n    mggr-edge studio\n" in CliRunner().invoke(main, ["studio", "-h"]).output
     before = signal.getsignal(signal.SIGTERM)
+    missing = SourceOptions(str(photo.with_name("no-bundle")))
     with pytest.raises(MggrError, match="no-bundle"):
-        run_studio(str(photo), model=str(photo.with_name("no-bundle")), port=0, notify=print)
+        run_studio(str(photo), missing, port=0, notify=print)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

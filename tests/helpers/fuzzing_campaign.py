@@ -140,7 +140,7 @@ def has_models() -> bool:
 def _redirector(*, is_real: bool) -> Iterator[None]:
     """One that inverts every pixel in the real one's place, so that results are encoded."""
     from mggr_edge.pipeline.results import FrameResult
-    from mggr_edge.runs import device_run
+    from mggr_edge.runs import redirect as redirecting
 
     class Inverting:
         def __init__(self, bundle: object, **options: object) -> None:
@@ -149,13 +149,13 @@ def _redirector(*, is_real: bool) -> Iterator[None]:
         def process(self, frame, *, time_s=None):
             return FrameResult(255 - frame, ())
 
-    before = device_run.Redirector
+    before = redirecting.Redirector
     if not is_real:
-        device_run.Redirector = Inverting
+        redirecting.Redirector = Inverting
     try:
         yield
     finally:
-        device_run.Redirector = before
+        redirecting.Redirector = before
 
 
 @contextmanager

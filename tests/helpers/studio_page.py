@@ -50,7 +50,7 @@ def studio(
     session = Session(
         address,
         bundle,
-        wanted=ANY_FORMAT,
+        camera_format=ANY_FORMAT,
         profile=None,
         profile_path=profile_path,
         stop=threading.Event(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,8 @@ from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
     from mggr_edge.media.live.csi import CameraFormat
-    from mggr_edge.models.bundle import Bundle
     from mggr_edge.runs.calibration import Calibration, LookProgress
+    from mggr_edge.runs.options import SourceOptions
 
 
 @click.command()
@@ -28,7 +27,7 @@ def calibrate(
     input_: str,
     model: str,
     profile: str | None,
-    wanted: CameraFormat,
+    camera_format: CameraFormat,
     force: bool,
 ) -> None:
     """Calibrate: measure the gaze estimator's error for you.
@@ -53,7 +52,7 @@ def calibrate(
     from mggr_edge.common.addresses import file_to_write
     from mggr_edge.common.folders import NO_HOME
     from mggr_edge.errors import OutputExistsError, UsageError
-    from mggr_edge.models.bundle import Bundle
+    from mggr_edge.runs.options import SourceOptions
     from mggr_edge.runs.profile import profile_file, write_profile
 
     path = profile_file() if profile is None else file_to_write("--profile", profile)
@@ -61,7 +60,8 @@ def calibrate(
         raise UsageError(f"{NO_HOME}; set HOME, or name a file with --profile FILE")
     if profile is not None and path.exists() and not force:
         raise OutputExistsError(path)
-    found = _calibration(input_, wanted, lambda: Bundle.open(model))
+    options = SourceOptions(model, camera_format=camera_format)
+    found = _calibration(input_, options)
     write_profile(path, found.profile, force=True)
     pitch_deg, yaw_deg = found.profile.correction.offset_deg
     click.echo(
@@ -74,14 +74,14 @@ def calibrate(
         echo_note(f"note: {note}")
 
 
-def _calibration(input_: str, wanted: CameraFormat, opened: Callable[[], Bundle]) -> Calibration:
+def _calibration(input_: str, options: SourceOptions) -> Calibration:
     """Calibrates by a camera or a video file; the bundle is opened after INPUT was checked."""
     from mggr_edge.common.addresses import INPUT_FORMS, redact_credentials
     from mggr_edge.common.progress import progress
     from mggr_edge.errors import UsageError
     from mggr_edge.media.files.paths import find_source
     from mggr_edge.media.live.address import live_address
-    from mggr_edge.media.live.csi import ANY_FORMAT
+    from mggr_edge.models.bundle import Bundle
     from mggr_edge.runs.calibration import INSTRUCTION, calibrate, calibrate_by_video
 
     def ask() -> None:
@@ -92,16 +92,20 @@ def _calibration(input_: str, wanted: CameraFormat, opened: Callable[[], Bundle]
     if address is not None:
         with _Display() as display:
             return calibrate(
-                address, opened(), wanted=wanted, ask=ask, show=display.show, notify=echo_note
+                address,
+                Bundle.open(options.model),
+                camera_format=options.camera_format,
+                ask=ask,
+                show=display.show,
+                notify=echo_note,
             )
     source, named = find_source(input_), redact_credentials(input_)
     if source.kind != "video":
         raise UsageError(
             f"{named} is a {source.kind}, expected a video file or a camera ({INPUT_FORMS})"
         )
-    if wanted != ANY_FORMAT:
-        raise UsageError(f"{named} is no camera; leave out --input-...")
-    return calibrate_by_video(source.path, opened(), progress=progress)
+    options.check_source(input_, None)
+    return calibrate_by_video(source.path, Bundle.open(options.model), progress=progress)
 
 
 class _Display:

@@ -32,7 +32,7 @@ _OPTIONS = (
 
 
 def camera_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options `--input-...`; the command takes them as one, `wanted`."""
+    """Adds the options `--input-...`; the command takes them as one, `camera_format`."""
 
     @functools.wraps(command)
     def with_format(
@@ -45,7 +45,8 @@ def camera_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from mggr_edge.media.live.csi import CameraFormat
 
-        command(wanted=CameraFormat(input_width, input_height, input_rate, input_flip), **rest)
+        wanted = CameraFormat(input_width, input_height, input_rate, input_flip)
+        command(camera_format=wanted, **rest)
 
     for option in reversed(_OPTIONS):
         with_format = option(with_format)

@@ -124,7 +124,7 @@ def run(
     input_loop: int,
     segment: float | None,
     service: ServiceOptions,
-    wanted: CameraFormat,
+    camera_format: CameraFormat,
     force: bool,
 ) -> None:
     """Redirects the eyes of INPUT and writes a file of the same kind.
@@ -167,9 +167,10 @@ def run(
       mggr-edge run csi://0 v4l2loopback:///dev/video10 --input-width 1280
     """
     from mggr_edge.common.progress import progress
-    from mggr_edge.runs.device_run import DeviceRun
+    from mggr_edge.runs.options import RunOptions
+    from mggr_edge.runs.redirect import redirect
 
-    summary = DeviceRun(
+    options = RunOptions(
         model=model,
         target=target,
         follow=follow,
@@ -190,8 +191,9 @@ def run(
         loops=input_loop,
         segment_minutes=segment,
         service=service,
-        wanted=wanted,
-    )(input_, output, progress=progress, notify=echo_note)
+        camera_format=camera_format,
+    )
+    summary = redirect(input_, output, options, progress=progress, notify=echo_note)
     click.echo(summary.in_words())
     errors = [failure.message for failure in summary.failures]
     errors += [] if summary.lost is None else [summary.lost]

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     "own, under ~/.config.",
 )
 @camera_options
-def studio(input_: str, model: str, port: int, profile: str | None, wanted: CameraFormat) -> None:
+def studio(
+    input_: str, model: str, port: int, profile: str | None, camera_format: CameraFormat
+) -> None:
     """Shows a page in the browser where gaze redirection is seen and set.
 
     INPUT is a camera (/dev/video0 unless you say so), a stream, a video file,
@@ -52,13 +54,7 @@ def studio(input_: str, model: str, port: int, profile: str | None, wanted: Came
       mggr-edge studio call.mp4 --port 9000
       mggr-edge studio rtsp://camera.local/live --profile none
     """
+    from mggr_edge.runs.options import SourceOptions
     from mggr_edge.tools.studio.server import run_studio
 
-    run_studio(
-        input_,
-        model=model,
-        port=port,
-        profile=profile,
-        wanted=wanted,
-        notify=echo_note,
-    )
+    run_studio(input_, SourceOptions(model, profile, camera_format), port=port, notify=echo_note)

@@ -194,7 +194,7 @@ def calibrate(
     address: LiveAddress,
     bundle: Bundle,
     *,
-    wanted: CameraFormat,
+    camera_format: CameraFormat,
     ask: Callable[[], None],
     show: Callable[[LookProgress], None] = lambda progress: None,
     notify: Callable[[str], None] = lambda text: None,
@@ -204,7 +204,7 @@ def calibrate(
     Args:
         address: of the camera.
         bundle: its estimator is calibrated.
-        wanted: size and rate of the camera's frames, and how they are turned.
+        camera_format: size and rate of the camera's frames, and how they are turned.
         ask: shows `INSTRUCTION`, and returns when the person is ready.
         show: called after each frame.
         notify: takes the mode of the camera.
@@ -213,11 +213,10 @@ def calibrate(
         StreamError: the camera is lost, or too few frames show open eyes.
         UsageError: the estimates are too far from each other for a look into the lens.
     """
-    source = OpenedByReader(partial(open_capture, address, wanted, notify=notify))
+    source = OpenedByReader(partial(open_capture, address, camera_format, notify=notify))
     with LatestFrameReader(source, stop=threading.Event()) as newest:
-        frames = (
-            LiveFrame(flipped(frame.rgb, wanted.flip), frame.time_s) for frame in iter(newest)
-        )
+        flip = camera_format.flip
+        frames = (LiveFrame(flipped(frame.rgb, flip), frame.time_s) for frame in iter(newest))
         if next(frames, None) is None:  # Nobody is asked to look at a camera that gives nothing.
             raise StreamError(f"{address} ended before its first frame")
         redirector = Redirector(bundle, strength=0.0, max_faces=1)

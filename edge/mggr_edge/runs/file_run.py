@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,22 +49,10 @@ from mggr_edge.media.files.video_writer import (
 )
 from mggr_edge.media.files.written import copy_whole
 from mggr_edge.media.live.file_playback import open_looped
+from mggr_edge.pipeline.results import FrameProcess, FrameResult
 from mggr_edge.runs.original_values import shown_original
 from mggr_edge.runs.picture_run import FolderResults, PictureDone, picture_notes, redirect_picture
-from mggr_edge.runs.summary import ProcessedFace, ProcessedFrame, RunSummary, Tally
-
-
-class Process(Protocol):
-    """Frame in, frame out.
-
-    `frame` is [H, W, 3] uint8 RGB; `time_s` is the frame's time in seconds since
-    the first frame of its video, None for a picture that has nothing to do with
-    the one before.
-    """
-
-    def __call__(
-        self, frame: NDArray[np.uint8], /, *, time_s: float | None = None
-    ) -> ProcessedFrame: ...
+from mggr_edge.runs.summary import RunSummary, Tally
 
 
 def _nothing() -> None:
@@ -75,7 +63,7 @@ def run(
     source_path: str | Path,
     output_path: str | Path | None = None,
     *,
-    process: Process,
+    process: FrameProcess,
     columns: int = 1,
     comment: str = REDIRECTED,
     force: bool = False,
@@ -144,7 +132,7 @@ class _Task:
     source: Source
     output: Path | None
     is_named: bool
-    process: Process
+    process: FrameProcess
     columns: int
     comment: str
     force: bool
@@ -260,19 +248,11 @@ def _write_video(task: _Task, temporary: Path, *, tally: Tally) -> tuple[str, ..
     return (*video.notes, *writer.notes, *not_kept(sorted(video.losses), writer.losses))
 
 
-@dataclass(frozen=True)
-class _Same:
-    """A frame as it was read."""
-
-    frame: NDArray[np.uint8]
-    faces: tuple[ProcessedFace, ...] = ()
-
-
 def _unchanged(task: _Task) -> _Task:
     """The same task with frames as they are read, and a comment that states it."""
 
-    def same(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> _Same:
-        return _Same(frame)
+    def same(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
+        return FrameResult(frame, ())
 
     return replace(task, process=same, comment=ESTIMATED, progress=no_progress)
 
@@ -307,7 +287,7 @@ def _redirect_video(
 
 
 def _written(
-    item: TimedFrame, result: ProcessedFrame, layout: VideoLayout, columns: int
+    item: TimedFrame, result: FrameResult, layout: VideoLayout, columns: int
 ) -> NDArray[np.uint8] | TenBitPicture:
     """What is written of a frame: RGB, or the stored values of an HDR or 10-bit video."""
     is_refitted = item.rgb.shape[:2] != layout.size

@@ -24,7 +24,7 @@ from mggr_edge.media.live.latest_frame import LatestFrameReader, LiveFrame
 from mggr_edge.media.live.recordings import LiveWriter, Segments, SegmentWriter
 from mggr_edge.media.live.sinks import LiveOutput
 from mggr_edge.media.live.sources import Capture, OpenedByReader, Reconnecting, open_capture
-from mggr_edge.runs.file_run import Process
+from mggr_edge.pipeline.results import FrameProcess
 from mggr_edge.runs.service.load_shedding import FrameSkipper
 from mggr_edge.runs.service.supervisor import Heartbeat, LiveCounts, Systemd
 from mggr_edge.runs.summary import RunSummary, Tally
@@ -38,8 +38,8 @@ def run_live(
     address: LiveAddress,
     output: LiveOutput,
     *,
-    process: Process,
-    wanted: CameraFormat = ANY_FORMAT,
+    process: FrameProcess,
+    camera_format: CameraFormat = ANY_FORMAT,
     columns: int = 1,
     stages: Stages = no_stages,
     stop: threading.Event | None = None,
@@ -56,7 +56,7 @@ def run_live(
         address: of the source.
         output: where frames go.
         process: what is done to each frame.
-        wanted: size and rate that a camera is asked for, and which way up it hangs.
+        camera_format: size and rate that a camera is asked for, and which way up it hangs.
         columns: how many times as wide as a frame is what `process` makes of it.
         stages: measures waiting and writing.
         stop: set from elsewhere to end.
@@ -80,7 +80,7 @@ def run_live(
         notify(text)
         systemd.status(text)
 
-    open_ = partial(open_capture, address, wanted, notify=say_and_note)
+    open_ = partial(open_capture, address, camera_format, notify=say_and_note)
     with stopped_by_signals(stop):
         capture = (
             Reconnecting(
@@ -95,7 +95,7 @@ def run_live(
             address,
             capture,
             process=process,
-            flip=wanted.flip,
+            flip=camera_format.flip,
             stages=stages,
             stop=stop,
             heartbeat=heartbeat,
@@ -112,7 +112,7 @@ class _Session:
         address: LiveAddress,
         capture: Capture,
         *,
-        process: Process,
+        process: FrameProcess,
         flip: Flip,
         stages: Stages,
         stop: threading.Event,

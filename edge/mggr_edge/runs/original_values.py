@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mggr_edge.media.files.colour import TenBitPicture, side_by_side
 from mggr_edge.media.files.tone_mapping import CodeMap
 from mggr_edge.pipeline.compositing import ComposedEye, put_eye
-from mggr_edge.runs.summary import ProcessedFrame
+from mggr_edge.pipeline.results import FrameResult
 
 _LEVELS = 255.0
 
@@ -28,7 +28,7 @@ _REACH_PX = 4
 def shown_original(
     original: TenBitPicture,
     before: NDArray[np.uint8],
-    result: ProcessedFrame,
+    result: FrameResult,
     code_map: CodeMap,
 ) -> TenBitPicture:
     """The stored values of what a process shows of a frame.

@@ -56,7 +56,7 @@ def redirect_picture(
     Args:
         path: the input.
         written: the output; None writes nothing.
-        process: as `run.Process`.
+        process: as `FrameProcess`.
         reset: called before an animation, whose times begin at 0.
         stages: measures reading and writing.
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,41 +21,7 @@ from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.media.files.paths import VIDEO_SUFFIXES, Kind
 from mggr_edge.media.live.recordings import Verb
-from mggr_edge.pipeline.compositing import ComposedEye
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameProcess, FrameResult
-
-
-class ProcessedEye(Protocol):
-    """What was done to one eye.
-
-    Attributes:
-        strength: 0 for left alone, up to 1 for fully redirected.
-        reason: why it was left alone or weakened; None or empty when it was not.
-        composed: how its pixels were changed; None where they were not.
-    """
-
-    @property
-    def strength(self) -> float: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def composed(self) -> ComposedEye | None: ...
-
-
-class ProcessedFace(Protocol):
-    """A face and its eyes."""
-
-    @property
-    def eyes(self) -> Sequence[ProcessedEye]: ...
-
-
-class ProcessedFrame(Protocol):
-    """A frame after the redirector: same shape, RGB uint8."""
-
-    @property
-    def frame(self) -> NDArray[np.uint8]: ...
-    @property
-    def faces(self) -> Sequence[ProcessedFace]: ...
 
 
 @dataclass(frozen=True)
@@ -165,7 +131,7 @@ class Tally:
     has_changes: bool = False
     refitted: int = 0
 
-    def add(self, before: NDArray[np.uint8], result: ProcessedFrame) -> None:
+    def add(self, before: NDArray[np.uint8], result: FrameResult) -> None:
         """Counts one frame.
 
         Args:

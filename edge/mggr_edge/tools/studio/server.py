@@ -15,15 +15,15 @@ from types import ModuleType
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from mggr_edge.common.addresses import file_to_write, redact_credentials
+from mggr_edge.common.addresses import file_to_write
 from mggr_edge.common.folders import NO_HOME
 from mggr_edge.common.process import stopped_by_signals
 from mggr_edge.common.schema import read_json
 from mggr_edge.errors import MissingPackageError, StreamError, UsageError
 from mggr_edge.media.live.address import LiveAddress, live_address
-from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat
 from mggr_edge.media.live.file_playback import FOR_EVER, shown_file
 from mggr_edge.models.bundle import Bundle
+from mggr_edge.runs.options import SourceOptions
 from mggr_edge.runs.profile import NO_PROFILE, Profile, chosen_profile, profile_path, read_profile
 from mggr_edge.tools.studio.access import (
     NAMES,
@@ -248,27 +248,19 @@ class PageServer(ThreadingMixIn, WSGIServer):
             self.shutdown()
 
 
-"""How often is looked whether it shall end."""
-
-
 def run_studio(
     source: str,
+    options: SourceOptions,
     *,
-    model: str = "default",
     port: int = 8080,
-    profile: str | None = None,
-    wanted: CameraFormat = ANY_FORMAT,
     notify: Callable[[str], None],
 ) -> None:
     """Serves the page until SIGINT or SIGTERM comes.
 
     Args:
         source: a camera, a stream, a video file or a picture.
-        model: name or path of a bundle.
+        options: of the source. Calibrating writes the profile that they name.
         port: on 127.0.0.1; 0 for any that is free.
-        profile: file of a profile, which calibrating writes if it is not there; "none" for none;
-            None for the user's own, where the source is a camera of this machine.
-        wanted: how the source's pictures are wanted.
         notify: takes where the page is, and which profile is used.
 
     Raises:
@@ -279,10 +271,11 @@ def run_studio(
     """
     # Mistakes first: models take a moment to load.
     import_bottle()
-    address = _address(source, wanted)
+    address = _address(source, options)
+    profile = options.profile
     written = _written_profile(address, profile, notify)
     stop = threading.Event()
-    with stopped_by_signals(stop), PageServer(port) as server, Bundle.open(model) as bundle:
+    with stopped_by_signals(stop), PageServer(port) as server, Bundle.open(options.model) as bundle:
         known = _profile(address, profile, bundle)
         if known is not None:
             notify(
@@ -291,7 +284,7 @@ def run_studio(
         session = Session(
             address,
             bundle,
-            wanted=wanted,
+            camera_format=options.camera_format,
             profile=known,
             profile_path=written,
             stop=stop,
@@ -309,13 +302,10 @@ def is_camera(address: LiveAddress) -> bool:
     return address.is_own_camera or address.scheme == "rtsp"
 
 
-def _address(source: str, wanted: CameraFormat) -> LiveAddress:
+def _address(source: str, options: SourceOptions) -> LiveAddress:
     address = live_address(source)
-    if address is not None:
-        return address
-    if wanted != ANY_FORMAT:
-        raise UsageError(f"{redact_credentials(source)} is no camera; leave out --input-...")
-    return shown_file(source, loops=FOR_EVER)
+    options.check_source(source, address)
+    return address or shown_file(source, loops=FOR_EVER)
 
 
 def _written_profile(

@@ -179,7 +179,7 @@ class Session:
     Args:
         address: of the source.
         bundle: the networks.
-        wanted: how the source's pictures are wanted.
+        camera_format: requested of a camera.
         profile: what is known of who sits there; None for nothing.
         profile_path: where calibrating writes; None where it cannot be done.
         stop: see above.
@@ -191,7 +191,7 @@ class Session:
         address: LiveAddress,
         bundle: Bundle,
         *,
-        wanted: CameraFormat,
+        camera_format: CameraFormat,
         profile: Profile | None,
         profile_path: Path | None,
         stop: threading.Event,
@@ -199,7 +199,7 @@ class Session:
     ) -> None:
         self.stop = stop
         self.error: BaseException | None = None
-        self._address, self._bundle, self._wanted = address, bundle, wanted
+        self._address, self._bundle, self._camera_format = address, bundle, camera_format
         self._say_mode = notify
         self._name = Path(address.place).name if address.scheme in _FILES else str(address)
         self._lock = threading.Lock()
@@ -268,7 +268,7 @@ class Session:
 
     def _run(self) -> None:
         source = Reconnecting(
-            partial(open_capture, self._address, self._wanted, notify=self._say_mode),
+            partial(open_capture, self._address, self._camera_format, notify=self._say_mode),
             name=str(self._address),
             stop=self.stop,
             notify=self._notify,
@@ -281,7 +281,7 @@ class Session:
                     self._pass(frame)
 
     def _pass(self, frame: LiveFrame) -> None:
-        rgb = flipped(frame.rgb, self._wanted.flip)
+        rgb = flipped(frame.rgb, self._camera_format.flip)
         settings, calibrating = self._settings, self.calibration.redirector
         self._redirector.target = settings.target
         self._redirector.strength = settings.applied_strength

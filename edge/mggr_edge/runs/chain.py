@@ -1,0 +1,186 @@
+"""The chain of frame processors of a run, built in one fixed order.
+
+Each processor passes frames to the one above it in this table:
+
+| processor | runs | what it does |
+|---|---|---|
+| `Redirector` | always | redirects the eyes of a frame |
+| `Targeted` | always | sets the target for the time of the frame |
+| `PassThroughOnError` | live | leaves a frame unmodified after an error |
+| `AutoCalibration` | `--auto-calibrate` | refines the correction from results |
+| `AdjustableStrength` | window | applies the strength that keys change |
+| `PeriodicStats` | `--stats-every` | reports the time per stage |
+| `BundleReloader`, `CountedProcess` | live | swaps in a replaced bundle, counts for Prometheus |
+| metrics | `--metrics` | writes one line of JSON per frame |
+| `Annotated`: mark | `--mark` | draws the label |
+| `Annotated`: overlay, status | `--overlay`, live | draws outlines and the frame rate |
+| `Annotated`: side by side | `--compare` | puts the input beside the result |
+
+Metrics therefore contain what was done to the eyes, and no drawing changes them. Reloading is
+outside of error handling, so that a new bundle that fails is reported as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mggr_edge.common.timing import StageClock
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.v4l2 import Controls
+from mggr_edge.models.installed import bundle_path
+from mggr_edge.pipeline.drawing import mark, overlay
+from mggr_edge.pipeline.lens_looks import AutoCalibration
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.pipeline.results import Annotated, FrameProcess, FrameResult, side_by_side
+from mggr_edge.pipeline.targets import TargetSource
+from mggr_edge.pipeline.wrappers import PassThroughOnError, Targeted
+from mggr_edge.runs.console import AdjustableStrength, PeriodicStats, StatusLine
+from mggr_edge.runs.options import RunOptions
+from mggr_edge.runs.service.supervisor import ServiceSupervisor
+from mggr_edge.runs.summary import open_metrics
+
+
+@dataclass(frozen=True)
+class FrameChain:
+    """The processors of one run.
+
+    Attributes:
+        process: the outermost one, which frames are given to.
+        redirector: the innermost one.
+        clock: time per stage.
+        supervisor: of a live run; None for files.
+        pass_through: counts failed frames of a live run; None for files, whose errors end the run.
+        auto_calibration: None unless it was asked for.
+    """
+
+    process: FrameProcess
+    redirector: Redirector
+    clock: StageClock
+    supervisor: ServiceSupervisor | None
+    pass_through: PassThroughOnError | None
+    auto_calibration: AutoCalibration | None
+
+    def reset(self) -> None:
+        """Forgets the faces of a video before the next one."""
+        self.redirector.reset()
+        if self.auto_calibration is not None:
+            self.auto_calibration.reset()
+
+    def stats(self) -> str:
+        """Returns the time per stage and the state of the auto-calibration, as text."""
+        return _stats(self.clock, self.auto_calibration)
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns what the summary of the run states beside its counts."""
+        notes: list[str] = []
+        if self.pass_through is not None and self.pass_through.failed:
+            notes.append(
+                f"{self.pass_through.failed} frames passed through as they came, after errors"
+            )
+        if self.auto_calibration is not None:
+            notes.append(self.auto_calibration.in_words())
+        return tuple(notes)
+
+
+@contextmanager
+def open_chain(
+    options: RunOptions,
+    redirector: Redirector,
+    targets: TargetSource,
+    *,
+    address: LiveAddress | None,
+    is_live: bool,
+    in_window: bool,
+    controls: Controls,
+    clock: StageClock,
+    notify: Callable[[str], None],
+) -> Iterator[FrameChain]:
+    """Builds the chain around a redirector; see the module's table.
+
+    Args:
+        options: of the run.
+        redirector: the innermost processor.
+        targets: where eyes are redirected to, over time.
+        address: of a live source; None for a file.
+        is_live: frames come at their own pace, and an error must not end the run.
+        in_window: keys of a window change the strength.
+        controls: what keys change.
+        clock: time per stage.
+        notify: receives messages.
+
+    Raises:
+        MissingPackageError: Prometheus figures need a package that is not installed.
+        StreamError: the Prometheus port is in use, or the metrics file cannot be written.
+    """
+    process: FrameProcess = Targeted(redirector, targets)
+    pass_through = PassThroughOnError(process, notify=notify) if is_live else None
+    process = pass_through or process
+    refining = None
+    if options.auto_calibrate:
+        process = refining = AutoCalibration(process, redirector, notify=notify)
+    supervisor = None
+    if is_live:
+        supervisor = ServiceSupervisor(
+            options.service,
+            redirector,
+            bundle_path(options.model),
+            correction_of=lambda bundle: options.correction(address, bundle, notify=notify),
+            clock=clock,
+            notify=notify,
+            auto_calibration=refining,
+        )
+    if in_window and not options.estimate_only:  # Estimating changes nothing, whatever the keys.
+        process = AdjustableStrength(process, redirector, controls)
+    if options.stats_every_s is not None:
+        process = PeriodicStats(
+            process, lambda: _stats(clock, refining), every_s=options.stats_every_s, notify=notify
+        )
+    with (
+        supervisor.around(process) if supervisor else nullcontext(process) as supervised,
+        _measured(supervised, options, refining) as measured,
+    ):
+        yield FrameChain(
+            _annotated(measured, options, controls, is_live=is_live),
+            redirector,
+            clock,
+            supervisor,
+            pass_through,
+            refining,
+        )
+
+
+def _measured(
+    process: FrameProcess, options: RunOptions, refining: AutoCalibration | None
+) -> AbstractContextManager[FrameProcess]:
+    if options.metrics is None:
+        return nullcontext(process)
+    more = None if refining is None else lambda: {"auto_calibration": refining.facts()}
+    return open_metrics(Path(options.metrics), process, force=options.force, more=more)
+
+
+def _annotated(
+    process: FrameProcess, options: RunOptions, controls: Controls, *, is_live: bool
+) -> FrameProcess:
+    if options.mark:
+        process = Annotated(process, mark)
+    status = StatusLine(controls.in_words)
+
+    def drawn(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
+        if not controls.overlay:
+            return result.frame
+        shown = replace(result, frame=overlay(before, result))
+        return status(before, shown) if is_live else shown.frame
+
+    if options.overlay or is_live:  # The keys of a window switch the overlay on and off.
+        process = Annotated(process, drawn)
+    return Annotated(process, side_by_side) if options.compare else process
+
+
+def _stats(clock: StageClock, refining: AutoCalibration | None) -> str:
+    return clock.table() if refining is None else f"{clock.table()}\n{refining.in_words()}"

@@ -1,0 +1,181 @@
+"""Options of the commands that read a source, validated before anything is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mggr_edge.common.addresses import (
+    file_to_write,
+    input_address,
+    output_address,
+    redact_credentials,
+)
+from mggr_edge.errors import UsageError
+from mggr_edge.media.files.video_writer import ESTIMATED, REDIRECTED
+from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
+from mggr_edge.pipeline.targets import (
+    CAMERA,
+    FixedTarget,
+    Glances,
+    TargetSource,
+    parse_target,
+    read_target_track,
+)
+from mggr_edge.runs.profile import NO_PROFILE, chosen_profile, read_profile
+from mggr_edge.runs.service.supervisor import DEFAULT_SERVICE, ServiceOptions
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Options that `run`, `calibrate` and `studio` share.
+
+    Attributes:
+        model: name or path of a bundle.
+        profile: file of a calibration profile; `none` uses no profile; None uses the user's own
+            profile if the source is a camera of this machine.
+        camera_format: frame size, rate and orientation to request from a camera.
+    """
+
+    model: str = "default"
+    profile: str | None = None
+    camera_format: CameraFormat = ANY_FORMAT
+
+    def check_source(self, source: str, address: LiveAddress | None) -> None:
+        """Refuses camera options for a file.
+
+        Args:
+            source: as the user typed it.
+            address: of a live source; None for a file.
+
+        Raises:
+            UsageError: an option does not apply to this source.
+        """
+        if address is None and self.camera_format != ANY_FORMAT:
+            named = redact_credentials(source)
+            raise UsageError(f"{named} is no camera; leave out --input-...")
+
+
+@dataclass(frozen=True)
+class RunOptions(SourceOptions):
+    """Options of `mggr-edge run`; the help of that command describes each.
+
+    Raises:
+        UsageError: options that exclude each other.
+    """
+
+    target: str = "camera"
+    follow: str | None = None
+    look_away: bool = False
+    strength: float = 1.0
+    max_faces: int = 4
+    estimate_only: bool = False
+    mark: bool = False
+    overlay: bool = False
+    compare: bool = False
+    metrics: str | None = None
+    stats: bool = False
+    stats_every_s: float | None = None
+    headless: bool = False
+    auto_calibrate: bool = False
+    force: bool = False
+    loops: int = 0
+    segment_minutes: float | None = None
+    service: ServiceOptions = DEFAULT_SERVICE
+
+    def __post_init__(self) -> None:
+        has_target = self.look_away or parse_target(self.target) != CAMERA
+        if self.follow is not None and has_target:
+            raise UsageError("--follow says where eyes look; leave out --target and --look-away")
+        changes = (
+            has_target
+            or self.follow is not None
+            or self.strength != 1.0
+            or self.mark
+            or self.compare
+        )
+        if self.estimate_only and changes:
+            raise UsageError(
+                "--estimate-only changes nothing; leave out --target, --follow, --look-away, "
+                "--strength, --mark and --compare"
+            )
+
+    def check_source(self, source: str, address: LiveAddress | None) -> None:
+        """Refuses options that do not apply to a source; see `SourceOptions.check_source`."""
+        super().check_source(source, address)
+        named = redact_credentials(source)
+        if address is not None and self.loops:
+            raise UsageError(f"{named} is no file; leave out --input-loop")
+        if address is None and self.service.reconnect:
+            raise UsageError(f"{named} is a file, which is not lost; leave out --reconnect")
+        if address is None and self.service.prometheus_port is not None:
+            raise UsageError(f"{named} is a file; figures for Prometheus are of live sources")
+
+    def check_metrics(self, source: str, output: str | None) -> None:
+        """Refuses a metrics file that this run reads or writes for another purpose.
+
+        Raises:
+            UsageError: `--metrics` names such a file, or a folder.
+        """
+        if self.metrics is None:
+            return
+        file_to_write("--metrics", self.metrics)
+        addresses = [input_address(source)]
+        addresses += [] if output is None else [output_address(output)]
+        others = [address.place for address in addresses if address.scheme == "file"]
+        others += [text for text in (self.follow, self.model) if text]
+        # Not Path.resolve, which raises on a link to itself.
+        if os.path.realpath(self.metrics) in [os.path.realpath(other) for other in others]:
+            raise UsageError(f"--metrics {self.metrics} is another file of this run; name its own")
+
+    @property
+    def writes_nothing_unnamed(self) -> bool:
+        """True if no pixel can change, so that no output is written unless one is named."""
+        return self.estimate_only and not self.overlay
+
+    @property
+    def initial_strength(self) -> float:
+        """The strength at the start, in [0, 1]; 0 if gazes are only estimated."""
+        return 0.0 if self.estimate_only else self.strength
+
+    @property
+    def comment(self) -> str:
+        """The note that written videos carry in their metadata."""
+        return ESTIMATED if self.initial_strength == 0.0 else REDIRECTED
+
+    @property
+    def segment_s(self) -> float | None:
+        """Seconds of one file of a segmented recording; None for one file."""
+        return None if self.segment_minutes is None else 60 * self.segment_minutes
+
+    def target_source(self) -> TargetSource:
+        """Returns the targets over time.
+
+        Raises:
+            UsageError: the file of `--follow` cannot be read.
+        """
+        if self.follow is not None:
+            return read_target_track(self.follow)
+        target = parse_target(self.target)
+        return Glances(target) if self.look_away else FixedTarget(target)
+
+    def correction(
+        self, address: LiveAddress | None, bundle: Bundle, *, notify: Callable[[str], None]
+    ) -> GazeCorrection:
+        """Returns the correction of the named profile, or for a local camera of the user's.
+
+        Raises:
+            UsageError: the profile is missing, damaged, or of another model.
+        """
+        path = chosen_profile(
+            self.profile, own_camera=address is not None and address.is_own_camera
+        )
+        if path is None:
+            return NO_CORRECTION
+        if self.profile is None:
+            notify(f"with the profile {path}; --profile {NO_PROFILE} leaves it out")
+        return read_profile(path, bundle.contract).correction

@@ -1,0 +1,143 @@
+"""`mggr-edge run`: chooses source and sink by the options, and runs the chain between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from mggr_edge.common.addresses import redact_credentials
+from mggr_edge.common.progress import Progress
+from mggr_edge.common.timing import StageClock
+from mggr_edge.errors import UsageError
+from mggr_edge.media.files.paths import NOWHERE
+from mggr_edge.media.live.address import LiveAddress, live_address
+from mggr_edge.media.live.file_playback import shown_file
+from mggr_edge.media.live.sinks import LiveOutput, is_shown, is_window, live_output
+from mggr_edge.media.live.v4l2 import KEYS, Controls
+from mggr_edge.models.bundle import Bundle
+from mggr_edge.pipeline.redirector import Redirector
+from mggr_edge.runs.chain import FrameChain, open_chain
+from mggr_edge.runs.file_run import run
+from mggr_edge.runs.live_run import run_live
+from mggr_edge.runs.options import RunOptions
+from mggr_edge.runs.summary import RunSummary
+
+
+def redirect(
+    source: str,
+    output: str | None,
+    options: RunOptions,
+    *,
+    progress: Progress,
+    notify: Callable[[str], None],
+) -> RunSummary:
+    """Redirects a file, a folder or a live source into an output.
+
+    Args:
+        source: path or address, as the user typed it.
+        output: likewise; None names it after the source.
+        options: of the run.
+        progress: shows the progress of files.
+        notify: receives messages.
+
+    Raises:
+        MggrError: see `file_run.run`, `live_run.run_live`, `Bundle.open` and `open_chain`.
+    """
+    # Check the arguments first: loading models takes a moment.
+    if (output is None and options.writes_nothing_unnamed) or (
+        is_window(output) and options.headless
+    ):
+        output = NOWHERE
+    address = live_address(source)
+    options.check_source(source, address)
+    if address is None and is_shown(output):
+        address = shown_file(source, loops=options.loops)
+    if address is None and options.segment_minutes is not None:
+        named = redact_credentials(source)
+        raise UsageError(f"{named} is a file; --segment is for recordings of live sources")
+    options.check_metrics(source, output)
+    controls = Controls(strength=options.initial_strength, overlay=options.overlay)
+    sink = None
+    if address is not None:
+        sink = live_output(
+            output,
+            comment=options.comment,
+            force=options.force,
+            segment_s=options.segment_s,
+            controls=controls,
+        )
+    targets = options.target_source()
+    clock = StageClock()
+    bundle = Bundle.open(options.model)
+    if sink is not None:
+        # Errors and loading times belong here, not into the frame loop.
+        bundle.try_out(coarse=options.service.step_down)
+    redirector = Redirector(
+        bundle,
+        correction=options.correction(address, bundle, notify=notify),
+        strength=controls.strength,
+        max_faces=options.max_faces,
+        stages=clock,
+    )
+    if is_window(output):
+        notify(KEYS)
+    with open_chain(
+        options,
+        redirector,
+        targets,
+        address=address,
+        is_live=sink is not None,
+        in_window=is_window(output),
+        controls=controls,
+        clock=clock,
+        notify=notify,
+    ) as chain:
+        if address is not None and sink is not None:
+            summary = _run_live(chain, address, sink, options, controls, notify=notify)
+        else:
+            summary = run(
+                source,
+                output,
+                process=chain.process,
+                columns=_columns(options),
+                stages=clock,
+                comment=options.comment,
+                force=options.force,
+                loops=options.loops,
+                progress=progress,
+                reset=chain.reset,
+            )
+    if options.stats or options.stats_every_s is not None:
+        notify(chain.stats())
+    return replace(summary, notes=(*summary.notes, *chain.notes()))
+
+
+def _run_live(
+    chain: FrameChain,
+    address: LiveAddress,
+    sink: LiveOutput,
+    options: RunOptions,
+    controls: Controls,
+    *,
+    notify: Callable[[str], None],
+) -> RunSummary:
+    supervisor = chain.supervisor
+    assert supervisor is not None
+    return run_live(
+        address,
+        sink,
+        process=chain.process,
+        columns=_columns(options),
+        stages=chain.clock,
+        camera_format=options.camera_format,
+        stop=controls.stop,
+        reconnect=options.service.reconnect,
+        workload=supervisor.workload,
+        counts=supervisor.counts,
+        notify=notify,
+    )
+
+
+def _columns(options: RunOptions) -> int:
+    """Frames beside each other in the output."""
+    return 2 if options.compare else 1
