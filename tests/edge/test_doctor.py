@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fake_machine import FakeMachine, fake_cv2
+from mggr_edge.tools import doctor as examination_module
 from mggr_edge.tools.doctor import CHECKS, Check, Machine, all_passed, report, run_checks
-from mggr_edge.tools.doctor import examination as examination_module
 from mggr_edge.tools.doctor.machine import available_interpreters
 
 

@@ -175,7 +175,7 @@ def test_doctor_exits_by_what_is_needed(monkeypatch: pytest.MonkeyPatch, state: 
         doctor.Check("numpy", state, "something", fix="pip install numpy", needed=True),
         doctor.Check("cameras", "missing", "none"),
     )
-    monkeypatch.setattr(doctor, "examine", lambda: checks)
+    monkeypatch.setattr(doctor, "run_checks", lambda: checks)
     result = invoke("doctor", "--json")
     assert result.exit_code == (0 if state == "ok" else 1)
     assert json.loads(result.stdout)[0] == {

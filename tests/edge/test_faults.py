@@ -57,7 +57,7 @@ try:
         live_output(sys.argv[2]),
         process=process,
         reconnect="reconnect" in sys.argv,
-        say=put,
+        notify=put,
     )
 except MggrError as error:
     echo_error(str(error))

@@ -20,11 +20,11 @@ pytest.importorskip("av")
 SCRIPT = """
 import sys, time
 from mggr_edge.media.live.address import live_address
-from mggr_edge.media.live.sinks import Nowhere
+from mggr_edge.media.live.sinks import NullOutput
 from mggr_edge.runs.live_run import run_live
 from mggr_edge.pipeline.results import FrameResult
-from mggr_edge.runs.service.load_shedding import Pressure
-from mggr_edge.runs.service.load_shedding import Workload
+from mggr_edge.runs.service.load_shedding import LoadController
+from mggr_edge.runs.service.load_shedding import FrameSkipper
 
 work_s = [0.018]  # of the processor, for a frame of 40 ms
 
@@ -41,9 +41,9 @@ def process(frame, /, *, time_s=None):
 def say(text):
     print(text, flush=True)
 
-pressure = Pressure(has_coarse=lambda: True, temperature=lambda: None, say=say)
+pressure = LoadController(has_coarse=lambda: True, temperature=lambda: None, notify=say)
 summary = run_live(
-    live_address(sys.argv[1]), Nowhere(), process=process, workload=Workload(pressure, set_fine)
+    live_address(sys.argv[1]), NullOutput(), process=process, workload=FrameSkipper(pressure, set_fine)
 )
 print(summary.in_words(), flush=True)
 """

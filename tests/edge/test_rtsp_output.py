@@ -188,16 +188,16 @@ sys.path.append({SYSTEM_PACKAGES!r})
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live import csi
 from mggr_edge.media.live.address import live_address
-from mggr_edge.media.live.csi import PictureFormat
+from mggr_edge.media.live.csi import CameraFormat
 
 try:
-    csi.CsiCapture(live_address("csi://0"), PictureFormat())
+    csi.CsiCapture(live_address("csi://0"), CameraFormat())
 except StreamError as error:
     print(error)
 csi._SOURCE = (
     "videotestsrc pattern=smpte num-buffers=3 is-live=true ! video/x-raw,{{caps}} ! videoconvert"
 )
-camera = csi.CsiCapture(live_address("csi://0"), PictureFormat(322, 240, 25))
+camera = csi.CsiCapture(live_address("csi://0"), CameraFormat(322, 240, 25))
 frames, times_s = [], []
 for _ in range(3):
     frames.append(camera.read())

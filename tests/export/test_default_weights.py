@@ -18,8 +18,9 @@ from mggr_edge.models.installed import LANDMARK_MODEL_FILES, bundle_path
 from mggr_export.exporting import export_run as exporting
 from mggr_export.exporting import verify as verifying
 from mggr_export.formats.keras_models import models_of_run
+from mggr_export.tools import weights as making
+from mggr_export.tools import weights_measures as measuring
 from mggr_export.tools.weights import main as weights_command
-from mggr_export.tools.weights import making, measuring
 from mggr_export.tools.weights_measures import model_card
 from mggr_tf.cli import main
 from mggr_tf.config import config_to_plain

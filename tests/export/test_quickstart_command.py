@@ -36,7 +36,7 @@ def test_an_unnamed_output_is_numbered(tmp_path, monkeypatch):
         asked.append(folder.name)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(journey, "travel", run_quickstart)
+    monkeypatch.setattr(journey, "run_quickstart", run_quickstart)
     result = CliRunner().invoke(quickstart, [])
     assert result.exit_code == 130
     assert asked == ["quickstart-2"]
@@ -54,7 +54,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, complete):
         run.update_stage("joint", StageRecord(steps=5, done=5 * complete, complete=complete))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(journey, "travel", run_quickstart)
+    monkeypatch.setattr(journey, "run_quickstart", run_quickstart)
     result = CliRunner().invoke(quickstart, ["--out", str(tmp_path / "q")])
     assert result.exit_code == 130
     commands = [shlex.split(line) for line in result.output.splitlines() if "mggr-tf" in line]

@@ -29,7 +29,7 @@ def put_patches(folder, *, subjects=SUBJECTS, seed=5):
 
 def pack(source, out, **changes):
     """Packs into 24 records of 2 or 3 patches each, 5 to a shard."""
-    options = {"workers": 1, "chunk_patches": 4, "shard_chunks": 5, "say": print, **changes}
+    options = {"workers": 1, "chunk_patches": 4, "shard_chunks": 5, "notify": print, **changes}
     return pack_source(source, out, progress=no_progress, **options)
 
 

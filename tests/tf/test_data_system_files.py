@@ -67,7 +67,7 @@ def test_a_table_with_patches(tmp_path):
     clean = counted(tmp_path / "eyes")
     assert counted(litter(tmp_path / "eyes")) == clean
     config = load_config("mggr-edge")
-    how = {"config": config, "progress": no_progress, "say": print}
+    how = {"config": config, "progress": no_progress, "notify": print}
     named = open_samples(str(tmp_path / "eyes"), subjects=("anna maria",), **how)
     assert named.subjects == ("anna maria",)
 

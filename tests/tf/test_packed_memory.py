@@ -19,7 +19,7 @@ from pathlib import Path
 from mggr_edge.common.progress import no_progress
 from mggr_tf.data.packed.pack import pack_source
 source, out = map(Path, sys.argv[1:])
-pack_source(source, out, workers=1, shard_chunks=64, progress=no_progress, say=print)
+pack_source(source, out, workers=1, shard_chunks=64, progress=no_progress, notify=print)
 """
 
 READ = """
@@ -31,7 +31,7 @@ from mggr_tf.config.files import load_config
 from mggr_tf.data.packed.reader import open_pack
 from mggr_tf.training.stage_parts import stage_dataset, stage_shares
 config = load_config("mggr-edge")
-samples = open_pack(Path(sys.argv[1]), how=PackedConfig(memory_mb=0), subjects=None, say=print)
+samples = open_pack(Path(sys.argv[1]), how=PackedConfig(memory_mb=0), subjects=None, notify=print)
 shares = stage_shares(config, "coarse")
 for _ in stage_dataset(config, "coarse", samples, shares=shares, steps=(0, 300)):
     pass
