@@ -1,4 +1,4 @@
-"""Training, evaluation and models of mggr-tf."""
+"""Training, evaluation and network models of MGGR, on TensorFlow."""
 
 from mggr_edge.common.version import __version__
 

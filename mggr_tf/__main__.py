@@ -7,7 +7,7 @@ from mggr_tf.cli import main as command
 
 
 def main() -> None:
-    """Runs `mggr-tf` and ends the process."""
+    """Run `mggr-tf` and exit the process."""
     run_program(command, "mggr-tf")
 
 

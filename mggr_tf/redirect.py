@@ -1,4 +1,4 @@
-"""Redirects pictures of eyes with a run."""
+"""Gaze redirection of picture files with a trained run or an exported bundle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,16 @@ from mggr_tf.runs.provenance import training_of
 
 @dataclass(frozen=True)
 class Redirected:
-    """What was done to a set of pictures."""
+    """Counts and messages of one call of `redirect_files`.
+
+    Attributes:
+        patches: number of eye patches.
+        photos: number of photographs.
+        eyes: number of redirected eyes, in patches and photographs.
+        untouched: photographs in which no eye was redirected.
+        left_alone: one reason for each eye of a photograph whose redirection was limited or
+            skipped.
+    """
 
     patches: int
     photos: int
@@ -48,22 +57,28 @@ def redirect_files(
     force: bool,
     progress: Progress,
 ) -> Redirected:
-    """Redirects a picture, or all pictures of a folder, into a new folder, names kept.
+    """Redirect one picture, or all pictures of a folder, and write them into a new folder.
 
-    A picture of the network's own size is an eye patch; everything else is a
-    photograph in which eyes are looked for. A patch in the Columbia naming
-    brings its labels (its new gaze is `target`, whatever its name still says).
+    A picture of the network's patch size is treated as an eye patch. Every other picture is
+    treated as a photograph, and eyes are detected in it. The file name of a patch in the Columbia
+    naming provides its side, source gaze and head pose. The output files keep the names of the
+    input files, so the gaze in the name of a redirected patch is still the source gaze.
 
     Args:
-        source: a picture or a folder.
-        out: a folder to be made.
-        bundle: what redirects.
-        target: where the eyes shall look.
-        side: whose side patches without a telling name show.
+        source: picture file, or folder of pictures.
+        out: folder to create.
+        bundle: networks that redirect the eyes.
+        target: gaze of the redirected eyes.
+        side: the subject's own side of patches whose names have no labels.
+        force: whether an existing `out` is replaced.
+        progress: reports the number of processed pictures.
+
+    Returns:
+        counts, photographs without a redirected eye, and the reasons.
 
     Raises:
-        StreamError: no picture there, or one that cannot be read.
-        UsageError: a patch whose side nobody said.
+        StreamError: there is no picture, or a picture cannot be read.
+        UsageError: a patch has no labels in its name and `side` is None.
         OutputExistsError: `out` exists and `force` is false.
     """
     pictures = _pictures(source)
@@ -136,11 +151,11 @@ def _labels(file: Path) -> PatchName | None:
 
 
 def open_model(name_or_path: str | Path) -> Bundle:
-    """Opens a run or a bundle, or a packaged bundle by its name, for redirecting.
+    """Open a run folder, a bundle, or a packaged bundle by its name, for redirection.
 
     Raises:
-        RunError: a run that holds no trained redirector.
-        BundleError: neither a run nor a whole bundle.
+        RunError: the run has no trained redirector or no gaze estimator.
+        BundleError: the path is neither a run nor a complete bundle.
     """
     path = bundle_path(name_or_path)
     if (path / "run.json").is_file():
@@ -149,7 +164,11 @@ def open_model(name_or_path: str | Path) -> Bundle:
 
 
 def bundle_of_run(run: RunFolder) -> Bundle:
-    """A run's Keras models and this machine's landmark models as a bundle in memory."""
+    """Return an in-memory bundle of a run's Keras models and the installed landmark models.
+
+    Raises:
+        RunError: the run has no trained redirector or no gaze estimator.
+    """
     networks = load_exported(run)
 
     def redirector(inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:

@@ -1,6 +1,6 @@
-"""The device side of mggr-tf: find eyes, redirect them, put them back.
+"""Device side of mggr-tf: detect eyes, redirect their gaze, and paste them back into the frame.
 
-Needs numpy, OpenCV and one TFLite interpreter, never TensorFlow.
+The package needs numpy, OpenCV and one TFLite interpreter. It never imports TensorFlow.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ __all__ = ["Bundle", "Gaze", "MggrError", "Redirector", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    # On use, so that `mggr-edge --help` and `doctor` answer without OpenCV.
+    # Import on first use, so that `mggr-edge --help` and `doctor` work without OpenCV.
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mggr_edge' has no attribute {name!r}")
     from importlib import import_module

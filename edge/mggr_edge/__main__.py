@@ -1,4 +1,4 @@
-"""Entry point of `mggr-edge` and of `python -m mggr_edge`."""
+"""Entry point of the `mggr-edge` command and of `python -m mggr_edge`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mggr_edge.common.process import run_program
 
 
 def main() -> None:
-    """Runs `mggr-edge` and ends the process."""
+    """Run `mggr-edge` and exit the process."""
     run_program(command, "mggr-edge")
 
 

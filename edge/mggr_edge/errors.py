@@ -2,20 +2,20 @@
 
 ::
 
-    MggrError                what the user can correct: one line, exit code 2
-    ├── UsageError           arguments that cannot be carried out
-    │   └── OutputExistsError   a named output is already there
-    ├── ConfigError          a config or contract with unknown keys or wrong types
-    ├── DataError            training data that is missing, corrupt or misnamed
-    ├── BundleError          a bundle that is damaged or does not fit
-    │   └── EngineError         a TensorRT engine that this machine cannot use
-    ├── RunError             a run folder that is missing, damaged or incomplete
-    ├── StreamError          a picture, video or camera that cannot be read or written
-    ├── DiskError            a disk that takes no more
-    ├── ArtifactError        a converted model is not the trained one (in mggr_export)
+    MggrError                base class: one-line message, exit code 2
+    ├── UsageError           invalid arguments
+    │   └── OutputExistsError   the output already exists
+    ├── ConfigError          a config or contract has unknown keys or wrong types
+    ├── DataError            training data is missing, corrupt or has a wrong file name
+    ├── BundleError          a bundle is damaged or incompatible
+    │   └── EngineError         a TensorRT engine cannot be used on this machine
+    ├── RunError             a run folder is missing, damaged or incomplete
+    ├── StreamError          a picture, video or camera cannot be read or written
+    ├── DiskError            a disk is full, over its quota, or read-only
+    ├── ArtifactError        a converted model differs from the trained one (in mggr_export)
     └── MissingPackageError  an optional package is not installed
 
-Anything else that is raised is a fault of ours and keeps its traceback.
+Every other exception is a bug in this project and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -24,34 +24,37 @@ from pathlib import Path
 
 
 class MggrError(Exception):
-    """A mistake that the user can correct; the message says what, got, expected, do."""
+    """An error that the user can correct.
+
+    The message states what failed, the value found, the values accepted, and what to do.
+    """
 
 
 class UsageError(MggrError):
-    """Arguments that cannot be carried out as given."""
+    """Invalid arguments, or a combination of arguments that is not possible."""
 
 
 class OutputExistsError(UsageError):
-    """A named output exists and nobody said that it may be replaced."""
+    """The output already exists, and the user did not pass `--force` to replace it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} exists; choose another name or pass --force to replace it")
 
 
 class ConfigError(MggrError):
-    """A config or contract that does not fit its schema; the message names the path."""
+    """A config or contract that does not match its schema; the message contains the key's path."""
 
 
 class DataError(MggrError):
-    """Training data that is missing, corrupt or misnamed."""
+    """Training data that is missing, corrupt or has a wrong file name."""
 
 
 class BundleError(MggrError):
-    """A bundle that is damaged, of another schema, or whose models do not fit."""
+    """A bundle that is damaged, has another schema version, or has incompatible models."""
 
 
 class EngineError(BundleError):
-    """A TensorRT engine that cannot be used here: stale, damaged, or CUDA fails."""
+    """A TensorRT engine that this machine cannot use: stale, damaged, or CUDA fails."""
 
 
 class RunError(MggrError):
@@ -63,11 +66,11 @@ class StreamError(MggrError):
 
 
 class DiskError(MggrError):
-    """A disk that takes no more: full, over a quota, or read-only."""
+    """A disk that cannot be written to: full, over its quota, or read-only."""
 
 
 class MissingPackageError(MggrError):
-    """An optional package is needed for what was asked."""
+    """An optional package that the requested operation needs is not installed."""
 
     def __init__(self, package: str, extra: str, *, command: str | None = None) -> None:
         command = command or f"pip install 'mggr-tf[{extra}]'"

@@ -1,1 +1,1 @@
-"""Freezes, quantises, converts, verifies and bundles what was trained."""
+"""Export of trained models: freeze, quantize, convert, verify and bundle."""

@@ -1,4 +1,4 @@
-"""What goes into models and comes out of them."""
+"""Type aliases for model inputs and outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[np.float32]]
-"""Input or output name -> [N, ...]."""
+"""Arrays by input or output name, [N, ...] each."""
 
 ModelInputs = dict[str, dict[str, NDArray[np.float32]]]
-"""The inputs of every model, by its name."""
+"""Inputs of every model: model name -> input name -> [N, ...]."""

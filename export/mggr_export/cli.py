@@ -1,4 +1,4 @@
-"""`mggr-tf export` and `mggr-tf verify`."""
+"""Commands `mggr-tf export` and `mggr-tf verify`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ def export(
     changes: tuple[str, ...],
     force: bool,
 ) -> None:
-    """Bundle a run's models for a device, with face models, contract and checksums.
+    """Export a run's models as a bundle for a device.
+
+    The bundle also contains the face models, the contract and checksums.
 
     \b
     Examples:
@@ -105,21 +107,23 @@ def export(
       mggr-tf export --int8 --qat
       mggr-tf export --int8 --set limits.int8.redirected.min_psnr_db=45
 
-    Without --out the bundle is RUN/bundle-float, -fp16 or -int8 (of `default`: in
-    the working folder), with a number behind it where that is taken. Every
-    model is compared with Keras on 256 pairs of eyes, through the device's own
-    code; the table is printed and stored in the bundle. A model that differs by
-    more than its limit, in the run's config, is not exported.
+    Without --out, the bundle is RUN/bundle-float, RUN/bundle-fp16 or RUN/bundle-int8. For
+    `default`, it is in the working folder. If the name is taken, a number is appended.
 
-    --qat trains the weights for some minutes, in a simulation of the integers, at what
-    the float model makes of the eyes that calibrate. A file for which that is of no use
-    keeps the weights that it had.
+    The device's own code runs every model on 256 pairs of eyes, and the outputs are compared
+    with Keras. The table of differences is printed and stored in the bundle. If a model differs
+    by more than a limit in the run's config, no bundle is written. There is one exception: an
+    estimator that exceeds a limit in int8 is stored as float32.
 
-    In ONNX the warp is one native GridSample, and --int8 writes explicit pairs of
-    QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT takes them;
-    `tensorrt` is ONNX with a recipe for engines, which are built on the device, by
-    `mggr-edge build-engine` or by hand. A `saved_model` is a zip of one, for servers,
-    and stays float32.
+    --qat fine-tunes the weights for some minutes with simulated int8 rounding. The training
+    targets are the float model's outputs for the calibration eyes. If this does not improve a
+    file, the file keeps the original weights.
+
+    In ONNX, the warp is one native GridSample op, and --int8 inserts explicit pairs of
+    QuantizeLinear and DequantizeLinear before the convolutions, as TensorRT requires.
+    `tensorrt` is ONNX with a recipe for engines. Engines are built on the device, with
+    `mggr-edge build-engine` or by hand. `saved_model` is a zipped SavedModel for servers. It
+    is always float32.
     """
     if int8 and fp16:
         raise UsageError("--int8 and --fp16 exclude each other")
@@ -133,7 +137,7 @@ def export(
     from mggr_export.exporting.request import ExportRequest
     from mggr_tf.runs.listing import newest_run, open_run
 
-    # TensorRT builds from ONNX, on the device.
+    # `tensorrt` has no file format of its own: the device builds engines from ONNX files.
     files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)
     chosen = open_run(run) if run is not None else newest_run()
     notify(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
@@ -170,7 +174,7 @@ def export(
 @click.option("--pairs", default=256, show_default=True, type=click.IntRange(min=1))
 @subjects_option
 def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None) -> None:
-    """Check a bundle's files, and compare its models with Keras once more.
+    """Check a bundle's files and compare its models with Keras again.
 
     \b
     Examples:
@@ -179,10 +183,10 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
       mggr-tf verify bundle.zip --data patches/ --split columbia:report
       mggr-tf verify default-int8           the weights of this package
 
-    Keras is rebuilt from the reference weights in the bundle; nothing else is
-    needed. (Those of the package's own bundles lie in the package.) Exits with 0
-    when all is well, with 1 when a model is not what was trained, and with 2 when
-    the bundle is damaged or cannot be compared.
+    The Keras models are rebuilt from the reference weights in the bundle, so no other file is
+    needed. (The reference weights of the package's own bundles are in the package.) The exit
+    code is 0 if all checks pass, 1 if a model does not match its Keras model, and 2 if the
+    bundle is damaged or cannot be compared.
     """
     _need_tensorflow()
     from mggr_edge.common.progress import progress
@@ -200,7 +204,13 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
 
 
 def _with_limits(run: RunFolder, changes: tuple[str, ...]) -> RunFolder:
-    """The run with other limits; what it was trained with cannot be changed any more."""
+    """Return a copy of the run with changed limits.
+
+    Other settings cannot be changed because the run was trained with them.
+
+    Raises:
+        UsageError: If a change does not start with `limits.`.
+    """
     from mggr_tf.config.files import changed_config
     from mggr_tf.runs.folder import RunFolder
 

@@ -1,4 +1,4 @@
-"""What an exported artifact can be guilty of."""
+"""Errors of exported artifacts."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from mggr_edge.errors import MggrError
 
 
 class ArtifactError(MggrError):
-    """An artifact that a device could load, and that is not the model that was trained."""
+    """Error for a file that a device could load but that does not match its trained model."""

@@ -1,10 +1,10 @@
-"""Quantisation-aware training: fits a model's weights to the integers that will hold them.
+"""Quantization-aware training (QAT): fine-tunes a model's weights for int8 rounding.
 
-The weights are fitted on a copy of the model that computes as its int8 file will. Every
-convolution reads rounded values and multiplies by rounded weights. All else computes with floats:
-flow, residual, warp and clip, and dense layers. That is what an ONNX file with Q/DQ pairs does.
-TFLite rounds more (dense layers, what lies between convolutions) and finer (it needs no zero-point
-0). Gradients pass the rounding as if it were not there.
+The weights are fine-tuned on a copy of the model that computes as its int8 file does. Every
+convolution reads rounded values and multiplies by rounded weights. All other parts compute in
+float: flow, residual, warp and clip, and dense layers. An ONNX file with Q/DQ pairs computes in the
+same way. TFLite also rounds dense layers and the values between convolutions, and it rounds more
+finely, because it does not require zero-point 0. Gradients pass through the rounding unchanged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from mggr_tf.models.blocks import ResumableDropout
 from mggr_tf.training.optimizer import adam, apply
 
 _LEARNING_RATE = 2e-5
-"""In trials on real eyes 1e-4 was worse than no fit at all, and 5e-6 gained a little less."""
+"""Learning rate of QAT.
+
+In experiments on real eyes, 1e-4 was worse than no QAT, and 5e-6 gained slightly less.
+"""
 
 
 def fitted_to_integers(
@@ -48,21 +51,22 @@ def fitted_to_integers(
     steps: int,
     advance: Callable[[int], None] = lambda n: None,
 ) -> keras.Model:
-    """The model with weights that lose less by being rounded.
+    """Return the model with weights that lose less accuracy by rounding.
 
-    What they are fitted to is what the float model makes of the same inputs: no labels are
-    needed, and nothing is learned but to bear the rounding. Every output counts by its mean
-    squared difference over its squared span, as in parity's PSNR.
+    The training targets are the outputs of the float model for the same inputs. Labels are
+    therefore not needed, and the model learns only to compensate for the rounding. The loss of
+    each output is its mean squared difference divided by its squared range, as in the PSNR of
+    parity.
 
     Args:
-        model: in Keras; it stays as it is.
-        calibration: [N, ...] of every input by name, from which ranges are taken first.
-        batches: [B, ...] of every input, one for each step.
-        steps: how many batches there are.
-        advance: called for every step.
+        model: Keras model; it is not changed.
+        calibration: Inputs by name, [N, ...] each, for the initial quantization ranges.
+        batches: Inputs by name, [B, ...] each, for every step.
+        steps: Number of batches.
+        advance: Callback, called with 1 after every step.
 
     Returns:
-        a model of the same layers, without any rounding.
+        Model with the same layers, without rounding.
     """
     simulation = Simulation(model)
     spans = {name: span_of(name, value) for name, value in outputs_of(model, calibration).items()}
@@ -91,14 +95,14 @@ def fitted_to_integers(
 
 
 class Simulation:
-    """A model's copy with rounding in it; the model itself stays as it is.
+    """Copy of a model with simulated rounding; the original model is not changed.
 
-    TFMOT's own `quantize_apply` refuses models inside models, which redirectors are, and knows
-    nothing of layers like ours; so its parts are put around each convolution here.
+    TFMOT's own `quantize_apply` rejects nested models, such as redirectors, and does not support
+    the layers of this project. This class therefore adds TFMOT's quantizers to each convolution.
 
     Attributes:
-        model: the copy. Called with `training=True` it widens its ranges by what it sees; its
-            batch statistics stay, and nothing is dropped.
+        model: Copy with rounding. A call with `training=True` extends the quantization ranges to
+            the values of the call. Batch statistics stay fixed, and dropout is disabled.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -108,16 +112,16 @@ class Simulation:
 
     @property
     def trained(self) -> list[tf.Variable]:
-        """What is fitted: kernels and biases of convolutions."""
+        """Variables that QAT trains: kernels and biases of convolutions."""
         return [one for weights in self._weights.values() for one in weights]
 
     def observe(self, inputs: Arrays, *, batch: int) -> None:
-        """Takes every range from inputs [N, ...], so many examples at a time."""
+        """Set all quantization ranges from inputs [N, ...], `batch` examples at a time."""
         for some in cut(inputs, batch):
             self.model({name: tf.constant(value) for name, value in some.items()}, training=True)
 
     def fitted(self) -> keras.Model:
-        """The model as it was, without any rounding, with the weights as they are by now."""
+        """Return the original model, without rounding, with the current weights."""
 
         def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
             copy = _built(layer)
@@ -133,10 +137,10 @@ class Simulation:
         copy = _built(layer)
         if isinstance(layer, keras.layers.BatchNormalization):
             copy.trainable = False
-        # Not what is derived from it: a transposed one has other axes, and stays float in ONNX.
+        # Subclasses are excluded: a transposed convolution has other axes and stays float in ONNX.
         if type(layer) is not keras.layers.Conv2D:
             return copy
-        # Taken now: the wrapper will put tensors in their places.
+        # Store the variables now, because the wrapper replaces them by tensors.
         self._weights[id(layer)] = list(copy.weights)
         reading = QuantizeLayer(_activation_quantizer(), name="read")
         computing = QuantizeWrapperV2(copy, ConvolutionQuantizeConfig())
@@ -144,54 +148,58 @@ class Simulation:
 
 
 def _activation_quantizer() -> Quantizer:
-    """One scale, from the widest value that was ever seen, as calibration takes it."""
+    """Return a quantizer with one scale per tensor, from the largest absolute value so far.
+
+    Calibration derives its scale in the same way.
+    """
     return AllValuesQuantizer(num_bits=8, per_axis=False, symmetric=True, narrow_range=True)
 
 
 def _kernel_quantizer() -> Quantizer:
-    """A scale for every output channel, from the weights as they are by now."""
+    """Return a quantizer with one scale per output channel, from the current weights."""
     return LastValueQuantizer(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
 
 
 @keras.utils.register_keras_serializable("mggr_export")
 class ConvolutionQuantizeConfig(QuantizeConfig):  # type: ignore[misc]
-    """The kernel of a `Conv2D`; its bias and its output stay float.
+    """Quantization of a `Conv2D`: the kernel is quantized, bias and output stay float.
 
-    What reads an output rounds it: a skip connection, a modulation or the warp does not.
+    The convolution that reads the output quantizes it. A skip connection, a modulation or the
+    warp reads the float output.
     """
 
     def get_weights_and_quantizers(self, layer: Any) -> list[tuple[tf.Variable, Quantizer]]:
-        """The kernel."""
+        """Return the kernel and its quantizer."""
         return [(layer.kernel, _kernel_quantizer())]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: Sequence[tf.Tensor]) -> None:
-        """Puts the rounded kernel in its place."""
+        """Replace the kernel by the rounded kernel."""
         (layer.kernel,) = quantize_weights
 
     def get_activations_and_quantizers(self, layer: Any) -> list[tuple[Callable, Quantizer]]:
-        """None."""
+        """Return no activations."""
         return []
 
     def set_quantize_activations(self, layer: Any, quantize_activations: Sequence[Any]) -> None:
-        """Nothing to set."""
+        """Do nothing, because no activation is quantized."""
         return
 
     def get_output_quantizers(self, layer: Any) -> list[Quantizer]:
-        """None."""
+        """Return no quantizers, because the output stays float."""
         return []
 
     def get_config(self) -> dict[str, Any]:
-        """No arguments."""
+        """Return an empty config, because there are no arguments."""
         return {}
 
 
 def _copied(
     model: keras.Model, copied_layer: Callable[[keras.layers.Layer], keras.layers.Layer]
 ) -> keras.Model:
-    """A model of copied layers, in models inside it too.
+    """Return a copy of a model with copied layers, including those of nested models.
 
     Raises:
-        ArtifactError: a layer that several models share, which Keras cannot copy as such.
+        ArtifactError: If several models share a layer, because Keras cannot copy it as shared.
     """
     seen: set[int] = set()
 
@@ -208,7 +216,7 @@ def _copied(
 
 
 def _built(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A copy of a layer with its weights."""
+    """Return a copy of a layer with its weights."""
     copy = layer.__class__.from_config(layer.get_config())
     if layer.weights:
         copy.build(layer.get_input_shape_at(0))

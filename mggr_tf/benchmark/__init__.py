@@ -1,5 +1,6 @@
-"""The benchmark: every method on an equal budget, one table.
+"""Benchmark of redirection methods with equal training budgets, and reports about runs.
 
-`entrants` says who takes part, `plan` what is trained for how long, `campaign`
-trains and scores what is not there yet, `report` and `pictures` show it.
+`plan` defines the entrants (the trainings that are compared), their budgets and their data.
+`campaign` trains the missing entrants and `scoring` scores them. `report` and `pictures` present
+the results. `training_speed` measures the speed of training, and `document` compares two runs.
 """

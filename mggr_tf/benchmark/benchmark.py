@@ -1,4 +1,4 @@
-"""A benchmark from its plan to its report, with the curves of its trainings."""
+"""Run a benchmark from its plan to its report, including the training curves."""
 
 from __future__ import annotations
 
@@ -25,13 +25,22 @@ from mggr_tf.runs.folder import RunFolder
 
 _FILE = "pictures/curves.png"
 _PARTS = 40
-"""A curve is the mean of so many parts of its training: single batches differ by chance."""
+"""Maximum number of points of a curve. Each point is the mean over an equal part of the log,
+because the loss of a single batch is noisy."""
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
-    """Draws the L1 of every entrant's training batches, in its last stage."""
+    """Plot the L1 of the training batches of every entrant, in its last stage.
+
+    Args:
+        folder: folder of the benchmark.
+        entrants: trained entrants, one curve each.
+
+    Returns:
+        the plot, with its caption for the report.
+    """
     figure = Figure(1)
     (axes,) = figure.axes
     for entrant in entrants:
@@ -40,7 +49,8 @@ def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
         metric = "l1_coarse" if stage == "coarse" else "l1"
         if logged := run.logged(stage, metric):
             steps, values = smoothed(logged)
-            axes.plot(steps, values / 2, label=entrant.title)  # of pictures in [-1, 1]
+            # Logged values refer to pictures in [-1, 1], tables to pictures in [0, 1].
+            axes.plot(steps, values / 2, label=entrant.title)
     axes.set(xlabel="steps of the last stage", ylabel="L1 on training batches", xscale="log")
     figure.save(folder / _FILE)
     return Picture(
@@ -51,7 +61,7 @@ def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
 
 
 def smoothed(logged: dict[int, float]) -> Curve:
-    """Steps and values of a log, averaged over equal parts of it."""
+    """Return the steps and values of a log, averaged over at most 40 equal parts of it."""
     steps = np.array(sorted(logged), float)
     values = np.array([logged[int(step)] for step in steps])
     parts = min(_PARTS, len(steps))
@@ -63,7 +73,7 @@ def smoothed(logged: dict[int, float]) -> Curve:
 
 
 _SHOWN = ("synthetic.subjects=12", "synthetic.per_group=21")
-"""How many eyes are drawn, where synthetic ones are to be shown: some look ahead."""
+"""Config changes for `--show synthetic`, with which some of the eyes look straight ahead."""
 
 
 def run_benchmark(
@@ -77,23 +87,25 @@ def run_benchmark(
     sources: Sequence[SourceGaze] = SOURCES,
     field: Sequence[BenchmarkEntry] = ENTRANTS,
 ) -> None:
-    """Trains and scores what is not there yet, and writes the report of all that is.
+    """Train and score the missing entrants, and write a report on all trained entrants.
 
     Args:
-        folder: the benchmark's, new or begun with the same plan.
-        wanted: the plan.
-        entrants: whom to train this time; others that are trained stay in the report.
-        show: data whose eyes the pictures show, where the reported ones may not be
-            published; None shows those.
-        sources: source gazes to redirect from, a row for each; an entrant without a gaze
-            estimator has no estimated row.
-        field: all that there are.
+        folder: folder of the benchmark; new, or started with the same plan.
+        wanted: plan of the benchmark.
+        entrants: entrants to train in this call. Other trained entrants stay in the report.
+        progress: reports the progress of reading, redirecting and scoring.
+        notify: called with messages for the user.
+        show: data whose eyes the report's pictures show, for reported subjects that may not be
+            published; None shows the reported subjects.
+        sources: source gazes to redirect from. Each one has a row in the tables; an entrant
+            without a gaze estimator has no row with estimated source gazes.
+        field: all entrants of the benchmark.
 
     Raises:
-        UsageError: the folder holds a benchmark with another plan, or no entrant has an
-            estimator where estimated source gazes alone are asked for.
+        UsageError: the folder holds a benchmark with another plan, or only estimated source
+            gazes are requested and no entrant has a gaze estimator.
         DataError: a subject is not in the data.
-        RunError: a training failed, or what it left is damaged.
+        RunError: a training failed, or its run folder is damaged.
     """
     config = load_config(entrants[0].config)
     seed = config.synthetic.seed

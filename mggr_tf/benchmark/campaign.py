@@ -1,8 +1,7 @@
-"""Trains what a plan asks for and is not there yet.
+"""Train the missing entrants and judges of a benchmark plan.
 
-Every training is a process of its own, `mggr-tf train`, so that one that dies
-takes nothing with it; a run that was interrupted is resumed, a complete one is left
-alone.
+Every training is a separate `mggr-tf train` process, so that a crash ends only that training.
+An interrupted run is resumed. A complete run is not changed.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from mggr_tf.runs.folder import RunFolder
 Say = Callable[[str], None]
 
 _INTERRUPTED = 130
-"""What `mggr-tf train` ends with when Ctrl-C stopped it."""
+"""Exit code of `mggr-tf train` after Ctrl-C."""
 
 
 def run_path(folder: Path, entrant: BenchmarkEntry) -> Path:
-    """Where an entrant's run lies."""
+    """Return the path of an entrant's run folder."""
     return folder / "runs" / entrant.name
 
 
 def judge_path(folder: Path, fold: int) -> Path:
-    """Where the run of a fold's judge lies."""
+    """Return the path of the run folder of a fold's judge; `fold` counts from 0."""
     return folder / "judges" / f"fold{fold + 1}"
 
 
 def is_trained(path: Path, stage: Stage) -> bool:
-    """Whether a run is there and complete up to a stage."""
+    """Return whether the run exists and the stage is complete."""
     return (path / "run.json").is_file() and RunFolder.open(path).is_complete(stage)
 
 
@@ -48,18 +47,19 @@ def train_entrants(
     field: Sequence[BenchmarkEntry],
     notify: Say,
 ) -> None:
-    """Trains the entrants that are not trained yet, one after another.
+    """Train the entrants that are not trained yet, one after another.
 
     Args:
-        folder: the benchmark's.
-        plan: their budget and data.
-        entrants: whom to train.
-        field: all that there are; one may take its steps from another.
-        notify: called with the next entrant.
+        folder: folder of the benchmark.
+        plan: budget and data of the trainings.
+        entrants: entrants to train.
+        field: all entrants of the benchmark. An entrant's number of steps may be that of
+            another entrant in the field (`BenchmarkEntry.steps_of`).
+        notify: called with the title of each entrant before its training.
 
     Raises:
         RunError: a training failed.
-        UsageError: an entrant's steps are those of one that is not trained.
+        UsageError: the number of steps depends on an entrant that is not trained.
     """
     for entrant in entrants:
         recipe = load_config(entrant.config, changes=entrant.changes).redirecting
@@ -77,7 +77,7 @@ def train_entrants(
 
 
 def train_judges(folder: Path, plan: Plan, *, notify: Say) -> None:
-    """Trains the judges that are not trained yet.
+    """Train the judges that are not trained yet.
 
     Raises:
         RunError: a training failed.
@@ -93,13 +93,13 @@ def train_judges(folder: Path, plan: Plan, *, notify: Say) -> None:
 
 
 def redirection_steps(run: RunFolder) -> int:
-    """How many steps a run's redirector was trained for, over all its stages."""
+    """Return the number of training steps of a run's redirector, summed over its stages."""
     stages = run.record.stages
     return sum(stages[s].done for s in run.config.recipe if s not in OF_GAZE and s in stages)
 
 
 def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEntry]) -> RunFolder:
-    """The complete run whose steps an entrant is given."""
+    """Return the complete run that defines an entrant's number of steps."""
     pace = next(e for e in field if e.name == entrant.steps_of)
     path = run_path(folder, pace)
     config = load_config(pace.config, changes=pace.changes)
@@ -109,10 +109,11 @@ def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEnt
 
 
 def _as_many_steps(recipe: Sequence[Stage], pace: RunFolder) -> list[str]:
-    """Changes that give a recipe the steps of a run.
+    """Return config changes that set the steps of a recipe's stages to match a run.
 
-    Each stage gets what the run's own had, but for the last: that one gets what is left of
-    all the steps of the run's redirector, whatever stages those were made in.
+    Each stage except the last has as many steps as the same stage of the run. The last stage has
+    the remaining steps, so that both redirectors are trained for the same total number of steps,
+    even if their stages differ.
     """
     steps = {s: pace.record.stages[s].done for s in recipe[:-1] if s in pace.record.stages}
     spent = sum(n for stage, n in steps.items() if stage not in OF_GAZE)
@@ -129,7 +130,7 @@ def _train(
     data: str,
     subjects: tuple[str, ...],
 ) -> None:
-    """Trains a run to the end of a stage; one that was begun goes on as it was begun."""
+    """Train a run to the end of a stage; an existing run resumes with its own config and data."""
     command = [sys.executable, "-m", "mggr_tf", "train", "--stage", stage, "--out", str(path)]
     if (path / "run.json").is_file():
         command += ["--resume", *budget]

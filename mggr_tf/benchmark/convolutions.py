@@ -1,4 +1,4 @@
-"""The convolutions and other ops that a traced function executes, with their times."""
+"""Convolutions and other ops that a traced TensorFlow function executes, with their times."""
 
 from __future__ import annotations
 
@@ -34,19 +34,22 @@ PARTS = {
     "Adam": "optimizers",
     "moving_average": "moving averages",
 }
-"""Name of a model, layer or scope -> what it is called in tables."""
+"""Name of a model, layer or scope -> name of that part in tables."""
 
 REST = "losses and the rest"
 
 
 def part_of(name: str) -> str:
-    """Whose an op is, by its name; the outermost known place decides."""
+    """Return the part of the network that an op belongs to, from the scopes in the op's name.
+
+    If several scopes are in `PARTS`, the outermost one is used.
+    """
     known = (PARTS[place] for place in name.split("/")[:-1] if place in PARTS)
     return next(known, REST)
 
 
 def is_backward(name: str) -> bool:
-    """Whether an op is part of the way back."""
+    """Return whether an op belongs to the backward pass."""
     return _BACKWARD in name.split("/")
 
 
@@ -54,7 +57,7 @@ Direction = Literal["forward", "to inputs", "to filters"]
 DIRECTIONS: tuple[Direction, ...] = ("forward", "to inputs", "to filters")
 
 _SIZES = {"BackpropInput": 0, "BackpropFilter": 1}
-"""Which input of a way back is no tensor of numbers, but the shape of what is asked for."""
+"""Suffix of a gradient op's type -> index of the input that holds the output's shape."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,16 @@ class Convolution:
     """One convolution of a graph.
 
     Attributes:
-        name: of the op.
-        op: its type: Conv2D, DepthwiseConv2dNative, or either's Backprop-Input or -Filter.
-        part: whose it is; see `part_of`.
-        direction: forward, or back to its inputs or its filters.
-        inputs: shapes of its tensors in the op's order, without the one that is a shape itself.
-        output: shape of what it makes.
-        dtype: of all of them.
-        attributes: strides, padding and dilations, as `tf.raw_ops` takes them.
+        name: name of the op.
+        op: type of the op: Conv2D, DepthwiseConv2dNative, or the gradient op of either, with the
+            suffix BackpropInput or BackpropFilter.
+        part: part of the network that the op belongs to; see `part_of`.
+        direction: forward pass, gradient to the inputs, or gradient to the filters.
+        inputs: shapes of the input tensors in the op's order, without the input that holds a
+            shape.
+        output: shape of the output tensor.
+        dtype: dtype of all these tensors.
+        attributes: strides, padding, dilations and data format, as arguments of `tf.raw_ops`.
     """
 
     name: str
@@ -83,7 +88,7 @@ class Convolution:
 
     @property
     def mmac(self) -> float:
-        """Million multiply-accumulates, a batch; places outside the picture count too."""
+        """Million multiply-accumulates for a batch, including those on padding."""
         if self.op.endswith("BackpropFilter"):
             filters, positions = self.output, self.inputs[1]
         elif self.op.endswith("BackpropInput"):
@@ -94,29 +99,29 @@ class Convolution:
 
 
 def convolutions_of(graph: tf.Graph) -> tuple[Convolution, ...]:
-    """All that are executed, in the order in which they were traced.
+    """Return all convolutions that are executed, in the order in which they were traced.
 
-    What no output and no side effect asks for is left out, as TensorFlow leaves it out: the
-    gradients of frozen filters above all.
+    Convolutions on which no output and no side effect depends are omitted, because TensorFlow
+    does not execute them. Most of these are gradients of frozen filters.
 
     Raises:
-        ValueError: one has a shape that only its execution will tell.
+        ValueError: a shape is not known before execution.
     """
     return tuple(_convolution(op) for op in executed_ops(graph) if is_convolution(op.type))
 
 
 def matrix_products_of(graph: tf.Graph) -> int:
-    """How many matrix products are executed."""
+    """Return the number of matrix products that are executed."""
     return sum(op.type in ("MatMul", "BatchMatMulV2") for op in executed_ops(graph))
 
 
 def is_convolution(op: str) -> bool:
-    """Whether an op's type, fused with others or not, says that it convolves."""
+    """Return whether an op's type is a convolution, plain or fused with other ops."""
     return "conv2d" in op.lower()
 
 
 def executed_ops(graph: tf.Graph) -> Iterator[tf.Operation]:
-    """Ops of a function's graph that its outputs and side effects ask for."""
+    """Return the ops of a function's graph on which its outputs or side effects depend."""
     asked = [t.op for t in tf.nest.flatten(graph.outputs)] + list(graph.control_outputs)
     reached = set()
     while asked:
@@ -149,7 +154,11 @@ def _convolution(op: tf.Operation) -> Convolution:
 
 
 def _direction(op: tf.Operation) -> Direction:
-    """A transposed convolution's way forward is another one's way back, so the name decides."""
+    """Return the direction of a convolution.
+
+    The op's name decides between forward and backward pass: the forward pass of a transposed
+    convolution has the same op type as the gradient of an ordinary convolution.
+    """
     if not is_backward(op.name):
         return "forward"
     return "to filters" if op.type.endswith("BackpropFilter") else "to inputs"
@@ -163,20 +172,20 @@ def _shape(op: tf.Operation, tensor: tf.Tensor) -> tuple[int, ...]:
 
 
 _PICOSECONDS = 1e9
-"""In a millisecond."""
+"""Picoseconds per millisecond."""
 
 _EXECUTOR = "ExecutorState::Process"
 
 
 @dataclass(frozen=True)
 class OpTime:
-    """One op of a traced function.
+    """Time of one op of a traced function.
 
     Attributes:
-        name: of the op; where ops were fused, that of their last.
-        op: its type, as it is executed.
-        ms: for one call of the function, the median over calls, on the thread that called it;
-            those that helped it are not added.
+        name: name of the op. Fused ops have the name of the last one.
+        op: type of the op as executed, that is after fusion.
+        ms: milliseconds of one execution of the op, median over all executions, on the thread
+            that ran the op. The time of helper threads is not included.
     """
 
     name: str
@@ -186,12 +195,13 @@ class OpTime:
 
 @dataclass(frozen=True)
 class Trace:
-    """A call of a traced function.
+    """Times of one call of a traced function.
 
     Attributes:
-        ops: all that it executes.
-        executor_ms: that threads spent with ops and between them, all threads together.
-        call_ms: from its start to its end.
+        ops: all executed ops.
+        executor_ms: milliseconds that all threads together spent in the executor, on ops and
+            between ops; mean over calls.
+        call_ms: duration of the call in milliseconds; median over calls.
     """
 
     ops: tuple[OpTime, ...]
@@ -199,16 +209,20 @@ class Trace:
     call_ms: float
 
     def convolutions(self) -> Counter[str]:
-        """How many were executed, by the type that they have in a graph."""
+        """Return the number of executed convolutions by their type in an unfused graph."""
         return Counter(plain_convolution(op.op) for op in self.ops if is_convolution(op.op))
 
 
 def trace_of(call: Callable[[], object], *, calls: int) -> Trace:
-    """Records a traced function at work.
+    """Profile calls of a traced function.
 
     Args:
-        call: runs it to its end; has been run before.
-        calls: how many to take medians over.
+        call: runs the function to its end. It must have been called before, so that tracing is
+            not measured.
+        calls: number of profiled calls.
+
+    Returns:
+        times of the function and of its ops.
     """
     took: list[float] = []
     ops: dict[tuple[str, str], list[float]] = {}
@@ -227,7 +241,7 @@ def trace_of(call: Callable[[], object], *, calls: int) -> Trace:
                 ops.setdefault((name, op), []).append(ms)
     return Trace(
         tuple(
-            # An op that a call runs several times, in a loop, is there as often.
+            # An op that runs several times per call, in a loop, is listed once per execution.
             OpTime(name, op, float(np.median(times)))
             for (name, op), times in ops.items()
             for _ in range(round(len(times) / calls))
@@ -238,14 +252,17 @@ def trace_of(call: Callable[[], object], *, calls: int) -> Trace:
 
 
 def plain_convolution(op: str) -> str:
-    """The type before oneDNN and fusion: `_MklNativeFusedConv2D` is a Conv2D."""
+    """Return the op type before oneDNN rewriting and fusion.
+
+    For example, `_MklNativeFusedConv2D` becomes `Conv2D`.
+    """
     kind = "DepthwiseConv2dNative" if "Depthwise" in op else "Conv2D"
     ways = (way for way in ("BackpropInput", "BackpropFilter") if way in op)
     return kind + next(ways, "")
 
 
 def _events(folder: Path) -> Iterator[tuple[str, float]]:
-    """What each of the host's threads did, and its milliseconds."""
+    """Yield the profiled events of all threads as (name, milliseconds)."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     for file in folder.rglob("*.xplane.pb"):
@@ -268,13 +285,13 @@ _WORDS = {
         *("Select", "Reshape", "DepthToSpace", "SpaceToDepth", "UnsortedSegmentSum", "Cast"),
     ),
 }
-"""Kind -> what is in the names of its types; the first that fits."""
+"""Kind of op -> substrings of op types. The first kind that matches is used."""
 
 ARITHMETIC = "arithmetic, number by number"
 
 
 def kind_of(op: OpTime) -> str:
-    """The kind's name, as tables have it."""
+    """Return the kind of an op, as named in tables."""
     if is_convolution(op.op):
         if not is_backward(op.name):
             return "convolutions, forward"

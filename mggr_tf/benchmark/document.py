@@ -1,4 +1,4 @@
-"""Reports as data, written as Markdown and HTML, and the page that compares two runs."""
+"""Reports as data structures, their Markdown and HTML output, and the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mggr_tf.runs.metrics_log import column, columns
 
 @dataclass(frozen=True)
 class Table:
-    """A table of ready strings.
+    """A table of formatted strings.
 
     Attributes:
         head: titles of the columns.
-        rows: as many cells each.
+        rows: rows with one cell for each column.
     """
 
     head: tuple[str, ...]
@@ -32,11 +32,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture beside the report.
+    """A picture file that a report shows.
 
     Attributes:
-        file: relative to the report.
-        caption: what it shows.
+        file: path relative to the report, or a data URL.
+        caption: text below the picture.
     """
 
     file: str
@@ -45,14 +45,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: a title, then text, tables and pictures in their order."""
+    """A section of a report.
+
+    Attributes:
+        title: heading of the section.
+        parts: paragraphs, tables and pictures in their order.
+    """
 
     title: str
     parts: tuple[str | Table | Picture, ...] = field(default=())
 
 
 def to_markdown(title: str, sections: Sequence[Section]) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     blocks = [f"# {title}"]
     for section in sections:
         blocks.append(f"## {section.title}")
@@ -61,7 +66,7 @@ def to_markdown(title: str, sections: Sequence[Section]) -> str:
 
 
 def to_html(title: str, sections: Sequence[Section]) -> str:
-    """The report as one page; pictures lie beside it."""
+    """Return the report as one HTML page, which refers to the picture files."""
     body = [f"<h1>{html.escape(title)}</h1>"]
     for section in sections:
         body.append(f"<h2>{html.escape(section.title)}</h2>")
@@ -129,16 +134,22 @@ _PAGE = """<!doctype html>
 
 _COLUMNS = 3
 _INCHES = (4.2, 2.6)
-"""Of one curve."""
+"""Width and height of one plot."""
 
 
 def write_comparison(out: Path, runs: tuple[RunFolder, RunFolder], *, force: bool) -> None:
-    """Writes a page: what differs in data and config, curves, and the last sample sheets.
+    """Write an HTML page that compares two runs.
+
+    The page lists the differences in data and config, and shows the logged curves and the last
+    sample sheet of every stage.
 
     Args:
-        out: the `.html` file.
-        runs: the two.
-        force: an existing file may be replaced.
+        out: `.html` file to write.
+        runs: the two runs.
+        force: whether an existing file is replaced.
+
+    Raises:
+        OutputExistsError: `out` exists and `force` is false.
     """
     names = (str(runs[0].path), str(runs[1].path))
     sections = [
@@ -203,7 +214,7 @@ def _of_stage(
 
 
 def _by_metric(files: Sequence[Path]) -> dict[str, list[dict[int, float]]]:
-    """Metric -> of each file, step -> value."""
+    """Return metric -> [step -> value] for each file."""
     metrics = dict.fromkeys(metric for file in files for metric in columns(file))
     return {metric: [column(file, metric) for file in files] for metric in metrics}
 

@@ -1,4 +1,4 @@
-"""The benchmark's pictures: redirected eyes side by side, and error maps."""
+"""The benchmark's pictures: redirected eyes side by side, and plots of errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from mggr_tf.training.stage_watch import write_png
 
 
 class Figure:
-    """A row of axes, drawn without a display."""
+    """A matplotlib figure with one row of axes, which needs no display.
+
+    Args:
+        count: number of axes.
+    """
 
     def __init__(self, count: int) -> None:
         from matplotlib.figure import Figure as Canvas
@@ -39,7 +43,7 @@ _FOLDER = "pictures"
 _ROWS = 10
 _SEED = 7
 _FEWEST = 20
-"""Pairs at one shift; the mean of fewer is not drawn."""
+"""Minimum number of pairs at an angle; the mean of fewer pairs is not plotted."""
 
 
 def draw_pictures(
@@ -52,17 +56,19 @@ def draw_pictures(
     plotted: Sequence[str],
     conventions: Conventions,
 ) -> Section:
-    """Draws all pictures into the benchmark's folder.
+    """Write all pictures into the benchmark's folder.
 
     Args:
-        samples: the eyes to show.
-        scores: of the same entrants, on the reported subjects.
+        folder: folder of the benchmark.
+        samples: eyes to show.
+        scores: scores of the entrants on the reported subjects.
         redirects: name -> redirector, in the order of the columns.
-        titles: name -> what it is called.
-        plotted: methods of `scores` in the plots.
+        titles: name -> title for readers.
+        plotted: names of the methods in `scores` that the plots show.
+        conventions: scales of the redirector's inputs.
 
     Returns:
-        the section that shows them.
+        report section that shows the pictures.
     """
     (folder / _FOLDER).mkdir(exist_ok=True)
     columns = ", ".join(titles[name] for name in redirects)
@@ -94,7 +100,10 @@ def draw_pictures(
 def grid(
     samples: EyeSamples, redirects: Mapping[str, Redirect], conventions: Conventions
 ) -> NDArray[np.uint8]:
-    """One row per pair: source, each method, real target; [H, W, 3] RGB."""
+    """Return a picture with one row per pair: source, each method, real target.
+
+    The result is [H, W, 3] uint8 RGB, enlarged by 2.
+    """
     pairs = all_pairs(samples, limit=_ROWS, seed=_SEED)
     inputs = pair_inputs(samples, pairs, conventions)
     made = [image_from_network(redirect(inputs)["redirected"]) for redirect in redirects.values()]
@@ -105,7 +114,11 @@ def grid(
 def sweep(
     samples: EyeSamples, redirects: Mapping[str, Redirect], conventions: Conventions
 ) -> NDArray[np.uint8]:
-    """Two eyes that every method turns through the yaws, one row per eye and method."""
+    """Return a picture of two eyes that every method redirects to the yaws of `SWEEP_DEG`.
+
+    It has one row per eye and method, which starts with the source. The result is [H, W, 3] uint8
+    RGB, enlarged by 2.
+    """
     frontal = np.flatnonzero(
         (np.abs(samples.head_deg[:, 1]) < 1) & (np.abs(samples.gaze_deg).max(axis=1) < 1)
     )

@@ -1,4 +1,4 @@
-"""The plan of a benchmark: its methods, their budget, the data that is reported."""
+"""The plan of a benchmark: its entrants, their budgets, and the reported data."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class BenchmarkEntry:
     """One training of the benchmark.
 
     Attributes:
-        name: of its run folder and its row.
-        title: for readers.
-        config: a packaged config.
-        group: which comparison it belongs to.
-        changes: what is changed in the config, as `--set` takes it.
-        steps_of: trained for as many steps as this entrant was, not for a time.
+        name: name of the entrant's run folder and of its row in tables.
+        title: title for readers.
+        config: name of a packaged config.
+        group: comparison that the entrant belongs to.
+        changes: changes to the config, `key=value` as for the option `--set`.
+        steps_of: name of the entrant whose number of steps this one is trained for; None trains
+            for a time budget.
     """
 
     name: str
@@ -42,7 +43,7 @@ METHODS = (
     BenchmarkEntry("deepwarp", "DeepWarp", "deepwarp-edge", "method"),
     BenchmarkEntry("prgan", "PRGAN", "prgan-edge", "method"),
 )
-"""The decision: equal time."""
+"""The main comparison: equal training time."""
 
 EQUAL_STEPS = (
     BenchmarkEntry(
@@ -77,16 +78,17 @@ PUBLISHED_SIZE = (
         "PRGAN at its published size",
         "prgan-paper",
         "published-size",
-        # VGG-16's ImageNet weights are the user's to bring; AlexNet's come with a package.
+        # The user must provide VGG-16's ImageNet weights; AlexNet's are part of a package.
         ("models.features=alexnet", "models.features_precision=auto"),
     ),
 )
 
 CONTROL = "short"
-"""The ablation group's own complete MGGR: the others there make as many steps as it does.
+"""Name of the complete MGGR in the ablation group. All ablations train for as many steps as it.
 
-Not equal time: what a step takes is measured when a stage begins, and where other work
-comes and goes on the machine, that alone would set apart what is nearly alike.
+Ablations have equal steps, not equal time. The number of steps for a time budget follows from the
+duration of a step, which is measured when a stage starts. If other programs load the machine at
+that moment, the numbers of steps differ, and this alone could make similar entrants differ.
 """
 
 ABLATIONS = (
@@ -207,22 +209,25 @@ _FILE = "plan.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """A benchmark's fixed part.
+    """Settings of a benchmark that stay the same in all its calls.
 
     Attributes:
         data: absolute path of the data set, or `synthetic`.
-        train: subjects that everything is trained on.
-        report: subjects that everything is scored on.
-        minutes: for each method, all its stages together.
-        ablation_minutes: for the control of MGGR's ablations, whose steps they all
-            make, and for each rival at its published size, which no such budget trains
-            to its end.
-        judge_steps: for each judge.
-        folds: into how many parts the reported subjects are cut. With one, a single
-            judge is trained on `train`; with more, each part has a judge that was
-            trained on `train` and the other parts.
-        pairs: at most so many are scored.
-        seed: of the methods; judges and pairs are the same for every seed.
+        train: subjects that all entrants are trained on.
+        report: subjects that all entrants are scored on.
+        minutes: training budget of each method in minutes, for all its stages together.
+        ablation_minutes: training budget in minutes of the control of the ablations, and of each
+            rival method at its published size. Each ablation trains for as many steps as the
+            control. For published sizes this budget is too small to finish training.
+        judge_steps: training steps of each judge.
+        folds: number of parts that the reported subjects are divided into. With one fold, a
+            single judge is trained on `train`. With more, each fold has its own judge, which is
+            trained on `train` and on the other folds.
+        pairs: maximum number of scored pairs.
+        seed: seed of the entrants' trainings; judges and pairs are the same for every seed.
+
+    Raises:
+        ValueError: a subject is both in `train` and in `report`, or `folds` is out of range.
     """
 
     data: str
@@ -245,10 +250,12 @@ class Plan:
             )
 
     def with_present_names(self, *, seed: int) -> Plan:
-        """The plan with the present names of drawn people, whom earlier versions numbered.
+        """Return the plan with the current names of synthetic people.
+
+        Earlier versions named synthetic people by numbers.
 
         Args:
-            seed: of the people that `synthetic` stands for.
+            seed: seed of the people of the data set `synthetic`.
         """
         return replace(
             self,
@@ -257,15 +264,15 @@ class Plan:
         )
 
     def minutes_of(self, entrant: BenchmarkEntry) -> float:
-        """An entrant's budget."""
+        """Return an entrant's training budget in minutes."""
         return self.minutes if entrant.group == "method" else self.ablation_minutes
 
     def report_folds(self) -> tuple[tuple[str, ...], ...]:
-        """The reported subjects, each in one fold."""
+        """Return the reported subjects of each fold; every subject is in exactly one fold."""
         return tuple(tuple(sorted(self.report)[i :: self.folds]) for i in range(self.folds))
 
     def judge_subjects(self, fold: int) -> tuple[str, ...]:
-        """Whom the judge of a fold is trained on: nobody of the fold."""
+        """Return the training subjects of a fold's judge, which exclude the fold's subjects."""
         if self.folds == 1:
             return self.train
         scored = set(self.report_folds()[fold])
@@ -273,17 +280,20 @@ class Plan:
 
 
 def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
-    """Writes the plan into a new benchmark's folder, or finds the same one there.
+    """Write the plan into the folder of a new benchmark, or compare it with the existing plan.
 
     Args:
-        folder: the benchmark's.
-        wanted: the plan, with the present names of drawn people.
-        seed: of the people that `synthetic` stands for.
+        folder: folder of the benchmark.
+        wanted: plan, with the current names of synthetic people.
+        seed: seed of the people of the data set `synthetic`.
+
+    Returns:
+        the plan in the folder, equal to `wanted`.
 
     Raises:
-        UsageError: the folder holds a benchmark with another plan; the message
-            says what differs.
-        ConfigError: its plan is damaged.
+        UsageError: the folder holds a benchmark with another plan, or holds other files; the
+            message lists the differences.
+        ConfigError: the plan in the folder is damaged.
     """
     file = folder / _FILE
     if not file.exists():
@@ -309,10 +319,13 @@ def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
 
 
 def chosen(names: Iterable[str] | None) -> tuple[BenchmarkEntry, ...]:
-    """Entrants by name or group, in the order in which they are trained.
+    """Return the entrants of the given names or groups, in the order of their training.
+
+    Args:
+        names: names of entrants or of groups; None selects all entrants.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: a name is unknown.
     """
     if names is None:
         return ENTRANTS

@@ -1,10 +1,10 @@
-"""The benchmark's tables: differences between methods, with intervals over people.
+"""The benchmark's tables: scores of methods, and differences with confidence intervals.
 
-The data set has one photograph for each gaze, so the floor cannot be measured. It
-is extrapolated: copying the source differs from the target by an amount that grows
-with the angle between them; the line through its means at the smaller angles is read
-at angle zero. What is left there is what the people did between two photographs
-(moved, blinked, changed the light on them), which no redirector can know.
+The tables also state a floor: the score of a second photograph with the same gaze. The data set
+has only one photograph per gaze, so the floor cannot be measured. It is extrapolated. The score
+of the copied source grows with the angle between source and target. A line is fitted to the mean
+scores at small angles, and its value at angle zero is the floor. This remainder is caused by
+changes between two photographs (movement, blinks, light), which a redirector cannot predict.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ from mggr_tf.models.networks import Redirection
 from mggr_tf.runs.folder import RunFolder
 
 _LINEAR_TO_DEG = 16.0
-"""Beyond, the curve bends: an iris that is gone cannot go further."""
+"""Largest shift in the linear fit. At larger shifts the curve flattens, because the difference
+does not grow further once the two irises no longer overlap."""
 
 
 def floor_of(scores: PairScores, metric: str) -> float:
-    """A metric of `copy`, extrapolated to a shift of 0 degrees.
+    """Return a metric of `copy`, extrapolated to a shift of 0 degrees.
 
     Raises:
-        ValueError: fewer than two different shifts up to 16 degrees.
+        ValueError: there are fewer than two different shifts up to 16 degrees.
     """
     near = scores.shift_deg <= _LINEAR_TO_DEG
     shift, values = np.round(scores.shift_deg[near], 1), scores.metrics["copy"][metric][near]
@@ -86,14 +87,14 @@ _FLOORED = ("l1", "st_lpips")
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What an entrant cost.
+    """Size and training cost of an entrant.
 
     Attributes:
-        parameters: of its redirector.
+        parameters: number of parameters of the redirector.
         mmac: million multiply-accumulates for one eye.
-        minutes: of training, all stages, as they were recorded.
-        steps: of the redirector, all stages.
-        pairs: that it was shown in them.
+        minutes: recorded training time of all stages in minutes.
+        steps: training steps of the redirector, over all its stages.
+        pairs: number of pairs in these steps.
     """
 
     parameters: int
@@ -105,16 +106,17 @@ class TrainingCost:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a report says in numbers.
+    """All numbers of a report.
 
     Attributes:
-        overall: method -> metric -> value; `NAME-estimated` is entrant NAME with estimated
+        overall: method -> metric -> value. `NAME-estimated` is entrant NAME with estimated
             source gazes.
-        by_shift, by_head: bin -> the same.
-        against: entrant that is asked about -> whom it is compared with -> metric; empty
-            where there are too few subjects for intervals.
-        floor: metric -> what two photographs of one gaze would score.
-        effort: entrant -> what it cost.
+        by_shift: bin of the angle between source and target gaze -> table like `overall`.
+        by_head: bin of the head yaw -> table like `overall`.
+        against: method -> method that it is compared with -> metric -> comparison; empty if there
+            are too few subjects for confidence intervals.
+        floor: metric -> extrapolated score of a second photograph with the same gaze.
+        effort: entrant -> size and training cost.
     """
 
     overall: Numbers
@@ -126,7 +128,13 @@ class Results:
 
 
 def results_of(folder: Path, entrants: Sequence[BenchmarkEntry], scores: PairScores) -> Results:
-    """Computes tables and intervals of the entrants that were scored."""
+    """Compute the tables and confidence intervals of the scored entrants.
+
+    Args:
+        folder: folder of the benchmark.
+        entrants: trained entrants.
+        scores: scores of the entrants and of `copy` and `target`.
+    """
     names = [name for name in _with_estimated(entrants) if name in scores.metrics]
     enough = len(scores.subjects) >= MIN_SUBJECTS
     resampled = resample(scores, ("copy", *names)) if enough else {}
@@ -134,7 +142,8 @@ def results_of(folder: Path, entrants: Sequence[BenchmarkEntry], scores: PairSco
         OURS: [e.name for e in entrants if e.group != "ablation" and e.name != OURS],
         CONTROL: [e.name for e in entrants if e.group == "ablation" and e.name != CONTROL],
     }
-    # Rows are compared with rows of the same source gaze, an estimated one with its labelled too.
+    # Rows are compared with rows of the same source gaze. The method itself is also compared
+    # between estimated and labelled source gazes.
     estimated = {
         estimated_name(ours): [ours, *map(estimated_name, others)]
         for ours, others in labelled.items()
@@ -158,7 +167,7 @@ def results_of(folder: Path, entrants: Sequence[BenchmarkEntry], scores: PairSco
 
 
 def training_cost_of(run: RunFolder) -> TrainingCost:
-    """What a run cost, from its record and its config."""
+    """Return the size and training cost of a run, from its record and its config."""
     model = Redirection.build(run.config).joined
     stages = [s for s in run.config.recipe if s in run.record.stages]
     shown = sum(
@@ -183,7 +192,15 @@ def write_report(
     *,
     extra: Sequence[Section] = (),
 ) -> None:
-    """Writes `benchmark.md`, `.html` and `.json` into the benchmark's folder."""
+    """Write `benchmark.md`, `benchmark.html` and `benchmark.json` into the benchmark's folder.
+
+    Args:
+        folder: folder of the benchmark.
+        plan: plan of the benchmark.
+        entrants: entrants in the report.
+        results: numbers of the report.
+        extra: sections after the tables, for example pictures.
+    """
     sections = [*sections_of(plan, entrants, results), *extra]
     record = {"date": date.today().isoformat(), "machine": _machine(), "plan": plain(plan)}
     texts = {
@@ -197,18 +214,18 @@ def write_report(
 
 
 def titles_of(entrants: Sequence[BenchmarkEntry]) -> dict[str, str]:
-    """Short descriptions of the methods, rows with estimated source gazes included."""
+    """Return the title of every row, including rows with estimated source gazes."""
     own = {e.name: e.title for e in entrants}
     return own | {estimated_name(n): f"{title}, estimated source" for n, title in own.items()}
 
 
 def _with_estimated(entrants: Sequence[BenchmarkEntry]) -> list[str]:
-    """Names of all rows that entrants may have, each one's together."""
+    """Return the names of all possible rows; both rows of an entrant follow each other."""
     return [name for e in entrants for name in (e.name, estimated_name(e.name))]
 
 
 def sections_of(plan: Plan, entrants: Sequence[BenchmarkEntry], results: Results) -> list[Section]:
-    """The report without its pictures."""
+    """Return the sections of the report, without its pictures."""
     titles = {"copy": "copy the source", "target": "real target"} | titles_of(entrants)
     there = results.overall
     main, ablations = (
@@ -252,7 +269,7 @@ def _setting(plan: Plan) -> str:
 
 
 def _sources_note(entrants: Sequence[BenchmarkEntry], there: Mapping[str, object]) -> str:
-    """What the rows' redirections start at."""
+    """Return a note about the source gazes of the rows."""
     without = [e.title for e in entrants if estimated_name(e.name) not in there]
     note = (
         "Rows start at the labelled gaze of the source, which a device does not have. Rows with an "

@@ -1,7 +1,7 @@
-"""Scores the entrants that are trained: every pair's numbers, kept in a file for each.
+"""Score the trained entrants, and store the scores of every pair in one file per row.
 
-The reported subjects are cut into folds; each fold's pairs are seen by a judge that was
-trained on none of its people. What was scored is not scored again.
+The reported subjects are divided into folds. The pairs of a fold are scored by a judge that was
+not trained on the fold's subjects. Rows with an existing file are not scored again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import trained_on, warn_of_unknown_donors
 
 BASELINES = ("copy", "target")
-"""Beside the entrants: the source unchanged, and the real picture."""
+"""Methods that are scored beside the entrants: the unchanged source, and the real target."""
 
 _NETWORK = "st_vgg"
 _ESTIMATED = "-estimated"
@@ -45,11 +45,11 @@ _ESTIMATED = "-estimated"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the tables: an entrant that redirects from one kind of source gaze.
+    """One row of the tables: an entrant with one kind of source gaze.
 
     Attributes:
-        entrant: the trained method.
-        source: its source gaze; `estimated` is the entrant's own estimate.
+        entrant: trained entrant.
+        source: kind of source gaze; `estimated` is the estimate of the entrant's own estimator.
     """
 
     entrant: BenchmarkEntry
@@ -57,24 +57,27 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The method's name in tables and files."""
+        """Name of the row in tables and files."""
         return estimated_name(self.entrant.name) if self.is_estimated else self.entrant.name
 
     @property
     def is_estimated(self) -> bool:
-        """Whether redirections start at an estimate, as on a device."""
+        """Whether redirections start at an estimated gaze, as on a device."""
         return self.source == "estimated"
 
 
 def estimated_name(name: str) -> str:
-    """The method's name of an entrant whose source gazes are estimated."""
+    """Return the name of an entrant's row with estimated source gazes."""
     return f"{name}{_ESTIMATED}"
 
 
 def rows_of(
     folder: Path, entrants: Sequence[BenchmarkEntry], sources: Sequence[SourceGaze]
 ) -> tuple[Row, ...]:
-    """The rows of trained entrants; without a gaze estimator an entrant has no estimated one."""
+    """Return the rows of trained entrants.
+
+    An entrant without a gaze estimator has no row with estimated source gazes.
+    """
     return tuple(
         Row(entrant, source)
         for entrant in entrants
@@ -85,7 +88,7 @@ def rows_of(
 
 
 def scores_file(folder: Path, name: str) -> Path:
-    """Where a row's numbers lie; `pairs` holds what all have in common."""
+    """Return the path of a row's scores; the name `pairs` is the file that all rows share."""
     return folder / "scores" / f"{name}.npz"
 
 
@@ -98,10 +101,19 @@ def score_entrants(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> None:
-    """Scores rows whose file is missing, all in one pass over the real pictures.
+    """Score the rows whose file is missing, in one pass over the real pictures.
 
     Args:
-        samples: of the reported subjects.
+        folder: folder of the benchmark.
+        plan: plan of the benchmark.
+        rows: rows of the tables.
+        samples: patches of the reported subjects.
+        progress: reports the progress of redirecting and scoring.
+        notify: called with messages for the user.
+
+    Raises:
+        UsageError: an entrant or a judge was trained on subjects that it is scored on.
+        RunError: an entrant or a judge is not trained.
     """
     missing = [row for row in rows if not scores_file(folder, row.name).is_file()]
     if not missing:
@@ -130,7 +142,7 @@ def score_entrants(
 
 
 def read_scores(folder: Path, names: Sequence[str]) -> PairScores:
-    """What was measured of some rows, by name; the baselines always come with them.
+    """Read the scores of rows by their names, and those of the baselines.
 
     Raises:
         RunError: a file is missing or damaged.
@@ -149,7 +161,7 @@ def read_scores(folder: Path, names: Sequence[str]) -> PairScores:
 
 
 def redirect_of(folder: Path, entrant: BenchmarkEntry) -> Redirect:
-    """An entrant's redirector.
+    """Load an entrant's redirector.
 
     Raises:
         RunError: the entrant is not trained.
@@ -160,10 +172,13 @@ def redirect_of(folder: Path, entrant: BenchmarkEntry) -> Redirect:
 def _refuse_seen(
     folder: Path, plan: Plan, entrants: Sequence[BenchmarkEntry], *, notify: Callable[[str], None]
 ) -> None:
-    """A run in the folder may have been started from another one.
+    """Check that no entrant and no judge was trained on subjects that it is scored on.
+
+    The plan alone does not ensure this, because a run in the folder may have been started from
+    the weights of another run.
 
     Raises:
-        UsageError: an entrant, or a fold's judge, was trained on people that it is scored on.
+        UsageError: an entrant, or a fold's judge, was trained on a subject that it is scored on.
     """
     runs = {f"entrant {e.name}": RunFolder.open(run_path(folder, e)) for e in entrants}
     refuse_seen_subjects(plan.report, trained_on(runs))
@@ -214,7 +229,7 @@ def _score_fold(
 
 
 def _joined(parts: Sequence[PairScores]) -> PairScores:
-    """Folds, one behind the other."""
+    """Concatenate the scores of all folds."""
 
     def join(values: list[Any]) -> Any:
         if isinstance(values[0], dict):

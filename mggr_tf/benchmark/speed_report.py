@@ -1,4 +1,4 @@
-"""Figures of training speed, and their text."""
+"""Results of a training speed measurement, and their text output."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from mggr_tf.benchmark.convolutions import (
 )
 
 _SPREAD = (10, 50, 90)
-"""Percentiles over rounds; the middle one is the figure."""
+"""Percentiles over rounds: lower bound, reported value, upper bound."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure that was taken in many rounds.
+    """Distribution of a value that was measured in many rounds.
 
     Attributes:
-        low, median, high: its 10th percentile, median and 90th.
-        mean: of all rounds together. What comes once in many rounds (data that is read in
-            large pieces) shows here alone; so does whatever else the machine does.
+        low: 10th percentile.
+        median: median.
+        high: 90th percentile.
+        mean: mean over all rounds. Rare events, such as reading a large block of data once in
+            many rounds, affect only the mean. Other load on the machine affects it, too.
     """
 
     low: float
@@ -40,12 +42,15 @@ class Spread:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> Spread:
-        """Of [rounds]."""
+        """Return the distribution of values [rounds]."""
         return cls(*_percentiles(values), mean=float(np.mean(values)))
 
     @classmethod
     def of_ratio(cls, over: NDArray[np.float64], under: NDArray[np.float64]) -> Spread:
-        """Of two contestants' [rounds], divided round by round; the mean is of their sums."""
+        """Return the distribution of `over / under`, [rounds] each, divided round by round.
+
+        The mean is the ratio of the sums.
+        """
         return cls(*_percentiles(over / under), mean=float(np.sum(over) / np.sum(under)))
 
 
@@ -56,13 +61,15 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Took:
-    """Milliseconds a step, [rounds] each; what is in one row was done right after another.
+    """Measured times in milliseconds per step, [rounds] each.
+
+    The four values of one round were measured directly after each other.
 
     Attributes:
-        batches: to make a batch, with nothing else to do.
-        one_batch: a step, again and again on one batch that is there.
-        its_batches: a step as training takes it, each on a batch of its own.
-        bare: the convolutions of a step, alone in a graph.
+        batches: making a batch, without training.
+        one_batch: a step that is repeated on the same batch in memory.
+        its_batches: a step on a new batch each time, as in training.
+        bare: the convolutions of a step, executed alone.
     """
 
     batches: NDArray[np.float64]
@@ -73,18 +80,20 @@ class Took:
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """How fast a stage trains here.
+    """Training speed of a stage on this machine.
 
     Attributes:
-        config, stage: what was timed.
-        data: where the pairs came from.
-        features_precision: what frozen feature networks computed in.
-        pairs: in a step.
-        cores: of this machine.
-        took: by all contestants.
-        convolutions: that a step executes.
-        matrix_products: how many it executes besides.
-        step, bare: how they are executed.
+        config: name of the config.
+        stage: name of the stage.
+        data: source of the pairs.
+        features_precision: dtype in which frozen feature networks compute.
+        pairs: pairs per step.
+        cores: CPU cores of this machine.
+        took: measured times.
+        convolutions: convolutions that a step executes.
+        matrix_products: number of matrix products that a step executes.
+        step: profile of a step.
+        bare: profile of the convolutions alone.
     """
 
     config: str
@@ -101,12 +110,12 @@ class TrainingSpeed:
 
     @property
     def real_over_synthetic(self) -> Spread:
-        """Rate of steps on their own batches over that on one batch."""
+        """Rate of steps on new batches, divided by the rate of steps on one batch."""
         return Spread.of_ratio(self.took.one_batch, self.took.its_batches)
 
     @property
     def step_over_bare(self) -> Spread:
-        """Rate of steps on one batch over that of their bare convolutions."""
+        """Rate of steps on one batch, divided by the rate of their convolutions alone."""
         return Spread.of_ratio(self.took.bare, self.took.one_batch)
 
     @property
@@ -115,7 +124,7 @@ class TrainingSpeed:
         return sum(convolution.mmac for convolution in self.convolutions)
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as JSON's types, each convolution and each op too."""
+        """Return all results as JSON types, including every convolution and every op."""
         ms = {name: Spread.of(values) for name, values in vars(self.took).items()}
         return {
             "config": self.config,
@@ -152,7 +161,7 @@ _NAMES = {
 
 
 def speed_text(speed: TrainingSpeed) -> str:
-    """Rates, ratios, and which convolutions there are."""
+    """Format the rates, the ratios, and a table of the convolutions."""
     return "\n".join(
         [
             f"{speed.config}, stage {speed.stage}, data {speed.data}: {speed.pairs} pairs a step, "
@@ -168,7 +177,7 @@ def speed_text(speed: TrainingSpeed) -> str:
 
 
 def profile_text(speed: TrainingSpeed) -> str:
-    """Where a step's time goes: by kind of op, by whose it is, and the longest ops."""
+    """Format the time of a step by kind of op and by part of the network, and the slowest ops."""
     step = speed.step
     others = [op for op in step.ops if not is_convolution(op.op)]
     slowest = sorted(others, key=lambda op: -op.ms)[:_SLOWEST]

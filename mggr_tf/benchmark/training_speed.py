@@ -1,4 +1,4 @@
-"""Times a stage of training: its batches, its steps, and the convolutions of its steps."""
+"""Measure the speed of a training stage: batches, steps, and the convolutions of a step alone."""
 
 from __future__ import annotations
 
@@ -43,18 +43,19 @@ _DEVIATION = 0.1
 
 
 def convolutions_only_graph(convolutions: Sequence[Convolution]) -> Callable[[], tf.Tensor]:
-    """A traced function that executes each of them once.
+    """Return a traced function that executes each convolution once.
 
-    Every one reads tensors of its own, which are variables: none is computed ahead, and no two
-    are one. Of what each makes a single number goes into the sum that is returned, so that none
-    is left out. They do not wait for each other, as they do in a step, and they are not fused
-    with what follows them there (a bias, a ReLU); oneDNN's kernels are those of the step.
+    Every convolution reads its own variables, so that TensorFlow can neither compute it in
+    advance (constant folding) nor merge two equal convolutions. One number of each output is
+    added to the returned sum, so that no convolution is pruned. In contrast to a training step,
+    the convolutions do not wait for each other, and they are not fused with the following op (a
+    bias, a ReLU). The oneDNN kernels are those of the step.
 
     Args:
-        convolutions: of a step.
+        convolutions: convolutions of a step.
 
     Returns:
-        function without arguments; [] float32.
+        function without arguments that returns [] float32.
     """
     rng = np.random.default_rng(0)
     calls = [_call(convolution, rng) for convolution in convolutions]
@@ -90,7 +91,7 @@ _ARGUMENTS = {
     "DepthwiseConv2dNativeBackpropInput": ("filter", "out_backprop"),
     "DepthwiseConv2dNativeBackpropFilter": ("input", "out_backprop"),
 }
-"""What an op calls its tensors of numbers, in their order."""
+"""Op type -> names of its input tensors in their order, without the one that holds a shape."""
 
 _SIZES = {
     "Conv2DBackpropInput": ("input_sizes",),
@@ -98,7 +99,7 @@ _SIZES = {
     "DepthwiseConv2dNativeBackpropInput": ("input_sizes",),
     "DepthwiseConv2dNativeBackpropFilter": ("filter_sizes",),
 }
-"""What it calls the shape of what it makes, where it asks for it."""
+"""Op type -> name of the input that holds the output's shape, for ops that have one."""
 
 
 def _variable(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> tf.Variable:
@@ -109,14 +110,15 @@ def _variable(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> t
 _TURN_SECONDS = 1.0
 _MOST_STEPS_A_TURN = 8
 _READ_AHEAD = 2
-"""Batches that `pair_dataset` has ready while nobody asks; a turn does not begin with them."""
+"""Number of batches that `pair_dataset` prefetches. They are discarded before each turn, because
+making them took no time of the turn."""
 _TRACED_CALLS = 9
 _WARM_UP = 3
 _STEPS = 1 << 31
-"""More batches than anybody waits for."""
+"""Number of steps of the data set, larger than any measurement needs."""
 
 Run = Any
-"""A traced function of a batch; TensorFlow has no type for what it can do."""
+"""A traced function of a batch. TensorFlow has no type that describes its methods."""
 
 
 def bench_training(
@@ -128,19 +130,23 @@ def bench_training(
     progress: Progress,
     vgg16: Path | None = None,
 ) -> TrainingSpeed:
-    """Times a stage as `train` would run it here, on one device, with fresh networks.
+    """Measure the speed of a stage as `train` would run it here, on one device.
+
+    Networks have initial weights; earlier stages are not trained, because this does not change
+    the cost of a step.
 
     Args:
-        config: whose stage; its precisions are settled for this machine.
-        stage: which. What would have been trained before it is not: that costs the same.
-        split: pairs are drawn of its `train`.
-        seconds: of turns; twenty rounds at least.
-        progress: shows how far it is.
-        vgg16: weights of VGG-16, where the config compares its features.
+        config: config of the stage; the precision `auto` is resolved for this machine.
+        stage: stage to measure.
+        split: data; pairs are sampled from its `train` part.
+        seconds: total time of the measurement in seconds; at least twenty rounds are measured.
+        progress: reports the progress of the measurement.
+        vgg16: file with VGG-16 weights, for configs whose losses compare VGG-16 features.
 
     Raises:
-        ConfigError: the config lacks the stage.
-        MissingPackageError, RunError: a feature network's weights are not there.
+        ConfigError: the config has no such stage.
+        MissingPackageError: the package with a feature network's weights is not installed.
+        RunError: the weights of a feature network are missing or damaged.
     """
     shares = stage_shares(config, stage)
     closing = None
@@ -154,7 +160,7 @@ def bench_training(
     run = _as_in_training(step, config)
     one = next(batches)
     with progress("tracing a step", None) as advance:
-        # XLA leaves nothing of a step to be seen in the graph around it.
+        # With XLA, the graph of the compiled step does not contain the ops of the step.
         seen = tf.function(step) if config.compute.xla else run
         graph = seen.get_concrete_function(one).graph
         convolutions = convolutions_of(graph)
@@ -194,7 +200,10 @@ def _fresh_step(config: Config, stage: Stage, split: Split, vgg16: Path | None) 
 
 
 def _as_in_training(step: Step, config: Config) -> Run:
-    """A step as the loop runs it on one device, which reads all metrics at once after each."""
+    """Return a step as the training loop runs it on one device.
+
+    The metrics are stacked, because the loop reads all of them at once after each step.
+    """
     one = compiled(step, xla=config.compute.xla)
 
     @tf.function
@@ -212,7 +221,10 @@ def _traced(call: Callable[[], object], advance: Callable[[int], None]) -> Trace
 
 
 def _check_complete(trace: Trace, convolutions: tuple[Convolution, ...]) -> None:
-    """What a graph says and what is executed must agree, or ratios would compare other things."""
+    """Assert that the executed convolutions are those of the graph.
+
+    Otherwise the ratios would compare different amounts of work.
+    """
     wanted = Counter(convolution.op for convolution in convolutions)
     executed = trace.convolutions()
     assert executed == wanted, f"executed {executed}, in the graph {wanted}"

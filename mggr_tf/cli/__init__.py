@@ -1,4 +1,4 @@
-"""The `mggr-tf` command. Subcommands are entry points, loaded on use."""
+"""The `mggr-tf` command. Its subcommands are entry points that are loaded on use."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mggr_edge.common.version import __version__
 
 ENTRY_POINTS = "mggr_tf.commands"
 
-# TensorFlow's C++ start-up chatter is not for users; what fails still raises in Python.
+# Hide TensorFlow's C++ log messages from users; errors still raise exceptions in Python.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class _LazyCommands(MggrGroup):
-    """Finds subcommands by entry point, so that upper storeys can add theirs."""
+    """Finds subcommands by entry points, so that other packages can add subcommands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({point.name for point in metadata.entry_points(group=ENTRY_POINTS)})
@@ -33,11 +33,11 @@ class _LazyCommands(MggrGroup):
 @click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mggr-tf")
 def main() -> None:
-    """Gaze redirection: train MGGR, measure it, and carry it to a small device.
+    """Gaze redirection: train and evaluate MGGR, and export it for a small device.
 
     \b
     Start here:
-      mggr-tf quickstart                  the whole way in a few minutes
+      mggr-tf quickstart                  all steps in a few minutes
       mggr-tf train --stage joint         train, on synthetic eyes by default
       mggr-tf export --int8               bundle the newest run for a device
       mggr-edge run clip.mp4 --model runs/.../bundle-int8

@@ -85,7 +85,7 @@ def benchmark(
     show: str | None,
     source: SourceGaze | None,
 ) -> None:
-    """Train every method on an equal budget, score them, and write one table.
+    """Train all methods with equal budgets, score them, and write a report.
 
     \b
     Examples:
@@ -93,18 +93,19 @@ def benchmark(
       mggr-tf benchmark --data patches/ --minutes 100 --out bench --only method
       mggr-tf benchmark --data patches/ --minutes 100 --out bench-2 --seed 2 --only mggr
 
-    MGGR, DeepWarp and PRGAN at one size and one budget of time; DeepWarp and PRGAN
-    for as many steps as MGGR made; both at their published size; and MGGR with one of
-    its ideas taken out at a time. Writes benchmark.md, .html and .json, and pictures.
+    The trainings are: MGGR, DeepWarp and PRGAN with the same size and time budget; DeepWarp
+    and PRGAN with as many steps as MGGR; DeepWarp and PRGAN at their published sizes; and
+    ablations of MGGR, each without one of its components. The command writes benchmark.md,
+    benchmark.html, benchmark.json and pictures.
 
-    Restartable: run the same command again after an interruption, or with another
-    --only, and what is trained and scored stays as it is.
+    The command can be repeated, after an interruption or with another --only. Trained and
+    scored entrants are kept.
 
     Entrants without a gaze estimator (DeepWarp, PRGAN) have no row with estimated source
     gazes.
 
-    Pictures show the reported people. Where their licence forbids to publish those,
-    `--show synthetic` draws the same pictures of nobody.
+    The pictures show the reported subjects. If their licence does not permit publication, use
+    `--show synthetic` to show synthetic eyes instead.
     """
     from mggr_edge.common.progress import progress
     from mggr_tf.benchmark.benchmark import run_benchmark
@@ -201,7 +202,7 @@ def bench_train(
     vgg16: Path | None,
     force: bool,
 ) -> None:
-    """Time the training of a stage here: batches, steps, and what their convolutions take alone.
+    """Measure training speed: batches, steps, and the convolutions of a step alone.
 
     \b
     Examples:
@@ -210,10 +211,10 @@ def bench_train(
       mggr-tf bench-train --config prgan-edge --json speed.json
       mggr-tf bench-train --set models.features_precision=float32
 
-    Four contestants take turns in one process, so that ratios hold on a machine that is busy
-    elsewhere: making batches, steps on one batch again and again, steps as training takes them,
-    and one graph with exactly the convolutions that a step executes, forwards and backwards.
-    Nothing is trained that is kept.
+    Four measurements take turns in one process: making batches, steps that are repeated on one
+    batch, steps on new batches as in training, and a graph with exactly the convolutions of a
+    step, forward and backward. Because they take turns, their ratios are also valid on a machine
+    that runs other programs. The command saves no weights.
     """
     if json_file is not None:
         check_is_free(json_file, force=force)
@@ -227,7 +228,7 @@ def bench_train(
     from mggr_tf.data.source import open_split
 
     config = load_config(config_name, changes=changes)
-    config.stage(stage)  # a config may lack it
+    config.stage(stage)  # raises an error if the config has no such stage
     split = open_split(
         data, config=config, stage=stage, subjects=None, progress=progress, notify=notify
     )

@@ -1,4 +1,4 @@
-"""`mggr-tf data`: draws, cuts, checks, splits and packs eye patches."""
+"""`mggr-tf data`: draw, cut, check, split and pack eye patches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _INTERRUPTED = 130
 )
 @force_option
 def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
-    """Pack a data set of any size into checksummed shards, which train as it does.
+    """Pack a data set of any size into checksummed shards, for `train --data`.
 
     \b
     Examples:
@@ -44,14 +44,14 @@ def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
       mggr-tf data pack patches/ packed/ --workers 2
       mggr-tf train --stage joint --data packed/ --out runs/large
 
-    SRC is whatever `train --data` takes, but for drawn eyes: draw those with `data
-    synth` first. Memory does not grow with the number of patches. Ended at any
-    moment, even killed, the same command goes on where it was; until all is there
-    the folder is called OUT.packing. The same source gives the same bytes.
+    SRC is any data set that `train --data` accepts, except `synthetic`: for synthetic eyes,
+    run `data synth` first. Memory use does not depend on the number of patches. If the
+    command is interrupted or killed, the same command continues. Until the pack is
+    complete, the folder is named OUT.packing. Equal sources produce identical packs.
 
-    Patches that show no eye, or have no other of their person, side and head pose to
-    be paired with, are left out and listed in left-out.csv. A corrupt file, or a
-    patch without a gaze, is refused.
+    Patches that show no eye are omitted, and so are patches without a second patch of the
+    same person, side and head pose. left-out.csv lists them. A corrupt file or a patch
+    without a gaze is an error.
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
@@ -149,17 +149,17 @@ def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force:
       mggr-tf data crop group-photos/ eyes/ --workers 2
       mggr-tf data crop portraits/ eyes/ --gaze 0,0
 
-    Photographs named as those of the Columbia data set (0001_2m_-15P_10V_-10H.jpg)
-    give patches that carry the same labels. Patches of any others come with an
-    eyes.csv, into which somebody must write where the eyes look before they can
-    be trained on, or --gaze does. What could not be cut stands in not-cut.csv.
+    Patches of photographs that are named as in the Columbia data set
+    (0001_2m_-15P_10V_-10H.jpg) have the same labels in their names. For all other
+    photographs, the command writes an eyes.csv. Before training, its gaze columns must be
+    filled in by hand, or set with --gaze. not-cut.csv lists everything that could not be
+    cut.
 
-    With --gaze each photograph shows one person: the largest face counts. Patches
-    for a gaze of 0,0 are rotated with the eye, as on a device; others are upright.
+    With --gaze, each photograph must show one person: only the largest face is used. With a
+    gaze of 0,0, patches are rotated with the eye, as on a device; others are upright.
 
-    Exits with 1 when a photograph cannot be read, shows no face, or has labels
-    and not both eyes. Faces in the background whose eyes are too small are listed
-    only.
+    The exit code is 1 if a photograph cannot be read, shows no face, or has labels but not
+    both eyes. Faces in the background whose eyes are too small are only listed.
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
@@ -192,17 +192,17 @@ def _tell_cropped(cropped: Cropped, out: Path) -> None:
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def check(folder: Path) -> None:
-    """Count patches, and list those that must not be trained on.
+    """Count patches, and list those that cannot be used for training.
 
     \b
     Example:
       mggr-tf data check patches/
 
-    Takes whatever `train --data` takes: patches in the Columbia naming, patches
-    with an eyes.csv, MPIIGaze, or a pack of any of them. Counts by subject, side,
-    head pose and gaze; lists what is corrupt, blank, of the wrong size, or shows no
-    eye, and of a pack every record whose checksum is wrong. Exits with 1 when there
-    are any.
+    FOLDER is any data set that `train --data` accepts: patches in the Columbia naming,
+    patches with an eyes.csv, MPIIGaze, or a pack of any of them. Patches are counted by
+    subject, side, head pose and gaze. Listed are patches that are corrupt, blank, of the
+    wrong size, or show no eye, and the records of a pack whose checksum is wrong. The exit
+    code is 1 if there are any.
     """
     counted = _tallied(folder)
     for title, counts in counted.counts.items():
@@ -261,7 +261,7 @@ def split(
       mggr-tf data split patches/ --out split.yaml --train 0001-0027 --report 0033-0038
       mggr-tf data split portraits/ --out split.yaml --every 6
 
-    `train`, `evaluate` take a part of it: --split split.yaml:train
+    `train` and `evaluate` accept a part of the split: --split split.yaml:train
     """
     check_is_free(out, force=force)
     if out.suffix not in (".yaml", ".yml"):

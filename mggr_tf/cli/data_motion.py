@@ -39,18 +39,18 @@ def motion(
     seed: int | None,
     as_json: bool,
 ) -> None:
-    """Measure how irises, corners and lids move in eye patches with the gaze.
+    """Measure how irises, eye corners and lids move with the gaze.
 
     \b
     Examples:
       mggr-tf data motion synthetic
       mggr-tf data motion patches/ --subjects 0001-0032
 
-    SOURCE is `synthetic`, or a folder that `train --data` takes. The iris model of the default
-    bundle finds the eye in every patch of a frontal head. Slopes are pixels of a 64-pixel patch
-    per degree of yaw or pitch, by least squares within each person, side and head pose; after each
-    number comes its standard error over people. The last two columns are the same numbers of the
-    Columbia data set, people 0001-0032, and the quotient of both.
+    SOURCE is `synthetic`, or a folder that `train --data` accepts. The iris model of the default
+    bundle finds the eye in every patch of a frontal head. Slopes are in pixels of a 64-pixel
+    patch per degree of yaw or pitch, by least squares within each person, side and head pose.
+    Each value is followed by its standard error over people. The last two columns are the value
+    for the Columbia data set, people 0001-0032, and the ratio of both values.
     """
     if source != _DRAWN and (people is not None or seed is not None):
         raise UsageError(f"--people and --seed are for {_DRAWN}, not for the folder {source}")

@@ -85,30 +85,30 @@ def evaluate(
       mggr-tf evaluate default --data patches/ --judge runs/judge --source estimated
       mggr-tf evaluate default --data patches/ --still --bundle default-int8
 
-    Without --subjects it takes all that both never saw. Columns: L1, MSE, PSNR and
-    SSIM against the real picture of the target gaze; the angle in degrees between
-    what the judge sees and what was asked for; `outside`, how much the source was
-    changed where neither iris is (row `target`: what the real picture changes
-    there); ST-LPIPS to the real picture, and the Fréchet and kernel distances
-    FD-VGG and KD-VGG between all pictures and all real ones. The last three take
-    most of the time; --quick leaves them out. `ahead` means that the 95 % interval
-    over resampled subjects excludes zero.
+    Without --subjects, all subjects are scored that neither the run nor the judge was
+    trained on. The columns are: L1, MSE, PSNR and SSIM to the real picture of the target
+    gaze; the angle in degrees between the gaze that the judge estimates and the requested
+    gaze; `outside`, the change of the source outside both irises (row `target`: the change
+    in the real picture); ST-LPIPS to the real picture; and the Fréchet and kernel distances
+    FD-VGG and KD-VGG between all redirected and all real pictures. The last three take most
+    of the time; --quick omits them. `ahead` means that the 95 % interval over resampled
+    subjects lies entirely on the better side of zero.
 
-    Row `redirected` starts at the labelled gaze of the source, which a device does not
-    have. Row `redirected_estimated` starts at the estimate of the run's own estimator, the
-    mean over both eyes of a photograph where the data has both. Head poses, the judge's
-    too, are the labels in both rows.
+    Row `redirected` uses the labelled gaze of the source, which a device does not have. Row
+    `redirected_estimated` uses the estimate of the run's own estimator, the mean over both
+    eyes of a photograph if the data has both. Head poses are the labels in both rows, for
+    the redirector and for the judge.
 
-    With --estimator the run's gaze estimator is asked about every patch: the
-    correlation of its answers with the labels, and what it is off by. If it predicts the
-    state of an eye, rows on openness, visible iris and occlusion follow, measured on drawn
-    eyes of people whom no training draws.
+    --estimator scores the run's gaze estimator on every patch: the correlation of estimates
+    and labels, and the errors. If the estimator predicts the state of an eye, rows for
+    openness, visible iris and occlusion follow. They are measured on synthetic eyes of
+    people that are in no training data.
 
-    With --still every eye is redirected from the estimated to the labelled gaze, so that
-    its iris should stay where it is; the iris model says how far it moves.
+    --still redirects every eye from its estimated to its labelled gaze, so the iris should
+    not move. The iris model measures how far it moves.
 
     \b
-    Stock LPIPS, FID and KID need weights that no package carries:
+    Stock LPIPS, FID and KID need weights that no package contains:
       mggr-tf evaluate ... --lpips-weights vgg16.pth --lpips-weights vgg_linear.pth
     """
     if json_file is not None:

@@ -36,10 +36,11 @@ def launch(
       mggr-tf launch --workers 2 -- train --stage joint --out runs/two --resume
       mggr-tf launch --hosts a:2222,b:2222 -- train --stage joint --data patches/ --out /nfs/two
 
-    A batch is shared by all workers; what they learn is what one process learns. Lines of the
-    workers have their number in front. When one of them fails, or is killed, the others are ended,
-    and the exit code is that of the first; --resume goes on from the newest checkpoint. Ctrl-C and
-    SIGTERM reach all of them: they save at the same step.
+    All workers share each batch, and the training result is the same as with one process. Each
+    line of output starts with the number of the worker. If a worker fails or is killed, the
+    others are stopped, and the exit code is that of the first one; --resume continues from the
+    newest checkpoint. Ctrl-C and SIGTERM are sent to all workers: they save a checkpoint at the
+    same step.
     """
     from mggr_tf.training.launch import as_worker, host_lines, run_workers
 

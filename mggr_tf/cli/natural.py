@@ -83,23 +83,26 @@ def natural(
     label_files: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Count what makes a redirected clip or picture look natural, before it is encoded.
+    """Measure how natural a redirected clip or picture is, before it is encoded.
 
-    `outside`: pixels outside the masks that changed. `border`: the gradient along the masks'
-    borders over the input's, 95th percentile; `pasted`: the same of a small square picture pasted
-    with hard edges, as a control. `lids`: eyes that are nearly or quite closed, and how many of
-    them are as open after as before. `fully`: of open eyes of frontal heads within 20 degrees of
-    the target, how many get the full strength; `pairs`: of faces that show both eyes open and are
-    frontal, how many have strengths that differ by more than 0.2. `judge`: how far off the target
-    they look to it, before and after. `jitter`, of pictures: how much more irises tremble than in
-    the input, as a camera's noise makes them.
+    Columns: `outside` is the number of changed pixels outside the masks. `border` is the 95th
+    percentile of the gradient along the borders of the masks, divided by that of the input;
+    `pasted` is the same ratio for a small square picture that is pasted with hard edges, as a
+    control. `lids` is the share of nearly or completely closed eyes that keep their openness.
+    `fully` is the share of eyes with full strength, of open eyes of frontal heads within 20
+    degrees of the target. `pairs` is the share of frontal faces with two open eyes whose
+    strengths differ by more than 0.2. `judge` is the mean angle between the target and the
+    judge's estimate, before and after redirection. `jitter`, for pictures only, is the movement
+    of irises under simulated camera noise, divided by that in the input.
 
-    SOURCE `synthetic` stands for the clips of three drawn people whose gaze is known. `known`: how
-    far off the target they look, before, and after by where their irises are and should be.
+    SOURCE `synthetic` is clips of three synthetic people whose gaze is known. `known` is the mean
+    angle between their gaze and the target, before redirection, and after it as computed from the
+    actual and the ideal positions of the irises.
 
-    `--labels`: a row for each eye of some frames, with the label open, down, closed, occluded, out
-    or unsure. Printed are the largest strength of an eye labelled closed, the share of those eyes
-    with a strength above 0.1, the share of eyes whose class is right, and counts by label.
+    `--labels`: the file has a row for each eye of some frames, with the label open, down, closed,
+    occluded, out or unsure. The output is the largest strength of an eye labelled closed, the
+    share of those eyes with a strength above 0.1, the share of eyes with the correct class, and
+    counts by label.
 
     \b
     Examples:
@@ -142,10 +145,10 @@ def _print_label_scores(rows: Sequence[_Row]) -> None:
 
 
 def _refuse_training_people(bundle: Bundle, name: str) -> None:
-    """Refuses the drawn clips of people that the bundle was trained on.
+    """Check that the bundle was not trained on the people of the synthetic clips.
 
     Raises:
-        UsageError: it was.
+        UsageError: the bundle was trained on some of these people.
     """
     from mggr_tf.evaluation.clips import DrawnClip
     from mggr_tf.runs.provenance import some_names, subjects_of_contract

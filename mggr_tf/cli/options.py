@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and checks that several commands share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class SubjectList(click.ParamType):
-    """`0001-0032` or `0003,0007`."""
+    """A list or range of subjects, such as `0001-0032` or `0003,0007`."""
 
     name = "subjects"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Parses; a mistake is a usage error."""
+        """Parse the list; an invalid list is a usage error."""
         if isinstance(value, tuple):
             return value
         try:
@@ -36,13 +36,13 @@ class SubjectList(click.ParamType):
 
 
 class GazeLabel(click.ParamType):
-    """`PITCH,YAW` in degrees: where an eye looks, pitch + up, yaw + to the image's right."""
+    """A gaze `PITCH,YAW` in degrees, pitch + up, yaw + to the image's right."""
 
     name = "pitch,yaw"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Gaze:
-        """Parses; anything else than two angles from -90 to 90 is a usage error."""
-        from mggr_edge.geometry.angles import Gaze  # numpy, which help needs not
+        """Parse the gaze; anything except two angles from -90 to 90 is a usage error."""
+        from mggr_edge.geometry.angles import Gaze  # imports numpy, which --help does not need
 
         if isinstance(value, Gaze):
             return value
@@ -57,29 +57,29 @@ class GazeLabel(click.ParamType):
 
 
 class FileToWrite(click.ParamType):
-    """A file that a command writes; the name of a folder is refused."""
+    """A file that a command writes; the name of a folder is not accepted."""
 
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Checks the name.
+        """Check the name of the file.
 
         Raises:
-            UsageError: it names a folder.
+            UsageError: the name is that of a folder.
         """
         option = param.opts[0] if param is not None and param.opts else "the name"
         return file_to_write(option, value)
 
 
 class SplitPart(click.ParamType):
-    """`columbia:train`, or `my-split.yaml:report`: the subjects of one part of a split file."""
+    """The subjects of one part of a split, such as `columbia:train` or `my-split.yaml:report`."""
 
     name = "file:part"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        """Reads the file; a mistake in it is the user's, in one line."""
+        """Read the subjects from the split file; errors in the file are reported in one line."""
         if isinstance(value, tuple):
             return value
         from mggr_tf.data.subject_split import PARTS, read_split
@@ -94,7 +94,10 @@ class SplitPart(click.ParamType):
 
 
 def subjects_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--subjects` and `--split`; the command gets `subjects`, by whichever was given."""
+    """Add the options `--subjects` and `--split` to a command.
+
+    The command receives the argument `subjects`, which is set by either option.
+    """
 
     @click.option("--subjects", type=SubjectList(), help="Only these, e.g. 0001-0032 or 0003,0007.")
     @click.option(
@@ -117,15 +120,15 @@ force_option = click.option("--force", is_flag=True, help="Replace a named outpu
 
 
 def notify(text: str) -> None:
-    """Tells the user what was chosen or done; on stderr, so that stdout stays data."""
+    """Print a message for the user on stderr, because stdout is for data."""
     echo_note(text)
 
 
 def check_is_free(path: Path, *, force: bool) -> None:
-    """Refuses a named output that exists.
+    """Check that an output does not exist yet, or may be replaced.
 
     Raises:
-        OutputExistsError: it exists and `--force` was not given.
+        OutputExistsError: it exists and `force` is false.
     """
     from mggr_edge.errors import OutputExistsError
 
@@ -134,10 +137,10 @@ def check_is_free(path: Path, *, force: bool) -> None:
 
 
 def one_budget(steps: int | None, minutes: float | None) -> None:
-    """Steps or minutes, not both.
+    """Check that at most one of the two budgets is set.
 
     Raises:
-        UsageError: both were given.
+        UsageError: steps and minutes are both set.
     """
     if steps is not None and minutes is not None:
         raise UsageError("--steps and --minutes exclude each other; give one budget")

@@ -1,4 +1,4 @@
-"""`mggr-tf train --portraits`: photographs of people whose gaze is known, beside the data."""
+"""`mggr-tf train --portraits`: additional photographs of people whose gaze is known."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--portraits` and `--portraits-split`."""
+    """Add the options `--portraits` and `--portraits-split` to a command."""
     for option in (
         click.option(
             "--portraits-split",
@@ -40,20 +40,27 @@ def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_portraits(portraits: str | None, split_file: str | None, *, resume: bool) -> None:
-    """Refuses options that do not go together.
+    """Check that `--portraits-split` is used together with `--portraits` or `--resume`.
 
     Raises:
-        UsageError: they do not.
+        UsageError: it is used without both.
     """
     if split_file is not None and portraits is None and not resume:
         raise UsageError("--portraits-split divides the people of --portraits FOLDER; name it")
 
 
 def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) -> None:
-    """Refuses the stage `adapted` without photographs; prints which other stages go without.
+    """Check that the stage `adapted` has photographs.
+
+    For other stages that could use photographs, print that they train without them.
+
+    Args:
+        config: config of the run.
+        stages: stages to train.
+        portraits: whether the run has photographs.
 
     Raises:
-        UsageError: there are none.
+        UsageError: `adapted` is among the stages, and there are no photographs.
     """
     if portraits:
         return
@@ -70,16 +77,21 @@ def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) ->
 def new_portraits(
     source: str | None, split_file: str | None, *, config: Config, data: Split
 ) -> Split | None:
-    """Opens the photographs of a new run; None where none are named.
+    """Open the photographs of a new run.
 
     Args:
-        source: their folder.
-        split_file: whom to train on, and whom to hold out.
-        config: of the run.
-        data: what else the run trains on.
+        source: folder of the photographs; None for a run without photographs.
+        split_file: split file with the subjects to train on and to hold out; None holds out a
+            share of the subjects.
+        config: config of the run.
+        data: other training data of the run.
+
+    Returns:
+        the photographs; None if `source` is None.
 
     Raises:
-        DataError: nothing usable there, or somebody is trained on and held out.
+        DataError: the folder has no usable patches, or a subject is trained on in one source and
+            held out in the other.
     """
     from mggr_tf.data.portraits import refuse_mixed_roles
     from mggr_tf.data.subject_split import read_split
@@ -101,23 +113,26 @@ def resumed_portraits(
     data: Split,
     may_differ: bool,
 ) -> Split | None:
-    """Opens the photographs that a run began with, wherever they lie now.
+    """Open the photographs of a resumed run; their folder may have moved.
 
-    A run that has none takes them from here on.
+    A run without photographs uses them from now on, if `source` is set.
 
     Args:
-        run: the one to go on with.
-        stages: that are still to be trained.
-        source: the photographs' folder; None is where they lay.
-        split_file: whom to train on, and whom to hold out; None: as before.
-        data: what else the run trains on.
-        may_differ: go on with other photographs all the same.
+        run: run to resume.
+        stages: stages that are still to be trained.
+        source: folder of the photographs; None for the recorded folder.
+        split_file: split file with the subjects to train on and to hold out; None for the
+            recorded subjects.
+        data: other training data of the run.
+        may_differ: whether to continue with other photographs or subjects.
 
     Returns:
-        None where the run has none, or no stage that is left needs them.
+        the photographs; None if the run has none, or no remaining stage needs them.
 
     Raises:
-        RunError: they are others, or the run is in the middle of a stage that began without.
+        RunError: the photographs differ from the recorded ones, or a stage that can use
+            photographs was started without them and is not complete.
+        UsageError: the split file has other subjects than the run.
     """
     from mggr_tf.runs.provenance import note_data
 
@@ -138,10 +153,17 @@ def resumed_portraits(
 
 
 def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
-    """Opens the photographs that the chief trains on, for another worker.
+    """Open the photographs of a run on a worker that is not the chief.
+
+    Args:
+        run: run that the chief has opened.
+        source: folder of the photographs on this worker; None for the recorded folder.
+
+    Returns:
+        the photographs; None if the run has none.
 
     Raises:
-        RunError: they are others here.
+        RunError: they differ from the chief's photographs.
     """
     from mggr_tf.data.subject_split import SubjectSplit
     from mggr_tf.runs.record import DataRecord, data_changes
@@ -160,7 +182,10 @@ def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
 def _known_people(
     run: RunFolder, source: str, split_file: str | None, *, may_differ: bool
 ) -> Split:
-    """The recorded people, as far as they are there; or others by a split file."""
+    """Open the photographs of the recorded subjects, or of the subjects of a split file.
+
+    If `may_differ` is true, subjects without photographs are skipped.
+    """
     from mggr_tf.data.subject_split import SubjectSplit, read_split
 
     known = run.record.portraits

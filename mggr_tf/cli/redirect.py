@@ -42,7 +42,7 @@ def redirect(
     side: str | None,
     force: bool,
 ) -> None:
-    """Make the eyes of eye patches or whole photographs look somewhere else.
+    """Redirect the gaze in eye patches or whole photographs.
 
     \b
     Examples:
@@ -50,14 +50,14 @@ def redirect(
       mggr-tf redirect photo.jpg --model runs/mggr-edge --pitch 0 --yaw 0 --out met/
       mggr-tf redirect patches/ --model bundle --pitch -5 --yaw 10 --out looking-right/
 
-    A picture of 64 x 64 pixels is an eye patch; in all others faces are looked for.
+    A picture of 64 x 64 pixels is an eye patch. In all other pictures, faces are detected.
     """
     check_is_free(out, force=force)
     from mggr_edge.common.progress import progress
     from mggr_edge.geometry.angles import Gaze
     from mggr_tf.redirect import open_model, redirect_files
 
-    if not (abs(pitch) <= 60 and abs(yaw) <= 60):  # nor is it NaN
+    if not (abs(pitch) <= 60 and abs(yaw) <= 60):  # this condition also rejects NaN
         raise UsageError(f"a target lies within 60 degrees, got pitch {pitch:g}, yaw {yaw:g}")
     done = redirect_files(
         pictures,

@@ -15,7 +15,7 @@ _RUN = click.Path(path_type=Path)
 
 @click.group(cls=MggrGroup)
 def runs() -> None:
-    """List runs, tell their weights apart, compare two.
+    """List runs, print hashes of their weights, compare two runs.
 
     \b
     Examples:
@@ -28,11 +28,12 @@ def runs() -> None:
 @runs.command("list")
 @click.argument("root", type=_RUN, default=Path("runs"))
 def list_(root: Path) -> None:
-    """List the runs under ROOT (runs/): how far they are, and the best that they came to.
+    """List the runs under ROOT (runs/) with their progress and their best results.
 
-    That is the best validation and its step; of a stage without validation, the best that its
-    log holds, on the pairs that it trains on. Differences of pictures are in the networks' units,
-    [-1, 1]. They tell runs of one recipe apart, and are no scores: `mggr-tf evaluate` gives those.
+    The best result of a stage is its best validation with the step. For a stage without
+    validation, it is the best logged value on training pairs. Differences of pictures are in the
+    networks' units, [-1, 1]. These values can compare runs of one recipe, but they are not scores.
+    For scores, use `mggr-tf evaluate`.
 
     \b
     Examples:
@@ -56,9 +57,9 @@ def list_(root: Path) -> None:
 @runs.command()
 @click.argument("run", type=_RUN)
 def fingerprint(run: Path) -> None:
-    """Print a hash of a run's final weights, of each network and of all.
+    """Print hashes of a run's final weights, for each network and for all networks.
 
-    Equal weights have equal hashes, whenever and wherever they were written.
+    Equal weights have equal hashes, even if the files were written at different times or places.
 
     \b
     Examples:
@@ -83,7 +84,7 @@ def fingerprint(run: Path) -> None:
 )
 @force_option
 def compare(a: Path, b: Path, out: Path, force: bool) -> None:
-    """Put two runs side by side: what differs in config and data, curves, sample sheets.
+    """Compare two runs: differences in config and data, curves, sample sheets.
 
     \b
     Examples:

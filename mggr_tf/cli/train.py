@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mggr_tf.training.stages import Budget
 
 _CONFIG, _DATA = "mggr-edge", "synthetic"
-"""What is trained, and on what, when nothing else is said."""
+"""Default config and default data."""
 
 
 @click.command()
@@ -110,7 +110,7 @@ def train(
     strategy: StrategyName,
     force: bool,
 ) -> None:
-    """Train the stages of a run: the estimator, coarse, joint, and `adapted` to photographs.
+    """Train the stages of a run: estimator, coarse, joint, and adapted (to photographs).
 
     \b
     Examples:
@@ -123,8 +123,8 @@ def train(
       mggr-tf train --stage joint --set stages.joint.batch=32 --set seed=2
       mggr-tf train --config mggr-synthetic --portraits eyes/ --portraits-split split.yaml
 
-    Ctrl-C, SIGTERM and SIGHUP keep what was trained, and --resume goes on from there. The exit
-    code is then 130, 143 or 129.
+    On Ctrl-C, SIGTERM or SIGHUP, the training state is saved, and --resume continues from it. The
+    exit code is then 130, 143 or 129.
     """
     one_budget(steps, minutes)
     check_portraits(portraits, portraits_split, resume=resume)
@@ -144,7 +144,7 @@ def train(
     from mggr_tf.training.stage_parts import check_shares
     from mggr_tf.training.stages import Budget, stages_to_train
 
-    # First of all: once TensorFlow has computed anything, workers can no longer meet.
+    # This must be first: workers cannot connect once TensorFlow has computed anything.
     distribution = open_distribution(strategy, notify=notify)
     with ExitStack() as held:
         if not distribution.is_chief:
@@ -191,7 +191,7 @@ def train(
             run = create_run(plan, split, photographed, stage=stage, held=held)
         if distribution.is_chief:
             with distribution.reporting_lost_workers():
-                distribution.agreed(1.0)  # the others may open it now
+                distribution.agreed(1.0)  # from now on, the other workers can open the run
         budget = Budget(steps=steps, minutes=minutes)
         _train(run, stage, split, photographed, budget=budget, distribution=distribution)
     if distribution.is_chief:

@@ -1,4 +1,4 @@
-"""The data and the budget of `mggr-tf train`, also for workers that are not the chief."""
+"""Data and budget of `mggr-tf train`, for the chief and the other workers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,19 @@ def opened_data(
     subjects: tuple[str, ...] | None,
     held_out: tuple[str, ...] | None = None,
 ) -> Split:
-    """Opens training data for a run at `out`; see `source.open_split`.
+    """Open the training data of a run; see `mggr_tf.data.source.open_split`.
+
+    Args:
+        data: folder of patches, or `synthetic`.
+        out: folder of the run, for messages.
+        config: config of the run.
+        stage: last stage to train.
+        subjects: subjects to train on; None for all except the held-out ones.
+        held_out: subjects to hold out; None selects them at random.
 
     Raises:
         ConfigError: the config has no such stage.
-        DataError: nothing usable there.
+        DataError: the data has no usable patch.
     """
     from mggr_edge.common.progress import progress
     from mggr_tf.data.source import open_split
@@ -54,14 +62,14 @@ def opened_data(
 
 
 def follow_run(out: Path, distribution: Distribution) -> RunFolder:
-    """Waits until the chief has the run open, and opens it, to be read only.
+    """Wait until the chief has opened the run, then open it for reading.
 
     Args:
-        out: its folder, on a file system that all workers share.
-        distribution: the workers.
+        out: folder of the run, on a file system that all workers share.
+        distribution: connection to the other workers.
 
     Raises:
-        RunError: it is not there, or the chief is gone.
+        RunError: the folder does not exist on this worker, or the chief is lost.
     """
     from mggr_tf.runs.folder import RunFolder
 
@@ -76,11 +84,16 @@ def follow_run(out: Path, distribution: Distribution) -> RunFolder:
 
 
 def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
-    """Opens the data that the chief trains on.
+    """Open the data of a run on a worker that is not the chief.
+
+    Args:
+        run: run that the chief has opened.
+        stage: last stage to train.
+        data: folder of the data on this worker; None for the recorded folder.
 
     Raises:
-        RunError: it is another one here.
-        DataError: it is not here.
+        RunError: the data differs from the chief's data.
+        DataError: the data is missing.
     """
     from mggr_tf.runs.record import DataRecord, data_changes
 
@@ -100,16 +113,16 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
 
 
 def check_budget(run: RunFolder, stage: Stage, *, steps: int | None, minutes: float | None) -> None:
-    """Refuses another budget than a stage in progress was begun with.
+    """Check that a budget does not change the budget of a stage in progress.
 
     Args:
-        run: to be gone on with.
-        stage: the last one to train.
-        steps: of each stage, where they are asked for.
-        minutes: of all stages, where they are asked for.
+        run: run to resume.
+        stage: last stage to train.
+        steps: requested steps of each stage; None if not requested.
+        minutes: requested minutes for all stages; None if not requested.
 
     Raises:
-        UsageError: a stage that is half trained has another one.
+        UsageError: a stage in progress was started with another budget.
     """
     from mggr_tf.training.stages import minutes_of_each
 
@@ -124,14 +137,14 @@ def check_budget(run: RunFolder, stage: Stage, *, steps: int | None, minutes: fl
 
 
 def check_config_steps(run: RunFolder, changed: Collection[str]) -> None:
-    """Refuses a config whose steps differ from those that a stage in progress was begun with.
+    """Check that a changed config does not change the steps of a stage in progress.
 
     Args:
-        run: with the config that it is to go on by.
-        changed: the keys that differ from what it was trained with.
+        run: run to resume, with the changed config.
+        changed: keys whose values differ from the config that the run was trained with.
 
     Raises:
-        UsageError: a stage that is half trained has others.
+        UsageError: a stage in progress was started with another number of steps.
     """
     for name, asked in run.config.stages.items():
         key, record = f"stages.{name}.steps", run.record.stages.get(name)

@@ -1,4 +1,4 @@
-"""Run folders of `mggr-tf train`: planned and made, or opened again."""
+"""Run folders of `mggr-tf train`: plan and create a new run, or reopen one."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewRun:
-    """What is to be made.
+    """Plan of a new run.
 
     Attributes:
-        config: what it trains.
-        out: its folder.
-        donor: whose weights it starts from.
-        vgg16: weights for the perceptual loss.
-        replaces: whether there is a run already, which this one takes the place of.
-        is_named: whether `out` was named; another name is taken otherwise if it is not free.
+        config: config of the run.
+        out: folder of the run.
+        donor: run whose weights the new run starts from; None for initial weights.
+        vgg16: file with VGG-16 weights for the perceptual loss, if the config needs it.
+        replaces: whether the new run replaces an existing run.
+        is_named: whether the user named `out`. If not, and `out` exists in the meantime, another
+            name is used.
     """
 
     config: Config
@@ -50,21 +51,23 @@ def plan_run(
     force: bool,
     held: ExitStack,
 ) -> NewRun:
-    """Plans a run; what cannot be made is refused at once.
+    """Plan a new run, and raise errors before any data is opened.
 
     Args:
-        config: what it trains.
-        out: its folder; None finds a free name under `runs/`.
-        from_run: whose weights it starts from.
-        vgg16: weights for the perceptual loss.
-        force: a run that is there may be replaced.
-        held: takes the lock of the run that is replaced.
+        config: config of the run.
+        out: folder of the run; None selects a free name under `runs/`.
+        from_run: run whose weights the new run starts from; None for initial weights.
+        vgg16: file with VGG-16 weights for the perceptual loss, if the config needs it.
+        force: whether an existing run may be replaced.
+        held: exit stack that holds the lock of the replaced run.
 
     Raises:
-        UsageError: arguments that do not go together, or something else in the way.
-        RunError: there is no donor, or none whose weights fit, or a training runs in the run to
-            replace.
-        DiskError: nothing can be written there.
+        OutputExistsError: `out` exists and `force` is false.
+        UsageError: the arguments are not consistent, or `out` exists and is not a run that can
+            be replaced.
+        RunError: the donor does not exist or its weights do not fit the config, or a training is
+            running in the run to replace.
+        DiskError: the folder is not writable.
     """
     from mggr_tf.runs.folder import DEFAULT_ROOT, weights_to_adopt
     from mggr_tf.runs.listing import free_name, open_run
@@ -78,7 +81,7 @@ def plan_run(
     donor = open_run(from_run) if from_run is not None else None
     if donor is not None:
         config = _for_donor(config, donor)
-        weights_to_adopt(config, donor)  # before anything is cleared for them
+        weights_to_adopt(config, donor)  # raises errors before an existing run is removed
     is_named = out is not None
     if out is None:
         out = free_name(DEFAULT_ROOT, config.name)
@@ -103,18 +106,18 @@ def _for_donor(config: Config, donor: RunFolder) -> Config:
 def create_run(
     plan: NewRun, split: Split, portraits: Split | None, *, stage: Stage, held: ExitStack
 ) -> RunFolder:
-    """Makes the run, for training on this data up to this stage.
+    """Create a new run.
 
     Args:
-        plan: what to make.
-        split: what it is trained on.
-        portraits: photographs that it is trained on as well.
-        stage: the last one to train.
-        held: takes the run's lock.
+        plan: plan of the run.
+        split: training data.
+        portraits: additional photographs; None without photographs.
+        stage: last stage to train.
+        held: exit stack that holds the lock of the run.
 
     Raises:
-        OutputExistsError: another training made a run there meanwhile.
-        RunError, DiskError: it cannot be made, and nothing of it is left.
+        OutputExistsError: another training has created a run there in the meantime.
+        RunError, DiskError: the run cannot be created; a partly created folder is removed.
     """
     from mggr_tf.runs.folder import RunFolder
     from mggr_tf.runs.lock import only_training
@@ -157,7 +160,7 @@ def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
 
 
 def _make(plan: NewRun) -> Path:
-    """Creates the run's folder; two trainings that name none do not get the same one."""
+    """Create the run's folder; trainings without a named folder never share a folder."""
     from mggr_tf.runs.folder import DEFAULT_ROOT
 
     try:
@@ -172,7 +175,7 @@ def _make(plan: NewRun) -> Path:
 
 
 def _clear(out: Path) -> None:
-    """Removes all of a run but its lock, which this training holds."""
+    """Remove all files of a run except the lock, which this training holds."""
     from mggr_tf.runs.lock import LOCK
 
     for path in out.iterdir():
@@ -183,9 +186,10 @@ def _clear(out: Path) -> None:
 
 
 def _of_people(donor: RunFolder, split: Split) -> tuple[Stage, ...]:
-    """Stages that go on, too: on other data the estimator gets to know its people.
+    """Return the stages that are fine-tuned in addition to the requested one.
 
-    The redirector aims by it, and a device asks it where they look.
+    On other data than the donor's, the estimator is fine-tuned to the new people, because the
+    redirector is trained with its gazes, and a device uses it to estimate the source gaze.
     """
     return () if split.source == donor.record.data.source else ("estimator",)
 
@@ -219,24 +223,25 @@ def reopen_run(
     may_differ: bool,
     held: ExitStack,
 ) -> tuple[RunFolder, str]:
-    """Opens the run to go on with.
+    """Open a run to resume it.
 
     Args:
-        out: its folder.
-        config_name: of a config that is asked for, which must be the run's own.
-        changes: to that config, or to the run's.
-        may_differ: go on by the config that is asked for, where it differs.
-        held: takes the run's lock.
+        out: folder of the run.
+        config_name: requested config; None for the config of the run.
+        changes: changes to that config.
+        may_differ: whether to continue with the requested config if it differs from that of the
+            run. If false, a difference is an error.
+        held: exit stack that holds the lock of the run.
 
     Returns:
-        The run with the config that it goes on by, which is not written down yet; and what
-        changed of it, in words.
+        the run with the config to continue with, which is not written to disk yet; and the
+        changes of the config as text, empty without changes.
 
     Raises:
-        UsageError: no run is named, or a stage in progress was begun with other steps.
-        RunError: it is no run, its config was changed or another one is asked for, or another
-            training is running in it.
-        DiskError: it cannot be written to.
+        UsageError: `out` is None, or a stage in progress was started with another number of steps.
+        RunError: the folder is not a run, its config was edited, another config is requested, or
+            another training is running in it.
+        DiskError: the folder is not writable.
     """
     from mggr_tf.config.files import changed_config, in_words, load_config
     from mggr_tf.runs.folder import RunFolder, run_file
@@ -245,7 +250,7 @@ def reopen_run(
 
     if out is None:
         raise UsageError("--resume needs --out RUN, the run to go on with")
-    run_file(out)  # in what is no run, no lock is made
+    run_file(out)  # raises an error before a lock is created in a folder that is not a run
     held.enter_context(only_training(out))
     run = RunFolder.open(out)
     if versions := other_versions(run.record.versions, installed_versions()):
@@ -258,7 +263,7 @@ def reopen_run(
         asked = load_config(config_name, changes=changes)
     found = asked_changes(out, trained=run.config, asked=asked, may_differ=may_differ)
     if found:
-        # Of the rest, what the run has settled holds.
+        # All other settings stay those of the run, such as a resolved precision.
         run.config = replace(
             run.config, stages=asked.stages, checkpoints=asked.checkpoints, limits=asked.limits
         )
@@ -275,18 +280,19 @@ def resumed_data(
     subjects: tuple[str, ...] | None,
     may_differ: bool,
 ) -> Split:
-    """Opens what the run began with, wherever it lies now.
+    """Open the training data of a resumed run; it may have moved.
 
     Args:
-        run: the one to go on with.
-        stage: the last one to train.
-        data: where it lies; None is where it lay.
-        subjects: whom to train on, where they are named; they must be the run's own.
-        may_differ: go on with other data all the same.
+        run: run to resume.
+        stage: last stage to train.
+        data: folder of the data, or `synthetic`; None for the recorded source.
+        subjects: requested subjects; None for those of the run. They must be the subjects of the
+            run, unless `may_differ` is true and the run was started with named subjects.
+        may_differ: whether to continue with other data.
 
     Raises:
-        UsageError: other subjects are named.
-        RunError: the data is another.
+        UsageError: other subjects are requested.
+        RunError: the data differs from the recorded data.
     """
     from mggr_tf.data.names import present_names
     from mggr_tf.runs.provenance import note_data, some_names
@@ -297,11 +303,12 @@ def resumed_data(
     run.record = with_present_names(run.record, seed=seed, source=source)
     known = run.record.data
     subjects = None if subjects is None else present_names(subjects, source, seed=seed)
-    # Without held-out people they were named on the command line.
+    # A run without held-out people was started with subjects named on the command line.
     named = None if known.held_out else subjects or known.subjects
     held_out = known.held_out
     if present_names(held_out, source, seed=seed) != held_out:
-        held_out = ()  # numbers of other data, which would select drawn people of this folder
+        # These are numbers of other data, which would select synthetic people of this folder.
+        held_out = ()
     if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):
         raise UsageError(f"{run.path} was trained on other subjects; make a new run")
     if subjects is None and named and present_names(named, source, seed=seed) != named:

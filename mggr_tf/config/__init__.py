@@ -1,8 +1,8 @@
-"""What a config says: one whole file per method and size, checked as it is read.
+"""The config of a run: one complete file per method and size, validated when it is read.
 
-A config says what to train and what a conversion may cost, never where anything
-lies. An unknown key, a wrong type or a value out of range is an error that names
-its path. Files are found and read by `config_files`.
+A config defines the networks, their training, and the limits of model conversion. It contains no
+paths of data or outputs. An unknown key, a wrong type or a value out of range is an error whose
+message names the key. `mggr_tf.config.files` finds and reads config files.
 """
 
 from __future__ import annotations
@@ -49,28 +49,31 @@ FeatureNetwork = Literal["estimator", "alexnet", "vgg16"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Capacities.
+    """Structure and sizes of the networks.
 
     Attributes:
-        coarse: the branch that predicts a flow; null goes without.
-        fine: the branch that adds what the warp cannot bring; null goes without.
-            (Both are an encoder and decoder; DeepWarp's may be a stack, as published.)
-        generator: PRGAN's, in place of both branches.
-        discriminator: channels of its levels.
-        interpolation: of the warp; bicubic keeps texture, and is what devices warp with.
-        guidance: which numeric inputs the redirector uses; the others of its inputs are ignored.
-        features: whose feature maps `perceptual`, `lpips` and `style` compare.
-        features_precision: what that (frozen) network computes in, and the one that
-            `efficientnet` asks; bfloat16 is faster where the processor has
-            instructions for it, and slower elsewhere: `auto` looks, and a new run
-            keeps what it saw.
-        random_views: whether both see a random view of the pictures in each step.
-        estimator: channels of its levels.
-        estimator_squeeze: channels that its last maps are squeezed to before they meet its
-            dense layer, which holds most of its weights otherwise; 0 leaves them.
-        estimator_state: whether the estimator also predicts the state of an eye, by its output
-            `state`; its stage then needs a loss `state`.
-        judge: channels of its first level.
+        discriminator: channels of the discriminator's levels.
+        coarse: branch that predicts the flow; null omits it. It is an encoder-decoder, or for
+            DeepWarp also a stack of convolutions as published.
+        fine: branch that adds the details that a warp cannot produce; null omits it. It has the
+            same kinds of sizes as `coarse`.
+        generator: PRGAN's generator, which replaces both branches.
+        interpolation: interpolation of the warp; bicubic preserves texture, and devices use it.
+        guidance: inputs besides the eye that the redirector uses; the others are ignored.
+        features: network whose feature maps the losses `perceptual`, `lpips` and `style` compare.
+        features_precision: dtype in which this frozen network computes, and the frozen network
+            of the loss `efficientnet`. bfloat16 is faster on processors with bfloat16
+            instructions, and slower on others. `auto` chooses for this machine, and a new run
+            stores the choice.
+        random_views: whether these two networks compare a random view of the pictures in each
+            step.
+        estimator: channels of the estimator's levels.
+        estimator_squeeze: number of channels to which a 1 x 1 convolution reduces the estimator's
+            last feature maps before the dense layer. Without it, the dense layer holds most of
+            the weights; 0 omits it.
+        estimator_state: whether the estimator also predicts the state of an eye, as its output
+            `state`; the stages of the estimator then need a loss `state`.
+        judge: channels of the judge's first level.
     """
 
     discriminator: tuple[int, ...]
@@ -97,7 +100,7 @@ class ModelConfig:
 
     @property
     def parts(self) -> tuple[Literal["coarse", "fine"], ...]:
-        """The redirector's networks that have weights files of their own."""
+        """Names of the redirector's networks, each of which has its own weights file."""
         if self.generator is not None:
             return ("fine",)
         return tuple(name for name in ("coarse", "fine") if getattr(self, name) is not None)
@@ -105,19 +108,24 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides what training does and export allows, but for the data.
+    """All settings of training and export, except the data.
 
     Attributes:
-        name: of the method and size.
-        method: whose redirector is built.
-        recipe: the stages that make it, in order.
-        seed: of weights, batches and augmentation.
-        moving_average: decay of the generator's averaged weights, which are exported.
-        held_out: part of the subjects that training leaves aside when none are named.
-        packed: how packed data is read.
-        compute: in what precision, and how, its steps are computed.
-        checkpoints: how often work is saved.
-        limits: what a converted model may differ from Keras by.
+        name: name of the method and size.
+        models: structure and sizes of the networks.
+        stages: config of each stage.
+        method: method whose redirector is built.
+        recipe: stages that produce the redirector, in order.
+        seed: seed of weights, batches and augmentation.
+        moving_average: decay of the moving average of the redirector's weights. The averaged
+            weights are exported.
+        held_out: share of the subjects that is held out from training, if no subjects are named.
+        checkpoints: frequency and number of checkpoints.
+        synthetic: amount of synthetic data.
+        packed: reading of packed data.
+        compute: precision and compilation of training steps.
+        conventions: geometry and scales of the networks' inputs and outputs.
+        limits: limits on the difference between converted models and Keras.
     """
 
     name: str
@@ -150,7 +158,14 @@ class Config:
         check_portraits(self.recipe, {name: one.portraits for name, one in self.stages.items()})
 
     def builds_alike(self, network: str, other: Config) -> bool:
-        """Whether another config's network of this name fits in this one's place."""
+        """Return whether a network has the same structure in another config.
+
+        If so, its weights can be exchanged between the two configs.
+
+        Args:
+            network: name of the network, such as `coarse` or `estimator`.
+            other: config to compare with.
+        """
         of_gaze = network in ("estimator", "adapted")
         settings = (
             ["estimator", "estimator_squeeze", "estimator_state"]
@@ -163,60 +178,62 @@ class Config:
         )
 
     def last_stage(self, *, portraits: bool) -> Stage:
-        """The last stage of the recipe that a run trains.
+        """Return the last stage of the recipe that a run trains.
 
         Args:
-            portraits: whether the run has photographs, without which there is no `adapted`.
+            portraits: whether the run has photographs; the stage `adapted` needs them.
         """
         return self.recipe[-1] if portraits else self.redirecting[-1]
 
     @property
     def redirecting(self) -> tuple[Stage, ...]:
-        """The stages of the recipe up to a finished redirector: all but `adapted`."""
+        """Stages of the recipe that produce the redirector: all except `adapted`."""
         return tuple(stage for stage in self.recipe if stage != "adapted")
 
     def asks_for_exact_flow(self, stage: Stage) -> bool:
-        """Whether a stage, or one that it needs, learns from the true flow between pictures."""
+        """Return whether a stage, or a stage that it needs, has a loss on the exact flow."""
         stages = (self.stage(name) for name in (*self.needed(stage), stage))
         return any(loss.name in NEEDS_EXACT_FLOW for one in stages for loss in one.active)
 
     def asks_for_landmarks(self, stage: Stage) -> bool:
-        """Whether a stage learns from where the eye's landmarks lie."""
+        """Return whether a stage has a loss on the landmarks of the eye."""
         return any(loss.name in NEEDS_LANDMARKS for loss in self.stage(stage).active)
 
     def asks_for_state(self, stage: Stage) -> bool:
-        """Whether a stage learns the state of eyes, and needs some that close."""
+        """Return whether a stage has a loss on the state of eyes, and so needs closing eyes."""
         return any(loss.name in NEEDS_STATE for loss in self.stage(stage).active)
 
     def for_donor(self, donor: Config) -> Config:
-        """The config for a run that starts from another run's weights.
+        """Return the config of a run that starts from the weights of another run, the donor.
 
-        That of a donor whose estimator differs in nothing but that it predicts no state does
-        without it, too: its weights hold nothing to predict it with.
+        If the donor's estimator predicts no state and has the same structure otherwise, the
+        result also predicts no state, because the donor has no weights for it. In all other cases
+        the config is not changed.
         """
         without = _without_state(self)
         alike = without.builds_alike("estimator", donor)
         return without if alike and not self.builds_alike("estimator", donor) else self
 
     def losses_that_ask_the_estimator(self, stage: Stage) -> tuple[str, ...]:
-        """A stage's losses that ask the run's estimator, or compare its features."""
+        """Return the losses of a stage that use the run's estimator or its feature maps."""
         asking = set(NEEDS_GAZE)
         if self.models.features == "estimator":
             asking |= NEEDS_FEATURES
         return tuple(loss.name for loss in self.stage(stage).active if loss.name in asking)
 
     def refuse_untrainable(self, stages: Iterable[Stage], *, has_estimator: bool) -> None:
-        """Refuses to train stages outside the recipe that lack a network or its weights.
+        """Check that the stages to train have the networks and weights that they need.
 
-        Those in the recipe are checked when a config is read.
+        This matters for stages outside the recipe; those in the recipe are already checked when
+        the config is read.
 
         Args:
-            stages: to be trained, in order.
-            has_estimator: whether the run has an estimator's weights already.
+            stages: stages to train, in order.
+            has_estimator: whether the run already has an estimator's weights.
 
         Raises:
-            ConfigError: there is no such branch, or a loss asks the estimator, and nothing trains
-                it before.
+            ConfigError: the branch of a stage does not exist, or a stage uses the estimator and
+                no earlier stage trains it.
         """
         for stage in stages:
             if stage in ("coarse", "fine") and stage not in self.models.parts:
@@ -235,10 +252,11 @@ class Config:
                 raise ConfigError(_estimator_needed(stage, asking, self))
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
-        """What must be trained before a stage: the stages before it in the recipe.
+        """Return the stages that must be trained before a stage.
 
-        A stage that the recipe does not hold needs all that come before its last; `adapted`
-        needs a finished redirector.
+        For a stage of the recipe these are the stages before it. For another stage they are all
+        stages before the last one that trains the redirector. The stage `adapted` needs the
+        finished redirector; the stages `estimator` and `judge` need none.
         """
         if stage in ("estimator", "judge"):
             return ()
@@ -249,10 +267,10 @@ class Config:
         return tuple(s for s in self.redirecting[:-1] if s != stage)
 
     def stage(self, name: Stage) -> StageConfig:
-        """The config of one stage.
+        """Return the config of one stage.
 
         Raises:
-            ConfigError: the config does not hold it.
+            ConfigError: the config has no such stage.
         """
         if name not in self.stages:
             known = ", ".join(self.stages)
@@ -320,7 +338,13 @@ def _without_state(config: Config) -> Config:
 
 
 def _check_state_is_learned(config: Config) -> None:
-    """An output that no loss trains would reach devices as noise."""
+    """Check that the estimator predicts the state if and only if a loss trains this output.
+
+    Devices would read noise from an output that no loss trains.
+
+    Raises:
+        ValueError: only one of the two is configured.
+    """
     stages: tuple[Stage, ...] = ("estimator", "adapted")
     for stage in stages:
         if stage not in config.stages:
@@ -335,11 +359,15 @@ def _check_state_is_learned(config: Config) -> None:
 
 
 def _check_is_trained(config: Config, stage: Stage) -> None:
-    """A stage without a loss that depends on the networks it trains would train nothing."""
+    """Check that at least one loss of a stage depends on the networks that the stage trains.
+
+    Raises:
+        ValueError: no loss depends on them, so the stage would train nothing.
+    """
     active = config.stages[stage].active
     if not active:
         raise ValueError(f"stages.{stage}.losses: none has a weight; name one, as l1")
-    # What these are: the fine branch of MGGR and PRGAN's generator only add to the warped eye.
+    # MGGR's fine branch and PRGAN's generator do not change the flow; they only add to the eye.
     with_flow = config.method == "deepwarp" or (
         config.method == "mggr" and config.models.coarse is not None and stage != "fine"
     )
@@ -378,15 +406,16 @@ def _check_is_finite(data: object, keys: tuple[str, ...]) -> None:
 
 
 def config_from_plain(data: object) -> Config:
-    """Reads a config from dicts and lists, as `config_to_plain` writes them.
+    """Read a config from dicts and lists, as returned by `config_to_plain`.
 
     Raises:
-        ConfigError: it does not fit, or a number in it is not finite; the message names the key.
+        ConfigError: a key or value is not valid, or a number is not finite; the message names the
+            key.
     """
     _check_is_finite(data, ())
     return read(Config, data)
 
 
 def config_to_plain(config: Config) -> Any:
-    """The whole config as dicts and lists."""
+    """Return the whole config as dicts and lists."""
     return plain(config)

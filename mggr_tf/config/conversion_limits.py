@@ -1,7 +1,7 @@
-"""What a converted model may differ from Keras by: part of every config.
+"""Limits on the difference between converted models and Keras; part of every config.
 
-Limits are a promise to users of the model. The bundle holds them with
-the rest of the config, and are what `verify` holds it against.
+The limits are guarantees for users of a bundle. The bundle contains them with the rest of the
+config, and `mggr-tf verify` checks the bundle against them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, cast
 
 Precision = Literal["float32", "float16", "int8"]
-"""What an artifact's convolutions compute in."""
+"""Dtype in which an artifact's convolutions compute."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What one output may differ by; null is no limit.
+    """Limits on the difference of one output; null is no limit.
 
     Attributes:
-        max_abs, mean_abs: in the tensor's own unit (pixels of flow, the rest in its range).
-        min_psnr_db: over the tensor's range.
+        max_abs: maximum absolute difference, in the unit of the tensor (pixels for the flow; all
+            other outputs in their own range).
+        mean_abs: mean absolute difference, in the same unit.
+        min_psnr_db: minimum peak signal-to-noise ratio in dB, relative to the tensor's range.
+
+    Raises:
+        ValueError: all limits are null, or a limit is negative or not a number.
     """
 
     max_abs: float | None = None
@@ -49,17 +54,21 @@ _OUTPUTS = ("flow", "coarse", "residual", "redirected", "gaze", "state")
 
 @dataclass(frozen=True)
 class PrecisionLimits:
-    """What each output may differ by in one precision.
+    """Limits on the difference of every output in one precision.
 
     Attributes:
-        flow, coarse, residual, redirected: of the redirector.
-        gaze: of the estimator, in units of its output.
-        state: of the estimator, in the range [0, 1]; null is no limit, as in configs that were
-            written before estimators predicted it.
-        extra_gaze_deg: by how much further from its target a redirected gaze may be, on
-            average over pairs, as the run's own estimator sees it.
-        opening: of `redirected` inside the eye opening, where a device shows it; it has a PSNR
-            only. Null is no limit: configs that were written before this limit have none.
+        flow: limit of the redirector's output `flow`.
+        coarse: limit of the redirector's output `coarse`.
+        residual: limit of the redirector's output `residual`.
+        redirected: limit of the redirector's output `redirected`.
+        gaze: limit of the estimator's output `gaze`, in network units.
+        extra_gaze_deg: maximum increase of the error of redirected gazes in degrees, mean over
+            pairs, as measured by the run's own estimator.
+        opening: limit of `redirected` inside the eye opening, the region that a device shows. It
+            is a PSNR only. Null is no limit, for configs that were written before this limit
+            existed.
+        state: limit of the estimator's output `state`, in the range [0, 1]. Null is no limit, for
+            configs that were written before estimators predicted the state.
     """
 
     flow: Limit
@@ -77,10 +86,10 @@ class PrecisionLimits:
             raise ValueError("opening takes min_psnr_db only")
 
     def of(self, output: str) -> Limit | None:
-        """The limit of an output by its name; None for one without.
+        """Return the limit of an output by its name; None if the output has no limit.
 
         Raises:
-            ValueError: no network of ours has such an output.
+            ValueError: neither the redirector nor the estimator has such an output.
         """
         if output not in _OUTPUTS:
             raise ValueError(f"output {output!r} has no limit")
@@ -88,15 +97,16 @@ class PrecisionLimits:
 
 
 def _float32() -> PrecisionLimits:
-    # Measured on real eyes: 5e-6 of pictures, 4e-6 pixels of flow.
+    # Measured differences on real eyes: 5e-6 for pictures, 4e-6 pixels for the flow.
     exact = Limit(max_abs=1e-4)
     return PrecisionLimits(exact, exact, exact, exact, exact, extra_gaze_deg=0.01, state=exact)
 
 
 def _float16() -> PrecisionLimits:
-    # Worst of the packaged weights as TFLite and ONNX, on drawn eyes and on photographs: 86 dB, 81
-    # inside the opening, 0.0004 pixels of flow, 0.00003 of residual, 0.0007 of gaze. The limits
-    # leave about a factor of two; that of state, 0.00015 of an estimator after 300 steps, more.
+    # The worst differences of the packaged weights as TFLite and ONNX, on synthetic eyes and
+    # on photographs, are 86 dB, 81 dB inside the eye opening, 0.0004 pixels of flow, 0.00003 of
+    # residual and 0.0007 of gaze. The limits leave a margin of about a factor of two. The limit of
+    # the state leaves more: 0.00015 was measured on an estimator after 300 steps.
     return PrecisionLimits(
         flow=Limit(mean_abs=0.001),
         coarse=Limit(min_psnr_db=80.0),
@@ -110,9 +120,10 @@ def _float16() -> PrecisionLimits:
 
 
 def _int8() -> PrecisionLimits:
-    # docs/export.md, "Limits", has the figures that these were derived from: the worst one of
-    # every network, format and kind of eyes, less about 2 dB, and 1.25 to 1.4 times a mean.
-    # The mean over the people of a proof has a standard error of about 1 dB.
+    # The measured values are in docs/export.md, section "Limits". A PSNR limit is the worst value
+    # over all networks, formats and kinds of eyes minus about 2 dB. A limit of a mean is 1.25 to
+    # 1.4 times the worst value. The mean over the people of a proof has a standard error of about
+    # 1 dB.
     return PrecisionLimits(
         flow=Limit(mean_abs=0.06),
         coarse=Limit(min_psnr_db=44.0),
@@ -127,12 +138,20 @@ def _int8() -> PrecisionLimits:
 
 @dataclass(frozen=True)
 class ConversionLimits:
-    """By precision. A precision that a config names, it names whole."""
+    """Limits by precision.
+
+    A config that overrides one precision must state all required limits of that precision.
+
+    Attributes:
+        float32: limits of float32 files.
+        float16: limits of float16 files.
+        int8: limits of int8 files.
+    """
 
     float32: PrecisionLimits = field(default_factory=_float32)
     float16: PrecisionLimits = field(default_factory=_float16)
     int8: PrecisionLimits = field(default_factory=_int8)
 
     def of(self, precision: Precision) -> PrecisionLimits:
-        """The limits of a file of that precision."""
+        """Return the limits of a file of this precision."""
         return {"float32": self.float32, "float16": self.float16, "int8": self.int8}[precision]

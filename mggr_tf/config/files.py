@@ -1,4 +1,4 @@
-"""Finds, reads, changes and compares configs."""
+"""Find, read, change and compare configs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from mggr_edge.errors import ConfigError
 from mggr_tf.config import Config, config_from_plain, config_to_plain
 
 _EXPONENT = re.compile(r"[-+]?\d+\.?\d*[eE][-+]?\d+")
-"""`1e-4` is a word to YAML 1.1, which wants `1.0e-4`; nobody who types it means a word."""
+"""Numbers such as `1e-4`, which YAML 1.1 reads as strings because it requires `1.0e-4`. They are
+converted, because such a value of `--set` is always meant as a number."""
 
 
 def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
-    """Reads a packaged config by name (`mggr-edge`) or any by file.
+    """Read a packaged config by name (`mggr-edge`), or a config file by path.
 
     Args:
-        name_or_file: name of a packaged config, or a path to a .yaml.
-        changes: `key=value` with dotted keys, as `--set` takes them; values are YAML,
-            elements of a list go by index or by their `name`.
+        name_or_file: name of a packaged config, or path of a `.yaml` or `.yml` file.
+        changes: changes `key=value` with dotted keys, as for the option `--set`. Values are YAML;
+            an element of a list is selected by its index or its `name`.
 
     Raises:
-        ConfigError: no such config, or one that does not fit; the message names the path.
+        ConfigError: there is no such config, or it is not valid; the message names the path.
     """
     file = config_file(name_or_file)
     try:
@@ -41,14 +42,16 @@ def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
 
 
 def changed_config(config: Config, changes: Iterable[str]) -> Config:
-    """A config with some values changed, defaults that its file does not name among them.
+    """Return a config with some values changed.
+
+    Values that are not in the config's file and have their default can be changed, too.
 
     Args:
-        config: stays as it is.
-        changes: `key=value`, as in `load_config`.
+        config: config to change; the object itself stays the same.
+        changes: changes `key=value`, as in `load_config`.
 
     Raises:
-        ConfigError: a change that does not fit.
+        ConfigError: a change is not valid.
     """
     data = config_to_plain(config)
     for change in changes:
@@ -57,15 +60,15 @@ def changed_config(config: Config, changes: Iterable[str]) -> Config:
 
 
 def config_names() -> tuple[str, ...]:
-    """Names of the packaged configs."""
+    """Return the names of the packaged configs, sorted."""
     return tuple(sorted(p.stem for p in packaged_folder().glob("*.yaml")))
 
 
 def config_file(name_or_file: str) -> Path:
-    """Where a config lies.
+    """Return the path of a config.
 
     Raises:
-        ConfigError: neither a file nor a packaged name.
+        ConfigError: there is neither such a file nor a packaged config of this name.
     """
     given = Path(name_or_file)
     if given.suffix in (".yaml", ".yml"):
@@ -82,9 +85,9 @@ def config_file(name_or_file: str) -> Path:
 
 
 def packaged_folder() -> Path:
-    """The folder of packaged configs."""
+    """Return the folder of the packaged configs."""
     inside = Path(str(resources.files("mggr_tf"))) / "configs"
-    # In a checkout the configs stand at the top; a wheel carries them inside.
+    # A wheel contains the configs inside the package; a checkout has them at its top level.
     return inside if inside.is_dir() else inside.parent.parent / "configs"
 
 
@@ -120,7 +123,11 @@ def _index(place: Any, step: str, change: str) -> Any:
 
 
 def _index_in_list(place: list[Any], step: str, change: str) -> int:
-    """A number, or the name of the one element that has it (`losses.ssim.weight=0`)."""
+    """Return the index of a list element from its number or its name (`losses.ssim.weight=0`).
+
+    Raises:
+        ConfigError: no element or more than one element has the name.
+    """
     if step.isdigit() and int(step) < len(place):
         return int(step)
     named = [i for i, item in enumerate(place) if isinstance(item, dict) and _named(item, step)]
@@ -140,12 +147,12 @@ _MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Difference:
-    """One key that two configs have different values of.
+    """One key whose values differ between two configs.
 
     Attributes:
-        key: dotted, as `--set` takes it.
-        before: the first one's value; empty where it has none.
-        after: the second one's.
+        key: dotted key, as for the option `--set`.
+        before: value in the first config; empty if it has no such key.
+        after: value in the second config; empty if it has no such key.
     """
 
     key: str
@@ -157,7 +164,7 @@ class Difference:
 
 
 def differences(before: Config, after: Config) -> tuple[Difference, ...]:
-    """What changed between two configs, in the order of the first one's keys.
+    """Return the differences between two configs, in the order of the keys of the first one.
 
     Example:
         >>> from mggr_tf.config.files import load_config
@@ -177,16 +184,16 @@ def differences(before: Config, after: Config) -> tuple[Difference, ...]:
 
 
 def in_words(found: tuple[Difference, ...]) -> str:
-    """Differences as a part of one line; of very many the first ones, and how many more."""
+    """Return differences as text on one line; after 12 of them, only the number of the others."""
     shown = [str(one) for one in found[:_MOST_SHOWN]]
     more = len(found) - len(shown)
     return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every value in dicts and lists, in words, with its dotted key.
+    """Yield every value in nested dicts and lists as (dotted key, text of the value).
 
-    An element of a list of dicts goes by its name where no other has it, as in `--set`.
+    The key of an element of a list of dicts is its `name` if that is unique, otherwise its index.
 
     Example:
         >>> dict(leaves({"a": [1, 2], "b": [{"name": "l1", "weight": 2.0}]}))

@@ -1,4 +1,4 @@
-"""What a config states of network sizes, amounts of data, and computation."""
+"""Config sections for network sizes, amounts of data, checkpoints, and computation."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class BranchSize:
-    """Capacity of an encoder-decoder branch.
+    """Size of an encoder-decoder branch.
 
     Attributes:
-        widths: channels of each encoder level; every level after the first halves the size.
-        blocks: residual blocks at the lowest level.
-        decoder: channels of each decoder level, from low to high.
-        stem_stride: 1, or 2 to let the first level halve the size too.
-        detail: channels at full resolution behind the decoder, where a fine branch
-            that halves its input sees every pixel again; 0 goes without.
-        paint: whether a fine branch may paint over the coarse picture, beside adding to it.
+        widths: channels of each encoder level; every level after the first halves the resolution.
+        blocks: number of residual blocks at the lowest resolution.
+        decoder: channels of each decoder level, from low to high resolution.
+        stem_stride: stride of the first level, 1 or 2; with 2, the first level also halves the
+            resolution.
+        detail: channels of a full-resolution layer after the decoder, which reads the input
+            pictures again. It is meant for a fine branch whose stem halves the resolution; 0
+            omits it.
+        paint: whether a fine branch can also replace pixels of the coarse picture, in addition to
+            the residual that it adds.
     """
 
     widths: tuple[int, ...]
@@ -41,12 +44,12 @@ class BranchSize:
 
 @dataclass(frozen=True)
 class StackSize:
-    """Capacity of one of DeepWarp's modules as published: convolutions at one resolution.
+    """Size of a DeepWarp module as published: a stack of convolutions at one resolution.
 
     Attributes:
         widths: channels of each convolution.
-        kernels: its size in pixels, as many as there are widths.
-        stem_stride: 1, or 2 for a module that looks at the picture halved.
+        kernels: kernel size of each convolution in pixels; as many values as `widths`.
+        stem_stride: 1, or 2 for a module whose input has half the resolution.
     """
 
     widths: tuple[int, ...]
@@ -64,11 +67,11 @@ class StackSize:
 
 @dataclass(frozen=True)
 class GeneratorSize:
-    """Capacity of PRGAN's generator.
+    """Size of PRGAN's generator.
 
     Attributes:
-        width: channels of its first layer; two strided layers double it each.
-        blocks: residual blocks at the lowest level.
+        width: channels of the first layer; each of the two strided layers doubles them.
+        blocks: number of residual blocks at the lowest resolution.
     """
 
     width: int
@@ -81,15 +84,15 @@ class GeneratorSize:
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """How many eyes are drawn when no data is named.
+    """Amount of synthetic data.
 
     Attributes:
-        subjects: how many people.
-        per_group: pictures of one person, side and head pose.
-        seed: of the renderer.
-        closing_subjects: how many further people are drawn with eyes that close, for the
-            estimator's loss `state`, whatever data is named; 24 pictures of each.
-        closing_share: part of the estimator's pairs that are drawn of those.
+        subjects: number of people in the data set `synthetic`.
+        per_group: number of pictures for each combination of person, side and head pose.
+        seed: seed of the renderer.
+        closing_subjects: number of additional synthetic people with closing eyes, 24 pictures
+            each. The estimator's loss `state` needs them with any data set.
+        closing_share: share of the estimator's pairs that show these additional people.
     """
 
     subjects: int = 400
@@ -107,13 +110,15 @@ class SyntheticConfig:
 
 @dataclass(frozen=True)
 class PackedConfig:
-    """How packed data is read (see docs/data.md).
+    """Reading of packed data (see docs/data.md).
 
     Attributes:
-        memory_mb: of pixels; a smaller set is read into memory as a whole.
-        chunks: of patches of one person and head pose, between which each row of a batch
-            chooses, and which stay in memory for as many steps as they last.
-        corrupt_limit: so many corrupt records are left out; one more ends the training.
+        memory_mb: size of pixel data in MB up to which a pack is read into memory completely.
+        chunks: number of chunks that each row of a batch selects its pairs from. A chunk contains
+            patches of one person and head pose. Chunks stay in memory until each of their patches
+            was used about once.
+        corrupt_limit: maximum number of corrupt records that are skipped; one more stops
+            training.
     """
 
     memory_mb: int = 1000
@@ -127,11 +132,12 @@ class PackedConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """How often work is saved, and what is kept of it.
+    """Frequency and number of checkpoints.
 
     Attributes:
-        seconds: between two checkpoints; one more is made at every best validation.
-        keep: so many of the last are kept, and the best by validation.
+        seconds: time between two checkpoints in seconds. Another checkpoint is written after
+            every validation that is the best so far.
+        keep: number of newest checkpoints that are kept, in addition to the best by validation.
     """
 
     seconds: float = 60.0
@@ -144,14 +150,14 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """What a stage computes in while it trains; what it leaves is float32 whatever this says.
+    """Precision and compilation of training steps. Trained weights are always saved as float32.
 
     Attributes:
-        precision: of the layers of the networks that are trained. Their weights, their heads, the
-            warp, losses and moving averages are float32. float16 comes with loss scaling and
-            needs a GPU; bfloat16 needs no scaling and gains nothing where it is emulated. (Frozen
-            networks have `models.features_precision`.)
-        xla: whether a step is compiled as a whole.
+        precision: dtype of the layers of the trained networks. Weights, heads, the warp, losses
+            and moving averages are float32. float16 uses loss scaling and needs a GPU. bfloat16
+            needs no loss scaling, and is not faster where it is emulated. Frozen networks use
+            `models.features_precision` instead.
+        xla: whether XLA compiles the whole step.
     """
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"

@@ -1,4 +1,4 @@
-"""What a config states of one stage: losses, augmentation, portraits, validation."""
+"""Config sections of one stage: losses, augmentation, portraits, validation."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far pairs are changed; zeros leave them as they are.
+    """Strengths of the augmentation of pairs; 0 disables an augmentation.
 
     Attributes:
-        brightness: largest shift, in units of the [-1, 1] range.
-        contrast: largest relative change of contrast.
-        colour: largest relative change of one channel against another.
-        shift_px: largest shift of both pictures, in whole pixels.
-        gamma: largest exponent or its inverse, as a logarithm: 0.3 gives 0.74 to 1.35.
-        ramp: largest relative change of light from the middle to a corner, from any side.
-        blur: largest share of a blurred picture; half as much sharpens.
-        noise: largest standard deviation of a camera's noise, in units of the [-1, 1] range.
-        stretch: largest logarithm of a change of the eye's height; its width and the line of its
-            corners change less. The exact flow does not follow.
-        occlusion: share of pairs that each of two occluders lies over: fingers, hair, a rim of
-            glasses, glare or a bar of any colour.
-        colour_mix: share of pictures whose colours are mixed at random, and most of the mixing.
-        surroundings: share of pairs of which all outside of an ellipse around the eye is blurred
-            or turned. The exact flow does not follow.
-        source_gaze_deg: standard deviation per axis of the error of the source gaze that a
-            redirector gets, in degrees. Devices give it an estimate.
-        head_pose_deg: the same of the head pose that all networks get.
+        brightness: maximum change of brightness, in units of the [-1, 1] range.
+        contrast: maximum relative change of contrast.
+        colour: maximum relative change of a colour channel.
+        shift_px: maximum shift of both pictures in whole pixels.
+        gamma: maximum absolute logarithm of the gamma exponent; 0.3 means exponents from 0.74 to
+            1.35.
+        ramp: maximum relative change of brightness from the centre to a corner, in any direction.
+        blur: maximum weight of a blurred copy; negative weights, which sharpen, go to half of it.
+        noise: maximum standard deviation of camera noise, in units of the [-1, 1] range.
+        stretch: maximum absolute logarithm of the change of the eye's height. The changes of the
+            width and of the tilt of the eye are smaller. The exact flow is not adjusted.
+        occlusion: share of pairs that each of two occluders covers. An occluder shows fingers,
+            hair, a rim of glasses, glare, or a bar of any colour.
+        colour_mix: share of pairs whose colour channels are mixed at random. Independently, the
+            same share of pairs loses at least half of its saturation.
+        surroundings: share of pairs in which the region outside an ellipse around the eye is
+            blurred, or replaced by a flipped copy. The exact flow is not adjusted.
+        source_gaze_deg: standard deviation in degrees, per axis, of the error that is added to
+            the redirector's source gaze. It simulates a device, where this gaze is an estimate.
+        head_pose_deg: standard deviation in degrees, per axis, of the error that is added to the
+            head pose that all networks receive.
     """
 
     brightness: float = 0.15
@@ -58,12 +61,14 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class TargetRange:
-    """Where photographs are redirected to: uniformly distributed, about the lens.
+    """Target gazes of photographs: uniformly distributed around the camera direction (0, 0).
 
     Attributes:
-        pairs: of photographs in a step, over all devices, beside the stage's `batch`.
-        pitch_range_deg: largest pitch up and down.
-        yaw_range_deg: largest yaw to either side.
+        pairs: in the stage `joint`, number of photographs per step; in the stage `adapted`, number
+            of pairs of photographs or their redirected versions per step. Both are over all
+            devices and in addition to the stage's `batch`.
+        pitch_range_deg: maximum absolute pitch in degrees.
+        yaw_range_deg: maximum absolute yaw in degrees.
     """
 
     pairs: int
@@ -79,16 +84,17 @@ class TargetRange:
 
     @property
     def range_deg(self) -> tuple[float, float]:
-        """Largest (pitch, yaw)."""
+        """Maximum absolute (pitch, yaw) in degrees."""
         return self.pitch_range_deg, self.yaw_range_deg
 
 
 @dataclass(frozen=True)
 class RedirectedPortraits(TargetRange):
-    """Pairs of photographs and redirected versions of them, for the stage `adapted`.
+    """Pairs of photographs and their redirected versions, for the stage `adapted`.
 
     Attributes:
-        redirected: versions of each eye, made once at the start of the stage.
+        redirected: number of redirected versions of each eye, which are made once at the start of
+            the stage.
     """
 
     redirected: int = 4
@@ -103,17 +109,22 @@ class RedirectedPortraits(TargetRange):
 class CycledPortraits(TargetRange):
     """Photographs that are redirected to random gazes and back, for the stage `joint`.
 
-    No second picture of the eye is known, so that losses compare photographs with themselves.
+    There is no second picture of the same eye, so the losses compare a photograph with its own
+    redirected versions.
 
     Attributes:
-        cycle: weight of the difference between a photograph and its way there and back: L1, and
-            the stage's own losses on feature maps with their weights.
-        identity: weight of the L1 change by a redirection to the gaze that the eye has already.
-        gaze: weight of the stage's gaze loss, on the difference between what the estimator reads
-            off the redirected photograph and off the photograph: its error about a person, which
-            both have, cancels. Without it cycle and identity teach to leave photographs alone.
-        adversarial: weight of the generator's loss on redirected photographs; with one, the
-            discriminator sees photographs as real and their redirected versions as generated.
+        cycle: weight of the cycle loss, the difference between a photograph and the picture that
+            is redirected to a random gaze and back. It is the L1 difference plus the stage's
+            losses on feature maps with their own weights.
+        identity: weight of the L1 difference between a photograph and its redirection to the gaze
+            that it already has.
+        gaze: weight of the stage's gaze loss, applied to the difference between the estimated
+            gazes of the redirected and the original photograph. The estimator's personal bias is
+            in both estimates and cancels. Without this loss, `cycle` and `identity` train the
+            redirector to leave photographs unchanged.
+        adversarial: weight of the generator's adversarial loss on redirected photographs. If it
+            is above 0, the discriminator is also trained with photographs as real pictures and
+            with their redirected versions as generated ones.
     """
 
     cycle: float = 0.0
@@ -139,15 +150,15 @@ Portraits = RedirectedPortraits | CycledPortraits
 
 
 def check_portraits(recipe: Sequence[str], portraits: Mapping[str, Portraits | None]) -> None:
-    """Holds what stages learn from photographs against what they are, and a recipe.
+    """Check that the settings for photographs fit the stages, and the position of `adapted`.
 
     Args:
         recipe: stages in order.
-        portraits: what each configured stage learns from photographs.
+        portraits: stage -> settings for photographs, of all configured stages.
 
     Raises:
-        ValueError: `adapted` is not where it can be trained, or photographs are where they
-            cannot be.
+        ValueError: the recipe has `adapted` in a position where it cannot be trained, or the
+            settings for photographs belong to another stage.
     """
     for stage, how in portraits.items():
         if (stage == "adapted") != isinstance(how, RedirectedPortraits):
@@ -175,7 +186,7 @@ Stage = Literal["estimator", "judge", "coarse", "fine", "joint", "adapted"]
 STAGES: tuple[Stage, ...] = ("estimator", "judge", "coarse", "fine", "joint", "adapted")
 
 OF_GAZE: frozenset[Stage] = frozenset({"estimator", "judge", "adapted"})
-"""Stages that train a network to read gaze; all others train a redirector."""
+"""Stages that train a gaze estimator or the judge; all others train a redirector."""
 
 LossName = Literal[
     "l1",
@@ -206,20 +217,20 @@ NEEDS_LANDMARKS = frozenset({"landmarks"})
 NEEDS_STATE = frozenset({"state"})
 NEEDS_DIFFERENCE = frozenset({"gaze_difference"})
 OF_ESTIMATOR = NEEDS_LANDMARKS | NEEDS_STATE | NEEDS_DIFFERENCE
-"""Losses of the stages that train the estimator, and of no others."""
+"""Losses that only the stages that train the estimator have."""
 
 ON_NO_PICTURE = OF_ESTIMATOR | {"flow_smoothness", "exact_flow", "cycle"}
-"""Losses that look at something else than one of the two pictures."""
+"""Losses that are not computed on the coarse or the redirected picture."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """One term of a stage's objective.
+    """One term of a stage's training objective.
 
     Attributes:
-        name: which loss.
-        weight: what it is multiplied with; 0 leaves it out.
-        picture: which picture it is put on (ignored by those in `ON_NO_PICTURE`).
+        name: name of the loss.
+        weight: factor of the loss; 0 disables it.
+        picture: picture that the loss is computed on; ignored by the losses in `ON_NO_PICTURE`.
     """
 
     name: LossName
@@ -229,16 +240,17 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class AdversaryConfig:
-    """How the discriminator plays.
+    """Settings of the discriminator.
 
     Attributes:
-        game: `hinge` (Lim, Ye 2017), or `wasserstein` (Arjovsky et al. 2017).
-        penalty: on the gradient of its score: `real` keeps it small on real
-            pictures (R1, Mescheder et al. 2018), `between` keeps its norm at 1
-            between real and made ones (Gulrajani et al. 2017).
-        penalty_weight: what that is multiplied with.
-        gaze_weight: of its own gaze regression, where `discriminator_gaze` is a loss.
-        critic_steps: its updates for one of the generator, each on a batch of its own.
+        game: adversarial loss: `hinge` (Lim, Ye 2017), or `wasserstein` (Arjovsky et al. 2017).
+        penalty: penalty on the gradient of the discriminator's score. `real` keeps the gradient
+            small on real pictures (R1, Mescheder et al. 2018). `between` keeps the gradient's
+            norm at 1 on blends of real and generated pictures (Gulrajani et al. 2017).
+        penalty_weight: weight of the penalty.
+        gaze_weight: weight of the discriminator's gaze regression, if the stage has the loss
+            `discriminator_gaze`.
+        critic_steps: number of discriminator updates per generator update, each on its own batch.
     """
 
     game: Literal["hinge", "wasserstein"] = "hinge"
@@ -256,12 +268,14 @@ class AdversaryConfig:
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """How a stage is watched on people whom it does not train on.
+    """Validation of a stage on held-out subjects, and early stopping.
 
     Attributes:
-        every: steps between two validations; the last step always has one. 0: none at all.
-        pairs: how many pairs of patches, the same ones each time.
-        patience: so many validations without a better one end the stage; 0: none do.
+        every: steps between two validations. The last step is always followed by a validation; 0
+            disables all validations.
+        pairs: number of pairs of patches, the same pairs in every validation.
+        patience: number of consecutive validations without improvement after which the stage
+            stops early; 0 disables early stopping.
     """
 
     every: int = 500
@@ -275,26 +289,26 @@ class ValidationConfig:
             raise ValueError("patience counts validations, and `every: 0` has none")
 
     def is_due(self, step: int, total: int) -> bool:
-        """Whether there is a validation after `step` of `total` steps."""
+        """Return whether a validation follows `step`, counted from 1, of `total` steps."""
         return self.every > 0 and (step % self.every == 0 or step == total)
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """How one stage is trained.
+    """Training of one stage.
 
     Attributes:
-        steps: budget when none is given on the command line.
-        share: part of a `--minutes` budget when several stages share it.
-        batch: pairs a step, over all devices.
-        learning_rate: peak of a warm-up and cosine schedule.
-        discriminator_learning_rate: the same for the discriminator.
-        losses: the generator's objective. An estimator always learns gaze;
-            it may have `landmarks` and `state` beside it.
-        adversary: how the discriminator plays, where a loss needs one.
-        augmentation: how pairs are changed.
-        validation: how it is watched, and when it ends early.
-        portraits: what it learns from a run's photographs (`train --portraits`); null: nothing.
+        steps: number of training steps, if the command line sets no budget.
+        batch: pairs per step, over all devices.
+        learning_rate: peak of the learning rate schedule (warm-up, then cosine decay).
+        share: relative weight of the stage when several stages share a `--minutes` budget.
+        discriminator_learning_rate: peak of the discriminator's learning rate schedule.
+        losses: terms of the training objective. The estimator's stages always have a gaze loss in
+            addition to the losses in this list.
+        adversary: settings of the discriminator, for stages with a loss that needs it.
+        augmentation: augmentation of pairs.
+        validation: validation and early stopping.
+        portraits: settings for the photographs of `train --portraits`; null trains without them.
     """
 
     steps: int
@@ -310,13 +324,13 @@ class StageConfig:
 
     @property
     def critic_steps(self) -> int:
-        """Updates of the discriminator in a step: 1 where no loss needs one, whatever it says."""
+        """Discriminator updates per step; always 1 if no loss needs a discriminator."""
         needed = any(loss.name in NEEDS_DISCRIMINATOR for loss in self.active)
         return self.adversary.critic_steps if needed else 1
 
     @property
     def active(self) -> tuple[LossConfig, ...]:
-        """The losses that have a weight."""
+        """Losses whose weight is not 0."""
         return tuple(loss for loss in self.losses if loss.weight != 0)
 
     def __post_init__(self) -> None:

@@ -1,1 +1,1 @@
-"""Labelled eye patches: reading, drawing, checking and pairing them."""
+"""Labelled eye patches: file formats, validation, synthesis, augmentation and pairing."""

@@ -1,15 +1,13 @@
-"""Augmentation of pairs and drawing of gazemaps inside the graph.
+"""Augmentation of image pairs, and gaze maps, inside the TensorFlow graph.
 
-Both pictures of a pair see the same light and the same shift, so that what
-separates them is the gaze alone.
+Both images of a pair receive the same changes (except for sensor noise), so that they differ in
+gaze only. The changes are pure functions of a seed. They include proportions and colours that the
+renderer does not produce; `mggr_tf.data.occluders` adds occluders.
 
-People's proportions and colours that no renderer draws; `occluders` has what lies before an eye.
-As in `augment`, both pictures of a pair change in one and the same way, as pure functions of a
-seed.
-
-Brow, nose and cheek tell an estimator how the head is turned, and it adds that to where the eye
-looks within the head. What it learns from the brows of drawn people does not hold for photographs:
-with the surroundings of photographs blurred, the pitch it reads falls by four degrees.
+`with_other_surroundings` replaces brow, nose and cheek. An estimator infers the head direction from
+them and adds it to the direction of the eye in the head. The relation that it learns from synthetic
+brows does not hold for photographs: if the surroundings in photographs are blurred, the estimated
+pitch decreases by four degrees.
 """
 
 from __future__ import annotations
@@ -30,12 +28,12 @@ _LEAST_VARIANCE = 1e-6
 
 
 class Stretched(NamedTuple):
-    """What `stretched` makes.
+    """Result of `stretched`.
 
     Attributes:
         both: [B, H, W, 6], the pair.
-        points: [B, K, 2] as they were given; None without any.
-        taller: [B] what the openness of the eyes is multiplied by.
+        points: [B, K, 2] pixels (x, y), moved with the images; None without points.
+        taller: [B], factor of the eye opening.
     """
 
     both: tf.Tensor
@@ -46,24 +44,26 @@ class Stretched(NamedTuple):
 def stretched(
     both: tf.Tensor, points: tf.Tensor | None, *, seed: tf.Tensor, limit: float, rows: Rows
 ) -> Stretched:
-    """Makes eyes taller or flatter, wider or narrower, and their corners uneven.
+    """Change the height and the width of eyes, and tilt the line between their corners.
 
     Args:
         both: [B, H, W, 6], the pair.
-        points: [B, K, 2] pixels (x, y), which go along.
-        limit: largest logarithm of the height's change; the width's is two thirds of it, and
-            a pixel to the side lifts a point by up to half of it.
-        rows: which rows of the batch these are.
+        points: [B, K, 2] pixels (x, y) to move with the images; None without points.
+        seed: [2] integers, seed of the whole batch.
+        limit: maximum absolute logarithm of the height factor. The limit for the width is two
+            thirds of it. The tilt moves a point vertically by up to `limit` / 2 pixels per pixel of
+            horizontal distance.
+        rows: rows of the batch that the pairs belong to.
 
     Returns:
-        the pair, its borders repeated, and its points.
+        the pair, with repeated border pixels, its points, and the factor of the eye opening.
     """
     height, width = both.shape[1], both.shape[2]
     tall, wide, slant = tf.unstack(limit * rows.signed([], seed, before=(3,)))
     per_x, per_y = tf.exp(-2 / 3 * wide), tf.exp(-tall)
     slant = slant / 2
     x, y = (width - 1) / 2, (height - 1) / 2
-    # Where each new pixel lies in the old picture, as rows of (x, y, 1).
+    # Coefficients of (x, y, 1) that map each output pixel to a position in the input image.
     nothing = tf.zeros_like(tall)
     from_x = (per_x, nothing, x * (1 - per_x))
     from_y = (slant, per_y, y * (1 - per_y) - slant * x)
@@ -86,14 +86,15 @@ def stretched(
 
 
 def recoloured(both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows) -> tf.Tensor:
-    """Mixes the colours at random, partly, and takes some of them out.
+    """Mix the colour channels with random weights, and reduce the saturation, in some of the pairs.
 
-    Brightness and contrast stay as a whole; what was dark stays darker than what was light.
+    The overall brightness and contrast stay the same, and dark areas stay darker than light ones.
 
     Args:
         both: [B, H, W, 6] in [-1, 1], the pair.
-        share: how many pairs are mixed, and most of what each may be mixed by.
-        rows: which rows of the batch these are.
+        seed: [2] integers, seed of the whole batch.
+        share: probability of the mixing, and of the reduced saturation. Their amounts are random.
+        rows: rows of the batch that the pairs belong to.
     """
     seeds = tf.random.experimental.stateless_split(seed, 3)
     matrix = rows.normal([3, 3], seeds[0])
@@ -121,27 +122,28 @@ _CENTRE_PX = (-3.5, 3.5)
 _HALF_WIDTH_PX = (17.0, 32.0)
 _HALF_HEIGHT_PX = (8.0, 24.0)
 _EDGES = (2.0, 8.0)
-"""Of the ellipse that stays, in pixels of a patch of 64: its centre from the patch's middle, its
-half axes, and how steep its edge is (1 over the width of the edge in half axes). An eye's crop
-shows its corners 20 pixels from the middle, and lids 4 to 8."""
+"""Ranges of the random ellipse that is kept, in pixels of a 64-pixel patch: its centre relative to
+the patch centre, its half axes, and the slope of its edge (1 / width of the edge in half axes). In
+an eye patch, the corners of the eye are 20 pixels from the centre, and the lids 4 to 8 pixels."""
 
 _SIZE_PX = 64
 _BLURRED_TO = 5
-"""Blurred surroundings are the picture's means on so many squares by so many."""
+"""Blurred surroundings are the means of the image on a grid of this many squares per side."""
 
 
 def with_other_surroundings(
     both: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows
 ) -> tf.Tensor:
-    """Replaces all outside of a random ellipse around the eye, in a share of the pairs.
+    """Replace the surroundings outside a random ellipse around the eye, in a fraction of the pairs.
 
-    The surroundings become blurred, or those of the same picture turned upside down, mirrored, or
-    both: of the same skin and light, and of no face that could be turned in any direction.
+    The replacement is either blurred, or it is the same image flipped vertically, horizontally, or
+    both. It has the same skin and light, but shows no face with a recognisable head direction.
 
     Args:
         both: [B, H, W, 6] in [-1, 1], the pair.
-        share: how many of the pairs.
-        rows: which rows of the batch these are.
+        seed: [2] integers, seed of the whole batch.
+        share: fraction of the pairs, in [0, 1].
+        rows: rows of the batch that the pairs belong to.
     """
     height, width = both.shape[1], both.shape[2]
     seeds = tf.random.experimental.stateless_split(seed, 5)
@@ -170,7 +172,7 @@ def with_other_surroundings(
 
 
 class Changed(NamedTuple):
-    """A pair after its changes; see `augment_pair`."""
+    """A pair after augmentation; see `augment_pair`."""
 
     source: tf.Tensor
     target: tf.Tensor
@@ -190,20 +192,22 @@ def augment_pair(
     landmarks: tf.Tensor | None = None,
     state: EyeStates | None = None,
 ) -> Changed:
-    """Changes both pictures in one and the same way.
+    """Apply the same random changes to both images of a pair.
 
     Args:
         source, target: [B, H, W, 3] uint8.
-        seed: [2] integers, of the whole batch.
-        rows: which of its rows these are; None: all.
-        codes: [B, H, W, 2] int8 codes of the flow between them; vectors stay, places move.
-        landmarks: [B, K, 2] pixels (x, y) in either picture.
-        state: of the eyes in both pictures; stretching changes their openness, occluders cover
-            them.
+        seed: [2] integers, seed of the whole batch.
+        how: settings of the random changes.
+        rows: rows of the batch that the pairs belong to; None means all rows.
+        codes: [B, H, W, 2] int8 codes of the flow between the images. They are shifted with the
+            images; the flow vectors stay the same.
+        landmarks: [B, K, 2] pixels (x, y) in either image.
+        state: states of the eyes in both images. Stretching changes their openness, and occluders
+            change their occlusion.
 
     Returns:
-        both pictures as [B, H, W, 3] float32 in [-1, 1], and what came with them; the states
-        as [B, 2, 3].
+        both images, [B, H, W, 3] float32 in [-1, 1], and the changed codes, landmarks and states;
+        the states are [B, 2, 3].
     """
     height, width = source.shape[1], source.shape[2]
     rows = rows or Rows.all(source.shape[0])
@@ -214,7 +218,7 @@ def augment_pair(
     both = tf.cast(tf.concat([source, target], -1), tf.float32) / 127.5 - 1
     points = _points(landmarks, state)
     if how.shift_px:
-        # Whole pixels (y, x): where in the old picture the new one's corner lies.
+        # Whole pixels (y, x), position of the output image's corner in the input image.
         offsets = rows.whole([2], seeds[3], low=-how.shift_px, high=how.shift_px + 1)
         both = _shift(both, offsets, (height, width))
         if codes is not None:
@@ -254,14 +258,14 @@ def augment_pair(
 
 
 def _points(landmarks: tf.Tensor | None, state: EyeStates | None) -> tf.Tensor | None:
-    """[B, K, 2] all points that go where the pictures go: landmarks first, lids last."""
+    """Return all points [B, K, 2] that move with the images: landmarks first, then lid regions."""
     lids = None if state is None else tf.reshape(state.regions, [-1, 2 * OUTLINE_POINTS, 2])
     given = [points for points in (landmarks, lids) if points is not None]
     return tf.concat(given, 1) if given else None
 
 
 def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:
-    """Gamma, and light that falls off across the picture."""
+    """Apply a gamma curve and a linear brightness gradient across the image."""
     if how.gamma == 0 and how.ramp == 0:
         return both
     height, width = both.shape[1], both.shape[2]
@@ -275,7 +279,7 @@ def _lit_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Ro
 
 
 def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: Rows) -> tf.Tensor:
-    """Softer or sharper, and each picture with noise of its own."""
+    """Blur or sharpen the images, and add noise that is independent in both images."""
     if how.blur == 0 and how.noise == 0:
         return both
     channels = both.shape[3]
@@ -294,7 +298,7 @@ def _taken_otherwise(both: tf.Tensor, seed: tf.Tensor, how: Augmentation, rows: 
 
 
 def _shift(images: tf.Tensor, offsets: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Each picture shifted by its own offsets, borders repeated."""
+    """Shift each image by its own offsets, with repeated border pixels."""
     rows = tf.clip_by_value(tf.range(size[0])[None] + offsets[:, :1], 0, size[0] - 1)
     columns = tf.clip_by_value(tf.range(size[1])[None] + offsets[:, 1:], 0, size[1] - 1)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
@@ -305,10 +309,10 @@ _EPSILON = 1e-6
 
 
 class Gazemap:
-    """Draws gazemaps from angles; a property test holds it to the numpy one.
+    """Draws gaze maps from angles; a property test compares it to the numpy implementation.
 
-    Call with [B, 2] float32 degrees, (pitch, yaw); returns [B, H, W, 2] float32
-    in [0, 1]: (iris, eyeball). See `mggr_edge.geometry.gaze_map` for formula and source.
+    Call it with [B, 2] float32 degrees, (pitch, yaw). It returns [B, H, W, 2] float32 in [0, 1]:
+    (iris, eyeball). See `mggr_edge.geometry.gaze_map` for the formula and its source.
     """
 
     def __init__(

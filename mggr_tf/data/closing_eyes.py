@@ -1,9 +1,9 @@
-"""Drawn eyes that close or are covered, with the labels of their state.
+"""Synthetic eyes that are closing or occluded, with labels of the eye state.
 
-They come beside whatever data is trained on, and show people of their own: nobody of them is
-among those whom `source` draws by the same seed.
+They are used in addition to the training data. Their subjects differ from the subjects that
+`mggr_tf.data.source` renders with the same seed.
 
-A value that is NaN is unknown, and what is made of it is unknown too.
+NaN marks an unknown value; values that are computed from it are NaN, too.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ from mggr_tf.drawn_eyes import draw_closing_eyes
 from mggr_tf.drawn_eyes.closing import FIRST_CLOSING
 
 _COARSER = 2
-"""Pixels of a picture along one of those in which an occlusion is measured."""
+"""Factor by which an image is downsampled for measuring the occlusion."""
 _IRIS_NEEDED = (0.1, 0.35)
 _COVER_ALLOWED = (0.4, 0.75)
 
 
 class EyeStates(NamedTuple):
-    """States of the eyes of pairs.
+    """Eye states of pairs.
 
     Attributes:
-        values: [B, 2, 3] in the order of `schema.STATES`, of the sources and the targets.
-        regions: [B, 2, 16, 2] pixels, the polygons of `lid_region` that occlusion is measured in.
+        values: [B, 2, 3] in the order of `mggr_tf.data.schema.STATES`, of the source and the
+            target.
+        regions: [B, 2, 16, 2] pixels, polygons (`mggr_tf.drawn_eyes.lids.lid_region`) in which the
+            occlusion is measured.
     """
 
     values: tf.Tensor
@@ -44,24 +46,25 @@ class EyeStates(NamedTuple):
 
 
 def with_openness(values: tf.Tensor, taller: tf.Tensor) -> tf.Tensor:
-    """[B, 2, 3] the states of eyes that were stretched.
+    """Return the states [B, 2, 3] of eyes whose images were stretched.
 
     Args:
-        taller: [B] what their openness is multiplied by.
+        values: [B, 2, 3], states before stretching.
+        taller: [B], factor of the eye opening.
     """
     openness = tf.clip_by_value(values[..., :1] * taller[:, None, None], 0, 1)
     return tf.concat([openness, values[..., 1:]], -1)
 
 
 def with_occlusion(values: tf.Tensor, cover: tf.Tensor, regions: Sequence[tf.Tensor]) -> tf.Tensor:
-    """[B, P, 3] the states of eyes behind occluders, beside what covered them before.
+    """Return the states [B, P, 3] of eyes behind occluders, combined with the occlusion before.
 
     Args:
-        values: [B, P, 3].
-        cover: [B, H, W] in [0, 1], which all pictures of a row share.
-        regions: P times [B, 16, 2] pixels.
+        values: [B, P, 3], states before the occluders are added.
+        cover: [B, H, W] in [0, 1], covered fraction of each pixel, shared by all images of a row.
+        regions: P tensors [B, 16, 2] in pixels, the lid regions.
     """
-    # Coarser pixels serve as well, at a quarter of the work.
+    # Half the resolution is precise enough and needs a quarter of the computation.
     coarse = tf.nn.avg_pool2d(cover[..., None], _COARSER, _COARSER, "VALID")[..., 0]
     size = coarse.shape[1], coarse.shape[2]
     middle = (_COARSER - 1) / 2
@@ -72,11 +75,11 @@ def with_occlusion(values: tf.Tensor, cover: tf.Tensor, regions: Sequence[tf.Ten
 
 
 def gaze_weight(values: tf.Tensor) -> tf.Tensor:
-    """[...] how much a gaze label counts, from the state [..., 3] of the eye.
+    """Return the weight [...] of a gaze label for the eye state [..., 3].
 
-    0 where less than a tenth of the iris or a quarter of the eye is to be seen: nobody can say
-    where such an eye looks. 1 from about a third of the iris and three fifths of the eye on. What
-    is unknown counts as seen.
+    The weight is 0 if less than a tenth of the iris or a quarter of the eye opening is visible,
+    because the gaze of such an eye cannot be determined. It rises to 1 at about a third of the iris
+    and three fifths of the eye opening. Unknown values count as visible.
     """
     known = tf.where(tf.math.is_nan(values), tf.constant([1.0, 1.0, 0.0]), values)
     least, enough = _IRIS_NEEDED
@@ -89,16 +92,16 @@ def gaze_weight(values: tf.Tensor) -> tf.Tensor:
 _PER_GROUP = 6
 _HELD_OUT = 0.1
 _FIRST_UNSEEN = 2 * FIRST_CLOSING
-"""Number of the first person whom no training draws."""
+"""Number of the first subject that is never used for training."""
 
 
 @dataclass(frozen=True)
 class ClosingEyes:
-    """Drawn eyes that close.
+    """Synthetic eyes that are closing.
 
     Attributes:
-        train: of people to train on.
-        held_out: of others, for validation.
+        train: samples of the subjects for training.
+        held_out: samples of other subjects, for validation.
     """
 
     train: EyeSamples
@@ -106,18 +109,18 @@ class ClosingEyes:
 
 
 def closing_people(how: SyntheticConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the people of `ClosingEyes.train` and of `ClosingEyes.held_out`."""
+    """Return the names of the subjects of `ClosingEyes.train` and of `ClosingEyes.held_out`."""
     people = [drawn_name(how.seed, FIRST_CLOSING + i) for i in range(how.closing_subjects)]
     trained = len(people) - max(1, round(_HELD_OUT * len(people)))
     return tuple(people[:trained]), tuple(people[trained:])
 
 
 def closing_eyes(how: SyntheticConfig, *, progress: Progress = no_progress) -> ClosingEyes:
-    """Draws them; a pure function of the config.
+    """Render the closing eyes of a config; a pure function of the config.
 
     Args:
-        how: how many people, and the seed.
-        progress: counts pictures.
+        how: config with the number of subjects and the seed.
+        progress: progress bar factory; it counts images.
     """
     samples = _drawn(how.seed, how.closing_subjects, first=FIRST_CLOSING, progress=progress)
     train, held_out = closing_people(how)
@@ -125,21 +128,21 @@ def closing_eyes(how: SyntheticConfig, *, progress: Progress = no_progress) -> C
 
 
 def unseen_closing_eyes(seed: int, people: int, *, progress: Progress = no_progress) -> EyeSamples:
-    """Eyes of people whom no training draws, with this seed or with another one.
+    """Render closing eyes of subjects that training never uses, with this or any other seed.
 
     Args:
-        seed: of a run's `synthetic.seed`.
-        people: how many.
-        progress: counts pictures.
+        seed: value of `synthetic.seed` of a run.
+        people: number of subjects.
+        progress: progress bar factory; it counts images.
     """
     return _drawn(seed, people, first=_FIRST_UNSEEN, progress=progress)
 
 
 def trained_closing_eyes(seed: int, people: int, *, progress: Progress = no_progress) -> EyeSamples:
-    """Eyes of the first people of a training by this seed.
+    """Render closing eyes of the first subjects of a training run with this seed.
 
     Args:
-        seed, people, progress: as of `unseen_closing_eyes`.
+        seed, people, progress: see `unseen_closing_eyes`.
     """
     return _drawn(seed, people, first=FIRST_CLOSING, progress=progress)
 
@@ -161,15 +164,16 @@ _BATCH = 64
 
 
 def behind_occluders(samples: EyeSamples, *, share: float, seed: int) -> EyeSamples:
-    """The same eyes, some of them behind occluders; a pure function of all arguments.
+    """Place occluders in front of some of the eyes; a pure function of all arguments.
 
     Args:
-        samples: with lid regions and states.
-        share: how many of `occluders.SLOTS` occluders there are for each.
-        seed: of the occluders.
+        samples: samples with lid regions and states.
+        share: probability, in [0, 1], that each of the `mggr_tf.data.occluders.SLOTS` occluders of
+            an image is present.
+        seed: seed of the occluders.
 
     Raises:
-        DataError: nobody knows the states.
+        DataError: the states are unknown.
     """
     values, lids = samples.known_state()
     images, state = np.empty_like(samples.images), np.empty_like(values)

@@ -1,17 +1,17 @@
-"""Files of eye patches and photographs named as those of the Columbia Gaze Data Set.
+"""Eye patches and photographs with file names as in the Columbia Gaze Data Set.
 
-A photograph is `<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`, whole degrees: P is
-the head's yaw, V the gaze's pitch, H its yaw, signs as everywhere in this
-project. The subject is a number, or the name of a drawn person. A patch cut from
-it adds `_L` or `_R`. Both may be any kind of picture; the suffix may be in
-capitals. That label names the eye by where it is seen: `L` lies on the image's
-left and is the subject's *right* eye (its nose and caruncle are on the patch's
-right side), `R` the other one.
+A photograph is named `<subject>_2m_<head>P_<pitch>V_<yaw>H.jpg`, with angles in whole degrees: P is
+the yaw of the head, V the pitch of the gaze and H the yaw of the gaze. Signs are as in the rest of
+this project. The subject is a number or the name of a synthetic subject. The name of a patch from
+this photograph has the additional suffix `_L` or `_R`. Both may have any supported image format;
+the file extension may be in upper case. The suffix denotes the position of the eye in the image:
+`L` is on the left of the image and is the subject's *right* eye (its nose and caruncle are on the
+right side of the patch), `R` is the other eye.
 
 The data set is for non-commercial research [1].
 
-A person fills ten groups (five head poses, two sides) of 21 gazes each. Files
-are written group by group, so that any count leaves pairs, frontal heads first.
+The generated data set has ten groups per subject (five head poses, two sides) with 21 gazes each.
+Files are written group by group, frontal heads first, so that pairs exist for any number of files.
 
 References:
     [1] Smith, Yin, Feiner, Nayar, Gaze Locking, UIST 2013.
@@ -54,7 +54,8 @@ LABEL_OF_SIDE = {side: label for label, side in SIDE_OF_LABEL.items()}
 
 LICENCE = "Columbia Gaze Data Set: non-commercial research only"
 _JPEG = (".jpg", ".jpeg")
-"""What such patches are as a rule: one of another name is refused, not left out."""
+"""File extensions of typical patches. A JPEG file without a patch name is an error; an image of
+another format without a patch name is skipped."""
 
 _SUFFIX = rf"(?i:{'|'.join(map(re.escape, PICTURE_SUFFIXES))})"
 _PHOTO = rf"(?P<subject>\d+|{DRAWN_NAME})_2m_(?P<head>-?\d+)P_(?P<pitch>-?\d+)V_(?P<yaw>-?\d+)H"
@@ -64,20 +65,20 @@ _PATCH_NAME = re.compile(_PHOTO + r"_(?P<eye>[LR])" + _SUFFIX)
 
 @dataclass(frozen=True)
 class PhotoName:
-    """What the name of a photograph says."""
+    """Labels in the file name of a photograph."""
 
     subject: str
     head: Gaze
     gaze: Gaze
 
     def patch(self, side: Side) -> PatchName:
-        """The name of the patch that shows this eye."""
+        """Return the labels of the patch that shows this eye."""
         return PatchName(self.subject, self.head, self.gaze, side)
 
 
 @dataclass(frozen=True)
 class PatchName:
-    """What the name of a patch says."""
+    """Labels in the file name of a patch."""
 
     subject: str
     head: Gaze
@@ -85,22 +86,22 @@ class PatchName:
     side: Side
 
     def file_name(self) -> str:
-        """The file name, whole degrees."""
+        """Return the file name, with angles rounded to whole degrees."""
         head, pitch, yaw = (
             round(v) for v in (self.head.yaw_deg, self.gaze.pitch_deg, self.gaze.yaw_deg)
         )
         return f"{self.subject}_2m_{head}P_{pitch}V_{yaw}H_{LABEL_OF_SIDE[self.side]}.jpg"
 
     def label(self) -> EyeLabel:
-        """The same as the label of a patch."""
+        """Return the labels as an `EyeLabel`."""
         return EyeLabel(self.subject, self.side, self.head, self.gaze)
 
 
 def parse_name(file_name: str) -> PatchName:
-    """Reads the file name of a patch.
+    """Parse the file name of a patch.
 
     Raises:
-        DataError: the name is of another form.
+        DataError: the name does not have the expected form.
     """
     match = _PATCH_NAME.fullmatch(file_name)
     if match is None:
@@ -118,7 +119,7 @@ def parse_name(file_name: str) -> PatchName:
 
 
 def parse_photo_name(file_name: str) -> PhotoName | None:
-    """Reads the file name of a photograph; None when it is of another form."""
+    """Parse the file name of a photograph; return None if it does not have the expected form."""
     match = _PHOTO_NAME.fullmatch(file_name)
     return None if match is None else _photo_name(match)
 
@@ -135,7 +136,7 @@ def _photo_name(match: re.Match[str]) -> PhotoName:
 
 
 def recognises(path: Path) -> bool:
-    """Whether a JPEG file lies in this folder, or any other picture named as a patch."""
+    """Return whether the folder contains a JPEG file or any other image with a patch name."""
     return any(
         _is_jpeg(name) or _PATCH_NAME.fullmatch(name)
         for name in os.listdir(path)
@@ -144,17 +145,18 @@ def recognises(path: Path) -> bool:
 
 
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """Lists every picture of a folder, by name; files of the system are left out.
+    """List all images of a folder, sorted by name, without system files.
 
-    A JPEG file of another name is an error; another picture of another name, an overview as a
-    rule, is a bad patch.
+    A JPEG file without a patch name is an error. An image of another format without a patch name,
+    typically an overview image, is a bad patch.
 
     Args:
-        folder: where the patches lie.
-        subjects: only these; None takes all.
+        folder: folder of the patches.
+        subjects: names of the subjects to list; None lists all.
 
     Raises:
-        DataError: a name of another form, or two files of one patch, on the first entry.
+        DataError: a name does not have the expected form, or two files contain the same patch. It
+            is raised at the first entry.
     """
     synthetic = (folder / SYNTHETIC_MARK).is_file()
     return Listing(
@@ -165,7 +167,7 @@ def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing
 
 
 def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads what `listing` lists, and sorts the good from the bad."""
+    """Read all patches of `listing` into memory and separate the valid from the bad ones."""
     return scan_listing(listing(folder, subjects=subjects))
 
 
@@ -176,7 +178,7 @@ def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry |
             for file in files:
                 if _is_picture(file.name):
                     names.add(file.name)
-        _refuse_twins(names)  # and other names, before any picture is read
+        _refuse_twins(names)  # It also rejects invalid names, before any image is read.
         for name in names:
             if not _is_jpeg(name) and not _PATCH_NAME.fullmatch(name):
                 if subjects is None:
@@ -218,23 +220,23 @@ _MARK_TEXT = "Drawn by mggr-tf ({count} patches, seed {seed}); no person was pho
 def write_dataset(
     out: Path, *, count: int, seed: int, progress: Progress | None = None, force: bool = False
 ) -> int:
-    """Draws patches into a new folder.
+    """Render synthetic patches into a new folder.
 
-    The pictures are a pure function of the seed: a larger count adds files to
-    those of a smaller one. On failure nothing is left behind.
+    The images are a pure function of the seed: a larger count adds files to those of a smaller
+    count. On failure, the incomplete folder is removed.
 
     Args:
-        out: the folder to make; the folder around it must exist.
+        out: path of the new folder; its parent folder must exist.
         count: number of patches.
-        seed: of people, and of the camera's noise.
-        progress: called with (done, total) after each patch.
-        force: an existing folder may be replaced, with all that is in it.
+        seed: seed of the subjects and of the camera noise.
+        progress: callback that is called with (done, total) after each patch.
+        force: whether an existing folder is replaced, with all its content.
 
     Returns:
         The number of patches written.
 
     Raises:
-        UsageError: `count` is below 1, `seed` negative, or the folder cannot be made.
+        UsageError: `count` is below 1, `seed` is negative, or the folder cannot be created.
         OutputExistsError: `out` exists and `force` is false.
     """
     if count < 1:
@@ -251,7 +253,7 @@ def write_dataset(
 
 
 def _pictures(seed: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Endless (file name, image), person after person."""
+    """Yield (file name, image) without end, subject by subject."""
     number = 0
     while True:
         person = draw_subject([seed, number])

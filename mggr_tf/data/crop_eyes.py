@@ -1,12 +1,11 @@
 """Cuts eye patches out of photographs.
 
-The eyes are those that the device finds, and the square is the device's own
-(`Eye.crop_outline` in `crop_of_eye`), so that training sees what the device
-will see. With one difference: nothing is rotated. A gaze label is (up, right)
-in the picture as it was taken, and stays so only in a patch whose axes are the
-picture's. The patches of the Columbia data set in circulation are upright too.
-A gaze into the lens, (0, 0), is the same in all axes: crops of such eyes can be
-levelled, rotated with the eye exactly as a device rotates them.
+The face landmark models and the crop square (`Eye.crop_outline` in `crop_of_eye`) are those of the
+device, so that training images match the images on the device. There is one difference: the square
+is not rotated. A gaze label is (up, right) in the axes of the original photograph, and it stays
+valid only in a patch with the same axes. The available patches of the Columbia data set are
+upright, too. A gaze into the lens, (0, 0), is the same in all axes. Patches of such eyes can
+therefore be levelled: they are rotated with the eye exactly as on the device.
 """
 
 from __future__ import annotations
@@ -32,17 +31,18 @@ from mggr_tf.data.columbia import LABEL_OF_SIDE, PhotoName, parse_photo_name
 from mggr_tf.data.patch_files import eyeless_reason, patch_jpeg
 
 _MOST_ENLARGED = 2.0
-"""A patch enlarged further has no iris that anybody could learn from."""
+"""Greatest allowed enlargement of a patch. Beyond it, the iris has too little detail to learn
+from."""
 
 
 @dataclass(frozen=True)
 class CutEye:
-    """A patch that was cut.
+    """A patch that was cut out of a photograph.
 
     Attributes:
-        face: which face of the photograph, from 0, the largest first.
-        side: the subject's own.
-        head: where the face points, by its mesh, in the axes of the patch.
+        face: number of the face in the photograph, counted from 0; 0 is the largest face.
+        side: side of the eye, from the subject's point of view.
+        head: direction of the face, estimated from the face mesh, in the axes of the patch.
         patch: [64, 64, 3] uint8 RGB; upright, or rotated with the eye.
     """
 
@@ -54,41 +54,41 @@ class CutEye:
 
 @dataclass(frozen=True)
 class NotCut:
-    """What was found and is no patch, and why."""
+    """A detected eye that yields no patch, and the reason."""
 
     what: str
     reason: str
 
 
 def upright_crop(eye: Eye) -> EyeCrop:
-    """The device's square around an eye, not rotated."""
+    """Return the device's square around an eye, without rotation."""
     return replace(crop_of_eye(eye.crop_outline, corners=eye.crop_corners), roll_deg=0.0)
 
 
 def level_crop(eye: Eye) -> EyeCrop:
-    """The device's square around an eye, rotated so that the eye's corners are level."""
+    """Return the device's square around an eye, rotated so that the eye corners are level."""
     return crop_of_eye(eye.crop_outline, corners=eye.crop_corners, side=eye.side)
 
 
 def by_size(faces: Sequence[Face]) -> list[Face]:
-    """Faces, those whose eyes are farthest apart first."""
+    """Return the faces in descending order of the distance between their eyes."""
     return sorted(faces, key=lambda face: -_apart_px(face))
 
 
 def cut_eyes(
     frame: NDArray[np.uint8], faces: Sequence[Face], *, level: bool = False
 ) -> tuple[list[CutEye], list[NotCut]]:
-    """Cuts both eyes of every face.
+    """Cut both eyes of every face.
 
     Args:
         frame: [H, W, 3] uint8 RGB.
-        faces: in the order in which they shall be numbered.
-        level: rotate each square with its eye, as a device does; the head pose is then given in
-            the axes of that square. Only for eyes that look into the lens.
+        faces: faces in the order in which they are numbered.
+        level: whether to rotate each square with its eye, as on the device. The head pose is then
+            in the axes of the rotated square. Use it only for gazes into the lens.
 
     Returns:
-        The patches, and the eyes that cannot be used: too small, or with nothing in
-        the patch that could be an eye.
+        the patches, and the unusable eyes. An eye is unusable if it is too small or if its patch
+        shows nothing that could be an eye.
     """
     cut: list[CutEye] = []
     not_cut: list[NotCut] = []
@@ -122,34 +122,39 @@ class Photo:
     """A photograph.
 
     Attributes:
-        file: where it lies.
-        name: the labels that its name carries; None when it carries none.
+        file: path of the file.
+        name: labels in the file name; None if the name contains no labels.
     """
 
     file: Path
     name: PhotoName | None
 
     def patch_file(self, side: Side, *, face: int) -> str:
-        """The file name of a patch: the photograph's stem, the eye, and later faces' number."""
+        """Return the file name of a patch.
+
+        If the photograph's name contains labels, the patch has the Columbia name with the same
+        labels. Otherwise the name consists of the photograph's stem, the number of the face (from
+        the second face on), and the label of the eye.
+        """
         if self.name is not None:
             return self.name.patch(side).file_name()
         return f"{self.subject(face=face)}_{LABEL_OF_SIDE[side]}.jpg"
 
     def subject(self, *, face: int) -> str:
-        """Whose eye it is; the photograph stands for its people where nobody named them."""
+        """Return the subject of a patch; without a label, it is derived from the file name."""
         if self.name is not None:
             return self.name.subject
         return self.file.stem if face == 0 else f"{self.file.stem}-face{face + 1}"
 
 
 def find_photos(source: Path) -> tuple[Photo, ...]:
-    """Lists a picture, or the pictures of a folder and of the folders in it.
+    """Find the photographs in a folder and its subfolders, or a single photograph.
 
-    Hidden files and those of the system (see `mggr_edge.common.folders`) are left out.
+    Hidden files and system files (see `mggr_edge.common.folders`) are skipped.
 
     Raises:
-        DataError: nothing there; two photographs of one name; or names with labels
-            beside names without, which is a slip more often than a wish.
+        DataError: the source does not exist or contains no photograph; two photographs have the
+            same name; or some names contain labels and others do not, which is usually a mistake.
     """
     if source.is_file():
         files = [source]
@@ -198,7 +203,7 @@ _MAX_FACES = 50
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch, ready to be written."""
+    """A patch that is ready to be written."""
 
     face: int
     side: Side
@@ -208,13 +213,13 @@ class Patch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one photograph gave.
+    """Result for one photograph.
 
     Attributes:
         photo: the photograph.
-        patches: both eyes of each face, but for those in `not_cut`.
-        not_cut: eyes that cannot be used.
-        failure: why there are no faces at all; None when there are.
+        patches: patches of both eyes of each face, without the eyes in `not_cut`.
+        not_cut: unusable eyes.
+        failure: reason why no face was found; None if faces were found.
     """
 
     photo: Photo
@@ -224,17 +229,18 @@ class Outcome:
 
 
 class EyeCutter:
-    """Cuts the eyes of one photograph after the other.
+    """Cuts the eyes out of photographs.
 
-    A photograph whose gaze is known shows one person: its largest face counts. In
-    any other all faces do.
+    A photograph with a known gaze shows one subject, so only its largest face is used. In other
+    photographs, all faces are used.
 
     Args:
-        gaze: of the person in every photograph; None where names carry labels, or nobody
-            knows. Patches of eyes that look into the lens are levelled (see `cutting`).
+        gaze: gaze of the subject in every photograph; None if the file names contain the labels or
+            if the gaze is unknown. Patches are levelled if the gaze is (0, 0), into the lens (see
+            the module docstring).
 
     Raises:
-        MissingPackageError: the landmark models are not on this machine.
+        MissingPackageError: the landmark models are not installed.
     """
 
     def __init__(self, gaze: Gaze | None = None) -> None:

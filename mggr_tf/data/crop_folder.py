@@ -1,4 +1,4 @@
-"""Cuts a folder of photographs into a folder of patches, whole or not at all."""
+"""Cuts a folder of photographs into a folder of patches, as one atomic operation."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ from mggr_tf.data.patch_files import LICENCE_FILE
 from mggr_tf.data.processes import mapped
 
 NOT_CUT = "not-cut.csv"
-"""Lists what is no patch, and why."""
+"""File that lists the eyes without a patch, and the reasons."""
 
 _FEW = 8
-"""Photographs that one process cuts in about the time another takes to start."""
+"""Number of photographs that one process cuts in about the time that another process takes to
+start."""
 
 
 @dataclass(frozen=True)
 class Cropped:
-    """What was cut.
+    """Result of cutting a folder of photographs.
 
     Attributes:
-        photos: how many photographs there were.
-        patches: how many patches were written.
-        labelled: every patch has a gaze, by its photograph's name or for all of them.
-        not_cut: (photograph, eye, reason) of what is no patch; no eye where the
-            whole photograph could not be read or shows no face.
-        failed: photographs of the latter kind, and labelled ones without both eyes.
+        photos: number of photographs.
+        patches: number of patches that were written.
+        labelled: whether every patch has a gaze label, from its photograph's name or from the
+            `gaze` argument.
+        not_cut: (photograph, eye, reason) for each eye without a patch. The eye is empty if the
+            photograph could not be read or shows no face.
+        failed: photographs that could not be read or show no face, and labelled photographs with
+            fewer than two patches.
     """
 
     photos: int
@@ -57,29 +60,29 @@ def crop_photos(
     force: bool = False,
     progress: Progress,
 ) -> Cropped:
-    """Cuts both eyes out of every photograph.
+    """Cut both eyes out of every photograph.
 
-    Names of the Columbia data set carry their labels over to the patches' names.
-    Patches of other photographs come with an `eyes.csv` whose gaze cells are
-    empty, for somebody to fill in: where an eye looks, a picture does not say. With
-    `gaze` that is known of all photographs, each of which shows one person.
+    If photographs are named as in the Columbia data set, the names of the patches contain the same
+    labels. Patches of other photographs are listed in an `eyes.csv` with empty gaze cells, which
+    the user fills in, because the gaze cannot be read from the image. With the argument `gaze`, all
+    photographs have this gaze, and each photograph shows one subject.
 
     Args:
-        source: a photograph, or a folder of them; folders in it are read too.
-        out: the folder to make; the folder around it must exist.
-        gaze: of the person in every photograph, in the photograph's axes; None where it is not
-            the same in all of them. Patches for (0, 0), a gaze into the lens, are rotated with
-            the eye as a device rotates them, and their head poses with them; all others are
-            upright.
-        workers: processes; None takes all cores, for a few photographs only one.
-        force: an existing `out` may be replaced, with all that is in it.
-        progress: counts photographs.
+        source: a photograph, or a folder of photographs; subfolders are included.
+        out: path of the new folder; its parent folder must exist.
+        gaze: gaze of the subject in every photograph, in the photograph's axes; None if it differs
+            between photographs. If it is (0, 0), into the lens, patches and head poses are rotated
+            with the eye, as on the device. All other patches are upright.
+        workers: number of processes; None uses all cores, or one process for a few photographs.
+        force: whether an existing `out` is replaced, with all its content.
+        progress: progress bar factory; it counts photographs.
 
     Raises:
-        DataError: no photographs, or not one eye in them; then nothing is written.
+        DataError: there are no photographs, or no eye could be cut; nothing is written in this
+            case.
         OutputExistsError: `out` exists and `force` is false.
-        MissingPackageError: the landmark models are not on this machine.
-        UsageError: `gaze` is given and the photographs' names carry labels.
+        MissingPackageError: the landmark models are not installed.
+        UsageError: `gaze` is given although the photographs' names contain labels.
     """
     photos = find_photos(source)
     if gaze is not None and photos[0].name is not None:
@@ -87,7 +90,7 @@ def crop_photos(
             f"--gaze is for photographs without labels, and the name of {photos[0].file.name} "
             "carries some; leave --gaze out"
         )
-    find_landmark_models()  # complains here rather than from every process
+    find_landmark_models()  # Raises the error once, before the processes start.
     count = min(workers or _processes(len(photos)), len(photos))
     with atomic_folder(out, force=force) as folder:
         done: list[Outcome] = []
@@ -148,7 +151,8 @@ def _missing(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _failed(outcome: Outcome, *, labelled: bool) -> bool:
-    # In a crowd some eyes are always too small; a labelled photograph has two to give.
+    # In a photograph of a group, some eyes are usually too small; a labelled photograph shows one
+    # subject, so two patches are expected.
     lacks_an_eye = labelled and len(outcome.patches) < 2
     return outcome.failure is not None or lacks_an_eye
 

@@ -1,18 +1,18 @@
-"""A plain folder of eye patches, described by a table beside them.
+"""A folder of eye patches with a table of their labels.
 
 `eyes.csv` has one row for each patch:
 
     file,subject,side,pitch_deg,yaw_deg,head_pitch_deg,head_yaw_deg
     anna/001.jpg,anna,left,-4.5,12,0,3.1
 
-The head columns may both be absent, which means a head that faces the camera.
-Gaze cells may both be empty: `mggr-tf data check` counts such rows, training
-refuses them. Tables as spreadsheet programs save them are read too: cells may be
-separated by semicolons or tabs (then a number may have a decimal comma), and rows
-and columns may be followed by empty ones. A row that names a file of the system,
-as `._001.jpg`, is a bad patch. Nothing else is guessed: an unknown column, a cell
-that is no number, a file that is not there or lies outside the folder is an error
-that names its line.
+Both head columns may be missing; the heads then face the camera. Both gaze cells of a row may be
+empty: `mggr-tf data check` counts such rows, and training rejects them.
+
+Tables from spreadsheet programs are supported: cells may be separated by semicolons or tabs
+(numbers may then have a decimal comma), and there may be empty rows and columns at the end. A row
+for a system file, such as `._001.jpg`, is a bad patch. Everything else is an error with the number
+of the line: an unknown column, a cell that is not a number, a file that does not exist or is
+outside the folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ TABLE = "eyes.csv"
 LICENCE = f"not stated (the patches have no {LICENCE_FILE})"
 
 HEAD_BIN_DEG = 5.0
-"""Measured head poses never repeat; pairs share one to within a bin of this width."""
+"""Measured head poses never repeat exactly; the patches of a pair have head poses in the same bin
+of this width."""
 
 _GAZE = ("pitch_deg", "yaw_deg")
 _HEAD = ("head_pitch_deg", "head_yaw_deg")
@@ -44,20 +45,20 @@ _SIDES: dict[str, Side] = {"left": "left", "right": "right"}
 
 
 def recognises(path: Path) -> bool:
-    """Whether the folder has a table."""
+    """Return whether the folder contains a table."""
     return (path / TABLE).is_file()
 
 
 def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """Lists the table's rows, in their order.
+    """List the rows of the table, in their order.
 
     Args:
-        folder: where `eyes.csv` lies.
-        subjects: only these; None takes all.
+        folder: folder that contains `eyes.csv`.
+        subjects: names of the subjects to list; None lists all.
 
     Raises:
-        DataError: the table does not fit, as soon as the row is reached that does not; the
-            message names file and line.
+        DataError: a row of the table is invalid; the message contains the file and the line. The
+            whole table is checked before the first entry is returned.
     """
     return Listing(
         entries=_entries(folder / TABLE, subjects),
@@ -68,16 +69,16 @@ def listing(folder: Path, *, subjects: Collection[str] | None = None) -> Listing
 
 
 def scan(folder: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads what `listing` lists, and sorts the good from the bad."""
+    """Read all patches of `listing` into memory and separate the valid from the bad ones."""
     return scan_listing(listing(folder, subjects=subjects))
 
 
 def write_table(path: Path, rows: Iterable[tuple[str, EyeLabel]]) -> None:
-    """Writes a table, angles to a tenth of a degree.
+    """Write a table, with angles rounded to a tenth of a degree.
 
     Args:
-        path: the file, `TABLE` in the patches' folder.
-        rows: file names relative to that folder, and labels.
+        path: path of the table, `TABLE` in the folder of the patches.
+        rows: file names relative to that folder, with labels.
     """
     with open(path, "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
@@ -95,7 +96,7 @@ def _cells(direction: Gaze | None) -> tuple[str, str]:
 
 def _entries(table: Path, subjects: Collection[str] | None) -> Iterator[Entry | BadPatch]:
     for _ in _read_table(table):
-        pass  # the whole table, before any picture is read
+        pass  # This checks the whole table before any image is read.
     for entry in _read_table(table):
         if isinstance(entry, BadPatch):
             if subjects is None:
@@ -122,7 +123,7 @@ def _read_table(table: Path) -> Iterator[Entry | BadPatch]:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, cells by column), cells stripped; numbers have a decimal point."""
+    """Yield (line number, stripped cells by column); numbers have a decimal point."""
     try:
         with open(table, encoding="utf-8-sig", newline="") as handle:
             separator, before = _separator(handle)
@@ -149,9 +150,10 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _separator(handle: TextIO) -> tuple[str, int]:
-    """What separates cells, by the header, and the number of lines before that: 0 or 1.
+    """Return the cell separator of the header, and the number of lines before the header (0 or 1).
 
-    Leaves the file at its header. Spreadsheet programs may write a line `sep=;` before it.
+    The file position is at the header afterwards. Spreadsheet programs may write a line `sep=;`
+    before the header.
     """
     first = handle.readline()
     before = int(first.lower().startswith("sep="))
@@ -164,7 +166,7 @@ def _separator(handle: TextIO) -> tuple[str, int]:
 
 
 def _without_empty_end(cells: list[str], *, keep: int = 0) -> list[str]:
-    """Stripped cells without the empty ones behind the `keep` first."""
+    """Strip the cells and remove empty ones at the end, but keep at least `keep` cells."""
     stripped = [cell.strip() for cell in cells]
     while len(stripped) > keep and not stripped[-1]:
         stripped.pop()

@@ -1,4 +1,4 @@
-"""Lists and checks what a source of eye patches holds, with labels and counts."""
+"""Lists and validates the eye patches of a data source, with labels and counts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mggr_tf.data.schema import EyeSamples, make_samples
 
 @dataclass(frozen=True)
 class EyeLabel:
-    """One patch's labels, as photographed: nothing mirrored.
+    """Labels of one patch in the axes of the original photograph, without mirroring.
 
     Attributes:
-        subject: who; patches of one person carry one name.
-        side: the subject's own.
-        head: where the face points, relative to the camera.
-        gaze: where the eye looks, relative to the camera; None where nobody said.
+        subject: name of the subject. All patches of one subject have the same name.
+        side: side of the eye, from the subject's point of view.
+        head: direction of the face relative to the camera.
+        gaze: direction of the gaze relative to the camera; None if the patch has no gaze label.
     """
 
     subject: str
@@ -37,14 +37,15 @@ class EyeLabel:
 
 @dataclass(frozen=True)
 class BadPatch:
-    """A patch that must not be trained on, and why.
+    """A patch that must not be used for training, and the reason.
 
     Attributes:
-        file: where it lies.
-        reason: what is wrong with it.
-        fatal: training refuses a source that holds such a patch, because it is not
-            what it should be; others, that show no eye for example, are left out.
-        within: which patch of a file that holds many.
+        file: path of the file.
+        reason: description of the problem.
+        fatal: whether training must reject the whole source. This is True for files that do not
+            match the expected format, for example corrupt files. Non-fatal patches, for example
+            those that show no eye, are skipped.
+        within: identifier of the patch in a file that contains several patches; empty otherwise.
     """
 
     file: Path
@@ -54,18 +55,19 @@ class BadPatch:
 
     @property
     def name(self) -> str:
-        """The file's name, and the patch within it."""
+        """File name, followed by the identifier of the patch in the file."""
         return f"{self.file.name} {self.within}".rstrip()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A patch with its label, and where its picture lies.
+    """A patch with its label and the location of its image.
 
     Attributes:
-        file: the file.
-        label: what is known of it.
-        number: which patch of a file that holds many; 0 where a file is one patch.
+        file: path of the file.
+        label: labels of the patch.
+        number: number of the patch in a file that contains several patches, counted from 1; 0 if
+            the file contains a single patch.
     """
 
     file: Path
@@ -74,19 +76,23 @@ class Entry:
 
 
 ReadEntry = Callable[[Entry], NDArray[np.uint8] | BadPatch]
-"""Reads a patch, [64, 64, 3] uint8 RGB, nothing mirrored, or says what is wrong with it."""
+"""Reads the image of an entry: [64, 64, 3] uint8 RGB, not mirrored. Returns a `BadPatch` with the
+reason if the image must not be used."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All patches of a source, one after the other: however many, they need no memory.
+    """All patches of a source as an iterator, so that memory use does not grow with their number.
 
     Attributes:
-        entries: can be walked once; patches whose label is impossible are bad already.
-        read: reads an entry's picture; a plain function, so that processes can share the work.
-        licence: what may be done with what is trained on them.
-        head_bin_deg: head poses within one bin of this width may be paired; 0
-            where head poses were set, not measured, and repeat exactly.
+        entries: iterator over the patches; it can be consumed only once. Patches with an invalid
+            label are already `BadPatch` objects.
+        read: function that reads the image of an entry. It is a plain function so that it can run
+            in several processes.
+        licence: terms of use for models that are trained on these patches.
+        head_bin_deg: width of the head pose bins, in degrees; patches whose head poses fall into
+            the same bin may be paired. 0 if the head poses are not measured but set by the
+            experiment, and therefore repeat exactly.
     """
 
     entries: Iterator[Entry | BadPatch]
@@ -95,7 +101,7 @@ class Listing:
     head_bin_deg: float = 0.0
 
     def looked_at(self) -> Iterator[tuple[EyeLabel, NDArray[np.uint8]] | BadPatch]:
-        """Reads one picture after the other: good ones with their labels, and the bad ones."""
+        """Read the images one by one; yield (label, image) for a valid patch, else a `BadPatch`."""
         for entry in self.entries:
             found = entry if isinstance(entry, BadPatch) else self.read(entry)
             if isinstance(entry, BadPatch) or isinstance(found, BadPatch):
@@ -107,14 +113,14 @@ class Listing:
 
 @dataclass(frozen=True)
 class Tally:
-    """What a source holds.
+    """Counts of the patches in a source.
 
     Attributes:
-        counts: what is counted (subject, side, head pitch ...) -> value -> good patches.
-        good: good patches.
-        unlabelled: those of them that nobody said the gaze of.
-        bad: the others.
-        licence: what may be done with what is trained on them.
+        counts: category (subject, side, head pitch, ...) -> value -> number of valid patches.
+        good: number of valid patches.
+        unlabelled: number of valid patches without a gaze label.
+        bad: patches that are not valid.
+        licence: terms of use for models that are trained on these patches.
     """
 
     counts: dict[str, dict[str, int]]
@@ -125,15 +131,17 @@ class Tally:
 
 
 def tally(listing: Listing, *, source: Path, advance: Advance) -> Tally:
-    """Looks at every patch; measured angles are counted to the nearest bin, others to a degree.
+    """Read every patch of a source and count the patches by subject, side, head pose and gaze.
+
+    Angles are rounded to multiples of `listing.head_bin_deg`, or to whole degrees if that is 0.
 
     Args:
-        listing: of the source.
-        source: for messages.
-        advance: called with numbers of patches.
+        listing: listing of the source.
+        source: path of the source, for error messages.
+        advance: progress callback, called with the number of patches that were processed.
 
     Raises:
-        DataError: there is none, or the listing's own complaint.
+        DataError: the source contains no patch, or the listing raises the error.
     """
     step = listing.head_bin_deg or 1.0
     counters: dict[str, Counter[str]] = {}
@@ -171,15 +179,16 @@ def _counted(label: EyeLabel, step: float) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a source holds.
+    """All patches of a source in memory.
 
     Attributes:
-        labels: of the good patches.
-        images: [N, 64, 64, 3] uint8 RGB, the good patches, nothing mirrored.
-        bad: the others.
-        licence: what may be done with what is trained on them.
-        head_bin_deg: head poses within one bin of this width may be paired; 0
-            where head poses were set, not measured, and repeat exactly.
+        labels: labels of the valid patches.
+        images: [N, 64, 64, 3] uint8 RGB, images of the valid patches, not mirrored.
+        bad: patches that are not valid.
+        licence: terms of use for models that are trained on these patches.
+        head_bin_deg: width of the head pose bins, in degrees; patches whose head poses fall into
+            the same bin may be paired. 0 if the head poses are not measured but set by the
+            experiment, and therefore repeat exactly.
     """
 
     labels: tuple[EyeLabel, ...]
@@ -190,21 +199,21 @@ class Scan:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Names of all who have a good patch, sorted."""
+        """Sorted names of all subjects that have a valid patch."""
         return tuple(sorted({label.subject for label in self.labels}))
 
     @property
     def unlabelled(self) -> int:
-        """How many good patches nobody said the gaze of."""
+        """Number of valid patches without a gaze label."""
         return sum(label.gaze is None for label in self.labels)
 
     def counts(self, what: Callable[[EyeLabel], str]) -> dict[str, int]:
-        """How many good patches there are by subject, side, head pose or gaze."""
+        """Return value -> number of valid patches for the values of `what`, sorted by value."""
         return dict(sorted(Counter(what(label) for label in self.labels).items()))
 
 
 def scan_listing(listing: Listing) -> Scan:
-    """Reads all that a source lists, and sorts the good from the bad."""
+    """Read all patches of a listing into memory and separate the valid from the bad ones."""
     labels: list[EyeLabel] = []
     images: list[NDArray[np.uint8]] = []
     bad: list[BadPatch] = []
@@ -224,14 +233,14 @@ def scan_listing(listing: Listing) -> Scan:
 
 
 def _stacked(images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """[N, 64, 64, 3], of no patch too."""
+    """Stack images to [N, 64, 64, 3]; N may be 0."""
     if not images:
         return np.zeros((0, DEFAULT_SIZE_PX, DEFAULT_SIZE_PX, 3), np.uint8)
     return np.stack(images)
 
 
 def refuse_fatal(bad: Sequence[BadPatch], source: Path) -> None:
-    """Nothing is trained on a source that is not what it should be.
+    """Raise an error if training must reject the source.
 
     Raises:
         DataError: a bad patch is fatal.
@@ -246,10 +255,10 @@ def refuse_fatal(bad: Sequence[BadPatch], source: Path) -> None:
 
 
 def refuse_unlabelled(unlabelled: int, patches: int, source: Path) -> None:
-    """Nobody can learn where an eye looks that nobody knows.
+    """Raise an error if patches without a gaze label are present.
 
     Raises:
-        DataError: some patches have no gaze.
+        DataError: at least one patch has no gaze label.
     """
     if unlabelled:
         raise DataError(
@@ -259,15 +268,16 @@ def refuse_unlabelled(unlabelled: int, patches: int, source: Path) -> None:
 
 
 def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
-    """The good patches as training samples.
+    """Return the valid patches as training samples.
 
     Args:
-        scanned: what `source` holds.
-        source: for the record, and for messages.
+        scanned: patches of `source`.
+        source: path of the source. Its name is stored in the samples; error messages contain the
+            path.
 
     Raises:
-        DataError: a corrupt or wrongly sized file shows that the source is not what
-            it should be; no patch is good; or some have no gaze label.
+        DataError: a bad patch is fatal (a corrupt file or an image of the wrong size), no patch is
+            valid, or at least one patch has no gaze label.
     """
     refuse_fatal(scanned.bad, source)
     if not scanned.labels:

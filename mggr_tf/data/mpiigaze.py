@@ -1,35 +1,35 @@
-"""MPIIGaze [1]: `Data/Normalized/p00/day01.mat`, eyes that a laptop's camera saw over months.
+"""Reader of MPIIGaze [1], `Data/Normalized/p00/day01.mat`: eyes from laptop cameras over months.
 
-Every `.mat` holds `data.left` and `data.right` (the subject's own sides), each
-with `image` [N, 36, 60] uint8 grey, `gaze` [N, 3] and `pose` [N, 3].
+Every `.mat` file contains `data.left` and `data.right` (sides from the subject's point of view),
+each with `image` [N, 36, 60] uint8 grey, `gaze` [N, 3] and `pose` [N, 3].
 
-**Angles.** The pictures are those of a virtual camera that looks straight at
-the eye, x to the image's right, y down, z forward; `gaze` is a unit vector from
-the eye to what it looks at, so towards the camera z < 0. This project's unit
-vector is (x to the image's right, y up, z towards the camera), which is
-(x, -y, -z), and by its formula (cos p sin y, sin p, cos p cos y):
+**Angles.** The images are those of a virtual camera that points at the eye, with x to the image's
+right, y down and z forward. `gaze` is a unit vector from the eye to the gaze target, so z < 0 is
+towards the camera. The unit vector of this project (x to the image's right, y up, z towards the
+camera) is (x, -y, -z). With this project's formula (cos p sin y, sin p, cos p cos y), it follows:
 
     pitch = asin(-y)        yaw = atan2(x, -z)
 
-The usual code for this data set has atan2(-x, -z): its yaw is + to the image's
-left. `pose` turns head axes into camera axes as a rotation vector. Of a head
-that faces the camera the two agree, so head z points *into* the head, and the
-face looks along -(third column of the matrix); the formulas above then apply.
+The common code for this data set uses atan2(-x, -z): its yaw is positive to the image's left.
+`pose` is a rotation vector from head axes to camera axes. For a head that faces the camera, the
+axes of head and camera are equal. The z axis of the head therefore points *into* the head, and the
+direction of the face is -(third column of the matrix); the formulas above then apply.
 
-**Scale.** The virtual camera has a focal length of 960 pixels and stands 600 mm
-away: 1.6 pixels a millimetre. It looks at the middle between the eye's corners,
-which is pixel (30, 18). The corners come from the 3D face model that the data
-set itself was made with, a mean face, turned by `pose`; half their distance in
-the picture is R, and the patch is the 3.4 R square around (30, 18). Of a frontal
-face that is 64.7 pixels, almost one to one. It is an approximation: a person
-whose eyes are wider than the mean's gets a patch that is as much too narrow.
-The square is higher than the picture, whose border rows are repeated.
+**Scale.** The virtual camera has a focal length of 960 pixels and a distance of 600 mm, which is
+1.6 pixels per millimetre. It points at the midpoint between the eye corners, which is pixel (30,
+18). The corners are taken from the 3D face model with which the data set was created, a mean face,
+rotated by `pose`. Half their distance in the image is R, and the patch is the square of side 3.4 R
+around (30, 18). For a frontal face, the side is 64.7 pixels, so that the scale is almost 1. This is
+an approximation: if the eyes of a subject are wider than those of the mean face, the patch is too
+narrow by the same factor. The square is higher than the image, so the border rows of the image are
+repeated.
 
-Head poses are measured and never repeat; pairs share one to within a bin.
+Head poses are measured and never repeat exactly; the patches of a pair have head poses in the same
+bin.
 
 References:
-    [1] Zhang, Sugano, Fritz, Bulling, Appearance-Based Gaze Estimation in the
-        Wild, CVPR 2015. Licence: CC BY-NC-SA 4.0, for research.
+    [1] Zhang, Sugano, Fritz, Bulling, Appearance-Based Gaze Estimation in the Wild, CVPR 2015.
+        Licence: CC BY-NC-SA 4.0, for research.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ _SIZE = (36, 60)
 _CENTRE = (30.0, 18.0)
 _PX_PER_MM = 960 / 600
 
-# From an eye's middle to its corner on the image's right, in head axes (x to the
-# image's right, y down, z into the head), millimetres: half the difference of the
-# corners (-45.10, -0.48, 2.40) and (-21.31, 0.48, -2.40) of the data set's face model.
+# Vector from the midpoint of an eye to its corner on the image's right, in millimetres, in head
+# axes (x to the image's right, y down, z into the head): half the difference of the corners
+# (-45.10, -0.48, 2.40) and (-21.31, 0.48, -2.40) of the data set's face model.
 _HALF_EYE_MM: dict[Side, tuple[float, float, float]] = {
     "right": (11.892, 0.484, -2.397),
     "left": (11.892, -0.484, 2.397),
@@ -70,12 +70,13 @@ _HALF_EYE_MM: dict[Side, tuple[float, float, float]] = {
 _UNIT_TOLERANCE = 0.05
 
 _DAYS_KEPT = 64
-"""All days of one person: of so many files the patches of one head pose lie in. About 70 MB."""
+"""Number of files in the cache, about 70 MB. It holds all days of one subject, because the patches
+of one head pose can be spread over all of them."""
 
 
 @dataclass(frozen=True)
 class _Eyes:
-    """One side of one file: images [N, 36, 60], gazes [N, 3], poses [N, 3]."""
+    """Eyes of one side in one file: images [N, 36, 60], gazes [N, 3], poses [N, 3]."""
 
     images: NDArray[np.uint8]
     gazes: NDArray[np.float64]
@@ -83,19 +84,20 @@ class _Eyes:
 
 
 def recognises(path: Path) -> bool:
-    """Whether the data set, its `Data`, or its `Normalized` folder lies here."""
+    """Return whether the path is the data set, its `Data` folder, or its `Normalized` folder."""
     return bool(_people(path))
 
 
 def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """Lists the normalised eyes, person by person and day by day.
+    """List the normalised eyes, ordered by subject and day.
 
     Args:
-        path: the data set, its `Data`, or its `Normalized` folder.
-        subjects: only these (`p00`); None takes all.
+        path: the data set, its `Data` folder, or its `Normalized` folder.
+        subjects: names of the subjects to list (`p00`); None lists all.
 
     Raises:
-        DataError: a file that is not of the data set's layout, as soon as it is reached.
+        DataError: a file does not have the layout of the data set. It is raised when the iterator
+            reaches the file.
     """
     return Listing(
         entries=_entries(path, subjects), read=_read, licence=LICENCE, head_bin_deg=HEAD_BIN_DEG
@@ -103,22 +105,22 @@ def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
 
 
 def scan(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads what `listing` lists, and sorts the good from the bad.
+    """Read all patches of `listing` into memory and separate the valid from the bad ones.
 
-    All of it, 427,318 eyes, takes more than 5 GB of memory: name some subjects.
+    The whole data set, 427,318 eyes, needs more than 5 GB of memory: select some subjects.
     """
     return scan_listing(listing(path, subjects=subjects))
 
 
 def direction(vector: NDArray[np.float64]) -> Gaze:
-    """A unit vector (x right, y down, z forward) as (pitch, yaw); see the module's text."""
+    """Convert a unit vector (x right, y down, z forward) to a gaze; see the module docstring."""
     x, y, z = vector
     pitch, yaw = np.arcsin(np.clip(-y, -1.0, 1.0)), np.arctan2(x, -z)
     return Gaze(float(np.degrees(pitch)), float(np.degrees(yaw)))
 
 
 def eye_square(pose: NDArray[np.float64], side: Side) -> EyeCrop:
-    """The square of a normalised picture that a patch shows, for a head turned by `pose`."""
+    """Return the square of a normalised image that a patch shows, for a head rotated by `pose`."""
     half_mm = cv2.Rodrigues(pose)[0] @ np.asarray(_HALF_EYE_MM[side])
     radius_px = _PX_PER_MM * float(np.hypot(half_mm[0], half_mm[1]))
     return EyeCrop(centre=_CENTRE, width_px=DEFAULT_CROP_FACTOR * radius_px, roll_deg=0.0)
@@ -133,7 +135,7 @@ def _people(path: Path) -> list[Path]:
 
 
 def _days(person: Path) -> list[Path]:
-    """A person's `day01.mat` and so on; files that a system put there are left out."""
+    """Return the files `day01.mat` and so on of a subject, without system files."""
     if not person.is_dir():
         return []
     return sorted(
@@ -172,7 +174,7 @@ def _read(entry: Entry) -> NDArray[np.uint8] | BadPatch:
     side, index = entry.label.side, entry.number - 1
     eyes = _day(entry.file)[side]
     image = cv2.cvtColor(np.ascontiguousarray(eyes.images[index]), cv2.COLOR_GRAY2RGB)
-    # Asked of the picture itself: the rows repeated around it show nothing anyway.
+    # The check uses the original image, because the repeated rows of the patch contain no eye.
     eyeless = eyeless_reason(image)
     if eyeless is not None:
         return BadPatch(entry.file, eyeless, fatal=False, within=f"{side} {entry.number}")
@@ -189,12 +191,12 @@ def _day(file: Path) -> dict[Side, _Eyes]:
 
 @lru_cache(maxsize=_DAYS_KEPT)
 def _kept(file: Path, size: int, mtime_ns: int) -> dict[Side, _Eyes]:
-    """A file that has changed meanwhile is another one."""
+    """Return the cached content of a file; size and modification time identify its version."""
     return _load(file)
 
 
 def _load(file: Path) -> dict[Side, _Eyes]:
-    # Here, not above: only this source needs it, and it comes with scikit-image.
+    # Imported here because only this source needs scipy, a dependency of scikit-image.
     from scipy.io import loadmat  # type: ignore[import-untyped]
     from scipy.io.matlab import MatReadError  # type: ignore[import-untyped]
 

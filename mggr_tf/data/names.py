@@ -1,9 +1,10 @@
-"""Names of people: on a command line, and those of drawn people.
+"""Subject names: command line syntax, and names of synthetic subjects.
 
-`drawn-1-00042` is person 42, counted from 0, of seed 1, whether `mggr-tf data synth` drew it into
-a folder or training drew it in memory. Earlier versions named the same person `00042` in memory
-and `0043` in a folder. Folders, packs, runs and bundles of those versions are still read: where
-the seed is known, their names become names of this form.
+`drawn-1-00042` is the synthetic subject with index 42 (counted from 0) and seed 1. The name is the
+same for patches that `mggr-tf data synth` writes to a folder and for patches that training renders
+in memory. Earlier versions named this subject `00042` in memory and `0043` in a folder. Folders,
+packs, runs and bundles of those versions can still be read: if the seed is known, their names are
+converted to the current form.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _RANGE = re.compile(r"(?P<prefix>(?:.*\D)?)(?P<first>\d+)-(?P=prefix)(?P<last>\d
 
 
 def parse_subjects(text: str) -> tuple[str, ...]:
-    """Reads `0001-0032`, `0003,0007,0010-0012`, `p00-p09` or `anna,bert smith`.
+    """Parse `0001-0032`, `0003,0007,0010-0012`, `p00-p09` or `anna,bert smith`.
 
-    A name in double quotes is taken as it is: `"Smith, Anna"`, or `"0001-0003"` for a person of
+    A name in double quotes is used literally: `"Smith, Anna"`, or `"0001-0003"` for a subject with
     that name.
 
     Example:
@@ -35,7 +36,7 @@ def parse_subjects(text: str) -> tuple[str, ...]:
         ('bert smith', 'Smith, Anna')
 
     Raises:
-        DataError: not of that form.
+        DataError: the text does not have this form.
     """
     names: list[str] = []
     for part, quoted in _parts(text):
@@ -57,7 +58,7 @@ def parse_subjects(text: str) -> tuple[str, ...]:
 
 
 def subjects_text(names: Iterable[str]) -> str | None:
-    """Writes names, sorted, as `parse_subjects` reads them; None where it would read others.
+    """Format names, sorted, for `parse_subjects`; return None if it would parse to other names.
 
     Example:
         >>> subjects_text(["0007", "0001", "0002", "0003"])
@@ -80,7 +81,7 @@ def subjects_text(names: Iterable[str]) -> str | None:
 
 
 def names_text(names: Iterable[str]) -> str:
-    """Writes names one by one, in their order, as `parse_subjects` reads them.
+    """Format names for `parse_subjects` in the given order, without ranges.
 
     Example:
         >>> names_text(["0001", "Smith, Anna"])
@@ -90,7 +91,7 @@ def names_text(names: Iterable[str]) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
-    """(name or range, whether it was quoted); of what cannot be read one empty name."""
+    """Yield (name or range, whether it was quoted); for a syntax error, yield an empty name."""
     at = 0
     while at <= len(text):
         match = _PART.match(text, at)
@@ -108,7 +109,7 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _quoted(name: str) -> str:
-    """The name as `parse_subjects` reads it back."""
+    """Return the name, with quotes if `parse_subjects` needs them."""
     try:
         if parse_subjects(name) == (name,):
             return name
@@ -130,18 +131,18 @@ def _follows(before: str, name: str) -> bool:
 
 
 SYNTHETIC = "synthetic"
-"""The name of the source that training draws in memory."""
+"""Name of the data source whose patches are rendered in memory during training."""
 
 SYNTHETIC_LICENCE = "Apache-2.0 (drawn by mggr-tf)"
 SYNTHETIC_MARK = "SYNTHETIC"
-"""The name of a file that marks a folder of drawn patches; its text contains the seed."""
+"""Name of the file that marks a folder of synthetic patches. Its text contains the seed."""
 
 FIRST_IN_MEMORY: Literal[0] = 0
 FIRST_IN_FOLDER: Literal[1] = 1
-"""The number that earlier versions gave to the first person of a seed."""
+"""Numbers of the first subject of a seed in earlier versions: in memory and in a folder."""
 
 DRAWN_NAME = r"drawn-\d+-\d+"
-"""Pattern of the names, for a regular expression."""
+"""Regular expression of the names of synthetic subjects."""
 
 _NAME = re.compile(r"drawn-(?P<seed>\d+)-(?P<index>\d+)")
 _SEED = re.compile(r"\bseed (?P<seed>\d+)\b")
@@ -149,14 +150,14 @@ _SEED = re.compile(r"\bseed (?P<seed>\d+)\b")
 
 @dataclass(frozen=True)
 class DrawnPerson:
-    """A drawn person: `draw_subject([seed, index])`."""
+    """A synthetic subject: `draw_subject([seed, index])`."""
 
     seed: int
     index: int
 
 
 def drawn_name(seed: int, index: int) -> str:
-    """The name of a drawn person.
+    """Return the name of a synthetic subject.
 
     Example:
         >>> drawn_name(1, 42)
@@ -166,13 +167,13 @@ def drawn_name(seed: int, index: int) -> str:
 
 
 def drawn_person(name: str) -> DrawnPerson | None:
-    """The person that a name stands for; None for any other name."""
+    """Return the synthetic subject with this name, or None for any other name."""
     match = _NAME.fullmatch(name)
     return None if match is None else DrawnPerson(int(match["seed"]), int(match["index"]))
 
 
 def drawn_seed(folder: Path) -> int | None:
-    """The seed of a folder that `mggr-tf data synth` wrote; None if there is none to be found."""
+    """Return the seed of a folder that `mggr-tf data synth` wrote, or None if there is none."""
     try:
         text = (folder / SYNTHETIC_MARK).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -182,12 +183,13 @@ def drawn_seed(folder: Path) -> int | None:
 
 
 def present_name(name: str, *, seed: int | None, first: Literal[0, 1]) -> str:
-    """The present name of a drawn person whom an earlier version gave a number.
+    """Convert the number of a synthetic subject in an earlier version to the current name.
 
     Args:
-        name: any name; other than numbers stay as they are.
-        seed: that the person was drawn with; None if nobody knows: the number stays.
-        first: the number of the seed's first person, by the place that the name comes from.
+        name: name of any form. Names that are not numbers are returned unchanged.
+        seed: seed of the subject; if None (unknown), the name is returned unchanged.
+        first: number of the seed's first subject, `FIRST_IN_MEMORY` or `FIRST_IN_FOLDER`, depending
+            on the origin of the name.
 
     Example:
         >>> present_name("0043", seed=1, first=FIRST_IN_FOLDER)
@@ -199,18 +201,18 @@ def present_name(name: str, *, seed: int | None, first: Literal[0, 1]) -> str:
 
 
 def former_name(name: str, *, first: Literal[0, 1]) -> str:
-    """The number that an earlier version gave to a drawn person; other names stay."""
+    """Return the number of a synthetic subject in earlier versions; other names stay unchanged."""
     person = drawn_person(name)
     return name if person is None else f"{person.index + first:0{5 - first}d}"
 
 
 def present_names(names: Iterable[str], source: str, *, seed: int) -> tuple[str, ...]:
-    """The present names of people of a source, which a user may have named by their numbers.
+    """Return the current names of subjects that the user may have named by their old numbers.
 
     Args:
-        names: in any form.
+        names: names of any form.
         source: `synthetic`, or a folder.
-        seed: of the people that `synthetic` stands for.
+        seed: seed of the subjects in memory; used only if `source` is `synthetic`.
     """
     if source == SYNTHETIC:
         return tuple(present_name(name, seed=seed, first=FIRST_IN_MEMORY) for name in names)

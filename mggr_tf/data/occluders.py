@@ -1,10 +1,10 @@
-"""Things before an eye: fingers, a hand, hair, rims of glasses, glare, and bars of any colour.
+"""Random occluders in front of an eye: fingers, hands, hair, glasses rims, glare and coloured bars.
 
-Laid over pictures inside the TensorFlow graph, as pure functions of a seed. All of them are one
-shape with other numbers: bars with round ends, side by side (fingers) or combed (hair), straight
-or bent, hard or soft, flat or shaded like a cylinder. Pictures may be drawn or photographed; what
-part of an eye they cover is asked with `covered_share`, of any mask or of the polygon of
-`lid_region`.
+They are composited onto images inside the TensorFlow graph, as pure functions of a seed. All kinds
+use the same shape with different parameters: bars with round ends, side by side (fingers) or split
+into strands (hair), straight or bent, with sharp or soft edges, with flat or cylindrical shading.
+The images may be synthetic or photographs. `covered_share` returns the covered fraction of a mask,
+for example of the polygon `lid_region`.
 """
 
 from __future__ import annotations
@@ -17,31 +17,33 @@ import tensorflow as tf
 from mggr_tf.data.rows import Rows
 
 SLOTS = 2
-"""So many occluders may lie over one picture."""
+"""Maximum number of occluders per image."""
 
 _PI = 3.14159265
 _NUMBERS = 23
-"""Of an occluder, drawn at random: as many as `_layer` takes."""
+"""Number of random numbers per occluder; `_layer` consumes exactly this many."""
 
 
 class _Kind(NamedTuple):
-    """What the occluders of one kind have in common; pairs are (least, most).
+    """Parameters of one kind of occluder; pairs are (minimum, maximum).
 
     Attributes:
-        odds: how often it occurs, beside the others.
-        radius_px: half the width of a bar.
-        length_px: of a bar, from its near end; the far end of a long one lies outside.
-        centred: 1 if the near end lies half a length before the place that is aimed at, 0 if at it.
-        bars: side by side.
-        bend: at most, curvature in 1 / pixels.
-        soft_px: half the width of an edge.
-        opacity: of a bar.
-        combed: 1 for strands with gaps.
-        round: how much darker a bar's edges are than its middle.
-        rim: how dark its outline is.
-        gleam: brightness of a line of light along it.
-        shadow: how dark it makes what lies beside it.
-        spread_px: standard deviation of the place aimed at, from the middle of the picture.
+        odds: relative frequency of the kind.
+        radius_px: half the width of a bar, in pixels.
+        length_px: length of a bar from its near end, in pixels; the far end of a long bar is
+            outside the image.
+        centred: 1 if the centre of the bar is at the random position, 0 if its near end is.
+        bars: number of bars side by side.
+        bend: maximum curvature, in 1 / pixels.
+        soft_px: half the width of an edge, in pixels.
+        opacity: opacity of a bar.
+        combed: 1 for strands with gaps, else 0.
+        round: darkening of the edges of a bar relative to its middle.
+        rim: darkening of the outline.
+        gleam: brightness of a highlight along the bar.
+        shadow: darkening of the surroundings.
+        spread_px: standard deviation of the random position from the middle of the image, in
+            pixels.
     """
 
     odds: float
@@ -60,7 +62,7 @@ class _Kind(NamedTuple):
     spread_px: float
 
 
-# An eye fills most of its patch: 2 pixels are about a millimetre.
+# An eye fills most of its patch, so 2 pixels are about a millimetre.
 _FINGERS = _Kind(
     odds=0.28,
     radius_px=(7, 16),
@@ -134,20 +136,20 @@ _BAR = _RIM._replace(
 _KINDS = (_FINGERS, _HAND, _HAIR, _RIM, _GLARE, _BAR)
 
 _SKINS = ((0.30, 0.17, 0.11), (0.95, 0.76, 0.65))
-"""sRGB of dark and of light skin; other skins lie between them."""
+"""sRGB of dark and of light skin; other skin colours are interpolated between them."""
 _HAIRS = ((0.06, 0.05, 0.05), (0.78, 0.66, 0.46))
 _NAIL_SHARE = 0.6
-"""How many fingers show their nails."""
+"""Fraction of fingers with visible nails."""
 _OWN_COLOUR_SHARE = 0.5
-"""How many fingers and hands have the colour of the skin in the picture."""
+"""Fraction of fingers and hands that have the skin colour of the image."""
 
 
 class Occluded(NamedTuple):
-    """Pictures with occluders.
+    """Images with occluders.
 
     Attributes:
-        images: [B, H, W, C], as they were given.
-        cover: [B, H, W] in [0, 1], how much of each pixel is hidden.
+        images: [B, H, W, C], same format as the input.
+        cover: [B, H, W] in [0, 1], covered fraction of each pixel.
     """
 
     images: tf.Tensor
@@ -157,14 +159,14 @@ class Occluded(NamedTuple):
 def occlude(
     images: tf.Tensor, *, seed: tf.Tensor, share: float, rows: Rows | None = None
 ) -> Occluded:
-    """Lays up to `SLOTS` occluders over each picture.
+    """Composite up to `SLOTS` occluders onto each image.
 
     Args:
-        images: [B, H, W, C] float32 in [-1, 1], C a multiple of 3: pictures that lie behind the
-            same occluders, as the two of a pair.
-        seed: [2] integers, of the whole batch.
-        share: how many of the occluders are there at all, in [0, 1].
-        rows: which rows of the batch these are; None: all.
+        images: [B, H, W, C] float32 in [-1, 1], with C a multiple of 3: RGB images that share the
+            same occluders, such as the two images of a pair.
+        seed: [2] integers, seed of the whole batch.
+        share: probability that each occluder is present, in [0, 1].
+        rows: rows of the batch that the images belong to; None means all rows.
     """
     rows = rows or Rows.all(images.shape[0])
     visible = tf.ones_like(images[..., :1])
@@ -179,11 +181,11 @@ def occlude(
 
 
 def covered_share(cover: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """[B] part of each mask that is covered; NaN where a mask is empty.
+    """Return the covered fraction [B] of each mask, NaN for an empty mask.
 
     Args:
-        cover: [B, H, W] in [0, 1], of `occlude`.
-        masks: [B, H, W] in [0, 1], as of `filled`.
+        cover: [B, H, W] in [0, 1], as returned by `occlude`.
+        masks: [B, H, W] in [0, 1], as returned by `filled`.
     """
     area = tf.reduce_sum(masks, [1, 2])
     inside = tf.reduce_sum(cover * masks, [1, 2])
@@ -191,10 +193,11 @@ def covered_share(cover: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
 
 
 def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """[B, H, W] how much of each pixel lies inside a polygon, along the pixel's middle line.
+    """Rasterise polygons to masks [B, H, W]: covered fraction along the middle line of each pixel.
 
     Args:
-        polygons: [B, N, 2] pixels (x, y), closed, no edge crossing another. NaN: all 0.
+        polygons: [B, N, 2] pixels (x, y), closed, without self-intersections. A polygon with NaN
+            has an empty mask.
         size: (height, width).
     """
     x1, y1 = polygons[..., 0], polygons[..., 1]
@@ -202,7 +205,8 @@ def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     row = tf.range(size[0], dtype=tf.float32)[None, None, :]
     down = tf.cast(y1[..., None] <= row, tf.float32) - tf.cast(y2[..., None] <= row, tf.float32)
     slope = tf.math.divide_no_nan(x2 - x1, y2 - y1)[..., None]
-    meets = x1[..., None] + slope * (row - y1[..., None])  # [B, N, H] where an edge meets a row
+    # [B, N, H], x of the intersection of an edge and a row
+    meets = x1[..., None] + slope * (row - y1[..., None])
     meets = tf.where(down == 0, 0.0, meets)
     left_of_it = tf.range(size[1], dtype=tf.float32) - 0.5
     reached = tf.clip_by_value(meets[..., None] - left_of_it, 0, 1)
@@ -212,32 +216,32 @@ def filled(polygons: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 class _Layer(NamedTuple):
     alpha: tf.Tensor  # [B, H, W, 1]
     colour: tf.Tensor  # [B, H, W, 3]
-    lit: tf.Tensor  # [B, H, W, 1] light that its shadow leaves
+    lit: tf.Tensor  # [B, H, W, 1], fraction of light inside its shadow
 
 
 def _skin_of(images: tf.Tensor) -> tf.Tensor:
-    """[B, 3] colour of the cheek, which fills the lowest rows of a patch."""
+    """Return the colour [B, 3] of the cheek, which fills the lowest rows of a patch."""
     cheek = images[:, 3 * images.shape[1] // 4 :]
     return tf.reduce_mean(cheek, [1, 2])
 
 
 class _Numbers:
-    """The numbers of one occluder for each picture, [B, 1, 1] each.
+    """Parameters of one occluder for each image, [B, 1, 1] each.
 
     Args:
-        kind: [B] int32 indices of `_KINDS`.
+        kind: [B] int32 indices into `_KINDS`.
     """
 
     def __init__(self, kind: tf.Tensor) -> None:
         self._kind = kind
 
     def common(self, name: str) -> tf.Tensor:
-        """What all of a kind have in common."""
+        """Return a parameter that is the same for all occluders of a kind."""
         of_kinds = tf.constant([float(getattr(kind, name)) for kind in _KINDS])
         return _wide(tf.gather(of_kinds, self._kind))
 
     def between(self, name: str, place: tf.Tensor) -> tf.Tensor:
-        """Between the limits of a kind, by equal factors: the least at 0, the most at 1."""
+        """Interpolate geometrically between the limits of a kind: minimum at 0, maximum at 1."""
         limits = np.asarray([getattr(kind, name) for kind in _KINDS], np.float32)
         low, high = (_wide(tf.gather(limits[:, end], self._kind)) for end in (0, 1))
         return low * tf.pow(high / low, place)
@@ -257,7 +261,7 @@ def _layer(
     along, across = _turned(size, place, 2 * _PI * next(unit))
     across += numbers.common("bend") * (next(unit) - 0.5) * along * along
     along += numbers.common("centred") * length / 2
-    # Bars side by side: each pixel belongs to the nearest one.
+    # Each pixel belongs to the nearest of the bars that are side by side.
     bars = tf.round(numbers.between("bars", next(unit)))
     first = -tf.floor(bars * next(unit))
     bar = tf.clip_by_value(tf.round(across / (2.04 * radius)), first, first + bars - 1)
@@ -265,7 +269,7 @@ def _layer(
     along -= 0.9 * radius * _wave(0.34 * bar + next(unit)) * tf.cast(bars > 1, tf.float32)
 
     beyond = tf.maximum(tf.maximum(radius - along, along - length), 0)
-    # A bar that is as wide as long is a disc.
+    # A bar that is shorter than its width is drawn as a disc.
     beyond = tf.where(length < 2 * radius, tf.abs(along - length / 2), beyond)
     distance = tf.sqrt(across * across + beyond * beyond + 1e-6)
     soft = numbers.between("soft_px", next(unit))
@@ -281,7 +285,7 @@ def _layer(
     shade = 1 - round_ * (1 - tf.sqrt(1 - 0.98 * off * off))
     shade *= 1 + round_ * (next(unit) - 0.5) * place_across
     shade *= 1 - rim * next(unit) * tf.sigmoid(12 * (off - 0.88))
-    # Joints of fingers, the first of them behind the nail; folds of a hand.
+    # Joints of fingers (the first one is behind the nail), and folds of a hand.
     joint = tf.math.floormod(place_along - 2.5, 3 + 9 / radius)
     shade *= 1 - rim * 0.5 * next(unit) * tf.exp(-tf.square(joint / 0.12))
     with_nails = (kind == _KINDS.index(_FINGERS))[:, None, None] & (next(unit) < _NAIL_SHARE)
@@ -304,12 +308,12 @@ def _layer(
 def _turned(
     size: tuple[int, int], place: tf.Tensor, angle: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B, H, W] pixels along a direction and across it, from a place.
+    """Return the pixel coordinates [B, H, W] along and across a direction, relative to a position.
 
     Args:
         size: (height, width).
-        place: [B, 1, 1, 2] pixels (x, y) from the middle of the picture.
-        angle: [B, 1, 1] of the direction.
+        place: [B, 1, 1, 2] position in pixels (x, y) relative to the middle of the image.
+        angle: [B, 1, 1], angle of the direction in radians.
     """
     right = tf.range(size[1], dtype=tf.float32) - (size[1] - 1) / 2 - place[..., 0]
     down = (tf.range(size[0], dtype=tf.float32) - (size[0] - 1) / 2)[:, None] - place[..., 1]
@@ -318,16 +322,16 @@ def _turned(
 
 
 def _nail(along: tf.Tensor, across: tf.Tensor) -> tf.Tensor:
-    """[B, H, W] 1 on a nail near the end of a finger, 0 elsewhere; both in radii."""
+    """Return a mask [B, H, W] that is 1 on the nail near the end of a finger; units are radii."""
     off = tf.square((along - 0.9) / 0.7) + tf.square(across / 0.6)
     return tf.sigmoid(12 * (1 - off))
 
 
 def _strands(across: tf.Tensor, along: tf.Tensor, phase: tf.Tensor, dense: tf.Tensor) -> tf.Tensor:
-    """[B, H, W] 1 on a strand of hair, 0 in the gaps between them.
+    """Return a mask [B, H, W] that is 1 on strands of hair and 0 in the gaps between them.
 
     Args:
-        across, along: [B, H, W] pixels.
+        across, along: [B, H, W] coordinates in pixels.
         phase, dense: [B, 1, 1] in [0, 1).
     """
     wave = (
@@ -339,7 +343,7 @@ def _strands(across: tf.Tensor, along: tf.Tensor, phase: tf.Tensor, dense: tf.Te
 
 
 def _wave(turns: tf.Tensor) -> tf.Tensor:
-    """From -1 to 1 and back in one turn, in straight lines: cheaper than a sine."""
+    """Return a triangle wave in [-1, 1] with period 1, because it is faster than a sine."""
     return tf.abs(4 * (turns - tf.floor(turns)) - 2) - 1
 
 
@@ -352,23 +356,23 @@ def _colours(
     is_own: tf.Tensor,
     free: tf.Tensor,
 ) -> tf.Tensor:
-    """[B, 3] in [-1, 1] by kind.
+    """Return the colours [B, 3] in [-1, 1] of the occluders.
 
     Args:
-        kind: [B] int32 indices of `_KINDS`.
-        skin: [B, 3] of the person.
-        place: [B, 1] in [0, 1) between dark and light.
-        brightness: [B, 1] in [0, 1), of the light on a hand.
-        is_own: [B, 1] whether a hand is the person's own.
-        free: [B, 3] in [0, 1).
+        kind: [B] int32 indices into `_KINDS`.
+        skin: [B, 3], skin colour of the subject.
+        place: [B, 1] in [0, 1), position between the dark and the light colour.
+        brightness: [B, 1] in [0, 1), brightness of the light on a hand.
+        is_own: [B, 1], whether the hand has the skin colour of the subject.
+        free: [B, 3] in [0, 1), random colour.
     """
-    # Blood shows in hands and where skin is pressed: a little redder or paler than the face.
+    # Hands and pressed skin are a little redder or paler than the face.
     light = tf.exp(0.9 * (brightness - 0.6)) * (1 + 0.12 * (free - 0.5))
     hand = tf.where(is_own, (skin + 1) / 2, _mixed(_SKINS, place)) * light
-    # Bright skin keeps its hue.
+    # The division keeps the hue of overexposed skin.
     hand /= tf.maximum(tf.reduce_max(hand, -1, keepdims=True), 1)
     hair = _mixed(_HAIRS, place**2) * (0.8 + 0.4 * free)
-    # Most rims are dark, others of any colour.
+    # Half of the rims are dark; the others have any colour.
     rim = tf.where(is_own, 0.25 * free * place, free)
     glare = 1 - 0.2 * free * place
     of_kind = tf.stack([hand, hand, hair, rim, glare, free], 1)
@@ -381,12 +385,12 @@ def _mixed(ends: tuple[tuple[float, ...], tuple[float, ...]], place: tf.Tensor) 
 
 
 def _chosen(unit: tf.Tensor) -> tf.Tensor:
-    """[B] int32 indices of `_KINDS`, by their odds."""
+    """Return random indices [B] int32 into `_KINDS`, weighted by their odds."""
     odds = np.cumsum([kind.odds for kind in _KINDS])
     limits = tf.constant((odds / odds[-1])[:-1], tf.float32)
     return tf.reduce_sum(tf.cast(unit[:, None] >= limits, tf.int32), 1)
 
 
 def _wide(values: tf.Tensor) -> tf.Tensor:
-    """[B, ...] as [B, 1, 1, ...]."""
+    """Reshape [B, ...] to [B, 1, 1, ...]."""
     return values[:, None, None]

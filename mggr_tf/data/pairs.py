@@ -1,8 +1,8 @@
-"""Pairs of patches, drawn inside the TensorFlow graph.
+"""Random pairs of patches, drawn inside the TensorFlow graph.
 
-A pair is two patches of one subject, side and head pose. Every batch is a pure
-function of (seed, step): a resumed run sees what the unbroken one would have
-seen, and no Python generator stands between memory and the step.
+A pair consists of two patches with the same subject, side and head pose. Every batch is a pure
+function of (seed, step), so a resumed run uses the same batches as an uninterrupted run, and no
+Python generator slows down the training step.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from mggr_tf.drawn_eyes.lids import USUAL_REGION
 
 _SOURCE_ERROR = 4
 _HEAD_ERROR = 5
-"""Folded into a batch's seed for the errors of source gazes and head poses."""
+"""Values that are folded into the seed of a batch for the errors of source gazes and head poses."""
 
 
 @dataclass(frozen=True)
 class PairTable:
-    """Which patches may be paired.
+    """Table of the patches that may be paired.
 
     Attributes:
-        members: [G, M] int32, indices of each group's patches, padded by repetition.
-        counts: [G] int32, how many of them are real; at least 2.
-        groups: [G] int32, their numbers in the samples.
+        members: [G, M] int32, indices of the patches of each group, padded by repetition.
+        counts: [G] int32, number of patches of each group without padding; at least 2.
+        groups: [G] int32, group numbers in the samples.
     """
 
     members: NDArray[np.int32]
@@ -46,10 +46,10 @@ class PairTable:
 
 
 def pair_table(samples: EyeSamples) -> PairTable:
-    """Groups of at least two patches.
+    """Return the table of groups with at least two patches.
 
     Raises:
-        DataError: no group has two.
+        DataError: no group has two patches.
     """
     numbers, counts = np.unique(samples.group, return_counts=True)
     numbers = numbers[counts >= 2]
@@ -67,13 +67,19 @@ def pair_table(samples: EyeSamples) -> PairTable:
 
 
 def all_pairs(samples: EyeSamples, *, limit: int, seed: int) -> NDArray[np.int64]:
-    """Ordered pairs for evaluation: every one, or a seeded choice of `limit`.
+    """Return ordered pairs for evaluation: all pairs, or a random subset of `limit` pairs.
+
+    Args:
+        samples: patches to pair.
+        limit: maximum number of pairs.
+        seed: seed of the subset.
 
     Returns:
         [P, 2] indices, (source, target).
     """
     table = pair_table(samples)
-    # Counted, not listed: thousands of patches in a group make millions of pairs.
+    # Pairs are selected by number, without a list of all pairs, because a group of thousands of
+    # patches has millions of pairs.
     ends = np.cumsum(table.counts.astype(np.int64) * (table.counts - 1))
     total = int(ends[-1])
     if total > limit:
@@ -84,7 +90,7 @@ def all_pairs(samples: EyeSamples, *, limit: int, seed: int) -> NDArray[np.int64
     others = table.counts[group].astype(np.int64) - 1
     within = chosen - (ends[group] - others * (others + 1))
     first, second = within // others, within % others
-    second += second >= first  # a patch is no partner of its own
+    second += second >= first  # A patch must not be paired with itself.
     return np.stack([table.members[group, first], table.members[group, second]], 1).astype(np.int64)
 
 
@@ -101,28 +107,29 @@ def pair_dataset(
     with_state: bool = False,
     closing: Closing | None = None,
 ) -> tf.data.Dataset:
-    """The replicas' parts of the batches of steps [first, last), replica by replica.
+    """Return this process's part of the batches of steps [first, last), replica by replica.
 
-    Each element is a dict of float32 tensors: eye and target [B, H, W, 3] in
-    [-1, 1], gazemap [B, H, W, 2], delta and head_pose [B, 2], source_gaze and
-    target_gaze [B, 2] in degrees. With `with_flow` also flow [B, H, W, 2] in pixels and
-    flow_seen [B, H, W], 1 where the flow is known, else 0. With `with_landmarks` also
-    source_landmarks and target_landmarks [B, K, 2] in pixels. With `closing` or `with_state` also
+    Each element is a dict of float32 tensors: eye and target [B, H, W, 3] in [-1, 1], gazemap [B,
+    H, W, 2], delta and head_pose [B, 2], source_gaze and target_gaze [B, 2] in degrees. With
+    `with_flow`, it also contains flow [B, H, W, 2] in pixels and flow_seen [B, H, W], which is 1
+    where the flow is known, else 0. With `with_landmarks`, it also contains source_landmarks and
+    target_landmarks [B, K, 2] in pixels. With `closing` or `with_state`, it also contains
     source_state and target_state [B, 3], NaN where a value is unknown, and source_gaze_weight and
-    target_gaze_weight [B] (see `state_labels.gaze_weight`).
+    target_gaze_weight [B] (see `mggr_tf.data.closing_eyes.gaze_weight`).
 
     Args:
-        samples: what pairs are drawn of.
-        shares: pairs in a batch, and which of them are made here.
-        seed: of the drawing.
-        steps: which.
-        augmentation: how pairs are changed.
+        samples: samples from which pairs are drawn.
+        shares: batch size, and the rows of the batch that this process creates.
+        seed: seed of the random pairs.
+        steps: range of steps, (first, last).
+        augmentation: settings of the random changes.
         conventions: sizes and scales.
         with_flow, with_landmarks, with_state: see above.
-        closing: eyes that a part of the pairs is drawn of, for the state of an eye.
+        closing: closing eyes from which a fraction of the pairs is drawn, for training of the eye
+            state; None uses none.
 
     Raises:
-        DataError: no group has two patches, or nobody knows their flow or landmarks.
+        DataError: no group has two patches, or the flow or the landmarks are required but unknown.
     """
     if with_flow and samples.flows is None:
         raise DataError(
@@ -153,11 +160,11 @@ def pair_dataset(
 
 @dataclass(frozen=True)
 class Closing:
-    """Eyes that close, of which a part of the pairs is drawn.
+    """Closing eyes from which a fraction of the pairs is drawn.
 
     Attributes:
-        samples: with landmarks, lid regions and states.
-        share: part of the pairs, in (0, 1].
+        samples: samples with landmarks, lid regions and states.
+        share: fraction of the pairs, in (0, 1].
     """
 
     samples: EyeSamples
@@ -165,15 +172,15 @@ class Closing:
 
 
 class DrawnPairs(NamedTuple):
-    """Pairs as they were drawn.
+    """Pairs before augmentation.
 
     Attributes:
-        images: [B, H, W, 3] uint8, the sources and the targets.
-        gaze_deg: [B, 2] float32, of both.
-        head_deg: [B, 2] float32, which they share.
-        codes: [B, H, W, 2] int8, the flow between them (`flow_codes`).
-        landmarks: [B, 2 K, 2] pixels, the sources' and then the targets'.
-        state: of both.
+        images: two tensors [B, H, W, 3] uint8, the sources and the targets.
+        gaze_deg: two tensors [B, 2] float32 in degrees, of the sources and the targets.
+        head_deg: [B, 2] float32 in degrees; source and target have the same head pose.
+        codes: [B, H, W, 2] int8, the flow between source and target (`flow_codes`).
+        landmarks: [B, 2 K, 2] pixels, first those of the source, then those of the target.
+        state: eye states of source and target.
     """
 
     images: tuple[tf.Tensor, tf.Tensor]
@@ -184,10 +191,10 @@ class DrawnPairs(NamedTuple):
     state: EyeStates | None = None
 
     def with_usual_state(self, size_px: int) -> DrawnPairs:
-        """The same, of eyes whose lids and iris nobody knows.
+        """Return the pairs with eye states for eyes whose lids and iris are unknown.
 
-        Their occlusion is measured in the usual place of the lids; before anything is laid over
-        them, nothing counts as covered.
+        Their occlusion is measured in the average lid region; it is 0 before occluders are added.
+        The other values are NaN.
         """
         pairs = self.head_deg.shape[0]
         values = tf.constant([float("nan"), float("nan"), 0.0])
@@ -201,11 +208,11 @@ class DrawnPairs(NamedTuple):
 
 
 class Mix:
-    """Puts pairs of eyes that close in the place of some others.
+    """Replaces a fraction of the pairs by pairs of closing eyes.
 
     Args:
-        closing: which, and how many; None leaves all pairs as they are.
-        with_landmarks: whether pairs have landmarks.
+        closing: closing eyes, and the fraction of the pairs; None leaves all pairs unchanged.
+        with_landmarks: whether the pairs have landmarks.
     """
 
     def __init__(self, closing: Closing | None, *, with_landmarks: bool = False) -> None:
@@ -217,12 +224,12 @@ class Mix:
         )
 
     def __call__(self, drawn: DrawnPairs, *, seed: tf.Tensor, rows: Rows) -> DrawnPairs:
-        """The pairs, mixed.
+        """Return the pairs, some of them replaced.
 
         Args:
-            drawn: with states.
-            seed: [2] integers, of the whole batch.
-            rows: which rows of the batch these are.
+            drawn: pairs with states.
+            seed: [2] integers, seed of the whole batch.
+            rows: rows of the batch that the pairs belong to.
         """
         if self._tables is None:
             return drawn
@@ -239,7 +246,7 @@ class Mix:
 
 
 class _Tables:
-    """Samples inside the graph, to draw pairs of."""
+    """Samples as constants in the graph, from which pairs are drawn."""
 
     def __init__(
         self,
@@ -262,11 +269,11 @@ class _Tables:
         self._regions = tf.constant(samples.lid_region) if with_state and known else None
 
     def draw(self, seeds: tf.Tensor, rows: Rows) -> DrawnPairs:
-        """A pair for each row.
+        """Draw a pair for each row.
 
         Args:
-            seeds: [3, 2] integers, of the whole batch.
-            rows: which rows of the batch these are.
+            seeds: [3, 2] integers, seeds of the whole batch.
+            rows: rows of the batch to draw.
         """
         group = _below(tf.shape(self._counts)[0], rows.uniform([], seeds[0]))
         first, second = two_different(tf.gather(self._counts, group), seeds[1], seeds[2], rows)
@@ -289,10 +296,10 @@ class _Tables:
 
 
 class PairInputs:
-    """Makes what a step is given of the patches of its pairs; see `pair_dataset`.
+    """Converts pairs of patches to the input tensors of a training step; see `pair_dataset`.
 
     Args:
-        augmentation: how pairs are changed.
+        augmentation: settings of the random changes.
         conventions: sizes and scales.
     """
 
@@ -305,12 +312,12 @@ class PairInputs:
         )
 
     def __call__(self, drawn: DrawnPairs, *, seed: tf.Tensor, rows: Rows) -> dict[str, tf.Tensor]:
-        """The tensors of these pairs.
+        """Return the tensors of the pairs.
 
         Args:
-            drawn: pairs.
-            seed: [2] integers, of the whole batch's augmentation.
-            rows: which rows of the batch these are.
+            drawn: pairs before augmentation.
+            seed: [2] integers, seed of the augmentation of the whole batch.
+            rows: rows of the batch that the pairs belong to.
         """
         changed = augment_pair(
             *drawn.images,
@@ -342,7 +349,7 @@ class PairInputs:
 
 
 def _error(deviation_deg: float, seed: tf.Tensor, stream: int, rows: Rows) -> tf.Tensor | float:
-    """[B, 2] random errors; 0 without any."""
+    """Return random errors [B, 2] in degrees, or 0 if the deviation is 0."""
     if not deviation_deg:
         return 0.0
     own = tf.random.experimental.stateless_fold_in(seed, stream)
@@ -352,9 +359,18 @@ def _error(deviation_deg: float, seed: tf.Tensor, stream: int, rows: Rows) -> tf
 def two_different(
     counts: tf.Tensor, first_seed: tf.Tensor, second_seed: tf.Tensor, rows: Rows
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """[B] int32 twice: two different numbers below each of `counts` [B], all of them above 1."""
+    """Return two different random integers in [0, n) for each n in `counts`.
+
+    Args:
+        counts: [B] int32, each at least 2.
+        first_seed, second_seed: [2] integers, seeds of the whole batch.
+        rows: rows of the batch to draw.
+
+    Returns:
+        two tensors [B] int32.
+    """
     first = _below(counts, rows.uniform([], first_seed))
-    # Another member: a step of 1 .. n-1 round the circle never lands on itself.
+    # An offset of 1 to n - 1, modulo n, always leads to a different member.
     stride = 1 + _below(counts - 1, rows.uniform([], second_seed))
     return first, (first + stride) % counts
 
@@ -362,7 +378,7 @@ def two_different(
 def _codes(
     flows: tf.Tensor, numbers: tf.Tensor, group: tf.Tensor, first: tf.Tensor, second: tf.Tensor
 ) -> tf.Tensor:
-    """[B, H, W, 2] codes of each pair's flow."""
+    """Return the flow codes [B, H, W, 2] of the pairs."""
     return tf.gather_nd(flows, tf.stack([tf.gather(numbers, group), first, second], 1))
 
 
@@ -373,7 +389,7 @@ def _flow_of(codes: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _of_both(landmarks: tf.Tensor, source: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """[B, 2 K, 2] of the source, then of the target."""
+    """Return [B, 2 K, 2], the landmarks of the source, followed by those of the target."""
     return tf.concat([tf.gather(landmarks, source), tf.gather(landmarks, target)], 1)
 
 
@@ -383,7 +399,7 @@ def _landmarks_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _states_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Args: both: [B, 2, 3]."""
+    """Return the states and gaze weights by name; `both` is [B, 2, 3]."""
     weights = gaze_weight(both)
     return {
         f"{name}_{what}": of_both[:, place]
@@ -393,5 +409,5 @@ def _states_of(both: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _below(limit: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
-    """[B] int32 in [0, limit), of [B] in [0, 1)."""
+    """Convert `unit` [B] in [0, 1) to integers [B] int32 in [0, limit)."""
     return tf.minimum(tf.cast(unit * tf.cast(limit, tf.float32), tf.int32), limit - 1)

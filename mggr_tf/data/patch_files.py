@@ -1,4 +1,4 @@
-"""Files of eye patches: their order, their licence, pictures without an eye."""
+"""Files of eye patches: reading, encoding, sorting, licences, and detection of missing eyes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LICENCE_FILE = "licence.txt"
 
 
 def read_licence(folder: Path, *, otherwise: str) -> str:
-    """The text of `licence.txt` on one line, or `otherwise` where there is none.
+    """Return the text of `licence.txt` as one line, or `otherwise` if the file does not exist.
 
     Raises:
-        DataError: the file says nothing, or is no text.
+        DataError: the file is empty or is not UTF-8 text.
     """
     file = folder / LICENCE_FILE
     if not file.is_file():
@@ -37,15 +37,15 @@ def read_licence(folder: Path, *, otherwise: str) -> str:
     return text
 
 
-# Standard deviation of grey levels below which a patch is blank.
+# A patch is blank if the standard deviation of its grey levels is below this value.
 _BLANK_CONTRAST = 5.0
 
-# The iris, the lids and the white differ at a scale of about 1/32 of a patch's width, however soft
-# the photograph is; pixel noise and smooth shading do not. The measure is the standard deviation,
-# over the middle of the patch, of the Laplacian of a Gaussian of that scale. In the 7896 Columbia
-# patches it is at most 3.5 on walls, hair and bare skin, and at least 5.3 on eyes (4.4 when those
-# are blurred by one more pixel); a drawn eye behind a lens that mirrors the sky has 4.26. The limit
-# is the geometric mean of 3.5 and 4.26.
+# The boundaries between iris, lids and sclera have contrast at a scale of about 1/32 of the patch
+# width, also in blurred photographs; pixel noise and smooth shading have none at this scale. The
+# measure is the standard deviation of the Laplacian of a Gaussian with that sigma, over the middle
+# of the patch. In the 7896 Columbia patches, it is at most 3.5 on walls, hair and bare skin, and at
+# least 5.3 on eyes (4.4 if they are blurred by one more pixel). A synthetic eye behind a spectacle
+# lens that reflects the sky has 4.26. The limit is the geometric mean of 3.5 and 4.26.
 _SCALE_OF_WIDTH = 1 / 32
 _LEAST_STRUCTURE = 3.86
 _MIDDLE_HEIGHT = (3 / 16, 13 / 16)
@@ -53,10 +53,10 @@ _MIDDLE_WIDTH = (1 / 8, 7 / 8)
 
 
 def eyeless_reason(image: NDArray[np.uint8]) -> str | None:
-    """Why a picture cannot show an eye; None when it may.
+    """Return the reason why an image cannot show an eye, or None if it may show one.
 
     Args:
-        image: [H, W, 3] uint8 RGB, the eye in its middle, about the size of a patch.
+        image: [H, W, 3] uint8 RGB, about the size of a patch, with the eye in the middle.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     if grey.std() < _BLANK_CONTRAST:
@@ -67,7 +67,10 @@ def eyeless_reason(image: NDArray[np.uint8]) -> str | None:
 
 
 def _structure(grey: NDArray[np.float32]) -> float:
-    """Standard deviation of the scaled Laplacian of a Gaussian in the middle, in grey levels."""
+    """Return the standard deviation of the scaled Laplacian of a Gaussian, in grey levels.
+
+    It is computed over the middle of the image; the Laplacian is multiplied by sigma squared.
+    """
     height, width = grey.shape
     sigma_px = width * _SCALE_OF_WIDTH
     soft = cv2.GaussianBlur(grey, (0, 0), sigma_px)
@@ -81,16 +84,17 @@ _JPEG_QUALITY = 95
 
 
 def read_entry(entry: Entry) -> NDArray[np.uint8] | BadPatch:
-    """Reads a patch that is a file of its own."""
+    """Read the patch of an entry whose file contains a single patch."""
     return read_patch(entry.file)
 
 
 def read_patch(file: Path) -> NDArray[np.uint8] | BadPatch:
-    """Reads a patch, [64, 64, 3] uint8 RGB, or says why it must not be trained on."""
+    """Read a patch, [64, 64, 3] uint8 RGB, or return a `BadPatch` with the reason."""
     content = file.read_bytes()
     data = np.frombuffer(content, np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    # A JPEG that is cut off still decodes, greyed out below: ask its bytes too.
+    # OpenCV also decodes a truncated JPEG and fills the missing part with grey, so the file data
+    # is checked for completeness, too.
     if image is None or not picture_facts(content).complete:
         return BadPatch(file, "corrupt")
     if image.shape != (DEFAULT_SIZE_PX, DEFAULT_SIZE_PX, 3):
@@ -104,7 +108,7 @@ def read_patch(file: Path) -> NDArray[np.uint8] | BadPatch:
 
 
 def patch_jpeg(rgb: NDArray[np.uint8]) -> bytes:
-    """The JPEG of a patch, [64, 64, 3] uint8 RGB."""
+    """Return a patch, [64, 64, 3] uint8 RGB, as JPEG data."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     made, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), quality)
     assert made, "OpenCV could not encode a JPEG"
@@ -112,7 +116,9 @@ def patch_jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 
 class SortedNames:
-    """Sorts names by their bytes. What exceeds 2 MB lies in a temporary file, not in memory.
+    """Set of names that iterates in the order of their bytes.
+
+    Names beyond 2 MB are stored in a temporary file, not in memory.
 
     Example:
         >>> with SortedNames() as names:
@@ -123,7 +129,8 @@ class SortedNames:
     """
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # no name: a file that vanishes when it is closed
+        # The empty name creates a temporary file that SQLite deletes on close.
+        self._database = sqlite3.connect("")
         self._database.execute(
             "CREATE TABLE names (name BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID"
         )
@@ -135,7 +142,11 @@ class SortedNames:
         self._database.close()
 
     def add(self, name: str, number: int = 0) -> int | None:
-        """Takes in a name; of one that is there already, the number it came with."""
+        """Add a name with a number; for a duplicate, return the number of the first occurrence.
+
+        Returns:
+            None if the name is new.
+        """
         key = os.fsencode(name)
         added = self._database.execute("INSERT OR IGNORE INTO names VALUES (?, ?)", (key, number))
         if added.rowcount:

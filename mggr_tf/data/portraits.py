@@ -1,7 +1,8 @@
-"""Photographs of people whose gaze is known, as a run's second data source.
+"""Photographs of subjects with a known gaze, as the second data source of a run.
 
-Each photograph shows one eye at one gaze: into the lens, as a rule. There are no pairs of it, so
-that most training needs another picture of the same eye, which a redirector makes.
+Each photograph shows an eye with one gaze, usually into the lens. There are no pairs of such
+photographs, so most training methods need a second image of the same eye, which a redirector
+generates.
 """
 
 from __future__ import annotations
@@ -26,18 +27,24 @@ def open_portraits(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> Split:
-    """Opens photographs, in memory.
+    """Open photographs in memory.
 
     Args:
-        source: a folder that one of `readers.READERS` recognises, as `data crop --gaze` makes it.
-        config: what part of the people is held out where no split names them, and by which seed.
-        split: its part `train` is trained on and `select` held out; `report` is left out.
-        some_may_lack: leave out people of the split of whom there is no patch.
-        notify: called with messages about files that are left out.
+        source: a folder in a format of `mggr_tf.data.source.READERS`. `mggr-tf data crop --gaze`
+            writes such folders.
+        config: config of the run; without a split, its fraction of subjects is held out at random
+            by its seed.
+        split: subject split. Its part `train` is used for training and `select` is held out;
+            `report` is skipped.
+        some_may_lack: whether the split may contain subjects without a patch; such subjects are
+            skipped.
+        progress: progress bar factory for reading.
+        notify: callback for messages about skipped files.
 
     Raises:
-        DataError: nothing usable there, or nobody of whom the split speaks.
-        UsageError: drawn eyes are asked for, which are no photographs.
+        DataError: the source contains no usable patch; a subject of the split has no patch and
+            `some_may_lack` is false; or no subject is left to train on.
+        UsageError: the source is `synthetic`, which has no photographs.
     """
     if source == SYNTHETIC:
         raise UsageError(f"--portraits {source}: expected a folder of photographed eyes")
@@ -58,10 +65,12 @@ def open_portraits(
 
 
 def refuse_mixed_roles(data: Split, portraits: Split) -> None:
-    """Refuses people whom one source trains on and the other holds out.
+    """Raise an error if one source trains on subjects that the other source holds out.
+
+    A name denotes the same subject in all data.
 
     Raises:
-        DataError: there are some; a name stands for one person in all data.
+        DataError: there is such a subject.
     """
     for trained, aside in ((portraits, data), (data, portraits)):
         _refuse_shared(trained.train.subjects, aside.aside, trained.source, aside.source)

@@ -1,4 +1,4 @@
-"""Worker processes of data preparation, and full disks."""
+"""Worker processes for data preparation, and messages for disk errors."""
 
 from __future__ import annotations
 
@@ -32,20 +32,22 @@ def mapped(
     workers: int,
     otherwise: str,
 ) -> Iterator[Iterator[Outcome]]:
-    """Gives the items' outcomes, in order, from so many processes.
+    """Yield the results for the items, in order, computed by several processes.
 
-    Whatever ends the context early, Ctrl-C for one, also ends the processes: each
-    finishes the item that it is at, and what was not begun never is.
+    If the context ends early, for example because of Ctrl-C, the processes end as well: each one
+    finishes its current item, and the remaining items are not processed.
 
     Args:
-        make: called once in each process; gives what is done there to an item.
-        items: what to work on.
-        workers: 1 stays in this process; more are started by `spawn`, because the
-            caller may hold TensorFlow's threads.
-        otherwise: what else to do where a process was killed.
+        make: factory that is called once in each process; it returns the function that processes an
+            item.
+        items: items to process.
+        workers: number of processes. 1 runs in the current process. More are started by `spawn`,
+            because the caller may own TensorFlow threads.
+        otherwise: further advice for the error message about a killed process; it precedes the
+            advice to use fewer workers.
 
     Raises:
-        UsageError: one was, most likely for want of memory.
+        UsageError: a process was killed, most likely because memory ran out.
     """
     if workers == 1:
         yield map(make(), items)
@@ -70,12 +72,12 @@ def mapped(
 
 
 _worker: Callable[[Any], Any] | None = None
-"""Of a process that was started."""
+"""Function that processes an item, in a worker process."""
 
 
 def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not inherited
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on platforms where it is not inherited
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = make()
@@ -87,7 +89,7 @@ def _work(item: Any) -> Any:
 
 
 def _end_with_parent() -> None:
-    """A process whose parent was killed waits for work for ever otherwise."""
+    """End this process when its parent ends; otherwise it would wait for work indefinitely."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -96,12 +98,12 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _ctrl_c_ignored() -> Iterator[None]:
-    """While processes are started: what one ignores, those that it starts ignore too.
+    """Ignore SIGINT while processes are started, because they inherit the signal handling.
 
-    Ctrl-C goes to every process of a terminal; only one of them should answer.
+    Ctrl-C sends SIGINT to every process of a terminal; only the parent process must handle it.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
+        yield  # Python sets signal handlers in the main thread only.
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -114,7 +116,10 @@ _OF_THE_OP = re.compile(r"^\{\{.*?\}\} *| *\[Op:\w+\].*$")
 
 
 def disk_reason(error: tf.errors.OpError) -> str:
-    """`{{function_node F}} FILE; No space left on device [Op:SaveV2]` as `FILE: no space ...`.
+    """Extract the file and the reason from a TensorFlow error about a disk.
+
+    `{{function_node F}} FILE; No space left on device [Op:SaveV2]` becomes `FILE: no space left on
+    device`.
 
     Example:
         >>> said = "{{function_node W}} run/log; No space left on device\\n\\tFailed to flush"

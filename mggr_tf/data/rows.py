@@ -1,8 +1,8 @@
-"""Batches as tensors by name, and which rows of a batch a device makes.
+"""Batches as tensors by name, and the assignment of batch rows to devices.
 
-A batch is drawn as a whole, whatever number of devices shares it: each draws the random numbers of
-all of its pairs, which are few, and makes the pictures of its own. So two devices see what one
-would have seen.
+The content of a batch does not depend on the number of devices. Each device draws the random
+numbers of all pairs of the batch, which are few, but creates images only for its own rows. Two
+devices therefore process the same batch as one device would.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from mggr_edge.errors import ConfigError
 
 @dataclass(frozen=True)
 class Shares:
-    """How the pairs of every batch are dealt to replicas.
+    """Distribution of the pairs of every batch over the replicas.
 
-    A step that updates its discriminator several times cuts the batch into as many parts; every
-    replica has an equal share of each part.
+    A step that updates its discriminator several times splits the batch into as many parts; every
+    replica receives an equal share of each part.
 
     Attributes:
-        batch: pairs in the whole batch.
-        replicas: how many devices there are, on all machines.
-        first: number of the first one that this process feeds.
-        local: how many it feeds.
-        parts: into how many parts a step cuts its batch.
+        batch: number of pairs in the whole batch.
+        replicas: number of devices on all machines.
+        first: number of the first replica that this process feeds.
+        local: number of replicas that this process feeds.
+        parts: number of parts into which a step splits its batch.
 
     Raises:
-        ConfigError: the parts of the batch cannot be shared equally.
+        ConfigError: the parts of the batch cannot be divided equally.
     """
 
     batch: int
@@ -49,19 +49,19 @@ class Shares:
 
     @property
     def each(self) -> int:
-        """Pairs that one replica sees of every batch."""
+        """Number of pairs per replica in every batch."""
         return self.batch // self.replicas
 
     def elements(self, steps: tuple[int, int]) -> tuple[int, int]:
-        """Range of the numbers of the elements that make up steps [first, last) here."""
+        """Return the range of element numbers of steps [first, last) in this process."""
         return steps[0] * self.local, steps[1] * self.local
 
     def step_of(self, element: tf.Tensor) -> tf.Tensor:
-        """[] The step that an element belongs to."""
+        """Return the step of an element, a scalar."""
         return element // self.local
 
     def rows_of(self, element: tf.Tensor) -> Rows:
-        """The rows of the batch that an element holds."""
+        """Return the rows of the batch that an element contains."""
         numbers = np.arange(self.batch, dtype=np.int32)
         dealt = numbers.reshape(self.parts, self.replicas, -1).transpose(1, 0, 2)
         mine = tf.constant(dealt.reshape(self.replicas, -1)[self.first : self.first + self.local])
@@ -70,11 +70,11 @@ class Shares:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a batch.
+    """A subset of the rows of a batch.
 
     Attributes:
-        batch: how many rows the whole batch has.
-        chosen: [B] int32, which of them.
+        batch: number of rows in the whole batch.
+        chosen: [B] int32, indices of the rows in the subset.
     """
 
     batch: int
@@ -82,7 +82,7 @@ class Rows:
 
     @classmethod
     def all(cls, batch: int) -> Rows:
-        """Every row."""
+        """Return all rows of a batch."""
         return cls(batch, tf.range(batch))
 
     def uniform(
@@ -94,28 +94,28 @@ class Rows:
         high: float = 1.0,
         before: tuple[int, ...] = (),
     ) -> tf.Tensor:
-        """[*before, B, *shape] float32 in [low, high): these rows of what the batch draws."""
+        """Draw [*before, B, *shape] float32 uniformly in [low, high) for these rows."""
         drawn = tf.random.stateless_uniform([*before, self.batch, *shape], seed, low, high)
         return tf.gather(drawn, self.chosen, axis=len(before))
 
     def signed(
         self, shape: list[int], seed: tf.Tensor, *, before: tuple[int, ...] = ()
     ) -> tf.Tensor:
-        """[*before, B, *shape] float32 in [-1, 1)."""
+        """Draw [*before, B, *shape] float32 uniformly in [-1, 1) for these rows."""
         return self.uniform(shape, seed, low=-1.0, high=1.0, before=before)
 
     def whole(self, shape: list[int], seed: tf.Tensor, *, low: int, high: int) -> tf.Tensor:
-        """[B, *shape] int32 in [low, high)."""
+        """Draw [B, *shape] int32 uniformly in [low, high) for these rows."""
         drawn = tf.random.stateless_uniform([self.batch, *shape], seed, low, high, tf.int32)
         return tf.gather(drawn, self.chosen)
 
     def normal(self, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-        """[B, *shape] float32, mean 0, deviation 1."""
+        """Draw [B, *shape] float32 from a standard normal distribution for these rows."""
         drawn = tf.random.stateless_normal([self.batch, *shape], seed)
         return tf.gather(drawn, self.chosen)
 
     def noise(self, shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-        """As `normal`, for pictures: each row has a seed, so that only these rows are drawn."""
+        """Same as `normal`, for images: each row has its own seed, so only these are computed."""
         seeds = tf.gather(tf.random.experimental.stateless_split(seed, self.batch), self.chosen)
         kind = tf.TensorSpec(shape, tf.float32)
         return tf.map_fn(
@@ -130,7 +130,7 @@ Metrics = dict[str, tf.Tensor]
 
 
 def parts_of(batch: Batch, count: int) -> list[Batch]:
-    """A batch cut into as many of equal size."""
+    """Split a batch into `count` batches of equal size."""
     if count == 1:
         return [batch]
     cut = {name: tf.split(value, count) for name, value in batch.items()}

@@ -1,7 +1,7 @@
-"""Labelled eye patches in memory, whatever they were read from.
+"""Labelled eye patches in memory, independent of the source format.
 
-All patches are of the canonical side (others are mirrored on the way in, with
-their yaws negated), so everything behind this file knows one kind of eye.
+All patches show the canonical side: patches of the other side are mirrored on loading and their
+yaws are negated. Code that uses this module therefore handles only one side.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mggr_tf.data.names import (
 )
 
 STATES = tuple(field.name for field in fields(EyeState))
-"""Names of the values of a state, in their order."""
+"""Names of the eye state values, in their order."""
 
 _SAME_HEAD_DEG = 0.01
 
@@ -38,23 +38,26 @@ class EyeSamples:
 
     Attributes:
         images: [N, H, W, 3] uint8 RGB, canonical side.
-        gaze_deg: [N, 2] float32, (pitch, yaw), as seen in the (mirrored) patch.
-        head_deg: [N, 2] float32, (pitch, yaw), likewise.
-        subject: [N] names.
-        group: [N] int32; pairs are two patches of one group: one subject, side and head
-            pose (to within a bin, where head poses were measured).
-        source: where they come from, for the record.
-        licence: what may be done with what is trained on them.
-        landmarks: [N, K, 2] float32 pixels (x, y) of the (mirrored) patch; None where nobody
-            knows. Drawn eyes have those of `synthetic.rendered.LANDMARKS`.
-        flows: [G, P, P, H, W, 2] int8 `flow_codes`: how picture j of group g is read out of
-            picture i, both counted in the order of the samples; None where nobody knows.
-        lid_region: [N, 16, 2] float32 pixels of the (mirrored) patch: what an occlusion is measured
-            in, see `mggr_tf.drawn_eyes.lids`; NaN for a patch without, None without any.
+        gaze_deg: [N, 2] float32, (pitch, yaw) in degrees, in the axes of the (mirrored) patch.
+        head_deg: [N, 2] float32, (pitch, yaw) of the head in degrees, in the same axes.
+        subject: [N] names of the subjects.
+        group: [N] int32 group numbers. The patches of a group have the same subject, side and head
+            pose (the same head pose bin if head poses are measured). A pair consists of two patches
+            of one group.
+        source: description of the data source.
+        licence: terms of use for models that are trained on these patches.
+        landmarks: [N, K, 2] float32 pixels (x, y) in the (mirrored) patch; None if they are
+            unknown. Synthetic eyes have the landmarks `mggr_tf.drawn_eyes.rendered.LANDMARKS`.
+        flows: [G, P, P, H, W, 2] int8 `flow_codes`: element [g, i, j] is the flow that reads image
+            j of group g out of image i, both counted in the order of the samples; None if it is
+            unknown.
+        lid_region: [N, 16, 2] float32 pixels in the (mirrored) patch: polygon in which the
+            occlusion is measured, see `mggr_tf.drawn_eyes.lids`. NaN for a patch without a region;
+            None if no patch has one.
         state: [N, 3] float32 in [0, 1]: openness, iris_visible and occlusion, see
-            `mggr_edge.models.network_io`; NaN for a value that is unknown, None without any.
-        mirrored: [N] whether the patch was mirrored on the way in, so the subject's other eye;
-            None where the side was not recorded.
+            `mggr_edge.models.network_io`. NaN for an unknown value; None if all are unknown.
+        mirrored: [N] bool, whether the patch was mirrored on loading because it shows the other
+            eye; None if the side was not recorded.
     """
 
     images: NDArray[np.uint8]
@@ -75,45 +78,45 @@ class EyeSamples:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Names of all subjects, sorted."""
+        """Sorted names of all subjects."""
         return tuple(sorted({str(name) for name in self.subject}))
 
     def known_landmarks(self) -> NDArray[np.float32]:
-        """[N, K, 2] the landmarks.
+        """Return the landmarks [N, K, 2].
 
         Raises:
-            DataError: nobody knows them.
+            DataError: the landmarks are unknown.
         """
         if self.landmarks is None:
             raise landmarks_unknown(self.source)
         return self.landmarks
 
     def known_state(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """[N, 3] the states, and [N, 16, 2] the lid regions.
+        """Return the states [N, 3] and the lid regions [N, 16, 2].
 
         Raises:
-            DataError: nobody knows them.
+            DataError: the states or the lid regions are unknown.
         """
         if self.state is None or self.lid_region is None:
             raise DataError(f"{self.source} does not say in what state eyes are")
         return self.state, self.lid_region
 
     def first(self, count: int) -> EyeSamples:
-        """The first patches, without flows."""
+        """Return the first `count` patches, without flows."""
         return replace(self._take(np.arange(len(self)) < count), flows=None)
 
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of all pictures and labels, in their order.
+        """Return the SHA-256, in hex, of all images and labels in their order.
 
-        Flows are left out: whether they are there is a matter of what is trained.
+        Flows are not included, because they are computed only if a loss needs them.
         """
         return self._fingerprint(self.subject.tolist())
 
     def former_fingerprints(self) -> tuple[str, ...]:
-        """Fingerprints that earlier versions took of these samples; of drawn people only.
+        """Return the fingerprints that earlier versions computed; for synthetic subjects only.
 
-        Those versions knew no state of an eye, and the first of them numbered drawn people, whose
-        names are in it.
+        Those versions had no eye states. The first of them used numbers as the names of synthetic
+        subjects, and the names are part of the fingerprint.
         """
         if not all(drawn_person(name) for name in self.subjects):
             return ()
@@ -133,7 +136,7 @@ class EyeSamples:
         return digest.hexdigest()
 
     def of_subjects(self, wanted: Iterable[str]) -> EyeSamples:
-        """Only these subjects' patches.
+        """Return only the patches of these subjects.
 
         Raises:
             DataError: a subject has no patch.
@@ -160,7 +163,7 @@ class EyeSamples:
 
 
 def landmarks_unknown(source: str) -> DataError:
-    """What to say of a source without landmarks."""
+    """Return the error for a source without landmarks."""
     return DataError(
         f"{source} does not say where lids and iris lie, which loss 'landmarks' "
         "learns from: train on `synthetic`, or give that loss weight 0"
@@ -182,18 +185,21 @@ def make_samples(
     head_bin_deg: float = 0.0,
     conventions: Conventions | None = None,
 ) -> EyeSamples:
-    """Brings patches as photographed to the canonical side and groups them.
+    """Mirror patches to the canonical side and assign them to groups.
 
     Args:
-        images: [N, H, W, 3] uint8 RGB, nothing mirrored.
+        images: [N, H, W, 3] uint8 RGB, not mirrored.
         gaze_deg, head_deg: [N, 2] degrees, (pitch, yaw).
-        sides: N times the subject's own side.
+        sides: N sides, from the subject's point of view.
         subjects: N names.
-        landmarks, lid_region: [N, K, 2] pixels (x, y), where they are known.
-        state: [N, 3], where it is known.
-        head_bin_deg: head poses are equal when they fall into the same bin of this
-            width, one of which is centred on 0; with 0, when they are the same to a
-            hundredth of a degree. Only the grouping is binned: `head_deg` stays exact.
+        source: description of the data source.
+        licence: terms of use for models that are trained on these patches.
+        landmarks, lid_region: [N, K, 2] pixels (x, y); None if unknown.
+        state: [N, 3]; None if unknown.
+        head_bin_deg: width of the head pose bins in degrees; one bin is centred on 0. Two head
+            poses are equal if they fall into the same bin. With 0, they are equal if they agree to
+            a hundredth of a degree. Only the grouping uses bins; `head_deg` stays exact.
+        conventions: conventions that define the canonical side; None uses the defaults.
     """
     mirrored = _mirrored(sides, conventions)
     images = images.copy()
@@ -227,9 +233,9 @@ def pose_bins(
     head_bin_deg: float = 0.0,
     conventions: Conventions | None = None,
 ) -> NDArray[np.int64]:
-    """[N, 2] the bin of each head pose: a group is one subject, one side and one bin.
+    """Return the bin numbers [N, 2] of the head poses; subject, side and bin define a group.
 
-    Args: as of `make_samples`.
+    The arguments are those of `make_samples`.
     """
     head = _turned(head_deg, _mirrored(sides, conventions))
     return np.floor(head / (head_bin_deg or _SAME_HEAD_DEG) + 0.5).astype(np.int64)
@@ -243,7 +249,7 @@ def _mirrored(sides: Sequence[Side], conventions: Conventions | None) -> NDArray
 def _points_turned(
     points: NDArray[np.float32] | None, mirrored: NDArray[np.bool_], last: int
 ) -> NDArray[np.float32] | None:
-    """[N, K, 2] pixels, those of mirrored patches mirrored."""
+    """Return the points [N, K, 2] in pixels, with x mirrored for mirrored patches."""
     if points is None:
         return None
     turned = points.copy()

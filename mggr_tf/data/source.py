@@ -1,4 +1,4 @@
-"""Opens a source of eye patches, whatever its kind."""
+"""Opens data sources of eye patches of any supported format."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from mggr_tf.drawn_eyes.samples import SIDES
 
 
 class ListPath(Protocol):
-    """Lists a source, of some subjects only or of all."""
+    """Lists the patches of a source, of all subjects or of some."""
 
     def __call__(self, path: Path, /, *, subjects: Collection[str] | None = None) -> Listing: ...
 
 
 _KINDS = 3
-"""So many kinds of files are named in a message."""
+"""Maximum number of file types that an error message lists."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """One kind of source.
+    """Reader of one source format.
 
     Attributes:
-        expects: what such a source looks like, for error messages.
-        recognises: a cheap look at a folder that exists.
-        listing: lists its patches.
+        expects: description of the format, for error messages.
+        recognises: cheap check whether an existing folder has this format.
+        listing: function that lists the patches of the source.
     """
 
     expects: str
@@ -69,19 +69,20 @@ READERS: tuple[Reader, ...] = (
         columbia.listing,
     ),
 )
-"""In this order: a table beside the patches outweighs what they are called."""
+"""Readers in the order in which they are tried. A table beside the patches has precedence over
+their file names."""
 
 
 def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """Lists the patches of whatever kind of source this is.
+    """List the patches of a source of any supported format.
 
     Args:
-        path: a folder.
-        subjects: only these; None takes all.
+        path: folder of the source.
+        subjects: names of the subjects to list; None lists all.
 
     Raises:
-        DataError: no such folder, nothing in it that any reader knows, or a reader's
-            own complaint, which may come as late as the last entry.
+        DataError: the folder does not exist, no reader recognises it, or the reader raises an
+            error. The reader may raise it as late as at the last entry.
     """
     if not path.is_dir():
         what = "it is a file" if path.exists() else "it does not exist"
@@ -96,7 +97,7 @@ def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listi
 
 
 def _in_words(path: Path) -> str:
-    """What a folder holds that no reader knows."""
+    """Describe the content of a folder that no reader recognises."""
     entries = [entry for entry in sorted(path.iterdir()) if not is_system_file(entry.name)]
     for entry in entries:
         if entry.is_dir() and any(reader.recognises(entry) for reader in READERS):
@@ -112,10 +113,10 @@ def _in_words(path: Path) -> str:
 
 
 def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
-    """Reads whatever kind of source this is, with all its pictures; see `list_source`.
+    """Read a source of any supported format into memory, with all images; see `list_source`.
 
     Raises:
-        DataError: as `list_source`, or there is no patch.
+        DataError: see `list_source`; or the source contains no patch.
     """
     scanned = scan_listing(list_source(path, subjects=subjects))
     if not scanned.labels and not scanned.bad:
@@ -125,24 +126,26 @@ def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
 
 
 Samples = EyeSamples | PackedSamples
-"""What can be trained on: in memory, or in a pack that is too large for it."""
+"""Training samples: in memory, or in a pack that is too large for memory."""
 
 _HELD_OUT = 4096
-"""Patches of a large pack's held-out people, kept in memory for sheets and validation."""
+"""Maximum number of patches of held-out subjects of a large pack that are loaded into memory, for
+contact sheets and validation."""
 
 _CROWD = 50
-"""So many people take longer to draw on one core than processes take to start."""
+"""From this number of subjects on, rendering on one core takes longer than starting processes."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Samples to train on, and of subjects that training leaves aside.
+    """Samples for training, and samples of the held-out subjects.
 
     Attributes:
         source: `synthetic`, or the absolute path of the folder.
-        train: samples to train on.
-        held_out: of those aside; of very many in a pack, some. None where nobody is.
-        aside: names of all held-out people, sorted.
+        train: samples for training.
+        held_out: samples of the held-out subjects. For a large pack, these are a subset. None if no
+            subject is held out.
+        aside: sorted names of all held-out subjects.
     """
 
     source: str
@@ -161,19 +164,23 @@ def open_split(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> Split:
-    """Opens training data.
+    """Open a data source and split it into samples for training and held-out samples.
 
     Args:
-        source: `synthetic`, or a folder that one of `readers.READERS` recognises. Of a large
-            pack `train` stays on disk, and of those held out some are taken.
-        config: how much is drawn, and what part is held out.
-        stage: the last one to train; exact flow is drawn where it or one before asks for it.
-        subjects: train on exactly these; None holds some of them all out.
-        held_out: whom to hold out, as far as they are there; None draws them by the config's seed.
-        notify: called with messages about files that are left out.
+        source: `synthetic`, or a folder that one of the `READERS` recognises. For a large pack,
+            `train` stays on disk, and `held_out` contains only some of the held-out patches.
+        config: config of the run; it determines the number of synthetic patches and the fraction of
+            held-out subjects.
+        stage: last stage to train. Exact flow is rendered if this stage or an earlier one uses it.
+        subjects: names of the subjects to train on, without held-out subjects; None holds some
+            subjects out.
+        held_out: names of the subjects to hold out; names that the source does not contain are
+            ignored. None selects them at random by the config's seed.
+        progress: progress bar factory for rendering and reading.
+        notify: callback for messages about skipped files.
 
     Raises:
-        DataError: nothing usable there, or of people to hold out alone.
+        DataError: the source contains no usable patch, or only patches of held-out subjects.
     """
     if held_out is not None:
         held_out = present_names(held_out, source, seed=config.synthetic.seed)
@@ -194,7 +201,7 @@ def open_split(
 
 
 def drawn_aside(everyone: tuple[str, ...], config: Config) -> set[str]:
-    """Whom the config holds out of these people, by its seed; at least one is left."""
+    """Select held-out subjects at random by the config's seed; at least one subject is left."""
     count = min(round(len(everyone) * config.held_out), len(everyone) - 1)
     drawn = np.random.default_rng(config.seed).permutation(len(everyone))[:count]
     return {everyone[i] for i in drawn}
@@ -221,13 +228,15 @@ def open_samples(
     notify: Callable[[str], None],
     with_flow: bool = False,
 ) -> EyeSamples:
-    """All samples of some subjects (None: of all); see `open_split`.
+    """Return all samples of some subjects, or of all if `subjects` is None; see `open_split`.
 
     Args:
-        with_flow: also the exact flow within every group, where it is known: of drawn eyes.
+        with_flow: whether to add the exact flow within every group, if it is known. It is known for
+            synthetic eyes only.
 
     Raises:
-        DataError: nothing usable there, or a pack that the config does not let into memory.
+        DataError: the source contains no usable patch, or it is a pack that is larger than the
+            memory limit of the config.
     """
     samples = open_samples_or_pack(
         source,
@@ -254,7 +263,7 @@ def open_samples_or_pack(
     notify: Callable[[str], None],
     with_flow: bool = False,
 ) -> Samples:
-    """As `open_samples`, but that a pack which is too large for memory stays on the disk."""
+    """Same as `open_samples`, but a pack that is too large for memory stays on disk."""
     if subjects is not None:
         subjects = present_names(subjects, source, seed=config.synthetic.seed)
     if source == SYNTHETIC:
@@ -278,7 +287,7 @@ def open_samples_or_pack(
 
 
 def drawing_processes(subjects: int) -> int:
-    """Processes to draw with: starting them pays for crowds only."""
+    """Return the number of rendering processes; a small number of subjects uses only one."""
     return (os.cpu_count() or 1) if subjects >= _CROWD else 1
 
 
@@ -298,7 +307,7 @@ def _drawn(config: Config, progress: Progress, *, with_flow: bool) -> EyeSamples
 
 
 def samples_of_drawn(drawn: SyntheticSamples, *, seed: int) -> EyeSamples:
-    """Drawn eyes as samples, without their flows."""
+    """Convert synthetic eyes to samples, without their flows."""
     return make_samples(
         drawn.images,
         gaze_deg=drawn.gaze_deg,
@@ -314,7 +323,7 @@ def samples_of_drawn(drawn: SyntheticSamples, *, seed: int) -> EyeSamples:
 
 
 def _flows_of(drawn: SyntheticSamples, samples: EyeSamples) -> NDArray[np.int8]:
-    """[G, P, P, H, W, 2] by the samples' group numbers, and all of the canonical side."""
+    """Return the flows [G, P, P, H, W, 2] by group number, mirrored to the canonical side."""
     assert drawn.flows is not None
     per_group = drawn.flows.shape[1]
     flows = np.empty_like(drawn.flows)

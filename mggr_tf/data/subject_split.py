@@ -1,11 +1,11 @@
-"""Who is trained on, who chooses between runs, and who is reported: in a file.
+"""Subject splits: files that assign subjects to training, model selection and reporting.
 
     train: 0001-0027
     select: 0028-0032
     report: 0033-0038
 
-Nobody stands in two parts. Names are written as on the command line, or as a
-list: `train: [anna, bert]`.
+The parts are disjoint. Names are written as on the command line, or as a list:
+`train: [anna, bert]`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class SubjectSplit:
     """Three groups of subjects.
 
     Attributes:
-        train: weights are fitted to these.
-        select: runs, configs and stopping points are compared on these.
-        report: for published numbers; nothing is chosen by them.
+        train: subjects that the weights are fitted to.
+        select: subjects for the comparison of runs, configs and stopping points.
+        report: subjects for published numbers; no choice is based on them.
 
     Raises:
-        DataError: a subject stands in two parts, or nobody in `train`.
+        DataError: a subject is in two parts, or `train` is empty.
     """
 
     train: tuple[str, ...]
@@ -53,15 +53,15 @@ class SubjectSplit:
             raise DataError(f"{_listed(twice)} in more than one of {', '.join(PARTS)}")
 
     def part(self, name: str) -> tuple[str, ...]:
-        """The subjects of one part."""
+        """Return the subjects of one part."""
         found: tuple[str, ...] = getattr(self, name)
         return found
 
     def refuse_unknown(self, known: Collection[str]) -> None:
-        """Holds the split against the subjects that there are.
+        """Check that the data contains all subjects of the split.
 
         Raises:
-            DataError: a part names somebody else.
+            DataError: a part contains a subject that is not in `known`.
         """
         unknown = sorted({name for part in PARTS for name in self.part(part)} - set(known))
         if unknown:
@@ -74,16 +74,16 @@ PARTS = tuple(field.name for field in fields(SubjectSplit))
 def draw_split(
     subjects: Collection[str], *, shares: Sequence[float] = SHARES, seed: int = 1
 ) -> SubjectSplit:
-    """Deals subjects out at random, by a seed.
+    """Assign subjects to the parts at random.
 
     Args:
-        subjects: everybody.
-        shares: of `PARTS`; positive, or 0 for a part that shall stay empty. They are
-            taken relative to their sum.
-        seed: the same seed, subjects and shares give the same split.
+        subjects: names of all subjects.
+        shares: relative size of each part, in the order of `PARTS`; 0 leaves a part empty. The
+            values are divided by their sum.
+        seed: seed of the assignment. The same seed, subjects and shares result in the same split.
 
     Raises:
-        DataError: impossible shares, or too few subjects for them.
+        DataError: the shares are invalid, or there are too few subjects for them.
     """
     if len(shares) != len(PARTS) or min(shares) < 0 or not 0 < sum(shares) < float("inf"):
         raise DataError(f"shares: expected {len(PARTS)} numbers such as 0.7,0.15,0.15")
@@ -100,7 +100,7 @@ def draw_split(
 
 
 def every_nth_split(subjects: Collection[str], nth: int) -> SubjectSplit:
-    """Selects every `nth` subject in the order of their names; the others are trained on.
+    """Put every `nth` subject, sorted by name, into `select`, and all others into `train`.
 
     Example:
         >>> every_nth_split(["e", "d", "c", "b", "a"], 2)
@@ -120,7 +120,7 @@ def every_nth_split(subjects: Collection[str], nth: int) -> SubjectSplit:
 
 
 def _counts(people: int, shares: Sequence[float]) -> list[int]:
-    """How many of so many people each part gets: one at least where its share is not 0."""
+    """Return the number of subjects of each part; at least 1 if its share is not 0."""
     counts = [int(share > 0) for share in shares]
     if people < sum(counts):
         raise DataError(f"{people} subjects are too few for {sum(counts)} parts")
@@ -133,15 +133,15 @@ def _counts(people: int, shares: Sequence[float]) -> list[int]:
 
 
 def read_split(name_or_file: str) -> SubjectSplit:
-    """Reads a packaged split by name (`columbia`) or any by file.
+    """Read a split from a file, or a packaged split by its name, such as `columbia`.
 
     Raises:
-        DataError: no such split, an unknown, doubled or missing part, or a subject
-            that stands in two.
+        DataError: the split does not exist; a part is unknown, duplicated or missing; or a subject
+            is in two parts.
     """
     file = _split_file(name_or_file)
     try:
-        # The base loader keeps every scalar as text: to YAML, 0007 is a number.
+        # The base loader keeps every scalar as text; other loaders would parse 0007 as a number.
         node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
         parts = _parts(node)
         return SubjectSplit(**{part: _names(parts[part], part) for part in PARTS})
@@ -152,7 +152,7 @@ def read_split(name_or_file: str) -> SubjectSplit:
 
 
 def write_split(path: Path, split: SubjectSplit, *, force: bool = False) -> None:
-    """Writes a split that `read_split` reads back.
+    """Write a split in the format of `read_split`.
 
     Raises:
         OutputExistsError: the file exists and `force` is false.
@@ -170,7 +170,7 @@ def write_split(path: Path, split: SubjectSplit, *, force: bool = False) -> None
 
 
 def packaged_splits() -> tuple[str, ...]:
-    """Names of the splits that travel with the package."""
+    """Return the names of the splits that are included in the package."""
     return tuple(sorted(file.stem for file in (packaged_folder() / "splits").glob("*.yaml")))
 
 
@@ -190,7 +190,7 @@ def _split_file(name_or_file: str) -> Path:
 
 
 def _parts(node: Any) -> dict[str, Any]:
-    """The parts' nodes: every part once, and nothing else."""
+    """Return the YAML node of each part; reject missing, duplicate and unknown parts."""
     expected = f"expected the parts {', '.join(PARTS)}"
     if not isinstance(node, yaml.MappingNode):
         raise DataError(f"{expected}, each with its subjects")

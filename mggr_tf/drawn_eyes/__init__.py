@@ -1,7 +1,7 @@
-"""Eyes drawn by rule: a parametric person and a renderer.
+"""Synthetic eye images: a parametric person and a renderer.
 
-No photograph of anybody is behind these pictures, so whatever is trained on
-them may be given away. numpy and OpenCV only: no TensorFlow.
+The images are not derived from photographs, so models that are trained on them may be
+redistributed. The package uses numpy, OpenCV and numba, but not TensorFlow.
 """
 
 from mggr_tf.drawn_eyes.closing import draw_closing_eyes

@@ -1,4 +1,4 @@
-"""Lashes and glasses."""
+"""Painting of lashes and glasses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mggr_tf.drawn_eyes.textures import reflections
 
 _SUBPIXEL_BITS = 4
 _POINTS = 5
-"""Of one stroke."""
+"""Number of points of the stroke that draws one lash."""
 
 
 def lash_cover(
@@ -29,12 +29,16 @@ def lash_cover(
     rise_mm: float,
     texture_seed: int,
 ) -> NDArray[np.uint8]:
-    """[n, n] cover of the single lashes, 255 where one hides all.
+    """Return the coverage of the lashes, [n, n] uint8, 255 for full coverage.
 
     Args:
-        upper_mm, lower_mm: [N, 3] margins from the outer to the inner corner.
-        view: of the picture to paint.
-        rise_mm: upper margin above its place of rest; lashes of a lowered lid hang.
+        hair: lash parameters of the person.
+        upper_mm: [N, 3] upper margin from the outer to the inner corner, head mm.
+        lower_mm: [N, 3] lower margin, as `upper_mm`.
+        view: view of the image to paint.
+        rise_mm: height of the upper margin above its rest position. The lashes of a lowered lid
+            point down.
+        texture_seed: seed of the person's lashes.
     """
     above, below = _growth(texture_seed, hair.lash_count)
     cover = np.zeros((view.size_px, view.size_px), np.uint8)
@@ -52,7 +56,13 @@ def lash_cover(
 
 
 class _Growth(NamedTuple):
-    """How one row of lashes grows: [count] each."""
+    """Random parameters of one row of lashes; each array has the shape [count].
+
+    Attributes:
+        place: position of the root along the margin, 0 at the outer corner, 1 at the inner one.
+        fan: horizontal displacement of the tip, as a fraction of the length.
+        length: length relative to the person's lash length.
+    """
 
     place: NDArray[np.float64]
     fan: NDArray[np.float64]
@@ -61,7 +71,7 @@ class _Growth(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _growth(texture_seed: int, count: int) -> tuple[_Growth, _Growth]:
-    """A person's upper and lower row, the same in every picture."""
+    """Return the parameters of a person's upper and lower row, equal in all images."""
     rng = np.random.default_rng([texture_seed, 1])
     rows = []
     for number in (count, count // 2):
@@ -81,11 +91,15 @@ def _strokes(
     up: float,
     sink: float,
 ) -> NDArray[np.int32]:
-    """[count, 5, 2] picture points (x, y), in fractions of a pixel as OpenCV counts them.
+    """Return the points (x, y) of the lashes, [count, 5, 2], in OpenCV's fixed-point pixels.
 
     Args:
+        growth: parameters of the row.
+        margin: [N, 3] margin of the lid, head mm.
+        view: view of the image to paint.
+        length_mm: length of the person's lashes.
         up: 1 for the upper row, -1 for the lower one.
-        sink: by how much they hang.
+        sink: downward tilt of the lashes, in [-0.3, 1].
     """
     strokes = np.empty((len(growth.place), _POINTS, 2), np.int32)
     _lay_strokes(
@@ -115,7 +129,7 @@ def _lay_strokes(
     eye_y: float,
     strokes: np.ndarray,
 ) -> None:
-    """Lashes fan out, point forward, and curl up (or down)."""
+    """Write the points of the lashes, which fan out, point forward, and curl up or down."""
     lift = up * (0.75 - 0.9 * sink)
     first, last = margin[0, 0], margin[margin.shape[0] - 1, 0]
     segment = 0
@@ -144,13 +158,13 @@ def _lay_strokes(
 
 _CORNERS = np.linspace(0, 2 * np.pi, 73)
 _UPPER = slice(0, 37)
-"""The rim's points from the nose over the top to the temple."""
+"""Points of the rim's upper half, from the nose over the top to the temple."""
 
 _TEMPLE_MM = 60.0
 _PAD_MM = (1.6, 3.4)
 _PAD_BEHIND_MM = 7.0
 _HALF_HIDING_LIGHT = np.float32(0.12)
-"""Mirrored light that is as bright as an eyeball in the shade, in linear light."""
+"""Linear brightness of reflected light that hides half: about that of an eyeball in shadow."""
 
 
 def put_glasses_on(
@@ -161,17 +175,18 @@ def put_glasses_on(
     brightness: float,
     texture_seed: int,
 ) -> NDArray[np.float32]:
-    """Draws them over the picture.
+    """Paint glasses over an image.
 
     Args:
         picture: [n, n, 3] linear RGB, changed in place.
-        view: of the picture.
-        brightness: of the light on the frame.
-        texture_seed: of what the lens mirrors.
+        glasses: parameters of the glasses.
+        view: view of the image.
+        brightness: brightness of the light on the frame.
+        texture_seed: seed of the reflections in the lens.
 
     Returns:
-        [n, n] in [0, 1] how much of what lies behind they hide: 1 at the frame; in the lens more
-        the brighter it mirrors, a half at `_HALF_HIDING_LIGHT`.
+        [n, n] occlusion by the glasses, in [0, 1]. It is 1 at the frame. In the lens it increases
+        with the brightness of the reflection, and is 0.5 at `_HALF_HIDING_LIGHT`.
     """
     rim = view.project(_rim_mm(glasses))
     lens = np.zeros(picture.shape[:2], np.uint8)
@@ -193,7 +208,7 @@ def put_glasses_on(
 
 
 def _rim_mm(glasses: Glasses) -> NDArray[np.float64]:
-    """[73, 3] head points of a superellipse, closed, from the nose over the top."""
+    """Return the rim as a closed superellipse, [73, 3] head points, from the nose over the top."""
     c, s = np.cos(_CORNERS), np.sin(_CORNERS)
     power = 2 / glasses.squareness
     x = glasses.nasal_mm + glasses.width_mm / 2 * np.sign(c) * np.abs(c) ** power
@@ -202,7 +217,7 @@ def _rim_mm(glasses: Glasses) -> NDArray[np.float64]:
 
 
 def _draw_temple(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None:
-    """The arm to the ear, where the head is turned so that it is seen."""
+    """Paint the arm to the ear if the head pose makes it visible."""
     back = view.rotation @ np.array([-0.12, 0.0, -1.0])
     if back[0] >= 0 or glasses.temple_mm <= 0:
         return
@@ -218,7 +233,7 @@ def _draw_temple(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None
 
 
 def _draw_pad(frame: NDArray[np.uint8], glasses: Glasses, view: View) -> None:
-    """The pad that rests on the nose, and its arm."""
+    """Paint the nose pad and its arm."""
     at_rim = [
         glasses.nasal_mm + 0.47 * glasses.width_mm,
         -glasses.drop_mm - 0.05 * glasses.height_mm,
@@ -241,7 +256,7 @@ def _line(
 
 
 def _glare(glasses: Glasses, view: View, size_px: int) -> NDArray[np.float32]:
-    """[n, n] a soft-edged slanted bright patch."""
+    """Return the brightness of the main reflection, [n, n]: a slanted patch with soft edges."""
     middle = np.array(
         [
             [

@@ -1,13 +1,13 @@
-"""Synthetic patches of eyes that close or look far away, for estimators: never for a redirector.
+"""Synthetic patches with all closures and a wide gaze range, for training estimators only.
 
-A group is one person, one side, one head pose and one light, as in `samples`; but each picture of
-it has its own closure, from open to closed, and gazes reach further. Two of its pictures show
-more than another gaze, so nothing that learns to redirect may pair them.
+As in `samples`, a group shares one person, side, head pose and illumination. But each image of a
+group has its own closure, from open to closed, and the gaze range is wider. Two images of a group
+differ in more than the gaze, so they must not be used as a training pair of a redirector.
 
-Gazes reach further than a redirector needs because an estimator that is unsure answers nearer to
-the middle of what it learned: trained within 15 and 20 degrees of pitch and yaw it reads gazes in
-photographs with slopes of 0.66 and 0.88, within 25 and 30 degrees with 0.94 and 0.99
-(docs/experiments.md).
+The gaze range is wider than a redirector needs, because an uncertain estimator is biased towards
+the centre of its training range. On photographs, an estimator trained within 15 degrees of pitch
+and 20 degrees of yaw has slopes of 0.66 and 0.88; one trained within 25 and 30 degrees has slopes
+of 0.94 and 0.99 (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from mggr_tf.drawn_eyes.samples import (
 )
 
 FIRST_CLOSING = 1_000_000
-"""Number of the first person whose eyes close: none of those whom `draw_samples` draws."""
+"""Number of the first person, outside the range of numbers that `draw_samples` uses."""
 
 LOWEST_GAZE_DEG, HIGHEST_GAZE_DEG, FURTHEST_GAZE_DEG = -30.0, 25.0, 30.0
-"""Pitch down and up, and yaw to either side, in the camera's axes."""
+"""Lowest and highest pitch, and the largest yaw to either side, relative to the camera."""
 
 _WITHIN_HEAD_DEG = (30.0, 40.0)
-"""Pitch and yaw that an eye reaches within its head."""
+"""Largest pitch and yaw of an eye relative to the head."""
 
 _CLOSED_SHARE, _OPEN_SHARE = 0.15, 0.45
 _NEARLY_CLOSED_SHARE, _NEARLY_CLOSED_FROM = 0.15, 0.75
-"""How many pictures show eyes that are closed, as open as the gaze has them, or nearly closed;
-the closures of all others are spread evenly below those."""
+"""Fractions of images with closed, fully open and nearly closed eyes, and the lowest closure of
+nearly closed eyes. The closures of the remaining images are uniform below that value."""
 
 _STREAM = 5
-"""Of the random numbers; `samples` has those before it."""
+"""Number of this module's random stream; `samples` uses the streams 1 to 5 of other subjects."""
 
 
 def draw_closing_eyes(
@@ -62,18 +62,19 @@ def draw_closing_eyes(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SyntheticSamples:
-    """Draws `subjects * 2 * heads * per_group` patches; a pure function, as `draw_samples`.
+    """Render `subjects * 2 * heads * per_group` patches; a pure function like `draw_samples`.
 
     Args:
         subjects: number of people.
-        per_group: pictures of one person, side and head pose.
-        seed: of everything.
+        per_group: number of images per person, side and head pose.
+        seed: seed of all random numbers.
         first: number of the first person.
-        heads: head poses per person and side.
-        workers, progress: see `draw_samples`.
+        heads: number of head poses per person and side.
+        workers: see `draw_samples`.
+        progress: see `draw_samples`.
 
     Raises:
-        ValueError: a count below 1, or a negative seed.
+        ValueError: a count is below 1, or the seed is negative.
     """
     for name, value in (("subjects", subjects), ("per_group", per_group), ("heads", heads)):
         if value < 1:
@@ -111,7 +112,14 @@ def _draw_person(order: Order) -> SyntheticSamples:
 
 
 def _reach(head: NDArray[np.float32]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """(lowest, highest) pitch and yaw of an eye in this head, in the camera's axes."""
+    """Return the (lowest, highest) pitch and (lowest, highest) yaw of the gaze for a head pose.
+
+    Args:
+        head: [2] (pitch, yaw) of the head, degrees.
+
+    Returns:
+        Ranges in degrees, relative to the camera.
+    """
     up_deg, aside_deg = _WITHIN_HEAD_DEG
     pitch_deg, yaw_deg = map(float, head)
     return (

@@ -1,10 +1,10 @@
-"""Functions that are compiled: what runs once a pixel.
+"""Decorator that compiles per-pixel functions with numba.
 
-numba compiles a function when it is first called and keeps the result beside the source or in the
-user's cache, so that the next process only loads it. Where neither can be written, every process
-compiles. numba looks at one file alone to see whether a result is still valid, though a function of
-another file may be compiled into it; so results that are older than any file here are removed
-first.
+numba compiles a function at its first call and caches the result beside the source or in the
+user's cache folder, so that the next process only loads it. If neither folder is writable, each
+process compiles again. To validate a cached result, numba checks the function's own file only,
+although functions from other files may be inlined into it. Therefore this module first removes
+cached results that are older than any source file of the package.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ _HERE = Path(__file__).parent
 
 
 def compiled(function: F) -> F:
-    """Compiles a function of numbers, arrays and named tuples of them.
+    """Compile a function of numbers, arrays and named tuples of both.
 
-    Division follows IEEE 754, as numpy's does: no check in front of each. Sums may be taken in
-    another order and with fused multiply-adds, so the last bits differ from machine to
-    machine. Arrays come from outside, and are not counted as they pass from function to
-    function (`_nrt`): counting took four fifths of a painter's time. A function that makes an
-    array does not compile.
+    Division follows IEEE 754, as in numpy, without a check for zero. Sums may be reordered and
+    use fused multiply-adds, so the last bits differ between machines. Reference counting is
+    disabled (`_nrt`), because it used four fifths of the painting time. Therefore the caller must
+    allocate all arrays; a function that allocates an array does not compile.
     """
 
     def made(*, cache: bool) -> F:
@@ -45,22 +44,28 @@ def compiled(function: F) -> F:
 
     try:
         return made(cache=_has_place_for_results())
-    except RuntimeError:  # numba finds no folder to write to
+    except RuntimeError:  # numba found no writable cache folder
         return made(cache=False)
 
 
 def _has_place_for_results() -> bool:
-    """False where numba would create a folder called `~`, because no home folder is known."""
+    """Return whether numba has a folder for its cache.
+
+    Without a home folder, numba would create a folder named `~`.
+    """
     beside = _HERE / "__pycache__"
     is_writable = os.access(beside if beside.is_dir() else _HERE, os.W_OK)
     return is_writable or bool(numba.config.CACHE_DIR) or cache_home() is not None
 
 
 def forget_older_results(folder: Path) -> int:
-    """Removes kept results that are older than the newest source beside them.
+    """Remove cached results that are older than the newest source file in the folder.
+
+    Args:
+        folder: Folder that contains the sources and their `__pycache__`.
 
     Returns:
-        How many files were removed.
+        Number of removed files.
     """
     newest = max(source.stat().st_mtime_ns for source in folder.glob("*.py"))
     removed = 0
@@ -70,9 +75,9 @@ def forget_older_results(folder: Path) -> int:
                 index.unlink()
                 removed += 1
         except FileNotFoundError:
-            continue  # another process was faster
+            continue  # another process has already removed the file
         except PermissionError:
-            break  # an installed package, which nobody edits
+            break  # an installed package: its sources do not change
     return removed
 
 

@@ -1,17 +1,14 @@
-"""The geometry of a drawn face.
+"""Geometry of a synthetic face: surface, head pose, projection and crop.
 
-Head coordinates are millimetres from the eyeball's centre, x to the image's
-right (the nose, for a right eye), y up, z out of the face. The surface does not
-move: lids slide on it (`lid_curves`), and relief that moves with them is shading only.
-A camera far away meets it along straight parallel lines.
+Head coordinates are in millimetres from the eyeball's centre: x to the image's right (towards the
+nose for a right eye), y up, z out of the face. The face surface is static: lids slide on it (see
+`lids`), and relief that moves with the lids is shading only.
 
-Head coordinates are millimetres from the eyeball's centre, x to the image's
-right (the nose, for a right eye), y up, z out of the face. The camera sees
-them turned by the head pose, without the depth. The crop is the square of the
-eye crop around the lids' outline as the picture shows it.
+The camera uses an orthographic projection: head coordinates are rotated by the head pose, and the
+depth is dropped. The crop is the square of the eye crop around the projected outline of the lids.
 
-The picture is painted at `OVERSAMPLING` times its size and averaged down.
-Points leave this package in patch pixels, with pixel centres at whole numbers.
+Images are painted at `OVERSAMPLING` times their size and then downsampled by area averaging.
+Public functions return points in patch pixels, with pixel centres at integer coordinates.
 """
 
 from __future__ import annotations
@@ -28,16 +25,19 @@ from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR
 from mggr_tf.drawn_eyes.compiled import compiled
 
 APEX_MM = 13.0
-"""Lids close over the cornea about here before the eyeball's centre."""
+"""Distance of the closed lids in front of the eyeball's centre, at the cornea."""
 
 _ACROSS_TO_TEMPLE, _ACROSS_TO_NOSE, _UPRIGHT = 20.0, 24.0, 29.0
-"""How slowly lids fall back from there, mm^2 for each mm; the outer corner lies further back."""
+"""Squared distance from the apex per millimetre of depth, mm^2 / mm: larger values are flatter.
+
+The value towards the temple is smaller, because the outer corner lies further back.
+"""
 
 _STEPS, _MISS_MM = 6, 1e-7
 
 
 class Face(NamedTuple):
-    """Heights in millimetres before the rim of the socket; see `subject.Skin`."""
+    """Relief of the face in millimetres, relative to the rim of the socket; see `subject.Skin`."""
 
     socket_mm: float
     nose_mm: float
@@ -47,14 +47,14 @@ class Face(NamedTuple):
 
 @compiled
 def smooth_step(value: float, low: float, high: float) -> float:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Return 0 below `low`, 1 above `high`, and a smooth cubic step between."""
     s = min(max((value - low) / (high - low), 0.0), 1.0)
     return s * s * (3.0 - 2.0 * s)
 
 
 @compiled
 def face_height(face: Face, x: float, y: float) -> float:
-    """z in mm of the skin at (x, y) mm."""
+    """Return the height z of the skin at head (x, y), all in mm."""
     across = _ACROSS_TO_NOSE if x > 0 else _ACROSS_TO_TEMPLE
     globe = APEX_MM - x * x / across - y * y / _UPRIGHT
     around = (
@@ -64,7 +64,7 @@ def face_height(face: Face, x: float, y: float) -> float:
         + face.cheek_mm * smooth_step(-y - 0.4 * x, 5.0, 24.0)
         - face.temple_mm * smooth_step(-x, 6.0, 28.0)
     )
-    # The globe bulges under the lids and ends in the socket's rim.
+    # The lids bulge over the eyeball; the bulge blends into the rim of the socket.
     rim = smooth_step(np.sqrt(0.8 * x * x + y * y), 8.0, 19.0)
     return globe + rim * (around - globe)
 
@@ -73,15 +73,18 @@ def face_height(face: Face, x: float, y: float) -> float:
 def intersect_face(
     face: Face, rotation: np.ndarray, camera_x: float, camera_y: float
 ) -> tuple[float, float, float]:
-    """Where the line of sight through (x, y) mm of the camera's plane meets the skin.
+    """Return the intersection of a line of sight with the skin.
 
     Args:
-        rotation: [3, 3] float64 from head to camera axes.
+        face: relief of the face.
+        rotation: [3, 3] float64 rotation from head to camera axes.
+        camera_x: x of the line of sight in the camera plane, mm.
+        camera_y: y of the line of sight in the camera plane, mm.
 
     Returns:
-        Head (x, y, z).
+        Head coordinates (x, y, z), mm.
     """
-    # A point p of the line: camera (x, y, depth), turned back into the head.
+    # A point of the line is camera (x, y, depth), rotated back to head coordinates.
     r = rotation
     x0 = r[0, 0] * camera_x + r[1, 0] * camera_y
     y0 = r[0, 1] * camera_x + r[1, 1] * camera_y
@@ -95,7 +98,7 @@ def intersect_face(
         miss = face_height(face, x, y) - z
         if abs(miss) < _MISS_MM:
             break
-        # Secant; no step longer than a few millimetres, where the nose folds the surface.
+        # Secant method. Steps are limited to 4 mm, because the surface is folded at the nose.
         step = miss * (depth - before) / (miss_before - miss)
         before, miss_before = depth, miss
         depth += min(max(step, -4.0), 4.0)
@@ -105,7 +108,7 @@ def intersect_face(
 
 @compiled
 def face_heights(face: Face, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> None:
-    """`face_height` at each of x [N, M] and y [N, M], into z [N, M]."""
+    """Write `face_height` for each of x [N, M] and y [N, M] into z [N, M]."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             z[i, j] = face_height(face, x[i, j], y[i, j])
@@ -116,13 +119,13 @@ OVERSAMPLING = 2
 
 @dataclass(frozen=True)
 class View:
-    """The camera's look at one eye.
+    """Orthographic view of one eye.
 
     Attributes:
-        rotation: [3, 3] from head to camera axes.
-        px_per_mm: scale of the patch.
-        eyeball_px: (x, y) of the eyeball's centre in the patch.
-        size_px: side of the patch.
+        rotation: [3, 3] rotation from head to camera axes.
+        px_per_mm: scale of the patch, pixels per millimetre.
+        eyeball_px: (x, y) of the eyeball's centre in the patch, pixels.
+        size_px: width and height of the patch, pixels.
     """
 
     rotation: NDArray[np.float64]
@@ -131,12 +134,12 @@ class View:
     size_px: int
 
     def project(self, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Maps [N, 3] head points to [N, 2] patch pixels."""
+        """Project [N, 3] head points, mm, to [N, 2] patch pixels."""
         seen = points_mm @ self.rotation.T
         return np.asarray(self.eyeball_px) + self.px_per_mm * seen[:, :2] * [1, -1]
 
     def fine(self) -> View:
-        """The same look at the picture as it is painted."""
+        """Return the same view at `OVERSAMPLING` times the size, in which images are painted."""
         x, y = ((p + 0.5) * OVERSAMPLING - 0.5 for p in self.eyeball_px)
         return View(
             self.rotation, self.px_per_mm * OVERSAMPLING, (x, y), self.size_px * OVERSAMPLING
@@ -144,10 +147,14 @@ class View:
 
 
 def head_rotation(head_pose: Gaze, roll_deg: float = 0.0) -> NDArray[np.float64]:
-    """[3, 3] that turns the face's own forward, (0, 0, 1), into `unit_vectors(head_pose)`.
+    """Return the [3, 3] rotation from head to camera axes.
+
+    It rotates the face's forward direction, (0, 0, 1), to `unit_vectors(head_pose)`.
 
     Args:
-        roll_deg: by which the head leans, before it turns; + lowers the image's right.
+        head_pose: pitch and yaw of the head relative to the camera.
+        roll_deg: roll of the head, applied before pitch and yaw. A positive roll lowers the
+            image's right side.
     """
     pitch, yaw = np.radians([head_pose.pitch_deg, head_pose.yaw_deg])
     sin_p, cos_p, sin_y, cos_y = np.sin(pitch), np.cos(pitch), np.sin(yaw), np.cos(yaw)
@@ -167,14 +174,15 @@ def lay_crop(
     shift_px: NDArray[np.float64],
     size_px: int,
 ) -> View:
-    """Lays the crop around the outline [N, 3].
+    """Return the view of the crop around the outline of an eye.
 
     Args:
-        rotation: [3, 3] from head to camera axes.
-        zoom: eye's size against the exact crop.
-        moved_mm: camera (x, y), y up, by which the crop is moved on the face.
-        shift_px: (x, y) by which the crop misses, in pixels of a 64-pixel patch.
-        size_px: side of the patch.
+        outline_mm: [N, 3] head points of the lids' outline, mm.
+        rotation: [3, 3] rotation from head to camera axes.
+        zoom: size of the eye relative to the exact crop.
+        moved_mm: camera (x, y), y up, by which the crop moves on the face.
+        shift_px: (x, y) error of the crop position, in pixels of a 64-pixel patch.
+        size_px: width and height of the patch, pixels.
     """
     seen = (outline_mm @ rotation.T)[:, :2] * [1, -1]
     centre, radius = cv2.minEnclosingCircle(seen.astype(np.float32))

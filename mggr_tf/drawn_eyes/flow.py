@@ -1,12 +1,13 @@
-"""The exact flow between two pictures of a drawn eye.
+"""Exact flow between two images of a synthetic eye.
 
-Both pictures show one person with one head pose; gaze, lids and crop differ. A pixel's
-line of sight meets a material point (of a lid, the skin, the iris, the sclera); that point
-is followed to the other picture. Lashes, glints, glasses and shadows are not points of these and
-are left out.
+Both images show one person with one head pose; gaze, lids and crop may differ. The line of sight
+of a pixel meets a material point (of a lid, the skin, the iris or the sclera), and the flow leads
+to the same point in the other image. Lashes, glints, glasses and shadows are not material points,
+so the flow ignores them.
 
-A code is eighths of a pixel, so codes are at most a sixteenth of a pixel off and reach 15 pixels;
-what moves further, or is not seen, has a code of its own.
+`flow_codes` quantizes the flow to int8 in units of 1/8 pixel. The rounding error is at most 1/16
+pixel, and the range is about 15.9 pixels. Points that move further or are hidden have the code
+`UNSEEN`.
 """
 
 from __future__ import annotations
@@ -44,19 +45,20 @@ from mggr_tf.drawn_eyes.lids import (
 )
 
 _SAME_PLACE_MM = 0.5
-"""A point is hidden where its line of sight meets the face further off than this."""
+"""A point is hidden if its line of sight meets the face at a greater distance than this from it."""
 
 
 _UNMOVED_MM = 1e-9
-"""Skin that moves by no more is seen along the same line of sight."""
+"""Skin that moves by less than this stays on the same line of sight."""
 
 
 class Sight(NamedTuple):
-    """Where the camera's plane lies in a picture.
+    """Position and scale of the camera plane in an image.
 
     Attributes:
-        px_per_mm: pixels of the picture.
-        eye_x, eye_y: pixel of the eyeball's centre.
+        px_per_mm: scale, pixels per millimetre.
+        eye_x: x of the eyeball's centre, pixels.
+        eye_y: y of the eyeball's centre, pixels.
     """
 
     px_per_mm: float
@@ -65,13 +67,13 @@ class Sight(NamedTuple):
 
 
 class Head(NamedTuple):
-    """All that two pictures of one person and head pose share.
+    """Geometry that two images of one person with one head pose share.
 
     Attributes:
-        face: the surface.
-        rotation: [3, 3] from head to camera axes.
-        nose: [2, 2] camera (x, y) mm of two points of the nose's ridge; what lies beyond
-            that line is nose, and stands still.
+        face: surface of the face.
+        rotation: [3, 3] rotation from head to camera axes.
+        nose: [2, 2] camera (x, y) of two points of the nose's ridge, mm. Points beyond the line
+            through them belong to the nose, which does not move.
     """
 
     face: Face
@@ -80,7 +82,7 @@ class Head(NamedTuple):
 
 
 class DrawnFrame(NamedTuple):
-    """All that differs between two pictures of one person and head pose."""
+    """Geometry that differs between two images of one person with one head pose."""
 
     sight: Sight
     curves: LidCurves
@@ -90,13 +92,15 @@ class DrawnFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class ExactFlow:
-    """Backward flow from one picture to another.
+    """Backward flow from a target image to a source image.
 
     Attributes:
-        flow: [H, W, 2] float32 (dx, dy) in pixels: what a pixel (x, y) of the picture asked
-            for shows is in the other one at (x + dx, y + dy).
-        seen: [H, W] bool: the point at the pixel's middle can be seen there, inside the picture.
-        visible: [H, W] bool: the whole pixel can; it and what is read for it mix no materials.
+        flow: [H, W, 2] float32 (dx, dy) in pixels: pixel (x, y) of the target image shows the
+            same point as (x + dx, y + dy) in the source image.
+        seen: [H, W] bool, True if the point at the pixel's centre is visible in the source image
+            and lies inside it.
+        visible: [H, W] bool, True if the complete pixel is visible in the source image: neither
+            the pixel nor the source pixels sampled for it mix materials.
     """
 
     flow: NDArray[np.float32]
@@ -112,12 +116,14 @@ def exact_flow(
     size_px: int,
     edges: bool = True,
 ) -> ExactFlow:
-    """Flow that reads the picture `asked` for out of the `other` one.
+    """Return the backward flow that samples the image `asked` from the image `other`.
 
     Args:
-        head: of both.
-        size_px: side of both pictures.
-        edges: False spares finding where pixels mix materials; `visible` is `seen` then.
+        asked: target image.
+        other: source image.
+        head: geometry that both images share.
+        size_px: width and height of both images.
+        edges: False skips the search for pixels that mix materials; `visible` then equals `seen`.
     """
     flow = np.zeros((size_px, size_px, 2), np.float32)
     seen = np.zeros((size_px, size_px), np.bool_)
@@ -137,19 +143,22 @@ def label_map(
     head: Head,
     size_px: int,
 ) -> NDArray[np.int8]:
-    """[size, size] what each pixel's middle shows: `PLATE`, `ABOVE`, `BELOW` skin, `IRIS`,
-    `SCLERA`, `FLESH` or `NOSE`."""
+    """Return the label of the material at the centre of each pixel, [size, size] int8.
+
+    The labels are the sheets of skin `PLATE`, `ABOVE` and `BELOW`, and `IRIS`, `SCLERA`, `FLESH`
+    and `NOSE`.
+    """
     labels = np.zeros((size_px, size_px), np.int8)
     _label(moment, head, labels)
     return labels
 
 
 IRIS, SCLERA, FLESH, NOSE = 4, 5, 6, 7
-"""Labels beside the sheets of `lid_curves`."""
+"""Labels in addition to the sheets of skin in `lids`."""
 
 
 def _edges_unknown(labels: NDArray[np.int8]) -> NDArray[np.int8]:
-    """0 where a pixel's neighbours show something else."""
+    """Return the labels, set to 0 at pixels that have a neighbour with a different label."""
     box = np.ones((3, 3), np.uint8)
     grown, shrunk = (change(labels.view(np.uint8), box) for change in (cv2.dilate, cv2.erode))
     return np.where(grown == shrunk, labels, 0).astype(np.int8)
@@ -157,27 +166,33 @@ def _edges_unknown(labels: NDArray[np.int8]) -> NDArray[np.int8]:
 
 @compiled
 def beyond_nose(nose: np.ndarray, x: float, y: float) -> float:
-    """How far beyond the nose's ridge camera (x, y) mm lies: positive on the nose."""
+    """Return the horizontal distance, mm, of camera (x, y) from the nose's ridge.
+
+    The distance is positive on the nose.
+    """
     slope = (nose[1, 0] - nose[0, 0]) / (nose[1, 1] - nose[0, 1])
     return x - (nose[0, 0] + slope * (y - nose[0, 1]))
 
 
 @compiled
 def is_eyeball(moment: DrawnFrame, head_x: float, x: float, y: float) -> bool:
-    """Whether the opening shows the eyeball at camera (x, y) mm, and not the flesh beside it."""
+    """Return whether the opening shows the eyeball at camera (x, y), mm, and not flesh."""
     along = at(moment.curves, column_of(head_x - moment.slide.mm), ALONG)
     return intersects_sphere(moment.globe, x, y) and along < CARUNCLE
 
 
 @compiled
 def sheet_at(moment: DrawnFrame, head_x: float, head_y: float) -> tuple[int, float]:
-    """Sheet and material at (x, y) mm of the face; see `lid_curves.material_at`."""
+    """Return sheet and material position at head (x, y), mm; see `lids.material_at`."""
     return material_at(moment.curves, column_of(head_x - moment.slide.mm), head_y)
 
 
 @compiled
 def _find_pure(here: np.ndarray, there: np.ndarray, flow: np.ndarray, pure: np.ndarray) -> None:
-    """[H, W] whether a pixel and the four that it is read from show one and the same thing."""
+    """Write into `pure` [H, W] whether a pixel and its four source pixels have the same label.
+
+    The label 0 never counts as the same.
+    """
     rows, columns = here.shape
     for row in range(rows):
         for column in range(columns):
@@ -242,14 +257,18 @@ def _follow(
     x: float,
     y: float,
 ) -> tuple[float, float, bool]:
-    """Camera (x, y) mm in the other picture of what is seen at (x, y), and whether it shows."""
+    """Follow the point visible at camera (x, y), mm, of `asked` to the image `other`.
+
+    Returns:
+        (x, y, visible): camera position in `other`, mm, and whether the point is visible there.
+    """
     if beyond_nose(head.nose, x, y) > 0:
         return x, y, True
     head_x, head_y, _ = intersect_face(head.face, head.rotation, x, y)
     sheet, material = sheet_at(asked, head_x, head_y)
     if sheet == OPEN and is_eyeball(asked, head_x, x, y):
         return _follow_eyeball(asked.globe, other, head, x, y)
-    # Flesh at the corners slides with them.
+    # Flesh at the corners slides with the corners.
     share = 1.0 if sheet == OPEN else share_of_slide(asked.slide, sheet, material)
     now_x = slide_sideways(other.slide, unslide_sideways(asked.slide, head_x, share), share)
     now_y, free = head_y, True
@@ -290,20 +309,28 @@ def _follow_eyeball(
 
 PER_PIXEL = 8
 UNSEEN = -128
-"""Code of both numbers where the other picture does not show the point."""
+"""Code of dx and dy where the source image does not show the point or the flow is too long."""
 
 _REACH = 127
 
 
 def flow_codes(flow: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """Codes [..., H, W, 2] int8 of flow [..., H, W, 2] in pixels where `seen` [..., H, W]."""
+    """Quantize flow to int8 codes in units of 1/8 pixel.
+
+    Args:
+        flow: [..., H, W, 2] flow in pixels.
+        seen: [..., H, W] True where the source image shows the point.
+
+    Returns:
+        [..., H, W, 2] int8 codes; `UNSEEN` where `seen` is False or the flow exceeds the range.
+    """
     codes = np.round(flow * PER_PIXEL)
     known = seen & (np.abs(codes).max(axis=-1) <= _REACH)
     return np.where(known[..., None], codes, UNSEEN).astype(np.int8)
 
 
 def mirrored_codes(codes: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Codes of the same flow between pictures flipped left to right."""
+    """Return the codes of the same flow between images that are flipped left to right."""
     flipped = codes[..., ::-1, :].copy()
     known = flipped[..., 0] != UNSEEN
     flipped[..., 0] = np.where(known, -flipped[..., 0], UNSEEN)

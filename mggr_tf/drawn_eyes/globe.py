@@ -1,9 +1,9 @@
-"""The eyeball in space, and the camera that sees it.
+"""Geometry of the eyeball, and the camera model.
 
-A sphere with the cornea's smaller one before it. Through the cornea the iris and its
-pupil are seen as a disc where they appear from outside, some 3 mm behind the cornea's apex
-(the entrance pupil). The gazemap has them there too: `IRIS_PLANE` eyeball radii before the
-centre. The disc's rim lies on the sphere.
+The eyeball is a sphere, and the cornea is a smaller sphere in front of it. Because of refraction
+at the cornea, the iris and the pupil appear as a disc about 3 mm behind the cornea's apex (the
+entrance pupil). The gazemap places them at the same position, `IRIS_PLANE` eyeball radii in front
+of the centre. The rim of the disc lies on the sphere.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ from mggr_tf.drawn_eyes.subject import Eyeball, Subject
 from mggr_tf.drawn_eyes.textures import skin_colour
 
 IRIS_PLANE = float(np.cos(np.radians(30.0)))
-"""Distance of the iris's plane from the eyeball's centre, in eyeball radii."""
+"""Distance of the iris plane from the eyeball's centre, in eyeball radii."""
 
 CORNEA_CENTRE, CORNEA_RADIUS = 0.47, 0.65
 """Centre (along the gaze) and radius of the cornea, in eyeball radii."""
 
 _RIM = 0.97
-"""Square of the share of the radius beyond which the eyeball is taken for flesh round it."""
+"""Square of the fraction of the radius beyond which a point counts as flesh around the eyeball."""
 
 
 class Globe(NamedTuple):
-    """An eyeball that looks somewhere.
+    """Pose of an eyeball for one gaze.
 
     Attributes:
-        turn: [3, 3] float64 from the eye's own axes, z the gaze, to the camera's.
-        radius_mm: of the eyeball.
+        turn: [3, 3] float64 rotation from eye axes (z is the gaze) to camera axes.
+        radius_mm: radius of the eyeball.
         iris_mm: radius of the iris.
-        centre_x, centre_y: camera mm of its centre from where that is straight ahead.
+        centre_x: x offset of the eyeball's centre from its position at a gaze straight ahead,
+            camera axes, mm.
+        centre_y: y offset of the eyeball's centre, as `centre_x`.
     """
 
     turn: NDArray[np.float64]
@@ -50,12 +52,15 @@ class Globe(NamedTuple):
 
 
 def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
-    """Turns an eyeball by Listing's law: from straight ahead in the head about one axis.
+    """Return the pose of an eyeball for a gaze.
+
+    By Listing's law, the pose is a single rotation that maps the straight-ahead direction of the
+    head to the gaze.
 
     Args:
-        eyeball: its sizes.
-        gaze: relative to the camera.
-        head: [3, 3] from head to camera axes.
+        eyeball: sizes of the eyeball.
+        gaze: gaze relative to the camera.
+        head: [3, 3] rotation from head to camera axes.
     """
     x, y, z = head.T @ unit_vectors(gaze.array())
     bend = 1 / (1 + z)
@@ -66,7 +71,7 @@ def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
             [-x, -y, z],
         ]
     )
-    # A globe that turns about a point in front of its centre sinks as it looks up.
+    # The axis of vertical rotation lies in front of the centre, so the centre moves down in upgaze.
     centre_x, centre_y = -eyeball.pivot_mm * y * head[:2, 1]
     return Globe(
         head @ from_ahead, eyeball.radius_mm, eyeball.iris_mm, float(centre_x), float(centre_y)
@@ -74,10 +79,13 @@ def look(eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]) -> Globe:
 
 
 def iris_way(globe: Globe, *, head: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[2] camera (x, y) mm from the iris's place straight ahead in the head to its own, y up.
+    """Return the displacement [2] of the iris from its position at a gaze straight ahead.
+
+    The displacement is camera (x, y) in mm, y up. "Straight ahead" is relative to the head.
 
     Args:
-        head: [3, 3] from head to camera axes.
+        globe: pose of the eyeball.
+        head: [3, 3] rotation from head to camera axes.
     """
     turned = globe.radius_mm * IRIS_PLANE * (globe.turn[:2, 2] - head[:2, 2])
     return turned + [globe.centre_x, globe.centre_y]
@@ -85,10 +93,10 @@ def iris_way(globe: Globe, *, head: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @compiled
 def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
-    """Where the line of sight through camera (x, y) mm meets the iris's plane.
+    """Intersect the line of sight through camera (x, y), mm, with the iris plane.
 
     Returns:
-        The point in the eye's own axes, mm, and whether it lies on the iris.
+        (u, v, inside): the intersection in eye axes, mm, and whether it lies on the iris.
     """
     t = globe.turn
     x, y = x - globe.centre_x, y - globe.centre_y
@@ -101,16 +109,19 @@ def on_iris(globe: Globe, x: float, y: float) -> tuple[float, float, bool]:
 
 @compiled
 def intersects_sphere(globe: Globe, x: float, y: float) -> bool:
-    """Whether the line of sight through camera (x, y) mm meets the sphere, and not at its rim."""
+    """Return whether the line of sight through camera (x, y), mm, meets the eyeball.
+
+    The outermost rim of the sphere does not count (see `_RIM`).
+    """
     x, y = x - globe.centre_x, y - globe.centre_y
     return x * x + y * y < _RIM * globe.radius_mm * globe.radius_mm
 
 
 @compiled
 def on_sclera(globe: Globe, x: float, y: float) -> tuple[float, float, float]:
-    """The point of the sphere seen at camera (x, y) mm, in the eye's own axes.
+    """Return the point of the sphere visible at camera (x, y), mm, in eye axes.
 
-    Only where `intersects_sphere` says so.
+    The result is valid only where `intersects_sphere` returns True.
     """
     t = globe.turn
     x, y = x - globe.centre_x, y - globe.centre_y
@@ -124,7 +135,7 @@ def on_sclera(globe: Globe, x: float, y: float) -> tuple[float, float, float]:
 
 @compiled
 def camera_position(globe: Globe, u: float, v: float, w: float) -> tuple[float, float, float]:
-    """Camera (x, y, depth) mm of a point in the eye's own axes."""
+    """Return camera (x, y, depth), mm, of a point in eye axes."""
     t = globe.turn
     return (
         globe.centre_x + t[0, 0] * u + t[0, 1] * v + t[0, 2] * w,
@@ -137,23 +148,24 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722])
 _MIDDLE_GREY = 0.46
 _CURVE_POINTS, _BRIGHTEST = 2048, 8.0
 _GRAIN = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)], np.float32)
-"""Standard normal deviates, equally likely: a byte picks one."""
+"""256 equally likely standard normal deviates; a random byte is the index of one of them."""
 
 _LARGE_PX = 300
-"""From here on a picture is a frame, whose pixels are the camera's own."""
+"""Minimum height of an image that is a camera frame, where `blur_px` is in pixels of the frame."""
 
 
 def develop(
     linear: NDArray[np.float32], subject: Subject, *, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Takes the picture.
+    """Convert linear light to an 8-bit image with the camera model of the subject.
 
     Args:
-        linear: [H, W, 3] linear RGB at `OVERSAMPLING` times the picture's size.
-        rng: the noise of this one picture.
+        linear: [H, W, 3] linear RGB at `OVERSAMPLING` times the size of the image.
+        subject: person whose camera and skin determine exposure, tone, blur and noise.
+        rng: random generator for the noise of this image.
 
     Returns:
-        [H / OVERSAMPLING, W / OVERSAMPLING, 3] uint8.
+        [H / OVERSAMPLING, W / OVERSAMPLING, 3] uint8 RGB.
     """
     camera = subject.camera
     height, width = (side // OVERSAMPLING for side in linear.shape[:2])
@@ -181,9 +193,10 @@ def _stored(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _tone_curve(contrast: float) -> NDArray[np.float32]:
-    """Grey levels [0, 255] at `_CURVE_POINTS` roots of light, from 0 to `_BRIGHTEST`.
+    """Return grey levels in [0, 255] for light from 0 to `_BRIGHTEST`.
 
-    A film's shoulder keeps highlights from clipping hard; 1 / 2.2 is the display's gamma.
+    The `_CURVE_POINTS` entries are evenly spaced in the square root of the light. An exponential
+    shoulder compresses highlights instead of clipping them; 1 / 2.2 is the display gamma.
     """
     light = np.linspace(0, 1, _CURVE_POINTS) ** 2 * _BRIGHTEST
     tone = (1 - np.exp(-1.25 * light)) ** (1 / 2.2)
@@ -199,10 +212,15 @@ def _expose(
     noise: float,
     tone: np.ndarray,
 ) -> None:
-    """Light [H, W, 3] to grey levels.
+    """Convert light to grey levels and add noise.
 
     Args:
-        grain: [H, W, 4] indices of `deviates`: one that colours share, then their own.
+        light: [H, W, 3] linear RGB.
+        curve: grey levels, see `_tone_curve`.
+        grain: [H, W, 4] indices into `deviates`: one for all colours, then one for each colour.
+        deviates: [256] standard normal deviates.
+        noise: standard deviation of the noise, in grey levels.
+        tone: [H, W, 3] grey levels, overwritten.
     """
     last = curve.shape[0] - 1
     per_root = last / np.sqrt(_BRIGHTEST)
@@ -217,13 +235,17 @@ def _expose(
 
 
 def _with_contrast(tone: NDArray[np.float64], contrast: float) -> NDArray[np.float64]:
-    """An S curve round middle grey that reaches neither black nor white: odds to a power."""
+    """Apply an S curve around middle grey.
+
+    The curve raises the odds `tone / (1 - tone)` to a power, so it reaches neither black nor white.
+    """
     middle = _MIDDLE_GREY / (1 - _MIDDLE_GREY)
     odds = middle * (tone / (middle * (1 - tone) + 1e-6)) ** contrast
     return odds / (1 + odds)
 
 
 def _exposure(subject: Subject) -> float:
-    # Meters half compensate: dark skin is exposed longer, and still comes out darker.
+    # Exposure meters compensate for about half of the difference: dark skin is exposed longer, but
+    # still appears darker.
     skin = float(_LUMA @ skin_colour(subject.skin))
     return subject.camera.exposure / 0.30**0.55 / skin**0.45

@@ -1,21 +1,21 @@
-"""Lids of a drawn eye: their curves, their motion with gaze, the skin that follows them.
+"""Lids of a synthetic eye: curves, motion with the gaze, and motion of the surrounding skin.
 
-Three edges bound what moves: the upper lid's margin, the lower one's, and the fold
-above the upper lid. Between margin and fold lies the lid's plate, which moves with its
-margin as a whole and slides under the fold as the eye opens; above the fold the skin hardly
-moves, below the lower margin it is pulled along a little (`sliding`).
+Three edges move: the margins of both lids, and the fold above the upper lid. The plate of the
+lid lies between the upper margin and the fold. It moves rigidly with its margin, and slides under
+the fold when the eye opens. The skin above the fold hardly moves, and the skin below the lower
+margin follows that margin a little.
 
-Up and down it is one number along each upright line. Skin is pulled along by the edge it hangs
-on and less so the further away, until it does not move at all. With the edge displaced by d, skin
-that rests s beyond it moves to `s + d (1 - s / reach)^2`, which has an inverse in closed form as
-long as it folds nowhere, d < reach / 2.
+The vertical motion depends on one displacement per vertical line. Skin follows its edge, by less
+with a larger distance, up to the reach, beyond which it does not move. If the edge is displaced by
+d, skin that rests at a distance s from it moves to `s + d (1 - s / reach)^2`. This function has
+a closed-form inverse if it is monotonic, that is for d < reach / 2.
 
-Sideways both lids and their corners slide as a whole, by a length that is small beside the
-eye's width (`SidewaysSlide`). Beyond the corners the slide falls off linearly, and above and
-below the opening with the height at which the skin rests.
+Horizontally, both lids and their corners slide together by a distance that is small relative to
+the width of the eye (`SidewaysSlide`). Beyond the corners the slide falls off linearly. Above and
+below the opening it falls off with the height at which the skin rests.
 
-Between the lids for an open eye. A closed eye has no such area, so the region is never narrower
-than `LEAST_OPENNESS`: the lids around the line where they meet.
+`lid_region` returns the region between the lids. A closed eye has no area between its lids, so
+the region has a minimum height (`LEAST_OPENNESS`) around the line where the lids meet.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from mggr_tf.drawn_eyes.face_geometry import smooth_step
 from mggr_tf.drawn_eyes.subject import Eyeball, Lids
 
 _SIDEWAYS_REACH_MM = 8.0
-"""So far beyond a corner skin slides sideways."""
+"""Distance beyond a corner at which the sideways slide of the skin ends."""
 
 _FULL_SLIDE_MM, _NO_SLIDE_MM = 6.0, 14.0
-"""Skin that rests nearer to the corners' height than the first slides by the full length; beyond
-the second it does not slide."""
+"""Vertical distances from the corners. Up to the first distance skin slides by the full length;
+beyond the second one it does not slide."""
 
 
 class SidewaysSlide(NamedTuple):
-    """By how much the lids have slid sideways.
+    """Sideways displacement of the lids.
 
     Attributes:
-        mm: head mm, + along x.
+        mm: displacement along head x, mm.
         middle_mm: x of the opening's middle at rest.
-        half_mm: half the opening's width.
-        height_mm: y of its corners at rest.
+        half_mm: half of the opening's width.
+        height_mm: y of the corners at rest.
     """
 
     mm: float
@@ -57,7 +57,16 @@ class SidewaysSlide(NamedTuple):
 
 @compiled
 def slide(rest_mm: float, pull_mm: float, reach_mm: float) -> float:
-    """Where skin is that rests `rest_mm` beyond an edge, when the edge is pulled outwards."""
+    """Return the position of skin when its edge is displaced outwards.
+
+    Args:
+        rest_mm: distance of the skin beyond the edge, at rest.
+        pull_mm: outward displacement of the edge.
+        reach_mm: distance beyond which skin does not move.
+
+    Returns:
+        Distance of the skin beyond the rest position of the edge, mm.
+    """
     if rest_mm >= reach_mm:
         return rest_mm
     left = 1.0 - rest_mm / reach_mm
@@ -66,7 +75,13 @@ def slide(rest_mm: float, pull_mm: float, reach_mm: float) -> float:
 
 @compiled
 def unslide(now_mm: float, pull_mm: float, reach_mm: float) -> float:
-    """The inverse: where skin rests that is now `now_mm` beyond the edge's place of rest."""
+    """Return the rest position of skin: the inverse of `slide`.
+
+    Args:
+        now_mm: current distance of the skin beyond the rest position of the edge.
+        pull_mm: outward displacement of the edge.
+        reach_mm: distance beyond which skin does not move.
+    """
     if now_mm >= reach_mm:
         return now_mm
     b = 1.0 - 2.0 * pull_mm / reach_mm
@@ -77,13 +92,19 @@ def unslide(now_mm: float, pull_mm: float, reach_mm: float) -> float:
 
 @compiled
 def sideways_share(slide: SidewaysSlide, rest_y: float) -> float:
-    """Share of the slide, [0, 1], by which skin that rests at y mm moves."""
+    """Return the fraction of the sideways slide, in [0, 1], for skin that rests at y, mm."""
     return 1.0 - smooth_step(abs(rest_y - slide.height_mm), _FULL_SLIDE_MM, _NO_SLIDE_MM)
 
 
 @compiled
 def slide_sideways(slide: SidewaysSlide, rest_x: float, share: float) -> float:
-    """Where skin is, x mm, that rests at x mm and moves by a share of the slide."""
+    """Return the current x, mm, of skin that rests at `rest_x`.
+
+    Args:
+        slide: sideways displacement of the lids.
+        rest_x: x of the skin at rest, mm.
+        share: fraction of the slide by which the skin moves, in [0, 1].
+    """
     beyond = abs(rest_x - slide.middle_mm) - slide.half_mm
     left = min(max(1.0 - beyond / _SIDEWAYS_REACH_MM, 0.0), 1.0)
     return rest_x + share * slide.mm * left
@@ -91,7 +112,7 @@ def slide_sideways(slide: SidewaysSlide, rest_x: float, share: float) -> float:
 
 @compiled
 def unslide_sideways(slide: SidewaysSlide, now_x: float, share: float) -> float:
-    """The inverse: x mm at which it rests."""
+    """Return the rest position x, mm, of skin that is at `now_x`: inverse of `slide_sideways`."""
     side = 1.0 if now_x > slide.middle_mm else -1.0
     outwards = side * share * slide.mm
     beyond = side * (now_x - slide.middle_mm) - slide.half_mm
@@ -104,51 +125,62 @@ def unslide_sideways(slide: SidewaysSlide, now_x: float, share: float) -> float:
 
 
 GRID_MM = np.arange(-160, 161) * 0.25
-"""x of the tables, at rest: tables slide sideways with the lids."""
+"""x of the rows of `LidCurves` at rest, mm. The tables slide sideways with the lids."""
 
 _FIRST_MM, _PER_MM, _LAST = float(GRID_MM[0]), 4.0, len(GRID_MM) - 1.001
 _FOLD_FOLLOW = 0.25
 _CORNER_REACH = 0.2
-"""In widths of the eye from the outer corner: so far the line goes up and down with it."""
+"""Radius around the outer corner within which the line between the corners follows the vertical
+motion of that corner, as a fraction of the width of the eye."""
 _ABOVE_REACH_MM, _BELOW_REACH_MM = 11.0, 10.0
 _LEAST_SHOW_MM = 0.15
-"""So much of the plate is always seen under the fold."""
+"""Height of the plate that is always visible under the fold."""
 
 CARUNCLE = 0.88
-"""Nearer to the nose than this share of the opening lies flesh, not the eyeball."""
+"""Position between the outer (0) and the inner corner (1) beyond which the opening shows flesh
+(the caruncle) instead of the eyeball."""
 
 OPEN, PLATE, ABOVE, BELOW = 0, 1, 2, 3
-"""What lies at a point of the face: the opening, or one of three sheets of skin."""
+"""Parts of the face surface: the opening, or one of three sheets of skin (the plate of the upper
+lid, the skin above its fold, the skin below the lower margin)."""
 
 
 LidCurves = NDArray[np.float64]
-"""[321, 9]: heights y in mm, and what else depends on x alone, at `GRID_MM`."""
+"""[321, 9] table of heights y in mm, and of other quantities that depend on x only, at `GRID_MM`.
+"""
 
 UPPER, LOWER, FOLD, UPPER_REST, LOWER_REST, FOLD_REST, FADE, BEYOND, ALONG = range(9)
-"""Columns of `LidCurves`: the margins, equal outside the corners and where closed; the fold's
-edge; the same with the eye looking straight ahead; strength of the folds, 1 in the middle; mm
-outside the corners, 0 between them; place between them, 0 the outer, 1 the inner one."""
+"""Columns of `LidCurves`.
+
+UPPER and LOWER are the margins, which are equal outside the corners and on a closed eye. FOLD is
+the edge of the fold. UPPER_REST, LOWER_REST and FOLD_REST are the same edges at a gaze straight
+ahead. FADE is the strength of the folds, 1 in the middle. BEYOND is the distance outside the
+corners in mm, 0 between them. ALONG is the position between the corners: 0 at the outer corner,
+1 at the inner one.
+"""
 
 
 def lid_curves(
     lids: Lids, eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64], closure: float = 0.0
 ) -> LidCurves:
-    """The lids' edges for a gaze.
+    """Return the edges of the lids for a gaze.
 
     Args:
-        gaze: relative to the camera; lids follow the eye within the head.
-        head: [3, 3] from head to camera axes.
-        closure: 0 as open as the gaze has it, 1 closed.
+        lids: lid parameters of the person.
+        eyeball: eyeball of the person.
+        gaze: gaze relative to the camera. The lids follow the gaze relative to the head.
+        head: [3, 3] rotation from head to camera axes.
+        closure: 0 is as open as the gaze implies, 1 is closed.
     """
     nod_deg, turn_deg = _within_head(gaze, head)
-    run_quickstart = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
-    rise = lids.follow * run_quickstart
+    travel = eyeball.radius_mm * np.sin(np.radians(np.clip(nod_deg, -40, 40)))
+    rise = lids.follow * travel
     rest, inside = _at_rest(lids)
     now = _margins(
         lids,
         rise=rise,
-        lower_rise=lids.lower_follow * run_quickstart,
-        corner_rise=lids.corner_follow * run_quickstart,
+        lower_rise=lids.lower_follow * travel,
+        corner_rise=lids.corner_follow * travel,
         turn_deg=turn_deg,
         closure=closure,
     )
@@ -162,7 +194,7 @@ def lid_curves(
 def lid_slide(
     lids: Lids, eyeball: Eyeball, *, gaze: Gaze, head: NDArray[np.float64]
 ) -> SidewaysSlide:
-    """How far the lids have slid sideways for a gaze; see `lid_curves`."""
+    """Return the sideways displacement of the lids for a gaze; see `lid_curves`."""
     across = float(head[:, 0] @ unit_vectors(gaze.array()))
     return SidewaysSlide(
         lids.slide * eyeball.radius_mm * across,
@@ -174,8 +206,12 @@ def lid_slide(
 
 @lru_cache(maxsize=4)
 def _at_rest(lids: Lids) -> tuple[LidCurves, NDArray[np.float64]]:
-    """What no gaze changes: curves whose present edges are still to come, and how far inside the
-    corners each x lies, 1 in the middle."""
+    """Return the parts of the lid curves that do not depend on the gaze.
+
+    Returns:
+        (curves, inside): a table whose columns UPPER, LOWER and FOLD are still 0, and a weight for
+        each x, which is 0 at the corners and 1 in the middle.
+    """
     curves = np.zeros((len(GRID_MM), 9))
     upper, lower = _margins(
         lids, rise=0.0, lower_rise=0.0, corner_rise=0.0, turn_deg=0.0, closure=0.0
@@ -191,7 +227,7 @@ def _at_rest(lids: Lids) -> tuple[LidCurves, NDArray[np.float64]]:
 
 
 def _within_head(gaze: Gaze, head: NDArray[np.float64]) -> tuple[float, float]:
-    """(pitch, yaw) of the eye in its socket, degrees."""
+    """Return (pitch, yaw) of the gaze relative to the head, degrees."""
     x, y, z = head.T @ unit_vectors(gaze.array())
     return float(np.degrees(np.arcsin(y))), float(np.degrees(np.arctan2(x, z)))
 
@@ -215,14 +251,15 @@ def _margins(
         np.clip(t, -0.4, 1.4) - 0.5
     )
     line += corner_rise * np.exp(-((t / _CORNER_REACH) ** 2))
-    # The cornea lifts the lid where it looks; the inner corner is drawn out to a point.
+    # The cornea lifts the upper lid in front of it, so the peak moves with the yaw. The larger
+    # exponent at the inner corner makes that corner pointed.
     skew = lids.skew + 0.006 * np.clip(turn_deg, -30, 30)
     exponent = lids.roundness + 0.25 * between**2
     upper = line + (lids.upper_mm + lids.corner_drop_mm + rise) * _arc(between**skew) ** exponent
     lower = line - (lids.lower_mm - lids.corner_drop_mm - lower_rise) * _arc(
         between ** (1.7 - 0.8 * lids.skew)
     ) ** (exponent + 0.08)
-    # Lids meet low: the upper one comes three quarters of the way and more.
+    # The lids meet low: the upper lid covers 85% of the closing distance.
     meeting = lower + 0.15 * np.maximum(upper - lower, 0)
     upper = np.maximum(upper, lower)
     upper = upper + closure * (meeting - upper)
@@ -236,19 +273,21 @@ def _arc(t: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @compiled
 def share_of_slide(slide: SidewaysSlide, sheet: int, material: float) -> float:
-    """Share of the lids' sideways slide, [0, 1], by which a point of the skin moves.
+    """Return the fraction of the sideways slide, in [0, 1], by which a point of the skin moves.
 
     Args:
-        sheet, material: as `material_at` gives them.
+        slide: sideways displacement of the lids.
+        sheet: sheet of skin, from `material_at`.
+        material: position on the sheet, from `material_at`.
     """
     return 1.0 if sheet == PLATE else sideways_share(slide, material)
 
 
 @compiled
 def column_of(x: float) -> tuple[int, float]:
-    """Where x mm of the tables lies: an index, and the share of the way to the next.
+    """Return the position of x, mm, in the tables: an index and the fraction to the next index.
 
-    The tables slide with the lids: subtract the slide from an x of the face.
+    The tables slide with the lids, so subtract the slide from an x of the face first.
     """
     place = min(max((x - _FIRST_MM) * _PER_MM, 0.0), _LAST)
     index = int(place)
@@ -257,7 +296,7 @@ def column_of(x: float) -> tuple[int, float]:
 
 @compiled
 def at(curves: LidCurves, place: tuple[int, float], what: int) -> float:
-    """A column's value at `column_of(x)`, linear between its entries."""
+    """Return the value of the column `what` at `column_of(x)`, with linear interpolation."""
     index, share = place
     here = curves[index, what]
     return here + share * (curves[index + 1, what] - here)
@@ -265,11 +304,16 @@ def at(curves: LidCurves, place: tuple[int, float], what: int) -> float:
 
 @compiled
 def material_at(curves: LidCurves, place: tuple[int, float], y: float) -> tuple[int, float]:
-    """What lies at (x, y) mm of the face; `place` is x's.
+    """Return the sheet and the material position at (x, y), mm, of the face.
+
+    Args:
+        curves: edges of the lids.
+        place: position of x in the tables, from `column_of`.
+        y: y on the face, mm.
 
     Returns:
-        The sheet, and where on it: for the plate mm above its margin, else the y at
-        which the skin rests. 0 for the opening.
+        (sheet, material): `material` is the distance above the margin on the plate, the y at which
+        the skin rests on the other sheets, and 0 in the opening.
     """
     upper = at(curves, place, UPPER)
     if y < upper:
@@ -289,7 +333,11 @@ def material_at(curves: LidCurves, place: tuple[int, float], y: float) -> tuple[
 def place_of(
     curves: LidCurves, sheet: int, place: tuple[int, float], material: float
 ) -> tuple[float, bool]:
-    """Where a point of the skin is now: its y in mm, and whether no other sheet covers it."""
+    """Return the current position of a point of the skin: the inverse of `material_at`.
+
+    Returns:
+        (y, visible): y in mm, and whether no other sheet covers the point.
+    """
     if sheet == PLATE:
         y = at(curves, place, UPPER) + material
         return y, y <= at(curves, place, FOLD)
@@ -303,31 +351,35 @@ def place_of(
 
 
 LEAST_OPENNESS = 0.16
-"""Least height of the region as a share of the distance between the corners."""
+"""Minimum height of the region as a fraction of the distance between the corners."""
 
 OUTLINE_POINTS = 16
-"""Of an outline, and of a region: outer corner, 7 points of the lower lid, inner corner, 7 points
-of the upper lid and back; in the order of `mggr_edge.vision.iris.Eye.outline`."""
+"""Number of points of an outline and of a region.
+
+The order is that of `mggr_edge.vision.iris.Eye.outline`: outer corner, 7 points of the lower lid,
+inner corner, 7 points of the upper lid back to the outer corner.
+"""
 
 USUAL_REGION: tuple[tuple[float, float], ...] = (
     *((6, 33), (8, 34), (13, 35), (21, 37), (30, 38), (39, 38), (47, 37), (52, 37)),
     *((54, 36), (52, 34), (47, 30), (39, 25), (30, 23), (21, 25), (13, 28), (8, 31)),
 )
-"""The mean of the regions of drawn eyes of the canonical side, for a patch of 64 x 64 pixels whose
-own region nobody knows. Patches are cut by the eye, so it errs by about 3 pixels."""
+"""Mean region of synthetic eyes of the canonical side, for patches of 64 x 64 pixels whose own
+region is unknown. Its error is only about 3 pixels, because patches are cropped around the eye."""
 
 _INNER = OUTLINE_POINTS // 2
 _LOWER = slice(1, _INNER)
 _UPPER = slice(OUTLINE_POINTS - 1, _INNER, -1)
 _PROFILE = np.sin(np.pi * np.arange(1, _INNER) / _INNER)
-"""Least height of the region from the outer to the inner corner, as a share of its greatest."""
+"""Profile of the minimum height from the outer to the inner corner, relative to its maximum."""
 
 
 def lid_region(outline: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The region for the outline of an eye in a level patch, of either side.
+    """Return the region between the lids for the outline of an eye in a level patch.
 
     Args:
-        outline: [..., 16, 2] pixels (x, y), see `OUTLINE_POINTS`. NaN where it is unknown.
+        outline: [..., 16, 2] pixels (x, y) of an eye of either side, see `OUTLINE_POINTS`; NaN
+            where the outline is unknown.
 
     Returns:
         [..., 16, 2] float32 pixels, a closed polygon in the same order.

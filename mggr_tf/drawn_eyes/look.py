@@ -1,4 +1,4 @@
-"""The look of a drawn eye in one picture, and the layers it is painted in."""
+"""Appearance parameters of a synthetic eye in one image, and the blending of layers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ from mggr_tf.drawn_eyes.textures import Textures, skin_colour
 
 
 class Look(NamedTuple):
-    """A person's numbers, as the painter needs them; see `subject` for their meaning.
+    """Appearance parameters of a person for the painting functions.
+
+    For the other fields, see `subject`.
 
     Attributes:
-        lit: 1 for light and shadow, 0 for the bare colours.
+        lit: 1 to paint light and shadow, 0 to paint the plain colours.
+        lash_line: strength of the upper row of lashes.
+        lower_lash_line: strength of the lower row of lashes.
+        skin: [3] plain skin colour, linear RGB.
+        flesh: [3] colour of the flesh at the corners, linear RGB.
+        pupil: radius of the pupil as a fraction of the iris's radius.
+        veins_map: texture of the veins, see `textures.Textures`.
+        fibres_map: texture of the iris's fibres, see `textures.Textures`.
+        lash: [3] colour of the lashes, linear RGB.
     """
 
     lit: float
@@ -41,12 +51,12 @@ class Look(NamedTuple):
 
 
 def look_of(subject: Subject, textures: Textures, *, lit: bool = True) -> Look:
-    """Collects the painter's numbers."""
+    """Return the appearance parameters of a subject."""
     eyeball, hair, skin = subject.eyeball, subject.hair, subject.skin
     tone = skin_colour(skin).astype(np.float64)
-    # Half of the light in the socket comes off the skin, and takes its tone.
+    # About half of the light in the socket is reflected by the skin and has the skin's tone.
     glow = (0.45 + 0.55 * (tone / tone[0]) ** 0.7) * 0.75 * (1 + tone[0]) if lit else 1.0
-    # Wet flesh differs little between people; it lies in the lids' shade.
+    # Wet flesh differs little between people. It lies in the shadow of the lids.
     flesh = (0.55 - 0.19 * min(skin.melanin, 2.2)) * np.array([0.42, 0.17, 0.14])
     return Look(
         lit=float(lit),
@@ -75,12 +85,15 @@ def look_of(subject: Subject, textures: Textures, *, lit: bool = True) -> Look:
 def lay_over(
     picture: np.ndarray, cover: np.ndarray, opacity: float, red: float, green: float, blue: float
 ) -> None:
-    """Covers a picture by one colour, in place.
+    """Blend a layer of one colour over an image, in place.
 
     Args:
-        picture: [H, W, 3] float32.
-        cover: [H, W] uint8, 255 where the layer is whole.
-        opacity: of the layer where it is whole.
+        picture: [H, W, 3] float32 linear RGB.
+        cover: [H, W] uint8 coverage of the layer, 255 for full coverage.
+        opacity: opacity of the layer at full coverage, in [0, 1].
+        red: red of the layer, linear.
+        green: green of the layer, linear.
+        blue: blue of the layer, linear.
     """
     share = opacity / 255
     for i in range(picture.shape[0]):
@@ -96,13 +109,13 @@ def lay_over(
 def lay_glass_over(
     picture: np.ndarray, cover: np.ndarray, tint: float, mirrored: np.ndarray
 ) -> None:
-    """Puts glass before a picture, in place.
+    """Blend a layer of glass over an image, in place.
 
     Args:
-        picture: [H, W, 3] float32.
-        cover: [H, W] uint8, 255 where there is glass.
-        tint: share of the light that the glass takes.
-        mirrored: [H, W] float32 light that it mirrors.
+        picture: [H, W, 3] float32 linear RGB.
+        cover: [H, W] uint8 coverage of the glass, 255 for full coverage.
+        tint: fraction of the light that the glass absorbs.
+        mirrored: [H, W] float32 light that the glass reflects.
     """
     for i in range(picture.shape[0]):
         for j in range(picture.shape[1]):

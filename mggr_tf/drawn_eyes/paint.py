@@ -1,8 +1,9 @@
-"""Paints the picture pixel by pixel: skin, and through the opening the eyeball.
+"""Painting of an image pixel by pixel: the skin, and the eyeball in the opening.
 
-A pixel's line of sight meets the face (`sitting`), where the lids' edges say which sheet of
-skin it is or that it is the opening (`lid_curves`); the eyeball behind is `globe`'s. Colours are
-linear RGB. Lashes, glasses and the camera come afterwards.
+The line of sight of a pixel meets the face (`sitting`). The edges of the lids determine whether
+that point is in the opening or on which sheet of skin (`lids`). The eyeball behind the opening
+is defined in `globe`. Colours are linear RGB. Lashes, glasses and the camera model are applied
+afterwards.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from mggr_tf.drawn_eyes.paint_layers import paint_eyeball, paint_lash_line, pain
 from mggr_tf.drawn_eyes.sitting import Sitting, X, Y, read_grid
 
 _PLAIN_MM = 2.2
-"""Further from the opening than this, skin has no edges and no lashes."""
+"""Distance from the opening beyond which the skin has no edges and no lashes."""
 
 
 def paint(sitting: Sitting, moment: DrawnFrame, look: Look, size_px: int) -> NDArray[np.float32]:
-    """[size, size, 3] linear RGB of the eye and the skin round it, without lashes."""
+    """Return the eye and the skin around it without single lashes, [size, size, 3] linear RGB."""
     picture = np.empty((size_px, size_px, 3), np.float32)
     _paint(
         moment.sight,
@@ -72,7 +73,7 @@ def _paint(
     met, colour, ball = scratch[0], scratch[1, :3], scratch[2, :3]
     for row in range(0, picture.shape[0], OVERSAMPLING):
         for column in range(0, picture.shape[1], OVERSAMPLING):
-            # Plain skin is smooth: one look is enough for a block, in a coarser atlas.
+            # Plain skin is smooth, so one sample of the coarser atlas is enough for a block.
             middle = 0.5 * (OVERSAMPLING - 1)
             x = (column + middle - sight.eye_x) / sight.px_per_mm
             y = (sight.eye_y - row - middle) / sight.px_per_mm
@@ -112,7 +113,7 @@ def _paint(
 
 @compiled
 def _put(picture: np.ndarray, row: int, column: int, colour: np.ndarray) -> None:
-    # One by one: a slice would cost more than the painting.
+    # Write the channels one by one, because a slice would take longer than the painting itself.
     picture[row, column, 0] = colour[0]
     picture[row, column, 1] = colour[1]
     picture[row, column, 2] = colour[2]
@@ -133,7 +134,7 @@ def _paint_near(
     ball: np.ndarray,
     colour: np.ndarray,
 ) -> None:
-    """A pixel in or near the opening."""
+    """Paint a pixel in or near the opening; `colour` [3] is overwritten."""
     place = column_of(met[X] - slide.mm)
     above = met[Y] - at(curves, place, UPPER)
     below = at(curves, place, LOWER) - met[Y]

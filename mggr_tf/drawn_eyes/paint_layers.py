@@ -1,4 +1,4 @@
-"""Paints skin and eyeball."""
+"""Painting of the skin, the lash line and the eyeball, for single pixels."""
 
 from __future__ import annotations
 
@@ -46,20 +46,27 @@ def paint_skin(
     look: Look,
     colour: np.ndarray,
 ) -> None:
-    """The skin of a pixel, lit; `colour` [3] is overwritten.
+    """Paint the skin of a pixel, with light.
 
     Args:
-        place: x's in the tables.
-        atlas: the skin's colours.
-        met: what `read_grid` says of the pixel.
-        above, below: mm above the upper margin and below the lower one.
+        curves: edges of the lids.
+        slide: sideways displacement of the lids.
+        place: position of the pixel's x in the tables, from `column_of`.
+        atlas: colours of the skin.
+        met: grid channels of the pixel, from `read_grid`.
+        above: distance above the upper margin, mm.
+        below: distance below the lower margin, mm.
+        look: appearance parameters.
+        colour: [3] linear RGB, overwritten.
     """
-    # At the margin itself half a pixel may lie inside: it shows the margin's skin.
+    # A pixel at the margin may lie in the opening by up to half a pixel. It then shows the skin of
+    # the margin.
     y = met[Y] - min(above, 0.0) if above > below else met[Y] + min(below, 0.0)
     sheet, material = material_at(curves, place, y)
     rest_y = material
     if sheet == PLATE:
-        # The plate shows the tone of the lid at rest, drawn out so as not to reach the brow.
+        # The plate shows the tone of the lid at rest. The factor of 0.5 stretches that tone, so
+        # that a plate that is far out does not read the atlas up to the brow.
         rest_y = at(curves, place, UPPER_REST) + 0.5 * material
     rest_x = unslide_sideways(slide, met[X], share_of_slide(slide, sheet, material))
     red, green, blue = read_atlas(atlas, rest_x, rest_y)
@@ -84,10 +91,10 @@ def _shade_of_skin(
     fade = at(curves, place, FADE)
     slope, groove = 0.0, 0.0
     if above > below:
-        # A groove where the plate goes under, and the roll of skin above it.
+        # The groove where the plate slides under the fold, and the roll of skin above it.
         plate = at(curves, place, FOLD) - at(curves, place, UPPER)
         past = above - plate
-        # The more of the plate hangs out, the flatter the fold.
+        # The fold becomes flatter as more of the plate is visible.
         depth = look.crease_depth * fade / (1 + 0.15 * plate)
         groove = depth * _bump(past / 1.1)
         slope = depth * (2.6 * _tilt(past / 1.1) + 1.2 * _bump((past - 0.35) / 0.55))
@@ -103,14 +110,17 @@ def _shade_of_skin(
 
 @compiled
 def _bump(t: float) -> float:
-    """1 at 0, 0 from -1 and 1 on."""
+    """Return a smooth bump: 1 at t = 0, and 0 for |t| >= 1."""
     s = max(1 - t * t, 0.0)
     return s * s
 
 
 @compiled
 def _tilt(t: float) -> float:
-    """How a bump's slope runs: up before 0, down after it, at most 1."""
+    """Return the value at t of an odd function that is shaped like the slope of a bump.
+
+    The value has the sign of t, is at most 0.5 in magnitude, and is 0 for |t| >= 1.
+    """
     s = max(1 - t * t, 0.0)
     return 1.75 * t * s * s
 
@@ -119,7 +129,15 @@ def _tilt(t: float) -> float:
 def paint_lash_line(
     along: float, above: float, below: float, look: Look, colour: np.ndarray
 ) -> None:
-    """The dark rims where the lashes grow."""
+    """Blend the dark rims at the roots of the lashes over `colour` [3].
+
+    Args:
+        along: position between the corners, 0 at the outer one, 1 at the inner one.
+        above: distance above the upper margin, mm.
+        below: distance below the lower margin, mm.
+        look: appearance parameters.
+        colour: [3] linear RGB, changed in place.
+    """
     if along <= 0 or along >= 1 or max(above, below) > 2.2 or min(-above, -below) > 2.2:
         return
     start = smooth_step(along, 0.0, 0.05)
@@ -146,11 +164,18 @@ def paint_eyeball(
     look: Look,
     colour: np.ndarray,
 ) -> None:
-    """What the opening shows at camera (x, y) mm; `colour` [3] is overwritten.
+    """Paint the eyeball or the flesh in the opening at camera (x, y), mm.
 
     Args:
-        along: 0 at the outer corner, 1 at the inner one.
-        above, below: mm above the upper margin and below the lower one: negative here.
+        along: position between the corners, 0 at the outer one, 1 at the inner one.
+        globe: pose of the eyeball.
+        emitters: [E, 14], see `emitter_rows`.
+        above: distance above the upper margin, mm; negative in the opening.
+        below: distance below the lower margin, mm; negative in the opening.
+        x: camera x of the pixel, mm.
+        y: camera y of the pixel, mm.
+        look: appearance parameters.
+        colour: [3] linear RGB, overwritten.
     """
     u, v, _ = on_iris(globe, x, y)
     rho = np.sqrt(u * u + v * v) / globe.iris_mm
@@ -192,14 +217,14 @@ def _paint_sclera(
     to_corner = abs(2 * along - 1)
     if intersects_sphere(globe, x, y):
         u, v, w = on_sclera(globe, x, y)
-        # Seen from the front of the eye: veins turn with it.
+        # The texture is projected from the front of the eye, so the veins rotate with the eye.
         reach = globe.radius_mm * (1 + max(w, -0.5 * globe.radius_mm) / globe.radius_mm)
         vein = _read_square(look.veins_map, u / reach, v / reach)
         red = look.redness * (0.25 + 0.75 * to_corner**3) * min(max(0.55 + 0.4 * vein, 0.0), 1.5)
     if look.lit > 0:
         nx, ny = (x - globe.centre_x) / globe.radius_mm, (y - globe.centre_y) / globe.radius_mm
         nz = np.sqrt(max(1 - nx * nx - ny * ny, 0.05))
-        # Light wraps round: the eye is wet and stands in a socket that glows.
+        # Wrap-around light: the eye is wet, and the socket around it reflects light.
         direct, total = 0.0, 1e-6
         for e in range(emitters.shape[0]):
             facing = emitters[e, 0] * nx + emitters[e, 1] * ny + emitters[e, 2] * nz
@@ -228,7 +253,7 @@ def _paint_iris(
     bright = 1 + look.fibres * fibre + 0.35 * np.exp(-ring * ring)
     bright *= 1 - look.limbus * smooth_step(rho, 0.72, 1.0)
     if look.lit > 0 and emitters.shape[0] > 0:
-        # The cornea gathers light on the side away from the lamp.
+        # The cornea focuses light on the side of the iris that is opposite to the lamp.
         t = globe.turn
         right, up = t[0, 0] * u + t[0, 1] * v, t[1, 0] * u + t[1, 1] * v
         lean = emitters[0, 0] * right + emitters[0, 1] * up
@@ -243,7 +268,11 @@ def _paint_iris(
 
 @compiled
 def _mirrored(globe: Globe, emitters: np.ndarray, x: float, y: float) -> float:
-    """Brightness of the emitters' mirror images at camera (x, y) mm: cornea, else sclera."""
+    """Return the brightness of the emitters' reflections at camera (x, y), mm.
+
+    The reflecting surface is the cornea where it lies in front of the eyeball's sphere, and the
+    sphere elsewhere.
+    """
     t, radius = globe.turn, globe.radius_mm
     x, y = x - globe.centre_x, y - globe.centre_y
     nx, ny = x / radius, y / radius
@@ -256,7 +285,7 @@ def _mirrored(globe: Globe, emitters: np.ndarray, x: float, y: float) -> float:
         away_z = np.sqrt(under)
         if CORNEA_CENTRE * radius * t[2, 2] + away_z > radius * nz:
             nx, ny, nz = away_x / bulge, away_y / bulge, away_z / bulge
-    # Seen along (0, 0, 1), the surface mirrors what lies at 2 (n . v) n - v.
+    # The view direction is v = (0, 0, 1), so the reflected direction is 2 (n . v) n - v.
     rx, ry, rz = 2 * nz * nx, 2 * nz * ny, 2 * nz * nz - 1
     soft = 0.11
     shine = 0.0
@@ -277,7 +306,10 @@ def _mirrored(globe: Globe, emitters: np.ndarray, x: float, y: float) -> float:
 
 @compiled
 def _read_square(texture: np.ndarray, u: float, v: float) -> float:
-    """Bilinear read of a square texture over u, v in [-1, 1]; its border repeats."""
+    """Read a square texture at (u, v) in [-1, 1], with bilinear interpolation.
+
+    Coordinates outside this range are clamped.
+    """
     last = texture.shape[0] - 1.001
     column = min(max((u + 1) * 0.5 * last, 0.0), last)
     row = min(max((1 - v) * 0.5 * last, 0.0), last)
@@ -290,7 +322,13 @@ def _read_square(texture: np.ndarray, u: float, v: float) -> float:
 
 @compiled
 def _read_polar(texture: np.ndarray, rho: float, angle: float) -> float:
-    """Bilinear read of a texture over radius and angle; the angle wraps."""
+    """Read a texture [radii, angles] with bilinear interpolation.
+
+    Args:
+        texture: [radii, angles].
+        rho: radius in [0, 1].
+        angle: angle in radians; it wraps at 2 pi.
+    """
     radii, angles = texture.shape
     row = rho * (radii - 1.001)
     column = (angle / (2 * np.pi)) % 1.0 * angles

@@ -1,7 +1,8 @@
-"""A whole face in a frame, simple but for its eyes: for test clips and demonstrations.
+"""Synthetic frames with a whole face, for test clips and demonstrations.
 
-Both eye regions are painted as for patches and joined over the nose; round them lies an ellipsoid
-of skin with nose, mouth, hair, neck and a background, enough for face detectors to find it.
+Both eye regions are painted as in patches and joined over the nose. The rest is simplified: an
+ellipsoid of skin with nose, mouth, hair, neck and a background, sufficient for face detectors to
+detect the face.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from mggr_tf.drawn_eyes.subject import Subject
 from mggr_tf.drawn_eyes.textures import skin_colour
 
 _REGION_MM = 36.0
-"""An eye's region reaches so far from the eyeball's centre."""
+"""Half of the width of an eye's region, which is centred on the eyeball."""
 
 _FACE_HALF_MM = (71.0, 98.0, 80.0)
 _FACE_MIDDLE_MM = np.array([0.0, -22.0, -62.0])
-"""Half axes and middle of the head's ellipsoid, from the middle between the eyes."""
+"""Half axes and centre of the head's ellipsoid, relative to the midpoint between the eyes."""
 
 Picture = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnFace:
-    """A frame with one face.
+    """Frame with one face.
 
     Attributes:
         image: [H, W, 3] uint8 RGB.
-        outlines: by side, [N, 2] the lids' outline in pixels of the frame.
+        outlines: outline [N, 2] of the lids for each side, in pixels of the frame.
     """
 
     image: NDArray[np.uint8]
@@ -53,15 +54,16 @@ def draw_face(
     size_px: tuple[int, int] = (480, 640),
     px_per_mm: float = 2.4,
 ) -> DrawnFace:
-    """Draws a person's face in the middle of a frame.
+    """Render a person's face in the middle of a frame.
 
     Args:
-        gaze: of both eyes, relative to the camera.
-        head_pose: relative to the camera; best within +-20 degrees.
-        seed: of the camera's noise.
-        closure: of both eyes; 0 open, 1 closed.
+        subject: person, illumination and camera.
+        gaze: gaze of both eyes, relative to the camera.
+        head_pose: head pose relative to the camera, preferably within +-20 degrees.
+        seed: seed of the camera noise.
+        closure: closure of both eyes; 0 is open, 1 is closed.
         size_px: (height, width) of the frame.
-        px_per_mm: scale; eyes are 62 mm apart.
+        px_per_mm: scale, pixels per millimetre. The eyes are 62 mm apart.
     """
     fine = px_per_mm * OVERSAMPLING
     height, width = (side * OVERSAMPLING for side in size_px)
@@ -89,7 +91,7 @@ def _lay_eye(
     head_pose: Gaze,
     closure: float,
 ) -> NDArray[np.float32]:
-    """Paints one eye's region over the face; returns its outline in frame pixels."""
+    """Paint one eye's region over the face and return its outline [N, 2] in frame pixels."""
     mirrored = side == "left"
     person = subject.other_eye() if mirrored else subject
     region, outline = draw_region(
@@ -117,14 +119,20 @@ def _lay_eye(
 
 
 def _matched(region: Picture, seen: Picture, cover: NDArray[np.float32]) -> Picture:
-    """The region as bright as what lies under its rim: the two were lit as different shapes."""
+    """Return the region, scaled to the brightness of the face under its rim.
+
+    The brightnesses differ, because region and face are lit as different shapes.
+    """
     rim = ((cover > 0.05) & (cover < 0.6))[..., None]
     gain = (seen * rim).sum((0, 1)) / np.maximum((region * rim).sum((0, 1)), 1e-6)
     return region * gain.astype(np.float32)
 
 
 def _feather(size: int, px_per_mm: float, *, towards_nose: float) -> NDArray[np.float32]:
-    """[size, size] cover: fades out all round, and at the face's middle against the other eye."""
+    """Return the blend weight [size, size] of a region.
+
+    It decreases towards the border of the region and, at the face's middle, towards the other eye.
+    """
     steps = np.abs(np.linspace(-1, 1, size, dtype=np.float32))
     round_ = np.clip((1 - np.hypot(steps[None], steps[:, None])) / 0.45, 0, 1)
     across = towards_nose * (np.arange(size, dtype=np.float32) - (size - 1) / 2) / px_per_mm
@@ -134,14 +142,14 @@ def _feather(size: int, px_per_mm: float, *, towards_nose: float) -> NDArray[np.
 
 
 def _lay_face(picture: Picture, subject: Subject, view: View) -> None:
-    """An ellipsoid of skin, lit; hair over its top."""
+    """Paint the face as a lit ellipsoid of skin, with hair over its top."""
     height, width = picture.shape[:2]
     centre = view.project(_FACE_MIDDLE_MM[None])[0]
     x = (np.arange(width, dtype=np.float32)[None] - centre[0]) / (_FACE_HALF_MM[0] * view.px_per_mm)
     y = (centre[1] - np.arange(height, dtype=np.float32)[:, None]) / (
         _FACE_HALF_MM[1] * view.px_per_mm
     )
-    narrow = x * (1 + 0.22 * np.clip(-y, 0, 1) ** 2)  # towards the chin
+    narrow = x * (1 + 0.22 * np.clip(-y, 0, 1) ** 2)  # narrower towards the chin
     inside = 1 - narrow * narrow - y * y
     normal_z = np.sqrt(np.maximum(inside, 0.02))
     shade = np.zeros((height, width), np.float32)
@@ -158,7 +166,7 @@ def _lay_face(picture: Picture, subject: Subject, view: View) -> None:
 
 
 def _backdrop(subject: Subject, height: int, width: int, view: View) -> Picture:
-    """A wall, shoulders, neck, and the hair behind the face."""
+    """Return the background: a wall, the shoulders, the neck, and the hair behind the face."""
     rng = np.random.default_rng([subject.texture_seed, 7])
     wall, cloth = rng.uniform(0.08, 0.5, 3), rng.uniform(0.02, 0.4, 3)
     fall = np.linspace(1.1, 0.7, height, dtype=np.float32)[:, None, None]
@@ -181,7 +189,7 @@ def _backdrop(subject: Subject, height: int, width: int, view: View) -> Picture:
 
 
 def _lay_nose(picture: Picture, view: View) -> None:
-    """Light on its ridge, shade at its sides and below, two nostrils."""
+    """Paint the nose: light on the ridge, shade at the sides and below, and two nostrils."""
     for x, y, z, half_x, half_y, gain in (
         (0, -14, 22, 5, 22, 0.10),
         (0, -37, 32, 8, 7, 0.14),
@@ -209,7 +217,15 @@ def _dapple(
     half_mm: tuple[float, float],
     gain: NDArray,
 ) -> None:
-    """Multiplies the light in a soft ellipse."""
+    """Multiply the light in a soft-edged ellipse by `gain`, in place.
+
+    Args:
+        picture: [H, W, 3] linear RGB, changed in place.
+        view: view of the picture.
+        place_mm: centre of the ellipse, head (x, y, z).
+        half_mm: half axes of the ellipse.
+        gain: [3] factor at the centre.
+    """
     x0, y0 = view.project(np.array([place_mm]))[0]
     x = (np.arange(picture.shape[1], dtype=np.float32) - x0) / (half_mm[0] * view.px_per_mm)
     y = (np.arange(picture.shape[0], dtype=np.float32) - y0) / (half_mm[1] * view.px_per_mm)

@@ -1,8 +1,8 @@
-"""Sheets of drawn eyes, and the speed of drawing.
+"""Contact sheets of synthetic eyes, and a benchmark of the renderer.
 
-Draws as training does, in groups of five, after everything was compiled. A product of two
-float32 matrices on the same core in the same run is the reference, so that numbers of two
-machines, or of a busy one, can be distinguished.
+The benchmark renders groups of five images, as training does, after all functions are compiled.
+It also times a product of two float32 matrices on the same core in the same run. This reference
+shows whether a different result is caused by a different machine or by other load.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ _CAPTION_PX = 22
 
 
 def contact_sheet(*, seed: int, people: int = PEOPLE) -> NDArray[np.uint8]:
-    """[H, W, 3] uint8 RGB: people from the top down, under their column's title."""
+    """Return a [H, W, 3] uint8 RGB sheet with one row per person and titled columns.
+
+    Args:
+        seed: seed of the people and of the camera noise.
+        people: number of rows.
+    """
     rows = []
     for number in range(people):
         person = draw_subject([seed, number])
@@ -68,11 +73,11 @@ def contact_sheet(*, seed: int, people: int = PEOPLE) -> NDArray[np.uint8]:
 
 
 def write_contact_sheet(path: Path, *, seed: int, force: bool = False) -> None:
-    """Draws a sheet into a PNG file.
+    """Write a contact sheet to a PNG file.
 
     Raises:
-        UsageError: the name does not end in .png.
-        OutputExistsError: it exists and `force` is false.
+        UsageError: the file name does not end in .png.
+        OutputExistsError: the file exists and `force` is false.
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: a contact sheet is a picture; name a .png file")
@@ -97,7 +102,10 @@ _PER_GROUP = 5
 @click.option("--people", default=20, show_default=True, type=click.IntRange(min=1))
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
 def main(people: int, rounds: int) -> None:
-    """Draws so many people in each round; the fastest round counts."""
+    """Measure the rendering speed.
+
+    Renders the given number of people in each round and reports the fastest round.
+    """
     cv2.setNumThreads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

@@ -1,8 +1,8 @@
-"""Draws one eye patch, and knows where everything in it is.
+"""Renderer of one eye patch, with the exact geometry as labels.
 
-Layers, from back to front: eyeball and skin (`paint`), lashes (`lashes`), glasses (`eyewear`);
-then the camera (`camera`). The right eye is drawn; a left one is its mirror image, so
-mirrored calls give mirrored pictures.
+Layers from back to front: eyeball and skin (`paint`), lashes and glasses (`accessories`). The
+camera model (`globe.develop`) follows. The renderer draws right eyes only; a left eye is the
+mirror image of a right one, so calls with mirrored arguments return mirrored images.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from mggr_tf.drawn_eyes.textures import textures_of
 
 MAX_GAZE_DEG = 40.0
 MAX_HEAD_DEG = 40.0
-"""Beyond these the lids would fold over themselves."""
+"""Limits of the gaze and head angles. At larger angles the lids would fold over themselves."""
 
 _OUTLINE_POINTS = 25
 _LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
@@ -46,14 +46,14 @@ _LASHES_STAND_MM, _LASH_OPACITY = 0.4, 0.75
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """Where a patch is cut: as a device would crop another picture of the same face.
+    """Crop position of a patch, defined by another image of the same face.
 
-    A redirected picture is put back where its source was cut, so that pictures of a group, of
-    which any may be source or target, have to share one crop.
+    A redirected patch is pasted at the crop position of its source. Any image of a group may be
+    source or target, so all images of a group must share one crop.
 
     Attributes:
-        gaze: of the picture that is cropped, relative to the camera.
-        seed: of what the crop misses by.
+        gaze: gaze, relative to the camera, in the image that defines the crop.
+        seed: seed of the random crop error.
     """
 
     gaze: Gaze
@@ -61,7 +61,7 @@ class Crop:
 
 
 Margins = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Upper and lower margin, [25, 3] head points each, from the outer to the inner corner."""
+"""Upper and lower lid margin: [25, 3] head points each, from the outer to the inner corner."""
 
 
 def render_eye(
@@ -77,22 +77,25 @@ def render_eye(
     lit: bool = True,
     crop: Crop | None = None,
 ) -> RenderedEye:
-    """Draws a person's eye.
+    """Render an eye of a person.
 
     Args:
-        subject: who.
-        gaze, head_pose: relative to the camera, within +-40 degrees.
-        side: the subject's own; the left eye comes out as the right one mirrored.
-        seed: of the camera's noise and of where it cropped, alone.
-        roll_deg: by which the head leans, within +-40 degrees; + lowers the image's right.
-        closure: 0 as open as the gaze has it, 1 closed.
-        size_px: side of the patch.
-        lit: False draws the bare colours: no light, shadow, lash, glass or noise. What is left
-            are material points, which exact flow carries from picture to picture.
-        crop: where the patch is cut; None: as a device crops this picture.
+        subject: person, illumination and camera.
+        gaze: gaze relative to the camera, within +-40 degrees.
+        head_pose: head pose relative to the camera, within +-40 degrees.
+        side: side from the subject's view. A left eye is rendered as a mirrored right eye.
+        seed: seed of the camera noise and of the crop error only.
+        roll_deg: roll of the head, within +-40 degrees. A positive roll lowers the image's right
+            side.
+        closure: 0 is as open as the gaze implies, 1 is closed.
+        size_px: width and height of the patch.
+        lit: False renders only the plain colours, without light, shadows, lashes, glasses and
+            noise. The image then shows only material points, which the exact flow maps from one
+            image to another.
+        crop: crop position of the patch; None crops this image as a device does.
 
     Raises:
-        ValueError: an angle or the closure out of range.
+        ValueError: an angle or the closure is out of range.
     """
     _check("gaze", gaze, MAX_GAZE_DEG)
     _check("head pose", head_pose, MAX_HEAD_DEG)
@@ -168,11 +171,19 @@ def draw_region(
     reach_mm: float,
     px_per_mm: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The right eye and what is round it, in linear light, for a larger picture.
+    """Render the right eye and its surroundings in linear light, as part of a larger image.
+
+    Args:
+        subject: person, illumination and camera.
+        gaze: gaze relative to the camera.
+        head_pose: head pose relative to the camera.
+        closure: 0 is as open as the gaze implies, 1 is closed.
+        reach_mm: half of the width of the region.
+        px_per_mm: scale of the region, pixels per millimetre.
 
     Returns:
-        [n, n, 3] linear RGB with the eyeball's centre in its middle, and the lids' outline
-        [N, 2] in its pixels.
+        [n, n, 3] linear RGB with the eyeball's centre in the middle, and the outline [N, 2] of
+        the lids in pixels of the region.
     """
     sitting = sitting_of(subject, head_pose)
     curves, slide, globe, margins = _set_up(subject, sitting, gaze, closure)
@@ -185,13 +196,15 @@ def draw_region(
 
 
 def flow_between(source: RenderedEye, target: RenderedEye, *, edges: bool = True) -> ExactFlow:
-    """Flow that reads `target` out of `source`: true at every pixel, as the renderer knows it.
+    """Return the exact backward flow that samples `target` from `source`, at every pixel.
 
     Args:
-        edges: False spares finding where pixels mix materials; `visible` is `seen` then.
+        source: image to sample from.
+        target: image to reproduce.
+        edges: False skips the search for pixels that mix materials; `visible` then equals `seen`.
 
     Raises:
-        ValueError: they are not pictures of one person, side, head pose and size.
+        ValueError: the images differ in person, side, head pose or size.
     """
     same = (
         source.subject == target.subject
@@ -220,7 +233,7 @@ def flow_between(source: RenderedEye, target: RenderedEye, *, edges: bool = True
 
 
 def label_eye(eye: RenderedEye) -> NDArray[np.int8]:
-    """[H, W] what each pixel shows, see `flow.label_map`."""
+    """Return the label of the material in each pixel, [H, W]; see `flow.label_map`."""
     sitting = _sitting_of(eye)
     labels = label_map(
         eye.moment,
@@ -245,7 +258,10 @@ def _cropped(
     rng: np.random.Generator,
     size_px: int,
 ) -> View:
-    """The patch that a device cuts of this eye, which follows the iris and misses by a little."""
+    """Return the view of the patch as a device crops it.
+
+    The crop partly follows the iris and has a small random error.
+    """
     camera = subject.camera
     missed = np.asarray(camera.shift_px) + camera.jitter_px * rng.standard_normal(2)
     return lay_crop(
@@ -269,18 +285,18 @@ def _set_up(
 
 
 def _centre_px(globe: Globe, view: View) -> tuple[float, float]:
-    """(x, y) of the eyeball's centre in the patch."""
+    """Return (x, y) of the eyeball's centre in the patch, pixels."""
     x, y = view.eyeball_px
     return x + view.px_per_mm * globe.centre_x, y - view.px_per_mm * globe.centre_y
 
 
 def _iris_ellipse(globe: Globe, view: View) -> Ellipse:
-    """A disc of the iris's size across the gaze, seen from far away."""
+    """Return the orthographic projection of the iris, a disc perpendicular to the gaze."""
     right, up, toward = globe.turn[:, 2]
     reach = view.px_per_mm * globe.radius_mm * IRIS_PLANE
     x, y = _centre_px(globe, view)
     major = view.px_per_mm * globe.iris_mm
-    # It is shortened along its way from the eyeball's centre.
+    # The ellipse is foreshortened along its displacement from the eyeball's centre.
     angle = np.degrees(np.arctan2(-up, right)) + 90
     return Ellipse(
         (float(x + reach * right), float(y - reach * up)),
@@ -291,7 +307,7 @@ def _iris_ellipse(globe: Globe, view: View) -> Ellipse:
 
 
 def _outline(margins: Margins) -> NDArray[np.float64]:
-    """[N, 3] closed round the opening, each corner once."""
+    """Return the closed outline [N, 3] of the opening, which contains each corner once."""
     upper, lower = margins
     return np.concatenate([upper, lower[-2:0:-1]])
 
@@ -305,7 +321,10 @@ def _painted(
     *,
     lit: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The picture, and how much of it glasses hide, [n, n] in [0, 1]; None without any."""
+    """Return the painted image and its occlusion by glasses, [n, n] in [0, 1].
+
+    The occlusion is None if the subject has no glasses or `lit` is False.
+    """
     fine = moment._replace(sight=Sight(view.px_per_mm, *view.eyeball_px))
     look = look_of(subject, textures_of(subject.texture_seed), lit=lit)
     picture = paint(sitting, fine, look, view.size_px)
@@ -337,7 +356,7 @@ def _plain_camera(subject: Subject) -> Subject:
 
 def _margins_mm(curves: LidCurves, slide: SidewaysSlide, subject: Subject, face: Face) -> Margins:
     lids = subject.lids
-    # Denser at the corners, where the curves are steep.
+    # The points are denser near the corners, where the curves are steep.
     t = 0.5 - 0.5 * np.cos(np.linspace(0, np.pi, _OUTLINE_POINTS))
     x = lids.nasal_mm + lids.width_mm * (t - 0.5)
 

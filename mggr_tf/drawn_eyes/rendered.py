@@ -1,4 +1,4 @@
-"""A rendered eye: pictures, labels, and the state of the eye."""
+"""Rendered eye: image, labels and the state of the eye."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from mggr_tf.drawn_eyes.lids import lid_region
 from mggr_tf.drawn_eyes.subject import Subject
 
 LANDMARKS = ("iris", "eyeball", "outer corner", "inner corner", "upper lid", "lower lid")
-"""Points of an eye that a renderer knows; the lids' are the middles of their margins."""
+"""Labelled points of a rendered eye. The points of the lids are the middles of their margins."""
 
 _OUTER, _UPPER_MIDDLE, _INNER, _LOWER_MIDDLE = 0, 12, 24, 36
-"""Where these lie in the outline."""
+"""Indices of corners and lid middles in the outline."""
 
 _SIXTEEN = (0, *range(45, 24, -3), 24, *range(21, 0, -3))
-"""Places in the outline of the points that `lid_region.OUTLINE_POINTS` names."""
+"""Indices in the outline of the points that `lids.OUTLINE_POINTS` lists."""
 
 
 def sixteen_points(outline: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[16, 2] of an outline [48, 2], in the order of `lid_region.OUTLINE_POINTS`."""
+    """Select 16 points, [16, 2], of an outline [48, 2], in the order of `lids.OUTLINE_POINTS`."""
     return outline[list(_SIXTEEN)]
 
 
 class Ellipse(NamedTuple):
-    """An ellipse in a picture.
+    """Ellipse in an image.
 
     Attributes:
-        centre: (x, y) pixels.
-        major_px, minor_px: half axes.
-        angle_deg: of the major axis, from the image's right towards its bottom, in [0, 180).
+        centre: (x, y) of the centre, pixels.
+        major_px: major half axis.
+        minor_px: minor half axis.
+        angle_deg: angle of the major axis, from the image's right towards its bottom, in [0, 180).
     """
 
     centre: tuple[float, float]
@@ -50,26 +51,26 @@ class Ellipse(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RenderedEye:
-    """A patch and what is known of it. Points are patch pixels (x, y), as drawn in `image`.
+    """Rendered patch and its labels. Points are (x, y) in pixels of `image`.
 
     Attributes:
-        image: [size, size, 3] uint8 RGB, as photographed: nothing mirrored.
-        subject: who.
-        gaze: relative to the camera.
-        head_pose: relative to the camera.
-        roll_deg: by which the head leans; + lowers the image's right.
-        side: the subject's own.
-        closure: 0 open, 1 closed.
-        outline: [N, 2] corners and lids at this gaze.
-        iris: its rim as it appears, hidden or not.
-        eyeball_centre: where the eyeball's centre is.
-        eyeball_radius_px: its radius.
-        openness: largest gap between the lids as a share of the corners' distance, in the face
-            (`eye_state` measures it in the picture).
-        occlusion: part of the region between the lids (see `lid_region`) that glasses or the nose
-            hide.
-        moment: geometry of the eye as drawn before any mirroring, in patch pixels: what
-            `flow_between` and `label_eye` read.
+        image: [size, size, 3] uint8 RGB as a camera records it, not mirrored.
+        subject: person, illumination and camera.
+        gaze: gaze relative to the camera.
+        head_pose: head pose relative to the camera.
+        roll_deg: roll of the head. A positive roll lowers the image's right side.
+        side: side of the eye, from the subject's view.
+        closure: 0 is open, 1 is closed.
+        outline: [N, 2] corners and lid margins at this gaze.
+        iris: apparent rim of the iris, including hidden parts.
+        eyeball_centre: (x, y) of the eyeball's centre.
+        eyeball_radius_px: radius of the eyeball.
+        openness: largest lid distance divided by the distance of the corners, measured on the
+            face. `eye_state` measures it in the image.
+        occlusion: fraction of the region between the lids (see `lids.lid_region`) that glasses or
+            the nose hide.
+        moment: geometry of the eye before any mirroring, in patch pixels. `flow_between` and
+            `label_eye` read it.
     """
 
     image: NDArray[np.uint8]
@@ -88,17 +89,17 @@ class RenderedEye:
     moment: DrawnFrame
 
     def landmarks(self) -> NDArray[np.float32]:
-        """[6, 2] the points of `LANDMARKS` in the picture, seen or hidden."""
+        """Return the points of `LANDMARKS` in the image, [6, 2], visible or hidden."""
         lids = self.outline[[_OUTER, _INNER, _UPPER_MIDDLE, _LOWER_MIDDLE]]
         centres = np.array([self.iris.centre, self.eyeball_centre], np.float32)
         return np.concatenate([centres, lids])
 
     def lid_region(self) -> NDArray[np.float32]:
-        """[16, 2] a polygon, see `mggr_tf.drawn_eyes.lids`."""
+        """Return the polygon [16, 2] of the region between the lids, see `lids.lid_region`."""
         return lid_region(sixteen_points(self.outline))
 
     def mirrored(self) -> RenderedEye:
-        """The picture in a mirror: the eye of the other side."""
+        """Return the mirror image, which shows an eye of the other side."""
         last = self.image.shape[1] - 1
         outline = self.outline.copy()
         outline[:, 0] = last - outline[:, 0]
@@ -123,10 +124,11 @@ _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
 def eye_state(eye: RenderedEye) -> NDArray[np.float32]:
-    """[3] openness, iris_visible and occlusion, as the picture shows them.
+    """Return the eye state [3] in the image: openness, iris_visible and occlusion.
 
-    Openness is measured in the picture, as a device measures it: a turned head brings the corners
-    together and so raises it. `RenderedEye.openness` is measured in the face.
+    The openness is measured in the image, as a device measures it. A turned head reduces the
+    distance of the corners in the image and so increases the value. `RenderedEye.openness` is
+    measured on the face.
     """
     seen = Eye(eye.side, sixteen_points(eye.outline), eye.iris.centre, eye.iris.major_px)
     openness = min(seen.openness, 1.0)
@@ -134,9 +136,9 @@ def eye_state(eye: RenderedEye) -> NDArray[np.float32]:
 
 
 def iris_visible(iris: Ellipse, outline: NDArray[np.float32]) -> float:
-    """Part of the iris' ellipse inside the outline [N, 2], to about 0.01."""
+    """Return the fraction of the iris ellipse inside the outline [N, 2], accurate to about 0.01."""
     number = np.arange(_POINTS) + 0.5
-    # Points that are spread evenly over a disc.
+    # A sunflower pattern distributes the points evenly over a disc.
     radius, angle = np.sqrt(number / _POINTS), number * _GOLDEN_ANGLE
     along = iris.major_px * radius * np.cos(angle)
     across = iris.minor_px * radius * np.sin(angle)
@@ -149,7 +151,10 @@ def iris_visible(iris: Ellipse, outline: NDArray[np.float32]) -> float:
 def _inside(
     x: NDArray[np.float64], y: NDArray[np.float64], polygon: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """[P] whether points lie in a closed polygon [N, 2], by counting edges to their right."""
+    """Return whether each point lies in a closed polygon [N, 2], as bool [P].
+
+    The even-odd rule counts the edges to the right of a point.
+    """
     x1, y1 = polygon.T
     x2, y2 = np.roll(polygon, -1, axis=0).T
     crosses = (y1 <= y[:, None]) != (y2 <= y[:, None])
@@ -170,14 +175,15 @@ def hidden_share(
     nose: NDArray[np.float64],
     by_glasses: NDArray[np.float32] | None,
 ) -> float:
-    """Part of the region between the lids (see `mggr_tf.drawn_eyes.lids`) that is hidden.
+    """Return the hidden fraction of the region between the lids (see `lids.lid_region`).
 
     Args:
-        outline: [16, 2] pixels, see `lid_region.OUTLINE_POINTS`.
-        sight: of the picture.
-        size_px: its side.
-        nose: [2, 2] as of `flow.Head`.
-        by_glasses: [size, size] in [0, 1]; None without any.
+        outline: [16, 2] pixels, see `lids.OUTLINE_POINTS`.
+        sight: camera plane of the image.
+        size_px: width and height of the image.
+        nose: [2, 2] points of the nose's ridge, see `flow.Head`.
+        by_glasses: [size, size] occlusion by glasses in [0, 1], changed in place; None without
+            glasses.
     """
     region = np.zeros((size_px, size_px), np.uint8)
     corners = np.round(lid_region(outline) * 2**_SUBPIXEL_BITS).astype(np.int32)

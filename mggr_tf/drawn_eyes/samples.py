@@ -1,8 +1,8 @@
-"""Synthetic patches in memory, for training: people x sides x head poses x gazes.
+"""Synthetic training patches in memory: people x sides x head poses x gazes.
 
-A group is one person, one side, one head pose, under one light, with lids held equally
-open; its pictures differ in gaze and in the camera's noise only, so any two of it are a
-pair. Some groups are of tired eyes: a redirector must not open them.
+A group shares one person, side, head pose, illumination and closure of the lids. Its images
+differ only in gaze and in camera noise, so any two images of a group form a training pair.
+Some groups show half-closed eyes, because a redirector must not open them.
 """
 
 from __future__ import annotations
@@ -32,33 +32,34 @@ YAW_RANGE_DEG = 20.0
 HEAD_PITCH_RANGE_DEG = 15.0
 HEAD_YAW_RANGE_DEG = 30.0
 HEAD_ROLL_DEG = 2.5
-"""Standard deviation."""
+"""Standard deviation of the head roll, in degrees."""
 
 HALF_CLOSED_SHARE = 0.15
 HALF_CLOSED_RANGE = (0.2, 0.65)
-"""How many groups have lids that are partly closed, and by how much."""
+"""Fraction of groups with partly closed lids, and the range of their closure."""
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total) pictures."""
+"""Callback with the arguments (done, total), in images."""
 
 
 @dataclass(frozen=True)
 class SyntheticSamples:
-    """Drawn patches, as photographed: nothing mirrored.
+    """Synthetic patches as a camera records them: no patch is mirrored.
 
     Attributes:
         images: [N, 64, 64, 3] uint8 RGB.
-        gaze_deg: [N, 2] float32 (pitch, yaw).
-        head_deg: [N, 2] float32 (pitch, yaw); equal within a group.
-        side: [N] int8, 0 the subject's right eye, 1 the left.
-        subject: [N] int32, from 0.
-        closure: [N] float32, 0 as open as the gaze has it, 1 closed; equal within a group, but
-            for that of `closing.draw_closing_eyes`.
+        gaze_deg: [N, 2] float32 (pitch, yaw), degrees.
+        head_deg: [N, 2] float32 (pitch, yaw), degrees; equal within a group.
+        side: [N] int8, 0 for the subject's right eye, 1 for the left eye.
+        subject: [N] int32 number of the subject, from 0.
+        closure: [N] float32; 0 is as open as the gaze implies, 1 is closed. Equal within a group,
+            except in samples of `closing.draw_closing_eyes`.
         landmarks: [N, 6, 2] float32 pixels, see `rendered.LANDMARKS`.
-        lid_region: [N, 16, 2] float32 pixels, see `mggr_tf.drawn_eyes.lids`.
-        state: [N, 3] float32, see `eye_state.eye_state`.
-        flows: [G, P, P, 64, 64, 2] int8 `flow_codes`: how picture j of group g is read out of
-            its picture i; groups follow each other as in the rows above. None where not asked for.
+        lid_region: [N, 16, 2] float32 pixels, see `lids.lid_region`.
+        state: [N, 3] float32, see `rendered.eye_state`.
+        flows: [G, P, P, 64, 64, 2] int8 `flow_codes`. Entry [g, i, j] is the flow that samples
+            image j of group g from image i of that group. Groups have the same order as in the
+            other arrays. None if no flow was requested.
     """
 
     images: NDArray[np.uint8]
@@ -78,13 +79,13 @@ class SyntheticSamples:
 
 @dataclass(frozen=True)
 class Order:
-    """What one worker draws at a time: all pictures of one person.
+    """Parameters of one drawing job: all images of one person.
 
     Attributes:
         subject: number of the person.
-        per_group: pictures of one side and head pose.
-        heads: head poses per side.
-        seed: of everything.
+        per_group: number of images per side and head pose.
+        heads: number of head poses per side.
+        seed: seed of all random numbers.
         with_flow: see `draw_samples`.
     """
 
@@ -105,25 +106,27 @@ def draw_samples(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SyntheticSamples:
-    """Draws `subjects * 2 * heads * per_group` patches.
+    """Render `subjects * 2 * heads * per_group` patches.
 
-    The result is a pure function of the counts and the seed; `workers` changes
-    the time it takes and nothing else. Person i is the same for every number of
-    subjects.
+    The result is a pure function of the counts and the seed; `workers` changes only the
+    duration. Person i is the same for any number of subjects.
 
     Args:
         subjects: number of people.
-        per_group: pictures of one person, side and head pose; 2 make a pair. They share a crop:
-            that of one of them, see `render.Crop`.
-        seed: of everything.
-        heads: head poses per person and side, each under a light of its own.
-        with_flow: also follow every point from each picture of a group to each other.
-        workers: processes. More than one starts them by `spawn`, so the calling
-            script needs its `if __name__ == "__main__"`.
+        per_group: number of images per person, side and head pose; two images form a pair. All
+            images of a group share the crop of one of them, see `render.Crop`.
+        seed: seed of all random numbers.
+        heads: number of head poses per person and side, each under its own illumination.
+        with_flow: also compute the flow from each image of a group to each other one.
+        workers: number of processes. Several processes are started with `spawn`, so the calling
+            script needs an `if __name__ == "__main__"` guard.
         progress: called after each person.
 
+    Returns:
+        The patches, person by person.
+
     Raises:
-        ValueError: a count below 1, or a negative seed.
+        ValueError: a count is below 1, or the seed is negative.
     """
     for name, value in (("subjects", subjects), ("per_group", per_group), ("heads", heads)):
         if value < 1:
@@ -139,12 +142,13 @@ def in_parallel(
     workers: int,
     progress: Progress | None,
 ) -> SyntheticSamples:
-    """Draws people one after the other or in several processes.
+    """Render people sequentially or in several processes.
 
     Args:
-        draw: draws one person; a function of a module, which other processes can import.
-        orders: at least one, of equally many pictures each.
-        workers: processes.
+        draw: function that renders one person. Other processes must be able to import it, so it
+            must be a module-level function.
+        orders: at least one job; all jobs have the same number of images.
+        workers: number of processes.
         progress: called after each person.
     """
     made: dict[str, NDArray] = {}
@@ -176,7 +180,7 @@ def _mapped(
     if workers <= 1:
         yield map(draw, orders)
         return
-    # Never fork: the caller may hold TensorFlow's threads.
+    # Do not fork, because TensorFlow threads may run in the calling process.
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=_use_one_thread) as pool:
         yield pool.imap(draw, orders)
@@ -229,10 +233,10 @@ def _draw_person(order: Order) -> SyntheticSamples:
 def samples_of(
     eyes: Sequence[RenderedEye], subject: int, *, flows: NDArray[np.int8] | None = None
 ) -> SyntheticSamples:
-    """The pictures of one person.
+    """Return the samples of one person.
 
     Args:
-        eyes: as drawn.
+        eyes: rendered eyes of the person.
         subject: number of the person.
         flows: see `SyntheticSamples`.
     """
@@ -255,7 +259,7 @@ def _draw_closure(rng: np.random.Generator) -> float:
 
 
 def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
-    """[P, P, H, W, 2] codes from each picture of a group to each other one."""
+    """Return the [P, P, H, W, 2] flow codes from each image of a group to each other one."""
     codes = _room_for_flows(1, len(group))[0]
     for i, source in enumerate(group):
         for j, target in enumerate(group):
@@ -267,10 +271,11 @@ def _flows_within(group: Sequence[RenderedEye]) -> NDArray[np.int8]:
 def spread(
     rng: np.random.Generator, count: int, pitch_range_deg: float, yaw_range_deg: float
 ) -> NDArray[np.float32]:
-    """[count, 2] (pitch, yaw), uniform in the ranges, and spread out over the yaws.
+    """Sample [count, 2] (pitch, yaw) angles, stratified over the yaw.
 
-    One yaw falls into each of `count` equal strips, so that a small group holds
-    far and near pairs alike.
+    Pitch and yaw are uniform within plus and minus the given ranges, in degrees. Each of `count`
+    equal intervals of the yaw contains one sample, so that even a small group contains pairs with
+    large and with small differences.
     """
     strips = (rng.permutation(count) + rng.uniform(size=count)) / count
     pitch = rng.uniform(-pitch_range_deg, pitch_range_deg, count)

@@ -1,7 +1,8 @@
-"""What stays the same while only the gaze changes: one person, one head pose, one light.
+"""Data shared by all images that differ only in gaze: one person, head pose and illumination.
 
-The face is met by lines of sight on a coarse grid over the camera's plane; between its nodes
-painters interpolate. So a sitting's second picture costs a fraction of its first.
+The lines of sight are intersected with the face on a coarse grid over the camera plane, and the
+painting functions interpolate between the nodes. Therefore the second image of a `Sitting` costs
+only a fraction of the first one.
 """
 
 from __future__ import annotations
@@ -26,34 +27,40 @@ from mggr_tf.drawn_eyes.subject import Emitter, Light, Skin, Subject
 from mggr_tf.drawn_eyes.textures import skin_atlas
 
 REACH_MM, STEP_MM = 45.0, 1.25
-"""The grid spans [-REACH_MM, REACH_MM] both ways from the eyeball's centre."""
+"""The grid spans [-REACH_MM, REACH_MM] in x and y around the eyeball's centre."""
 
 _NODES = int(2 * REACH_MM / STEP_MM) + 1
 _OCCLUSION_MM = 3.5
 _COARSER = 3
 _WRAP = 0.25
-"""Skin scatters: light reaches a little round the bend."""
+"""Wrap-around of the diffuse light: skin scatters light, so a surface that faces slightly away
+from a light is still lit."""
 
 MIDLINE_MM = 31.0
-"""The face's middle from the eyeball's centre; half the distance between the pupils."""
+"""Distance of the face's middle from the eyeball's centre; half the distance of the pupils."""
 
 X, Y, DIRECT, SLOPE, HOLLOW, SHADOW = range(6)
-"""Channels of a sitting's grid: where the face is met, mm; direct light; how much of that a
-slope of 1 upwards takes away; share of the ambient light that gets there; the cast shadow's."""
+"""Channels of the grid of a `Sitting`.
+
+X and Y are the head coordinates of the intersection with the face, mm. DIRECT is the direct
+light. SLOPE is the decrease of the direct light for an upward surface slope of 1. HOLLOW is
+the factor of ambient occlusion. SHADOW is the factor of the cast shadow on the direct light.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Sitting:
-    """One person with one head pose.
+    """Geometry, skin colours and light of one person with one head pose.
 
     Attributes:
-        rotation: [3, 3] from head to camera axes.
-        face: the surface.
-        grid: [N, N, 6] float32 over the camera's plane, see `X` and following; row 0 is at
-            y = REACH_MM.
-        atlas: [H, W, 3] the skin's colours.
-        coarse_atlas: [H / 3, W / 3, 3] the same, for pixels of a whole patch.
-        nose: [2, 2] camera (x, y) mm of two points of the nose's ridge.
+        rotation: [3, 3] rotation from head to camera axes.
+        face: surface of the face.
+        grid: [N, N, 6] float32 over the camera plane; for its channels see `X` and the following
+            constants. Row 0 is at y = REACH_MM.
+        atlas: [H, W, 3] colours of the skin.
+        coarse_atlas: [H / 3, W / 3, 3] the same colours at a third of the resolution, for blocks
+            of plain skin.
+        nose: [2, 2] camera (x, y) of two points of the nose's ridge, mm.
         nose_light: brightness of the nose.
         emitters: [E, 14] float64, see `emitter_rows`.
     """
@@ -70,7 +77,10 @@ class Sitting:
 
 @lru_cache(maxsize=4)
 def sitting_of(subject: Subject, head_pose: Gaze, roll_deg: float = 0.0) -> Sitting:
-    """Sits a person down; remembers the last few."""
+    """Return the `Sitting` of a subject and head pose.
+
+    The last four results are cached.
+    """
     skin, light = subject.skin, subject.light
     rotation = head_rotation(head_pose, roll_deg)
     face = face_of(skin)
@@ -96,13 +106,17 @@ def sitting_of(subject: Subject, head_pose: Gaze, roll_deg: float = 0.0) -> Sitt
 
 
 def face_of(skin: Skin) -> Face:
-    """The surface of a person's face."""
+    """Return the surface of a person's face."""
     return Face(skin.socket_mm, skin.nose_mm, skin.cheek_mm, skin.temple_mm)
 
 
 def emitter_rows(light: Light) -> NDArray[np.float64]:
-    """[E, 14]: direction (3), the emitter's own right (3) and up (3), half width and height
-    (radians), light, mirrored brightness, 1 for a disc."""
+    """Return the emitters as an array [E, 14].
+
+    Columns: direction (3), right axis of the emitter (3), up axis of the emitter (3), half width
+    and half height in radians (2), weight of the light, brightness of the reflection, and 1 for a
+    disc or 0 for a box.
+    """
     return np.array([_row(e) for e in light.emitters]).reshape(-1, 14)
 
 
@@ -119,7 +133,15 @@ def _row(emitter: Emitter) -> list[float]:
 def _meet(
     face: Face, rotation: np.ndarray, emitters: np.ndarray, toward: np.ndarray, grid: np.ndarray
 ) -> None:
-    """Args: toward: [E, 3] directions to the emitters, in the head's axes."""
+    """Fill the channels X, Y, DIRECT and SLOPE of the grid.
+
+    Args:
+        face: surface of the face.
+        rotation: [3, 3] rotation from head to camera axes.
+        emitters: [E, 14], see `emitter_rows`.
+        toward: [E, 3] directions to the emitters, in head axes.
+        grid: [N, N, 6], changed in place.
+    """
     nodes = grid.shape[0]
     step = 0.05
     total = 0.0
@@ -146,12 +168,12 @@ def _meet(
 
 
 def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float32]:
-    """What brow, nose and folds leave of the light from all around."""
+    """Return the factor of ambient occlusion by brow, nose and folds."""
     x, y = grid[..., X], grid[..., Y]
     height = np.empty(x.shape, np.float32)
     face_heights(face, x, y, height)
     reach = max(1, round(_OCCLUSION_MM / STEP_MM))
-    # Beyond the border slopes go on (odd reflection); mirrored ones would look like a ridge.
+    # Odd reflection continues the slope beyond the border. Plain reflection would create a ridge.
     wide = np.pad(height, reach, mode="reflect", reflect_type="odd")
     mean = cv2.blur(wide, (2 * reach + 1, 2 * reach + 1))[reach:-reach, reach:-reach]
     hollow = np.exp(np.float32(-0.22) * np.clip(mean - height, -2, 2))
@@ -162,7 +184,7 @@ def _sky(skin: Skin, grid: NDArray[np.float32], face: Face) -> NDArray[np.float3
 
 
 def _cast_shadow(light: Light) -> NDArray[np.float32]:
-    """One soft-edged shadow (of the nose, the brow, hair) across the face."""
+    """Return the factor of one soft-edged shadow (of the nose, brow or hair) across the face."""
     angle = np.radians(light.shadow_angle_deg)
     steps = np.linspace(-REACH_MM, REACH_MM, _NODES, dtype=np.float32) / 25
     across = np.float32(np.cos(angle)) * steps[None] + np.float32(np.sin(angle)) * steps[::-1, None]
@@ -176,7 +198,7 @@ def _ramp(value: NDArray[np.float32], low: float, high: float) -> NDArray[np.flo
 
 
 def _nose_light(rotation: NDArray, light: Light, emitters: NDArray) -> float:
-    # What stands before an eye is the nose's back and its other side.
+    # The part of the nose that hides an eye is the ridge and the far side of the nose.
     side = rotation @ np.array([0.35, 0.25, 0.9])
     shares = emitters[:, 11] / max(emitters[:, 11].sum(), 1e-6)
     facing = np.maximum(0.35 + 0.75 * emitters[:, :3] @ side, 0.0)
@@ -185,7 +207,7 @@ def _nose_light(rotation: NDArray, light: Light, emitters: NDArray) -> float:
 
 @compiled
 def read_grid(grid: np.ndarray, camera_x: float, camera_y: float, out: np.ndarray) -> None:
-    """All channels at (x, y) mm of the camera's plane, bilinear, into `out`."""
+    """Read all channels at camera (x, y), mm, with bilinear interpolation, into `out`."""
     last = grid.shape[0] - 1.001
     column = min(max((camera_x + REACH_MM) / STEP_MM, 0.0), last)
     row = min(max((REACH_MM - camera_y) / STEP_MM, 0.0), last)

@@ -1,9 +1,9 @@
-"""Who is looking: everything that stays the same from picture to picture of one person.
+"""Parameters of a person that stay the same in all images of that person.
 
-A `Subject` holds numbers only; `population` draws them from a seed, `render_eye` turns
-them into pictures. Lengths are millimetres on the face, angles degrees, colours
-linear RGB reflectances. The eye described is the right one (nose on the
-image's right); the left one is its mirror image.
+A `Subject` holds numbers only. `population` draws them from a seed, and `render_eye` renders
+images from them. Lengths are in millimetres on the face, angles in degrees, and colours are
+linear RGB reflectances. The parameters describe the right eye (the nose is on the image's
+right); the left eye is its mirror image.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Skin:
-    """Colour and relief of the skin round the eye.
+    """Colour and relief of the skin around the eye.
 
     Attributes:
-        melanin: optical density, about 0.15 (very light) to 2.2 (very dark).
+        melanin: optical density of the melanin, about 0.15 (very light) to 2.2 (very dark).
         blood: optical density of the blood, 0.15 to 0.5.
-        dark_ring: extra pigment next to the opening, as a share of the density.
+        dark_ring: extra pigment next to the eye opening, as a fraction of the density.
         mottle: strength of the low-frequency texture.
         pores: strength of the fine texture.
-        socket_mm: how deep the eye lies behind the brow.
+        socket_mm: depth of the eye behind the brow.
         bag_mm: height of the bag under the eye.
-        nose_mm: how far the nose's root stands before the eye.
+        nose_mm: distance of the nose's root in front of the eye.
         shine: strength of the skin's gloss.
-        cheek_mm: how far the cheek stands before the socket's lower rim.
-        temple_mm: how far the temple falls back behind it.
-        freckles: number of spots round the eye.
+        cheek_mm: distance of the cheek in front of the socket's lower rim.
+        temple_mm: distance of the temple behind the socket's rim.
+        freckles: number of freckles around the eye.
     """
 
     melanin: float
@@ -49,25 +49,27 @@ class Skin:
 
 @dataclass(frozen=True)
 class Lids:
-    """The opening between the lids, at rest with the eye looking straight ahead.
+    """The eye opening between the lids, at rest while the eye gazes straight ahead.
 
     Attributes:
-        width_mm: between the corners.
-        upper_mm: upper lid's margin above the pupil's centre.
-        lower_mm: lower lid's margin below it.
-        corner_drop_mm: line of the corners below the pupil's centre.
-        nasal_mm: middle of the opening towards the nose from the pupil.
-        tilt_deg: + when the outer corner stands higher than the inner one.
-        roundness: exponent of the lid curve: small is boxy, 1 an arc of a sine.
-        skew: where the upper lid peaks: > 1 is towards the nose.
-        crease_mm: fold above the margin; near zero the margin hides under it.
+        width_mm: distance between the corners.
+        upper_mm: height of the upper lid's margin above the pupil's centre.
+        lower_mm: distance of the lower lid's margin below the pupil's centre.
+        corner_drop_mm: distance of the line between the corners below the pupil's centre.
+        nasal_mm: horizontal offset of the opening's middle from the pupil, positive towards the
+            nose.
+        tilt_deg: tilt of the opening, positive if the outer corner is higher than the inner one.
+        roundness: exponent of the lid curve: a small value is boxy, 1 is a sine arc.
+        skew: horizontal position of the upper lid's highest point; above 1, it is nearer to the
+            nose.
+        crease_mm: height of the fold above the upper margin; near 0, the fold covers the margin.
         crease_depth: strength of the fold.
-        follow: the upper lid's way up and down as a share of the eyeball's radius times the
-            sine of the pitch in the head.
-        lower_follow: the lower lid's.
-        corner_follow: the outer corner's.
-        slide: way of both lids and corners sideways, as a share of the radius times the sine of
-            the yaw.
+        follow: vertical motion of the upper lid, as a fraction of the eyeball's radius times the
+            sine of the gaze pitch relative to the head.
+        lower_follow: vertical motion of the lower lid, in the same unit as `follow`.
+        corner_follow: vertical motion of the outer corner, in the same unit as `follow`.
+        slide: sideways motion of both lids and corners, as a fraction of the eyeball's radius
+            times the sine of the gaze yaw relative to the head.
     """
 
     width_mm: float
@@ -88,11 +90,20 @@ class Lids:
 
 @dataclass(frozen=True)
 class Eyeball:
-    """The globe. `iris` is a colour, `limbus` the dark ring's strength, `redness` the veins'.
+    """Sizes and colours of the eyeball.
 
     Attributes:
-        pivot_mm: how far in front of the globe's centre it turns up and down; sideways it turns
-            about its centre.
+        radius_mm: radius of the eyeball.
+        iris_mm: radius of the iris.
+        pivot_mm: distance of the axis of vertical rotation in front of the eyeball's centre. The
+            eyeball rotates sideways about its centre.
+        pupil_mm: radius of the pupil.
+        iris: colour of the iris.
+        limbus: strength of the dark ring at the iris's edge.
+        fibres: strength of the iris's fibres.
+        sclera: colour of the sclera.
+        redness: strength of the veins.
+        wetness: brightness of the tear line.
     """
 
     radius_mm: float
@@ -109,7 +120,7 @@ class Eyeball:
 
 @dataclass(frozen=True)
 class Hair:
-    """Brow and lashes. Lengths in mm, `density` and `strength` in [0, 1]."""
+    """Brow and lashes. Lengths are in mm; densities and strengths are in [0, 1]."""
 
     colour: Colour
     lash_colour: Colour
@@ -125,11 +136,14 @@ class Hair:
 
 @dataclass(frozen=True)
 class Makeup:
-    """Colour on the lids; strengths in [0, 1], 0 for none.
+    """Make-up on the lids. Strengths are in [0, 1]; 0 means none.
 
     Attributes:
-        shadow, shadow_colour, shadow_mm: eye shadow and how far above the margin it reaches.
-        liner, liner_mm: dark line along the margins and its thickness.
+        shadow: strength of the eye shadow.
+        shadow_colour: colour of the eye shadow.
+        shadow_mm: height of the eye shadow above the upper margin.
+        liner: strength of the dark line along the margins.
+        liner_mm: thickness of that line.
     """
 
     shadow: float
@@ -141,24 +155,26 @@ class Makeup:
 
 @dataclass(frozen=True)
 class Glasses:
-    """A frame before the eye.
+    """Glasses in front of the eye.
 
     Attributes:
-        width_mm, height_mm: of one lens.
+        width_mm: width of one lens.
+        height_mm: height of one lens.
         squareness: exponent of the rim's superellipse; 2 is an ellipse.
-        drop_mm: the lens's middle below the eye.
-        nasal_mm: towards the nose from the eye.
+        drop_mm: distance of the lens's centre below the eye.
+        nasal_mm: offset of the lens's centre from the eye, positive towards the nose.
         rim_mm: thickness of the upper half of the rim; 0 for none.
-        lower_rim_mm: of its lower half.
+        lower_rim_mm: thickness of the lower half of the rim; 0 for none.
         temple_mm: height of the arm to the ear.
-        pad: whether pads rest on the nose.
-        stand_mm: distance of the frame's plane before the eyeball's centre.
-        colour: of the rim.
-        tint: share of the light that the lens takes.
-        glare: brightness of what the lens mirrors.
-        glare_x, glare_y: where, in lens half-axes from its middle.
-        glare_size: of the mirror image, in lens half-axes.
-        veil: brightness of the room that the lens mirrors.
+        pad: whether the glasses have nose pads.
+        stand_mm: distance of the frame's plane in front of the eyeball's centre.
+        colour: colour of the frame.
+        tint: fraction of the light that the lens absorbs.
+        glare: brightness of the bright reflection in the lens; 0 for none.
+        glare_x: horizontal position of that reflection, in lens half-axes from the lens's centre.
+        glare_y: vertical position of that reflection, in lens half-axes from the lens's centre.
+        glare_size: size of that reflection, in lens half-axes.
+        veil: brightness of the reflection of the room in the lens.
     """
 
     width_mm: float
@@ -182,14 +198,18 @@ class Glasses:
 
 @dataclass(frozen=True)
 class Emitter:
-    """Something bright: a lamp, a window, a screen. Degrees; + is image right and up.
+    """A light source: a lamp, a window or a screen.
+
+    Angles are in degrees, positive towards the image's right and up.
 
     Attributes:
-        azimuth_deg, elevation_deg: of its middle.
-        half_width_deg, half_height_deg: its size as the eye sees it.
-        lights: its share of the direct light.
-        mirrored: brightness of its mirror image on the cornea.
-        round: a disc, not a box.
+        azimuth_deg: azimuth of the centre.
+        elevation_deg: elevation of the centre.
+        half_width_deg: half of the angular width, seen from the eye.
+        half_height_deg: half of the angular height, seen from the eye.
+        lights: weight of its direct light relative to the other emitters.
+        mirrored: brightness of its reflection on the cornea.
+        round: True for a disc, False for a box.
     """
 
     azimuth_deg: float
@@ -203,7 +223,16 @@ class Emitter:
 
 @dataclass(frozen=True)
 class Light:
-    """What lights the face: emitters, the ambient share, and a cast shadow's edge."""
+    """Illumination of the face: emitters, ambient light and the edge of a cast shadow.
+
+    Attributes:
+        emitters: light sources.
+        ambient: fraction of the light that is ambient.
+        shadow_strength: fraction of the direct light that the cast shadow removes.
+        shadow_angle_deg: direction across the shadow's edge, towards the shadow; 0 is the image's
+            right, 90 is up.
+        shadow_offset: position of the shadow's edge along that direction, in units of 25 mm.
+    """
 
     emitters: tuple[Emitter, ...]
     ambient: float
@@ -214,23 +243,24 @@ class Light:
 
 @dataclass(frozen=True)
 class Camera:
-    """How the picture was taken.
+    """Camera and crop parameters of an image.
 
     Attributes:
-        exposure: linear brightness of the skin in the picture.
-        white_balance: gains of red, green, blue.
+        exposure: linear brightness in the image of skin with a reflectance of 0.30.
+        white_balance: gains of red, green and blue.
         contrast: slope of the tone curve at middle grey.
-        blur_px: sigma in pixels of a 64-pixel patch.
-        noise: standard deviation in grey levels.
-        resolution: share of the patch's pixels that the camera had across the eye.
-        jpeg: quality of the stored picture; 0 for none.
-        zoom: eye's size against the exact crop. Landmarks lie inside the
-            visible corners, so crops in circulation show the eye larger.
-        shift_px: (x, y) error of the crop in pixels of a 64-pixel patch.
-        follow: share of the iris's way, (x, y) from straight ahead in the head, by which the
-            crop follows it: landmarks do.
-        jitter_px: standard deviation of the crop's error from picture to picture.
-        zoom_jitter: the same of its size, as a logarithm.
+        blur_px: sigma of the Gaussian blur, in pixels of a 64-pixel patch.
+        noise: standard deviation of the noise, in grey levels.
+        resolution: camera resolution across the eye, as a fraction of the patch's resolution.
+        jpeg: JPEG quality of the stored image; 0 for no compression.
+        zoom: size of the eye relative to the exact crop. Face landmarks lie inside the visible
+            corners, so the crops of landmark detectors show the eye larger.
+        shift_px: (x, y) mean error of the crop position, in pixels of a 64-pixel patch.
+        follow: fraction, (x, y), of the iris's displacement from straight ahead in the head by
+            which the crop moves, because landmarks follow the iris.
+        jitter_px: standard deviation of the crop position between images, in pixels of a
+            64-pixel patch.
+        zoom_jitter: standard deviation of the logarithm of the crop size between images.
     """
 
     exposure: float
@@ -249,7 +279,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Subject:
-    """One person under one light before one camera; `texture_seed` fixes the fine texture."""
+    """One person under one illumination, seen by one camera.
+
+    The seed `texture_seed` determines the fine textures.
+    """
 
     skin: Skin
     lids: Lids
@@ -262,10 +295,11 @@ class Subject:
     texture_seed: int
 
     def other_eye(self) -> Subject:
-        """The same person with the light coming from the other side.
+        """Return the same person with the light mirrored left to right.
 
-        `render_eye` mirrors the left eye whole, light too. Drawing the left eye of
-        `other_eye()` puts the lamp back where it stood for the right one.
+        `render_eye` mirrors the complete image of a left eye, including its light. To keep the
+        light where it is for the right eye, render the left eye of `other_eye()`. The copy also
+        has a different texture seed.
         """
         light = self.light
         turned = dataclasses.replace(

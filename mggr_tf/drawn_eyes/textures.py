@@ -1,12 +1,12 @@
-"""Textures of iris and skin, computed once for a person.
+"""Textures of the eyeball and of the skin, computed once per person.
 
-A person's textures are made once and kept while that person is being drawn;
-the cache is a matter of speed only, as they are pure functions of the seed.
+The textures are pure functions of the person's parameters and seed. They are cached for speed
+while a person is rendered.
 
-An atlas is a picture over (x, y at rest) in millimetres. It holds all that is pigment or
-hair on the skin: tone, blotches, pores, freckles, rings round the eye, make-up, the brow.
-Colour follows optical density: melanin and blood each absorb a share of red, green and blue,
-so one number each moves along the range of human skin.
+The skin atlas is an image over (x, y) of the skin at rest, in millimetres. It contains all
+pigment and hair on the skin: tone, blotches, pores, freckles, rings around the eye, make-up and
+the brow. Skin colour is computed from optical densities: melanin and blood each absorb a fraction
+of red, green and blue, so two numbers cover the range of human skin colours.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _VEIN_STEP, _VEIN_BLUR_PX = 0.055, 0.7
 
 @dataclass(frozen=True, eq=False)
 class Textures:
-    """Noise fields of mean 0 and standard deviation about 1.
+    """Noise fields with a mean of about 0 and a standard deviation of about 1.
 
     Attributes:
-        veins: [n, n] branching lines over the front of the eyeball, its pole in the middle.
-        fibres: [radii, angles] of the iris; angles wrap.
+        veins: [n, n] winding lines over the front of the eyeball, with its pole in the middle.
+        fibres: [radii, angles] fibres of the iris; the angle is periodic.
     """
 
     veins: NDArray[np.float32]
@@ -43,17 +43,17 @@ class Textures:
 
 @lru_cache(maxsize=4)
 def textures_of(texture_seed: int) -> Textures:
-    """Draws a person's textures."""
+    """Return the textures of a person; the last four results are cached."""
     rng = np.random.default_rng([texture_seed, 2])
     return Textures(veins=_veins(rng), fibres=_iris_fibres(rng))
 
 
 def _veins(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Wandering lines from both corners towards the iris, over soft blotches."""
+    """Return winding lines from both corners towards the iris, over soft blotches."""
     count = int(rng.integers(14, 34))
     steps = rng.integers(5, 11, count)
     side = rng.choice([-1.0, 1.0], count)
-    # A random walk of the heading's upright part; each step is as long as the last.
+    # The slope of the path is a random walk; all steps have the same length.
     rise = rng.normal(0, 0.25, count)[:, None] + np.cumsum(rng.normal(0, 0.35, (count, 10)), axis=1)
     length = np.sqrt(1 + rise**2)
     x = np.zeros((count, 11))
@@ -73,7 +73,7 @@ def _veins(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _iris_fibres(rng: np.random.Generator) -> NDArray[np.float32]:
-    # Fibres run outwards: much detail round the circle, little along the radius.
+    # Fibres are radial, so the texture has much detail along the angle and little along the radius.
     fibres = np.zeros((_FIBRE_RADII, _FIBRE_ANGLES), np.float32)
     for angles, radii, weight in ((24, 3, 1.0), (60, 3, 0.8), (12, 6, 0.6)):
         coarse = rng.standard_normal((radii, angles), dtype=np.float32)
@@ -86,16 +86,16 @@ def _iris_fibres(rng: np.random.Generator) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def reflections(texture_seed: int, size_px: int) -> NDArray[np.float32]:
-    """[n, n] in [0, 1]: a blurred room as a lens mirrors it, with bright and dark parts."""
+    """Return the reflection of a blurred room in a lens, [n, n] in [0, 1]."""
     rng = np.random.default_rng([texture_seed, 5])
-    # Walls and windows stand upright: more changes across than up and down.
+    # Walls and windows have vertical edges, so the horizontal detail is finer.
     coarse = rng.standard_normal((3, 6), dtype=np.float32)
     room = cv2.resize(coarse, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
     return np.clip(0.45 + 0.4 * room, 0, 1).astype(np.float32)
 
 
 X_MM, Y_MM = 36.0, 32.0
-"""The atlas spans [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
+"""The atlas covers [-X_MM, X_MM] x [-Y_MM, Y_MM]."""
 
 PX_PER_MM = 3
 _BROW_OVERSAMPLING = 2
@@ -103,18 +103,21 @@ _BROW_OVERSAMPLING = 2
 _MELANIN_ABSORBS = np.array([0.98, 1.20, 1.40], np.float32)
 _BLOOD_ABSORBS = np.array([0.20, 0.85, 0.78], np.float32)
 _BASE = np.array([0.85, 0.69, 0.52], np.float32)
-"""Linear RGB under the pigments."""
+"""Linear RGB of skin without pigments."""
 
 Plane = NDArray[np.float32]
 
 
 def skin_colour(skin: Skin) -> NDArray[np.float32]:
-    """[3] linear reflectance of the plain skin."""
+    """Return the linear reflectance [3] of plain skin."""
     return _BASE * np.exp(-skin.melanin * _MELANIN_ABSORBS - skin.blood * _BLOOD_ABSORBS)
 
 
 def skin_atlas(subject: Subject) -> NDArray[np.float32]:
-    """[H, W, 3] linear reflectance; row 0 is y = Y_MM, column 0 is x = -X_MM."""
+    """Return the linear reflectance of the skin, [H, W, 3].
+
+    Row 0 is at y = Y_MM, and column 0 is at x = -X_MM.
+    """
     return _atlas_of(
         subject.skin,
         subject.lids,
@@ -141,13 +144,14 @@ def _atlas_of(
 
 
 def brow_cover(hair: Hair, rng: np.random.Generator) -> Plane:
-    """[H, W] share of each place that single hairs of the brow cover."""
+    """Return the fraction of each atlas pixel that the hairs of the brow cover, [H, W]."""
     scale = PX_PER_MM * _BROW_OVERSAMPLING
     height, width = int(2 * Y_MM * scale), int(2 * X_MM * scale)
     canvas = np.zeros((height, width), np.uint8)
     count = int(750 * hair.brow_density)
     along = rng.uniform(0, 1, count) ** 0.85
-    # From the nose (along = 0) to the temple; the middle line is an arch that falls outwards.
+    # The roots run from the nose (along = 0) to the temple. The middle line is an arch that
+    # descends towards the temple.
     root_x = 21.0 - 44.0 * along
     middle = hair.brow_height_mm + hair.brow_arch_mm * np.sin(np.pi * (0.12 + 0.9 * (1 - along)))
     spread = hair.brow_thickness_mm * (0.35 + 0.65 * np.sin(np.pi * np.clip(along, 0, 1) ** 0.6))
@@ -169,7 +173,10 @@ def brow_cover(hair: Hair, rng: np.random.Generator) -> Plane:
 
 @compiled
 def read_atlas(atlas: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
-    """Colour at (x, y) mm, bilinear; beyond the border the border repeats."""
+    """Read the colour at (x, y), mm, with bilinear interpolation.
+
+    Positions outside the atlas are clamped to its border.
+    """
     px_per_mm = atlas.shape[1] / (2 * X_MM)
     column = min(max((x + X_MM) * px_per_mm - 0.5, 0.0), atlas.shape[1] - 1.001)
     row = min(max((Y_MM - y) * px_per_mm - 0.5, 0.0), atlas.shape[0] - 1.001)
@@ -193,14 +200,17 @@ def read_atlas(atlas: np.ndarray, x: float, y: float) -> tuple[float, float, flo
 
 
 def _grid() -> tuple[Plane, Plane]:
-    """x [1, W] and y [H, 1] in mm of the atlas's pixel centres."""
+    """Return x [1, W] and y [H, 1] of the atlas's pixel centres, mm."""
     columns = (np.arange(int(2 * X_MM * PX_PER_MM), dtype=np.float32) + 0.5) / PX_PER_MM - X_MM
     rows = Y_MM - (np.arange(int(2 * Y_MM * PX_PER_MM), dtype=np.float32) + 0.5) / PX_PER_MM
     return columns[None, :], rows[:, None]
 
 
 def _from_margins(rest: LidCurves, x: Plane, y: Plane) -> tuple[Plane, Plane]:
-    """[H, W] mm above the upper margin and below the lower one, at rest."""
+    """Return the distances above the upper and below the lower margin at rest, [H, W] mm each.
+
+    Beyond the corners, 0.3 times the distance from the corner is added.
+    """
     upper = np.interp(x[0], GRID_MM, rest[:, UPPER]).astype(np.float32)
     lower = np.interp(x[0], GRID_MM, rest[:, LOWER]).astype(np.float32)
     beyond = np.interp(x[0], GRID_MM, rest[:, BEYOND]).astype(np.float32)
@@ -221,7 +231,7 @@ def _pigments(skin: Skin, rng: np.random.Generator, away: Plane) -> NDArray[np.f
 
 
 def _freckles(skin: Skin, rng: np.random.Generator) -> Plane:
-    """[H, W] extra pigment in spots of half to two millimetres."""
+    """Return the extra pigment of freckles with a diameter of 0.5 to 2 mm, [H, W]."""
     shape = (int(2 * Y_MM * PX_PER_MM), int(2 * X_MM * PX_PER_MM))
     spots = np.zeros(shape, np.float32)
     for _ in range(int(skin.freckles)):
@@ -234,7 +244,7 @@ def _freckles(skin: Skin, rng: np.random.Generator) -> Plane:
 def _put_on(
     colour: NDArray[np.float32], makeup: Makeup, rest: LidCurves, x: Plane, y: Plane
 ) -> None:
-    """Shadow on the upper lid, liner along the margins."""
+    """Blend eye shadow on the upper lid and liner along the margins over `colour`, in place."""
     if makeup.shadow == 0 and makeup.liner == 0:
         return
     above, below = _from_margins(rest, x, y)
@@ -252,7 +262,12 @@ def _put_on(
 
 
 def _noise(rng: np.random.Generator, cells: int) -> Plane:
-    """Noise of so many cells over the atlas's width; 0 for one in each pixel."""
+    """Return noise of the size of the atlas.
+
+    Args:
+        rng: random generator.
+        cells: number of noise cells over the atlas's width; 0 for one cell per pixel.
+    """
     size = (int(2 * X_MM * PX_PER_MM), int(2 * Y_MM * PX_PER_MM))
     if cells == 0:
         return rng.standard_normal((size[1], size[0]), dtype=np.float32)

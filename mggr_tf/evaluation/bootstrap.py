@@ -1,10 +1,10 @@
-"""Paired bootstrap over subjects: how sure a difference between two methods is.
+"""Paired bootstrap over subjects: confidence intervals of differences between methods.
 
-People differ more than pairs of one person do, so people are what is drawn: with
-replacement, all pairs of a drawn person together, and the same draw for every
-method that is compared. The interval is the expanded percentile one [1]: at few
-subjects the plain 2.5 % and 97.5 % quantiles are too narrow, so they are moved out
-by what Student's t and n / (n - 1) ask for.
+Scores differ more between subjects than between pairs of one subject. Therefore subjects are
+resampled, not pairs: subjects are drawn with replacement, each with all of its pairs, and the
+same draws are used for all compared methods. Intervals are expanded percentile intervals [1].
+With few subjects, the plain 2.5 % and 97.5 % quantiles are too narrow, so they are moved outwards
+by a correction from Student's t distribution and n / (n - 1), for n subjects.
 
 References:
     [1] Hesterberg, What Teachers Should Know About the Bootstrap, The American
@@ -24,18 +24,20 @@ from mggr_edge.errors import UsageError
 LEVEL = 0.95
 DRAWS = 10_000
 MIN_SUBJECTS = 6
-"""No resampled mean lies beyond the furthest person's. With fewer than 6 people, all of them
-lie on one side of the truth more often (2^(1 - n)) than the 5 % that an interval may miss."""
+"""Minimum number of subjects. A resampled mean never lies beyond the most extreme subject, so the
+interval misses the true value if all n subjects lie on the same side of it. The probability of
+that is 2^(1 - n), which for fewer than 6 subjects exceeds the allowed 5 %."""
 _SEED = 20200403
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and its 95 % interval.
+    """A value and its 95 % confidence interval.
 
     Attributes:
-        estimate: on the subjects as they are.
-        low, high: the interval over resampled subjects.
+        estimate: value on the original subjects.
+        low: lower bound, from resampled subjects.
+        high: upper bound, from resampled subjects.
     """
 
     estimate: float
@@ -45,11 +47,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class SubjectDraws:
-    """Resampled subjects.
+    """K draws of S resampled subjects.
 
     Attributes:
-        subject_of: [P] int, each pair's subject, numbered from 0.
-        counts: [K, S] int, how often each draw holds each subject.
+        subject_of: [P] int, number of each pair's subject, from 0.
+        counts: [K, S] int, number of times that each subject is in each draw.
     """
 
     subject_of: NDArray[np.int64]
@@ -57,29 +59,29 @@ class SubjectDraws:
 
     @property
     def subjects(self) -> int:
-        """S."""
+        """Number of subjects, S."""
         return self.counts.shape[1]
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """[S], how many pairs each subject has."""
+        """[S] number of pairs of each subject."""
         return np.bincount(self.subject_of, minlength=self.subjects)
 
     def first(self, draws: int) -> SubjectDraws:
-        """Only so many of the draws, for what costs time."""
+        """Return only the first draws, for statistics that are slow to compute."""
         return SubjectDraws(self.subject_of, self.counts[:draws])
 
 
 def draw_subjects(subject: ArrayLike, *, draws: int = DRAWS, seed: int = _SEED) -> SubjectDraws:
-    """Draws as many subjects as there are, with replacement.
+    """Draw subjects with replacement; each draw has as many subjects as the original data.
 
     Args:
-        subject: [P] each pair's subject.
-        draws: how often.
-        seed: of the draws; one for everything that is compared.
+        subject: [P] subject of each pair.
+        draws: number of draws, K.
+        seed: seed of the draws. Methods that are compared must use the same seed.
 
     Raises:
-        UsageError: fewer than `MIN_SUBJECTS` subjects.
+        UsageError: there are fewer than `MIN_SUBJECTS` subjects.
     """
     names, subject_of = np.unique(np.asarray(subject), return_inverse=True)
     count = len(names)
@@ -93,12 +95,12 @@ def draw_subjects(subject: ArrayLike, *, draws: int = DRAWS, seed: int = _SEED) 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A number on the subjects as they are, and on each draw.
+    """A value on the original subjects, and on every draw of resampled subjects.
 
     Attributes:
-        estimate: the number.
-        values: [K], by draw; two that are compared come from the same draws.
-        subjects: how many are drawn each time.
+        estimate: value on the original subjects.
+        values: [K] value on each draw. Values that are compared must come from the same draws.
+        subjects: number of subjects per draw.
     """
 
     estimate: float
@@ -107,7 +109,10 @@ class Resampled:
 
 
 def resampled_mean(draws: SubjectDraws, values: NDArray[np.floating]) -> Resampled:
-    """The mean over pairs of `values`, [P]; sums per subject make each draw cheap."""
+    """Return the mean of `values` [P] over pairs.
+
+    The means of the draws are computed from one sum per subject, which is fast.
+    """
     totals = np.bincount(draws.subject_of, weights=values, minlength=draws.subjects)
     means = (draws.counts @ totals) / (draws.counts @ draws.sizes)
     return Resampled(float(np.mean(values, dtype=np.float64)), means, draws.subjects)
@@ -116,7 +121,7 @@ def resampled_mean(draws: SubjectDraws, values: NDArray[np.floating]) -> Resampl
 def correlation(
     draws: SubjectDraws, one: NDArray[np.floating], other: NDArray[np.floating]
 ) -> Interval:
-    """Pearson's correlation of two numbers of every pair, [P] each, and its interval."""
+    """Return Pearson's correlation of two values of every pair, [P] each, with its interval."""
     one, other = (v.astype(np.float64) - np.mean(v, dtype=np.float64) for v in (one, other))
 
     def sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,23 +136,23 @@ def correlation(
 
 
 def difference(ours: Resampled, theirs: Resampled) -> Interval:
-    """Interval of `ours - theirs`."""
+    """Return `ours - theirs` with its interval."""
     estimate, values = ours.estimate - theirs.estimate, ours.values - theirs.values
     return _interval(Resampled(estimate, values, ours.subjects))
 
 
 def ratio(ours: Resampled, theirs: Resampled) -> Interval:
-    """Interval of `ours / theirs`.
+    """Return `ours / theirs` with its interval.
 
-    Of two means it is the ratio of means, not the mean of ratios, which pairs with
-    hardly any error would rule.
+    For two means, this is the ratio of means. The mean of ratios would be dominated by pairs with
+    errors close to zero.
     """
     estimate, values = ours.estimate / theirs.estimate, ours.values / theirs.values
     return _interval(Resampled(estimate, values, ours.subjects))
 
 
 def is_ahead(difference: Interval, *, lower_is_better: bool) -> bool:
-    """Whether the 95 % interval of `ours - theirs` excludes zero on the better side."""
+    """Return whether the 95 % interval of `ours - theirs` lies entirely on the better side of 0."""
     return difference.high < 0 if lower_is_better else difference.low > 0
 
 
@@ -158,7 +163,7 @@ def _interval(resampled: Resampled) -> Interval:
 
 
 def _tail(subjects: int) -> float:
-    """Share of draws to leave out on either side [1]."""
+    """Return the share of draws outside the interval on each side [1]."""
     from scipy.stats import t  # type: ignore[import-untyped]
 
     reach = np.sqrt(subjects / (subjects - 1)) * t.ppf((1 + LEVEL) / 2, subjects - 1)

@@ -1,4 +1,4 @@
-"""Clips with known gaze, through the device pipeline."""
+"""Clips with known gaze, and their scores after the device pipeline."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from mggr_tf.runs.folder import RunFolder
 
 
 def frames_of(source: Path) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
-    """Frames of a video with their times, or a picture, which has none.
+    """Yield the frames of a video with their times in seconds, or a picture without a time.
 
     Raises:
-        StreamError: missing, damaged, or neither.
+        StreamError: the file is missing, damaged, or neither a video nor a picture.
     """
     if find_source(source).kind == "picture":
         yield read_whole_picture(source).rgb, None
@@ -46,10 +46,10 @@ def frames_of(source: Path) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
 
 
 def judge_of(run: RunFolder, conventions: Conventions) -> Judge:
-    """A run's judge, asked about patches as they are seen: of either side, nothing mirrored.
+    """Return a run's judge as a function of patches of either side, which are not mirrored.
 
     Raises:
-        RunError: the run holds no judge.
+        RunError: the run has no judge.
     """
     judge = load_judge(run)
 
@@ -79,7 +79,7 @@ def judge_of(run: RunFolder, conventions: Conventions) -> Judge:
 
 RATE = 25
 FRAMES = 60
-"""How many: enough for a gaze to come and go, and for a blink."""
+"""Frames of a clip: enough for one period of the gaze movement and one blink."""
 
 _SEED = 7700
 _PITCH_DEG, _YAW_DEG = 6.0, 13.0
@@ -89,12 +89,12 @@ _BLINK_AT, _BLINK_LIDS = 40, (0.5, 1.0, 1.0, 0.6)
 
 @dataclass(frozen=True)
 class DrawnFrame:
-    """What is drawn in a frame.
+    """Ground truth of a synthetic frame.
 
     Attributes:
-        gaze: of both eyes, relative to the camera.
-        head_pose: relative to the camera.
-        closure: of both eyes; 0 open, 1 closed.
+        gaze: gaze of both eyes, relative to the camera.
+        head_pose: head pose, relative to the camera.
+        closure: closure of both eyes, from 0 (open) to 1 (closed).
     """
 
     gaze: Gaze
@@ -104,12 +104,12 @@ class DrawnFrame:
 
 @dataclass(frozen=True)
 class DrawnClip:
-    """One person's clip.
+    """A synthetic clip of one person.
 
     Attributes:
-        person: whose; another number draws another one. The packaged weights were trained on none
-            of them.
-        count: how many frames.
+        person: number of the person; different numbers are different people. The packaged weights
+            were not trained on any of these people.
+        count: number of frames.
     """
 
     person: int
@@ -121,11 +121,11 @@ class DrawnClip:
 
     @property
     def name(self) -> str:
-        """The person's name, as in training data."""
+        """Name of the person, as in training data."""
         return drawn_name(_SEED, self.person)
 
     def moment(self, number: int) -> DrawnFrame:
-        """What a frame shows."""
+        """Return the ground truth of a frame."""
         turn = 2 * math.pi * number / FRAMES
         blinking = number - _BLINK_AT
         return DrawnFrame(
@@ -135,7 +135,11 @@ class DrawnClip:
         )
 
     def frame(self, number: int, *, gaze: Gaze | None = None) -> NDArray[np.uint8]:
-        """Draws a frame, or what it would be if its person looked elsewhere.
+        """Render a frame, optionally with another gaze.
+
+        Args:
+            number: index of the frame, from 0.
+            gaze: gaze to render; None for the gaze of the clip.
 
         Returns:
             [480, 640, 3] uint8 RGB.
@@ -151,29 +155,29 @@ class DrawnClip:
 
     @cached_property
     def pictures(self) -> list[NDArray[np.uint8]]:
-        """All frames, drawn once."""
+        """All frames, rendered once."""
         return [self.frame(number) for number in range(self.count)]
 
     def frames(self) -> Iterator[tuple[NDArray[np.uint8], float | None]]:
-        """All frames with their times."""
+        """Yield all frames with their times in seconds."""
         for number, picture in enumerate(self.pictures):
             yield picture, number / RATE
 
 
 _EVERY = 5
-"""Of so many frames one is held against the picture that it should have become."""
+"""Every fifth frame is compared with the ideal picture."""
 
 
 @dataclass(frozen=True)
 class KnownGaze:
-    """What is left of the way to the target; None where no eye was to be redirected.
+    """Remaining gaze error after redirection.
 
     Attributes:
-        eyes: that were compared.
-        before_deg: mean angle between the drawn gaze and the target.
-        after_deg: the same times the share of the way that irises still lack. Where they are
-            and where they should be is what the iris model finds in the source, in the redirected
-            frame, and in the same face drawn with the target gaze.
+        eyes: number of compared eyes.
+        before_deg: mean angle in degrees between the true gaze and the target; None without eyes.
+        after_deg: `before_deg` times the share of the iris movement that is missing; None without
+            eyes. The iris model measures the movement: it finds the iris in the source frame, in
+            the redirected frame, and in the same face rendered with the target gaze.
     """
 
     eyes: int
@@ -182,12 +186,14 @@ class KnownGaze:
 
 
 def measure_known_gaze(clip: DrawnClip, bundle: Bundle, *, target: Gaze) -> KnownGaze:
-    """Redirects a drawn clip, and holds it against what it should have become.
+    """Redirect a synthetic clip and compare it with the same clip rendered with the target gaze.
+
+    Frames with closed eyes are skipped.
 
     Args:
-        clip: whose gaze is known.
-        bundle: the networks.
-        target: where eyes shall look.
+        clip: clip with known gaze.
+        bundle: networks that redirect the eyes.
+        target: gaze of the redirected eyes.
     """
     redirector, finder = Redirector(bundle, target=target), IrisFinder(bundle.model("iris"))
     angles: list[float] = []

@@ -1,11 +1,11 @@
-"""Scores of a gaze estimator: error, bias, slopes at frontal heads.
+"""Scores of a gaze estimator: error, bias, correlation, and slopes at frontal heads.
 
-A correlation says whether it follows the eye; what it is off by on average, for everybody or for
-each person, is another matter, which a device can learn about its user.
+The correlation measures whether the estimate follows the eye. The bias, over all people and for
+each person, is scored separately, because a device can calibrate the offset of its user.
 
-What it is off by on frontal heads decides whether somebody who looks into the lens is left alone:
-the slope of its answer on the label says how much of a movement it sees, and the answer to a true
-(0, 0) where it believes the lens to be.
+The errors at frontal heads determine whether the eyes of a person who looks into the lens stay
+unchanged. The slope of estimates on labels is the share of a gaze movement that the estimator
+measures. The mean estimate for a true gaze of (0, 0) is the estimated direction of the lens.
 """
 
 from __future__ import annotations
@@ -37,21 +37,23 @@ from mggr_tf.evaluation.source_gaze import (
 from mggr_tf.evaluation.state_scores import StateScores, state_text
 
 _AHEAD_DEG = 0.5
-"""A label within so many degrees of (0, 0) is one of a look into the lens."""
+"""Maximum absolute pitch and yaw of a label that counts as a look into the lens."""
 
 
 @dataclass(frozen=True)
 class AimScores:
-    """Errors of the mean over both eyes; pitch up, yaw towards the picture's right, degrees.
+    """Errors of the estimate for a face, the mean over both eyes.
+
+    Angles are in degrees: pitch + up, yaw + to the picture's right.
 
     Attributes:
-        photographs: of which both eyes are among the samples.
-        error_deg: mean angle between the mean over both eyes and the label.
-        bias_deg: mean of answer minus label, (pitch, yaw).
-        frontal_error_deg: as `error_deg`, of frontal heads; None without any.
-        slopes: of the answer on the label at frontal heads, (pitch, yaw); None where all labels
-            of an axis are the same.
-        ahead_deg: mean answer at frontal heads that look into the lens, (pitch, yaw); None
+        photographs: number of photographs with both eyes among the samples.
+        error_deg: mean angle between the estimate and the label.
+        bias_deg: mean of estimate minus label, (pitch, yaw).
+        frontal_error_deg: same as `error_deg`, for frontal heads only; None without any.
+        slopes: slope of the estimate on the label at frontal heads, (pitch, yaw); None for an
+            axis whose labels are all equal.
+        ahead_deg: mean estimate at frontal heads that look into the lens, (pitch, yaw); None
             without any.
     """
 
@@ -64,19 +66,20 @@ class AimScores:
 
 
 def score_aim(seen_deg: NDArray[np.float32], samples: EyeSamples) -> AimScores | None:
-    """Compares the means over both eyes with the labels.
+    """Compare the means over both eyes with the labels.
 
     Args:
-        seen_deg: [N, 2] (pitch, yaw), the answer for every patch on its own.
-        samples: the N patches.
+        seen_deg: [N, 2] (pitch, yaw) in degrees, the estimate for each single patch.
+        samples: N patches.
 
     Returns:
-        the scores; None where no photograph shows both eyes, as in drawn data.
+        scores; None if no photograph has both eyes among the samples, as in synthetic data.
     """
     face_deg, both = mean_of_both_eyes(seen_deg, samples)
     if samples.mirrored is None or not both.any():
         return None
-    # Either eye's row holds the same mean; in the one that is not mirrored yaw is the picture's.
+    # The rows of both eyes hold the same mean. In the row of the eye that is not mirrored, the yaw
+    # is in the picture's axes.
     rows = np.flatnonzero(both & ~samples.mirrored)
     answer, label = face_deg[rows].astype(np.float64), samples.gaze_deg[rows].astype(np.float64)
     off_deg = angular_error_deg(answer, label)
@@ -96,7 +99,7 @@ def score_aim(seen_deg: NDArray[np.float32], samples: EyeSamples) -> AimScores |
 
 
 def aim_text(scores: AimScores) -> str:
-    """Some lines for people."""
+    """Format the scores as a few lines of text."""
     lines = [
         f"mean of both eyes, {scores.photographs} photographs: "
         f"error {scores.error_deg:.2f} degrees, bias {_both(scores.bias_deg)}"
@@ -139,17 +142,18 @@ _HEAD_BIN_DEG = 15.0
 
 @dataclass(frozen=True)
 class AxisScores:
-    """One angle, over all patches.
+    """Scores of one angle, pitch or yaw, over all patches.
 
     Attributes:
-        correlation: of the answers with the labels; the interval is over resampled people, and
-            None with fewer than it needs.
-        within_person: mean over people of each one's own correlation; None where nobody looks
-            two ways.
-        slope: degrees that the answer moves for one of the label.
-        bias_deg: mean of answer minus label.
-        between_people_deg: standard deviation of the people's own biases.
-        by_head_yaw: head yaw's bin -> correlation there.
+        correlation: correlation of estimates and labels.
+        interval: confidence interval of the correlation over resampled people; None if there are
+            too few people.
+        within_person: mean over people of the correlation within one person; None if no person
+            has two different labels.
+        slope: change of the estimate in degrees per degree of the label.
+        bias_deg: mean of estimate minus label.
+        between_people_deg: standard deviation over people of the bias of one person.
+        by_head_yaw: bin of the head yaw -> correlation in that bin.
     """
 
     correlation: float
@@ -163,17 +167,19 @@ class AxisScores:
 
 @dataclass(frozen=True)
 class EstimatorScores:
-    """What an estimator does on some people.
+    """Scores of a gaze estimator.
 
     Attributes:
-        patches: how many.
-        subjects: whose.
-        error_deg: mean angle between answer and label.
-        offsets: of its answers, person by person.
-        axes: by "pitch" and "yaw"; one in which all labels are the same, as in photographs of
-            people who look into the lens, has no correlation and is left out.
-        aim: of the mean over both eyes; None for samples without both eyes of a photograph.
-        state: of the state of drawn eyes; None for an estimator that does not predict it.
+        patches: number of patches.
+        subjects: names of the subjects.
+        error_deg: mean angle between estimate and label.
+        offsets: mean offsets of the estimates of each person.
+        axes: "pitch" or "yaw" -> scores of that angle. An angle whose labels are all equal, as in
+            photographs of people who look into the lens, has no correlation and is omitted.
+        aim: scores of the mean over both eyes; None if the samples have no photograph with both
+            eyes.
+        state: scores of the eye state on synthetic eyes; None if the estimator does not predict
+            the state.
     """
 
     patches: int
@@ -192,12 +198,13 @@ def score_estimator(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> EstimatorScores:
-    """Asks an estimator about every patch.
+    """Run an estimator on every patch and score its gazes.
 
     Args:
-        estimate: an estimator's inputs to its output in network units.
-        samples: of people whom it was not trained on.
-        progress: shown the patches that are done.
+        estimate: estimator; its inputs to its gaze output in network units.
+        samples: patches of people that the estimator was not trained on.
+        conventions: scales of the estimator's inputs and output.
+        progress: reports the number of processed patches.
     """
     seen_deg = estimate_each(estimate, samples, conventions=conventions, progress=progress)
     return EstimatorScores(
@@ -215,7 +222,7 @@ def score_estimator(
 
 
 def scores_text(scores: EstimatorScores) -> str:
-    """A table for people."""
+    """Format the scores as text with a table."""
     people = len(scores.subjects)
     lines = [
         f"{scores.patches} patches of {people} subject{'s' if people > 1 else ''}; "
@@ -282,16 +289,16 @@ def _pearson(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def draw_frontal_eyes(
     *, people: int, per_side: int, seed: int, progress: Progress = no_progress
 ) -> EyeSamples:
-    """Draws `people * 2 * per_side` patches of frontal heads, with open eyes.
+    """Render `people * 2 * per_side` synthetic patches of frontal heads with open eyes.
 
-    People, lights and the ranges of gazes are those that training draws. The result is a function
-    of the arguments.
+    The distributions of people and light and the ranges of gazes are those of training. The
+    result is a pure function of the arguments.
 
     Args:
         people: number of people.
-        per_side: gazes of each eye, uniform in the ranges.
-        seed: of everything.
-        progress: shown the patches that are done.
+        per_side: number of gazes for each eye of a person, uniformly distributed in the ranges.
+        seed: seed of people, light and gazes.
+        progress: reports the number of rendered patches.
     """
     ahead = Gaze(0, 0)
     eyes: list[RenderedEye] = []

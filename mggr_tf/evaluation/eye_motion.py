@@ -1,20 +1,20 @@
-"""How far irises move between source and redirected pictures.
+"""Motion of irises, corners and lids, measured with the iris model.
 
-One instrument for photographs and drawn eyes: `IrisFinder` finds the eye in each 64-pixel patch,
-started at the corners that a crop of 3.4 radii has. Its readings have errors of their own (it moves
-the corners along with the iris, for example), which are the same for both kinds of patches. So
-compare tables with each other, not a table with the geometry.
+`measure_eye_motion` measures how the parts of an eye move with the labelled gaze. `IrisFinder`
+finds the eye in each 64-pixel patch, starting from the corner positions of a crop of 3.4 radii.
+The same method is used for photographs and synthetic eyes. It has systematic errors (for example,
+the corners move along with the iris), which are the same for both. Therefore compare tables with
+each other, not with the geometry of the eye.
 
-Slopes are least squares over patches with fixed effects (`within_groups`): within each group (one
-person, side and head pose) a reading is regressed on the pitch and the yaw of the gaze together.
-Neither a person's own offsets nor those of a side or head pose count.
+Slopes are computed by least squares with fixed effects (`slopes_within`): within each group (one
+person, side and head pose), a measurement is regressed on pitch and yaw of the gaze together. The
+group's means are subtracted from measurements and gazes, so constant offsets of a person, side or
+head pose have no effect. Standard errors allow any correlation between the residuals of one
+person (Liang and Zeger [1], with the factor N / (N - 1) for N people).
 
-Each group's means are taken off both sides, so what differs from group to group does not count.
-Standard errors allow the residuals of one person to go together in any way (Liang and Zeger [1],
-with N / (N - 1) for N people).
-
-Nothing should move: what moves is the estimator's error, as far as the redirector follows it. A
-person who looks into the lens and asks for eye contact sees this error and no other.
+`measure_still_eyes` redirects every eye to its own gaze, so the iris should not move. The iris
+still moves by the estimator's gaze error, to the extent that the redirector follows it. This is
+the only error that is visible on a person who looks into the lens and requests eye contact.
 
 References:
     [1] Longitudinal data analysis using generalized linear models, Biometrika 73, 1986.
@@ -39,7 +39,7 @@ from mggr_tf.evaluation.protocol import Redirect, redirect_pairs
 
 
 class Measured(NamedTuple):
-    """A number and its standard error."""
+    """A value and its standard error."""
 
     value: float
     error: float
@@ -52,19 +52,19 @@ def slopes_within(
     group: NDArray,
     person: NDArray,
 ) -> tuple[Measured, ...]:
-    """Regresses values on all causes together, within groups.
+    """Regress values on several causes together, within groups.
 
     Args:
-        values: [N].
-        causes: [N, K].
-        group: [N] which samples share their offset.
-        person: [N] which samples' residuals may go together.
+        values: [N] dependent variable.
+        causes: [N, K] independent variables.
+        group: [N] group of each sample; the samples of a group share one offset.
+        person: [N] person of each sample; residuals of one person may be correlated.
 
     Returns:
-        K slopes, values per cause.
+        K slopes with their standard errors, in units of `values` per unit of the cause.
 
     Raises:
-        ValueError: within groups the causes do not vary independently of each other.
+        ValueError: the causes do not vary independently of each other within groups.
     """
     x, y = _centred(causes, group), _centred(values[:, None], group)[:, 0]
     if len(x) == 0 or np.linalg.matrix_rank(x, tol=1e-3) < x.shape[1]:
@@ -77,14 +77,14 @@ def slopes_within(
 
 
 def mean_of(values: NDArray[np.float64], *, person: NDArray) -> Measured:
-    """Mean of values [N], of N samples of some people."""
+    """Return the mean of values [N]; the standard error allows correlation within a person."""
     mean = float(values.mean())
     spread = _spread_of_sums((values - mean)[:, None], person)[0, 0]
     return Measured(mean, float(np.sqrt(spread) / len(values)))
 
 
 def _centred(values: NDArray[np.float64], group: NDArray) -> NDArray[np.float64]:
-    """[N, K] less the means of each group."""
+    """Subtract the mean of each group from values [N, K]."""
     _, number = np.unique(group, return_inverse=True)
     counts = np.bincount(number)
     return np.stack(
@@ -93,37 +93,42 @@ def _centred(values: NDArray[np.float64], group: NDArray) -> NDArray[np.float64]
 
 
 def _spread_of_sums(values: NDArray[np.float64], person: NDArray) -> NDArray[np.float64]:
-    """[K, K] sum of the outer products of each person's sum of values [N, K]."""
+    """Return the spread of each person's sums of values [N, K], for the standard errors.
+
+    It is the sum over the N people of the outer products of their sums, times N / (N - 1); [K, K].
+    """
     _, number = np.unique(person, return_inverse=True)
     sums = np.stack([np.bincount(number, column) for column in values.T], axis=1)
     return sums.T @ sums * len(sums) / max(len(sums) - 1, 1)
 
 
 FRONTAL_DEG = 8.0
-"""A head is frontal whose pitch and yaw lie within so many degrees."""
+"""Maximum absolute pitch and yaw of a frontal head."""
 
 _UPPER_MIDDLE, _LOWER_MIDDLE = 12, 4
-"""Points of the outline: the middles of the lids."""
+"""Indices of the outline's points in the middle of the upper and the lower lid."""
 
 _PITCH, _YAW = 0, 1
 
 
 @dataclass(frozen=True)
 class EyeMotion:
-    """How the parts of an eye move with its gaze; slopes in pixels of a 64-pixel patch a degree.
+    """Motion of the parts of an eye with its gaze.
 
-    x is to the nose's side, y down; pitch + is up, yaw + to the nose's side.
+    Slopes are in pixels of a 64-pixel patch per degree. Positions are x, + towards the nose, and
+    y, + down. Pitch + is up, yaw + is towards the nose. "Relative" means relative to the midpoint
+    between the eye corners.
 
     Attributes:
-        iris_x: the iris's centre against the middle between the corners, by yaw.
-        iris_x_in_crop: the iris's centre in the patch, by yaw.
-        iris_y: the iris's centre against the middle between the corners, by pitch.
-        corners_y_in_crop: the middle between the corners in the patch, by pitch: how far the crop
-            follows the eye.
-        upper_lid_y: the middle of the upper lid against the middle between the corners, by pitch.
-        lower_lid_y: that of the lower lid.
-        iris_radius: mean radius of the iris, pixels.
-        eye_width: mean distance between the corners, pixels.
+        iris_x: slope of the relative x of the iris centre, by yaw.
+        iris_x_in_crop: slope of the x of the iris centre in the patch, by yaw.
+        iris_y: slope of the relative y of the iris centre, by pitch.
+        corners_y_in_crop: slope of the y of the midpoint between the corners in the patch, by
+            pitch. It shows how far the crop follows the eye.
+        upper_lid_y: slope of the relative y of the middle of the upper lid, by pitch.
+        lower_lid_y: slope of the relative y of the middle of the lower lid, by pitch.
+        iris_radius: mean radius of the iris in pixels.
+        eye_width: mean distance between the corners in pixels.
     """
 
     iris_x: Measured
@@ -136,12 +141,12 @@ class EyeMotion:
     eye_width: Measured
 
     def rows(self) -> dict[str, Measured]:
-        """All numbers by their names, in order."""
+        """Return name -> value of all attributes, in their order."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def frontal(samples: EyeSamples) -> NDArray[np.bool_]:
-    """[N] which patches show a frontal head."""
+    """Return [N] bool, whether each patch shows a frontal head."""
     result: NDArray[np.bool_] = np.abs(samples.head_deg).max(axis=1) <= FRONTAL_DEG
     return result
 
@@ -149,16 +154,16 @@ def frontal(samples: EyeSamples) -> NDArray[np.bool_]:
 def measure_eye_motion(
     samples: EyeSamples, finder: IrisFinder, *, progress: Progress = no_progress
 ) -> EyeMotion:
-    """Measures patches of frontal heads; others among the samples are left out.
+    """Measure the motion of eyes with the gaze; patches of heads that are not frontal are skipped.
 
     Args:
-        samples: canonical patches with gaze labels.
-        finder: the instrument.
-        progress: shown the patches that are done.
+        samples: patches of the canonical side with gaze labels.
+        finder: iris model.
+        progress: reports the number of processed patches.
 
     Raises:
-        DataError: no two gazes of one person, side and head pose among frontal heads, or gazes
-            that do not vary in both pitch and yaw.
+        DataError: frontal heads do not have two gazes of one person, side and head pose, or the
+            gazes do not vary in both pitch and yaw.
     """
     rows = np.flatnonzero(frontal(samples))
     eyes = []
@@ -187,7 +192,7 @@ def measure_eye_motion(
 
 
 def find_in_patch(patch: NDArray[np.uint8], finder: IrisFinder) -> Eye:
-    """Finds the eye in a canonical patch [H, H, 3] uint8."""
+    """Find the eye in a patch [H, H, 3] uint8 of the canonical side."""
     size = patch.shape[0]
     middle, radius = (size - 1) / 2, size / DEFAULT_CROP_FACTOR
     return finder.find(
@@ -205,7 +210,7 @@ _READINGS: dict[str, int | None] = {
     "iris_radius": None,
     "eye_width": None,
 }
-"""What is read off an eye, and the angle by which its slope is asked for; None for its mean."""
+"""Measurement -> axis of the gaze for its slope, or None for the mean of the measurement."""
 
 
 def _readings(eye: Eye) -> list[float]:
@@ -233,28 +238,29 @@ COLUMBIA = EyeMotion(
     iris_radius=Measured(8.796, 0.105),
     eye_width=Measured(35.057, 0.394),
 )
-"""Photographs: the Columbia Gaze Data Set, people 0001-0032, frontal heads, 1338 patches
+"""Motion in photographs: Columbia Gaze Data Set, people 0001-0032, frontal heads, 1338 patches
 (`mggr-tf data motion PATCHES --subjects 0001-0032`)."""
 
 
 IRIS_RADIUS_MM = 5.85
 """Half of the mean visible iris diameter (Rüfer et al., Cornea 2005: 11.71 mm)."""
 ROTATION_RADIUS_MM = 9.8
-"""From the eyeball's centre to the plane of the iris' rim, as the renderer draws it."""
+"""Distance from the eyeball's centre to the plane of the iris' rim, as in the renderer."""
 
 _FAR_DEG = 3.0
 
 
 @dataclass(frozen=True)
 class StillEyes:
-    """Movements of irises that should stay, by the iris model.
+    """Iris movements that the iris model measures where the iris should not move.
 
     Attributes:
-        eyes: how many.
-        moved_px: mean distance, in pixels of the patch.
-        moved_deg: the same as a turn of an eyeball of average size, degrees.
+        eyes: number of eyes.
+        moved_px: mean length of the movement in pixels of the patch.
+        moved_deg: mean movement as a rotation of an eyeball of average size, in degrees.
         far_share: share of the eyes that move by more than 3 degrees.
-        drift_px: mean of the movements, (x, y), in which opposite ones cancel; y down.
+        drift_px: mean movement (x, y) in pixels of the patch, y + down; movements in opposite
+            directions cancel.
     """
 
     eyes: int
@@ -273,15 +279,15 @@ def measure_still_eyes(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> StillEyes:
-    """Redirects every eye to its own gaze and finds the iris before and after.
+    """Redirect every eye to its labelled gaze and measure the movement of the iris.
 
     Args:
-        redirect: the redirector.
-        samples: N patches with known gazes.
-        source_deg: [N, 2] the source gazes that the redirector gets, (pitch, yaw).
-        finder: the instrument.
+        redirect: redirector.
+        samples: N patches with gaze labels.
+        source_deg: [N, 2] source gazes for the redirector, (pitch, yaw) in degrees.
+        finder: iris model.
         conventions: scales of the redirector's inputs.
-        progress: shown the patches that are done.
+        progress: reports the number of processed patches.
     """
     rows = np.arange(len(samples))
     with progress("redirecting", len(samples)) as advance:
@@ -316,7 +322,7 @@ def measure_still_eyes(
 
 
 def still_text(found: StillEyes) -> str:
-    """A line for people."""
+    """Format the movements as one line of text."""
     x, y = found.drift_px
     return (
         f"{found.eyes} eyes redirected to where they look already: irises move by "

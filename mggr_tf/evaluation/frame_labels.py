@@ -1,6 +1,6 @@
-"""Labels of eyes in frames of clips: open, looking down, closed, occluded.
+"""Labels of eyes in frames of clips (open, looking down, closed, occluded, ...), and eye classes.
 
-A file is a CSV whose first two lines identify the clip::
+A label file is a CSV whose first two lines identify the clip::
 
     # sha256: 2c6d...aa38
     # frames: 433
@@ -40,8 +40,8 @@ class LabelledFace:
     """One face of a labelled frame.
 
     Attributes:
-        centre: (x, y) midpoint between the eyes, in frame pixels.
-        labels: by the subject's own side; one side at least.
+        centre: midpoint (x, y) between the eyes, in frame pixels.
+        labels: subject's own side -> label, for at least one side.
     """
 
     centre: tuple[float, float]
@@ -54,7 +54,7 @@ class LabelledFrame:
 
     Attributes:
         time_ms: presentation time in milliseconds.
-        faces: with at least one label each.
+        faces: labelled faces, with at least one label each.
     """
 
     time_ms: float
@@ -66,10 +66,10 @@ class FrameLabels:
     """All labels of one clip.
 
     Attributes:
-        path: the file with the labels.
-        sha256: of the clip's file, in hex.
-        frame_count: frames in the clip, labelled or not.
-        frames: labelled frames by index, from 0 in decoding order.
+        path: file with the labels.
+        sha256: SHA-256 of the clip's file in hexadecimal digits.
+        frame_count: number of frames in the clip, with or without labels.
+        frames: index of the frame, from 0 in decoding order -> labelled frame.
     """
 
     path: Path
@@ -79,11 +79,19 @@ class FrameLabels:
 
 
 def labels_by_clip(files: Sequence[Path], clips: Sequence[Path]) -> dict[Path, FrameLabels]:
-    """Reads files of labels and finds the clip of each, by the clip's SHA-256.
+    """Read label files and assign them to clips by the SHA-256 of the clips.
+
+    Args:
+        files: label files.
+        clips: files of the clips.
+
+    Returns:
+        clip -> its labels, for the clips that have labels.
 
     Raises:
-        DataError: a file is not valid.
-        UsageError: a file labels none of the clips, or two files label one.
+        DataError: a label file is not valid.
+        UsageError: a label file belongs to none of the clips, or two label files belong to the
+            same clip.
     """
     found: dict[Path, FrameLabels] = {}
     digests = {clip: sha256_of(clip) for clip in clips} if files else {}
@@ -103,7 +111,7 @@ def labels_by_clip(files: Sequence[Path], clips: Sequence[Path]) -> dict[Path, F
 
 
 def read_frame_labels(path: Path) -> FrameLabels:
-    """Reads a file of labels.
+    """Read a label file.
 
     Raises:
         DataError: the file cannot be read, lacks a comment or a column, holds a value that is not
@@ -204,7 +212,8 @@ EyeClass = Literal["open", "down", "closed", "occluded"]
 CLASSES: tuple[EyeClass, ...] = get_args(EyeClass)
 
 Predicted = Literal["open", "down", "closed", "occluded", "out"]
-"""A class, or `out`: the device leaves the eye alone because the eye is not visible well enough."""
+"""A class, or `out` for an eye that the device does not redirect because it is not clearly
+visible."""
 
 _OF_REASON: dict[str, Predicted] = {
     "closed": "closed",
@@ -214,24 +223,25 @@ _OF_REASON: dict[str, Predicted] = {
     "too small": "out",
     "not clear": "out",
 }
-"""Any other reason, such as "easing in", holds back an eye that is open."""
+"""Reason of the device -> class. All other reasons, such as "easing in", apply to open eyes."""
 
 
 @dataclass(frozen=True)
 class ClassLimits:
     """Thresholds between the classes, on the values of an `EyeState`.
 
-    The defaults restate the definitions of the labels: a label `down` means that less than about
-    half of the iris is visible, `closed` that none is, `occluded` that something hides the opening.
-    They are not fitted. Better values are to be derived where the state is known, from drawn eyes,
-    and never from labelled frames, which are for reporting only.
+    The defaults follow from the definitions of the labels: `down` means that less than about half
+    of the iris is visible, `closed` that no iris is visible, `occluded` that something hides the
+    eye opening. They are not fitted. Better values must be derived from synthetic eyes, whose
+    state is known, and never from labelled frames, which are for reporting only.
 
     Attributes:
-        occlusion: an eye with at least this part of its opening covered is occluded, in [0, 1].
-        closed_openness: an eye that is at most this open (distance between the lids over distance
-            between the corners) is closed.
-        closed_iris: an eye with at most this part of the iris visible is closed, in [0, 1].
-        down_iris: an eye with less than this part of the iris visible looks down, in [0, 1].
+        occlusion: minimum covered share of the eye opening of an occluded eye, in [0, 1].
+        closed_openness: maximum openness of a closed eye. Openness is the distance between the
+            lids divided by the distance between the corners.
+        closed_iris: maximum visible share of the iris of a closed eye, in [0, 1].
+        down_iris: an eye whose visible share of the iris is below this value looks down, in
+            [0, 1].
     """
 
     occlusion: float = 0.5
@@ -241,13 +251,13 @@ class ClassLimits:
 
 
 def eye_class(state: EyeState, limits: ClassLimits | None = None) -> EyeClass:
-    """Returns the class of an eye from its estimated state.
+    """Return the class of an eye from its estimated state.
 
-    Occlusion decides first, because lids that are covered cannot be judged.
+    Occlusion is checked first, because the state of covered lids cannot be determined.
 
     Args:
-        state: output `state` of the estimator.
-        limits: thresholds; None for the default ones.
+        state: estimated state of the eye, from the estimator's output `state`.
+        limits: thresholds; None for the defaults.
     """
     limits = limits or ClassLimits()
     if state.occlusion >= limits.occlusion:
@@ -258,11 +268,13 @@ def eye_class(state: EyeState, limits: ClassLimits | None = None) -> EyeClass:
 
 
 def class_of_reason(strength: float, reason: str | None) -> Predicted:
-    """Returns the class that the device acts on, for a bundle whose estimator gives no state.
+    """Return the class that the device acts on, for an estimator without the output `state`.
 
     Args:
-        strength: of the redirection of the eye, in [0, 1]. An eye with any strength counts as open.
-        reason: why the strength is less than requested; see `mggr_edge.pipeline.gating.Reason`.
+        strength: strength of the eye's redirection, in [0, 1]. An eye with a strength above 0
+            counts as open.
+        reason: reason for a strength below the requested one; see
+            `mggr_edge.pipeline.gating.Reason`. None if there is no reason.
     """
     if strength > 0.0 or reason is None:
         return "open"

@@ -1,4 +1,4 @@
-"""Scores of predicted states against labelled frames, and their table."""
+"""Scores of the device's results against labelled frames, and their table."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from mggr_tf.evaluation.frame_labels import (
 )
 
 REDIRECTED = 0.1
-"""An eye with more strength counts as redirected."""
+"""An eye whose strength is above this value counts as redirected."""
 
 _SAME_FACE = 0.5
-"""A labelled and a found face are one if their centres are nearer than this share of the distance
-between the outer eye corners of the found one."""
+"""A labelled and a detected face match if the distance of their centres is below this share of the
+distance between the outer eye corners of the detected face."""
 
 NOT_FOUND = "not found"
 FULL_STRENGTH = "full strength"
-"""Stand for a class where no face was found, and for a reason where there is none."""
+"""Placeholder for the class of an eye without a detected face, and for the reason of an eye
+without a reason."""
 
 _SAME_TIME_MS = 1.0
 
@@ -44,11 +45,12 @@ class ScoredEye:
     """A labelled eye and the device's result for it.
 
     Attributes:
-        label: assigned by eye.
-        strength: of the redirection, in [0, 1]; 0 if no face was found there.
-        reason: why the strength is less than requested; None at full strength or without a face.
-        predicted: class by the estimator's state if it gives one, else by strength and reason; None
-            if no face was found there.
+        label: label that was assigned by hand.
+        strength: strength of the redirection, in [0, 1]; 0 if no face was detected there.
+        reason: reason for a strength below the requested one; None at full strength or without a
+            detected face.
+        predicted: class from the estimator's state, or from strength and reason if the estimator
+            does not predict the state; None if no face was detected there.
     """
 
     label: Label
@@ -62,37 +64,50 @@ class LabelScores:
     """Scores of one clip.
 
     Attributes:
-        eyes: all labelled eyes, without those labelled `unsure`.
+        eyes: all labelled eyes, except those labelled `unsure`.
     """
 
     eyes: tuple[ScoredEye, ...]
 
     def found(self, label: Label) -> list[ScoredEye]:
-        """Eyes of this label in faces that were found."""
+        """Return the eyes with this label in detected faces."""
         return [eye for eye in self.eyes if eye.label == label and eye.predicted is not None]
 
     @property
     def closed_strength_max(self) -> float | None:
-        """Largest strength of a found eye labelled `closed`; None without such an eye."""
+        """Largest strength of the eyes labelled `closed` in detected faces; None without any."""
         return max((eye.strength for eye in self.found("closed")), default=None)
 
     @property
     def closed_redirected(self) -> float | None:
-        """Share of found eyes labelled `closed` with more strength than `REDIRECTED`."""
+        """Share of eyes with strength above `REDIRECTED`, of those labelled `closed`.
+
+        Only eyes in detected faces count; None without such eyes.
+        """
         return _redirected(self.found("closed"))
 
     @property
     def state_right(self) -> float | None:
-        """Share of found eyes labelled with one of the four classes whose class is predicted."""
+        """Share of eyes with the correct class, of those labelled with one of the `CLASSES`.
+
+        Only eyes in detected faces count; None without such eyes.
+        """
         right = [eye.predicted == label for label in CLASSES for eye in self.found(label)]
         return float(np.mean(right)) if right else None
 
     def confusion(self) -> dict[str, dict[str, int]]:
-        """Counts of predicted classes by label; a face that was not found counts as one."""
+        """Return the counts of predicted classes by label.
+
+        Eyes without a detected face count as the class `not found`.
+        """
         return self._counts(lambda eye: eye.predicted or NOT_FOUND)
 
     def reasons(self) -> dict[str, dict[str, int]]:
-        """Counts of the device's reasons by label; `full strength` where there is none."""
+        """Return the counts of the device's reasons by label.
+
+        An eye without a reason counts as `full strength`, and an eye without a detected face as
+        `not found`.
+        """
         return self._counts(
             lambda eye: NOT_FOUND if eye.predicted is None else eye.reason or FULL_STRENGTH
         )
@@ -105,7 +120,7 @@ class LabelScores:
         return [eye for eye in self.eyes if eye.label == label]
 
     def as_json(self) -> dict[str, Any]:
-        """Values for programs; shares are in [0, 1]."""
+        """Return all scores as JSON types; shares are in [0, 1]."""
         return {
             "closed_strength_max": self.closed_strength_max,
             "closed_redirected": self.closed_redirected,
@@ -121,11 +136,11 @@ class LabelScores:
 
 
 class LabelScorer:
-    """Compares the results of a whole clip, frame by frame, with its labels.
+    """Compares the results of all frames of a clip with its labels.
 
     Args:
-        labels: of the clip.
-        limits: thresholds between the classes of an estimated state; None for the default ones.
+        labels: labels of the clip.
+        limits: thresholds between the classes of an estimated state; None for the defaults.
     """
 
     def __init__(self, labels: FrameLabels, *, limits: ClassLimits | None = None) -> None:
@@ -134,14 +149,16 @@ class LabelScorer:
         self._eyes: list[ScoredEye] = []
 
     def __call__(self, result: FrameResult, time_s: float | None) -> None:
-        """Takes the result of the next frame; call it once for every frame, labelled or not.
+        """Process the result of the next frame.
+
+        Call this once for every frame, with or without labels.
 
         Args:
-            result: of the frame.
+            result: result of the frame.
             time_s: presentation time of the frame in seconds.
 
         Raises:
-            DataError: the labels have another time for this frame.
+            DataError: the label file has a different time for this frame.
         """
         labelled = self._labels.frames.get(self._count)
         self._count += 1
@@ -163,10 +180,10 @@ class LabelScorer:
             ]
 
     def scores(self) -> LabelScores:
-        """Returns the scores after the last frame.
+        """Return the scores; call this after the last frame.
 
         Raises:
-            DataError: the clip had another number of frames than the labelled one.
+            DataError: the number of frames differs from that of the labelled clip.
         """
         if self._count != self._labels.frame_count:
             raise DataError(
@@ -178,7 +195,7 @@ class LabelScorer:
     def _scored(self, label: Label, eye: EyeResult | None) -> ScoredEye:
         if eye is None:
             return ScoredEye(label, 0.0, None, None)
-        # Results have a state only where the estimator has an output for it.
+        # Results have a state only if the estimator has an output for it.
         state: EyeState | None = eye.state
         predicted: Predicted = (
             class_of_reason(eye.strength, eye.reason)
@@ -191,13 +208,16 @@ class LabelScorer:
 def _matched(
     labelled: Sequence[LabelledFace], found: Sequence[FaceResult]
 ) -> list[FaceResult | None]:
-    """The found face of each labelled one, nearest pairs first; None where there is none."""
+    """Return the detected face for each labelled face, or None if no face matches.
+
+    Pairs are matched in the order of their distance, nearest first.
+    """
     corners = [face.landmarks[[*RIGHT_EYE_CORNERS, *LEFT_EYE_CORNERS]] for face in found]
     pairs = []
     for n, face in enumerate(labelled):
         for m, (right, _, left, _) in enumerate(corners):
             away_px = np.linalg.norm(corners[m][:, :2].mean(axis=0) - face.centre)
-            # With depth, so that a turned head has the same scale.
+            # The distance includes depth, so that a turned head has the same scale.
             share = away_px / max(float(np.linalg.norm(left - right)), 1e-6)
             if share < _SAME_FACE:
                 pairs.append((float(share), n, m))
@@ -213,7 +233,7 @@ def _redirected(eyes: Sequence[ScoredEye]) -> float | None:
 
 
 def label_table(scores: LabelScores) -> str:
-    """Formats the scores: a line of figures, then the confusion matrix, then reasons by label."""
+    """Format the scores: one line of values, the confusion matrix, and the reasons by label."""
     values = (scores.closed_strength_max, scores.closed_redirected, scores.state_right)
     names = ("closed_strength_max", "closed_redirected", "state_right")
     lines = [

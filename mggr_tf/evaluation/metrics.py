@@ -1,4 +1,4 @@
-"""Metrics of redirected pictures, and the scores of pairs."""
+"""Metrics of redirected pictures, and tables of the scores of pairs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mggr_tf.evaluation.network_metrics import REAL
 from mggr_tf.evaluation.set_metrics import set_metrics
 
 _LARGEST_PSNR_DB = 100.0
-"""What a perfect copy scores, so that means stay finite."""
+"""PSNR of a perfect copy. The limit keeps means finite."""
 
 _IRIS_MARGIN_PX = 4
-"""By how much a drawn iris is widened: its label is a few degrees off, 0.23 px each at the
-gazemap's scale, real irises differ in size, and their shadow moves along."""
+"""Margin around the iris of a gazemap. It is needed because labels have errors of a few degrees
+(0.23 px per degree in the gazemap), real irises differ in size, and their shadow moves along."""
 
 Pictures = NDArray[np.float32]
 PairMetrics = dict[str, NDArray[np.float64]]
@@ -40,16 +40,18 @@ def picture_metrics(
     target_deg: NDArray[np.float32],
     conventions: Conventions,
 ) -> dict[str, PairMetrics]:
-    """All metrics that need no network, for pictures that several methods made of the same pairs.
+    """Compute all metrics that need no network, for several methods on the same pairs.
 
     Args:
-        pictures: method -> [P, H, W, 3] float32 in [0, 1].
-        real: the real pictures of the target gaze, alike.
-        source: what the methods were given, alike.
-        source_deg, target_deg: [P, 2] degrees, (pitch, yaw), as in the patches.
+        pictures: method -> redirected pictures [P, H, W, 3] float32 in [0, 1].
+        real: real pictures of the target gaze, same format.
+        source: source pictures, the input of the methods, same format.
+        source_deg: [P, 2] source gazes in degrees, (pitch, yaw), in the axes of the patches.
+        target_deg: [P, 2] target gazes, same format.
+        conventions: size and scale of gazemaps.
 
     Returns:
-        method -> metric -> [P]; `image_metrics` and `outside_iris`.
+        method -> metric -> [P]; the metrics are those of `image_metrics`, and `outside_iris`.
     """
     outside = outside_irises(source_deg, target_deg, conventions=conventions)
     return {
@@ -62,14 +64,15 @@ def picture_metrics(
 
 
 def image_metrics(made: Pictures, real: Pictures) -> PairMetrics:
-    """Compares pictures with the real pictures of the same gaze.
+    """Compare redirected pictures with the real pictures of the same gaze.
 
     Args:
-        made, real: [N, H, W, 3] float32 in [0, 1].
+        made: redirected pictures [N, H, W, 3] float32 in [0, 1].
+        real: real pictures, same format.
 
     Returns:
-        [N] each: `l1` and `mse` in units of the [0, 1] range, `psnr_db`, `ssim`
-        (11 x 11 Gaussian windows, Wang et al. 2004).
+        metric -> [N]: `l1` and `mse` in units of the [0, 1] range, `psnr_db`, and `ssim` (11 x 11
+        Gaussian windows, Wang et al. 2004).
     """
     difference = made.astype(np.float64) - real
     axes = (1, 2, 3)
@@ -86,7 +89,12 @@ def image_metrics(made: Pictures, real: Pictures) -> PairMetrics:
 def gaze_error_deg(
     seen_deg: NDArray[np.float32], wanted_deg: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Angle between what a judge sees and what was asked for, [N] degrees."""
+    """Return the angle between the judge's estimate and the requested gaze, [N] degrees.
+
+    Args:
+        seen_deg: [N, 2] gazes that the judge estimates, (pitch, yaw) in degrees.
+        wanted_deg: [N, 2] requested gazes, same format.
+    """
     return angular_error_deg(seen_deg, wanted_deg)
 
 
@@ -96,12 +104,14 @@ def outside_irises(
     *,
     conventions: Conventions,
 ) -> NDArray[np.bool_]:
-    """Pixels that neither the source's nor the target's iris touches, [N, H, W].
+    """Return a mask [N, H, W] of the pixels outside the source's and the target's iris.
 
-    The irises are those of the gazemap, widened by four pixels.
+    The irises are those of the gazemap, dilated by four pixels.
 
     Args:
-        source_deg, target_deg: [N, 2] degrees, (pitch, yaw).
+        source_deg: [N, 2] source gazes, (pitch, yaw) in degrees.
+        target_deg: [N, 2] target gazes, same format.
+        conventions: size and scale of gazemaps.
     """
     across = 2 * _IRIS_MARGIN_PX + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
@@ -116,15 +126,16 @@ def outside_irises(
 
 
 def change_where(where: NDArray[np.bool_], made: Pictures, source: Pictures) -> NDArray[np.float64]:
-    """Mean absolute change of the source where a mask says so, [N], in the [0, 1] range.
+    """Return the mean absolute change of the source inside a mask, [N], in the [0, 1] range.
 
-    Outside both irises (`outside_irises`), 0 is what copying scores, and the real
-    target's own value is what lids, light and a moved head change there: a method
-    should lie between.
+    Outside both irises (`outside_irises`), copying the source scores 0. The real target scores
+    more, because lids, light and head change between two photographs. A good method lies between
+    these two values.
 
     Args:
-        where: [N, H, W]; no picture's may be empty.
-        made, source: [N, H, W, 3] float32 in [0, 1].
+        where: mask [N, H, W]; it must have at least one pixel in each picture.
+        made: redirected pictures [N, H, W, 3] float32 in [0, 1].
+        source: source pictures, same format.
     """
     change = np.abs(made.astype(np.float64) - source).mean(axis=-1)  # [N, H, W]
     return np.sum(change * where, axis=(1, 2)) / np.sum(where, axis=(1, 2))
@@ -132,14 +143,15 @@ def change_where(where: NDArray[np.bool_], made: Pictures, source: Pictures) -> 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown and compared.
+    """Display and comparison of a metric.
 
     Attributes:
-        title: head of its column.
-        form: format of its values.
-        better: None where neither way is: the target shows what is right.
-        over: single pairs, or the set of all pictures.
-        meaning: what it measures, in which unit.
+        title: column title.
+        form: format specification of its values.
+        better: direction of better values; None if neither direction is better, and the value of
+            the real target is the reference.
+        over: whether the metric is computed on each pair, or on the set of all pictures.
+        meaning: definition of the metric, with its unit.
     """
 
     title: str
@@ -175,15 +187,16 @@ CATALOGUE: dict[str, Metric] = {
         "KID (Keras Inception)", ".4f", "lower", "set", "kernel distance, Keras' InceptionV3"
     ),
 }
-"""In the order of the tables. What decides between methods is ST-LPIPS, FD-VGG and KD-VGG;
-the last two are of Keras' InceptionV3, not of the port that published FIDs use."""
+"""Metric -> its description, in the order of the tables. The deciding metrics between methods are
+ST-LPIPS, FD-VGG and KD-VGG. The last two metrics use Keras' InceptionV3, not the port that
+published FIDs use."""
 
 
 def multiply_accumulates(model: keras.Model) -> float:
-    """Multiply-accumulates of one example, counted by TensorFlow's own profiler.
+    """Return the multiply-accumulates of a model for one example, from TensorFlow's profiler.
 
-    Two floating-point operations count as one multiply-accumulate; activations
-    and resampling are in the sum too.
+    Two floating-point operations count as one multiply-accumulate. Activations and resampling are
+    included.
     """
     names = [tensor.name.split(":")[0] for tensor in model.inputs]
     specs = [tf.TensorSpec((1, *t.shape[1:]), tf.float32) for t in model.inputs]
@@ -202,33 +215,35 @@ def multiply_accumulates(model: keras.Model) -> float:
 
 
 SHIFT_BINS_DEG = (0.0, 15.0, 22.0, np.inf)
-"""Small, middle and large; a method must hold in each."""
+"""Bounds of the bins for small, medium and large shifts. A method must be good in every bin."""
 
 SET_METRICS = {
     "st_vgg": ("fd_vgg", "kd_vgg"),
     "keras_inception": ("fid_keras_inception", "kid_keras_inception"),
 }
-"""Network -> its Fréchet and its kernel distance."""
+"""Network -> names of its Fréchet distance and its kernel distance."""
 
 _HEAD_BINS_DEG = (-90.0, -20.0, -7.0, 7.0, 20.0, 90.0)
 _FEW_HEADS = 15
-"""A camera array has few head poses, each worth a table; free heads are binned."""
+"""Maximum number of head yaws with a table each. A camera array has few head poses; the yaws of
+freely moving heads are grouped into bins."""
 
 Table = dict[str, dict[str, float | None]]
-"""Method -> metric -> value; None is a metric that could not be measured."""
+"""Method -> metric -> value; None for a metric that could not be measured."""
 
 
 @dataclass(frozen=True)
 class PairScores:
-    """What was measured on P pairs.
+    """Scores of several methods on P pairs.
 
     Attributes:
-        subject: [P] whose.
-        shift_deg: [P] angle between source and target gaze.
-        head_yaw_deg: [P].
-        metrics: method -> metric -> [P].
-        features: network (see `SET_METRICS`) -> method, and `REAL` -> [P, D].
-        absent: metric -> why it was not measured.
+        subject: [P] name of the subject of each pair.
+        shift_deg: [P] angle between source and target gaze in degrees.
+        head_yaw_deg: [P] yaw of the head in degrees.
+        metrics: method -> metric -> [P] value of each pair.
+        features: network (see `SET_METRICS`) -> method or `REAL` -> [P, D] features of the
+            pictures.
+        absent: metric -> reason why it was not measured.
     """
 
     subject: NDArray[np.str_]
@@ -240,12 +255,12 @@ class PairScores:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Names of all subjects, sorted."""
+        """Sorted names of all subjects."""
         return tuple(sorted({str(name) for name in self.subject}))
 
 
 def overall(scores: PairScores) -> Table:
-    """Over all pairs: means of what is measured on pairs, and the sets' distances."""
+    """Return the table over all pairs: means of pair metrics, and distances between sets."""
     table = pair_means(scores, np.ones(len(scores.subject), bool))
     for network, features in scores.features.items():
         made = {method: features[method] for method in table}
@@ -256,10 +271,10 @@ def overall(scores: PairScores) -> Table:
 
 
 def pair_means(scores: PairScores, where: NDArray[np.bool_]) -> Table:
-    """Means over the pairs of a mask, [P].
+    """Return a table of means over the pairs in a mask [P].
 
-    Without the distances of sets: those grow as sets shrink, so that a part's
-    could not be read beside the whole's.
+    Distances between sets are omitted, because they grow when sets become smaller. The values for
+    a subset of pairs could not be compared with those for all pairs.
     """
     return {
         method: _in_order({name: float(np.mean(v[where])) for name, v in metrics.items()})
@@ -268,16 +283,16 @@ def pair_means(scores: PairScores, where: NDArray[np.bool_]) -> Table:
 
 
 def by_shift(scores: PairScores) -> dict[str, Table]:
-    """By the angle between source and target gaze, in `SHIFT_BINS_DEG`."""
+    """Return one table for each bin of `SHIFT_BINS_DEG`, by the angle between the two gazes."""
     return _by(scores, _bins(scores.shift_deg, SHIFT_BINS_DEG))
 
 
 def by_head(scores: PairScores) -> dict[str, Table]:
-    """By the head's yaw."""
+    """Return one table for each yaw of the head, or for each bin if there are many yaws."""
     yaws = np.unique(scores.head_yaw_deg)
     if len(yaws) > _FEW_HEADS:
         return _by(scores, _bins(scores.head_yaw_deg, _HEAD_BINS_DEG))
-    # Adding zero makes of a mirrored -0 the 0 that it is.
+    # Adding zero turns -0, the yaw of a mirrored frontal head, into 0.
     return _by(scores, {f"{yaw + 0.0:+g} deg": scores.head_yaw_deg == yaw for yaw in yaws})
 
 

@@ -1,9 +1,13 @@
-"""Naturalness of redirected videos, counted on frames before they are encoded.
+"""Naturalness of redirected videos, measured on frames before they are encoded.
 
-Seams: the gradient along the mask's border, against the same pixels of the input. Trembling: how
-irises move on a face that keeps still but for the camera's noise. Blinks: how far lids are apart
-before and after. Pairs: whether both eyes of a face that shows both got the same strength. And
-whether what should be redirected was, and was seen to be by a judge.
+These properties are measured:
+
+- seams: gradient along the border of the mask, relative to the same pixels of the input;
+- jitter: movement of irises on a still face with camera noise;
+- blinks: distance between the lids before and after redirection;
+- pairs: whether both eyes of a face with two visible eyes have the same strength;
+- redirection: share of eyes with full strength, of those that should be redirected, and the
+  gaze that a judge estimates for them before and after.
 """
 
 from __future__ import annotations
@@ -25,21 +29,24 @@ from mggr_edge.vision.face_mesh import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from mggr_edge.vision.iris import Eye, IrisFinder
 
 Judge = Callable[[Sequence[NDArray[np.uint8]], Sequence[Side], Sequence[Gaze]], list[Gaze]]
-"""(eye patches, sides, head poses) -> gazes by an estimator that had no part in the redirecting.
+"""Function of (eye patches, sides, head poses) that returns gazes.
 
-All angles are in the axes of each patch.
+The judge is an estimator that was not used for the redirection. All angles are in the axes of
+each patch.
 """
 
 FRONTAL_DEG = 15.0
 NEAR_DEG = 20.0
 OPEN = 0.2
-"""Heads, gazes and lids that should be redirected fully: within these, and above this."""
+"""Conditions for an eye that should be redirected at full strength: maximum absolute pitch and yaw
+of the head, maximum angle between gaze and target, and minimum openness of the eye."""
 
 NARROW = 0.6
-"""Both eyes are visible if each is at least this wide relative to the other."""
+"""Both eyes count as visible if the narrower one has at least this share of the other's width."""
 
 APART = 0.2
-"""Strengths of a pair that differ by more make eyes look in two directions."""
+"""Maximum difference of the two strengths of a face. With a larger one, the eyes visibly look in
+different directions."""
 
 _FULL = 0.999
 _BORDER_KERNEL = np.ones((3, 3), np.uint8)
@@ -47,23 +54,27 @@ _BORDER_KERNEL = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Naturalness:
-    """What was counted on one clip; None where nothing was there to be counted.
+    """Measurements of one clip; a value is None if the clip has nothing to measure it on.
 
     Attributes:
-        frames: of the clip.
-        eyes: that were changed.
-        changed_outside: pixels outside the masks that differ; there should be none.
-        border_gradient: 95th percentile of the gradient on the masks' borders, over the input's.
-        pasted_gradient: the same of the network's small square picture, pasted with hard edges: a
-            seam that the measure must catch.
-        lids: eyes that were less than half as open as that eye is in the median frame.
-        lids_kept: share of them that are as open after as before, to a tenth of that median.
-        near: eyes of frontal heads, open, within 20 degrees of the target.
-        near_fully: share of them that got the full strength.
-        pairs: faces of all frames that show both eyes; see `shows_both_eyes`.
+        frames: number of frames.
+        eyes: number of changed eyes, over all frames.
+        changed_outside: number of changed pixels outside the masks; it should be 0.
+        border_gradient: 95th percentile of the gradient on the borders of the masks, divided by
+            that of the input at the same pixels.
+        pasted_gradient: same ratio for a control: the network's small square picture, enlarged
+            and pasted with hard edges. Its seam must raise the ratio.
+        lids: number of closing eyes: eyes with less than half of the median openness of that eye
+            in the clip.
+        lids_kept: share of them whose openness changes by at most a tenth of that median.
+        near: number of eyes that should be redirected at full strength: open eyes of frontal
+            heads within 20 degrees of the target.
+        near_fully: share of them with full strength.
+        pairs: number of faces with both eyes visible, over all frames; see `shows_both_eyes`.
         pairs_apart: share of them whose two strengths differ by more than `APART`.
-        judge_before_deg, judge_after_deg: mean angle between what the judge sees in those eyes and
-            the target.
+        judge_before_deg: mean angle in degrees between the target and the judge's estimate for
+            the input, over the eyes that should be redirected at full strength.
+        judge_after_deg: same angle for the redirected frames.
     """
 
     frames: int
@@ -81,13 +92,13 @@ class Naturalness:
     judge_after_deg: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return all measurements as JSON types."""
         return asdict(self)
 
 
 @dataclass
 class _Counted:
-    """Sums of one clip."""
+    """Raw measurements of one clip, collected over its frames."""
 
     frames: int = 0
     eyes: int = 0
@@ -109,14 +120,15 @@ def watch(
     judge: Judge | None = None,
     observe: Callable[[FrameResult, float | None], None] | None = None,
 ) -> Naturalness:
-    """Redirects a clip and counts.
+    """Redirect a clip and measure its naturalness.
 
     Args:
-        frames: ([H, W, 3] uint8 RGB, its time; None for a picture on its own).
-        bundle: the networks.
-        target: where eyes shall look.
-        judge: asked about eyes that should be redirected fully.
-        observe: called with each frame's result and time, in order.
+        frames: frames [H, W, 3] uint8 RGB with their times in seconds; the time of a single
+            picture is None.
+        bundle: networks that redirect the eyes.
+        target: gaze of the redirected eyes.
+        judge: estimator for the eyes that should be redirected at full strength; None to skip it.
+        observe: called with the result and the time of each frame, in order.
     """
     redirector = Redirector(bundle, target=target)
     finder = IrisFinder(bundle.model("iris"))
@@ -158,22 +170,24 @@ def jitter(
     noise: float = 2.0,
     rate: float = 30.0,
 ) -> tuple[float, float]:
-    """How irises tremble on a face that keeps still, before a camera that is noisy.
+    """Measure the jitter of irises on a still face with simulated camera noise.
 
     Args:
-        picture: [H, W, 3] uint8 RGB, of one face or more.
-        bundle: the networks.
-        target: where eyes shall look.
-        frames: how many times it is seen; the first third, in which filters settle, is left out.
-        noise: standard deviation of the camera's noise, in grey levels.
-        rate: frames a second.
+        picture: [H, W, 3] uint8 RGB with at least one face.
+        bundle: networks that redirect the eyes.
+        target: gaze of the redirected eyes.
+        frames: number of noisy copies of the picture. The first third is not measured, because
+            filters over time have not settled yet.
+        noise: standard deviation of the camera noise in grey levels.
+        rate: frames per second.
 
     Returns:
-        root mean square of the irises' distance from their mean place, in eye widths: as the iris
-        model finds them in the noisy input, and in the output.
+        (input, output): root mean square distance of the irises from their mean position, in
+        widths of the eye, as measured by the iris model in the noisy input and in the output.
 
     Raises:
-        ValueError: no eye was redirected in every frame.
+        ValueError: the eyes with full strength are not the same in all measured frames, or there
+            are none.
     """
     redirector, finder = Redirector(bundle, target=target), IrisFinder(bundle.model("iris"))
     rng = np.random.default_rng(0)
@@ -234,12 +248,14 @@ def _count_face(
 
 
 def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
-    """Whether it is an open eye of a frontal head and looks near enough to its target.
+    """Return whether an eye should be redirected at full strength.
+
+    This is an open eye of a frontal head whose gaze is within 20 degrees of the target.
 
     Args:
-        eye: what was done to it.
-        face: whose it is.
-        seen: the eye as it was found before.
+        eye: result of the eye.
+        face: face of the eye.
+        seen: eye as found by the iris model in the input frame.
     """
     head = face.head_pose
     return (
@@ -251,11 +267,14 @@ def should_be_redirected(eye: EyeResult, face: FaceResult, seen: Eye) -> bool:
 
 
 def shows_both_eyes(face: FaceResult, seen: Sequence[Eye]) -> bool:
-    """Whether the head is frontal, both eyes are open, and neither is much narrower.
+    """Return whether both eyes of a face are visible.
+
+    The yaw of the head must be small, both eyes open, and neither eye much narrower than the
+    other.
 
     Args:
-        face: whose they are.
-        seen: both eyes as they were found before.
+        face: face of the eyes.
+        seen: both eyes as found by the iris model in the input frame.
     """
     widths = [eye.width_px for eye in seen]
     return (
@@ -285,7 +304,7 @@ def _count_border(
 
 
 def _border(inside: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Two pixels wide: the last ones inside and the first ones outside."""
+    """Return the border of a region [h, w]: the last pixels inside and the first ones outside."""
     outside = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
     return cv2.dilate(inside, _BORDER_KERNEL, **outside) != cv2.erode(inside, _BORDER_KERNEL)
 
@@ -293,7 +312,17 @@ def _border(inside: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def _pasted(
     frame: NDArray[np.uint8], eye: EyeResult, face: FaceResult, *, bundle: Bundle
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What other programs do: the network's small picture, enlarged; and where, [H, W] 0 or 1."""
+    """Return a frame with the network's small picture enlarged and pasted, as a control.
+
+    Args:
+        frame: input frame [H, W, 3] uint8 RGB.
+        eye: result of the eye.
+        face: face of the eye.
+        bundle: networks that redirect the eyes.
+
+    Returns:
+        the frame, and the mask [H, W] of the pasted square, 0 or 1.
+    """
     crop = _crop(Eye(eye.side, eye.outline, (0.0, 0.0), 0.0), bundle)
     small = bundle.redirect_eye(
         crop_patch(frame, crop),
@@ -334,14 +363,18 @@ def _ask(
 
 
 def _lids_kept(openness: NDArray[np.float64]) -> list[bool]:
-    """[N, 2] (before, after) of one eye: whether each lid that is down stays as it was."""
+    """Return for each lowered lid of one eye whether redirection keeps its openness.
+
+    Args:
+        openness: [N, 2] openness of the eye in N frames, (before, after).
+    """
     usual = float(np.median(openness[:, 0]))
     down = openness[openness[:, 0] < 0.5 * usual]
     return [bool(abs(after - before) <= 0.1 * usual) for before, after in down]
 
 
 def _eyes(face: FaceResult) -> list[tuple[EyeResult, NDArray[np.float32]]]:
-    """Each eye with its corners as the face's mesh has them."""
+    """Return each eye of a face with its corners from the face mesh, [2, 2] frame pixels."""
     corners = (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS)
     return [
         (eye, face.landmarks[list(where), :2])

@@ -1,6 +1,7 @@
-"""Feature networks that metrics use, with the weights that packages ship.
+"""Feature networks for metrics, and distances between pictures by their features.
 
-No package carries these weights, and nothing here downloads them.
+The weights of ST-LPIPS are part of a Python package. The user must provide the weights of stock
+LPIPS and of InceptionV3: no package contains them, and this module does not download them.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ _INCEPTION_SIZE_PX = 299
 
 
 def read_lpips(files: Sequence[Path]) -> Lpips:
-    """Stock LPIPS 0.1 from state dicts of PyTorch, in either serialisation.
+    """Read stock LPIPS 0.1 from PyTorch state dicts, in either serialization format.
 
     Args:
-        files: torchvision's VGG-16 or AlexNet and the package lpips' linear weights
-            for it (`weights/v0.1/vgg.pth` or `alex.pth`), in any order; or a single
-            file with the state dict of `lpips.LPIPS(net=...)`, which holds both.
+        files: weights of torchvision's VGG-16 or AlexNet, and the linear weights for it from the
+            package lpips (`weights/v0.1/vgg.pth` or `alex.pth`), in any order. Alternatively, one
+            file with the state dict of `lpips.LPIPS(net=...)`, which contains both.
 
     Raises:
-        RunError: they are damaged, or not these weights.
+        RunError: a file is damaged, or does not contain these weights.
     """
     state = {name: value for file in files for name, value in read_state_dict(file).items()}
     names = " + ".join(map(str, files))
@@ -68,20 +69,20 @@ def read_lpips(files: Sequence[Path]) -> Lpips:
 
 
 def read_inception(file: Path) -> keras.Model:
-    """Keras' InceptionV3 up to its 2048 pooled features.
+    """Read Keras' InceptionV3 up to its 2048 pooled features.
 
-    Pictures are enlarged to 299 x 299, bilinearly. This is not the network of
-    published FIDs, a port of an older Inception: numbers compare with each other,
-    not with papers.
+    Pictures are enlarged bilinearly to 299 x 299. Published FIDs use another network, a port of
+    an older Inception. Therefore these values can be compared with each other, but not with
+    values in papers.
 
     Args:
-        file: Keras' weights without the top, `.h5`.
+        file: `.h5` file with Keras' weights without the top.
 
     Returns:
-        model of [B, H, W, 3] in [-1, 1] to [B, 2048].
+        model from [B, H, W, 3] in [-1, 1] to [B, 2048].
 
     Raises:
-        RunError: the file is missing, or holds other weights.
+        RunError: the file is missing or contains other weights.
     """
     inception = keras.applications.InceptionV3(
         include_top=False,
@@ -114,27 +115,28 @@ def _alex_stem(scaled: tf.Tensor) -> tf.Tensor:
 
 
 REAL = "real"
-"""Whose features stand beside the methods' own."""
+"""Key of the real pictures' features, besides the names of the methods."""
 
 _BATCH = 32
 
 _POOLED_UNIT = 10.0
-"""What VGG's pooled features are divided by: about their root mean square on eyes. The cubic
-kernel has its offset of 1 for features near 1, as Inception's are; ten times larger ones
-would leave only the cube of their length."""
+"""Divisor of VGG's pooled features, about their root mean square on eyes. The offset of 1 in the
+cubic kernel is meant for features near 1, such as those of Inception. With features that are ten
+times larger, the offset would have no effect, and only the cubic term would remain."""
 
 Pictures = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class NetworkMetrics:
-    """What compares pictures by features.
+    """Networks that compare pictures by features; None for a network without weights.
 
     Attributes:
-        st_lpips: ST-LPIPS on VGG-16; its last slice gives FD-VGG and KD-VGG.
-        lpips: stock LPIPS, with weights of the user's own.
-        inception: model of [B, H, W, 3] in [-1, 1] to [B, 2048]; likewise.
-        absent: metric -> why it cannot be measured. Such a metric has no number.
+        st_lpips: ST-LPIPS on VGG-16; FD-VGG and KD-VGG use the features of its last slice.
+        lpips: stock LPIPS, with weights that the user provides.
+        inception: InceptionV3 as a model from [B, H, W, 3] in [-1, 1] to [B, 2048], with weights
+            that the user provides.
+        absent: metric -> reason why it cannot be measured.
     """
 
     st_lpips: Lpips | None = None
@@ -149,16 +151,16 @@ def open_network_metrics(
     lpips_weights: tuple[Path, ...] = (),
     inception_weights: Path | None = None,
 ) -> NetworkMetrics:
-    """Opens the networks that there are weights for.
+    """Open the networks whose weights are available.
 
     Args:
-        quick: leave out ST-LPIPS, FD-VGG and KD-VGG, which take longest.
-        lpips_weights: see `stock.read_lpips`; none for no stock LPIPS.
-        inception_weights: see `stock.read_inception`.
+        quick: whether to omit ST-LPIPS, FD-VGG and KD-VGG, which take the most time.
+        lpips_weights: files for `read_lpips`; empty omits stock LPIPS.
+        inception_weights: file for `read_inception`; None omits FID and KID.
 
     Raises:
-        MissingPackageError: the wheel with ST-LPIPS is not installed, and not `quick`.
-        RunError: weights that are no such weights.
+        MissingPackageError: the package with ST-LPIPS is not installed and `quick` is false.
+        RunError: a file is damaged or contains other weights.
     """
     absent: dict[str, str] = {}
     if quick:
@@ -178,11 +180,12 @@ def open_network_metrics(
 
 @dataclass(frozen=True)
 class LearnedDistance:
-    """What a learned distance says.
+    """Learned distances of P pairs, and pooled features.
 
     Attributes:
-        distance: method -> [P], to the real picture.
-        pooled: method, and `REAL` -> [P, C], a tenth of the last slice's spatial mean.
+        distance: method -> [P] distance to the real picture.
+        pooled: method or `REAL` -> [P, C] spatial mean of the last slice's features, divided by
+            10.
     """
 
     distance: dict[str, NDArray[np.float64]]
@@ -196,15 +199,16 @@ def compare_by(
     *,
     progress: Progress = no_progress,
 ) -> LearnedDistance:
-    """Learned distances and pooled features in one pass over the pictures.
+    """Compute learned distances and pooled features in one pass over the pictures.
 
-    The real picture's features are computed once for all methods; a method whose
-    pictures are the very array `real` costs nothing.
+    Features of the real pictures are computed once for all methods. A method whose pictures are
+    the array object `real` itself needs no computation.
 
     Args:
+        lpips: learned distance.
         pictures: method -> [P, H, W, 3] float32 in [0, 1].
-        real: [P, H, W, 3] alike.
-        progress: shown the pairs that are done.
+        real: real pictures [P, H, W, 3], same format.
+        progress: reports the number of processed pairs.
     """
     features = tf.function(lpips.features, reduce_retracing=True)
     made = {name: value for name, value in pictures.items() if value is not real}
@@ -234,9 +238,13 @@ def features_of(
     *,
     progress: Progress = no_progress,
 ) -> dict[str, NDArray[np.float32]]:
-    """A model's features of each method's pictures, and of the `REAL` ones: [P, D] each.
+    """Return a model's features [P, D] of each method's pictures, and of the real ones (`REAL`).
 
-    Arguments are those of `compare_by`.
+    Args:
+        model: model from [B, H, W, 3] in [-1, 1] to [B, D].
+        pictures: method -> [P, H, W, 3] float32 in [0, 1].
+        real: real pictures [P, H, W, 3], same format.
+        progress: reports the number of processed pictures.
     """
     extract = tf.function(model, reduce_retracing=True)
     different = {**{n: v for n, v in pictures.items() if v is not real}, REAL: real}

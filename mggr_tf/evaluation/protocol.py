@@ -1,7 +1,8 @@
-"""The protocol: which people and pairs are scored, and who may be reported.
+"""The evaluation protocol: redirect pairs of eyes, score them, and check the scored subjects.
 
-`copy` is the source unchanged and `target` the real picture of the wanted gaze:
-what no effort and what no method can beat, as far as the judge can tell.
+Two baselines are scored with every method: `copy` is the unchanged source, and `target` is the
+real picture of the requested gaze. `copy` is the score without redirection. `target` is the best
+possible score; its gaze error is the error of the judge itself.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ def pair_inputs(
     *,
     source_deg: NDArray[np.float32] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The redirector's inputs for pairs of patches, through the device's own preprocessing.
+    """Return the redirector's inputs for pairs of patches, with the device's preprocessing.
 
     Args:
-        pairs: [P, 2] indices, (source, target).
-        source_deg: [N, 2] gazes that redirections start at, of every sample; None takes the
+        samples: N patches.
+        pairs: [P, 2] indices into `samples`, (source, target).
+        conventions: scales of the redirector's inputs.
+        source_deg: [N, 2] source gaze of every sample, (pitch, yaw) in degrees; None uses the
             labels, which a device does not have.
     """
     source, target = pairs[:, 0], pairs[:, 1]
@@ -64,13 +67,18 @@ def redirect_pairs(
     source_deg: NDArray[np.float32] | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Redirects every pair's source to its target's gaze, in batches.
+    """Redirect the source of every pair to the gaze of its target, in batches.
 
     Args:
-        source_deg: see `pair_inputs`.
+        redirect: redirector; inputs to outputs by name.
+        samples: N patches.
+        pairs: [P, 2] indices into `samples`, (source, target).
+        conventions: scales of the redirector's inputs.
+        source_deg: source gazes; see `pair_inputs`.
+        advance: called with the number of pairs after each batch.
 
     Returns:
-        the redirector's outputs, [P, ...] each.
+        outputs of the redirector by name, [P, ...] each.
     """
     parts: list[Mapping[str, NDArray[np.float32]]] = []
     for start in range(0, len(pairs), _BATCH):
@@ -87,20 +95,22 @@ REDIRECTED: dict[SourceGaze, str] = {
     "labelled": "redirected",
     "estimated": "redirected_estimated",
 }
-"""Source gaze -> the method's name in tables and files."""
+"""Source gaze -> name of the redirected pictures in tables and files."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation of one run found.
+    """Results of the evaluation of one run.
+
+    `coarse`, `iris_residual` and `median_flow_px` use labelled source gazes if these were
+    requested, otherwise estimated ones.
 
     Attributes:
-        scores: of `copy`, `coarse`, a method of `REDIRECTED` for each source gaze, and `target`.
-            `coarse` starts at the labelled source gaze where that was asked for.
-        iris_residual: mean |residual| inside the target's iris, [0, 1] range; like
-            `median_flow_px` with the labelled source gaze where that was asked for.
-        median_flow_px: median length of the flow.
-        estimates: of the sources; None where only labels were used.
+        scores: scores of `copy`, `coarse`, the method in `REDIRECTED` for each source gaze, and
+            `target`.
+        iris_residual: mean absolute residual inside the target's iris, in the [0, 1] range.
+        median_flow_px: median length of the flow in pixels.
+        estimates: estimated source gazes; None if only labels were used.
     """
 
     scores: PairScores
@@ -122,20 +132,22 @@ def evaluate_pairs(
     labelled: bool = True,
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Redirects pairs of `samples` and scores them.
+    """Redirect pairs of samples and score the results.
 
     Args:
-        samples: of subjects that neither the redirector nor the judge was trained on.
-        redirect: the redirector, inputs to outputs by name.
-        judge: an estimator's inputs to its output in network units.
+        samples: patches of subjects that neither the redirector nor the judge was trained on.
+        redirect: redirector; inputs to outputs by name.
+        judge: judge; an estimator's inputs to its gaze output in network units.
         network_metrics: networks that compare pictures.
-        limit: at most so many pairs, chosen by `seed`.
-        estimates: of the samples' gazes, to redirect from; None redirects from no estimate.
-        labelled: redirect from the labelled source gazes.
-        progress: shown the pairs that are done.
+        conventions: scales of the networks' inputs and outputs.
+        limit: maximum number of pairs.
+        seed: seed for the selection of pairs.
+        estimates: estimated gazes of the samples; None skips redirection from estimated gazes.
+        labelled: whether to redirect from the labelled source gazes.
+        progress: reports the number of processed pairs.
 
     Raises:
-        ValueError: there is no source gaze to redirect from.
+        ValueError: `estimates` is None and `labelled` is false.
     """
     starts: dict[SourceGaze, NDArray[np.float32]] = {}
     if labelled:
@@ -185,14 +197,18 @@ def score_pictures(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> PairScores:
-    """Scores what several methods made of the same pairs.
+    """Score the redirected pictures of several methods on the same pairs.
 
-    `copy` stands before them and `target` behind them.
+    The result has `copy` before the methods and `target` after them.
 
     Args:
-        pictures: method -> [P, H, W, 3] float32 in [0, 1].
+        pictures: method -> redirected pictures [P, H, W, 3] float32 in [0, 1].
+        samples: patches.
         pairs: [P, 2] indices into `samples`, (source, target).
-        judge, network_metrics, progress: see `evaluate_pairs`.
+        judge: judge; see `evaluate_pairs`.
+        network_metrics: networks that compare pictures.
+        conventions: scales of the networks' inputs and outputs.
+        progress: reports the number of processed pairs.
     """
     at_source, at_target = pairs[:, 0], pairs[:, 1]
     source, real = (samples.images[i].astype(np.float32) / 255 for i in (at_source, at_target))
@@ -235,14 +251,14 @@ def score_pictures(
 
 
 def refuse_seen_subjects(subjects: tuple[str, ...], trained: Mapping[str, tuple[str, ...]]) -> None:
-    """A score on a subject that somebody was trained on is no score.
+    """Raise an error if a subject to score is a training subject.
 
     Args:
-        subjects: to be scored.
-        trained: who ("the run", "the judge") -> its training subjects.
+        subjects: subjects to score.
+        trained: title of a run for the message ("the run", "the judge") -> its training subjects.
 
     Raises:
-        UsageError: an overlap.
+        UsageError: a run was trained on a subject to score.
     """
     for who, theirs in trained.items():
         both = sorted(set(subjects) & set(theirs))
@@ -260,7 +276,10 @@ def _judged(
     head_deg: NDArray[np.float32],
     conventions: Conventions,
 ) -> NDArray[np.float32]:
-    """[N, 2] degrees; pictures go through uint8, as real ones did."""
+    """Return the judge's gazes for pictures, [N, 2] degrees.
+
+    The pictures are rounded to uint8 first, because the real pictures are uint8, too.
+    """
     images = np.rint(np.clip(pictures, 0, 1) * 255).astype(np.uint8)
     parts = [
         np.asarray(judge(estimator_inputs(i, head_deg=h, conventions=conventions)))
@@ -295,11 +314,11 @@ _OTHERS = "in no part"
 
 
 def roles_of(samples: EyeSamples) -> dict[str, int]:
-    """Number of subjects in each part of the packaged Columbia split that has any.
+    """Return the number of subjects in each part of the packaged Columbia split.
 
     Returns:
-        part -> subjects; empty for data that is not the Columbia Gaze Data Set, whose people
-        carry other people's names.
+        part -> number of subjects, without empty parts. The result is empty for any data set
+        except the Columbia Gaze Data Set, because equal names are different people there.
     """
     if samples.licence != LICENCE:
         return {}
@@ -310,7 +329,7 @@ def roles_of(samples: EyeSamples) -> dict[str, int]:
 
 
 def roles_text(roles: dict[str, int]) -> str:
-    """One line that says what scores of these people may be used for; empty without roles."""
+    """Format the roles as one line, with the permitted use of the scores; empty without roles."""
     if not roles:
         return ""
     counts = ", ".join(f"{count} {part}" for part, count in roles.items())

@@ -1,4 +1,4 @@
-"""The report of an evaluation, and the comparison of two methods."""
+"""Report of an evaluation, and comparison of two methods."""
 
 from __future__ import annotations
 
@@ -40,18 +40,20 @@ from mggr_tf.evaluation.set_metrics import resampled_frechet, resampled_kernel
 Verdict = Literal["ahead", "behind", "undecided"]
 
 _RESAMPLED_NETWORKS = ("st_vgg",)
-"""Inception's 2048 features would take an hour, and do not decide."""
+"""Networks whose set distances have confidence intervals. InceptionV3 is excluded: its 2048
+features would take an hour, and its metrics do not decide between methods."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against another in one metric.
+    """Comparison of two methods, "ours" and "theirs", in one metric.
 
     Attributes:
-        difference: of ours minus theirs.
-        ratio: ours by theirs; None where zero means nothing (PSNR, SSIM, sets) or is reached.
-        verdict: `ahead` if the difference's 95 % interval excludes zero on the better
-            side, `behind` if on the other.
+        difference: ours minus theirs.
+        ratio: ours divided by theirs. None for metrics without a meaningful zero (PSNR, SSIM,
+            distances of sets), and if a resampled value of theirs is zero.
+        verdict: `ahead` if the 95 % interval of the difference lies entirely on the better side
+            of zero, `behind` if it lies entirely on the other side, otherwise `undecided`.
     """
 
     difference: Interval
@@ -62,10 +64,18 @@ class Comparison:
 def resample(
     scores: PairScores, methods: Sequence[str], *, draws: int = DRAWS
 ) -> dict[str, dict[str, Resampled]]:
-    """All that can be compared, on the same resampled subjects: method -> metric.
+    """Compute all metrics that can be compared, on the same resampled subjects.
+
+    Args:
+        scores: scores of all methods.
+        methods: names of the methods to resample.
+        draws: number of draws.
+
+    Returns:
+        method -> metric -> values on the draws.
 
     Raises:
-        UsageError: fewer subjects than a bootstrap needs.
+        UsageError: there are fewer subjects than a bootstrap needs.
     """
     drawn = draw_subjects(scores.subject, draws=draws)
     resampled = {
@@ -90,7 +100,7 @@ def resample(
 
 
 def compare(ours: dict[str, Resampled], theirs: dict[str, Resampled]) -> dict[str, Comparison]:
-    """Compares two methods that were resampled together, in every metric of both."""
+    """Compare two methods in every metric that both have; both must use the same draws."""
     return {
         name: _compare(name, ours[name], theirs[name])
         for name in CATALOGUE
@@ -115,13 +125,13 @@ _BASELINES = ("copy", "coarse")
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """How well the source gazes were estimated.
+    """Accuracy of the estimated source gazes.
 
     Attributes:
-        patches: how many were estimated.
-        error_deg: mean angle between estimate and label.
-        both_eyes_share: share of the patches whose estimate is the mean over both eyes of a
-            face, as on a device; the others have one eye's own.
+        patches: number of patches.
+        error_deg: mean angle between estimate and label in degrees.
+        both_eyes_share: share of the patches whose estimate is the mean over both eyes of a face,
+            as on a device. The other patches have the estimate of a single eye.
     """
 
     patches: int
@@ -131,20 +141,23 @@ class SourceSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """An evaluation in tables.
+    """Tables of an evaluation.
 
     Attributes:
-        pairs: how many.
-        subjects: whose.
-        overall: over all pairs.
-        by_shift: by the angle between source and target gaze.
-        by_head: by the head's yaw.
-        against: the redirected pictures against a baseline, by metric; empty with
-            fewer subjects than intervals need, and without labelled source gazes.
-        against_estimated: the same with estimated source gazes; "redirected" is a baseline too.
-        absent: metric -> why it has no number.
-        iris_residual, median_flow_px: see `Evaluation`.
-        estimated_sources: None where source gazes are labels only.
+        pairs: number of pairs.
+        subjects: names of the subjects.
+        overall: table over all pairs.
+        by_shift: bin of the angle between source and target gaze -> table.
+        by_head: head yaw, or bin of it -> table.
+        against: baseline -> metric -> comparison of the redirected pictures with that baseline,
+            for labelled source gazes. Empty if there are too few subjects for intervals, or if
+            labelled source gazes were not requested.
+        absent: metric -> reason why it has no value.
+        iris_residual: see `Evaluation`.
+        median_flow_px: see `Evaluation`.
+        against_estimated: same as `against` for estimated source gazes; the redirection from
+            labelled source gazes ("redirected") is an additional baseline.
+        estimated_sources: accuracy of the estimated source gazes; None if only labels were used.
     """
 
     pairs: int
@@ -161,7 +174,7 @@ class Summary:
 
 
 def summarise(evaluation: Evaluation) -> Summary:
-    """Computes tables and intervals; those of the set distances take some seconds."""
+    """Compute tables and intervals; the intervals of set distances take some seconds."""
     scores, estimates = evaluation.scores, evaluation.estimates
     compared = _compared(scores) if len(scores.subjects) >= MIN_SUBJECTS else {}
     return Summary(
@@ -182,7 +195,7 @@ def summarise(evaluation: Evaluation) -> Summary:
 
 
 def _compared(scores: PairScores) -> dict[str, dict[str, dict[str, Comparison]]]:
-    """Every redirection -> each baseline -> metric."""
+    """Return redirection -> baseline -> metric -> comparison."""
     ours = [name for name in REDIRECTED.values() if name in scores.metrics]
     resampled = resample(scores, (*ours, *_BASELINES))
     return {
@@ -195,7 +208,10 @@ def _compared(scores: PairScores) -> dict[str, dict[str, dict[str, Comparison]]]
 
 
 def table_text(table: Table) -> str:
-    """One line per method, aligned; units stand in the `CATALOGUE`, absent metrics nowhere."""
+    """Format a table with one line per method; absent metrics have no column.
+
+    The units of the metrics are in the `CATALOGUE`.
+    """
     names = [name for name, value in next(iter(table.values())).items() if value is not None]
     columns = [[CATALOGUE[n].title, *(_number(n, row[n]) for row in table.values())] for n in names]
     widths = [max(map(len, column)) + 3 for column in columns]
@@ -209,7 +225,7 @@ def table_text(table: Table) -> str:
 
 
 def comparison_text(comparisons: Mapping[str, Comparison]) -> str:
-    """One line per metric: difference, its 95 % interval, ratio, verdict."""
+    """Format comparisons, one line per metric: difference, its 95 % interval, ratio, verdict."""
     lines = []
     for name, found in comparisons.items():
         line = f"{CATALOGUE[name].title:<12}{_interval(name, found.difference, sign='+'):>36}"
@@ -219,7 +235,7 @@ def comparison_text(comparisons: Mapping[str, Comparison]) -> str:
 
 
 def summary_text(summary: Summary) -> str:
-    """The whole report for a terminal."""
+    """Format the whole report for a terminal."""
     parts = [
         f"{summary.pairs} pairs of {len(summary.subjects)} subjects, "
         f"median flow {summary.median_flow_px:.2f} px, "
@@ -253,7 +269,7 @@ def summary_text(summary: Summary) -> str:
 
 
 def _source_text(found: SourceSummary | None) -> list[str]:
-    """What the rows start at, as a paragraph."""
+    """Return the paragraph about the source gazes of the rows."""
     labelled, estimated = REDIRECTED["labelled"], REDIRECTED["estimated"]
     if found is None:
         return [f"{labelled} starts at the labelled source gaze, which a device does not have"]
@@ -267,7 +283,17 @@ def _source_text(found: SourceSummary | None) -> list[str]:
 def write_json(
     path: Path, summary: Summary | EstimatorScores, *, about: Mapping[str, Any], force: bool
 ) -> None:
-    """Writes the summary and what it was measured with."""
+    """Write the scores and the settings of the measurement as JSON.
+
+    Args:
+        path: file to write.
+        summary: scores.
+        about: settings of the measurement, such as run and data.
+        force: whether an existing file is replaced.
+
+    Raises:
+        OutputExistsError: the file exists and `force` is false.
+    """
     with atomic_file(path, force=force) as temporary:
         text = json.dumps({**about, "scores": plain(summary)}, indent=2, sort_keys=True)
         temporary.write_text(text + "\n", encoding="utf-8")

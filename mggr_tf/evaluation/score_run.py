@@ -1,4 +1,4 @@
-"""Scores a run: its pictures with the judge of another (or the same) run, its estimator alone."""
+"""Score a run: its redirected pictures with a judge, its gaze estimator, or its still eyes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from mggr_tf.runs.provenance import (
 )
 
 PAIRS_SEED = 20200403
-"""Of the choice of pairs: one protocol for every run that is compared."""
+"""Seed for the selection of pairs. It is fixed, so that all compared runs use the same pairs."""
 
 
 def score_run(
@@ -58,19 +58,28 @@ def score_run(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> tuple[Evaluation, dict[str, Any]]:
-    """Scores a run.
+    """Score the redirected pictures of a run with a judge.
 
     Args:
-        source: the source gaze that redirections start at; None takes both, or the label alone
+        run_path: run folder, or name of a packaged run.
+        judge_path: run folder with the judge; it may be the same run.
+        data: folder of patches, or `synthetic`.
+        subjects: subjects to score; None scores all subjects that neither the run nor the judge
+            was trained on.
+        limit: maximum number of pairs.
+        network_metrics: networks that compare pictures.
+        source: kind of source gaze; None uses labelled and estimated ones, or only labelled ones
             for a run without a gaze estimator.
+        progress: reports the progress of the steps.
+        notify: called with messages for the user.
 
     Returns:
-        the scores, and what they were measured with, for the record.
+        the scores, and the settings of the measurement for the record.
 
     Raises:
-        RunError: the run has no redirector, the judge's run no judge, or the run no estimator
-            where estimated source gazes are asked for.
-        UsageError: nothing was left that both never saw, or named subjects were seen.
+        RunError: the run has no redirector; the judge's run has no judge; or estimated source
+            gazes are requested and the run has no estimator.
+        UsageError: a named subject is a training subject, or only training subjects are left.
     """
     run, judge_run = open_run(run_path), RunFolder.open(judge_path)
     judge = load_judge(judge_run)
@@ -114,17 +123,27 @@ def score_run_estimator(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> tuple[EstimatorScores, dict[str, Any]]:
-    """Scores a run's gaze estimator, which needs no judge; see `score_run`.
+    """Score a run's gaze estimator; no judge is needed.
 
-    Where it predicts the state of an eye, that is scored on drawn eyes, whatever the data is.
+    If the estimator predicts the state of an eye, the state is scored on synthetic eyes, for any
+    data.
 
     Args:
-        bundle: an export of the run, whose estimator is asked; None asks that in Keras.
+        run_path: run folder, or name of a packaged run.
+        data: folder of patches, or `synthetic`.
+        subjects: subjects to score; None scores all subjects that the run was not trained on.
+        bundle: exported bundle of the run, whose estimator is scored; None scores the run's Keras
+            model.
+        progress: reports the progress of the steps.
+        notify: called with messages for the user.
+
+    Returns:
+        the scores, and the settings of the measurement for the record.
 
     Raises:
         RunError: the run has no estimator.
         BundleError: there is no such bundle.
-        UsageError: nothing was left that the run never saw, or named subjects were seen.
+        UsageError: a named subject is a training subject, or only training subjects are left.
     """
     run = open_run(run_path)
     with ExitStack() as held:
@@ -164,18 +183,27 @@ def score_still_eyes(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> tuple[StillEyes, dict[str, Any]]:
-    """Measures how far irises move that should stay; see `still_eyes`.
+    """Measure the movement of irises that should not move; see `eye_motion.measure_still_eyes`.
 
-    Redirections start at the estimated gaze, the mean over both eyes of a photograph where the
-    data has both, and end at the label.
+    Every eye is redirected from its estimated gaze to its labelled gaze. The estimate is the mean
+    over both eyes of a photograph if the data has both.
 
     Args:
-        bundle: an export of the run, whose models are asked; None asks those in Keras.
+        run_path: run folder, or name of a packaged run.
+        data: folder of patches, or `synthetic`.
+        subjects: subjects to score; None scores all subjects that the run was not trained on.
+        bundle: exported bundle of the run, whose models are used; None uses the run's Keras
+            models.
+        progress: reports the progress of the steps.
+        notify: called with messages for the user.
+
+    Returns:
+        the movements, and the settings of the measurement for the record.
 
     Raises:
-        RunError: the run has no redirector, or no estimator.
+        RunError: the run has no redirector or no estimator.
         BundleError: there is no such bundle.
-        UsageError: nothing was left that the run never saw, or named subjects were seen.
+        UsageError: a named subject is a training subject, or only training subjects are left.
     """
     run = open_run(run_path)
     conventions = run.config.conventions
@@ -208,7 +236,7 @@ def score_still_eyes(
 def _about(
     run_path: str | Path, run: RunFolder, data: str, roles: dict[str, int], bundle: str | None
 ) -> dict[str, Any]:
-    """What was asked, for the record."""
+    """Return the settings of the measurement, for the record."""
     return {
         "run": str(run_path),
         "bundle": bundle,
@@ -230,7 +258,7 @@ def _shown_roles(samples: EyeSamples, *, notify: Callable[[str], None]) -> dict[
 def _sources(
     run: RunFolder, asked: SourceGaze | None, *, notify: Callable[[str], None]
 ) -> tuple[SourceGaze, ...]:
-    """The source gazes to redirect from."""
+    """Return the kinds of source gazes to redirect from."""
     if asked is not None:
         return (asked,)
     if run.has_weights("estimator"):
@@ -254,7 +282,11 @@ def _unseen(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> EyeSamples:
-    """Samples of people whom none of `runs`, and none of their donors, was trained on."""
+    """Return samples of subjects that no run in `runs`, and no donor of a run, was trained on.
+
+    Raises:
+        UsageError: a named subject is a training subject, or only training subjects are left.
+    """
     trained = trained_on(runs)
     if subjects is not None:
         subjects = present_names(subjects, data, seed=run.config.synthetic.seed)

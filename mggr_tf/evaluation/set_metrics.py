@@ -1,32 +1,34 @@
-"""Distances between sets of pictures: Frechet distance and kernel distance.
+"""Distances between sets of pictures: Fréchet distance and kernel distance.
 
-FD-VGG and KD-VGG are the Fréchet and the kernel distance on features of the
-shift-tolerant VGG-16 (a tenth of the spatial mean of its last slice, 512 numbers),
-the network of the deciding ST-LPIPS. They are no FID or KID: those names belong to Inception.
+FD-VGG and KD-VGG are the Fréchet and the kernel distance on features of the shift-tolerant VGG-16,
+which is also the network of ST-LPIPS. The features are the spatial mean of the last slice, divided
+by 10: 512 values. These distances are not called FID and KID, because those names refer to
+Inception.
 
-With means m and covariances C of the two sets,
+The Fréchet distance [1] of two sets with means m and covariances C is
 
     d = |m_a - m_b|^2 + tr(C_a) + tr(C_b) - 2 tr((C_a C_b)^(1/2)),
 
-the squared 2-Wasserstein distance of two Gaussians. The last trace is the sum of
-the square roots of the eigenvalues of the symmetric matrix R C_b R with
-R = C_a^(1/2), which is as stable for a singular covariance (fewer pictures than
-features) as for a regular one; no matrix is inverted and nothing becomes complex.
+the squared 2-Wasserstein distance of two Gaussians. The last trace is the sum of the square roots
+of the eigenvalues of the symmetric matrix R C_b R with R = C_a^(1/2). This computation inverts no
+matrix, has no complex intermediate results, and is also stable for a singular covariance (fewer
+pictures than features).
 
-It favours whatever leaves pictures alone: sources and targets are pictures of one
-kind, so copying the source scores next to nothing. It says how real a set looks,
-not whether each picture is the right one, and it grows as sets shrink: compare
-methods on the same pairs only.
+The distance favours methods that change little. Sources and targets come from the same
+distribution of real pictures, so copying the source scores almost zero. The distance measures how
+real a set of pictures looks, not whether each picture is correct. It also grows when sets become
+smaller, so compare methods on the same pairs only.
 
-The unbiased squared maximum mean discrepancy with the kernel
+The kernel distance [2] is the unbiased squared maximum mean discrepancy with the kernel
 k(x, y) = (x . y / D + 1)^3:
 
     d = mean over i != j of k(a_i, a_j) + mean over i != j of k(b_i, b_j)
         - 2 mean over i, j of k(a_i, b_j)
 
-Unbiased, so equal sets may score slightly below zero. Published code averages over
-random subsets of 1000 to save time; a few thousand pictures fit whole, which has
-the same expectation and less noise, so here all of them are taken.
+Because the estimate is unbiased, sets of the same distribution may score slightly below zero.
+Published code averages over random subsets of 1000 pictures to save time. A few thousand pictures
+can be processed at once, with the same expectation and less noise, so this module uses all of
+them.
 
 References:
     [1] Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017.
@@ -46,12 +48,14 @@ from mggr_tf.evaluation.bootstrap import Resampled, SubjectDraws
 
 @dataclass(frozen=True)
 class FeatureSums:
-    """What a Fréchet distance needs to know of a set; sets are joined by adding these.
+    """Sums over a set of vectors, from which a Fréchet distance is computed.
+
+    The sums of a union of sets are the sums of their values.
 
     Attributes:
-        count: how many vectors; real, as a bootstrap weights them.
-        total: [D] float64, their sum.
-        outer: [D, D] float64, sum of their outer products.
+        count: number of vectors; a float, because a bootstrap weights the vectors.
+        total: [D] float64 sum of the vectors.
+        outer: [D, D] float64 sum of the outer products of the vectors with themselves.
     """
 
     count: float
@@ -60,37 +64,46 @@ class FeatureSums:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """[D]."""
+        """[D] mean of the vectors."""
         return self.total / self.count
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """[D, D], unbiased."""
+        """[D, D] unbiased covariance of the vectors."""
         centred = self.outer - np.outer(self.total, self.mean)
         return centred / max(self.count - 1, 1)
 
 
 def sums(features: NDArray[np.floating]) -> FeatureSums:
-    """Sums over [N, D] vectors, in float64."""
+    """Return the sums over vectors [N, D], computed in float64."""
     exact = features.astype(np.float64)
     return FeatureSums(len(exact), exact.sum(0), exact.T @ exact)
 
 
 def frechet_distance(a: FeatureSums, b: FeatureSums) -> float:
-    """Fréchet distance of two sets, in squared units of the features; see the module."""
+    """Return the Fréchet distance of two sets in squared units of the features.
+
+    See the module's docstring for the definition.
+    """
     return distance_to(a)(b)
 
 
 @dataclass(frozen=True)
 class FrechetDistance:
-    """Fréchet distances to one set, whose matrix root is taken once."""
+    """Fréchet distances to one reference set, whose matrix square root is computed once.
+
+    Attributes:
+        mean: [D] mean of the reference set.
+        trace: trace of its covariance.
+        root: [D, D] square root of its covariance.
+    """
 
     mean: NDArray[np.float64]
     trace: float
     root: NDArray[np.float64]
 
     def __call__(self, other: FeatureSums) -> float:
-        """The distance to `other`."""
+        """Return the distance of another set to the reference set."""
         covariance = other.covariance
         product = np.linalg.eigvalsh(self.root @ covariance @ self.root)
         shift = np.sum((self.mean - other.mean) ** 2)
@@ -99,7 +112,7 @@ class FrechetDistance:
 
 
 def distance_to(reference: FeatureSums) -> FrechetDistance:
-    """Prepares distances to one set."""
+    """Prepare the distances to one reference set."""
     values, vectors = np.linalg.eigh(reference.covariance)
     return FrechetDistance(
         reference.mean,
@@ -109,17 +122,18 @@ def distance_to(reference: FeatureSums) -> FrechetDistance:
 
 
 def _root(eigenvalues: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Square roots; rounding makes zeros slightly negative."""
+    """Return square roots; negative values, which are rounding errors of 0, count as 0."""
     return np.sqrt(np.maximum(eigenvalues, 0.0))
 
 
 @dataclass(frozen=True)
 class KernelSums:
-    """Kernel values of a set, or between two, summed by groups of vectors.
+    """Kernel values within one set or between two sets, summed by G groups of vectors.
 
     Attributes:
-        between: [G, G] sums over the vectors of one group and those of another.
-        itself: [G] sums of k(a_i, b_i): within one set, of vectors with themselves.
+        between: [G, G] sums of k(a_i, b_j) over all i of one group and all j of another.
+        itself: [G] sums of k(a_i, b_i) over all i of a group. Within one set, these are the
+            kernel values of vectors with themselves.
     """
 
     between: NDArray[np.float64]
@@ -132,11 +146,13 @@ def kernel_sums(
     *,
     group: NDArray[np.integer] | None = None,
 ) -> KernelSums:
-    """Sums kernel values.
+    """Sum kernel values by groups.
 
     Args:
-        a, b: [N, D] both; the same array for values within one set.
-        group: [N] numbers from 0 of what is later weighted together; None is one group.
+        a: [N, D] vectors of the first set.
+        b: [N, D] vectors of the second set; the same array as `a` for values within one set.
+        group: [N] number of each vector's group, from 0. The vectors of a group later have the
+            same weight. None puts all vectors into one group.
     """
     if group is None:
         group = np.zeros(len(a), np.int64)
@@ -150,7 +166,10 @@ def kernel_sums(
 
 
 def kernel_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Kernel distance of two sets of equally many vectors [N, D]; see the module."""
+    """Return the kernel distance of two sets with the same number of vectors, [N, D] each.
+
+    See the module's docstring for the definition.
+    """
     distances = weighted_distance(
         kernel_sums(a, a),
         kernel_sums(b, b),
@@ -169,18 +188,20 @@ def weighted_distance(
     weights: NDArray[np.number],
     sizes: NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Kernel distances when each group counts several times, or not at all.
+    """Return kernel distances of resampled sets, in which each group is repeated or missing.
 
-    A vector is never compared with itself, nor with its own repetitions: they
-    would make a resampled set look denser than any real one.
+    A vector is never compared with itself or with its own repetitions, because these pairs would
+    make a resampled set denser than a real one.
 
     Args:
-        within_a, within_b, across: from `kernel_sums`, with G groups.
-        weights: [K, G], how often each group counts.
-        sizes: [G], how many vectors each group has.
+        within_a: sums of `kernel_sums` within the first set, with G groups.
+        within_b: sums within the second set.
+        across: sums between the two sets.
+        weights: [K, G] number of repetitions of each group in each draw.
+        sizes: [G] number of vectors in each group.
 
     Returns:
-        [K].
+        [K] distance of each draw.
     """
     w = weights.astype(np.float64)
     everyone = (w @ sizes) ** 2
@@ -201,26 +222,32 @@ def _kernel(products: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDAr
 
 
 FRECHET_DRAWS = 1000
-"""Each takes the eigenvalues of a matrix per method: some seconds in all, as only about a
-hundred of the 512 features ever show on eyes."""
+"""Number of draws for Fréchet distances. Each draw computes the eigenvalues of one matrix per
+method. All draws take some seconds, because only about a hundred of the 512 features are not zero
+on eyes."""
 
 Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class SetDistances:
-    """Of one method's pictures to the real ones."""
+    """Distances of one method's pictures to the real pictures.
+
+    Attributes:
+        frechet: Fréchet distance.
+        kernel: kernel distance.
+    """
 
     frechet: float
     kernel: float
 
 
 def set_metrics(made: Mapping[str, Features], real: Features) -> dict[str, SetDistances]:
-    """Distances of each method's pictures to the real ones.
+    """Return the distances of each method's pictures to the real pictures.
 
     Args:
-        made: method -> [P, D] features, one row per pair.
-        real: [P, D], of the same pairs.
+        made: method -> [P, D] features of its pictures, one row per pair.
+        real: [P, D] features of the real pictures of the same pairs.
     """
     to_real = distance_to(sums(real))
     return {
@@ -232,10 +259,15 @@ def set_metrics(made: Mapping[str, Features], real: Features) -> dict[str, SetDi
 def resampled_frechet(
     draws: SubjectDraws, made: Mapping[str, Features], real: Features
 ) -> dict[str, Resampled]:
-    """Fréchet distances on resampled subjects, from each subject's sums.
+    """Return Fréchet distances on resampled subjects, computed from the sums of each subject.
 
-    Only the first `FRECHET_DRAWS` draws are made. Features that are zero in every
-    picture add nothing to the distance, and are left out before its matrices grow.
+    Only the first `FRECHET_DRAWS` draws are computed. Features that are zero in every picture do
+    not affect the distance, and are removed to keep the matrices small.
+
+    Args:
+        draws: draws of subjects.
+        made: method -> [P, D] features of its pictures.
+        real: [P, D] features of the real pictures of the same pairs.
     """
     draws = draws.first(FRECHET_DRAWS)
     live = np.any([np.any(features, axis=0) for features in (*made.values(), real)], axis=0)
@@ -257,7 +289,13 @@ def resampled_frechet(
 def resampled_kernel(
     draws: SubjectDraws, made: Mapping[str, Features], real: Features
 ) -> dict[str, Resampled]:
-    """Kernel distances on resampled subjects, from sums over pairs of subjects."""
+    """Return kernel distances on resampled subjects, computed from sums over pairs of subjects.
+
+    Args:
+        draws: draws of subjects.
+        made: method -> [P, D] features of its pictures.
+        real: [P, D] features of the real pictures of the same pairs.
+    """
     group = draws.subject_of
     once = np.ones((1, draws.subjects))
     weights = np.concatenate([once, draws.counts])
@@ -280,7 +318,7 @@ def _sums_by_subject(draws: SubjectDraws, features: Features) -> list[FeatureSum
 
 
 def _joined(parts: list[FeatureSums], counts: NDArray[np.int64]) -> FeatureSums:
-    """Sums over subjects that each count so many times."""
+    """Return the sums over all subjects, each multiplied by its count [S]."""
     count, total, outer = 0.0, np.zeros_like(parts[0].total), np.zeros_like(parts[0].outer)
     for times, part in zip(counts, parts, strict=True):
         if times:

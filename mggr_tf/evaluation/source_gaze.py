@@ -1,14 +1,14 @@
-"""The gaze of the source: labelled, estimated, estimated with each person's offset.
+"""Source gazes, labelled or estimated as on a device, and the mean offset of each person.
 
-A device has no labels: the angle difference that it feeds the redirector starts at an estimate. The
-device estimates both eyes of a face, turns the left eye's yaw back from the mirrored patch, and
-gives both eyes the mean [1]. `estimate_sources` does the same where the samples hold both eyes
-of one photograph, and takes one eye's own estimate elsewhere.
+A device has no labels, so it computes the redirector's angle difference from an estimated source
+gaze. The device estimates the gaze of both eyes of a face, negates the yaw of the left eye, whose
+patch is mirrored, and uses the mean for both eyes [1]. `estimate_sources` does the same if the
+samples contain both eyes of a photograph, otherwise it uses the estimate of the single eye.
 
-It leaves out of the device's way: the weights of the mean (from the gates of
-`mggr_edge.pipeline.gating`: openness, sharpness, occlusion; here both eyes weigh the same),
-smoothing over time, a user's calibrated offset, and the device's own head pose: head poses are
-the labels.
+It differs from the device in four points. Both eyes have the same weight in the mean, whereas the
+device uses weights from the gates of `mggr_edge.pipeline.gating` (openness, sharpness, occlusion).
+There is no smoothing over time. There is no calibrated offset of a user. Head poses are the
+labels, not the device's estimates.
 
 References:
     [1] `mggr_edge.pipeline.redirector.Redirector`.
@@ -31,18 +31,18 @@ from mggr_edge.models.network_io import estimator_inputs, gaze_from_network
 from mggr_tf.data.schema import EyeSamples
 
 SourceGaze = Literal["labelled", "estimated"]
-"""Where the source gaze of a redirection comes from."""
+"""Origin of the source gaze of a redirection."""
 SOURCES: tuple[SourceGaze, ...] = ("labelled", "estimated")
 
 _BATCH = 256
 _MIRROR = np.array([1.0, -1.0], np.float32)
 _HUNDREDTHS = 100.0
-"""Labels are equal when they agree to a hundredth of a degree."""
+"""Labels count as equal if they agree to a hundredth of a degree."""
 _HEADS_APART_DEG = 5.0
-"""Most that estimated head angles of both eyes of a face differ by."""
+"""Maximum difference between the estimated head angles of both eyes of a face."""
 
 Estimate = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
-"""An estimator: its inputs by name to [B, 2] in network units."""
+"""An estimator as a function: inputs by name to gazes [B, 2] in network units."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class SourceEstimates:
     """Estimated gazes of N patches.
 
     Attributes:
-        gaze_deg: [N, 2] float32, (pitch, yaw), as seen in the (mirrored) patch.
-        of_both_eyes: [N] whether the value is the mean over both eyes of a face.
-        error_deg: mean angle between estimate and label.
+        gaze_deg: [N, 2] float32 (pitch, yaw) in degrees, in the axes of the (mirrored) patch.
+        of_both_eyes: [N] bool, whether the gaze is the mean over both eyes of a face.
+        error_deg: mean angle between estimate and label in degrees.
     """
 
     gaze_deg: NDArray[np.float32]
@@ -61,7 +61,7 @@ class SourceEstimates:
 
     @property
     def both_eyes_share(self) -> float:
-        """Share of the patches whose estimate is the mean over both eyes, [0, 1]."""
+        """Share of the patches whose estimate is the mean over both eyes, in [0, 1]."""
         return float(np.mean(self.of_both_eyes))
 
 
@@ -72,13 +72,13 @@ def estimate_sources(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> SourceEstimates:
-    """Estimates the gaze of every patch as a device would.
+    """Estimate the gaze of every patch in the same way as a device.
 
     Args:
-        estimate: the estimator.
-        samples: patches; see the module's docstring for what is taken from their labels.
+        estimate: estimator.
+        samples: N patches. Their head poses are used, their gazes only for the error.
         conventions: scales of the estimator's inputs and output.
-        progress: shown the patches that are done.
+        progress: reports the number of processed patches.
     """
     alone_deg = estimate_each(estimate, samples, conventions=conventions, progress=progress)
     gaze_deg, both = mean_of_both_eyes(alone_deg, samples)
@@ -89,19 +89,21 @@ def estimate_sources(
 def mean_of_both_eyes(
     alone_deg: NDArray[np.float32], samples: EyeSamples
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The mean over both eyes of each face, where the samples hold both.
+    """Replace the gazes of single eyes by the mean over both eyes of a face.
 
     Args:
-        alone_deg: [N, 2] (pitch, yaw) of every patch on its own, as seen in the (mirrored) patch.
-        samples: the N patches.
+        alone_deg: [N, 2] gaze of each single patch, (pitch, yaw) in degrees, in the axes of the
+            (mirrored) patch.
+        samples: N patches.
 
     Returns:
-        [N, 2] as `alone_deg`, and [N] which values are means over both eyes.
+        gazes [N, 2] in the format of `alone_deg`, and [N] bool, whether each gaze is a mean over
+        both eyes. The gaze of a patch without the other eye stays the same.
     """
     partner = other_eyes(samples)
     both = partner >= 0
     gaze_deg = alone_deg.copy()
-    # The other eye's patch is the mirror image of this one's: its yaw counts the other way.
+    # One patch of the two is mirrored, so its yaw has the opposite sign.
     gaze_deg[both] = (alone_deg[both] + alone_deg[partner[both]] * _MIRROR) / 2
     return gaze_deg, both
 
@@ -113,7 +115,7 @@ def estimate_each(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
-    """[N, 2] degrees: the estimator's answer for every patch on its own."""
+    """Return the estimator's gaze for each single patch, [N, 2] degrees."""
     answers = ask_in_batches(estimate, samples, conventions=conventions, progress=progress)
     return gaze_from_network(answers, conventions)
 
@@ -121,13 +123,13 @@ def estimate_each(
 def ask_in_batches(
     ask: Estimate, samples: EyeSamples, *, conventions: Conventions, progress: Progress
 ) -> NDArray[np.float32]:
-    """[N, K] an estimator's answers for all patches, in network units.
+    """Return an estimator's output for all patches, [N, K] in network units.
 
     Args:
-        ask: the estimator's inputs by name to [B, K].
+        ask: estimator; inputs by name to an output [B, K].
         samples: N patches.
         conventions: scales of the inputs.
-        progress: shown the patches that are done.
+        progress: reports the number of processed patches.
     """
     answers = []
     with progress("estimating", len(samples)) as advance:
@@ -142,13 +144,13 @@ def ask_in_batches(
 
 
 def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
-    """Index of the other eye in the same photograph for every patch; -1 where there is none.
+    """Return for every patch the index of the other eye in the same photograph, or -1.
 
-    Two patches are of one photograph when they are a person's only ones of either side with
-    these gaze and head angles: gazes of both eyes are then labels of the face. Head angles may
-    differ by some degrees where a person has no other patches of that gaze: patches that were
-    cropped from photographs have a head pose of their own for each eye. Data sets that label
-    each eye's gaze by itself have no such patches, nor have drawn eyes.
+    Two patches of different sides belong to one photograph if they are the only patches of a
+    person with their gaze and head angles. Their gaze is then a label of the face. If a person
+    has no other patches with that gaze, the head angles may differ by up to 5 degrees, because
+    patches that were cropped from photographs have a separate head pose for each eye. Data sets
+    with a separate gaze label for each eye have no such patches, and neither have synthetic eyes.
 
     Returns:
         [N] int64.
@@ -170,7 +172,7 @@ def other_eyes(samples: EyeSamples) -> NDArray[np.int64]:
 def _twos(
     labels: NDArray[np.float32], subject: NDArray[np.str_], rows: NDArray[np.int64]
 ) -> Iterator[tuple[int, int]]:
-    """Every two of the rows that are the only ones with their subject and label [N, K]."""
+    """Yield every two rows that are the only ones with the same subject and labels [N, K]."""
     alike: dict[tuple[str, bytes], list[int]] = defaultdict(list)
     # Adding 0 turns -0 into 0.
     hundredths = np.rint(labels * _HUNDREDTHS).astype(np.int64) + 0
@@ -183,12 +185,13 @@ def _twos(
 
 @dataclass(frozen=True)
 class PersonOffsets:
-    """Mean offsets of an estimator's answers from the labels, person by person.
+    """Mean offsets of estimates from labels, averaged first over a person, then over people.
 
     Attributes:
-        length_deg: mean over people of the length of a person's own mean offset.
-        pitch_deg: mean over people of their own mean offsets in pitch, + up.
-        yaw_deg: the same in yaw, + to the picture's right, whichever eye.
+        length_deg: mean over people of the length of a person's mean offset, in degrees.
+        pitch_deg: mean over people of a person's mean offset in pitch, degrees, + up.
+        yaw_deg: mean over people of a person's mean offset in yaw, degrees, + to the picture's
+            right for both eyes.
     """
 
     length_deg: float
@@ -197,11 +200,11 @@ class PersonOffsets:
 
 
 def person_offsets(seen_deg: NDArray[np.float32], samples: EyeSamples) -> PersonOffsets:
-    """Averages each person's offsets over all of their patches, as a device does over both eyes.
+    """Average the offsets of each person over all patches, as a device does over both eyes.
 
     Args:
-        seen_deg: [N, 2] the answers, (pitch, yaw), as seen in the (mirrored) patches.
-        samples: [N] the patches.
+        seen_deg: [N, 2] estimates, (pitch, yaw) in degrees, in the axes of the (mirrored) patches.
+        samples: N patches.
     """
     off_deg = (seen_deg - samples.gaze_deg).astype(np.float64)
     if samples.mirrored is not None:

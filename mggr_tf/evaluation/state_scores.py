@@ -1,12 +1,15 @@
-"""Scores of the predicted eye state, and the limits that follow from them.
+"""Scores of the predicted eye state, and limits for the device that are derived from them.
 
-Only drawn eyes have such labels. They show people whom no training draws, from open to closed,
-most of them behind occluders.
+The state of an eye has three values: openness, visible share of the iris, and occlusion. Only
+synthetic eyes have labels of the state. The scored eyes show people that are in no training data,
+range from open to closed, and most of them are behind occluders.
 
-An eye that has to be left alone (closed, iris hidden, covered) must not be redirected; an eye of a
-data set of gaze (open, nothing before it) should be redirected in full. Both kinds are known: the
-first from drawn eyes, the second from drawn eyes and from photographs. The limits of a measure are
-the values that all but a small share of either kind lie beyond.
+The device has two limits for each value: with values beyond one limit an eye is not redirected,
+with values beyond the other it is redirected at full strength. They are derived from two kinds of
+eyes. Closed eyes, eyes with a hidden iris and covered eyes must not be redirected; these are
+synthetic. Open, uncovered eyes should be redirected at full strength; these are synthetic eyes
+and photographs of gaze data sets. Each limit is chosen so that nearly all eyes of its kind lie
+beyond it.
 """
 
 from __future__ import annotations
@@ -26,23 +29,24 @@ from mggr_tf.evaluation.source_gaze import ask_in_batches
 _OPENNESS, _IRIS, _OCCLUSION = (STATES.index(name) for name in STATES)
 
 LEFT_ALONE_BEYOND, REDIRECTED_BEYOND = 0.99, 0.98
-"""Shares of the eyes of either kind that lie beyond its limit."""
+"""Shares of the eyes that lie beyond the limit of their kind."""
 
 _CLOSED_BELOW, _HIDDEN_BELOW, _COVERED_FROM = 0.08, 0.15, 0.5
-"""True openness, visible iris and occlusion of eyes that have to be left alone."""
+"""Bounds of the true openness, visible iris and occlusion of eyes that must not be redirected."""
 _OPEN_FROM, _SHOWN_FROM, _FREE_BELOW = 0.15, 0.5, 0.05
-"""The same of eyes that should be redirected."""
+"""Bounds of the same values of eyes that should be redirected."""
 _LEAST_APART = 0.02
 
 
 @dataclass(frozen=True)
 class MeasureLimits:
-    """Limits of one measure.
+    """Limits of one value of the state.
 
     Attributes:
-        none: of the value with which an eye is left alone.
-        full: of the value with which it is redirected in full.
-        left_alone, redirected: share of the eyes of either kind beyond its limit.
+        none: limit beyond which an eye is not redirected.
+        full: limit beyond which an eye is redirected at full strength.
+        left_alone: share of eyes beyond the limit `none`, of those that must not be redirected.
+        redirected: share of eyes beyond the limit `full`, of those that should be redirected.
     """
 
     none: float
@@ -52,21 +56,21 @@ class MeasureLimits:
 
 
 StateLimits = dict[str, MeasureLimits]
-"""By the names of `STATES`."""
+"""Name in `STATES` -> limits."""
 
 
 def derive_limits(
     seen: NDArray[np.float32], right: NDArray[np.float32], open_eyes: NDArray[np.float32]
 ) -> StateLimits | None:
-    """Limits for the answers of one estimator.
+    """Derive the limits for the predictions of one estimator.
 
     Args:
-        seen: [N, 3] its answers for drawn eyes.
+        seen: [N, 3] predicted states of synthetic eyes.
         right: [N, 3] their true states.
-        open_eyes: [M, 3] its answers for photographed eyes that are open and not covered.
+        open_eyes: [M, 3] predicted states of photographed eyes that are open and not covered.
 
     Returns:
-        limits by measure; None where one of the kinds is missing.
+        limits by name in `STATES`; None if there are no eyes of one kind.
     """
     openness, iris, occlusion = right.T
     free = occlusion < _FREE_BELOW
@@ -81,12 +85,13 @@ def derive_limits(
         return None
     found = {}
     for place, name in enumerate(STATES):
-        # Occlusion counts the other way: its high values are left alone.
+        # Eyes with high occlusion must not be redirected, in contrast to the other two values.
         sign = -1 if place == _OCCLUSION else 1
         low, high = sign * seen[left_alone[place], place], sign * redirected[:, place]
         none = float(np.quantile(low, LEFT_ALONE_BEYOND))
         full = float(np.quantile(high, 1 - REDIRECTED_BEYOND))
-        # Kinds that overlap: in the middle of the overlap, as steep as limits may be.
+        # If the two kinds overlap, the limits lie around the middle of the overlap, at the
+        # minimum distance.
         if full - none < _LEAST_APART:
             middle = (none + full) / 2
             none, full = middle - _LEAST_APART / 2, middle + _LEAST_APART / 2
@@ -100,7 +105,7 @@ def derive_limits(
 
 
 def limits_text(limits: StateLimits) -> str:
-    """A table for people."""
+    """Format the limits as a text table."""
     lines = [
         f"{'limits that follow':<20}{'none':>8}{'full':>8}{'left alone':>14}{'redirected':>14}"
     ]
@@ -112,29 +117,30 @@ def limits_text(limits: StateLimits) -> str:
 
 
 Outputs = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
-"""An estimator: its inputs by name to its outputs by name."""
+"""An estimator as a function: inputs by name to outputs by name."""
 
 CLOSED_BELOW, OPEN_FROM = 0.08, 0.15
-"""Openness of eyes that count as closed and as open; those between are left out."""
+"""Bounds of the openness of closed and of open eyes; eyes between them are not scored."""
 OCCLUDED_FROM, FREE_BELOW = 0.4, 0.05
-"""The same for occlusion."""
+"""Bounds of the occlusion of occluded and of free eyes."""
 
 _PEOPLE = 40
 OCCLUDED_SHARE = 0.4
-"""Share of the two occluders that lie over an eye."""
+"""Probability with which each of the two occluders is placed over an eye."""
 _SEED = 20260401
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How well one predicted value tells two kinds of eyes apart.
+    """Separation of two kinds of eyes by one predicted value.
 
     Attributes:
-        eyes: numbers of eyes of the kind with the lower values and of the other one.
-        area: under the ROC curve, 0.5 by chance and 1 at best.
-        threshold: of the predicted value at which the mean of both rates below is greatest.
-        low_found: part of the first kind below it.
-        high_found: part of the second kind at or above it.
+        eyes: number of eyes of the kind with the lower values, and of the other kind.
+        area: area under the ROC curve, 0.5 by chance and 1 at best.
+        threshold: threshold of the predicted value that maximises the mean of `low_found` and
+            `high_found`.
+        low_found: share of the first kind below the threshold.
+        high_found: share of the second kind at or above the threshold.
     """
 
     eyes: tuple[int, int]
@@ -146,17 +152,20 @@ class Separation:
 
 @dataclass(frozen=True)
 class StateScores:
-    """What an estimator says of the state of drawn eyes.
+    """Scores of the predicted state of synthetic eyes.
 
     Attributes:
-        patches: how many.
-        people: whose.
-        errors: mean absolute error of each value, by the names of `STATES`, over all eyes.
-        free_errors: the same of eyes of which less than `FREE_BELOW` is covered.
-        closed: closed eyes against open ones of those free eyes, by openness.
-        occluded: free eyes against occluded ones, by occlusion.
-        limits: of the device that follow from these answers and those for photographed eyes; None
-            without the latter.
+        patches: number of patches.
+        people: number of people.
+        errors: name in `STATES` -> mean absolute error over all eyes.
+        free_errors: name in `STATES` -> mean absolute error over free eyes, whose occlusion is
+            below `FREE_BELOW`.
+        closed: separation of closed and open eyes by openness, over free eyes; None if there are
+            no eyes of one kind.
+        occluded: separation of free and occluded eyes by occlusion; None if there are no eyes of
+            one kind.
+        limits: limits for the device, derived from these predictions and those for photographed
+            eyes; None without photographed eyes.
     """
 
     patches: int
@@ -169,12 +178,12 @@ class StateScores:
 
 
 def state_eyes(seed: int, *, people: int = _PEOPLE, progress: Progress = no_progress) -> EyeSamples:
-    """Eyes to score the state on: of people whom no training by this seed draws.
+    """Render synthetic eyes for scoring the state, of people that are in no training data.
 
     Args:
-        seed: a run's `synthetic.seed`.
-        people: how many.
-        progress: counts pictures.
+        seed: seed of the people, the run's `synthetic.seed`.
+        people: number of people.
+        progress: reports the number of rendered pictures.
     """
     from mggr_tf.data.closing_eyes import behind_occluders  # needs TensorFlow
 
@@ -190,14 +199,15 @@ def score_state(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> StateScores:
-    """Asks an estimator about the state of every eye.
+    """Run an estimator on every eye and score the predicted states.
 
     Args:
-        outputs: an estimator with an output `state`.
-        samples: with states, all of them known; as of `state_eyes`.
-        open_eyes: photographed eyes that are open and not covered, as data sets of gaze have them;
-            for the limits. None derives none.
-        progress: shown the patches that are done.
+        outputs: estimator with an output `state`.
+        samples: eyes whose states are known, for example from `state_eyes`.
+        open_eyes: photographed eyes that are open and not covered, such as those of gaze data
+            sets; they are needed for the limits. None derives no limits.
+        conventions: scales of the estimator's inputs.
+        progress: reports the number of processed patches.
     """
     right, _ = samples.known_state()
     seen = estimate_states(outputs, samples, conventions=conventions, progress=progress)
@@ -227,7 +237,7 @@ def estimate_states(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
-    """[N, 3] the estimator's answer for every patch."""
+    """Return the predicted state of every patch, [N, 3]."""
     return ask_in_batches(
         lambda inputs: np.asarray(outputs(inputs)["state"]),
         samples,
@@ -237,15 +247,20 @@ def estimate_states(
 
 
 def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separation | None:
-    """How well a predicted value tells two kinds of eyes apart; None without one of them.
+    """Measure how well a predicted value separates two kinds of eyes.
 
     Args:
-        low, high: [N] and [M] predicted values of eyes that shall have low and high ones.
+        low: [N] predicted values of eyes whose true values are low.
+        high: [M] predicted values of eyes whose true values are high.
+
+    Returns:
+        the separation; None if there are no eyes of one kind.
     """
     if not len(low) or not len(high):
         return None
     values = np.unique(np.concatenate([low, high]))
-    # Between two neighbours, so that a value is never its own threshold.
+    # Thresholds lie between neighbouring values, so that they are not equal to a value. Below the
+    # first one, the smallest value, there is no eye.
     thresholds = np.concatenate([[values[0]], (values[:-1] + values[1:]) / 2])
     below_low = np.searchsorted(np.sort(low), thresholds) / len(low)
     from_high = 1 - np.searchsorted(np.sort(high), thresholds) / len(high)
@@ -262,7 +277,7 @@ def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separatio
 
 
 def state_text(scores: StateScores) -> str:
-    """Some lines for people."""
+    """Format the scores as a few lines of text."""
     lines = [
         f"state of {scores.patches} drawn eyes of {scores.people} other people; "
         "mean absolute errors:",

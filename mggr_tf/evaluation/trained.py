@@ -1,4 +1,4 @@
-"""A run's networks with their trained weights, ready to be asked."""
+"""A run's networks with their trained weights, ready for inference."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mggr_tf.runs.folder import RunFolder
 
 
 def load_redirector(run: RunFolder) -> Networks:
-    """A run's networks with the weights that it shows, scores and exports.
+    """Load a run's networks with the weights that are scored and exported.
 
-    A run that was never trained past its coarse stage has an untrained fine
-    branch, whose residual is zero. The estimator has the weights that devices run
-    (`RunFolder.device_estimator`). A method that trains without one leaves an untrained one here.
+    If a run was only trained up to its coarse stage, its fine branch is untrained and its
+    residual is zero. The estimator has the weights for devices (`RunFolder.device_estimator`); it
+    is untrained if the run has none.
 
     Raises:
-        RunError: no stage that ends with a redirector is complete.
+        RunError: no stage that trains a redirector is complete.
     """
     if not run.can_redirect():
         last = run.config.last_stage(portraits=False)
@@ -42,10 +42,10 @@ def load_redirector(run: RunFolder) -> Networks:
 
 
 def load_exported(run: RunFolder) -> Networks:
-    """The same for a device, which must find out by itself where an eye looks.
+    """Load a run's networks for a device, which also needs the gaze estimator.
 
     Raises:
-        RunError: see `load_redirector`; also when the run has no estimator.
+        RunError: see `load_redirector`; or the run has no estimator.
     """
     networks = load_redirector(run)
     if not run.has_weights("estimator"):
@@ -57,7 +57,7 @@ def load_exported(run: RunFolder) -> Networks:
 
 
 def redirect_with(networks: Networks) -> Redirect:
-    """The redirector that a run shows, as a function of numpy arrays."""
+    """Return the redirector with averaged weights, as a function of numpy arrays."""
     model = networks.averaged.joined
 
     def redirect(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -68,28 +68,28 @@ def redirect_with(networks: Networks) -> Redirect:
 
 
 def load_judge(run: RunFolder) -> Judge:
-    """A run's judge as a function of numpy arrays.
+    """Load a run's judge as a function of numpy arrays.
 
     Raises:
-        RunError: the run holds none.
+        RunError: the run has no judge.
     """
     return _load(run, "judge")
 
 
 def load_estimator(run: RunFolder) -> Judge:
-    """The gaze estimator that a run's devices run, as a function of numpy arrays.
+    """Load a run's gaze estimator for devices, as a function of numpy arrays.
 
     Raises:
-        RunError: the run holds none.
+        RunError: the run has no estimator.
     """
     return _load(run, "estimator")
 
 
 def load_estimator_outputs(run: RunFolder) -> Outputs:
-    """The same with all its outputs by name.
+    """Load a run's estimator for devices, as a function that returns all outputs by name.
 
     Raises:
-        RunError: the run holds none.
+        RunError: the run has no estimator.
     """
     return _outputs(run, "estimator")
 

@@ -1,1 +1,1 @@
-"""MGGR's networks, one file per part of the paper (arXiv 2004.03064)."""
+"""Networks of MGGR (arXiv 2004.03064) and of the baselines, and feature networks for losses."""

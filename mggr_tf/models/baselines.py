@@ -1,31 +1,36 @@
-"""The methods that MGGR is compared with: DeepWarp and PRGAN.
+"""The baseline methods: DeepWarp [1] and PRGAN [2].
+
+DeepWarp:
 
     flow       = coarse flow + fine flow(eye, eye warped by the coarse flow, coarse flow)
     coarse     = eye warped by flow
     residual   = m (1 - coarse), m in [0, 1] per pixel: a blend towards white
     redirected = clip(coarse + residual, -1, 1)
 
-The paper feeds maps of distances to eye landmarks, which say where on the eye a
-pixel lies; patches here are cut by the same landmarks, so that a pixel's place
-says it already. At the device's size both networks have this project's encoder and
-decoder, and the angle enters by modulation, so that methods differ by their idea
-and not by their layers; at the published size they are stacks of convolutions with
-tiled angles, as the paper has them (`trunk.stack`).
+The paper also uses maps of distances to eye landmarks, which encode the position of a pixel
+relative to the eye. Here, patches are cropped by the same landmarks, so the pixel position already
+contains this information. At the device's size, both networks use the encoder and decoder of this
+project, and the angle is an input of the modulation, so that the methods differ in their idea and
+not in their layers. At the published size, they are stacks of convolutions with tiled angles, as in
+the paper (`trunk.stack`).
 
-    redirected = generator(eye, numbers tiled over the picture)
+PRGAN:
+
+    redirected = generator(eye, numbers tiled over the image)
     flow = 0, coarse = eye, residual = redirected - eye
 
-A 7 x 7 convolution, two strided ones, residual blocks, two transposed ones and a
-7 x 7 to RGB, with instance normalisation, as in the authors' published code. At
-width 64 and 6 blocks it has their 8.42 M parameters and 2.45 GMAC.
+The generator consists of a 7 x 7 convolution, two strided convolutions, residual blocks, two
+transposed convolutions and a 7 x 7 convolution to RGB, with instance normalisation, as in the
+authors' published code. At width 64 and with 6 blocks, it has the same 8.42 M parameters and 2.45
+GMAC as theirs.
 
-They tile the target's angles; here the tiled numbers are the angle difference
-and the head pose, the inputs of every method.
+The authors tile the target's angles. Here, the tiled numbers are the angle difference and the head
+pose, which are the inputs of every method.
 
 References:
     [1] Ganin, Kononenko, Sungatullina, Lempitsky, DeepWarp, ECCV 2016.
-    [2] He, Spurr, Zhang, Hilliges, Photo-Realistic Monocular Gaze Redirection Using
-        Generative Adversarial Networks, ICCV 2019, section 3.
+    [2] He, Spurr, Zhang, Hilliges, Photo-Realistic Monocular Gaze Redirection Using Generative
+        Adversarial Networks, ICCV 2019, section 3.
 """
 
 from __future__ import annotations
@@ -42,18 +47,23 @@ from mggr_tf.models.trunk import condition_of, guided_picture, redirector_inputs
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 _DARK = -4.0
-"""The blend's first bias: an untrained network corrects 2 % of the lightness."""
+"""Initial bias of the blend logit: an untrained network blends 2 % towards white."""
 
 
 def build_fine_warp(
     size: BranchSize | StackSize, *, size_px: int, guidance: Iterable[str]
 ) -> keras.Model:
-    """Builds the fine module.
+    """Build DeepWarp's fine module.
+
+    Args:
+        size: capacity of the module.
+        size_px: height and width of the patch.
+        guidance: names of the conditioning inputs that the module uses.
 
     Returns:
-        model of the redirector's inputs, `coarse` [B, H, W, 3] and `flow`
-        [B, H, W, 2] in pixels; outputs a dict of `flow`, to be added to the coarse
-        one, and `lightness` [B, H, W, 1], a logit.
+        model of the redirector's inputs, `coarse` [B, H, W, 3] and `flow` [B, H, W, 2] in pixels.
+        It returns a dict of `flow`, which is added to the coarse flow, and `lightness` [B, H, W,
+        1], a logit.
     """
     guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
@@ -89,7 +99,7 @@ def build_deepwarp(
     size_px: int,
     interpolation: Interpolation = "bilinear",
 ) -> keras.Model:
-    """Joins both modules; same inputs and outputs as MGGR's redirector."""
+    """Join both modules to a model with the inputs and outputs of MGGR's redirector."""
     inputs = redirector_inputs(size_px)
     first = coarse_flow(inputs)
     roughly = BackwardWarp(interpolation, name="coarse_warp")([inputs["eye"], first])
@@ -106,14 +116,19 @@ def build_deepwarp(
 
 
 _DOWN = 2
-"""Strided layers, and transposed ones to match."""
+"""Number of strided layers, and of transposed layers."""
 
 
 def build_generator(size: GeneratorSize, *, size_px: int, guidance: Iterable[str]) -> keras.Model:
-    """Builds the generator.
+    """Build PRGAN's generator.
+
+    Args:
+        size: capacity of the generator.
+        size_px: height and width of the patch.
+        guidance: names of the conditioning inputs that the generator uses.
 
     Returns:
-        model of the redirector's inputs; output a picture [B, H, W, 3] in [-1, 1].
+        model of the redirector's inputs; its output is an image [B, H, W, 3] in [-1, 1].
     """
     inputs = redirector_inputs(size_px)
     numbers = condition_of(inputs, guidance)
@@ -146,7 +161,7 @@ def build_generator(size: GeneratorSize, *, size_px: int, guidance: Iterable[str
 
 
 def build_prgan(generator: keras.Model, *, size_px: int) -> keras.Model:
-    """The generator with the inputs and outputs of MGGR's redirector."""
+    """Wrap the generator in a model with the inputs and outputs of MGGR's redirector."""
     inputs = redirector_inputs(size_px)
     eye = inputs["eye"]
     residual = keras.layers.Subtract(name="residual")([generator(inputs), eye])
@@ -168,7 +183,8 @@ def _convolution(
 
 
 def _normalised(features: tf.Tensor, name: str, *, activation: bool = True) -> tf.Tensor:
-    # One group a channel is instance normalisation; Keras would take its moments in bfloat16.
+    # One group per channel is instance normalisation. The dtype is set because Keras would
+    # otherwise compute the moments in bfloat16.
     features = keras.layers.GroupNormalization(
         groups=-1, epsilon=1e-5, dtype=EXACT, name=f"{name}_norm"
     )(features)

@@ -1,6 +1,6 @@
-"""Layers that networks are built from, and their precision.
+"""Layers that the networks use, and numeric precision.
 
-In a smaller precision a layer's weights stay float32; it computes with rounded copies of them.
+In a lower precision, the weights of a layer stay float32; the layer computes with rounded copies.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ Gradient = Callable[[tf.Tensor], tf.Tensor]
 class Modulation(keras.layers.Layer):
     """Scales and shifts channels by a condition: `x (1 + A c) + B c` (FiLM [1]).
 
-    A and B start at zero. A condition that training never varied (a head pitch
-    that is 0 in all of a data set) therefore keeps no random influence on what
-    a device later computes.
+    A and B start at zero. A condition that is constant in training (for example, a head pitch that
+    is 0 in the whole data set) therefore has no random influence on the results on a device.
 
     Inputs:
         features: [B, H, W, C] float32.
@@ -36,7 +35,7 @@ class Modulation(keras.layers.Layer):
     """
 
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
-        """Makes the two linear maps."""
+        """Create the two linear maps."""
         channels = input_shape[0][-1]
         from_zero: dict[str, Any] = {"kernel_initializer": "zeros", "dtype": self.dtype_policy}
         self._scale = keras.layers.Dense(channels, name="scale", **from_zero)
@@ -47,7 +46,7 @@ class Modulation(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Modulates; see the class."""
+        """Modulate the features; see the class."""
         features, condition = inputs
         scale = tf.reshape(self._scale(condition), self._shape)  # [B, 1, 1, C]
         shift = tf.reshape(self._shift(condition), self._shape)
@@ -56,7 +55,7 @@ class Modulation(keras.layers.Layer):
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class DepthToSpace(keras.layers.Layer):
-    """Spreads channels over a grid twice as fine (sub-pixel convolution, Shi et al. 2016).
+    """Rearranges channels to twice the resolution (sub-pixel convolution, Shi et al. 2016).
 
     Inputs:
         [B, H, W, 4 C] float32.
@@ -66,15 +65,15 @@ class DepthToSpace(keras.layers.Layer):
     """
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Rearranges; see the class."""
+        """Rearrange the channels; see the class."""
         return tf.nn.depth_to_space(features, 2)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class Upsampled(keras.layers.UpSampling2D):
-    """Spreads every value over 2 x 2 pixels: Keras' layer, with a gradient that XLA knows.
+    """Repeats every value over 2 x 2 pixels: Keras' layer, with a gradient that XLA supports.
 
-    The gradient of TensorFlow's own op has no kernel there. What is computed is the same.
+    XLA has no kernel for the gradient of TensorFlow's own op. The results are the same.
 
     Inputs:
         [B, H, W, C] float32.
@@ -84,7 +83,7 @@ class Upsampled(keras.layers.UpSampling2D):
     """
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Spreads; see the class."""
+        """Repeat the values; see the class."""
         spread = super().call
         if not training:
             return spread(features)
@@ -102,7 +101,7 @@ def _summed_by_fours(gradient: tf.Tensor) -> tf.Tensor:
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class AddAndClip(keras.layers.Layer):
-    """The picture: coarse plus residual, clipped to [-1, 1].
+    """Adds coarse image and residual, and clips the sum to [-1, 1].
 
     Inputs:
         coarse, residual: [B, H, W, 3] float32.
@@ -112,14 +111,14 @@ class AddAndClip(keras.layers.Layer):
     """
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Adds and clips; see the class."""
+        """Add and clip; see the class."""
         coarse, residual = inputs
         return tf.clip_by_value(coarse + residual, -1.0, 1.0)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class Lighten(keras.layers.Layer):
-    """What a blend towards white adds: `sigmoid(logit) (1 - picture)` (as in DeepWarp).
+    """Returns the residual of a blend towards white: `sigmoid(logit) (1 - picture)` (DeepWarp).
 
     Inputs:
         picture: [B, H, W, 3] float32 in [-1, 1]; 1 is white.
@@ -130,37 +129,38 @@ class Lighten(keras.layers.Layer):
     """
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Blends; see the class."""
+        """Compute the residual; see the class."""
         picture, logit = inputs
         return tf.sigmoid(logit) * (1.0 - picture)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class PaintOver(keras.layers.Layer):
-    """What adding and painting over change: `residual + tanh(gate) (colour - picture)`.
+    """Combines a residual and a blend to a colour: `residual + tanh(gate) (colour - picture)`.
 
     Inputs:
         picture: [B, H, W, 3] float32 in [-1, 1].
-        residual: [B, H, W, 3] float32, what is added.
-        gate: [B, H, W, 1] float32; at 0 nothing is painted, far above it everything is.
-        colour: [B, H, W, 3] float32, what is painted.
+        residual: [B, H, W, 3] float32, added to the picture.
+        gate: [B, H, W, 1] float32; at 0 the colour has no effect, for large values it replaces the
+            picture.
+        colour: [B, H, W, 3] float32, colour of the blend.
 
     Returns:
         [B, H, W, 3] float32.
     """
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Paints; see the class."""
+        """Compute the residual; see the class."""
         picture, residual, gate, colour = inputs
         return residual + tf.tanh(gate) * (colour - picture)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class ZeroOutput(keras.layers.Layer):
-    """Nothing, in the shape of a picture: the output of a branch that a method lacks.
+    """Returns zeros: the output of a branch that a method does not have.
 
     Args:
-        channels: of the output.
+        channels: number of output channels.
 
     Inputs:
         [B, H, W, C] float32.
@@ -174,20 +174,20 @@ class ZeroOutput(keras.layers.Layer):
         self.channels = int(channels)
 
     def call(self, picture: tf.Tensor) -> tf.Tensor:
-        """Makes zeros; see the class."""
+        """Return zeros; see the class."""
         return tf.repeat(tf.zeros_like(picture[..., :1]), self.channels, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for Keras' own serialisation."""
+        """Return the arguments, for Keras serialisation."""
         return {**super().get_config(), "channels": self.channels}
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class Scale(keras.layers.Layer):
-    """Multiplies by a fixed number, to bring a head's output to its unit.
+    """Multiplies by a constant, to convert the output of a head to its unit.
 
     Args:
-        factor: the number.
+        factor: the constant.
     """
 
     def __init__(self, factor: float, **kwargs: Any) -> None:
@@ -195,11 +195,11 @@ class Scale(keras.layers.Layer):
         self.factor = float(factor)
 
     def call(self, value: tf.Tensor) -> tf.Tensor:
-        """Multiplies; see the class."""
+        """Multiply by the constant; see the class."""
         return value * self.factor
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for Keras' own serialisation."""
+        """Return the arguments, for Keras serialisation."""
         return {**super().get_config(), "factor": self.factor}
 
 
@@ -207,14 +207,13 @@ class Scale(keras.layers.Layer):
 class ResumableDropout(keras.layers.Layer):
     """Dropout whose masks are a pure function of (seed, number of the call).
 
-    Keras' own draws from a generator that no checkpoint holds, so that a resumed
-    run differs from an unbroken one. Here the count of training calls is a
-    weight. Under a distribution strategy a mask is that of the whole batch, of which every replica
-    has its rows in turn.
+    Keras' own dropout uses a generator that is not stored in checkpoints, so a resumed run differs
+    from an uninterrupted one. Here, the number of training calls is a weight. Under a distribution
+    strategy, the mask is computed for the whole batch, and every replica uses its own rows.
 
     Args:
-        rate: part of the values that is dropped in training.
-        seed: of the masks.
+        rate: fraction of the values that is dropped in training.
+        seed: seed of the masks.
     """
 
     def __init__(self, rate: float, seed: int, **kwargs: Any) -> None:
@@ -222,7 +221,7 @@ class ResumableDropout(keras.layers.Layer):
         self.rate, self.seed = float(rate), int(seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the counter."""
+        """Create the counter."""
         self._calls = self.add_weight(
             name="calls",
             shape=(),
@@ -234,7 +233,7 @@ class ResumableDropout(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Drops in training; otherwise passes through."""
+        """Apply dropout in training; otherwise return the input."""
         if not training:
             return features
         seed = tf.stack([tf.constant(self.seed, tf.int64), self._calls])
@@ -243,7 +242,7 @@ class ResumableDropout(keras.layers.Layer):
         return dropped
 
     def _mask(self, shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Of this replica's rows: cut out of a mask of the whole batch's, so that it is theirs."""
+        """Return the mask of this replica's rows, a slice of the mask for the whole batch."""
         context = tf.distribute.get_replica_context()
         whole = tf.concat([shape[:1] * context.num_replicas_in_sync, shape[1:]], 0)
         mask = tf.nn.experimental.stateless_dropout(tf.ones(whole), self.rate, seed=seed)
@@ -251,19 +250,19 @@ class ResumableDropout(keras.layers.Layer):
         return tf.cast(mask[first : first + shape[0]], self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for Keras' own serialisation."""
+        """Return the arguments, for Keras serialisation."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 def batch_norm(name: str) -> keras.layers.Layer:
-    """Batch normalisation over the whole batch, however many replicas share it."""
-    # On one device the synchronised kind would only be slower: it has no fused kernel.
+    """Return a layer of batch normalisation over the whole batch, for any number of replicas."""
+    # Synchronised normalisation has no fused kernel, so it would only be slower on one device.
     shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
     return keras.layers.BatchNormalization(name=name, synchronized=shared)
 
 
 def convolution(width: int, *, name: str, stride: int = 1, size: int = 3) -> keras.layers.Layer:
-    """A convolution as all branches use it: same padding, He initialisation for ReLU."""
+    """Return a convolution as in all branches: same padding, He initialisation for ReLU."""
     return keras.layers.Conv2D(
         width,
         size,
@@ -278,22 +277,23 @@ Precision = Literal["float32", "bfloat16", "float16"]
 OfFrozen = Literal["auto", "float32", "bfloat16"]
 
 EXACT: Literal["float32"] = "float32"
-"""What heads, and whatever is behind them, compute in whatever the layers before them do."""
+"""Precision of the heads and of all layers after them, independent of the precision of the layers
+before them."""
 
 _POLICIES = {EXACT: EXACT, "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
-"""Linux's names of the x86 instructions that oneDNN computes bfloat16 with."""
+"""Linux's names of the x86 instructions with which oneDNN computes bfloat16."""
 _GPUS_SINCE = {"float16": (7, 0), "bfloat16": (8, 0)}
-"""The compute capability from which on NVIDIA's GPUs multiply matrices in a precision."""
+"""Minimum compute capability of NVIDIA GPUs that multiply matrices in each precision."""
 
 
 def settled(precision: OfFrozen) -> Literal["float32", "bfloat16"]:
-    """What `auto` means here for frozen networks; anything else is what it says.
+    """Resolve `auto` to the precision of frozen networks on this machine; return others unchanged.
 
-    `auto` is bfloat16 where Linux names instructions for it among the processor's and
-    no GPU computes, and float32 elsewhere: emulated, bfloat16 makes a joint step of
+    `auto` is bfloat16 if Linux reports instructions for it among those of the processor and there
+    is no GPU; otherwise it is float32. The reason is that emulated bfloat16 makes a joint step of
     mggr-edge 2.1 times as long (914 against 435 ms on two cores with AVX-512 and without
     AVX512-BF16).
     """
@@ -305,7 +305,10 @@ def settled(precision: OfFrozen) -> Literal["float32", "bfloat16"]:
 
 
 def missing_for(precision: Precision) -> str | None:
-    """What this machine lacks to compute in it at least as fast as in float32; None: nothing."""
+    """Return a description of the hardware that this machine lacks for a precision, or None.
+
+    Without this hardware, the precision is slower than float32.
+    """
     if precision == EXACT:
         return None
     if gpus := tf.config.list_physical_devices("GPU"):
@@ -323,7 +326,7 @@ def missing_for(precision: Precision) -> str | None:
 
 
 def processor_flags(cpuinfo: Path) -> frozenset[str]:
-    """Instruction sets of the first processor; none where Linux does not say."""
+    """Return the instruction sets of the first processor; empty if Linux does not report them."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -334,7 +337,7 @@ def processor_flags(cpuinfo: Path) -> frozenset[str]:
 
 @contextmanager
 def computing_in(precision: Precision | OfFrozen) -> Iterator[None]:
-    """Layers made inside compute in this precision; their weights stay float32."""
+    """Set the precision of layers that are created in this context; their weights stay float32."""
     before = keras.mixed_precision.global_policy()
     named = settled(precision) if precision == "auto" else precision
     keras.mixed_precision.set_global_policy(_POLICIES[named])
@@ -349,7 +352,7 @@ def _processor_knows_bfloat16() -> bool:
 
 
 def _capability(gpu: tf.config.PhysicalDevice) -> tuple[int, int]:
-    """(0, 0) where TensorFlow does not know it."""
+    """Return the compute capability of a GPU, or (0, 0) if TensorFlow does not report it."""
     details = tf.config.experimental.get_device_details(gpu)
     major, minor = details.get("compute_capability", (0, 0))
     return major, minor

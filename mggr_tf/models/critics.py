@@ -1,15 +1,15 @@
-"""The gaze estimator and the discriminator.
+"""Gaze estimators and the discriminator.
 
-The estimator tells the device where an eye looks, and its features and angles
-are losses. The judge has another architecture, another seed and is never a
-loss; scores come from it alone.
+The estimator predicts the gaze on the device; in training, losses compare its features and angles.
+The judge is a second estimator with another architecture and another seed. All scores are computed
+with the judge, and it is never part of a loss.
 
-One trunk, two heads: a patch-wise real/fake score [1] and a gaze regression,
-which gives the generator an adversary's opinion of the angle too.
+The discriminator has a trunk and two heads: a patch-wise real/fake score [1] and a gaze regression.
+The gaze regression provides the generator with an adversarial loss on the angle, too.
 
 References:
-    [1] Isola et al., Image-to-Image Translation with Conditional Adversarial
-        Networks, CVPR 2017 (patch discriminator).
+    [1] Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017
+        (patch discriminator).
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ FEATURES = ("features0", "features1", "features2")
 def build_estimator(
     widths: tuple[int, ...], *, size_px: int, squeeze: int = 0, state: bool = False
 ) -> keras.Model:
-    """Strided convolutions with batch normalisation, then a regression.
+    """Build the gaze estimator: strided convolutions with batch normalisation, and a regression.
 
     Args:
-        widths: channels of each level; every level after the first halves the size.
-        squeeze: channels that the last level's maps are mixed down to; 0 leaves them.
-        state: also predict the state of the eye.
+        widths: number of channels of each level; every level after the first halves the size.
+        size_px: height and width of the image.
+        squeeze: number of channels to which a 1 x 1 convolution reduces the last level; 0 omits it.
+        state: whether the model also predicts the eye state.
 
     Returns:
-        model of eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]; outputs by name: gaze [B, 2]
-        in network units, (pitch, yaw), and with `state` also state [B, 3] in [0, 1], see
-        `mggr_edge.models.network_io`.
+        model with the inputs eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2]. Its outputs, by
+        name, are gaze [B, 2] in network units, (pitch, yaw), and with `state` also state [B, 3] in
+        [0, 1], see `mggr_edge.models.network_io`.
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     head_pose = keras.Input((2,), name="head_pose")
@@ -61,11 +62,17 @@ def build_estimator(
 
 
 def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
-    """The same estimator that also says where landmarks lie: a teacher, which does not travel.
+    """Return the estimator with an additional output of landmarks, for training only.
+
+    The landmark output is an auxiliary task; it is not exported.
+
+    Args:
+        estimator: model of `build_estimator`.
+        count: number of landmarks.
 
     Returns:
-        model with the estimator's inputs, layers and outputs, and an output landmarks
-        [B, count, 2]: (x, y) from the patch's middle in eighths of its side.
+        model with the estimator's inputs, layers and outputs, and an output landmarks [B, count,
+        2]: (x, y) relative to the patch centre, in eighths of the patch side.
     """
     hidden = estimator.get_layer("hidden").output
     points = keras.layers.Dense(2 * count, name="landmarks")(hidden)
@@ -75,10 +82,13 @@ def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
 
 
 def build_judge(width: int, *, size_px: int) -> keras.Model:
-    """Large kernels, ELU and residual stages: nothing in common with the estimator.
+    """Build the judge: large kernels, ELU and residual stages.
+
+    The architecture has nothing in common with the estimator.
 
     Args:
-        width: channels of the first level; every later one has twice as many.
+        width: number of channels of the first level; every later level has twice as many.
+        size_px: height and width of the image.
 
     Returns:
         model with the estimator's inputs; its only output is gaze, by that name.
@@ -104,7 +114,8 @@ def build_judge(width: int, *, size_px: int) -> keras.Model:
 
 
 def _gaze(hidden: tf.Tensor, head_pose: tf.Tensor) -> tf.Tensor:
-    # Zeros: a head angle that training never varied keeps no influence (see Modulation).
+    # The kernel starts at zero, so that a head angle that is constant in training has no influence
+    # (see Modulation).
     head = keras.layers.Dense(
         hidden.shape[-1],
         use_bias=False,
@@ -119,21 +130,21 @@ def _gaze(hidden: tf.Tensor, head_pose: tf.Tensor) -> tf.Tensor:
 
 def _state(hidden: tf.Tensor) -> tf.Tensor:
     inner = keras.layers.Dense(32, activation="relu", dtype=EXACT, name="state_hidden")(hidden)
-    # The sigmoid is a layer of its own: it stays float in an int8 file.
+    # The sigmoid is a separate layer so that it stays float in an int8 file.
     values = keras.layers.Dense(len(STATES), dtype=EXACT, name="state_logits")(inner)
     return keras.layers.Activation("sigmoid", dtype=EXACT, name="state")(values)
 
 
 def build_discriminator(widths: tuple[int, ...], *, size_px: int) -> keras.Model:
-    """Builds the discriminator.
+    """Build the discriminator.
 
     Args:
-        widths: channels of each level; every level halves the size.
-        size_px: height and width of the picture.
+        widths: number of channels of each level; every level halves the size.
+        size_px: height and width of the image.
 
     Returns:
-        model of eye [B, H, W, 3] in [-1, 1]; outputs a dict of `realness`
-        [B, h, w, 1] (a score, + is real) and `gaze` [B, 2] (network units).
+        model with the input eye [B, H, W, 3] in [-1, 1]. It returns a dict of `realness` [B, h, w,
+        1] (a score, positive for real) and `gaze` [B, 2] (network units).
     """
     eye = keras.Input((size_px, size_px, 3), name="eye")
     features = eye

@@ -1,23 +1,24 @@
-"""MGGR: the coarse branch, the fine branch, and both joined.
+"""MGGR [1]: the coarse branch, the fine branch, and the joined redirector.
 
     flow       = coarse branch(eye, gazemap, delta, head_pose)
     coarse     = eye warped by flow
     residual   = fine branch(eye, coarse, gazemap, delta, head_pose)
     redirected = clip(coarse + residual, -1, 1)
 
-For ablations either branch may be left out: without the coarse one the flow is
-zero, without the fine one the residual is.
+For ablations, either branch can be omitted: without the coarse branch, the flow is zero; without
+the fine branch, the residual is zero.
 
-Reads the eye and the target's gazemap as one picture of five channels, gets
-the angle difference and the head pose by modulation, and predicts where each
-output pixel must be read from. The flow head starts at (a thousandth of a pixel
-from) zero flow: an untrained branch is the identity.
+The coarse branch receives the eye and the target's gaze map as one image with five channels. Angle
+difference and head pose modulate its features. It predicts the position from which each output
+pixel is sampled. The flow head starts at almost zero flow (a thousandth of a pixel), so an
+untrained branch is the identity.
 
-Reads the eye, the coarse picture and the target's gazemap, gets the numbers
-by modulation, and draws what is missing: disoccluded sclera, lashes, the lid's
-new place. To remove a stretched iris by adding, it would have to know that iris
-pixel by pixel; a gate that paints over it need not. The heads of residual and gate
-start at zero: an untrained branch adds nothing.
+The fine branch receives the eye, the coarse image and the target's gaze map, and the same
+modulation. It adds content that the warp cannot produce: disoccluded sclera, lashes, and the new
+position of the lid. To remove a stretched iris with a residual alone, the branch would have to
+predict the exact colour of every iris pixel. The optional gate replaces the colour and does not
+need this prediction. The heads of residual and gate start at zero, so an untrained branch adds
+nothing.
 
 References:
     [1] MultiModal-Guided Gaze Redirection with Coarse-to-Fine Learning, arXiv 2004.03064.
@@ -51,7 +52,7 @@ from mggr_tf.models.trunk import (
 from mggr_tf.models.warp import BackwardWarp, Interpolation
 
 OUTPUTS = ("flow", "coarse", "residual", "redirected")
-"""What every method's redirector returns."""
+"""Outputs of the redirectors of all methods."""
 
 
 def build_redirector(
@@ -61,15 +62,15 @@ def build_redirector(
     size_px: int,
     interpolation: Interpolation = "bilinear",
 ) -> keras.Model:
-    """Joins two branches, which it shares, into the model that is exported.
+    """Join two branches into the model that is exported; it shares their weights.
 
     Args:
-        coarse_branch, fine_branch: None goes without.
+        coarse_branch, fine_branch: branches to join; None omits the branch.
         size_px: height and width of the patch.
-        interpolation: of the warp.
+        interpolation: interpolation of the warp.
 
     Returns:
-        model of eye, gazemap, delta, head_pose; outputs a dict of the `OUTPUTS`.
+        model of eye, gazemap, delta, head_pose; it returns a dict of the `OUTPUTS`.
     """
     inputs = redirector_inputs(size_px)
     eye = inputs["eye"]
@@ -91,24 +92,26 @@ def build_redirector(
 
 
 FLOW_UNIT_PX = 4.0
-"""Flows are a few pixels; in this unit the head's weights stay near one."""
+"""Unit of the flow head's output. Flows are a few pixels, so with this unit the weights of the head
+stay near 1."""
 
 _FIRST_FLOW_PX = 1e-3
-"""Not exactly zero: at whole pixels dense_image_warp passes no gradient to the flow."""
+"""Initial flow. It is not exactly zero, because dense_image_warp has no gradient with respect to
+the flow at integer positions."""
 
 
 def build_coarse(
     size: BranchSize | StackSize, *, size_px: int, guidance: Iterable[str] = EVERYTHING
 ) -> keras.Model:
-    """Builds the branch.
+    """Build the coarse branch.
 
     Args:
-        size: the capacity.
+        size: capacity of the branch.
         size_px: height and width of the patch.
-        guidance: which of the inputs beside the eye it looks at.
+        guidance: names of the conditioning inputs that the branch uses in addition to the eye.
 
     Returns:
-        model of the four redirector inputs; output flow [B, H, W, 2], pixels, (dx, dy).
+        model of the four redirector inputs; its output is the flow [B, H, W, 2], pixels, (dx, dy).
     """
     guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
@@ -119,7 +122,7 @@ def build_coarse(
 
 
 def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
-    """Features to flow, [B, H, W, 2] in pixels of the patch."""
+    """Build the layers from features to flow, [B, H, W, 2] in pixels of the patch."""
     flow = keras.layers.Conv2D(
         2,
         3,
@@ -140,16 +143,16 @@ def flow_head(features: tf.Tensor, *, stem_stride: int) -> tf.Tensor:
 def build_fine(
     size: BranchSize, *, size_px: int, guidance: Iterable[str] = EVERYTHING
 ) -> keras.Model:
-    """Builds the branch.
+    """Build the fine branch.
 
     Args:
-        size: the capacity.
+        size: capacity of the branch.
         size_px: height and width of the patch.
-        guidance: which of the inputs beside the pictures it looks at.
+        guidance: names of the conditioning inputs that the branch uses in addition to the images.
 
     Returns:
-        model of the four redirector inputs and `coarse` [B, H, W, 3]; output
-        residual [B, H, W, 3].
+        model of the four redirector inputs and `coarse` [B, H, W, 3]; its output is the residual
+        [B, H, W, 3].
     """
     guidance = tuple(guidance)
     inputs = redirector_inputs(size_px)
@@ -172,10 +175,10 @@ def build_fine(
 
 
 def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: BranchSize) -> tf.Tensor:
-    """Features [B, H, W, detail] from those of the trunk and the pictures, pixel by pixel.
+    """Combine trunk features and images to features [B, H, W, detail] at full resolution.
 
-    A warp at fractions of a pixel blurs; what would sharpen it again lies in the
-    picture's finest scale, which the strided first level has thrown away.
+    A warp by fractions of a pixel blurs. The information for sharpening is in the finest scale of
+    the image, which the strided first level of the trunk has removed.
     """
     if size.stem_stride == 2:
         spread = keras.layers.Conv2D(4 * size.detail, 1, name="detail_spread")(features)
@@ -189,7 +192,7 @@ def _detailed(features: tf.Tensor, inputs: dict[str, tf.Tensor], *, size: Branch
 def _head(
     features: tf.Tensor, channels: int, *, stride: int, name: str, initializer: str = "zeros"
 ) -> tf.Tensor:
-    """A picture of some channels at full resolution."""
+    """Build an output of some channels at full resolution."""
     head = keras.layers.Conv2D(
         channels * stride**2,
         3,

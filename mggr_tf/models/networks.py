@@ -1,7 +1,7 @@
-"""The networks of a config, built, averaged, saved and loaded.
+"""The networks of a config: construction, moving averages, saving and loading.
 
-The run's own gaze estimator, or a network that has seen ImageNet (`stlpips.py`,
-`vgg16.py`).
+Perceptual losses use the features of the run's own gaze estimator or of a network that was trained
+on ImageNet (`stlpips.py`, `classifiers.py`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from mggr_tf.models.stlpips import build_alex_features
 
 
 def estimator_features(estimator: keras.Model) -> keras.Model:
-    """The estimator with its inner layers laid open.
+    """Return the estimator as a model of its inner feature maps.
 
     Returns:
-        model of eye and head_pose; outputs a dict of feature maps.
+        model of eye and head_pose; it returns a dict of feature maps.
     """
     layers = {name: estimator.get_layer(name).output for name in FEATURES}
     return keras.Model(estimator.inputs, layers, name="estimator_features")
@@ -40,12 +40,12 @@ def estimator_features(estimator: keras.Model) -> keras.Model:
 
 @dataclass(frozen=True)
 class Redirection:
-    """A redirector's networks, which share their weights with the model that joins them.
+    """Networks of a redirector; they share their weights with the joined model.
 
     Attributes:
-        coarse: what the coarse stage trains; None where a method has none.
-        fine: what the fine stage trains (a method with one network has it here).
-        joined: model of the redirector's inputs and outputs (see ARCHITECTURE.md).
+        coarse: network that the coarse stage trains; None if the method has none.
+        fine: network that the fine stage trains; for methods with a single network, that network.
+        joined: model with the inputs and outputs of a redirector (see ARCHITECTURE.md).
     """
 
     coarse: keras.Model | None
@@ -54,16 +54,17 @@ class Redirection:
 
     @classmethod
     def build(cls, config: Config, *, precision: Precision = EXACT) -> Redirection:
-        """Fresh networks of the config's method.
+        """Build new networks for the config's method.
 
         Args:
-            config: the run's.
-            precision: of the networks' layers but for their heads; what joins them is float32.
+            config: config of the run.
+            precision: precision of the networks' layers, except for their heads. The layers that
+                join the networks are float32.
         """
         return _BUILDERS[config.method](config, precision)
 
     def part(self, name: str) -> keras.Model:
-        """`coarse` or `fine`, which must be there (see `ModelConfig.parts`)."""
+        """Return the network `coarse` or `fine`, which must exist (see `ModelConfig.parts`)."""
         network = getattr(self, name)
         assert network is not None, f"this method has no {name} network"
         return network
@@ -110,16 +111,16 @@ _BUILDERS: dict[Method, Callable[[Config, Precision], Redirection]] = {
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of one run, each built on first use.
+    """The networks of a run; each one is built on first use.
 
-    Each network's first weights depend on the config's seed and on nothing
-    else, whatever was built before it.
+    The initial weights of each network depend only on the config's seed, not on the networks that
+    were built before.
 
     Attributes:
-        config: what they are built from.
-        vgg16: weights of VGG-16, where the config compares its features.
-        precision: what the layers of networks that are being trained compute in: `redirection`,
-            `discriminator` and the `learner` of an estimator. All others are float32.
+        config: config of the run.
+        vgg16: path of the VGG-16 weights, if the config compares VGG-16 features.
+        precision: precision of the layers of networks in training: `redirection`, `discriminator`
+            and the `learner` of an estimator. All other networks are float32.
     """
 
     config: Config
@@ -128,7 +129,7 @@ class Networks:
 
     @cached_property
     def estimator(self) -> keras.Model:
-        """Gaze estimator; a loss, and on the device."""
+        """Gaze estimator; it is used in losses and on the device."""
         size = self._seeded(0)
         return build_estimator(
             self.config.models.estimator,
@@ -139,19 +140,19 @@ class Networks:
 
     @cached_property
     def adapted(self) -> keras.Model:
-        """The estimator's copy that is fine-tuned to photographs, for devices; never a loss."""
+        """Copy of the estimator, fine-tuned on photographs for the device; never part of a loss."""
         copy: keras.Model = replace(self).estimator
         copy.set_weights(self.estimator.get_weights())
         return copy
 
     @cached_property
     def judge(self) -> keras.Model:
-        """The estimator that only scores."""
+        """Gaze estimator that is used for scores only."""
         size = self._seeded(1)
         return build_judge(self.config.models.judge, size_px=size)
 
     def learner(self, name: Literal["estimator", "judge", "adapted"]) -> keras.Model:
-        """What the stage of that name trains: the network itself, or its twin in `precision`."""
+        """Return the network that a stage trains: the network itself, or a copy in `precision`."""
         network: keras.Model = getattr(self, name)
         if self.precision == EXACT:
             return network
@@ -162,34 +163,34 @@ class Networks:
 
     @cached_property
     def redirection(self) -> Redirection:
-        """The branches that are trained."""
+        """Redirector networks in training."""
         self._seeded(3)
         return Redirection.build(self.config, precision=self.precision)
 
     @cached_property
     def averaged(self) -> Redirection:
-        """Their moving averages: what is shown, scored and exported."""
+        """Moving averages of the redirector networks, which are previewed, scored and exported."""
         self._seeded(3)
         return Redirection.build(self.config)
 
     @cached_property
     def discriminator(self) -> keras.Model:
-        """The adversary."""
+        """The discriminator."""
         size = self._seeded(2)
         with computing_in(self.precision):
             return build_discriminator(self.config.models.discriminator, size_px=size)
 
     def forget_adversary(self) -> None:
-        """The next stage begins against a fresh one, as it does in a process of its own."""
+        """Discard the discriminator; the next stage starts with a new one, as in a new process."""
         self.__dict__.pop("discriminator", None)
 
     @cached_property
     def features(self) -> keras.Model:
-        """Feature maps that perceptual losses compare, of eye [B, H, W, 3] (and head_pose).
+        """Feature maps for perceptual losses, a model of eye [B, H, W, 3] (and head_pose).
 
         Raises:
-            MissingPackageError: AlexNet's weights are not installed.
-            RunError: VGG-16's weights are not given, or damaged.
+            MissingPackageError: the weights of AlexNet are not installed.
+            RunError: the weights of VGG-16 are not given or are damaged.
         """
         match self.config.models.features:
             case "estimator":
@@ -208,7 +209,7 @@ class Networks:
 
     @cached_property
     def efficientnet(self) -> keras.Model:
-        """Feature maps of image [B, H, W, 3] that the loss `efficientnet` compares.
+        """Feature maps for the loss `efficientnet`, a model of image [B, H, W, 3].
 
         Raises:
             MissingPackageError: its weights are not installed.
@@ -222,18 +223,18 @@ class Networks:
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes a model's weights, in order, as one `.npz`."""
+    """Write the weights of a model, in order, to an `.npz` file."""
     np.savez(path, **{f"{i:03d}": value for i, value in enumerate(model.get_weights())})
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Reads what `save_weights` wrote for a model of the same config.
+    """Load weights that `save_weights` wrote for a model of the same config.
 
     Raises:
-        RunError: the file is missing, damaged or of another model.
+        RunError: the file is missing or damaged, or belongs to another model.
     """
     try:
-        # From memory: numpy leaves a damaged file open.
+        # The file is read into memory first, because numpy does not close a damaged file.
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             values = [stored[name] for name in sorted(stored.files)]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

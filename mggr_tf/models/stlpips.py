@@ -1,18 +1,18 @@
-"""Shift-tolerant LPIPS: a learned distance between pictures [1, 2].
+"""Shift-tolerant LPIPS: a learned distance between images [1, 2].
 
-Both pictures go through a frozen ImageNet network; at five depths their features
-are scaled to unit length per pixel, and the squared differences are weighted per
-channel, summed, averaged over the picture and added up:
+Both images pass through a frozen ImageNet network. At five depths, their features are scaled to
+unit length per pixel. The squared differences are weighted per channel, summed, averaged over the
+image and added up:
 
     d(a, b) = sum over slices l of  mean over pixels of  w_l . (a_l - b_l)^2
 
-Networks and weights w come from the wheel `stlpips_pytorch` (BSD-2), which is
-looked up and never imported, as its code needs PyTorch. The networks are AlexNet
-and VGG-16 in which what strides is blurred first [3], with a wide reflected
-border, so that a shift of a pixel changes little.
+Networks and weights w come from the wheel `stlpips_pytorch` (BSD-2). The wheel is located but not
+imported, because its code needs PyTorch. The networks are AlexNet and VGG-16 in which every strided
+layer is preceded by a blur [3] with a wide reflected border, so that a shift by one pixel changes
+the distance only a little.
 
-Two networks, two uses, never mixed: **AlexNet for losses, VGG for the metric that
-decides**. A network that was trained against what scores it would score itself.
+The two networks have separate uses: **AlexNet for losses, VGG for the metric that decides**. If a
+network were used for both, the redirector would be trained to improve its own score.
 
 References:
     [1] Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018.
@@ -56,7 +56,7 @@ SLICES: dict[Trunk, tuple[str, ...]] = {
 
 _VGG_BLOCKS = (2, 2, 3, 3, 3)
 _EPSILON = 1e-8
-"""Squared length below which features count as none; see `unit_length`."""
+"""Squared length below which features are treated as zero; see `unit_length`."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,24 @@ class Lpips:
     """A learned distance.
 
     Attributes:
-        features: model of [B, H, W, 3] in [-1, 1] to a dict of [B, h, w, C], from fine to coarse.
-        heads: slice -> [C] weights, none negative.
+        features: model from [B, H, W, 3] in [-1, 1] to a dict of [B, h, w, C], from fine to coarse.
+        heads: slice -> [C] weights, none of them negative.
     """
 
     features: keras.Model
     heads: Heads
 
     def __call__(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """Distances [B] between two batches [B, H, W, 3] in [-1, 1]."""
+        """Return the distances [B] between two batches [B, H, W, 3] in [-1, 1]."""
         return self.compare(self.features(a, training=False), self.features(b, training=False))
 
     def compare(self, features_a: Features, features_b: Features) -> tf.Tensor:
-        """The same of features that are at hand already."""
+        """Return the distances [B] between features that were computed before."""
         return feature_distance(features_a, features_b, self.heads)
 
 
 def build_stlpips(trunk: Trunk = "vgg") -> Lpips:
-    """ST-LPIPS as its authors compute it (`LPIPS(net=trunk, variant="shift_tolerant")`).
+    """Build ST-LPIPS as in the authors' `LPIPS(net=trunk, variant="shift_tolerant")`.
 
     Raises:
         MissingPackageError: the wheel with the weights is not installed.
@@ -91,10 +91,10 @@ def build_stlpips(trunk: Trunk = "vgg") -> Lpips:
 
 
 def build_features(trunk: Trunk) -> keras.Model:
-    """The shift-tolerant network alone, frozen.
+    """Build the shift-tolerant feature network alone, with frozen weights.
 
     Returns:
-        model of [B, H, W, 3] in [-1, 1] to a dict of the `SLICES`.
+        model from [B, H, W, 3] in [-1, 1] to a dict of the `SLICES`.
 
     Raises:
         MissingPackageError, RunError: see `build_stlpips`.
@@ -107,20 +107,19 @@ def build_features(trunk: Trunk) -> keras.Model:
 
 
 def build_alex_features(levels: int = 3) -> keras.Model:
-    """The first slices of AlexNet, cheap enough for a training loss.
+    """Build the first slices of AlexNet in a form that is fast enough for a training loss.
 
-    The first convolution (11 x 11) and the blur that halves its output are both
-    linear, so they are composed into one 13 x 13 convolution of stride 2, computed as one
-    of 7 x 7 on squares of 2 x 2 pixels. Away from
-    the outermost ring of the first slice this is the same; there the blur would
-    have reflected the convolution's output, and now reads what the convolution
-    makes of a grey surround (ImageNet's mean).
+    The first convolution (11 x 11) and the blur that halves its output are both linear. They are
+    therefore combined into one 13 x 13 convolution of stride 2, which is computed as a 7 x 7
+    convolution on squares of 2 x 2 pixels. The result is the same except in the outermost ring of
+    the first slice: the original blur reflects the output of the convolution there, whereas this
+    version uses the output of the convolution for a grey border (ImageNet's mean).
 
     Args:
-        levels: how many slices, 1 to 5; what lies deeper is not computed.
+        levels: number of slices, 1 to 5; deeper layers are not computed.
 
     Returns:
-        model of [B, H, W, 3] in [-1, 1] to a dict of `SLICES["alex"][:levels]`.
+        model from [B, H, W, 3] in [-1, 1] to a dict of `SLICES["alex"][:levels]`.
 
     Raises:
         MissingPackageError, RunError: see `build_stlpips`.
@@ -130,7 +129,8 @@ def build_alex_features(levels: int = 3) -> keras.Model:
     (kernel, bias), *deeper = convolutions(wheel_weights("alex"))
     image = keras.Input((None, None, 3), name="image")
     scaled = ImageNetScaling(name="scaling")(image)
-    # Output i of the blur reads the convolution from 2 i - 2 on, and that 2 pixels before.
+    # Output i of the blur starts at output 2 i - 2 of the convolution, which starts 2 pixels
+    # before.
     squares = PixelSquares(4, name="squares1")(scaled)
     first = keras.layers.Conv2D(64, 7, activation="relu", name="conv1")(squares)
     slices = alex_slices(first)[:levels]
@@ -139,14 +139,14 @@ def build_alex_features(levels: int = 3) -> keras.Model:
 
 
 def alex_distance(features_a: Features, features_b: Features) -> tf.Tensor:
-    """ST-LPIPS (AlexNet) between features that `build_alex_features` made.
+    """Return the ST-LPIPS distance (AlexNet) between features of `build_alex_features`.
 
     Args:
-        features_a, features_b: the slices of [B, H, W, 3] pictures; gradients flow
-            through both and are finite, even where all features are zero.
+        features_a, features_b: slices of images [B, H, W, 3]. Gradients pass through both and are
+            finite, even if all features are zero.
 
     Returns:
-        [B] float32, summed over the slices that are given.
+        [B] float32, summed over the given slices.
     """
     return feature_distance(features_a, features_b, wheel_heads("alex"))
 
@@ -154,12 +154,13 @@ def alex_distance(features_a: Features, features_b: Features) -> tf.Tensor:
 def feature_distance(
     features_a: Features, features_b: Features, heads: Heads | None = None
 ) -> tf.Tensor:
-    """LPIPS' weighted squared difference of unit-length features.
+    """Return LPIPS' weighted squared difference of unit-length features.
 
     Args:
         features_a, features_b: slice -> [B, h, w, C].
-        heads: slice -> [C]; slices without features are not asked. None weights every
-            channel 1: 2 - 2 cos of the angle between both features at each place.
+        heads: slice -> [C] weights; those of slices without features are ignored. None weights
+            every channel by 1; the distance at each pixel is then 2 - 2 cos of the angle between
+            both features.
 
     Returns:
         [B] float32.
@@ -183,23 +184,23 @@ def _weighted_difference(a: tf.Tensor, b: tf.Tensor, weights: NDArray[np.float32
 
 
 def unit_length(features: tf.Tensor) -> tf.Tensor:
-    """Scales every pixel's features to unit length; none stay none.
+    """Scale the features of every pixel to unit length; zero features stay zero.
 
-    LPIPS divides by the length plus 1e-10, whose gradient at zero is not a number.
-    A floor under the squared length changes no length above 1e-4, a hundredth of what
-    the flattest pictures have, and bounds the gradient by 1e4.
+    LPIPS divides by the length plus 1e-10, whose gradient at zero is NaN. This function uses a
+    lower limit of the squared length instead. It changes no length above 1e-4, which is a hundredth
+    of the lengths in the flattest images, and it limits the gradient to 1e4.
     """
     return tf.math.l2_normalize(features, axis=-1, epsilon=_EPSILON)
 
 
 @lru_cache
 def wheel_heads(trunk: Trunk) -> Heads:
-    """The weights per channel that the wheel carries; raises as `wheel_weights`."""
+    """Return the weights per channel in the wheel; the errors are those of `wheel_weights`."""
     return heads_of(wheel_weights(trunk), trunk)
 
 
 def wheel_weights(trunk: Trunk) -> StateDict:
-    """The state dict that the wheel carries.
+    """Return the state dict in the wheel.
 
     Raises:
         MissingPackageError: `stlpips_pytorch` is not installed.
@@ -209,7 +210,7 @@ def wheel_weights(trunk: Trunk) -> StateDict:
 
 
 def convolutions(state: StateDict) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Kernels [kh, kw, in, out] and biases of all convolutions, in the order of the file."""
+    """Return kernels [kh, kw, in, out] and biases of all convolutions, in the order of the file."""
     stems = [name.removesuffix("weight") for name in state if name.endswith(".weight")]
     return [
         (state[f"{stem}weight"].transpose(2, 3, 1, 0), state[f"{stem}bias"])
@@ -219,10 +220,10 @@ def convolutions(state: StateDict) -> list[tuple[NDArray[np.float32], NDArray[np
 
 
 def heads_of(state: StateDict, trunk: Trunk) -> Heads:
-    """LPIPS' weights per channel.
+    """Return LPIPS' weights per channel.
 
     Raises:
-        KeyError: `state` has none for a slice.
+        KeyError: `state` contains no weights for a slice.
     """
     return {name: state[f"lin{i}.model.1.weight"].ravel() for i, name in enumerate(SLICES[trunk])}
 
@@ -231,13 +232,13 @@ Pool = Callable[[tf.Tensor, int, str], tf.Tensor]
 
 
 def blurred_max(features: tf.Tensor, size: int, name: str) -> tf.Tensor:
-    """Max pooling in the shift-tolerant networks: it strides after a blur."""
+    """Apply the max pooling of shift-tolerant networks: dense pooling, then a strided blur."""
     densely = keras.layers.MaxPooling2D(size, strides=1, name=f"{name}_max")(features)
     return BlurPool(name=name)(densely)
 
 
 def vgg_slices(scaled: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor]:
-    """VGG-16 up to its last ReLU: the last of each block of convolutions."""
+    """Build VGG-16 up to its last ReLU and return the last ReLU of each block."""
     slices: list[tf.Tensor] = []
     features, width = scaled, 64
     for block, depth in enumerate(_VGG_BLOCKS, start=1):
@@ -251,7 +252,7 @@ def vgg_slices(scaled: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor
 
 
 def alex_slices(first: tf.Tensor, *, pool: Pool = blurred_max) -> list[tf.Tensor]:
-    """AlexNet's five ReLUs, given the first."""
+    """Build AlexNet from its first ReLU on and return all five ReLUs."""
     second = _convolution(pool(first, 3, "pool2"), 192, 5, "conv2")
     third = _convolution(pool(second, 3, "pool3"), 384, 3, "conv3")
     fourth = _convolution(third, 256, 3, "conv4")
@@ -270,7 +271,7 @@ def _convolution(features: tf.Tensor, width: int, size: int, name: str) -> tf.Te
 
 
 def _blurred(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The kernel [k, k, in, out] that convolves and then blurs, [k + 2, k + 2, in, out]."""
+    """Combine a kernel [k, k, in, out] and a following blur into [k + 2, k + 2, in, out]."""
     size = len(kernel)
     blurred = np.zeros((size + 2, size + 2, *kernel.shape[2:]), np.float32)
     for (row, column), weight in np.ndenumerate(np.outer((1, 2, 1), (1, 2, 1)) / 16):
@@ -285,10 +286,10 @@ def frozen_model(
     *,
     name: str | None = None,
 ) -> keras.Model:
-    """A model whose convolutions have these weights, in order, and are not trained.
+    """Return a model whose convolutions have the given weights, in order, and are not trainable.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: number or shape of the weights do not match.
     """
     model = keras.Model(image, slices, name=name)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]

@@ -1,4 +1,4 @@
-"""Layers of shift-tolerant networks (`stlpips.py`), as products and convolutions that are fast."""
+"""Layers of shift-tolerant networks (`stlpips.py`), computed as fast products and convolutions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from tensorflow import keras
 
 _MEAN = (-0.030, -0.088, -0.188)
 _DEVIATION = (0.458, 0.448, 0.450)
-"""Of ImageNet's RGB in [-1, 1], as LPIPS scales its input (Zhang et al., CVPR 2018)."""
+"""Mean and standard deviation of ImageNet's RGB in [-1, 1], as used by LPIPS to scale its input
+(Zhang et al., CVPR 2018)."""
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class ImageNetScaling(keras.layers.Layer):
-    """RGB in [-1, 1] to zero mean and unit deviation over ImageNet, as LPIPS does.
+    """Scales RGB in [-1, 1] to zero mean and unit deviation over ImageNet, as in LPIPS.
 
     Inputs:
         [B, H, W, 3] float32 in [-1, 1].
@@ -26,17 +27,17 @@ class ImageNetScaling(keras.layers.Layer):
     """
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Scales; see the class."""
+        """Scale the image; see the class."""
         return (image - tf.constant(_MEAN, image.dtype)) / tf.constant(_DEVIATION, image.dtype)
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class BlurPool(keras.layers.Layer):
-    """Halves the resolution after a binomial blur, (1 2 1)/4 each way.
+    """Halves the resolution after a binomial blur, (1 2 1)/4 in both directions.
 
-    The border is reflected two pixels wide, one more than the blur needs. Computed as a
-    product with a matrix along either axis: to pad by reflection and to pool takes several
-    times as long, in bfloat16 above all.
+    The border is reflected two pixels wide, one more than the blur needs. The layer is computed as
+    a matrix product along each axis, because reflection padding and pooling take several times as
+    long, especially in bfloat16.
 
     Inputs:
         [B, H, W, C], H and W at least 3.
@@ -46,7 +47,7 @@ class BlurPool(keras.layers.Layer):
     """
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Blurs and strides; see the class."""
+        """Blur the features and halve their resolution; see the class."""
         channels = features.shape[3]
         height, width = (features.shape[i] or tf.shape(features)[i] for i in (1, 2))
         down, across = (tf.cast(_halving(size), features.dtype) for size in (height, width))
@@ -56,7 +57,7 @@ class BlurPool(keras.layers.Layer):
 
 
 def _halving(size: int | tf.Tensor) -> tf.Tensor:
-    """[(size + 3) // 2, size]: what blurs a row and leaves out every other pixel."""
+    """Return the matrix [(size + 3) // 2, size] that blurs a row and keeps every other pixel."""
     left = 2 * tf.range((size + 3) // 2) - 2
     taps = []
     for place, weight in enumerate((0.25, 0.5, 0.25)):
@@ -67,14 +68,14 @@ def _halving(size: int | tf.Tensor) -> tf.Tensor:
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class PixelSquares(keras.layers.Layer):
-    """Squares of 2 x 2 pixels as one of four times the channels, after a border of zeros.
+    """Pads with zeros and combines squares of 2 x 2 pixels into one pixel with 4 C channels.
 
-    What was a convolution of stride 2 is a plain one on them (`on_squares` arranges its
-    filters). With three channels to begin with, its way back takes a third of the time.
+    A convolution of stride 2 becomes a convolution of stride 1 on the result (`on_squares`
+    rearranges its kernel). With three input channels, its gradient takes a third of the time.
 
     Args:
-        border: width of the border, pixels; where the size is odd, the lower and the right
-            one are a pixel wider.
+        border: width of the border in pixels; if the size is odd, the bottom and right borders are
+            one pixel wider.
 
     Inputs:
         [B, H, W, C].
@@ -88,20 +89,25 @@ class PixelSquares(keras.layers.Layer):
         self.border = int(border)
 
     def call(self, picture: tf.Tensor) -> tf.Tensor:
-        """Pads and rearranges; see the class."""
+        """Pad and rearrange the image; see the class."""
         height, width = (picture.shape[i] or tf.shape(picture)[i] for i in (1, 2))
         borders = [[self.border, self.border + size % 2] for size in (height, width)]
         return tf.nn.space_to_depth(tf.pad(picture, [[0, 0], *borders, [0, 0]]), 2)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for Keras' own serialisation."""
+        """Return the arguments, for Keras serialisation."""
         return {**super().get_config(), "border": self.border}
 
 
 def on_squares(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The kernel [k, k, in, out] of stride 2 for `PixelSquares`, [(k + 1) / 2, ..., 4 in, out].
+    """Convert a kernel [k, k, in, out] of stride 2 to one for `PixelSquares`.
 
-    k is odd; what the last square has beyond it is not read.
+    Args:
+        kernel: [k, k, in, out] with odd k.
+
+    Returns:
+        [(k + 1) / 2, (k + 1) / 2, 4 in, out]. The part of the last square beyond the kernel has
+        zero weights.
     """
     size, _, channels, out = kernel.shape
     half = (size + 1) // 2

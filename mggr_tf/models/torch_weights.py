@@ -1,13 +1,13 @@
-"""Weights of feature networks, read from packages.
+"""Reads PyTorch weights of feature networks from packages, without PyTorch.
 
-`torch.save` writes a pickle that refers to raw storages: behind it in the same
-file (its legacy form, until PyTorch 1.5) or beside it in a zip archive. A pickle
-may name any function to call. Here only the three names that a state dict needs
-are understood, as stand-ins of our own; whatever else it names is refused before
-it is looked up.
+`torch.save` writes a pickle that refers to raw storages. They follow the pickle in the same file
+(the legacy format, until PyTorch 1.5) or are separate files in a zip archive. A pickle can call
+arbitrary functions. The unpickler here accepts only the names that a state dict needs
+(`OrderedDict`, the function that rebuilds a tensor, and two storage types) and resolves them to
+safe objects. Any other name is rejected before it is resolved.
 
-The layouts are those of PyTorch's documentation ("Serialization semantics") and
-were read off files.
+The formats follow PyTorch's documentation ("Serialization semantics") and the inspection of
+existing files.
 """
 
 from __future__ import annotations
@@ -45,20 +45,21 @@ _DAMAGE = (
     MemoryError,
     NotImplementedError,
 )
-"""What reading a damaged file can raise; pickle documents no shorter list."""
+"""Exceptions that reading a damaged file can raise; the documentation of pickle does not limit them
+further."""
 
 
 def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads a file that `torch.save(model.state_dict(), path)` wrote, in either form.
+    """Read a file that `torch.save(model.state_dict(), path)` wrote, in either format.
 
     Args:
         path: a `.pth` file of float32 and int64 tensors.
 
     Returns:
-        name -> array, in the file's order; float32 or int64.
+        name -> array, in the order of the file; float32 or int64.
 
     Raises:
-        RunError: the file is missing, damaged, or holds anything but tensors by name.
+        RunError: the file is missing, damaged, or contains objects other than named tensors.
     """
     try:
         with path.open("rb") as file:
@@ -93,18 +94,19 @@ class _View:
 
 
 class _StateDictUnpickler(pickle.Unpickler):
-    """An unpickler that knows three names, and refuses the file for any other."""
+    """Unpickler that accepts only the names of a state dict and rejects files with other names."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file)
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        """Our stand-in for a global that the pickle names."""
+        """Return a safe object for a global name in the pickle."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            # Made anew each time, so that nothing a pickle writes onto it can last.
+            # A new function is created each time, so that attributes set by a pickle do not
+            # persist.
             return lambda *arguments: _view(*arguments)
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
@@ -114,7 +116,7 @@ class _StateDictUnpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """A reference to a storage; its values are read later."""
+        """Return a reference to a storage; its values are read later."""
         kind, dtype, key, _, count, *view = pid
         if kind != "storage" or dtype not in _ELEMENT_BYTES or any(v is not None for v in view):
             raise pickle.UnpicklingError(f"unknown reference {pid!r}")
@@ -200,15 +202,15 @@ def _resolve(name: object, view: object, read: _Read) -> NDArray[Any]:
         [stride * flat.itemsize for stride in view.strides],
         writeable=False,
     )
-    return np.array(strided)  # a contiguous copy of its own
+    return np.array(strided)  # contiguous copy
 
 
 def packaged_state_dict(package: str, file: str) -> dict[str, NDArray[Any]]:
-    """The state dict that a package of the extra `train` carries.
+    """Return the state dict in a package of the extra `train`.
 
     Args:
-        package: its import name, which is its name on the index too.
-        file: path of the `.pth` inside the package.
+        package: import name of the package, which is also its name on the package index.
+        file: path of the `.pth` file inside the package.
 
     Raises:
         MissingPackageError: the package is not installed.

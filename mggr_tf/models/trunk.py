@@ -1,4 +1,4 @@
-"""The trunk that branches share, and their inputs."""
+"""The network bodies that all branches use, and the inputs of a redirector."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mggr_tf.config.sizes import BranchSize, StackSize
 from mggr_tf.models.blocks import Modulation, Upsampled, batch_norm, convolution
 
 _EMBEDDING = 16
-"""Width of the two layers through which a stack gets the numbers."""
+"""Width of the two dense layers that embed the condition of a stack."""
 
 
 def trunk(
     features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize | StackSize
 ) -> tf.Tensor:
-    """Features of a guided picture, on Keras symbolic tensors.
+    """Build the body of a branch on Keras symbolic tensors.
 
     Args:
-        features: [B, H, W, C].
-        condition: [B, K], the numeric guidance; None: without any.
-        size: the capacity, which says what kind of body it is too.
+        features: [B, H, W, C], images with the image-like conditioning.
+        condition: [B, K], the numeric conditioning; None for a body without it.
+        size: capacity; its type determines the kind of body.
 
     Returns:
-        [B, H / stem_stride, W / stem_stride, D].
+        features [B, H / stem_stride, W / stem_stride, D].
     """
     if isinstance(size, StackSize):
         return stack(features, condition, size=size)
@@ -33,13 +33,18 @@ def trunk(
 
 
 def stack(features: tf.Tensor, condition: tf.Tensor | None, *, size: StackSize) -> tf.Tensor:
-    """Convolutions at one resolution, each given the numbers again: DeepWarp as published.
+    """Build a stack of convolutions at one resolution, as in the DeepWarp paper.
 
-    Two dense layers embed the condition, which is tiled over the picture and put
-    beside the features before every convolution. Batch normalisation.
+    Two dense layers embed the condition. The embedding is repeated at every pixel and concatenated
+    with the features before every convolution. Batch normalisation follows each convolution.
+
+    Args:
+        features: see `trunk`.
+        condition: see `trunk`.
+        size: capacity.
 
     Returns:
-        [B, H / stem_stride, W / stem_stride, size.widths[-1]]; see `trunk`.
+        features [B, H / stem_stride, W / stem_stride, size.widths[-1]].
     """
     if size.stem_stride == 2:
         features = keras.layers.AveragePooling2D(2, name="halved")(features)
@@ -72,16 +77,16 @@ def _tiled(condition: tf.Tensor, size_px: tuple[int, int]) -> tf.Tensor:
 def encoder_decoder(
     features: tf.Tensor, condition: tf.Tensor | None, *, size: BranchSize
 ) -> tf.Tensor:
-    """Encoder, residual blocks and decoder with skips, on Keras symbolic tensors.
+    """Build encoder, residual blocks and decoder with skip connections on Keras symbolic tensors.
 
     Args:
         features: [B, H, W, C].
-        condition: [B, K]; it modulates every encoder level and residual block.
-            None modulates nothing.
-        size: the capacity.
+        condition: [B, K]; it modulates every encoder level and residual block. None omits the
+            modulation.
+        size: capacity.
 
     Returns:
-        [B, H / stem_stride, W / stem_stride, size.decoder[-1]].
+        features [B, H / stem_stride, W / stem_stride, size.decoder[-1]].
     """
     skips = []
     for level, width in enumerate(size.widths):
@@ -114,11 +119,11 @@ def _residual_block(features: tf.Tensor, condition: tf.Tensor | None, *, name: s
 
 
 EVERYTHING = ("gazemap", "delta", "head_pose")
-"""All guidance there is: the picture, and the two numbers."""
+"""All conditioning inputs: the gaze map, the angle difference, and the head pose."""
 
 
 def redirector_inputs(size_px: int) -> dict[str, tf.Tensor]:
-    """Symbolic inputs: eye, gazemap, delta, head_pose (shapes in ARCHITECTURE.md)."""
+    """Return the symbolic inputs eye, gazemap, delta and head_pose (shapes in ARCHITECTURE.md)."""
     return {
         "eye": keras.Input((size_px, size_px, 3), name="eye"),
         "gazemap": keras.Input((size_px, size_px, 2), name="gazemap"),
@@ -130,10 +135,14 @@ def redirector_inputs(size_px: int) -> dict[str, tf.Tensor]:
 def condition_of(
     inputs: dict[str, tf.Tensor], guidance: Iterable[str] = EVERYTHING
 ) -> tf.Tensor | None:
-    """The numeric guidance [B, K]: angle difference and head pose, or what is left of them.
+    """Return the numeric conditioning [B, K]: angle difference and head pose, as far as selected.
+
+    Args:
+        inputs: inputs of the redirector by name.
+        guidance: names of the selected conditioning inputs.
 
     Returns:
-        None when `guidance` holds no numbers.
+        None if `guidance` contains neither of the two.
     """
     numbers = [inputs[name] for name in ("delta", "head_pose") if name in set(guidance)]
     if len(numbers) > 1:
@@ -144,7 +153,13 @@ def condition_of(
 def guided_picture(
     inputs: dict[str, tf.Tensor], pictures: Iterable[str], guidance: Iterable[str] = EVERYTHING
 ) -> tf.Tensor:
-    """Pictures and the pictorial guidance as one [B, H, W, C]."""
+    """Concatenate images and the gaze map, if it is selected, to one tensor [B, H, W, C].
+
+    Args:
+        inputs: inputs of the branch by name.
+        pictures: names of the images.
+        guidance: names of the selected conditioning inputs.
+    """
     names = [*pictures, *(["gazemap"] if "gazemap" in set(guidance) else [])]
     if len(names) == 1:
         return inputs[names[0]]

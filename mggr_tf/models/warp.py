@@ -1,8 +1,9 @@
-"""The warp of a picture by a flow.
+"""Backward warping of an image by a flow field.
 
-Its project has ended (last release 0.23.0) and says so in a warning on every
-import; that warning is silenced here because the pin is deliberate. Each thing
-that is taken from it stands in this file, to be replaced in one place.
+The bilinear warp comes from TensorFlow Addons. That project has ended (last release 0.23.0) and
+prints a warning on every import. The warning is silenced here because the version is pinned on
+purpose. All imports from TensorFlow Addons are in this file, so that they can be replaced in one
+place.
 """
 
 from __future__ import annotations
@@ -35,42 +36,42 @@ Tracer = Callable[[tf.Tensor, tf.Tensor, Interpolation], tf.Tensor]
 _traced_as: Tracer | None = None
 
 _SHARPNESS = -0.75
-"""Keys' parameter [2]. OpenCV's INTER_CUBIC, with which devices warp, and ONNX' GridSample
-have the same."""
+"""Keys' parameter [2]. OpenCV's INTER_CUBIC, which the device uses for warping, and ONNX'
+GridSample have the same value."""
 
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class BackwardWarp(keras.layers.Layer):
-    """Reads an image where a flow field points [1].
+    """Samples an image at the positions of a flow field [1].
 
-    Output pixel (x, y) is the interpolated read of `image` at (x + dx, y + dy).
-    Reads outside the image repeat its border pixel.
+    Output pixel (x, y) is the interpolated value of `image` at (x + dx, y + dy). Positions outside
+    the image use the nearest border pixel.
 
     Args:
-        interpolation: `bilinear`, or `bicubic` [2], which keeps texture: a patch that
-            is moved by half a pixel bilinearly has lost its finest scale.
+        interpolation: `bilinear`, or `bicubic` [2], which preserves texture: a bilinear shift by
+            half a pixel removes the finest scale of the patch.
 
     Inputs:
         image: [B, H, W, C] float32, any range; the layer is linear in it.
         flow: [B, H, W, 2] float32, pixels, (dx, dy), +x right, +y down.
 
     Returns:
-        [B, H, W, C] float32; bicubic reads may leave the image's range by a little.
+        [B, H, W, C] float32. Bicubic interpolation may exceed the value range of the image
+        slightly.
 
     Raises:
-        ValueError: an unknown interpolation; on build, when `flow` has not exactly
-            two channels.
+        ValueError: the interpolation is unknown, or, on build, `flow` does not have exactly two
+            channels.
 
     Example:
         >>> image = tf.reshape([0., 1., 2., 3., 0., 1., 2., 3.], [1, 2, 4, 1])
-        >>> flow = tf.broadcast_to([1., 0.], [1, 2, 4, 2])   # look one pixel right
+        >>> flow = tf.broadcast_to([1., 0.], [1, 2, 4, 2])   # read one pixel to the right
         >>> BackwardWarp()([image, flow])[0, 0, :, 0].numpy()
         array([1., 2., 3., 3.], dtype=float32)
 
     References:
         [1] Jaderberg et al., Spatial Transformer Networks, NeurIPS 2015, eq. 5.
-        [2] Keys, Cubic Convolution Interpolation for Digital Image Processing, IEEE
-            TASSP 1981.
+        [2] Keys, Cubic Convolution Interpolation for Digital Image Processing, IEEE TASSP 1981.
     """
 
     def __init__(self, interpolation: Interpolation = "bilinear", **kwargs: Any) -> None:
@@ -80,28 +81,28 @@ class BackwardWarp(keras.layers.Layer):
         self.interpolation = interpolation
 
     def build(self, input_shape: list[tuple[int | None, ...]]) -> None:
-        """Checks that the second input is a flow."""
+        """Check that the second input is a flow field."""
         if input_shape[1][-1] != 2:
             raise ValueError(f"flow must have 2 channels (dx, dy), got {input_shape[1][-1]}")
         super().build(input_shape)
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        """Warps; see the class."""
+        """Warp the image; see the class."""
         if _traced_as is not None:
             return _traced_as(*inputs, self.interpolation)
         return _READERS[self.interpolation](*inputs)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for Keras' own serialisation."""
+        """Return the arguments, for Keras serialisation."""
         return {**super().get_config(), "interpolation": self.interpolation}
 
 
 @contextmanager
 def warps_traced_as(op: Tracer) -> Iterator[None]:
-    """Models traced inside warp by another op, of (image, flow, interpolation).
+    """Replace the warp by another op, a function of (image, flow, interpolation), during tracing.
 
-    For runtimes that have a warp of their own: traced from TensorFlow it is dozens of
-    gathers, in which no converter sees a warp any more.
+    This is for runtimes that have their own warp op. Traced from TensorFlow, a warp consists of
+    dozens of gathers, which converters cannot recognise as a warp.
     """
     global _traced_as
     before, _traced_as = _traced_as, op
@@ -112,14 +113,14 @@ def warps_traced_as(op: Tracer) -> Iterator[None]:
 
 
 def _bilinear(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    # tensorflow-addons reads at (y - flow[..., 0], x - flow[..., 1]).
+    # TensorFlow Addons samples at (y - flow[..., 0], x - flow[..., 1]).
     return dense_image_warp(image, -flow[..., ::-1])
 
 
 def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    # Four neighbours of a row are read at once, places stay floats up to the reads, channels are
-    # split rather than sliced: what small runtimes do with many reads, integers and strides takes
-    # longer than the weights.
+    # Each gather reads four neighbours of a row at once, positions stay floats until the gather,
+    # and channels are split instead of sliced, because many gathers, integer ops and strided slices
+    # take longer in small runtimes than the computation of the weights.
     height, width, channels = image.shape[1:]
     pixels, starts = height * width, width + _BEYOND
     y, x = np.mgrid[:height, :width].astype(np.float32).reshape(2, 1, pixels)
@@ -131,7 +132,7 @@ def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
     first = 0 if alone else tf.range(tf.shape(image)[0])[:, None] * (height * starts)
 
     def line(tap: float) -> tf.Tensor:
-        """Four neighbours each, [B N, 4 C], of the row at a tap; the border's beyond it."""
+        """Return four neighbours per pixel, [B N, 4 C], in the row at a tap; repeat the border."""
         start = tf.clip_by_value(row + tap, 0.0, height - 1.0) * float(starts) + (column + 2.0)
         places = tf.cast(start, tf.int32)
         return tf.gather(fours, tf.reshape(places if alone else first + places, [-1]))
@@ -142,31 +143,36 @@ def _bicubic(image: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
 
 
 _TAPS = (-1.0, 0.0, 1.0, 2.0)
-"""The four pixels of a read along one axis, from the whole place."""
+"""Offsets of the four pixels of an interpolation along one axis, relative to the integer
+position."""
 
 _BEYOND = 4
-"""A read may begin up to two pixels beyond either border."""
+"""Number of additional start positions per row, because positions reach up to two pixels beyond
+either border."""
 
 
 def _fours(image: tf.Tensor) -> tf.Tensor:
-    """[B H (W + 4), 4 C]: each pixel and the three to its right, from three pixels left of the
-    border on; beyond it the border's pixel is repeated."""
+    """Return [B H (W + 4), 4 C]: for each start position, the pixel and its three right neighbours.
+
+    Start positions begin three pixels left of the border; border pixels are repeated outside the
+    image.
+    """
     width, channels = image.shape[2:]
     starts = np.arange(-3, width + _BEYOND - 3)
     columns = np.clip(starts[:, None] + np.arange(4), 0, width - 1).ravel()
-    # A reshape and gathers: behind slices or a concatenation, TFLite's quantiser would hand on a
-    # rounded picture.
+    # A reshape and a gather are used because the TFLite quantizer would pass on a rounded image
+    # after slices or a concatenation.
     rows = tf.reshape(image, [-1, width, channels])
     return tf.reshape(tf.gather(rows, columns, axis=1), [-1, 4 * channels])
 
 
 def _weighted(weights: list[tf.Tensor], values: list[tf.Tensor]) -> tf.Tensor:
-    """Sum of values [M, C] by weights [B, N], M = B N."""
+    """Return the sum of values [M, C] with weights [B, N], M = B N."""
     return _sum(tf.reshape(w, [-1, 1]) * v for w, v in zip(weights, values, strict=True))
 
 
 def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
-    """One addition after another: an op for many sums has a slow kernel on devices."""
+    """Add tensors one by one, because ops for many summands have a slow kernel on devices."""
     return functools.reduce(operator.add, terms)
 
 
@@ -174,24 +180,24 @@ _READERS = {"bilinear": _bilinear, "bicubic": _bicubic}
 
 
 def _place(shift: tf.Tensor, at: tf.Tensor, size: int) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Where a read lies along one axis.
+    """Return the integer position and the weights of an interpolation along one axis.
 
     Args:
-        shift: [B, N] pixels.
-        at: the output pixels' own places, broadcastable to it.
-        size: of the image along the axis.
+        shift: [B, N] flow in pixels.
+        at: positions of the output pixels, broadcastable to `shift`.
+        size: size of the image along the axis.
 
     Returns:
-        the whole place [B, N], from -2 to `size` + 1, and the weights [B, N] of its taps.
+        the integer position [B, N], from -2 to `size` + 1, and the weights [B, N] of its taps.
     """
-    # Beyond two pixels outside, all four taps read the border pixel.
+    # Further than two pixels outside the image, all four taps use the border pixel.
     place = tf.clip_by_value(at + shift, -2.0, size + 1.0)
     whole = tf.floor(place)
     return whole, _keys_weights(place - whole)
 
 
 def _keys_weights(t: tf.Tensor) -> list[tf.Tensor]:
-    """Weights of the pixels at -1, 0, 1 and 2 for a read at `t` in [0, 1)."""
+    """Return the weights of the pixels at -1, 0, 1 and 2 for a position `t` in [0, 1)."""
     a = _SHARPNESS
 
     def near(d: tf.Tensor) -> tf.Tensor:

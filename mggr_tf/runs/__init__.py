@@ -1,1 +1,1 @@
-"""Looking at runs that are there: which, what exactly they hold, and how two of them differ."""
+"""Run folders: their files, records, locks, listings, and the provenance of their data."""

@@ -1,19 +1,19 @@
-"""A run: the folder that holds everything a training leaves.
+"""Run folder: all files of one training.
 
-This file says where each part lies, and writes `run.json` and `config.yaml`. The other parts are
-written by `stage_trainer` (weights), `checkpoints`, `metrics_log` and `metrics_writer` (logs),
-`sheets`, `stage_watch` (a bad batch) and `run_lock`; each file gets its name when it is whole, but
-for logs, which grow, and the lock.
+This module defines the paths of all parts of a run, and writes `run.json`, `config.yaml` and the
+CSV logs (with `metrics_log`). The other parts are written by modules of `mggr_tf.training`:
+`stages` (weights), `checkpoints` and `stage_watch` (TensorBoard logs, sheets and bad batches). The
+lock is in `lock`. All files except logs and the lock are written atomically.
 
 ::
 
     RUN/
       run.json          schema, versions, seed, git revision, data, stages and their steps
-      config.yaml       the whole config that was trained
+      config.yaml       complete config of the training
       weights/*.npz     one file per network, written when its stage is complete
       checkpoints/STAGE resumable state of the stage in progress
-      logs/STAGE.csv    metrics, and logs/STAGE/ the same for TensorBoard
-      .lock             held by the one training that writes here
+      logs/STAGE.csv    metrics; logs/STAGE/ contains the same for TensorBoard
+      .lock             lock, held by the training that writes to the run
       sheets/*.png      source, coarse, residual, redirected, target
 """
 
@@ -53,17 +53,17 @@ _CONFIG, _RECORD = "config.yaml", "run.json"
 
 
 def weights_of_stage(config: Config, stage: Stage) -> tuple[str, ...]:
-    """Which networks a complete stage leaves in `weights/`."""
+    """Return the names of the networks that a complete stage writes to `weights/`."""
     return config.models.parts if stage == "joint" else (stage,)
 
 
 class RunFolder:
-    """Reads and writes one run.
+    """Reader and writer of one run. Use `create` or `open` to get an instance.
 
     Args:
-        path: the folder; use `create` or `open`.
-        config: what it trains.
-        record: how far it is.
+        path: folder of the run.
+        config: config of the run.
+        record: record of the run, including its progress.
     """
 
     def __init__(self, path: Path, config: Config, record: RunRecord) -> None:
@@ -81,18 +81,23 @@ class RunFolder:
         portraits: DataRecord | None = None,
         vgg16: Path | None = None,
     ) -> RunFolder:
-        """Makes the folder; the caller has checked that it may.
+        """Create the folder of a new run. The caller must check that the path may be used.
 
-        What the config leaves to this machine is settled: every process that goes on with the run
-        elsewhere computes in the same precision.
+        Settings that the config leaves to the machine are resolved here, so that a process that
+        resumes the run on another machine uses the same precision.
 
-        `portraits` are photographs that it is trained on beside `data`, `vgg16` weights for the
-        perceptual loss that it is trained with.
+        Args:
+            path: folder of the run.
+            config: config of the run.
+            data: record of the training data.
+            portraits: record of additional training photographs; None if there are none.
+            vgg16: weights file of the network for the perceptual loss.
 
         Raises:
-            RunError: the folder cannot be made.
+            RunError: the folder cannot be created.
         """
-        from mggr_tf.models.blocks import settled  # TensorFlow, which a list of runs needs not
+        # This module imports TensorFlow, which is not needed to list runs.
+        from mggr_tf.models.blocks import settled
 
         precision = settled(config.models.features_precision)
         config = replace(config, models=replace(config.models, features_precision=precision))
@@ -118,11 +123,11 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Opens an existing run.
+        """Open an existing run.
 
         Raises:
-            RunError: no run there, one of another schema or damaged, or its `config.yaml` is
-                not what the run was made with any more.
+            RunError: there is no run, it has another schema, it is damaged, or its `config.yaml`
+                differs from the config in its record.
         """
         file = run_file(path)
         try:
@@ -142,20 +147,20 @@ class RunFolder:
             raise RunError(f"{path}: the run is damaged: {error}") from error
 
     def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
-        """Starts from another run's weights: what `stage` needs counts as trained.
+        """Copy another run's weights; the stages that `stage` needs then count as complete.
 
-        The donor's data, and that of its donors, is recorded: the weights come from it too. An
-        estimator that goes on starts from the one that the donor's devices run. One that stays is
-        taken together with the donor's `adapted`, where `stage` does not train that anew.
+        The data of the donor and of its donors is recorded, because it is training data of the
+        weights. If the estimator is trained further, it starts from the donor's estimator that
+        devices run. Otherwise the donor's `estimator` and `adapted` are both copied, except that
+        `adapted` is not copied if `stage` is `adapted`.
 
         Args:
-            donor: the other run.
-            stage: the last one that this run will train.
-            train_on: of the stages that it needs, those that go on from the donor's weights too.
+            donor: run to copy from.
+            stage: last stage that this run will train.
+            train_on: needed stages that are trained further from the donor's weights.
 
         Raises:
-            RunError: the donor has no weights that could be taken, or some of
-                networks that this config builds otherwise.
+            RunError: the donor has no usable weights, or its networks differ from this config.
         """
         names = {name: name for name in weights_to_adopt(self.config, donor)}
         if "estimator" in train_on:
@@ -168,19 +173,19 @@ class RunFolder:
                 continue
             if donor.is_complete(earlier) or (earlier == "coarse" and "coarse" in names):
                 record = donor.record.stages.get(earlier, StageRecord(steps=0, complete=True))
-                # Its minutes were the donor's: this run's budget is for what it trains itself.
+                # The minutes were the donor's budget. This run's budget is for its own stages.
                 self.update_stage(earlier, replace(record, minutes=None))
 
     def adopt_redirector(self, donor: RunFolder) -> None:
-        """Starts the redirector from another run's; every stage is trained.
+        """Copy the redirector's weights from another run; no stage counts as complete.
 
         The donor's data is recorded, as by `adopt`.
 
         Args:
-            donor: the other run.
+            donor: run to copy from.
 
         Raises:
-            RunError: the donor has no redirector, or another one than this config builds.
+            RunError: the donor has no redirector, or its redirector differs from this config.
         """
         parts = self.config.models.parts
         if missing := [name for name in parts if not donor.has_weights(name)]:
@@ -189,54 +194,61 @@ class RunFolder:
         self._take(donor, {name: name for name in parts})
 
     def _take(self, donor: RunFolder, names: Mapping[str, str]) -> None:
-        """Copies weights, by their names here and in the donor."""
+        """Copy weights files; `names` maps names in this run to names in the donor."""
         self.record = self.record.with_origins(donor.record.sources(donor.path.resolve().name))
-        self._write_record()  # before any weight is here
+        self._write_record()  # record the origin of the weights before they are copied
         for name, theirs in names.items():
             with atomic_file(self.weights_file(name), force=True) as temporary:
                 shutil.copyfile(donor.weights_file(theirs), temporary)
 
     def is_complete(self, stage: Stage) -> bool:
-        """Whether the stage was trained to its end."""
+        """Return whether a stage is complete."""
         return stage in self.record.stages and self.record.stages[stage].complete
 
     def has_weights(self, name: str) -> bool:
-        """Whether some complete stage left this network's weights."""
+        """Return whether the run has weights of a network, from a complete stage."""
         return self.weights_file(name).is_file()
 
     @property
     def device_estimator(self) -> Literal["estimator", "adapted"]:
-        """Name of the gaze estimator that devices run: `adapted` where the run has its weights."""
+        """Name of the gaze estimator that devices run: `adapted` if the run has its weights."""
         return "adapted" if self.has_weights("adapted") else "estimator"
 
     def can_redirect(self) -> bool:
-        """Whether some stage that ends with a redirector is complete."""
+        """Return whether a stage that trains a redirector is complete."""
         parts = self.config.models.parts
-        # A fine branch that was not trained yet adds nothing.
+        # The coarse branch is sufficient, because an untrained fine branch adds nothing.
         return self.has_weights("coarse" if "coarse" in parts else parts[0])
 
     def weights_file(self, name: str) -> Path:
-        """Where a network's weights lie."""
+        """Return the path of a network's weights."""
         return self.path / "weights" / f"{name}.npz"
 
     def checkpoint_folder(self, stage: Stage) -> Path:
-        """Where a stage's checkpoints lie."""
+        """Return the folder of a stage's checkpoints."""
         return self.path / "checkpoints" / stage
 
     def sheet_file(self, stage: Stage, step: int) -> Path:
-        """Where a sample sheet is written."""
+        """Return the path of a sample sheet."""
         return self.path / "sheets" / f"{stage}-{step:06d}.png"
 
     def bad_batch_file(self, stage: Stage, step: int) -> Path:
-        """Where the batch is kept that a step saw whose loss was no number."""
+        """Return the path for the batch of a step at which training diverged."""
         return self.path / "logs" / f"{stage}-bad-batch-{step:06d}.npz"
 
     def log_folder(self, stage: Stage) -> Path:
-        """Where TensorBoard events of a stage are written."""
+        """Return the folder of a stage's TensorBoard events."""
         return self.path / "logs" / stage
 
     def update_stage(self, stage: Stage, record: StageRecord, *, write: bool = True) -> None:
-        """Writes down how far a stage is; a worker that is not the chief only knows it."""
+        """Update the record of a stage.
+
+        Args:
+            stage: stage to update.
+            record: new record of the stage.
+            write: whether to write the record. Only the chief writes; other workers update their
+                copy in memory.
+        """
         stages = {**self.record.stages, stage: record}
         self.record = replace(self.record, stages=stages)
         if write:
@@ -245,16 +257,19 @@ class RunFolder:
     def note_data(
         self, data: DataRecord, *, change: str | None = None, portraits: bool = False
     ) -> None:
-        """Writes down what the run goes on with, and what changed; see `RunRecord.with_data`."""
+        """Record the data that the run continues with; see `RunRecord.with_data`."""
         self.record = self.record.with_data(
             data, run=self.path.resolve().name, change=change, portraits=portraits
         )
         self._write_record()
 
     def note_origin(self, origin: Origin, *, write: bool = True) -> None:
-        """Writes down more data that the weights will come from; harmless when repeated.
+        """Record additional training data of the weights. Repeated calls have no effect.
 
-        A worker that is not the chief only knows it.
+        Args:
+            origin: additional training data.
+            write: whether to write the record. Only the chief writes; other workers update their
+                copy in memory.
         """
         record = self.record.with_origins([origin])
         if record != self.record:
@@ -263,14 +278,19 @@ class RunFolder:
                 self._write_record()
 
     def note_config(self, config: Config, *, change: str) -> None:
-        """Writes down the config that the run goes on with, and what changed of it.
+        """Record the config that the run continues with, and the change.
+
+        Args:
+            config: new config.
+            change: description of the change.
 
         Raises:
-            DiskError: the disk takes no more; the run is as it was.
+            DiskError: the disk is full; the run is unchanged.
         """
         changes = (*self.record.changes, f"config: {change}")
         record = replace(self.record, config=config_to_plain(config), changes=changes)
-        # One without the other would not open: both are on the disk before either has its name.
+        # If only one of the two files were new, the run could not be opened. So both files are on
+        # disk before either one is renamed.
         with (
             atomic_file(self.path / _CONFIG, force=True) as config_file,
             atomic_file(self.path / _RECORD, force=True) as record_file,
@@ -280,31 +300,31 @@ class RunFolder:
         self.config, self.record = config, record
 
     def log_file(self, stage: Stage) -> Path:
-        """Where a stage's metrics are logged."""
+        """Return the path of a stage's metrics log."""
         return self.path / "logs" / f"{stage}.csv"
 
     def validation_file(self, stage: Stage) -> Path:
-        """Where a stage's validation metrics are logged."""
+        """Return the path of a stage's validation log."""
         return self.path / "logs" / f"{stage}-validation.csv"
 
     def log(self, stage: Stage, step: int, metrics: Mapping[str, float]) -> None:
-        """Appends one line to the stage's CSV; see `metrics_log.append_row`."""
+        """Append one row to a stage's metrics log; see `metrics_log.append_row`."""
         append_row(self.log_file(stage), step, metrics)
 
     def log_validation(self, stage: Stage, step: int, metrics: Mapping[str, float]) -> None:
-        """Likewise, of eyes that the stage is not trained on."""
+        """Append one row to a stage's validation log; see `metrics_log.append_row`."""
         append_row(self.validation_file(stage), step, metrics)
 
     def logged(self, stage: Stage, metric: str) -> dict[int, float]:
-        """Step -> what a stage's CSV holds of a metric; empty where it holds nothing.
+        """Return the logged values of a metric by step; empty if there are none.
 
-        A resumed stage repeats the steps that it had gone beyond its checkpoint; the
-        later line counts.
+        A resumed stage repeats the steps after its checkpoint. For repeated steps the later row
+        applies.
         """
         return column(self.log_file(stage), metric)
 
     def validated(self, stage: Stage, metric: str) -> dict[int, float]:
-        """Likewise, of eyes that the stage is not trained on."""
+        """Return the logged values of a validation metric by step; empty if there are none."""
         return column(self.validation_file(stage), metric)
 
     def _write_config(self) -> None:
@@ -325,7 +345,7 @@ def _record_text(record: RunRecord) -> str:
 
 
 def _write_through(file: Path, text: str) -> None:
-    """Writes to the disk itself, which may say only then that it is full."""
+    """Write a file and sync it to disk, because a full disk may be reported only by the sync."""
     with open(file, "w", encoding="utf-8") as handle:
         handle.write(text)
         handle.flush()
@@ -333,10 +353,10 @@ def _write_through(file: Path, text: str) -> None:
 
 
 def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
-    """The networks that a run by this config can take from another run.
+    """Return the networks whose weights a run with this config can copy from another run.
 
     Raises:
-        RunError: none of them, or some are built otherwise.
+        RunError: the donor has no weights, or some of its networks differ from this config.
     """
     networks = ("estimator", "coarse", "fine", "adapted")
     names = tuple(name for name in networks if donor.has_weights(name))
@@ -361,10 +381,10 @@ def _config_in(file: Path) -> Config:
 
 
 def run_file(path: Path) -> Path:
-    """A run's `run.json`.
+    """Return the path of a run's `run.json`.
 
     Raises:
-        RunError: no run there.
+        RunError: the folder is not a run.
     """
     file = path / _RECORD
     if not file.is_file():
@@ -373,7 +393,7 @@ def run_file(path: Path) -> Path:
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout this code runs from; None outside one, or without git."""
+    """Return the git revision of this code's checkout; None outside a checkout or without git."""
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],

@@ -1,4 +1,4 @@
-"""Run folders by name, and fingerprints of what they learned."""
+"""List runs, open them by name, and compute fingerprints of their weights."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ _TOLD: dict[Stage, tuple[str, ...]] = {
     "fine": ("l1",),
     "joint": ("l1",),
 }
-"""What describes a stage without validation: what its log holds of these, on the pairs that it
-trains on."""
+"""Metrics in the training log that describe a stage without validation."""
 
 _VALIDATED = ("error_deg", "l1", "l1_coarse")
-"""What a stage may be validated by; see `mggr_tf.training.validation`."""
+"""Validation metrics of the stages; see `mggr_tf.training.validation`."""
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A run in a list.
+    """Entry of a list of runs.
 
     Attributes:
-        path: its folder.
-        config: its config's name; None for a run that cannot be read.
-        data: what it was trained on.
-        stages: a line for each stage: how far it is, and the best that validation found, or
-            without it that its log holds.
-        problem: why it cannot be read.
+        path: folder of the run.
+        config: name of its config; None for a run that cannot be read.
+        data: description of its training data.
+        stages: one line per stage with its progress and its best validation metric; without
+            validation, the best metrics in its training log.
+        problem: reason why the run cannot be read; None for a readable run.
     """
 
     path: Path
@@ -56,10 +55,10 @@ class ListedRun:
 
 
 def list_runs(root: Path) -> tuple[ListedRun, ...]:
-    """The runs under a folder, by name; damaged ones too.
+    """Return the runs in a folder, sorted by name, including damaged runs.
 
     Raises:
-        RunError: there is no such folder.
+        RunError: the folder does not exist.
     """
     if not root.is_dir():
         raise RunError(f"{root} does not exist; `mggr-tf train` makes runs under runs/")
@@ -97,7 +96,7 @@ def _validated(run: RunFolder, stage: Stage) -> str | None:
     for metric in _VALIDATED:
         found = _numbers(run.validated(stage, metric))
         if found:
-            # The first of equal ones, as training takes it.
+            # Of equal values use the first one, as training does.
             step = min(found, key=lambda at: (found[at], at))
             return f"validation {metric} {found[step]:.4g} at step {step}"
     return None
@@ -112,22 +111,25 @@ def _logged(run: RunFolder, stage: Stage) -> str:
 
 
 def _numbers(values: dict[int, float]) -> dict[int, float]:
-    """Without what was no number, which would be the least of all."""
+    """Remove values that are not finite, because NaN would break the search for the minimum."""
     return {step: value for step, value in values.items() if math.isfinite(value)}
 
 
 def packaged_run() -> Path:
-    """The folder of the packaged run: `run.json`, `config.yaml`, `weights/`, no checkpoints."""
+    """Return the folder of the packaged run.
+
+    It contains `run.json`, `config.yaml` and `weights/`, but no checkpoints.
+    """
     return Path(str(resources.files("mggr_tf.runs"))) / "default"
 
 
 def open_run(name_or_path: str | Path) -> RunFolder:
-    """Opens the packaged run by its name, `default`, or any other by its path.
+    """Open the packaged run by its name, `default`, or any other run by its path.
 
-    Only a string is a name: `./default` and `Path("default")` are folders.
+    Only the string `default` is the name: `./default` and `Path("default")` are folders.
 
     Raises:
-        RunError: no run there, or a damaged one; or this installation carries none.
+        RunError: there is no run, the run is damaged, or this installation has no packaged run.
     """
     if name_or_path != DEFAULT:
         return RunFolder.open(Path(name_or_path))
@@ -139,16 +141,16 @@ def open_run(name_or_path: str | Path) -> RunFolder:
 
 
 def fingerprint(run: RunFolder) -> dict[str, str]:
-    """SHA-256 of every network's weights, and of all of them.
+    """Return the SHA-256 of each network's weights, and of all weights together.
 
-    Counted are the arrays' names, types, shapes and bytes; not when and by which version they
-    were written, which is in the files too.
+    The hash covers the names, dtypes, shapes and bytes of the arrays. It does not cover the time
+    and version of writing, which the files contain, too.
 
     Returns:
-        network -> hash, in alphabetical order, and at the end "all".
+        Hash of each network by name, in alphabetical order, and the combined hash as "all".
 
     Raises:
-        RunError: the run has no weights, or damaged ones.
+        RunError: the run has no weights, or they are damaged.
     """
     files = sorted(
         file
@@ -167,7 +169,7 @@ def fingerprint(run: RunFolder) -> dict[str, str]:
 def _of_file(file: Path) -> str:
     digest = hashlib.sha256()
     try:
-        # numpy leaves a file open that it cannot read; this one closes.
+        # numpy does not close a file that it cannot read, so open it here.
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             for name in sorted(arrays.files):
                 array = np.ascontiguousarray(arrays[name])
@@ -179,10 +181,10 @@ def _of_file(file: Path) -> str:
 
 
 def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
-    """The run under `root` that was last written to and can redirect.
+    """Return the most recently written run in `root` that is complete and can redirect.
 
     Raises:
-        RunError: there is none.
+        RunError: there is no such run, or a run is damaged.
     """
     files = sorted(root.glob("*/run.json"), key=lambda f: f.stat().st_mtime, reverse=True)
     for file in files:
@@ -193,7 +195,7 @@ def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
 
 
 def free_name(root: Path, stem: str) -> Path:
-    """`root/stem`, or with the next free number behind it."""
+    """Return `root/stem`, or `root/stem-N` with the first free number N from 2."""
     candidates: Iterable[Path] = (
         root / (stem if number == 1 else f"{stem}-{number}") for number in range(1, 100_000)
     )

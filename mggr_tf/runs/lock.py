@@ -1,4 +1,4 @@
-"""The lock of a run folder, and work that must not be overwritten."""
+"""Lock of a run folder, checks for write access, and errors for interrupted trainings."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from mggr_tf.runs.record import RunRecord
 LOCK = ".lock"
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
-"""What file systems say that know no locks; they are trained on without."""
+"""Error numbers of file systems without locks; on these, training runs without a lock."""
 
 
 @contextmanager
 def only_training(folder: Path) -> Iterator[None]:
-    """Holds a run folder for one training, and for the time that it lasts.
+    """Lock a run folder, so that only one training uses it at a time.
 
-    The system lets go of it when the process ends, however it ends: nothing that was killed
-    keeps the next one out, and what it left half written is removed.
+    The operating system releases the lock when the process ends for any reason, so a killed
+    process does not block the next one. Its incomplete files are removed.
 
     Args:
-        folder: it exists.
+        folder: existing run folder.
 
     Raises:
-        RunError: another training holds it.
-        DiskError: it cannot be written to.
+        RunError: another training holds the lock.
+        DiskError: the folder is not writable.
     """
     check_is_writable(folder)
     with _opened(folder / LOCK) as descriptor:
@@ -57,19 +57,24 @@ def only_training(folder: Path) -> Iterator[None]:
 
 
 def _remove_what_kills_left(folder: Path) -> None:
-    """Only for who holds the lock: to others it may be what is being written."""
+    """Remove the incomplete files of killed processes.
+
+    Only the holder of the lock may call this function, because without the lock the files may
+    belong to a process that is still writing.
+    """
     for path in sorted(filter(is_partial, folder.rglob("*.partial-*"))):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)  # it may have been in a folder that is gone now
+            path.unlink(missing_ok=True)  # its folder may already have been removed
 
 
 def check_is_writable(folder: Path) -> None:
-    """Refuses a folder, or one that is still to be made, in which nothing can be written.
+    """Check that a folder is writable, or that a missing folder can be created.
 
     Raises:
-        DiskError: it cannot; says which folder is in the way, and why.
+        DiskError: the folder is not writable; the message contains the folder that causes it and
+            the reason.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
@@ -104,31 +109,31 @@ def _opened(file: Path) -> Iterator[int]:
 
 @contextmanager
 def explained_interruption(run: RunFolder, stage: Stage) -> Iterator[None]:
-    """Makes one line of whatever keeps a run from being written while it trains.
+    """Convert disk errors during a training to a `DiskError` with a one-line message.
 
     Args:
-        run: what is trained within.
-        stage: the last one to train.
+        run: run that is trained.
+        stage: last stage to train.
 
     Raises:
-        DiskError: the disk is full, read-only, gone or forbidden.
+        DiskError: the disk is full, read-only, missing or not permitted.
     """
     try:
         yield
-    except BrokenPipeError:  # the reader of the progress line went away; the run is fine
+    except BrokenPipeError:  # the reader of the progress line has exited; the run is intact
         raise
     except (OSError, DiskError, UsageError) as error:
         raise _with_what_is_kept(_reason(error), run, stage) from error
     except tf.errors.OpError as error:
-        # TensorBoard's events are written by TensorFlow, which says ResourceExhausted of a
-        # full disk as of a full memory.
+        # TensorFlow writes TensorBoard's events. It raises ResourceExhausted for a full disk and
+        # for exhausted memory, so only errors about this run's path are converted.
         if str(run.path) not in error.message:
             raise
         raise _with_what_is_kept(disk_reason(error), run, stage) from error
 
 
 def kept(record: RunRecord) -> str:
-    """What a run holds, in words."""
+    """Return a description of the completed stages and steps of a run."""
     parts = []
     for stage in STAGES:
         if (known := record.stages.get(stage)) is not None:
@@ -138,7 +143,7 @@ def kept(record: RunRecord) -> str:
 
 
 def resume_command(run: RunFolder, stage: Stage) -> str:
-    """The command that goes on with a run."""
+    """Return the command that resumes a run."""
     return f"mggr-tf train --stage {stage} --out {shlex.quote(str(run.path))} --resume"
 
 

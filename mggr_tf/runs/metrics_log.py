@@ -1,6 +1,7 @@
-"""A stage's metrics in a CSV file that stays whole: what a full disk or a kill cut is left out.
+"""CSV log of a stage's metrics that stays readable after a full disk or a killed process.
 
-One line a row, the first one names the columns. A line counts when it is ended.
+The first line contains the names of the columns, and each further line is a row. A line without
+its line break is incomplete and is ignored.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from mggr_edge.errors import DiskError
 
 
 def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
-    """Appends what was measured at a step.
+    """Append the metrics of a step.
 
-    A row that was cut before is taken away first. Metrics that the file has no column for get
-    one; earlier rows are empty there, and this row where it lacks a metric. Only then are those
-    rows read.
+    An incomplete last row is removed first. A new metric adds a column, which is empty in earlier
+    rows; only in this case the earlier rows are read and the file is rewritten. Columns of metrics
+    that are missing in `metrics` are empty in the new row.
+
+    Args:
+        file: CSV file; created if it does not exist.
+        step: number of the step.
+        metrics: metrics by name.
 
     Raises:
-        DiskError: it cannot be written; the file is as it was.
+        DiskError: the row could not be written; the file is unchanged.
     """
     _drop_cut_row(file)
     known = columns(file)
@@ -35,9 +41,10 @@ def append_row(file: Path, step: int, metrics: Mapping[str, float]) -> None:
 
 
 def column(file: Path, metric: str) -> dict[int, float]:
-    """Step -> value of a metric; of a step that stands there twice the later row's.
+    """Return the values of a metric by step.
 
-    Empty where there is no file, or no such metric.
+    If a step occurs twice, the later row applies. The result is empty if the file or the metric
+    does not exist.
     """
     header, *rows = _rows(file) or [["step"]]
     if metric not in header[1:]:
@@ -47,7 +54,7 @@ def column(file: Path, metric: str) -> dict[int, float]:
 
 
 def columns(file: Path) -> tuple[str, ...]:
-    """The metrics that a file has columns of; none where there is no file."""
+    """Return the metrics that have a column in a file; empty if there is no file."""
     if not file.is_file():
         return ()
     with file.open("rb") as content:
@@ -55,18 +62,21 @@ def columns(file: Path) -> tuple[str, ...]:
 
 
 def _header(line: bytes) -> list[str]:
-    """The first line's names; none where it was cut or is no header."""
+    """Return the names in the first line; empty if it is incomplete or not a header."""
     text = line.decode("utf-8", errors="replace")
     names = next(csv.reader([text.strip("\r\n")]), [])
     return names if text.endswith("\n") and names[:1] == ["step"] else []
 
 
 def _rows(file: Path) -> list[list[str]]:
-    """The header and every whole row, without what was cut, alone or with the row after it."""
+    """Return the header and all valid rows.
+
+    A truncated row is skipped, even if the following row was appended to it.
+    """
     if not file.is_file():
         return []
     whole = file.read_bytes().rpartition(b"\n")[0].decode("utf-8", errors="replace")
-    lines = (line for line in whole.splitlines() if "\0" not in line)  # as a power cut leaves them
+    lines = (line for line in whole.splitlines() if "\0" not in line)  # NUL: after a power failure
     header, *rows = list(csv.reader(lines)) or [[]]
     if header[:1] != ["step"]:
         return []
@@ -109,7 +119,7 @@ def _append_whole(file: Path, row: bytes) -> None:
         with open(file, "ab", buffering=0) as handle:
             before = handle.tell()
             try:
-                while row:  # a disk that is nearly full takes a part of it
+                while row:  # a disk that is nearly full may write only a part of the row
                     row = row[handle.write(row) :]
             except OSError:
                 handle.truncate(before)

@@ -1,4 +1,4 @@
-"""Where the data of a run came from, and whether a resumed run has the same."""
+"""Provenance of a run's training data, and comparison of the data of a resumed run."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ _MOST_NAMED = 5
 
 
 def sources_of(run: RunFolder) -> tuple[Origin, ...]:
-    """All data that a run's weights come from: its own first, then that of its donors."""
+    """Return all training data of a run's weights: its own data first, then that of its donors."""
     return run.record.sources(run.path.resolve().name)
 
 
 def training_of(run: RunFolder, *, further: Sequence[Origin] = ()) -> Training:
-    """What a contract states of a run's training: unions over the run and all its donors.
+    """Return the training section of a contract: unions over the run and all its donors.
 
     Args:
-        run: the run.
-        further: data that the weights were changed on after the run, as by `export --qat`.
+        run: trained run.
+        further: additional data that the weights were fine-tuned on after the run, for example by
+            `export --qat`.
     """
     record = run.record
     unknown = () if record.origins_known else (UNKNOWN_DONORS,)
     licences = [*(one.licence for one in (*sources_of(run), *further)), *unknown]
     names = [*record.seen, *(name for one in further for name in one.subjects)]
     return Training(
-        # Folders' names, not where they lie: that is nobody else's business.
+        # Names of folders only, because their paths are private.
         data=", ".join(dict.fromkeys((*record.data_names, *(one.data for one in further)))),
         licence="; ".join(dict.fromkeys(licences)),
         subjects=tuple(dict.fromkeys(names)),
@@ -50,9 +51,10 @@ def training_of(run: RunFolder, *, further: Sequence[Origin] = ()) -> Training:
 
 
 def subjects_of_contract(training: Training) -> tuple[str, ...]:
-    """The subjects that a bundle was trained on, drawn people by their present names.
+    """Return the training subjects of a bundle, with the current names of synthetic people.
 
-    Contracts of earlier versions number drawn people, and hold the seed in their config.
+    Contracts of earlier versions contain only numbers of synthetic people, and the seed in their
+    config.
     """
     seed = _synthetic_seed(training.config)
     if training.data != SYNTHETIC or seed is None:
@@ -61,10 +63,13 @@ def subjects_of_contract(training: Training) -> tuple[str, ...]:
 
 
 def trained_on(runs: Mapping[str, RunFolder]) -> dict[str, tuple[str, ...]]:
-    """Who was trained on whom: the runs themselves, and each of their donors by its name.
+    """Return the training subjects of the runs and of each of their donors.
 
     Args:
-        runs: how a message names a run ("the run", "the judge") -> the run.
+        runs: runs by their title in messages ("the run", "the judge").
+
+    Returns:
+        Subjects by the title of a run or donor.
     """
     found: dict[str, tuple[str, ...]] = {}
     for title, run in runs.items():
@@ -78,19 +83,20 @@ def trained_on(runs: Mapping[str, RunFolder]) -> dict[str, tuple[str, ...]]:
 def refuse_unknown_seeds(
     names: Iterable[str], licence: str, runs: Mapping[str, RunFolder], *, source: str
 ) -> None:
-    """Refuses to score drawn people who cannot be compared with those of the training.
+    """Check that synthetic test subjects can be compared with the training subjects.
 
-    Packs of earlier versions number drawn people without their seed, and so do runs whose folder
-    of drawn eyes is gone. A number can be anybody of any seed.
+    Packs of earlier versions, and runs whose folder of synthetic eyes is missing, number synthetic
+    people without their seed. Such a number does not identify a person.
 
     Args:
-        names: to be scored.
-        licence: of their data.
-        runs: as for `trained_on`.
-        source: the data, for the message.
+        names: subjects to evaluate.
+        licence: licence of their data.
+        runs: runs by their title, as for `trained_on`.
+        source: data of the subjects, for the message.
 
     Raises:
-        UsageError: drawn people of known and of unknown seeds meet.
+        UsageError: the seed is known for the test subjects or for the training subjects, but not
+            for both.
     """
     drawn = [drawn_person(name) is not None for name in names if licence == SYNTHETIC_LICENCE]
     if not drawn:
@@ -110,7 +116,7 @@ def refuse_unknown_seeds(
 
 
 def warn_of_unknown_donors(runs: Mapping[str, RunFolder], notify: Callable[[str], None]) -> None:
-    """Prints one line for each run whose record does not tell all of its training data."""
+    """Report each run whose record does not contain all of its training data, with one line."""
     for title, run in runs.items():
         if not run.record.origins_known:
             notify(
@@ -120,7 +126,7 @@ def warn_of_unknown_donors(runs: Mapping[str, RunFolder], notify: Callable[[str]
 
 
 def some_names(names: Iterable[str]) -> str:
-    """The first names of a list, and how many more there are."""
+    """Return the first names in sorted order, and the number of further names."""
     ordered = sorted(names)
     more = len(ordered) - _MOST_NAMED
     return ", ".join(ordered[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -140,17 +146,18 @@ def note_data(
     portraits: bool = False,
     notify: Callable[[str], None],
 ) -> None:
-    """Compares the data that is there with what the run began with, and writes it down.
+    """Compare the current data with the data in a run's record, and update the record.
 
     Args:
-        run: the one that is resumed.
-        found: the data, with the people aside whom the run holds out.
-        may_differ: go on all the same where it differs.
-        portraits: whether these are the run's photographs, which it may have begun without.
-        notify: called with what differs, when the run goes on.
+        run: run to resume.
+        found: current data, split into training subjects and the run's held-out subjects.
+        may_differ: continue even if the data differs.
+        portraits: whether `found` contains the run's photographs. A run may have started without
+            photographs.
+        notify: called with a description of the difference if the run continues.
 
     Raises:
-        RunError: the data differs; nothing of the run was touched.
+        RunError: the data differs and `may_differ` is False; the run is unchanged.
     """
     now, what = DataRecord.of(found), "portraits are" if portraits else "data is"
     known = run.record.portraits if portraits else run.record.data

@@ -1,4 +1,4 @@
-"""The record of a run, `run.json`, and its comparison with later data and versions."""
+"""Record of a run (`run.json`), and its comparison with later configs, data and versions."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ UNKNOWN_DONORS = (
     "unknown (an earlier version of mggr-tf made the run and did not record whether it was "
     "started with --from or changed with --changed-data, nor on which data)"
 )
-"""The terms of a run whose record does not tell all the data that its weights come from."""
+"""Licence entry of a run whose record does not contain all training data of its weights."""
 
 
 @dataclass(frozen=True)
 class DataRecord:
-    """What a run was trained on.
+    """Training data of a run.
 
     Attributes:
-        source: `synthetic`, or the absolute path of the folder.
-        subjects: trained on.
-        held_out: not trained on, for sheets and validation.
-        patches: how many patches of `subjects` there were.
-        licence: what it allows.
-        fingerprint: of the pictures and labels of `subjects`; None in runs of versions that
-            took none.
-        earlier: whom it was trained on as well, before its data changed.
+        source: `synthetic`, or the absolute path of the data folder.
+        subjects: training subjects.
+        held_out: held-out subjects, for sheets and validation.
+        patches: number of patches of `subjects`.
+        licence: licence of the data.
+        fingerprint: fingerprint of the images and labels of `subjects`; None in runs of versions
+            without fingerprints.
+        earlier: further training subjects, from before the data of the run changed.
     """
 
     source: str
@@ -60,17 +60,17 @@ class DataRecord:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """All subjects that the run itself was ever trained on."""
+        """All subjects that the run itself has been trained on, including earlier ones."""
         return (*self.subjects, *self.earlier)
 
     @property
     def name(self) -> str:
-        """`synthetic`, or the folder's name without its place on this machine."""
+        """`synthetic`, or the name of the data folder without its path."""
         return self.source if self.source == SYNTHETIC else Path(self.source).name
 
     @classmethod
     def of(cls, split: Split) -> DataRecord:
-        """Of training data as it was opened."""
+        """Return the record of opened training data."""
         return cls(
             source=split.source,
             subjects=split.train.subjects,
@@ -83,15 +83,15 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class Origin:
-    """Training data that a run's weights come from, other than its present data.
+    """Training data of a run's weights, other than the present data of the run.
 
     Attributes:
-        run: name of the run that was trained on it: a donor, a donor's donor, or the run itself
-            before its data changed.
-        data: `synthetic`, or the folder's name.
-        licence: of that data.
-        subjects: that were trained on.
-        complete: whether that run's record named all data that its own weights came from.
+        run: name of the run that was trained on this data: a donor, a donor's donor, or the run
+            itself before its data changed.
+        data: `synthetic`, or the name of the data folder.
+        licence: licence of the data.
+        subjects: training subjects.
+        complete: whether the record of that run contained all training data of its own weights.
     """
 
     run: str
@@ -103,14 +103,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """How far a stage is.
+    """Progress of a stage.
 
     Attributes:
-        steps: the budget, in steps; a budget in minutes became this number.
-        done: steps that the newest checkpoint holds.
-        complete: whether its weights are in `weights/`.
-        minutes: the budget in minutes, where it was given so.
-        seconds: time spent so far.
+        steps: budget in steps; a budget in minutes is converted to steps.
+        done: number of steps in the newest checkpoint.
+        complete: whether the weights of the stage are in `weights/`.
+        minutes: budget in minutes; None for a budget in steps.
+        seconds: training time so far.
     """
 
     steps: int
@@ -122,24 +122,23 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The content of `run.json`.
+    """Content of `run.json`.
 
     Attributes:
-        seed: the config's.
-        data: what it is trained on.
-        portraits: photographs of people whose gaze is known that it is trained on as well; None
-            where there are none.
-        stages: how far each one is.
-        versions: of the packages that began it.
-        git_revision: of the checkout that began it.
-        vgg16: the file of the perceptual loss's weights.
-        config: what `config.yaml` held when the run was made; None in runs of versions that
-            did not write it down.
-        changes: what its user changed of config or data while it was trained.
-        origins: all other data that its weights come from: that of its donor (`--from`), of the
-            donor's donors, and its own before it changed; None in runs of versions that recorded
-            none.
-        schema: of this record.
+        seed: seed in the config.
+        data: training data.
+        portraits: additional training photographs with known gaze; None if there are none.
+        stages: progress of each stage.
+        versions: versions of the packages when the run was created.
+        git_revision: revision of the checkout when the run was created.
+        vgg16: weights file of the network for the perceptual loss.
+        config: content of `config.yaml` when the run was created or its config last changed; None
+            in runs of versions that did not record it.
+        changes: descriptions of the user's changes to config or data during the training.
+        origins: all other training data of the weights: data of the donor (`--from`), of the
+            donor's donors, and the run's own data before it changed. None in runs of versions
+            that did not record it.
+        schema: version of the format.
     """
 
     seed: int
@@ -156,26 +155,26 @@ class RunRecord:
 
     @property
     def datasets(self) -> tuple[DataRecord, ...]:
-        """All that the run itself is trained on."""
+        """All data that the run itself is trained on."""
         return (self.data,) if self.portraits is None else (self.data, self.portraits)
 
     @property
     def origins_known(self) -> bool:
-        """Whether the record tells all data that the weights come from."""
+        """Whether the record contains all training data of the weights."""
         return self.origins is not None and all(origin.complete for origin in self.origins)
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """All subjects that the weights were ever trained on, the donors' too, each once."""
+        """All subjects that the weights were trained on, including donors', without duplicates."""
         own = (name for data in self.datasets for name in data.seen)
         others = (name for origin in self.origins or () for name in origin.subjects)
         return tuple(dict.fromkeys((*own, *others)))
 
     def sources(self, run: str) -> tuple[Origin, ...]:
-        """All data that the weights come from: the present data first, then `origins`.
+        """Return all training data of the weights: the present data first, then `origins`.
 
         Args:
-            run: the run's name.
+            run: name of the run.
         """
         own = (
             Origin(run, data.name, data.licence, data.seen, complete=self.origins is not None)
@@ -185,35 +184,35 @@ class RunRecord:
 
     @property
     def data_names(self) -> tuple[str, ...]:
-        """The names of all data that the weights come from, each once."""
+        """Names of all training data of the weights, without duplicates."""
         return tuple(dict.fromkeys(source.data for source in self.sources("")))
 
     @property
     def licences(self) -> tuple[str, ...]:
-        """The licences of all data that the weights come from, each once.
+        """Licences of all training data of the weights, without duplicates.
 
-        Where the record does not tell all of it, `UNKNOWN_DONORS` is the last of them.
+        If the record does not contain all training data, the last entry is `UNKNOWN_DONORS`.
         """
         unknown = () if self.origins_known else (UNKNOWN_DONORS,)
         return tuple(dict.fromkeys((*(source.licence for source in self.sources("")), *unknown)))
 
     @property
     def licence(self) -> str:
-        """All licences in one line; what one of them does not allow is not allowed."""
+        """All licences in one line. All of them apply: a use must be permitted by each licence."""
         return "; ".join(self.licences)
 
     def with_data(
         self, data: DataRecord, *, run: str, change: str | None, portraits: bool = False
     ) -> RunRecord:
-        """The record of a run that goes on with other data, or the same by another name.
+        """Return the record of a run that continues with other data, or with renamed data.
 
-        Earlier data stays among the origins where it had other people or another licence.
+        If the content or the licence has changed, the earlier data is added to the origins.
 
         Args:
-            data: what it goes on with.
-            run: the run's name.
-            change: what changed of it, in words; None where nothing did.
-            portraits: whether `data` are its photographs.
+            data: data to continue with.
+            run: name of the run.
+            change: description of the change; None if the content is the same.
+            portraits: whether `data` is the record of the photographs.
         """
         record, before = self, self.portraits if portraits else self.data
         if before is not None and (change is not None or before.licence != data.licence):
@@ -227,7 +226,7 @@ class RunRecord:
         return replace(record, data=data, changes=changes)
 
     def with_origins(self, origins: Iterable[Origin]) -> RunRecord:
-        """The record with more data that its weights come from."""
+        """Return the record with additional training data of its weights."""
         before = self.origins or ()
         added = tuple(
             replace(origin, complete=origin.complete and self.origins is not None)
@@ -237,13 +236,13 @@ class RunRecord:
 
 
 def with_present_names(record: RunRecord, *, seed: int, source: str | None = None) -> RunRecord:
-    """The record with the present names of drawn people; see `mggr_tf.data.names`.
+    """Return the record with the current names of synthetic people; see `mggr_tf.data.names`.
 
     Args:
-        record: of any version.
-        seed: that the run's config draws people with.
-        source: where a folder of drawn eyes that the run was trained on may lie now. Of a run on
-            other data it is not asked: people of that data keep their names.
+        record: record of any version.
+        seed: seed of the synthetic people in the run's config.
+        source: possible new path of the folder of synthetic eyes that the run was trained on. It
+            is ignored for runs on other data, whose subjects keep their names.
     """
     data = record.data
     drawn_with: int | None = seed
@@ -260,7 +259,8 @@ def with_present_names(record: RunRecord, *, seed: int, source: str | None = Non
 
     earlier = data.earlier
     if record.origins is None:
-        # Nobody recorded of which data they are: these people, or others with such numbers.
+        # The record does not contain the data of the earlier subjects: they may be these people, or
+        # other people with the same numbers. So include both names.
         earlier = tuple(dict.fromkeys((*earlier, *present(earlier))))
     named = replace(
         data, subjects=present(data.subjects), held_out=present(data.held_out), earlier=earlier
@@ -270,14 +270,20 @@ def with_present_names(record: RunRecord, *, seed: int, source: str | None = Non
 
 _MOST_NAMED = 5
 _MAY_CHANGE = ("stages.", "checkpoints.", "limits.")
-"""What a run's weights, checkpoints and data do not depend on."""
+"""Prefixes of the config keys that may change in a run, because its networks, checkpoints and data
+do not depend on them."""
 
 
 def check_config(file: Path, *, made_with: Config, found: Config) -> None:
-    """Refuses a config that is another than the run was made with.
+    """Check that a config equals the config that the run was created with.
+
+    Args:
+        file: config file of the run, for the message.
+        made_with: config that the run was created with.
+        found: config in the file.
 
     Raises:
-        RunError: it is; shows every difference.
+        RunError: the configs differ; the message lists all differences.
     """
     if changed := differences(made_with, found):
         raise RunError(
@@ -290,18 +296,18 @@ def check_config(file: Path, *, made_with: Config, found: Config) -> None:
 def asked_changes(
     run: Path, *, trained: Config, asked: Config, may_differ: bool
 ) -> tuple[Difference, ...]:
-    """Where the config that a run is to go on with differs from its own.
+    """Return the differences between the config of a run and the config requested for resuming it.
 
-    What is asked may leave to the machine (`auto`) what the run has settled.
+    A requested value of `auto` is not a difference, because the run has already resolved it.
 
     Args:
-        run: its folder.
-        trained: its config.
-        asked: the other.
-        may_differ: go on by it all the same, where it asks for the same networks.
+        run: folder of the run.
+        trained: config of the run.
+        asked: requested config.
+        may_differ: permit differences that keep the networks and the data of the run.
 
     Raises:
-        RunError: it differs, and may not, or not there; shows every difference.
+        RunError: there are differences that are not permitted; the message lists them.
     """
     changed = tuple(d for d in differences(trained, asked) if d.after != "auto")
     if changed and not may_differ:
@@ -319,9 +325,9 @@ def asked_changes(
 
 
 def data_changes(before: DataRecord, now: DataRecord) -> str | None:
-    """In words, how the data that is there differs from what a run was trained on; None: nowhere.
+    """Describe how data differs from the data that a run was trained on; None if it is the same.
 
-    Of runs that kept no fingerprint only people and numbers are compared.
+    For runs without a fingerprint, only subjects, numbers of patches and paths are compared.
     """
     if before.subjects != now.subjects or before.held_out != now.held_out:
         return f"{_people(before, now)}, {before.patches} patches before, {now.patches} now"
@@ -356,16 +362,16 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy")
 
 
 def installed_versions() -> dict[str, str]:
-    """Package -> version: this one's, Python's, and those that compute."""
+    """Return the versions of this package, of Python and of the numeric packages, by name."""
     found = {name: metadata.version(name) for name in _PACKAGES}
     return {"mggr-tf": __version__, "python": platform.python_version(), **found}
 
 
 def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    """The packages whose versions differ: `tensorflow 2.14.0 -> 2.15.1, numpy ...`; None if none.
+    """List packages whose versions differ: `tensorflow 2.14.0 -> 2.15.1, numpy ...`; None if none.
 
-    Of Python only the minor version counts: its patches change no number. A package that one side
-    does not record is not compared.
+    For Python only the major and minor version are compared, because patch releases do not change
+    numeric results. A package that is missing on one side is not compared.
 
     Example:
         >>> other_versions({"numpy": "1.24", "python": "3.11.2"}, {"numpy": "1.26"})

@@ -1,1 +1,1 @@
-"""Training: `step` does no I/O, `run_folder` says where files of a run lie, `stages` joins them."""
+"""Training: `step` updates weights without I/O, `loop` runs the steps, `stages` trains a run."""

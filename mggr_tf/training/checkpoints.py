@@ -1,13 +1,13 @@
-"""Checkpoints of a stage: whole or not there, verified before they are believed.
+"""Checkpoints of a stage: written atomically, and verified by checksum before they are loaded.
 
 ::
 
     checkpoints/STAGE/
-      step-00001200/    state.index and state.data-* are TensorFlow's; about.json says what it is
+      step-00001200/    state.index and state.data-* by TensorFlow; about.json with metadata
       step-00001430/
 
-A folder is written under a temporary name, read back, and renamed. The last few are kept, and the
-best by the validation metric.
+A checkpoint folder is written under a temporary name, read back, and then renamed. The last few
+checkpoints are kept, and the best one by the validation metric.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _UNREADABLE = (
     ConfigError,
     tf.errors.OpError,
 )
-"""What TensorFlow says of a checkpoint that is damaged, cut short or of other networks."""
+"""Errors while a checkpoint is read that is damaged, truncated or of other networks."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint's `about.json` holds.
+    """Content of a checkpoint's `about.json`.
 
     Attributes:
-        step: after which it was made.
-        seed: of all that the run draws.
-        files: name -> SHA-256.
-        metric: what validation found at this step; None where it was not validated.
+        step: step after which the checkpoint was written.
+        seed: seed of the run.
+        files: SHA-256 of each file, by name.
+        metric: validation metric at this step; None without a validation.
     """
 
     step: int
@@ -64,16 +64,16 @@ class About:
 
 
 class Checkpoints:
-    """A stage's checkpoints in their folder.
+    """Checkpoints of a stage in one folder.
 
     Args:
-        folder: where they lie; made when the first is written.
-        state: everything that must be resumed, by name; `step` is a [] int64 variable.
-        seed: of the run; with the step, all that it takes to draw what comes next.
-        keep: how many of the last are kept.
-        writes: whether this process does. With several workers all must save together, as some
-            values are read from all of them, and one of them writes.
-        warn: called with each checkpoint that is passed over.
+        folder: folder of the checkpoints; created with the first checkpoint.
+        state: all objects to save and restore, by name; `step` is a [] int64 variable.
+        seed: seed of the run. Seed and step determine all following random numbers.
+        keep: number of latest checkpoints to keep.
+        writes: whether this process writes files. With several workers all must call `save`,
+            because reading some values is a collective operation, but only one worker writes.
+        warn: called with a message for each checkpoint that is skipped.
     """
 
     def __init__(
@@ -90,10 +90,15 @@ class Checkpoints:
         self._writes, self._warn = writes, warn
 
     def save(self, step: int, *, metric: float | None = None) -> None:
-        """Writes one, and then removes those that need not be kept.
+        """Write a checkpoint, then remove the checkpoints that are no longer needed.
+
+        Args:
+            step: number of completed steps.
+            metric: validation metric at this step; None without a validation.
 
         Raises:
-            DiskError, RunError: it could not be written; those before it are as they were.
+            DiskError: the checkpoint could not be written; earlier checkpoints are unchanged.
+            RunError: another step was read back; earlier checkpoints are unchanged.
         """
         target = self._folder / f"step-{step:08d}"
         try:
@@ -116,10 +121,10 @@ class Checkpoints:
         self._forget(step)
 
     def restore(self) -> int:
-        """Loads the newest that is whole; returns its step, or 0 where there is none.
+        """Load the newest intact checkpoint, and return its step; 0 if there is no checkpoint.
 
         Raises:
-            RunError: there are some, and none can be read, or they belong to other networks.
+            RunError: there are checkpoints, but none can be loaded.
         """
         failure: RunError | None = None
         for path in reversed(self._there()):
@@ -133,7 +138,7 @@ class Checkpoints:
         return 0
 
     def restore_best(self) -> int | None:
-        """Loads the best by validation that is whole; returns its step, or None."""
+        """Load the best intact checkpoint by validation metric; return its step, or None."""
         for path in self._validated():
             try:
                 return self._load(path)
@@ -142,14 +147,14 @@ class Checkpoints:
         return None
 
     def forget_after(self, step: int) -> None:
-        """Removes those that are newer, as long as an older one is there."""
+        """Remove checkpoints that are newer than `step`, unless all checkpoints are newer."""
         newer = [path for path in self._there() if _step_of(path) > step]
         if self._writes and len(newer) < len(self._there()):
             for path in newer:
                 shutil.rmtree(path, ignore_errors=True)
 
     def clear_up(self) -> None:
-        """Removes what a process left half-written that was killed outright."""
+        """Remove incomplete checkpoints of a process that was killed."""
         for path in self._folder.glob("*.partial-*") if self._writes else ():
             shutil.rmtree(path, ignore_errors=True)
 
@@ -167,23 +172,26 @@ class Checkpoints:
         return about.step
 
     def _there(self) -> list[Path]:
-        """By step, the newest last."""
+        """Return the folders of all checkpoints, sorted by step."""
         return sorted(self._folder.glob("step-" + 8 * "[0-9]"))
 
     def _validated(self) -> list[Path]:
-        """The best first."""
+        """Return the folders of the validated checkpoints, the best first."""
         found: list[tuple[float, int, Path]] = []
         for path in self._there():
             try:
                 about = _about(path)
             except _UNREADABLE:
-                continue  # `restore` says so
+                continue  # `restore` warns about it
             if about.metric is not None and math.isfinite(about.metric):
                 found.append((about.metric, about.step, path))
         return [path for *_, path in sorted(found)]
 
     def _forget(self, newest: int) -> None:
-        """All but the last few and the best; what is newer was damaged, and passed over."""
+        """Remove all checkpoints except the best one and the last few up to step `newest`.
+
+        Checkpoints after `newest` are damaged: `restore` has skipped them.
+        """
         there = self._there()
         last = [path for path in there if _step_of(path) <= newest][-self._keep :]
         for path in set(there) - {*last, *self._validated()[:1]}:
@@ -213,7 +221,10 @@ def _check_written(folder: Path, step: int) -> None:
 
 
 def _make_durable(folder: Path) -> None:
-    """So that the name is never there before the content, a power cut in between or not."""
+    """Sync the files of a folder to disk.
+
+    Otherwise, after a power failure, the renamed folder could exist without its content.
+    """
     for file in (*folder.iterdir(), folder):
         handle = os.open(file, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The discriminator's side of a step."""
+"""Training of the discriminator within a step."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mggr_tf.training.optimizer import adam, apply, optimizer_state
 
 
 class Critic:
-    """Trains the discriminator on real and redirected pictures.
+    """Trainer of the discriminator on real and redirected images.
 
     Args:
-        networks: its networks.
-        config: of the stage that has the discriminator.
-        total: variable that holds the number of steps.
-        replicas: how many devices share a batch.
+        networks: networks of the run, including the discriminator.
+        config: config of the stage that uses the discriminator.
+        total: [] int64 variable with the number of steps.
+        replicas: number of devices that share a batch.
 
     Attributes:
-        steps: updates for one of the generator.
+        steps: number of discriminator updates per generator update.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class Critic:
         )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold, by name."""
+        """Return the objects that a checkpoint must contain, by name."""
         state = optimizer_state("discriminator_optimizer", self._optimizer)
         return {"discriminator": self._model, **state}
 
     def train(self, redirected: Sequence[tf.Tensor], batches: Sequence[Batch]) -> tf.Tensor:
-        """One update; returns this replica's part of the loss.
+        """Update the discriminator once, and return this replica's part of the loss.
 
         Args:
-            redirected: generated pictures [B, H, W, 3] of each source of data.
-            batches: as many, with real pictures `target` [B, H, W, 3] and their `target_gaze`
-                [B, 2], degrees.
+            redirected: redirected images [B, H, W, 3] for each source of data.
+            batches: one batch for each source of data, with the real images `target` [B, H, W, 3]
+                and their `target_gaze` [B, 2], degrees.
         """
         real = tf.concat([batch["target"] for batch in batches], 0)
         real_gaze = tf.concat([batch["target_gaze"] for batch in batches], 0)
@@ -77,7 +77,7 @@ class Critic:
             if self._how.penalty != "none":
                 loss += self._how.penalty_weight * self._penalty(real, fake, counts)
             loss = tf.reduce_mean(loss) / self._replicas
-        # Without its second task the gaze head has no part in the loss, and stays.
+        # Without the gaze loss, the gaze head gets zero gradients and does not change.
         apply(self._optimizer, tape, loss, self._model.trainable_variables)
         return loss
 
@@ -92,9 +92,14 @@ class Critic:
         )
 
     def _mix(self, rows: int, source: int) -> tf.Tensor:
-        """[rows, 1, 1, 1] shares of real pictures in blends, for this replica's rows of a source.
+        """Return the fractions of the real images in blends, [rows, 1, 1, 1].
 
-        A pure function of (seed, update): a resumed run blends as the unbroken one.
+        The values are a pure function of (seed, update), so a resumed run uses the same blends as
+        an uninterrupted one.
+
+        Args:
+            rows: number of this replica's rows of the source.
+            source: number of the source of data.
         """
         seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
         if source:

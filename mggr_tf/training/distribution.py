@@ -1,14 +1,17 @@
-"""Distribution strategies, preemption, and TensorFlow's errors.
+"""Distribution strategies, deferred signals, and readable TensorFlow errors.
 
-Machines find each other by TensorFlow's own TF_CONFIG, the same on each but for the task's index:
+Workers on several machines are configured by TensorFlow's TF_CONFIG, which is equal on all
+machines except for the index of the task:
 
     {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}
 
-Worker 0 is the chief: it alone writes, and where all must decide alike, it decides.
+Worker 0 is the chief. Only the chief writes files, and its values apply when all workers must
+agree.
 
-What is saved is then the state after a whole step. Clusters send SIGTERM before they take a machine
-away; SIGHUP comes when a terminal is closed. The exit code is 128 and the signal's number, so that
-a script can start the training again with `--resume`.
+Signals are deferred until a step is complete, so that a checkpoint contains the state after a
+whole step. Clusters send SIGTERM before they preempt a machine; a terminal sends SIGHUP when it
+is closed. The exit code is 128 plus the number of the signal, so that a script can restart the
+training with `--resume`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ INTERRUPTED = exit_code(signal.SIGINT)
 
 
 class Preempted(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came; what was trained is kept.
+    """Raised after SIGTERM or SIGHUP, when the training state has been saved.
 
     Attributes:
         code: exit code of the program.
@@ -44,33 +47,35 @@ class Preempted(KeyboardInterrupt):
 
 
 class SecondSignal(KeyboardInterrupt):
-    """A second signal came before the first was heeded: nothing more can be kept."""
+    """Raised for a second signal before the first was handled; the latest state is not saved."""
 
 
 class Signals:
-    """Which signal came, if any."""
+    """Record of the first received signal."""
 
     def __init__(self) -> None:
         self._first: int | None = None
 
     @property
     def came(self) -> bool:
-        """Whether one did."""
+        """Whether a signal has been received."""
         return self._first is not None
 
     def heed(self) -> None:
-        """Raises what the signal asked for; SIGTERM's, where another worker's came.
+        """Raise the exception for the received signal.
+
+        If only another worker has received a signal, the exception is that for SIGTERM.
 
         Raises:
-            KeyboardInterrupt: SIGINT came.
-            Preempted: any other.
+            KeyboardInterrupt: SIGINT was received.
+            Preempted: any other signal was received.
         """
         if self._first == signal.SIGINT:
             raise KeyboardInterrupt
         raise Preempted if self._first is None else Preempted(self._first)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Takes note of a signal; the second one does not wait."""
+        """Record the first signal; raise `SecondSignal` for the second one. A signal handler."""
         if self.came:
             raise SecondSignal
         self._first = number
@@ -78,12 +83,15 @@ class Signals:
 
 @contextmanager
 def deferred_signals() -> Iterator[Signals]:
-    """Gives what knows of SIGINT, SIGTERM and SIGHUP; look at it between two steps.
+    """Defer SIGINT, SIGTERM and SIGHUP; the caller checks the yielded object between two steps.
 
-    In another thread than the main one nothing is held back, as signals do not reach it.
+    Outside the main thread nothing is deferred, because only the main thread receives signals.
+
+    Yields:
+        Record of the received signal.
 
     Raises:
-        SecondSignal: a second signal came.
+        SecondSignal: a second signal was received.
     """
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():
@@ -102,17 +110,15 @@ def deferred_signals() -> Iterator[Signals]:
 
 _LONGEST = 200
 _WHERE = ("Graph execution error", "Detected at node", "  File ", "Node: ", "\t [[")
-"""How lines begin that say where."""
+"""Prefixes of message lines that describe the location of an error instead of its reason."""
 
 
 def plain_reason(error: tf.errors.OpError) -> str:
-    """The first line that says why."""
+    """Return the first line that describes the reason of an error, at most 200 characters."""
     lines = [line for line in error.message.splitlines() if line.strip()]
     reasons = [line for line in lines if not line.startswith(_WHERE)]
     return (reasons or lines or [type(error).__name__])[0].strip()[:_LONGEST]
 
-
-_LONGEST_REASON = 200
 
 StrategyName = Literal["auto", "one", "mirrored", "multiworker"]
 
@@ -123,7 +129,7 @@ LOST_A_WORKER = (
     tf.errors.CancelledError,
     tf.errors.InternalError,
 )
-"""What TensorFlow says when a peer is gone, as far as its collectives notice it."""
+"""Errors that TensorFlow raises if a worker is lost, as far as its collectives detect the loss."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +137,9 @@ class Distribution:
     """Devices that train together.
 
     Attributes:
-        strategy: TensorFlow's.
-        workers: how many processes there are.
-        index: this one's number.
+        strategy: TensorFlow's distribution strategy.
+        workers: number of processes.
+        index: number of this process, from 0.
     """
 
     strategy: tf.distribute.Strategy
@@ -142,16 +148,19 @@ class Distribution:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes."""
+        """Whether this process is the chief, which writes the files."""
         return self.index == 0
 
     @property
     def replicas(self) -> int:
-        """How many devices share a batch, on all machines."""
+        """Number of devices that share a batch, on all machines."""
         return int(self.strategy.num_replicas_in_sync)
 
     def agreed(self, value: float) -> float:
-        """The chief's value, on every worker; all of them must ask. It waits for the slowest."""
+        """Return the chief's value on each worker.
+
+        All workers must call this method; it waits for the slowest one.
+        """
         if self.workers == 1:
             return value
         mine = value if self.is_chief else 0.0
@@ -159,17 +168,20 @@ class Distribution:
         return float(total) / (self.replicas // self.workers)
 
     def any(self, asks: bool) -> bool:
-        """Whether any worker asks for it; all of them must call, and it waits for the slowest."""
+        """Return whether `asks` is True on at least one worker.
+
+        All workers must call this method; it waits for the slowest one.
+        """
         if self.workers == 1:
             return asks
         return float(_sum_of_all(self.strategy, tf.constant(float(asks), tf.float64))) > 0
 
     @contextmanager
     def reporting_lost_workers(self) -> Iterator[None]:
-        """Makes one line of what TensorFlow says when another worker is gone.
+        """Convert TensorFlow's errors about a lost worker to a `RunError` with a one-line message.
 
         Raises:
-            RunError: one is.
+            RunError: another worker is lost.
         """
         try:
             yield
@@ -191,17 +203,20 @@ def _sum_of_all(strategy: tf.distribute.Strategy, mine: tf.Tensor) -> tf.Tensor:
 def open_distribution(
     name: StrategyName = "auto", *, notify: Callable[[str], None] = lambda text: None
 ) -> Distribution:
-    """Finds the devices; with several workers, waits until all of them are there.
+    """Return the devices; with several workers, wait until all workers are connected.
 
-    With `multiworker` nothing of TensorFlow may have run before.
+    With `multiworker`, no TensorFlow operation may run before this call.
 
     Args:
-        name: `auto` takes all GPUs of this machine, or its one device; `one` takes one;
-            `mirrored` every GPU, or every logical CPU; `multiworker` what TF_CONFIG names.
-        notify: called with the worker that it waits for.
+        name: `auto` uses all GPUs of this machine, or its only device; `one` uses one device;
+            `mirrored` uses all GPUs, or all logical CPUs; `multiworker` uses the workers in
+            TF_CONFIG.
+        notify: called with a message that lists the workers to wait for.
 
     Raises:
-        ConfigError: TF_CONFIG is missing or wrong, or names workers that nobody asked for.
+        ConfigError: TF_CONFIG is missing or invalid, or lists several workers although the
+            strategy is not `multiworker`.
+        RunError: the other workers could not be reached.
     """
     cluster = _cluster(os.environ)
     if name == "multiworker":
@@ -219,14 +234,19 @@ def open_distribution(
 
 @dataclass(frozen=True)
 class Cluster:
-    """What TF_CONFIG says: the addresses of all workers, and which of them this is."""
+    """Content of TF_CONFIG.
+
+    Attributes:
+        addresses: `host:port` of all workers.
+        index: number of this worker.
+    """
 
     addresses: tuple[str, ...]
     index: int
 
     @property
     def workers(self) -> int:
-        """How many there are."""
+        """Number of workers."""
         return len(self.addresses)
 
 
@@ -267,7 +287,7 @@ def _of_several(cluster: Cluster | None, notify: Callable[[str], None]) -> Distr
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (RuntimeError, *LOST_A_WORKER, tf.errors.UnknownError) as error:
-        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        reason = " ".join(str(error).split())[:_LONGEST]
         raise RunError(
             f"worker {cluster.index} at {cluster.addresses[cluster.index]} did not find the "
             f"others ({', '.join(cluster.addresses)}): {reason}"

@@ -1,4 +1,4 @@
-"""The training step of gaze estimators: the one that devices run, and the judge."""
+"""Training step of gaze estimators: the estimator that devices run, and the judge."""
 
 from __future__ import annotations
 
@@ -15,43 +15,46 @@ from mggr_tf.models.critics import with_landmarks
 from mggr_tf.training.optimizer import adam, apply, optimizer_state, scale_metrics
 
 _SURE = 1e-5
-"""No predicted state counts as nearer to 0 or 1 than this."""
+"""Predicted states are clipped to this distance from 0 and 1."""
 
 
 class EstimatorStep:
-    """Regresses gaze (Huber loss, network units), and what else the config's losses ask for.
+    """Training step of an estimator: gaze regression with a Huber loss, plus optional losses.
 
-    With a loss `landmarks`, also where the eye's landmarks lie, which Park et al. learned from
-    drawn eyes to read gaze off photographs ("Learning to Find Eye Region Landmarks", 2018). With
-    a loss `state`, also the state of the eye, by cross-entropy above its least possible value. With
-    a loss `gaze_difference`, also the difference of the gazes of a pair, which shows one person: an
-    estimator that is unsure about a person answers nearer to the middle of all gazes, and its
-    answers then follow that person's eyes by too little.
+    The optional losses in the config are:
 
-    A batch holds pairs, as `data.pairs.pair_dataset` makes them, of which both eyes are trained
-    on; or single eyes, by these names:
+    - `landmarks`: the positions of the eye's landmarks. Park et al. learned landmarks from
+      synthetic eyes to estimate gaze in photographs ("Learning to Find Eye Region Landmarks",
+      2018).
+    - `state`: the state of the eye, with a cross-entropy that is reduced by its minimum.
+    - `gaze_difference`: the gaze difference within a pair of images of one person. An estimator
+      that is uncertain about a person is biased towards the mean gaze, so its predictions vary
+      too little when that person's gaze changes.
+
+    A batch contains pairs from `data.pairs.pair_dataset`, of which both eyes are used, or single
+    eyes with these names:
 
     - eye [B, H, W, 3] in [-1, 1] and head_pose [B, 2] in network units;
     - gaze [B, 2] in degrees;
-    - gaze_weight [B], optional: what each row's losses on gaze and landmarks are multiplied
-      with; 1 where it is left out, 0 for an eye of which nobody knows where it looks;
-    - landmarks [B, K, 2] in pixels, with that loss; NaN for a point that is unknown;
-    - state [B, 3], with that loss; NaN for a value that is unknown.
+    - gaze_weight [B], optional: weight of each row's losses on gaze and landmarks. The default is
+      1; it is 0 for an eye without a gaze label;
+    - landmarks [B, K, 2] in pixels, for that loss; NaN for an unknown point;
+    - state [B, 3], for that loss; NaN for an unknown value.
 
-    In a batch of pairs the same names have `source_` and `target_` before them, but for eye, target
-    and head_pose. Every loss is a mean over all rows: what is unknown counts as a loss of 0, so
-    that devices that share a batch agree with one that has all of it.
+    In a batch of pairs, all names except eye, target and head_pose have the prefix `source_` or
+    `target_`. Each loss is a mean over all rows, and unknown values have a loss of 0. Therefore
+    several devices that share a batch compute the same loss as one device.
 
     Args:
         model: estimator or judge.
-        config: the stage's.
-        gaze_scale_deg: (pitch, yaw) that 1 at the output stands for.
-        landmarks: how many there are, where a loss asks for them.
-        learner: what is trained in the model's place, which takes over its weights after every
-            step: a twin that computes in another precision.
-        precision: the learner's.
-        total: variable that holds the number of steps.
-        replicas: how many devices share a batch.
+        config: config of the stage.
+        gaze_scale_deg: (pitch, yaw) in degrees for an output of 1.
+        landmarks: number of landmarks if a loss uses them, else 0.
+        learner: model to train instead of `model`, usually the same network in another precision;
+            `model` gets its weights after each step. None trains `model`.
+        precision: precision of the learner.
+        total: [] int64 variable with the number of steps.
+        replicas: number of devices that share a batch.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class EstimatorStep:
         )
 
     def __call__(self, batch: Batch, /) -> Metrics:
-        """See `Step`."""
+        """Train on one replica's batch; see `Step`."""
         eyes = single_eyes(batch)
         gaze, counts = eyes["gaze"] / self._scale, eyes["gaze_weight"]
         metrics: Metrics = {}
@@ -110,7 +113,7 @@ class EstimatorStep:
         }
 
     def state(self) -> dict[str, Any]:
-        """See `Step`."""
+        """Return the objects for checkpoints; see `Step`."""
         return {
             "model": self._taught,
             **optimizer_state("optimizer", self._optimizer),
@@ -123,10 +126,10 @@ class EstimatorStep:
 
 
 def single_eyes(batch: Batch) -> dict[str, tf.Tensor]:
-    """The rows of a batch of pairs or of single eyes, by the names of `EstimatorStep`.
+    """Return the rows of a batch of pairs or of single eyes, with the names of `EstimatorStep`.
 
-    Both eyes of a pair follow each other, so that the rows of several replicas, one after the
-    other, are those that one device has.
+    Both eyes of a pair are adjacent rows, so that the concatenated rows of several replicas equal
+    the rows on a single device.
     """
     if "target" not in batch:
         eyes = dict(batch)
@@ -143,17 +146,25 @@ def single_eyes(batch: Batch) -> dict[str, tf.Tensor]:
 
 
 def _difference_miss(seen: tf.Tensor, gaze: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """[] the loss on differences within pairs, whose rows [2 B, 2] follow each other."""
+    """Return the loss on gaze differences within pairs, [].
+
+    Args:
+        seen: [2 B, 2] predicted gazes, network units; both rows of a pair are adjacent.
+        gaze: [2 B, 2] true gazes, network units.
+        counts: [2 B] weights of the rows.
+    """
     asked, answered = gaze[::2] - gaze[1::2], seen[::2] - seen[1::2]
     both_count = tf.minimum(counts[::2], counts[1::2])
     return tf.reduce_mean(both_count * keras.losses.huber(asked, answered, delta=0.5))
 
 
 def _landmark_miss(seen: tf.Tensor, eyes: Batch) -> tuple[tf.Tensor, tf.Tensor]:
-    """[] the loss, and [] the mean error in pixels of what counts.
+    """Return the loss on landmarks, [], and the weighted mean error in pixels, [].
 
     Args:
-        seen: [B, K, 2] from the patch's middle, in eighths of its side.
+        seen: [B, K, 2] predicted landmarks, relative to the patch's centre, in units of 1/8 of the
+            patch size.
+        eyes: rows with `eye`, `landmarks` and `gaze_weight`.
     """
     size_px = eyes["eye"].shape[1]
     unit_px = size_px / 8
@@ -167,10 +178,11 @@ def _landmark_miss(seen: tf.Tensor, eyes: Batch) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _state_miss(seen: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """[] the loss, and [3] the mean absolute errors of what is known.
+    """Return the loss on the eye state, [], and the mean absolute errors of known values, [3].
 
     Args:
-        seen, state: [B, 3].
+        seen: [B, 3] predicted state.
+        state: [B, 3] true state, NaN where unknown.
     """
     known, right = _known(state, seen)
     loss = _cross_entropy(right, seen) - _cross_entropy(right, right)
@@ -184,13 +196,13 @@ def _cross_entropy(right: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
 
 
 def _known(values: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where values are no NaN, and the values with what was seen in the place of NaN."""
+    """Return a mask of the values that are not NaN, and the values with NaN replaced by `seen`."""
     known = tf.math.logical_not(tf.math.is_nan(values))
     return known, tf.where(known, values, tf.stop_gradient(seen))
 
 
 def _mean_of(values: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Weighted mean over the first axis; 0 where nothing counts."""
+    """Return the weighted mean over the first axis; 0 if all weights are 0."""
     counts = tf.broadcast_to(counts, tf.shape(values))
     return tf.math.divide_no_nan(tf.reduce_sum(counts * values, 0), tf.reduce_sum(counts, 0))
 
@@ -204,6 +216,6 @@ def _assign(variable: tf.Variable, value: tf.Variable) -> None:
 
 
 def _in_turn(sources: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """[2 B, ...]: the first pair's source and target, the second one's, and so on."""
+    """Interleave [B, ...] tensors to [2 B, ...]: source and target of the first pair, and so on."""
     both = tf.stack([sources, targets], 1)
     return tf.reshape(both, [2 * both.shape[0], *both.shape[2:]])

@@ -1,4 +1,4 @@
-"""Starts the worker processes of a training on this machine."""
+"""Start of the worker processes of a multi-worker training on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHOSEN = "--strategy"
 
 
 def free_addresses(workers: int) -> tuple[str, ...]:
-    """Addresses of this machine that nobody listens at, at the moment."""
+    """Return `host:port` addresses of this machine whose ports are currently free."""
     with ExitStack() as open_at_once:
         sockets = [open_at_once.enter_context(socket.socket()) for _ in range(workers)]
         for one in sockets:
@@ -33,16 +33,16 @@ def free_addresses(workers: int) -> tuple[str, ...]:
 
 
 def tf_config(addresses: Sequence[str], index: int) -> str:
-    """The TF_CONFIG of one worker."""
+    """Return the TF_CONFIG of one worker."""
     task = {"type": "worker", "index": index}
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
 
 
 def as_worker(command: Sequence[str]) -> tuple[str, ...]:
-    """A `train` command as each worker is given it.
+    """Return the arguments of a `train` command for each worker.
 
     Raises:
-        UsageError: another command, or one that says how it is spread.
+        UsageError: the command is not `train`, sets a strategy, or does not set `--out`.
     """
     if not command or command[0] != "train":
         what = command[0] if command else "nothing"
@@ -55,14 +55,14 @@ def as_worker(command: Sequence[str]) -> tuple[str, ...]:
 
 
 def host_lines(addresses: Sequence[str], command: Sequence[str]) -> tuple[str, ...]:
-    """What to start on each host, one line each.
+    """Return the command line to start on each host, one line per host.
 
     Args:
-        addresses: host:port of each worker, as the others reach it.
-        command: of `as_worker`.
+        addresses: host:port of each worker, reachable by the other workers.
+        command: arguments from `as_worker`.
 
     Raises:
-        UsageError: an address has no port, or stands there twice.
+        UsageError: an address has no port, or occurs twice.
     """
     for address in addresses:
         host, _, port = address.rpartition(":")
@@ -79,21 +79,21 @@ def host_lines(addresses: Sequence[str], command: Sequence[str]) -> tuple[str, .
 
 _LOOK_EVERY_S = 0.2
 _PATIENCE_S = 60.0
-"""So long a worker may take to save and end before it is killed."""
+"""Timeout for a worker to save a checkpoint and exit; after it, the worker is killed."""
 _PR_SET_PDEATHSIG = 1
-"""Of Linux' <sys/prctl.h>."""
+"""Option of `prctl` from Linux' <sys/prctl.h>."""
 _STOPPED = frozenset({129, 130, 143})
-"""A worker ends with these when a signal has reached it: all of them save, and end."""
+"""Exit codes of a worker that has received a signal. In this case all workers save and exit."""
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 @dataclass(frozen=True)
 class WorkersResult:
-    """How the workers ended.
+    """Result of a multi-worker run.
 
     Attributes:
-        code: 0 where all came to their end; else that of the first that did not.
-        first: which that was; None where all did.
+        code: 0 if all workers succeeded, otherwise the exit code of the first worker that failed.
+        first: number of the first worker that failed; None if all succeeded.
     """
 
     code: int
@@ -107,19 +107,20 @@ def run_workers(
     gpus_each: int | None,
     tell: Callable[[int, str], None],
 ) -> WorkersResult:
-    """Runs `mggr-tf COMMAND` in several processes until all have ended.
+    """Run `mggr-tf COMMAND` in several processes until all have exited.
 
-    When one fails, the others are asked to end, and killed where they do not. SIGINT and SIGTERM
-    are passed on to all: they save at the same step, and end.
+    If a worker fails, the other workers are terminated, and killed after a timeout. SIGINT and
+    SIGTERM are forwarded to all workers: they save a checkpoint at the same step and exit.
 
     Args:
-        command: of `cluster.as_worker`.
-        workers: how many.
-        gpus_each: worker i sees so many GPUs from number i times that on; None: all see all.
-        tell: called with each line that a worker writes, and its number.
+        command: arguments from `as_worker`.
+        workers: number of worker processes.
+        gpus_each: number of GPUs per worker; worker i uses the GPUs from number i * gpus_each.
+            None makes all GPUs visible to all workers.
+        tell: called with the number of a worker and each line that the worker prints.
 
     Raises:
-        UsageError: there are too few GPUs to be shared.
+        UsageError: there are too few GPUs.
     """
     addresses = free_addresses(workers)
     started = [
@@ -155,7 +156,7 @@ def _environment(addresses: Sequence[str], index: int, gpus_each: int | None) ->
 
 
 def _gpus(index: int, each: int) -> list[str]:
-    """A worker's, of those that this process may see."""
+    """Return the GPUs of a worker, selected from the GPUs visible to this process."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     first, last = index * each, (index + 1) * each
     if visible is None:
@@ -169,7 +170,7 @@ def _gpus(index: int, each: int) -> list[str]:
 
 
 def _die_with_launch() -> None:
-    """Asks Linux for a SIGTERM when the process that started this one is killed."""
+    """Make Linux send SIGTERM to this process when its parent process dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -184,7 +185,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess
         text=True,
         errors="replace",
         preexec_fn=_die_with_launch,
-        start_new_session=True,  # Ctrl-C reaches them through us, once
+        start_new_session=True,  # Ctrl-C reaches a worker only once, forwarded by this process
     )
 
 
@@ -205,8 +206,13 @@ def _wait(started: Sequence[subprocess.Popen[str]]) -> WorkersResult:
 
 
 def _end(started: Sequence[subprocess.Popen[str]], *, asked: bool) -> None:
-    """Ends those that run; where they were asked to, they are saving, and a second word would
-    keep them from it."""
+    """Stop the workers that still run; kill them after a timeout.
+
+    Args:
+        started: worker processes.
+        asked: True if the workers have already received a signal. They are then saving a
+            checkpoint, and a second signal would interrupt that.
+    """
     for process in started:
         if process.poll() is None and not asked:
             process.terminate()
@@ -220,7 +226,11 @@ def _end(started: Sequence[subprocess.Popen[str]], *, asked: bool) -> None:
 
 
 class _SignalsPassedOn:
-    """While it lasts, SIGINT and SIGTERM go to all workers."""
+    """Context that forwards SIGINT and SIGTERM to all workers.
+
+    Attributes:
+        came: True after a signal has been forwarded.
+    """
 
     def __init__(self, started: Sequence[subprocess.Popen[str]]) -> None:
         self._started = started

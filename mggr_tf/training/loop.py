@@ -1,4 +1,4 @@
-"""The loop around a step: batches, checkpoints, logs. Resumes where it stopped."""
+"""Resumable training loop: runs a step over batches, writes checkpoints and calls back for logs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from mggr_tf.training.stopping import Divergence, Patience
 
 _LOG_EVERY = 25
 _FEWEST_LOGS = 50
-"""Of a short training every step or two is logged: a curve has more than one point."""
+"""Minimum number of log entries, so that the curve of a short training has more than one point."""
 _OUTSIDE = "is not in ["
-"""What TensorFlow says of an index that lies outside."""
+"""Substring of TensorFlow's message about an index that is out of range."""
 _LEAST_TIMED_STEPS = 12
 _MOST_TIMED_STEPS = 1000
 _TIMING_SECONDS = 20.0
-"""Large networks are timed on fewer steps, so that timing does not eat their budget."""
+"""Timing limit for large networks: after this time, fewer than `_LEAST_TIMED_STEPS` are enough."""
 
 Batch = dict[str, tf.Tensor]
 Values = dict[str, float]
@@ -40,17 +40,19 @@ Log = Callable[[int, Values], None]
 
 @dataclass(frozen=True)
 class LoopCallbacks:
-    """What the loop tells the outside. With several workers it tells each of them the same.
+    """Callbacks of the loop. With several workers, each worker gets the same calls.
 
     Attributes:
-        tell: this step is done, with these metrics.
-        log: metrics, averaged since the last call.
-        saved: a checkpoint at this step is on disk.
-        sheet: time for a sample sheet at this step.
-        sheet_steps: the steps after which `sheet` is called.
-        bad_batch: keeps what a step saw whose loss is no number; returns where.
-        validate: time to validate after this step; returns the metric, the smaller the better.
-        validated_steps: whether there is a validation after a step.
+        tell: called after each step with the step and its metrics.
+        log: called with the step and the metrics, averaged since the last call.
+        saved: called with the step of a checkpoint that has been written.
+        sheet: called with the step after which a sample sheet is due.
+        sheet_steps: steps after which `sheet` is called.
+        bad_batch: called with the step and the batch if the loss is not a finite number or
+            explodes. Stores the batch and returns its file.
+        validate: called with the step after which a validation is due. Returns the metric;
+            smaller is better.
+        validated_steps: returns whether a validation is due after a step.
     """
 
     tell: Callable[[int, Values], None]
@@ -64,26 +66,31 @@ class LoopCallbacks:
 
 
 class WorkerRequest(NamedTuple):
-    """What a worker wants all of them to do after the same step."""
+    """Actions that a worker requests from all workers after the same step.
+
+    Attributes:
+        stop: request to stop training.
+        save: request to save a checkpoint.
+    """
 
     stop: bool = False
     save: bool = False
 
 
 class Loop:
-    """Runs a step over batches on all devices.
+    """Training loop that runs a step over batches on all devices.
 
     Args:
-        step: what to run.
-        stage: what it is called.
-        distribution: the devices.
-        batches: gives the batches of steps [first, last), one iterator.
-        folder: where checkpoints go.
-        config: how often, and how many are kept.
-        seed: of the run, for checkpoints to hold.
-        patience: when there were enough validations without a better one.
+        step: training step.
+        stage: name of the stage.
+        distribution: devices to train on.
+        batches: returns an iterator over the batches of steps [first, last).
+        folder: folder for checkpoints.
+        config: interval of the checkpoints, and how many are kept.
+        seed: seed of the run, stored in checkpoints.
+        patience: early stopping.
         xla: whether XLA compiles the step.
-        warn: called with each checkpoint that is passed over.
+        warn: called with a message for each checkpoint that is skipped.
     """
 
     def __init__(
@@ -126,19 +133,23 @@ class Loop:
 
     @property
     def at(self) -> int:
-        """How many steps are done."""
+        """Number of completed steps."""
         return int(self._at)
 
     def restore(self, *, changes: int = 0) -> int:
-        """Loads the newest checkpoint that is whole; returns the step it was made at, or 0.
+        """Load the newest intact checkpoint.
 
         Args:
-            changes: how often config or data of the run were changed. Where that is more than
-                when the checkpoint was made, validations and losses begin anew: they would
-                compare what is unlike.
+            changes: number of changes of the run's config or data. If it differs from the number
+                in the checkpoint, early stopping and divergence detection are reset, because
+                earlier metrics are not comparable.
+
+        Returns:
+            Step of the checkpoint; 0 if there is none.
 
         Raises:
-            RunError: there are some, and none can be read, or they belong to other networks.
+            RunError: no checkpoint is readable, the checkpoints belong to other networks, or this
+                worker resumes from another step than the chief.
         """
         self._checkpoints.clear_up()
         step = self._saved_at = self._checkpoints.restore()
@@ -154,10 +165,17 @@ class Loop:
         return step
 
     def seconds_per_step(self, patience_s: float) -> float:
-        """Times steps after tracing, for about `patience_s` seconds; puts every variable back.
+        """Measure the duration of a step after tracing, and restore all variables afterwards.
 
-        Twelve steps at least, within 20 seconds. Short steps are many in that time: a
-        second in which the machine was busy elsewhere does not decide a whole stage.
+        The loop times steps for about `patience_s` seconds, but at least 12 steps unless these
+        take more than 20 seconds. With many short steps, a second of other load on the machine
+        does not determine the number of steps of a whole stage.
+
+        Args:
+            patience_s: time for the measurement, seconds.
+
+        Returns:
+            Median duration of a step in seconds; the chief's value on all workers.
         """
         before = [(v, tf.identity(v)) for v in self._variables]
         batches = self._batches(0, 2 + _MOST_TIMED_STEPS)
@@ -178,22 +196,27 @@ class Loop:
         finally:
             for variable, value in before:
                 variable.assign(value)
-        # The median: a moment in which the machine was busy elsewhere is not the rule.
+        # The median ignores short periods of other load on the machine.
         return self._distribution.agreed(statistics.median(times))
 
     def train(self, total: int, hooks: LoopCallbacks) -> bool:
-        """Trains from where it stands to step `total`, or until patience is over.
+        """Train from the current step to step `total`, or until early stopping.
 
-        In the latter case the networks are those of the best validation. Ctrl-C and SIGTERM save a
-        checkpoint, between two steps, before they go on their way; a second one does not wait.
+        After early stopping the networks have the weights of the best validation. Ctrl-C and
+        SIGTERM save a checkpoint between two steps before the exception is raised; a second
+        signal interrupts immediately.
+
+        Args:
+            total: last step.
+            hooks: callbacks.
 
         Returns:
-            whether patience was over.
+            Whether early stopping ended the training.
 
         Raises:
-            RunError: the loss is no longer a number, or explodes; nothing after the last
-                checkpoint is kept but the batch that it happened on. Or a worker is gone.
-            KeyboardInterrupt: Ctrl-C; `Preempted` for SIGTERM.
+            RunError: the loss is not a finite number or explodes; only the batch of that step and
+                the checkpoints before it are kept. Or a worker is lost.
+            KeyboardInterrupt: Ctrl-C was pressed. For SIGTERM, the subclass `Preempted`.
         """
         with deferred_signals() as signals:
             self._train(total, hooks, signals)
@@ -206,7 +229,10 @@ class Loop:
         return ended_early
 
     def _train(self, total: int, hooks: LoopCallbacks, signals: Signals) -> None:
-        """Until the end, patience's end, or a signal: on all workers after the same step."""
+        """Train until the last step, early stopping or a signal.
+
+        All workers stop after the same step.
+        """
         if self._patience.is_over:
             return
         means = _Means(max(1, min(_LOG_EVERY, total // _FEWEST_LOGS)), total, hooks.log)
@@ -221,7 +247,8 @@ class Loop:
             metric = self._validated(batch, hooks) if hooks.validated_steps(done) else None
             best = metric is not None and self._patience.tell(done, metric)
             if self._distribution.workers == 1:
-                # No other worker may act before this one.
+                # A single worker needs no agreement with others, so it can react to a signal or
+                # the timer directly after this step.
                 heard = WorkerRequest(signals.came, clock.is_due())
             if best or heard.save or done == total:
                 self._save(hooks, metric=metric)
@@ -235,7 +262,7 @@ class Loop:
         try:
             values, heard = self._ask(batch, wishes)
         except tf.errors.InvalidArgumentError as error:
-            # The warp cannot read where a flow points that is no number.
+            # The warp raises this error if the flow contains NaN.
             if _OUTSIDE not in error.message:
                 raise
             raise self._diverged(self.at + 1, plain_reason(error), batch, hooks) from error
@@ -251,7 +278,7 @@ class Loop:
         return metric
 
     def _diverged(self, step: int, wrong: str, batch: Batch, hooks: LoopCallbacks) -> RunError:
-        """What is said of it; checkpoints from within what exploded do not stay."""
+        """Return the error for a divergence, and remove the checkpoints that may be affected."""
         self._checkpoints.forget_after(step - self._divergence.block)
         return RunError(
             f"step {step}: {wrong}; lower the learning rate and go on with --resume "
@@ -260,7 +287,11 @@ class Loop:
         )
 
     def _ask(self, batch: Batch, wishes: WorkerRequest) -> tuple[Values, WorkerRequest]:
-        """One step; what it gave, and what any worker wished before it."""
+        """Run one step.
+
+        Returns:
+            The metrics, and the requests that at least one worker had before the step.
+        """
         mine = WorkerRequest(wishes.stop, wishes.save and self._distribution.is_chief)
         values, heard = self._run(batch, tf.constant([float(wish) for wish in mine]))
         return values, WorkerRequest(*(heard > 0))
@@ -268,19 +299,19 @@ class Loop:
     def _save(self, hooks: LoopCallbacks, *, metric: float | None = None) -> None:
         done = self.at
         if done == self._saved_at:
-            return  # and with its metric, which a second one would not have
+            return  # the checkpoint exists, with its metric, which a second save would not have
         self._checkpoints.save(done, metric=metric)
         self._saved_at = done
         hooks.saved(done)
 
 
 class _Means:
-    """Averages metrics over some steps, and has them logged.
+    """Averages of the metrics over some steps, for the log.
 
     Args:
-        every: so many steps.
-        total: the last step, which is logged too.
-        log: takes the step and the averages.
+        every: number of steps between two log entries.
+        total: last step, which is always logged.
+        log: called with the step and the averages.
     """
 
     def __init__(self, every: int, total: int, log: Log) -> None:
@@ -298,7 +329,7 @@ class _Means:
 
 
 class _Clock:
-    """Says when so many seconds are over."""
+    """Timer that is due after a number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -314,7 +345,11 @@ class _Clock:
 def _on_all_devices(
     step: Callable[[Batch], dict[str, tf.Tensor]], distribution: Distribution
 ) -> Callable[[Batch, tf.Tensor], tuple[Values, NDArray[np.float32]]]:
-    """A global step: (batch, this worker's wishes) -> (metrics, all workers' wishes added up)."""
+    """Return a function that runs a step on all devices.
+
+    Returns:
+        Function (batch, requests of this worker) -> (metrics, sum of all workers' requests).
+    """
     strategy = distribution.strategy
     names: list[str] = []
 
@@ -325,7 +360,8 @@ def _on_all_devices(
 
     @tf.function
     def run(batch: Batch, wishes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # One vector each, not a number at a time: between machines every sum is a journey.
+        # Reduce one vector instead of single numbers, because each reduction between machines costs
+        # a network round trip.
         metrics, wishes = strategy.run(one, args=(batch, wishes))
         total = tf.distribute.ReduceOp.SUM
         return strategy.reduce(total, metrics, axis=None), strategy.reduce(total, wishes, axis=None)

@@ -1,8 +1,8 @@
-"""Optimizers and their learning-rate schedules.
+"""Optimizer, learning-rate schedule and loss scaling.
 
-In float16 small gradients would be rounded to zero; there the loss is enlarged for the way back
-[1], as much as the gradients' largest values allow: an update that meets an infinite gradient is
-left out, counts as one, and halves the scale.
+In float16 small gradients would be rounded to zero. Therefore the loss is scaled for the backward
+pass [1], by as much as the largest gradients allow: an update with a non-finite gradient is
+skipped, still counts as an update, and halves the scale.
 
 References:
     [1] Micikevicius et al., Mixed Precision Training, ICLR 2018, section 3.2.
@@ -26,15 +26,15 @@ _LAST = 0.02
 
 @keras.utils.register_keras_serializable("mggr_tf")
 class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up over 4 % of the steps, then a cosine down to 2 % of the peak.
+    """Linear warm-up over 4 % of the steps, then cosine decay to 2 % of the peak.
 
-    The number of steps is a variable: a time budget is turned into steps only
-    after the first of them were timed, without tracing the step again.
+    The number of steps is a variable, because a time budget is converted to steps only after the
+    first steps have been timed. With a variable, the step need not be traced again.
 
     Args:
-        peak: the highest learning rate.
-        total: [] int64 variable, number of steps.
-        updates_a_step: how often the optimizer moves in each of them.
+        peak: highest learning rate.
+        total: [] int64 variable with the number of steps.
+        updates_a_step: number of optimizer updates per step.
     """
 
     def __init__(self, peak: float, total: tf.Variable, *, updates_a_step: int = 1) -> None:
@@ -43,7 +43,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         self.updates_a_step = updates_a_step
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """The learning rate at `step`."""
+        """Return the learning rate at the optimizer update `step`."""
         total = tf.cast(self.total * self.updates_a_step, tf.float32)
         at = tf.cast(step, tf.float32)
         warm = tf.maximum(_WARM_UP * total, 1.0)
@@ -52,7 +52,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * tf.minimum((at + 1) / warm, cosine)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, as numbers."""
+        """Return the constructor arguments as numbers."""
         return {
             "peak": self.peak,
             "total": int(self.total),
@@ -72,15 +72,15 @@ def adam(
     updates_a_step: int = 1,
     precision: Precision = EXACT,
 ) -> keras.optimizers.Optimizer:
-    """Builds an optimizer whose variables exist at once, so that a checkpoint finds them.
+    """Return an Adam optimizer with its variables, so that a checkpoint can restore them.
 
     Args:
-        peak: the highest learning rate.
-        total: [] int64 variable, number of steps.
-        variables: what it will train.
-        beta_1: of the first moment.
-        updates_a_step: how often it moves in each step.
-        precision: what gradients are computed in; float16 has its loss scaled.
+        peak: highest learning rate.
+        total: [] int64 variable with the number of steps.
+        variables: variables to train.
+        beta_1: decay of the first moment.
+        updates_a_step: number of updates per step.
+        precision: precision of the gradients. float16 enables loss scaling.
     """
     schedule = WarmUpCosine(peak, total, updates_a_step=updates_a_step)
     optimizer = keras.optimizers.Adam(schedule, beta_1=beta_1, global_clipnorm=_CLIP_NORM)
@@ -96,7 +96,16 @@ def apply(
     loss: tf.Tensor,
     variables: list[tf.Variable],
 ) -> None:
-    """One update; what the loss does not depend on stays as it is."""
+    """Apply one optimizer update.
+
+    Variables that the loss does not depend on get a zero gradient.
+
+    Args:
+        optimizer: optimizer, with or without loss scaling.
+        tape: tape that has recorded the loss.
+        loss: [] unscaled loss.
+        variables: variables to update.
+    """
     zero = tf.UnconnectedGradients.ZERO
     if _scales(optimizer):
         enlarged = optimizer.get_scaled_loss(tf.ones_like(loss))
@@ -109,18 +118,18 @@ def apply(
 
 
 def optimizer_state(name: str, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """What a checkpoint must hold of an optimizer, by name; its loss scale where it has one."""
+    """Return the objects of an optimizer for a checkpoint, by name, including any loss scale."""
     scale = {f"{name}_loss_scale": _LossScale(optimizer)} if _scales(optimizer) else {}
     return {name: optimizer, **scale}
 
 
 def scale_metrics(optimizer: keras.optimizers.Optimizer, *, replicas: int) -> Metrics:
-    """This replica's part of the loss scale, for the log; nothing where there is none."""
+    """Return this replica's part of the loss scale for the log; empty without loss scaling."""
     return {"loss_scale": optimizer.loss_scale / replicas} if _scales(optimizer) else {}
 
 
 class _LossScale(tf.Module):
-    """A loss scale's variables, which Keras does not count among its optimizer's."""
+    """Variables of a loss scale, which Keras does not include in the optimizer's variables."""
 
     def __init__(self, optimizer: keras.mixed_precision.LossScaleOptimizer) -> None:
         super().__init__()

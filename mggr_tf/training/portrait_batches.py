@@ -1,9 +1,9 @@
-"""Portraits in a batch: as they are, redirected, and the losses on them.
+"""Portrait photographs in training batches: selection, redirection, and losses.
 
-An estimator that learned from drawn eyes errs on photographs by an amount that changes from person
-to person. Photographs of people who look into the lens show it what looking into the lens is, but
-photographs of one gaze alone would teach it to answer that gaze always. Redirected to other gazes
-they are labelled with those [1].
+An estimator that is trained on synthetic eyes has a person-dependent offset on photographs.
+Portraits of people who look into the lens provide a known gaze. But with portraits of one gaze
+only, the estimator would learn to always predict that gaze. Therefore the portraits are also
+redirected to other gazes, which become their labels [1].
 
 References:
     [1] Yu, Liu, Odobez, Improving Few-Shot User-Specific Gaze Adaptation via Gaze Redirection
@@ -43,11 +43,11 @@ from mggr_tf.training.losses import LOSSES, LossContext
 from mggr_tf.training.losses.redirection import Comparison
 
 PREFIX = "portrait_"
-"""Of the names of photographs in a batch and of their losses."""
+"""Prefix of the names of photographs in a batch and of their losses."""
 
 
 def portraits_in(batch: Batch) -> Batch:
-    """The photographs in a batch, by the names of `pair_dataset` but for `target`."""
+    """Return the photographs in a batch, with the names of `pair_dataset` except `target`."""
     return {
         name.removeprefix(PREFIX): value for name, value in batch.items() if name.startswith(PREFIX)
     }
@@ -57,18 +57,19 @@ class PortraitLosses:
     """Losses on photographs that are redirected to random gazes.
 
     Args:
-        how: which, and their weights.
-        losses: of the stage; those on feature maps of the redirected picture compare a
-            photograph with its way there and back, too.
-        redirect: a redirector's inputs to its outputs, while it is trained.
-        back: redirected pictures [P, H, W, 3] and the photographs' batch to the pictures
-            redirected to where the photographs look.
-        estimate: pictures and head poses by the estimator's names to gazes [P, 2], network units.
-        gazemap: gazes [P, 2] in degrees to gazemaps [P, H, W, 2].
-        conventions: scales of the redirector's inputs and the estimator's output.
-        features: what compares feature maps; None without such losses.
-        shown: what of pictures feature networks see.
-        discriminator: judges redirected photographs; None where it does not see them.
+        how: weights of the losses.
+        losses: losses of the stage. Those on feature maps of the redirected image are also applied
+            to a photograph and its cycled image.
+        redirect: maps the inputs of the redirector to its outputs, in training mode.
+        back: maps redirected images [P, H, W, 3] and the photographs' batch to images that are
+            redirected back to the photographs' gazes.
+        estimate: maps images and head poses, with the estimator's input names, to gazes [P, 2] in
+            network units.
+        gazemap: maps gazes [P, 2] in degrees to gazemaps [P, H, W, 2].
+        conventions: scales of the redirector's inputs and of the estimator's output.
+        features: computes feature maps; None if no loss uses them.
+        shown: maps images to the views that the feature networks receive.
+        discriminator: discriminator for redirected photographs; None without an adversarial loss.
     """
 
     def __init__(
@@ -96,14 +97,15 @@ class PortraitLosses:
         )
 
     def __call__(self, photographs: Batch) -> tuple[tf.Tensor, tf.Tensor, Metrics]:
-        """Redirects photographs and compares.
+        """Redirect photographs and return the losses.
 
         Args:
-            photographs: see `portraits_in`.
+            photographs: photographs of a batch, see `portraits_in`.
 
         Returns:
-            the redirected pictures [P, H, W, 3]; the weighted sum of all terms, []; and each term
-            by its name, [], unweighted. All are means over these photographs.
+            (redirected, loss, terms): the redirected images [P, H, W, 3]; the weighted sum of all
+            terms, []; and each unweighted term by its name, []. All losses are means over these
+            photographs.
         """
         how, eye = self._how, photographs["eye"]
         redirected = self._redirect(photographs)["redirected"]
@@ -111,7 +113,8 @@ class PortraitLosses:
         if how.cycle:
             terms["cycle"] = self._there_and_back(redirected, photographs)
         if how.identity:
-            # What is left is the error of the source gaze that the redirector gets.
+            # After the subtraction, `delta` contains only the error of the source gaze that the
+            # redirector gets.
             shift_deg = photographs["target_gaze"] - photographs["source_gaze"]
             still = {
                 **photographs,
@@ -174,19 +177,19 @@ def redirected_portraits(
     conventions: Conventions,
     progress: Progress = no_progress,
 ) -> EyeSamples:
-    """Redirects every photographed eye several times.
+    """Redirect each photographed eye to several random gazes.
 
     Args:
-        portraits: [N] patches; their labels are the source gazes.
-        redirect: the redirector.
-        how: how often, and to which range of gazes.
-        seed: of the targets, which depend on nothing else.
+        portraits: N patches; their labels are the source gazes.
+        redirect: redirector.
+        how: number of redirections per patch, and the range of the target gazes.
+        seed: seed of the target gazes, which depend on the seed only.
         conventions: scales of the redirector's inputs.
-        progress: shown the patches that are done.
+        progress: progress display, in patches.
 
     Returns:
-        [N (1 + redirected)] patches, the photographs first; each group holds one eye, as it was
-        photographed and redirected, with its gaze or target gaze as the label.
+        N (1 + redirected) patches, the photographs first. A group contains the photograph of one
+        eye and its redirected patches, labelled with their target gazes.
     """
     count = len(portraits)
     unit = np.random.default_rng(seed).uniform(-1, 1, (how.redirected * count, 2))
@@ -226,17 +229,18 @@ def portraits_of_stage(
     *,
     progress: Progress,
 ) -> EyeSamples | None:
-    """The photographs that a stage trains on, made once at its start.
+    """Return the photographs that a stage trains on, prepared once at its start.
 
     Args:
-        config: of the run.
-        stage: which.
-        portraits: of the run.
-        networks: of the run; its averaged redirector redirects them for `adapted`.
-        progress: shown how far it is.
+        config: config of the run.
+        stage: stage to train.
+        portraits: photographs of the run.
+        networks: networks of the run. Their averaged redirector redirects the photographs for the
+            stage `adapted`.
+        progress: progress display of the redirection.
 
     Returns:
-        None where the stage trains on none.
+        The photographs, redirected ones included; None if the stage uses no photographs.
     """
     how = config.stage(stage).portraits
     if not isinstance(how, RedirectedPortraits):
@@ -260,19 +264,19 @@ def with_portraits(
     shares: Shares,
     steps: tuple[int, int],
 ) -> tf.data.Dataset:
-    """A stage's batches with photographs, replica by replica.
+    """Add photographs to the batches of a stage, replica by replica.
 
-    In batches of `adapted` their rows stand between the others (`joined`). In those of `joint` they
-    have names of their own: `PREFIX` before the names of `pair_dataset`, without `target`; their
-    target gazes are random.
+    In batches of `adapted`, the photographs' rows are inserted between the other rows (see
+    `joined`). In batches of `joint`, the photographs have separate names: `PREFIX` plus the names
+    of `pair_dataset`, without `target`. Their target gazes are random.
 
     Args:
-        pairs: the batches without them.
-        config: of the run.
-        stage: which.
-        portraits: as `portraits_of_stage` gives them.
-        shares: how the photographs' pairs are dealt to replicas.
-        steps: of which `pairs` are.
+        pairs: batches without photographs.
+        config: config of the run.
+        stage: stage to train.
+        portraits: photographs from `portraits_of_stage`.
+        shares: distribution of the photographs' pairs over the replicas.
+        steps: range [first, last) of the steps in `pairs`.
     """
     how = config.stage(stage).portraits
     if isinstance(how, CycledPortraits):
@@ -291,10 +295,11 @@ def with_portraits(
 
 
 def joined(batch: Batch, more: Batch) -> dict[str, tf.Tensor]:
-    """[B + P, ...] a batch with the rows of another one evenly between its own.
+    """Merge two batches to [B + P, ...], with the rows of both evenly interleaved.
 
-    So the rows of several replicas, one after the other, are those that one device has, whose
-    dropout goes by the row. What the other one lacks, as landmarks, is unknown there: NaN.
+    With this order, the concatenated rows of several replicas equal the rows on a single device.
+    This matters because dropout depends on the row. Values that `more` lacks, such as landmarks,
+    are NaN (unknown) in its rows.
     """
     own, count = batch["eye"].shape[0], more["eye"].shape[0]
     places = [(2 * row + 1) * count for row in range(own)]
@@ -323,7 +328,7 @@ def _photographs(
     shares: Shares,
     steps: tuple[int, int],
 ) -> tf.data.Dataset:
-    """Photographs with random target gazes; pure functions of the seed and the step."""
+    """Return batches of photographs with random target gazes, as pure functions of (seed, step)."""
     images = tf.constant(portraits.images)
     gaze, head = tf.constant(portraits.gaze_deg), tf.constant(portraits.head_deg)
     as_inputs = PairInputs(config.stage(stage).augmentation, config.conventions)
@@ -350,5 +355,5 @@ def _photographs(
 
 
 def _seed(config: Config, stage: Stage) -> int:
-    """Other batches than those of the stage's pairs (see `stage_parts`)."""
+    """Return a seed that differs from that of the stage's pairs (see `stage_parts`)."""
     return config.seed * 101 + 50 + STAGES.index(stage)

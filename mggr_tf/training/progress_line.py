@@ -1,4 +1,4 @@
-"""The progress line of a training: steps, rate, time left."""
+"""Progress line of a training: steps, rate and remaining time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mggr_tf.config.stages import OF_GAZE, Stage, StageConfig
 
 _WINDOW_S = 30.0
 _FEWEST_STEPS = 5
-"""Looked back at, however long they took."""
+"""Minimum number of recent steps for the rate, even if they are older than `_WINDOW_S`."""
 
 
 class Pace:
-    """Times steps. No clock of its own: the time is passed in, in seconds of any clock.
+    """Measurement of the step rate. The caller passes the time, in seconds of any clock.
 
-    Steps count without the pauses between them (validation, sheets). The first step counts
-    nowhere: it traces the graph.
+    Pauses between steps (validation, sheets) are excluded. The first step is ignored, because it
+    traces the graph.
 
     Args:
-        now: when the first step begins.
+        now: start time of the first step, seconds.
     """
 
     def __init__(self, now: float) -> None:
@@ -36,7 +36,7 @@ class Pace:
         self._traced = False
 
     def step(self, now: float) -> None:
-        """A step has ended."""
+        """Record the end of a step at the time `now`."""
         seconds = max(0.0, now - self._last - self._paused_now_s)
         self._last, self._paused_now_s = now, 0.0
         if not self._traced:
@@ -48,20 +48,24 @@ class Pace:
             self._recent.popleft()
 
     def pause(self, seconds: float) -> None:
-        """So much of the time since the last step was none of the next one's."""
+        """Exclude a pause since the last step from the duration of the next step."""
         self._paused_now_s += seconds
         self._paused_s += seconds
 
     def steps_a_second(self) -> float | None:
-        """Over the last half minute; None before there are steps to tell by."""
+        """Return the steps per second over the last 30 s; None before the second step ends."""
         spent = sum(seconds for _, seconds in self._recent)
         return len(self._recent) / spent if spent > 0 else None
 
     def seconds_left(self, steps: int) -> float | None:
-        """What so many steps will take, with pauses as they were; None like `steps_a_second`.
+        """Estimate the duration of the remaining steps in seconds, including pauses.
 
-        The median of the recent steps: one in which the machine was busy elsewhere is not
-        the rule.
+        The estimate assumes that the share of pauses remains the same. It uses the median of the
+        recent steps, which ignores steps that other load on the machine has slowed down. It is
+        None before the second step ends.
+
+        Args:
+            steps: number of remaining steps.
         """
         if self._stepped_s <= 0:
             return None
@@ -73,14 +77,14 @@ _TERMINAL_EVERY_S = 0.1
 _LOG_EVERY_S = 30.0
 _UNKNOWN_WIDTH = 80
 _SMOOTHING = 0.05
-"""How much of a new value gets into what is shown: some twenty steps together."""
+"""Weight of a new value in the exponential average that is shown, over about 20 steps."""
 
 
 def images_a_step(stage: Stage, config: StageConfig) -> int:
-    """How many pictures the trained network is asked about in a step, over all devices.
+    """Return the number of images that the trained network processes per step, on all devices.
 
-    An estimator reads both pictures of a pair; a redirector makes one of each, and one more
-    for every further step of its critic.
+    An estimator processes both images of a pair. A redirector generates one image per pair, and
+    one more for each additional discriminator update.
     """
     if stage not in OF_GAZE:
         return config.critic_steps * config.batch
@@ -89,27 +93,28 @@ def images_a_step(stage: Stage, config: StageConfig) -> int:
 
 
 class ProgressLine:
-    """Shows step, loss, metrics, images a second and the time left; a context.
+    """Context manager that shows step, loss, metrics, images per second and remaining time.
 
-    On a terminal it is one line, rewritten in place ten times a second at most and never
-    wider than the terminal: where room is short, the last metrics go first. Elsewhere it is a
-    plain line every half minute and one at the end, and none for what takes under two seconds.
-    Such a line is made of fields `key=value` in a fixed order, for `grep` and `awk`:
+    On a terminal it shows one line, which is rewritten at most ten times per second and is never
+    wider than the terminal; if the width is too small, the last metrics are omitted first. On
+    other streams it writes a plain line every 30 seconds and one at the end, but none for
+    trainings shorter than two seconds. Such a line consists of `key=value` fields in a fixed
+    order, for `grep` and `awk` (here wrapped):
 
         stage=joint step=120 total=5000 elapsed_s=61 steps_per_s=1.97 images_per_s=31.5
         eta_s=2477 loss=0.312 l1=0.051
 
-    (in one line): seconds since the stage began or went on, steps and images a second over the
-    last half minute, seconds left (0 at the end), then the step's metrics, smoothed. What is not
-    known yet, before the second step, is `-`.
+    The fields are the seconds since the stage started or was resumed, steps and images per second
+    over the last 30 seconds, the remaining seconds (0 at the end), and the smoothed metrics.
+    Values that are unknown before the second step are `-`.
 
     Args:
-        label: what is trained.
-        total: steps there will be.
-        done: steps there were when this began.
-        images_a_step: see the function of that name.
-        stream: where it shows, as a rule `sys.stderr`; None: nowhere.
-        clock: gives seconds.
+        label: name of the stage.
+        total: total number of steps.
+        done: number of steps completed at the start.
+        images_a_step: images per step, see the function `images_a_step`.
+        stream: output stream, usually `sys.stderr`; None shows no progress.
+        clock: returns the time in seconds.
 
     Example:
         >>> with ProgressLine("joint", 3, images_a_step=16, stream=None) as line:
@@ -154,11 +159,11 @@ class ProgressLine:
             self._draw()
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
-        """A step has ended.
+        """Record the end of a step, and update the line if it is due.
 
         Args:
-            step: which; steps count from 1.
-            values: its metrics, in the order in which they are shown; they are smoothed.
+            step: number of the step, from 1.
+            values: metrics of the step in display order; the displayed values are smoothed.
         """
         now = self._clock()
         self._done = step
@@ -171,7 +176,7 @@ class ProgressLine:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """A context for what is no step: validation, a sheet, a checkpoint."""
+        """Return a context for work between steps: validation, a sheet or a checkpoint."""
         began = self._clock()
         try:
             yield
@@ -183,7 +188,7 @@ class ProgressLine:
         if not self._on_terminal:
             self._write(self._log_line() + "\n")
             return
-        # The last column stays free: some terminals wrap as soon as it is filled.
+        # The last column stays empty, because some terminals wrap the line if it is filled.
         room = max(1, self._width() - 1)
         text = _fitted(self._head(), self._metrics(), self._tail(), room)
         self._write("\r" + text.ljust(min(self._covered, room)))
@@ -222,7 +227,7 @@ class ProgressLine:
     def _width(self) -> int:
         assert self._stream is not None
         try:
-            # A terminal of unknown size says 0.
+            # A terminal of unknown size reports 0 columns.
             return os.get_terminal_size(self._stream.fileno()).columns or _UNKNOWN_WIDTH
         except (OSError, ValueError):
             return _UNKNOWN_WIDTH
@@ -234,7 +239,7 @@ class ProgressLine:
 
 
 def in_words(seconds: float) -> str:
-    """A duration: `45 s`, `12 min`, `1 h 12 min`, `2 d 3 h`."""
+    """Format a duration: `45 s`, `12 min`, `1 h 12 min`, `2 d 3 h`."""
     whole = max(0, round(seconds))
     if whole < 100:
         return f"{whole} s"
@@ -250,7 +255,7 @@ def _joined(head: str, metrics: list[str], tail: list[str]) -> str:
 
 
 def _fitted(head: str, metrics: list[str], tail: list[str], room: int) -> str:
-    """With as many of the metrics as there is room for, and no longer than that."""
+    """Return the line with as many metrics as fit into `room` characters, truncated to `room`."""
     for kept in range(len(metrics), -1, -1):
         text = _joined(head, metrics[:kept], tail)
         if len(text) <= room:

@@ -1,4 +1,4 @@
-"""What a stage trains: networks, optimizers, compiled steps."""
+"""Parts of a training stage: steps, batches, networks, and checks of the devices."""
 
 from __future__ import annotations
 
@@ -35,15 +35,17 @@ def stage_step(
     replicas: int,
     landmarks: int = 0,
 ) -> Step:
-    """Builds a stage's step; its variables are made here, so call it in the strategy's scope.
+    """Build the step of a stage.
+
+    The function creates variables, so call it in the scope of the distribution strategy.
 
     Args:
-        config: of the run.
-        stage: which.
-        networks: of the run.
-        total: [] int64, the number of steps.
-        replicas: how many devices share a batch.
-        landmarks: how many there are of an eye, where a loss asks for them.
+        config: config of the run.
+        stage: stage to train.
+        networks: networks of the run.
+        total: [] int64 variable with the number of steps.
+        replicas: number of devices that share a batch.
+        landmarks: number of landmarks of an eye if a loss uses them, else 0.
     """
     common: dict[str, Any] = {"total": total, "replicas": replicas}
     if stage == "estimator" or stage == "judge" or stage == "adapted":
@@ -68,10 +70,17 @@ def stage_step(
 def stage_shares(
     config: Config, stage: Stage, *, replicas: int = 1, first: int = 0, local: int = 1
 ) -> Shares:
-    """How a stage's batches are dealt to devices; see `Shares`.
+    """Return the distribution of a stage's batches over the devices; see `Shares`.
+
+    Args:
+        config: config of the run.
+        stage: stage to train.
+        replicas: number of devices that share a batch.
+        first: number of the first replica of this process.
+        local: number of replicas of this process.
 
     Raises:
-        ConfigError: they cannot be shared equally.
+        ConfigError: the batch cannot be divided equally.
     """
     settings = config.stage(stage)
     parts = settings.critic_steps
@@ -81,10 +90,12 @@ def stage_shares(
 def portrait_shares(
     config: Config, stage: Stage, *, replicas: int = 1, first: int = 0, local: int = 1
 ) -> Shares:
-    """The same for the photographs of a stage that trains on some.
+    """Return the distribution of a stage's photographs over the devices, as `stage_shares`.
+
+    The stage must train on photographs.
 
     Raises:
-        ConfigError: they cannot be shared equally.
+        ConfigError: the photographs cannot be divided equally.
     """
     settings = config.stage(stage)
     assert settings.portraits is not None
@@ -96,10 +107,10 @@ def portrait_shares(
 
 
 def check_shares(config: Config, stages: Iterable[Stage], *, replicas: int) -> None:
-    """Refuses stages whose batches so many devices cannot share, before the first is trained.
+    """Check that the batches of all stages can be divided between the devices.
 
     Raises:
-        ConfigError: names the stage.
+        ConfigError: a batch cannot be divided; the message contains the stage.
     """
     for stage in stages:
         try:
@@ -119,10 +130,15 @@ def stage_dataset(
     steps: tuple[int, int],
     closing: EyeSamples | None = None,
 ) -> tf.data.Dataset:
-    """A stage's batches of steps [first, last); pure functions of the seed and the step.
+    """Return a stage's batches of steps [first, last), as pure functions of (seed, step).
 
     Args:
-        closing: eyes that close, for a stage that learns the state of eyes.
+        config: config of the run.
+        stage: stage to train.
+        samples: training samples.
+        shares: distribution of the batches over the devices.
+        steps: range [first, last) of the steps.
+        closing: samples of closing eyes, for a stage that learns the eye state.
     """
     settings = config.stage(stage)
     make: Any = packed_pair_dataset if isinstance(samples, PackedSamples) else pair_dataset
@@ -141,10 +157,13 @@ def stage_dataset(
 
 
 def explained_corruption(batches: Iterator[T], samples: EyeSamples | PackedSamples) -> Iterator[T]:
-    """The same batches; too many corrupt records end them as what they are.
+    """Yield the batches, and raise a clear error if too many records are corrupt.
+
+    A `tf.data.Dataset` can raise only TensorFlow errors, so this function replaces such an error
+    by the recorded failure of the samples.
 
     Raises:
-        DataError: see `packed.corrupt`; from a data set comes TensorFlow's error only.
+        DataError: too many records are corrupt, see `CorruptRecords` in `data.packed.index`.
     """
     try:
         yield from batches
@@ -156,12 +175,12 @@ def explained_corruption(batches: Iterator[T], samples: EyeSamples | PackedSampl
 
 
 def _stage_seed(seed: int, stage: Stage) -> int:
-    """Stages of one run see different batches."""
+    """Return the seed of a stage, so that the stages of one run use different batches."""
     return seed * 101 + STAGES.index(stage)
 
 
 def trained_networks(networks: Networks, stage: Stage) -> dict[str, keras.Model]:
-    """The networks that a stage changes, its discriminator among them; not their averages."""
+    """Return the networks that a stage trains, including its discriminator, without averages."""
     config = networks.config
     if stage in OF_GAZE:
         return {stage: getattr(networks, stage)}
@@ -173,10 +192,10 @@ def trained_networks(networks: Networks, stage: Stage) -> dict[str, keras.Model]
 
 
 def learning_rates(step: Step) -> dict[str, float]:
-    """The learning rate of the last update of each of a step's optimizers.
+    """Return the learning rate of the last update of each optimizer of a step.
 
     Returns:
-        `learning_rate`, and where there is a discriminator `discriminator_learning_rate`, as in
+        `learning_rate`, and with a discriminator also `discriminator_learning_rate`, named as in
         the config.
     """
     return {
@@ -187,17 +206,18 @@ def learning_rates(step: Step) -> dict[str, float]:
 
 
 def warm_start(run: RunFolder, donor: RunFolder) -> None:
-    """Starts the estimator and the redirector from another run's weights.
+    """Initialize the estimator and the redirector of a run from another run's weights.
 
-    No stage counts as trained. The donor's data is recorded, as by `RunFolder.adopt`. The donor's
-    estimator may lack the state of the eye: the layers that predict it start from nothing.
+    No stage counts as trained. The donor's data is recorded, as by `RunFolder.adopt`. If the
+    donor's estimator does not predict the eye state, the layers for the state keep their random
+    initialization.
 
     Args:
-        run: without weights yet.
-        donor: the other run; its estimator is the one that devices run.
+        run: run without weights.
+        donor: run to copy from. The estimator that devices run is copied.
 
     Raises:
-        RunError: the donor lacks a network, or has another one than the run's config builds.
+        RunError: the donor lacks a network, or its network differs from the run's config.
     """
     estimator = donor.device_estimator
     if not donor.has_weights(estimator):
@@ -214,10 +234,10 @@ def warm_start(run: RunFolder, donor: RunFolder) -> None:
 
 
 def compiled(step: Step, *, xla: bool) -> Callable[[Batch], Metrics]:
-    """One replica's step as it is given to a strategy: itself, or compiled by XLA as a whole.
+    """Return one replica's step for a strategy, compiled by XLA as a whole if `xla` is set.
 
-    A compiled step makes other fractions of the same random bits: dropout, random views and blends
-    are other ones than those of a plain step, and the same ones at every run.
+    XLA converts the same random bits to other floats. Therefore dropout, random views and blends
+    of a compiled step differ from those of a plain step, but are equal in each run.
     """
     return tf.function(step, jit_compile=True) if xla else step
 
@@ -225,16 +245,18 @@ def compiled(step: Step, *, xla: bool) -> Callable[[Batch], Metrics]:
 def check_devices(
     config: Config, stages: Iterable[Stage], *, replicas: int, warn: Callable[[str], None]
 ) -> None:
-    """Looks at the devices and at what will be trained on them, before anything is built.
+    """Check that the devices support the config's `compute` settings, before networks are built.
 
     Args:
-        config: of the run.
-        stages: that will be trained.
-        replicas: how many devices share a batch.
-        warn: called with what works and is slower than float32, or than a plain step.
+        config: config of the run.
+        stages: stages to train.
+        replicas: number of devices that share a batch.
+        warn: called with a message if a setting works but is slower than float32, or than a step
+            without XLA.
 
     Raises:
-        ConfigError: `compute` asks for what does not work here; the message says what would.
+        ConfigError: a setting in `compute` does not work on these devices; the message contains
+            an alternative.
     """
     asked = ", ".join(stages)
     _check_precision(config, asked, warn)
@@ -257,7 +279,8 @@ def _check_precision(config: Config, asked: str, warn: Callable[[str], None]) ->
 
 def _check_xla(asked: str, replicas: int, warn: Callable[[str], None]) -> None:
     if replicas > 1:
-        # Every device would have to reach the others' variables and sums from inside its program.
+        # Inside the compiled program, each device would have to access the variables and the sums
+        # of the other devices.
         raise ConfigError(
             f"compute.xla: a step of {asked} that {replicas} devices share cannot be compiled; "
             "set false, or train on one device"

@@ -1,4 +1,4 @@
-"""Logs, sample sheets and validation of a stage while it trains."""
+"""Logs, sample sheets and validation during the training of a stage."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _PAIRS = 8
 
 
 class SampleSheet:
-    """Draws the same few pairs each time, as the averaged redirector makes them at the moment.
+    """Sample sheet of a few fixed pairs, redirected with the current averaged weights.
 
     Args:
-        networks: of the run.
-        samples: whose eyes.
+        networks: networks of the run.
+        samples: samples to select the pairs from.
 
     Raises:
-        DataError: no two of the samples make a pair.
+        DataError: no two samples form a pair.
     """
 
     def __init__(self, networks: Networks, samples: EyeSamples) -> None:
@@ -50,7 +50,7 @@ class SampleSheet:
         self._target = image_to_network(samples.images[pairs[:, 1]])
 
     def __call__(self) -> NDArray[np.uint8]:
-        """See `sheet`."""
+        """Return the sheet for the current weights; see `sheet`."""
         made = self._networks.averaged.joined(self._inputs, training=False)
         shown = {name: np.asarray(made[name]) for name in ("coarse", "residual", "redirected")}
         return sheet(source=self._inputs["eye"], target=self._target, **shown)
@@ -64,10 +64,14 @@ def sheet(
     redirected: NDArray[np.float32],
     target: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
-    """One row per eye: source, coarse, residual (grey is zero), redirected, target.
+    """Return a sheet with one row per eye: source, coarse, residual, redirected, target.
 
     Args:
-        source, coarse, residual, redirected, target: [B, H, W, 3] float32 in network units.
+        source: [B, H, W, 3] float32 source images, network units.
+        coarse: [B, H, W, 3] float32 outputs of the coarse branch, network units.
+        residual: [B, H, W, 3] float32 residuals, network units; grey means zero.
+        redirected: [B, H, W, 3] float32 redirected images, network units.
+        target: [B, H, W, 3] float32 real images with the target gaze, network units.
 
     Returns:
         [2 B H, 10 W, 3] uint8 RGB.
@@ -78,7 +82,7 @@ def sheet(
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    """Writes an RGB picture; an older one of that name is replaced."""
+    """Write an RGB image to a PNG file, replacing an existing file."""
     done, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done, "OpenCV writes PNG"
     with atomic_file(path, force=True) as temporary:
@@ -86,20 +90,20 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 _FLUSH_MS = 30_000
-"""Somebody may be looking on."""
+"""Flush interval of the TensorBoard events, so that a user can follow the training."""
 
 
 class MetricsWriter:
-    """Writes one stage's numbers, pictures and distributions into its run; a context.
+    """Context manager that writes the metrics, sheets and histograms of one stage to its run.
 
-    Besides the run's CSV files and sheets, TensorBoard gets, under `logs/STAGE`: scalars by the
-    metrics' names, learning rates among them; `validation/METRIC`; the picture `sheet`; and with
-    each validation the histograms `weights/NETWORK/VARIABLE` and, of the first validated pairs,
-    `validation/flow` (pixels) and `validation/residual`.
+    It writes the run's CSV files and sheets, and TensorBoard events under `logs/STAGE`: the
+    metrics and the learning rates as scalars, `validation/METRIC`, and the image `sheet`. Each
+    validation also writes the histograms `weights/NETWORK/VARIABLE` and, for the first validated
+    pairs, `validation/flow` (pixels) and `validation/residual`.
 
     Args:
-        run: where to.
-        stage: which.
+        run: run to write to.
+        stage: stage to write for.
     """
 
     def __init__(self, run: RunFolder, stage: Stage) -> None:
@@ -121,7 +125,7 @@ class MetricsWriter:
     def log(
         self, step: int, metrics: Mapping[str, float], *, learning_rates: Mapping[str, float]
     ) -> None:
-        """What was measured on the way to `step`; learning rates are TensorBoard's alone."""
+        """Write the metrics up to `step`. Learning rates are written to TensorBoard only."""
         self._run.log(self._stage, step, metrics)
         with self._events.as_default(step=step):
             for name, value in {**metrics, **learning_rates}.items():
@@ -130,7 +134,7 @@ class MetricsWriter:
     def validated(
         self, step: int, found: Validated, *, networks: Mapping[str, keras.Model]
     ) -> None:
-        """What validation found after `step`, and how the trained networks' weights lie then."""
+        """Write the result of the validation after `step`, and histograms of the weights."""
         self._run.log_validation(self._stage, step, found.metrics)
         with self._events.as_default(step=step):
             for name, value in found.metrics.items():
@@ -143,14 +147,14 @@ class MetricsWriter:
         self._events.flush()
 
     def sheet(self, step: int, picture: NDArray[np.uint8]) -> None:
-        """A sample sheet, [H, W, 3] uint8 RGB, after `step`."""
+        """Write the sample sheet [H, W, 3] uint8 RGB after `step`."""
         write_png(self._run.sheet_file(self._stage, step), picture)
         with self._events.as_default(step=step):
             tf.summary.image("sheet", picture[None])
 
 
 def _weights(network: keras.Model) -> Iterator[tuple[str, tf.Variable]]:
-    """The weights that are trained, by their place: two in one layer may share a name."""
+    """Yield the trainable weights by their path, because two in one layer may share a name."""
     for path, variable in network.get_weight_paths().items():
         if variable.trainable:
             yield path.replace("._", "/").replace(".", "/"), variable
@@ -160,17 +164,19 @@ _SHEETS_A_STAGE = 5
 
 
 class StageWatch:
-    """Watches one stage of a run. With several workers all compute, and the chief writes.
+    """Logging, sample sheets and validation of one stage.
+
+    With several workers all workers compute, and only the chief writes.
 
     Args:
-        run: where everything goes.
-        stage: which.
-        networks: which are trained.
-        shown: people for validation and sheets.
-        closing: eyes that close, for the validation of a stage that learns the state of eyes.
-        portraits: held-out photographs, for the validation of a stage that reads gaze.
-        distribution: the devices.
-        stream: where a line shows how far it is; None: nowhere.
+        run: run to write to.
+        stage: stage that is trained.
+        networks: networks of the run.
+        shown: samples for validation and sheets.
+        closing: samples of closing eyes, for the validation of a stage that learns the eye state.
+        portraits: held-out photographs, for the validation of a gaze estimator.
+        distribution: devices that train.
+        stream: stream for the progress line; None shows no progress.
     """
 
     def __init__(
@@ -207,13 +213,13 @@ class StageWatch:
         saved: Callable[[int], None],
         rates: Callable[[], Values],
     ) -> Iterator[LoopCallbacks]:
-        """What the loop tells, while it trains from step `done` to `total`.
+        """Provide the callbacks for a loop that trains from step `done` to `total`.
 
         Args:
-            total: steps there will be.
-            done: steps there are.
-            saved: called when a checkpoint at a step is on disk.
-            rates: gives the learning rates of the last update.
+            total: total number of steps.
+            done: number of completed steps.
+            saved: called with the step of a checkpoint that has been written.
+            rates: returns the learning rates of the last update.
         """
         with ExitStack() as opened:
             line = opened.enter_context(self._line(total, done))
@@ -263,7 +269,10 @@ class StageWatch:
         return self._distribution.agreed(found.value)
 
     def _keep_batch(self, step: int, batch: Batch) -> str:
-        """Of several replicas the first one's part."""
+        """Write the batch of a failed step and return its file name.
+
+        With several replicas, only the first replica's part is written.
+        """
         local = self._distribution.strategy.experimental_local_results
         first = {name: np.asarray(local(value)[0]) for name, value in batch.items()}
         file = self._run.bad_batch_file(self._stage, step)

@@ -1,4 +1,4 @@
-"""Trains the stages of a run in the recipe's order."""
+"""Training of the stages of a run, in the order of the recipe."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ from mggr_tf.training.stopping import Patience
 
 
 def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage, float]:
-    """Each stage's part of a budget, as the config shares it.
+    """Divide a time budget between the stages by the shares in the config.
 
-    A resumed run's complete stages had their part of it.
+    Stages that a resumed run has already completed with a budget in minutes keep their share,
+    because they have used it.
 
     Args:
-        run: what is trained within.
-        stage: the last one to train.
-        minutes: for all stages together.
+        run: run to train.
+        stage: last stage to train.
+        minutes: budget for all stages together.
+
+    Returns:
+        Minutes for each stage.
     """
     records = run.record.stages
     had = {name for name, record in records.items() if record.minutes is not None}
@@ -64,18 +68,18 @@ def minutes_of_each(run: RunFolder, stage: Stage, minutes: float) -> dict[Stage,
 Say = Callable[[str], None]
 
 _RESERVE = 0.97
-"""Part of a time budget that goes into steps; the rest is sheets and checkpoints."""
+"""Fraction of a time budget for training steps; the rest is for sample sheets and checkpoints."""
 _TIMING_SHARE = 0.02
-"""Part of a time budget that finds out what a step takes."""
+"""Fraction of a time budget for measuring the duration of a step."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train; both None means the config's steps.
+    """Training budget. If both values are None, the steps in the config apply.
 
     Attributes:
-        steps: for each stage that is trained.
-        minutes: for all of them together, shared as the config says.
+        steps: number of steps for each stage that is trained.
+        minutes: time for all stages together, divided by the shares in the config.
     """
 
     steps: int | None = None
@@ -83,17 +87,17 @@ class Budget:
 
 
 class StageTrainer:
-    """Trains one stage; with several workers all of them do, and the chief writes.
+    """Trainer of one stage. With several workers all of them train, and only the chief writes.
 
     Args:
-        run: where everything goes.
-        stage: which.
-        networks: of the run, with the weights of earlier stages.
-        distribution: the devices.
-        samples: to train on.
-        closing: eyes that close, for a stage that learns the state of eyes.
-        portraits: photographs to train on as well, as `portraits_of_stage` gives them.
-        notify: tells the user what was chosen.
+        run: run to write to.
+        stage: stage to train.
+        networks: networks of the run, with the weights of earlier stages.
+        distribution: devices to train on.
+        samples: training samples.
+        closing: samples of closing eyes, for a stage that learns the eye state.
+        portraits: additional training photographs, from `portraits_of_stage`.
+        notify: callback for messages to the user about the chosen settings.
     """
 
     def __init__(
@@ -130,7 +134,15 @@ class StageTrainer:
         )
 
     def train(self, budget: Budget, watch: StageWatch) -> None:
-        """Trains from the newest checkpoint, or from the start, to the end of its budget."""
+        """Train from the newest checkpoint, or from the start, to the end of the budget.
+
+        Args:
+            budget: steps or minutes for this stage.
+            watch: logging, sample sheets and validation of the stage.
+
+        Raises:
+            RunError: the record counts finished steps, but the checkpoints are gone.
+        """
         run, stage = self._run, self._stage
         started = time.perf_counter()
         done = self.loop.restore(changes=len(run.record.changes))
@@ -175,7 +187,7 @@ class StageTrainer:
         )
 
     def _batches(self, first: int, last: int) -> Iterator[dict[str, tf.Tensor]]:
-        """Global batches of steps [first, last): pure functions of (seed, step)."""
+        """Yield the global batches of steps [first, last); pure functions of (seed, step)."""
         replicas = self._distribution.replicas
 
         def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -210,9 +222,10 @@ class StageTrainer:
                 with atomic_file(self._run.weights_file(name), force=True) as temporary:
                     save_weights(network, temporary)
             else:
-                network.get_weights()  # some are read from all workers: all of them must ask
+                # Reading some variables is a collective operation, so all workers must take part.
+                network.get_weights()
             if of_redirector:
-                # The next stage starts from what this one is judged by.
+                # The next stage starts from the averaged weights, which validation evaluates.
                 networks.redirection.part(name).set_weights(network.get_weights())
 
 
@@ -229,15 +242,12 @@ def _early_end(stage: Stage, patience: Patience, steps: int) -> str:
     )
 
 
-__all__ = ["Budget", "stages_to_train", "train_stages"]
-
-
 _SHOWN = 4096
-"""Patches of a pack that are shown on sheets, where nobody is held out."""
+"""Number of patches of a pack for sample sheets and validation if no subjects are held out."""
 
 
 def stages_to_train(run: RunFolder, stage: Stage) -> tuple[Stage, ...]:
-    """The stage and those before it that the run lacks, in order."""
+    """Return the incomplete stages up to and including `stage`, in training order."""
     return tuple(s for s in (*run.config.needed(stage), stage) if not run.is_complete(s))
 
 
@@ -253,19 +263,24 @@ def train_stages(
     notify: Say,
     distribution: Distribution | None = None,
 ) -> None:
-    """Trains a stage, and first those that it needs and the run lacks.
+    """Train a stage, after the stages that it needs and that the run has not completed.
 
     Args:
-        run: where everything goes; stages in progress are resumed.
-        stage: the last one to train.
-        samples: to train on.
-        held_out: for validation and sample sheets; None takes training eyes.
-        portraits: photographs of people whose gaze is known, for stages whose config trains on
-            some; None trains those without, and refuses the stage `adapted`.
-        budget: how long.
-        stream: where a line shows how far it is, as a rule `sys.stderr`; None: nowhere.
-        notify: tells the user what was chosen.
-        distribution: the devices; None takes what there are on this machine.
+        run: run to write to. A stage in progress is resumed.
+        stage: last stage to train.
+        samples: training samples.
+        held_out: samples for validation and sample sheets; None uses training samples.
+        portraits: photographs with known gaze, for stages whose config uses photographs. With
+            None, these stages are trained without photographs, and the stage `adapted` is
+            rejected.
+        budget: steps or minutes.
+        stream: stream for the progress line, usually `sys.stderr`; None shows no progress.
+        notify: callback for messages to the user about the chosen settings.
+        distribution: devices to train on; None uses the devices of this machine.
+
+    Raises:
+        RunError: `adapted` is to be trained without photographs, or training fails.
+        ConfigError: the config does not fit the devices.
     """
     todo = stages_to_train(run, stage)
     if not todo:
@@ -343,7 +358,7 @@ def _photographs(
 def _closing_eyes(
     run: RunFolder, distribution: Distribution, stream: TextIO | None, notify: Say
 ) -> ClosingEyes:
-    """Drawn for a stage that learns the state of eyes, and recorded among the run's data."""
+    """Render closing eyes for a stage that learns the eye state, and record them as run data."""
     how = run.config.synthetic
     people, _ = closing_people(how)
     run.note_origin(

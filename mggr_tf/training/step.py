@@ -1,8 +1,8 @@
-"""One training step: pure TensorFlow, no I/O, no clock.
+"""One training step in pure TensorFlow, without I/O and clocks.
 
-A step is called inside a distribution strategy with one replica's batch. It
-divides its losses by the number of replicas, so that summed gradients are those
-of the global batch.
+A step is called inside a distribution strategy with one replica's batch. It divides its losses
+by the number of replicas, so that the sum of the replicas' gradients is the gradient of the
+global batch.
 """
 
 from __future__ import annotations
@@ -37,31 +37,36 @@ from mggr_tf.training.portrait_batches import PortraitLosses, portraits_in
 
 
 class Step(Protocol):
-    """What the loop needs of a step."""
+    """Interface between the training step and the loop."""
 
     def __call__(self, batch: Batch, /) -> Metrics:
-        """Trains on one replica's batch; metrics are this replica's part of the mean."""
+        """Train on one replica's batch.
+
+        Returns:
+            Metrics of this replica, divided by the number of replicas: their sum over all replicas
+            is the mean over the global batch.
+        """
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything a checkpoint must hold, by name."""
+        """Return all objects that a checkpoint must contain, by name."""
         ...
 
 
 class RedirectionStep:
-    """Trains the coarse branch, the fine branch, or both against the discriminator.
+    """Training step of the redirector: the coarse branch, the fine branch, or both.
 
     Args:
-        networks: all networks; the estimator stays as it is, and must be trained
-            where a loss asks it.
-        stage: "coarse", "fine" (coarse frozen) or "joint".
-        config: the stage's. With several critic steps, the batch holds as many
-            times the pairs; each part meets the discriminator, the last one the
-            generator too. Photographs in the batch (`portrait_losses`) are trained on as
-            `config.portraits` says; a batch without is trained on as if that said nothing.
-        moving_average: decay of the averaged branches.
-        total: variable that holds the number of steps.
-        replicas: how many devices share a batch.
+        networks: all networks. The estimator is frozen; it must already be trained if a loss uses
+            it.
+        stage: "coarse", "fine" (with the coarse branch frozen) or "joint".
+        config: config of the stage. With several critic steps, a batch consists of that many
+            parts. Each part updates the discriminator; only the last part also updates the
+            generator. Photographs in a batch (see `portrait_batches`) are used as
+            `config.portraits` defines; a batch without photographs ignores that setting.
+        moving_average: decay of the moving average of the weights.
+        total: [] int64 variable with the number of steps.
+        replicas: number of devices that share a batch.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class RedirectionStep:
         names = {loss.name for loss in config.active}
         self._estimator = networks.estimator if names & NEEDS_GAZE else None
         self._random_views = networks.config.models.random_views
-        # Built here: weights that are set while a step is being traced never arrive.
+        # Build these networks here, because weights that are set during tracing are lost.
         self._features = Comparison(networks.features) if names & NEEDS_FEATURES else None
         self._efficientnet = (
             Comparison(networks.efficientnet) if names & NEEDS_EFFICIENTNET else None
@@ -123,7 +128,7 @@ class RedirectionStep:
             self._critic_sees_portraits = config.portraits.adversarial > 0
 
     def __call__(self, batch: Batch, /) -> Metrics:
-        """See `Step`."""
+        """Train on one replica's batch; see `Step`."""
         metrics: Metrics = {}
         parts = parts_of(batch, self._critic.steps if self._critic else 1)
         for part in parts[:-1]:
@@ -143,7 +148,7 @@ class RedirectionStep:
         metrics |= {"loss": loss, **terms}
         metrics |= scale_metrics(self._optimizer, replicas=self._replicas)
         if not self._coarse_only and "l1" not in metrics:
-            # What every method's curve can be drawn of, whatever its losses are.
+            # Log L1 for every method, whatever its losses are, so that all methods have its curve.
             off = tf.reduce_mean(tf.abs(pictures["redirected"] - last["target"]))
             metrics["l1"] = off / self._replicas
         if self._critic is not None:
@@ -156,11 +161,13 @@ class RedirectionStep:
     def _train_critic(
         self, batch: Batch, redirected: tf.Tensor, portraits: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """One update; see `Critic.train`.
+        """Update the discriminator once and return its loss; see `Critic.train`.
 
         Args:
-            redirected: the batch's eyes.
-            portraits: its redirected photographs; None redirects them, where it holds any.
+            batch: one part of the batch.
+            redirected: redirected eyes of the batch.
+            portraits: redirected photographs of the batch; None redirects the photographs here, if
+                the batch has any.
         """
         assert self._critic is not None
         photographs = portraits_in(batch)
@@ -172,7 +179,7 @@ class RedirectionStep:
         return self._critic.train([redirected, portraits], [batch, real])
 
     def state(self) -> dict[str, Any]:
-        """See `Step`."""
+        """Return the objects for checkpoints; see `Step`."""
         networks = self._networks
         state: dict[str, Any] = optimizer_state("optimizer", self._optimizer)
         for name in networks.config.models.parts:
@@ -191,7 +198,7 @@ class RedirectionStep:
         return {"flow": flow, "coarse": self._warp([batch["eye"], flow])}
 
     def _back(self, redirected: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The redirected picture, redirected to where the source looked."""
+        """Return the redirected image, redirected back to the gaze of the source."""
         there = {
             "eye": redirected,
             "gazemap": self._gazemap(batch["source_gaze"]),
@@ -201,9 +208,9 @@ class RedirectionStep:
         return self._networks.redirection.joined(there, training=True)["redirected"]
 
     def _terms(self, pictures: Batch, batch: Batch) -> Metrics:
-        """Every loss of the config, averaged over the batch, by its label."""
+        """Return each loss of the config by its label, as this replica's part of the mean."""
         looked_at = {loss.picture for loss in self._losses if loss.name not in ON_NO_PICTURE}
-        # Losses on no picture look at none of its parts: any picture stands in its place.
+        # Losses in `ON_NO_PICTURE` do not use the image, so any image is a valid placeholder.
         without = LossContext(
             source=batch["eye"],
             picture=pictures["coarse"],
@@ -226,13 +233,19 @@ class RedirectionStep:
         }
 
     def _context(self, without: LossContext, picture: tf.Tensor, batch: Batch) -> LossContext:
-        """What losses on one picture look at: it, and what networks see of it."""
+        """Return the inputs of the losses on one image: the image and the network outputs for it.
+
+        Args:
+            without: context with the inputs that do not depend on the image.
+            picture: [B, H, W, 3] image.
+            batch: batch of the image.
+        """
         head = {"head_pose": batch["head_pose"]}
         features: dict[str, tf.Tensor] = {}
         target_features: dict[str, tf.Tensor] = {}
         efficientnet: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]] = ({}, {})
         verdict, seen_gaze = {}, None
-        # Both networks see one and the same view, so that the way back leads through it once.
+        # Both networks receive the same view, so the backward pass goes through the view only once.
         shown = self._shown(picture), self._shown(batch["target"])
         if self._features is not None:
             features, target_features = self._features(*shown, head)
@@ -253,12 +266,12 @@ class RedirectionStep:
         )
 
     def _estimate(self, inputs: Batch) -> tf.Tensor:
-        """[B, 2] gazes that the estimator, which stays as it is, reads off eyes."""
+        """Return the gazes [B, 2], network units, that the frozen estimator predicts."""
         assert self._estimator is not None
         return self._estimator(dict(inputs), training=False)["gaze"]
 
     def _shown(self, pictures: tf.Tensor) -> tf.Tensor:
-        """What networks whose features are compared see of them."""
+        """Return the images for the feature networks: random views if the config enables them."""
         if not self._random_views:
             return pictures
         seed = tf.stack([tf.constant(self._seed, tf.int64), self._optimizer.iterations])
@@ -266,15 +279,15 @@ class RedirectionStep:
             return random_view(pictures, seed)
 
     def _average(self) -> None:
-        """Moves the averaged networks a little towards the trained ones."""
-        # Early on the average follows closely, so that it never shows the first weights.
+        """Update the moving average of the trained weights."""
+        # At the start the decay is small, so that the average quickly forgets the initial weights.
         seen = tf.cast(self._optimizer.iterations, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + seen) / (10.0 + seen))
         with tf.name_scope("moving_average"):
             tf.distribute.get_replica_context().merge_call(self._move_averages, args=(decay,))
 
     def _move_averages(self, strategy: tf.distribute.Strategy, decay: tf.Tensor) -> None:
-        """On every device, as each has its copy of both networks."""
+        """Update the averages on each device, because each device has its own copy."""
         trained, averaged = self._networks.redirection.joined, self._networks.averaged.joined
 
         def move(slow: tf.Variable, fast: tf.Variable, decay: tf.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Ends a stage early: diverged, or no longer better."""
+"""Detection of divergence, and early stopping."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ _FAR = 50.0
 
 
 class Divergence:
-    """Looks at each step's metrics, and says when to stop.
+    """Detector of divergence, which checks the metrics of each step.
 
-    A metric that is no number is bad at once. `loss` has exploded when its mean over a block of
-    steps is far above the lowest such mean so far: above it by more than `far` times the loss's
-    own size. That is its magnitude at the first step, when nothing was learned yet, or the lowest
-    mean's where that is larger, and 1 at least: the loss of an adversarial game begins near zero,
-    and may move to both sides.
+    A metric that is not finite is a divergence. So is a loss scale of 1 or less. `loss` has
+    exploded if its mean over a block of steps exceeds the lowest block mean so far by more than
+    `far` times the size of the loss. This size is the magnitude of the loss at the first step or
+    that of the lowest block mean, whichever is larger, and at least 1. The minimum of 1 is needed
+    because an adversarial loss starts near zero and may become negative or positive.
 
-    What it knows of the past are variables, for a checkpoint to hold. The block that is being
-    filled is not: a resumed run may stop some steps earlier or later than the unbroken one.
+    The state is kept in variables, so that checkpoints contain it. The current, incomplete block
+    is not part of the state, so a resumed run may stop a few steps earlier or later than an
+    uninterrupted one.
 
     Args:
-        block: steps.
-        far: see above. Sound trainings of the packaged configs stay within 1 or 2, PRGAN's
-            Wasserstein game too. A learning rate of 0.5 or 1 gives single steps losses of 1e8 and
-            more. (A network that merely collapses, to a loss a few times its size, is for
-            validation to tell.)
+        block: number of steps in a block.
+        far: threshold, in sizes of the loss. Stable trainings of the packaged configs, including
+            PRGAN's Wasserstein game, stay within 1 or 2. With a learning rate of 0.5 or 1, single
+            steps have losses of 1e8 and more. (A network that only collapses, to a loss of a few
+            times its size, is detected by validation instead.)
     """
 
     def __init__(self, *, block: int = _BLOCK, far: float = _FAR) -> None:
@@ -40,13 +41,13 @@ class Divergence:
         self._size = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="loss_size")
 
     def tell(self, values: Mapping[str, float]) -> str | None:
-        """Takes note of a step.
+        """Record the metrics of a step.
 
         Args:
-            values: its metrics; `loss` among them.
+            values: metrics of the step, including `loss`.
 
         Returns:
-            What is wrong, to be put behind `step 123: `; None where nothing is.
+            Description of the divergence, as the text after `step 123: `; None if there is none.
         """
         if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
             return f"{', '.join(bad)} is no longer a number"
@@ -65,24 +66,26 @@ class Divergence:
         return None
 
     def begin(self) -> None:
-        """Forgets the past: what follows is another loss, or other data."""
+        """Reset the state, because the following steps use another loss or other data."""
         self._lowest.assign(float("inf"))
         self._size.assign(0.0)
         self._recent = []
 
     @property
     def block(self) -> int:
-        """So many of the last steps may belong to an explosion that is noticed now."""
+        """Number of the last steps that may already be affected when an explosion is detected."""
         return self._block
 
     def state(self) -> dict[str, tf.Variable]:
-        """What a checkpoint must hold, by name."""
+        """Return the variables that a checkpoint must contain, by name."""
         return {"lowest_loss": self._lowest, "loss_size": self._size}
 
     def _exploded(self) -> str | None:
-        """Whether the block will be too high even if nothing but the lowest loss follows.
+        """Return a description if the loss has exploded, else None.
 
-        So the step that did it is the last one seen, and its batch is the one to look into.
+        The check assumes that the remaining steps of the block have the lowest loss. Therefore it
+        detects the explosion at the step that causes it, and the current batch is the one to
+        examine.
         """
         lowest = min(self._recent) if math.isinf(lowest := float(self._lowest)) else lowest
         above = sum(loss - lowest for loss in self._recent) / self._block
@@ -92,13 +95,14 @@ class Divergence:
 
 
 class Patience:
-    """Knows the best validation so far, and whether to wait for a better one.
+    """Early stopping after a number of validations without improvement.
 
-    What it knows are variables: a checkpoint holds them, and a resumed run stops
-    exactly where the unbroken one would have.
+    The state is kept in variables, so that checkpoints contain it and a resumed run stops at
+    exactly the same step as an uninterrupted one.
 
     Args:
-        validations: so many without a better one are enough; 0: it waits for ever.
+        validations: number of consecutive validations without improvement after which the stage
+            ends; 0 disables early stopping.
     """
 
     def __init__(self, validations: int) -> None:
@@ -108,9 +112,9 @@ class Patience:
         self._since = tf.Variable(0, dtype=tf.int64, trainable=False, name="since_best")
 
     def tell(self, step: int, metric: float) -> bool:
-        """Takes note of a validation after `step`; returns whether it is the best so far.
+        """Record a validation after `step`, and return whether it is the best so far.
 
-        The smaller the better; what is no number is never the best.
+        A smaller metric is better; NaN is never the best.
         """
         if metric < self.best:
             self._best.assign(metric)
@@ -121,28 +125,28 @@ class Patience:
         return False
 
     def begin(self) -> None:
-        """Forgets the past: what follows cannot be compared with it."""
+        """Reset the state, because later metrics are not comparable with earlier ones."""
         self._best.assign(float("inf"))
         self._best_step.assign(0)
         self._since.assign(0)
 
     @property
     def best(self) -> float:
-        """The best metric so far; infinity before the first."""
+        """Best metric so far; infinity before the first validation."""
         return float(self._best)
 
     @property
     def best_step(self) -> int:
-        """The step after which that was; 0 before the first."""
+        """Step of the best validation; 0 before the first validation."""
         return int(self._best_step)
 
     @property
     def is_over(self) -> bool:
-        """Whether the stage should end; also right after a checkpoint was restored."""
+        """Whether the stage should end; also valid directly after a checkpoint was restored."""
         return 0 < self._enough <= int(self._since)
 
     def state(self) -> dict[str, tf.Variable]:
-        """What a checkpoint must hold, by name."""
+        """Return the variables that a checkpoint must contain, by name."""
         return {
             "validation_best": self._best,
             "validation_best_step": self._best_step,

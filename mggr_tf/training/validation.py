@@ -1,4 +1,4 @@
-"""How good a stage is on people whom it does not train on, while it trains."""
+"""Validation of a stage on held-out subjects during training."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from mggr_tf.models.networks import Networks
 
 _BATCH = 64
 _OCCLUDED = 0.4
-"""Share of the two occluders that lie over eyes whose state is asked for."""
+"""Probability of each of the two occluders over eyes in the validation of the eye state."""
 
 Outputs = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Validated:
-    """What one validation found.
+    """Result of one validation.
 
     Attributes:
-        metric: the name of the one that counts; the smaller the better.
-        metrics: all of them, by name.
-        outputs: what the network gave for the first pairs: `flow` [B, H, W, 2] in pixels and,
-            but for the coarse stage, `residual` [B, H, W, 3]; of an estimator, nothing.
+        metric: name of the decisive metric; smaller is better.
+        metrics: all metrics by name.
+        outputs: outputs of the network for the first pairs: `flow` [B, H, W, 2] in pixels and,
+            except for the coarse stage, `residual` [B, H, W, 3]. Empty for an estimator.
     """
 
     metric: str
@@ -46,21 +46,22 @@ class Validated:
 
     @property
     def value(self) -> float:
-        """The metric that counts."""
+        """Value of the decisive metric."""
         return self.metrics[self.metric]
 
 
 class Validation(Protocol):
-    """Asks a stage's networks about fixed pairs, as they are at the moment; changes nothing.
+    """Evaluation of a stage's current networks on fixed pairs, without side effects.
 
-    An estimator is rated by `error_deg`, the mean angle between its answer and the label (beside it
-    stand `pitch_error_deg` and `yaw_error_deg`; of one that predicts the state of an eye the
-    mean absolute errors `openness_error`, `iris_visible_error` and `occlusion_error` on eyes that
-    close, most of them behind something; and `portrait_errors` where photographs of people are
-    held out). The redirector, in its moving average, is rated by
-    `l1`, the mean absolute difference from the real picture of the target gaze in network units
-    [-1, 1], like the `l1` that training logs; the coarse stage by `l1_coarse`, the same of the
-    coarse picture.
+    The decisive metric of an estimator is `error_deg`, the mean angle between prediction and
+    label. Further metrics are `pitch_error_deg` and `yaw_error_deg`; for an estimator that
+    predicts the eye state, the mean absolute errors `openness_error`, `iris_visible_error` and
+    `occlusion_error` on closing eyes, most of them occluded; and `portrait_errors` if there are
+    held-out photographs.
+
+    The decisive metric of the redirector, with its averaged weights, is `l1`: the mean absolute
+    difference from the real image with the target gaze, in network units [-1, 1], as the `l1` in
+    the training log. For the coarse stage it is `l1_coarse`, the same for the coarse image.
     """
 
     def __call__(self) -> Validated: ...
@@ -75,21 +76,21 @@ def stage_validation(
     closing: EyeSamples | None = None,
     portraits: EyeSamples | None = None,
 ) -> Validation:
-    """What a stage is validated by.
+    """Return the validation of a stage.
 
-    The same weights give the same numbers: the pairs are fixed by the config's seed, and nothing
-    is augmented.
+    Equal weights return equal metrics: the config's seed determines the pairs, and there is no
+    augmentation.
 
     Args:
-        networks: of the run.
-        stage: which is trained.
-        samples: of people whom it does not train on.
-        pairs: how many pairs; all there are, where there are fewer.
-        closing: eyes that close, of an estimator that predicts their state.
-        portraits: photographs of others, on which a network that reads gaze is validated as well.
+        networks: networks of the run.
+        stage: stage that is trained.
+        samples: samples of held-out subjects.
+        pairs: maximum number of pairs.
+        closing: held-out samples of closing eyes, for an estimator that predicts the eye state.
+        portraits: held-out photographs, for an additional validation of a gaze estimator.
 
     Raises:
-        DataError: no two of the samples make a pair.
+        DataError: no two samples form a pair.
     """
     chosen = all_pairs(samples, limit=pairs, seed=networks.config.seed)
     conventions = networks.config.conventions
@@ -118,7 +119,7 @@ def stage_validation(
 
 
 class _OfEstimator:
-    """Validates an estimator, or the judge, on patches."""
+    """Validation of an estimator, or of the judge, on patches."""
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ class _OfEstimator:
         return {f"{name}_error": float(off[place]) for place, name in enumerate(STATES)}
 
     def _seen(self, samples: EyeSamples, patches: NDArray[np.int64]) -> Outputs:
-        """All outputs of the network for some patches."""
+        """Return all outputs of the network for the given patches."""
         parts = []
         for rows in _batches(patches):
             inputs = estimator_inputs(
@@ -174,7 +175,11 @@ class _OfEstimator:
 
 
 def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dict[str, float]:
-    """The `PersonOffsets` on photographs of people whose gaze is known, by metrics' names.
+    """Return the `PersonOffsets` on photographs with known gaze, by the names of the metrics.
+
+    Args:
+        seen_deg: [N, 2] predicted gazes, degrees.
+        portraits: N labelled photographs.
 
     Returns:
         `portrait_error_deg`, `portrait_pitch_bias_deg` and `portrait_yaw_bias_deg`.
@@ -188,7 +193,7 @@ def portrait_errors(seen_deg: NDArray[np.float32], portraits: EyeSamples) -> dic
 
 
 class _OfPictures:
-    """Validates a redirector on pairs, by its `redirected` picture or its `coarse` one."""
+    """Validation of a redirector on pairs, by its image `redirected` or `coarse`."""
 
     def __init__(
         self,
@@ -206,7 +211,8 @@ class _OfPictures:
         def forward(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             made = model({k: v for k, v in batch.items() if k != "target"}, training=False)
             off = tf.reduce_mean(tf.abs(made[picture] - batch["target"]), [1, 2, 3])
-            # What is not given back here is not computed: the fine branch of a coarse stage.
+            # Outputs that are not returned are not computed, such as the fine branch in the coarse
+            # stage.
             return {"off": off, **{name: made[name] for name in shown}}
 
         specs = _specs(model)
@@ -216,7 +222,8 @@ class _OfPictures:
     def __call__(self) -> Validated:
         first, *others = _batches(self._pairs)
         shown = self._asked(first)
-        # Of the others nothing is shown, and thousands of pairs' flows would not be small.
+        # Keep the outputs of the first batch only, because the flows of thousands of pairs would
+        # use much memory.
         off = [shown.pop("off"), *(self._asked(pairs)["off"] for pairs in others)]
         value = float(np.concatenate(off).mean(dtype=np.float64))
         return Validated(self._metric, {self._metric: value}, shown)
@@ -229,7 +236,10 @@ class _OfPictures:
 
 
 def _specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
-    """Of a model's inputs, for batches of any size: a smaller last one is not traced again."""
+    """Return the specs of a model's inputs for any batch size.
+
+    So the smaller last batch does not cause another trace.
+    """
     return {name: tf.TensorSpec(one.shape, one.dtype) for name, one in model.input.items()}
 
 

@@ -21,7 +21,7 @@ from mggr_edge.cli import main
 from mggr_edge.cli.calibrate import _Display
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat
+from mggr_edge.media.live.address import ANY_FORMAT, CameraFormat
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.gaze_correction import GazeCorrection, constant_correction
 from mggr_edge.pipeline.redirector import Redirector

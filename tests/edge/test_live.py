@@ -22,8 +22,7 @@ from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.paths import NOWHERE
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live import v4l2
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import FLIPS, CameraFormat, Flip, flipped
+from mggr_edge.media.live.address import FLIPS, CameraFormat, Flip, LiveAddress, flipped
 from mggr_edge.media.live.recordings import Recording
 from mggr_edge.media.live.rtsp_client import RtspCapture
 from mggr_edge.media.live.sinks import NullOutput

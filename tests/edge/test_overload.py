@@ -43,7 +43,10 @@ def say(text):
 
 pressure = LoadController(has_coarse=lambda: True, temperature=lambda: None, notify=say)
 summary = run_live(
-    live_address(sys.argv[1]), NullOutput(), process=process, workload=FrameSkipper(pressure, set_fine)
+    live_address(sys.argv[1]),
+    NullOutput(),
+    process=process,
+    workload=FrameSkipper(pressure, set_fine),
 )
 print(summary.in_words(), flush=True)
 """

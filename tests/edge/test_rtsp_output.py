@@ -188,8 +188,13 @@ sys.path.append({SYSTEM_PACKAGES!r})
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live import csi
 from mggr_edge.media.live.address import live_address
-from mggr_edge.media.live.csi import CameraFormat
+from mggr_edge.media.live.address import CameraFormat
 
+try:
+    csi.CsiCapture(live_address("csi://0"), CameraFormat())
+except StreamError as error:
+    print(error)
+csi._SOURCE = "filesrc location=/no/such/file ! decodebin ! videoconvert"
 try:
     csi.CsiCapture(live_address("csi://0"), CameraFormat())
 except StreamError as error:
@@ -222,8 +227,9 @@ def test_a_csi_camera_by_another_source_in_its_place(serve: Callable[..., Server
         text=True,
         check=True,
     )
-    missing, picture, silent = seen.stdout.splitlines()
+    missing, failed, picture, silent = seen.stdout.splitlines()
     assert missing.startswith("csi://0 cannot be opened: no element")
+    assert failed.startswith("csi://0 cannot be opened: "), "the state change fails at once"
     assert picture.startswith("(240, 322, 3) ")  # rows of 966 bytes, padded to 968
     colours = np.array(picture.split(") ")[1].split(), int).reshape(-1, 3)
     # Three quarters of full: white, yellow, cyan, green, magenta, red, blue.

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
 from mggr_edge.media.live import v4l2
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import CameraFormat
+from mggr_edge.media.live.address import CameraFormat, LiveAddress
 from mggr_edge.media.live.file_playback import VideoFileCapture, shown_file
 from mggr_edge.media.live.latest_frame import LatestFrameReader, StreamClock
 from mggr_edge.media.live.rtsp_client import RtspCapture

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from mggr_edge.media.live import v4l2
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import CameraFormat
+from mggr_edge.media.live.address import CameraFormat, LiveAddress
 from mggr_edge.media.live.sources import open_capture
 from mggr_edge.media.live.v4l2 import CameraMode, V4L2Capture
 

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import ANY_FORMAT
+from mggr_edge.media.live.address import ANY_FORMAT, LiveAddress
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.tools.studio.access import PARAMETER, cookie_name
 from mggr_edge.tools.studio.server import PageServer, studio_app

@@ -160,7 +160,7 @@ def test_a_ramp_darkens_one_side(samples):
 
 
 @pytest.fixture(scope="module")
-def follow_run():
+def followed():
     """Drawn eyes of both sides, with the flow between them."""
     config = load_config("mggr-edge", changes=["synthetic={subjects: 6, per_group: 3, seed: 4}"])
     return open_samples(
@@ -183,11 +183,11 @@ def test_flow_is_drawn_for_the_stages_that_learn_from_it() -> None:
 
 
 @pytest.mark.extended
-def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(follow_run):
+def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(followed):
     """Of lit pictures of either side, shifted as in training: shadows change, places fit."""
     warp = BackwardWarp("bilinear")
     made = pair_dataset(
-        follow_run,
+        followed,
         shares=Shares(32),
         seed=1,
         steps=(0, 4),
@@ -212,12 +212,12 @@ def test_the_flow_of_a_pair_reads_its_target_out_of_its_source(follow_run):
 
 
 @pytest.mark.extended
-def test_landmarks_go_where_the_pictures_go(follow_run):
+def test_landmarks_go_where_the_pictures_go(followed):
     """Both sides come as one; shifts move points as they move pictures."""
 
     def landmarks(shift_px):
         made = pair_dataset(
-            follow_run,
+            followed,
             shares=Shares(16),
             seed=1,
             steps=(0, 1),

@@ -114,8 +114,8 @@ def test_what_an_earlier_version_did_not_record_is_unknown(tmp_path, tiny_config
     newest = made(tmp_path / "newest", tiny_config, OWN, donor=new, weights=weights)
     for run in (new, newest):
         assert RunFolder.open(run.path).record.licences[-1] == UNKNOWN_DONORS
-    reopen_run = RunFolder.open(old.path)
-    reopen_run.note_data(OWN, change="other people")
+    reopened = RunFolder.open(old.path)
+    reopened.note_data(OWN, change="other people")
     again = RunFolder.open(old.path).record
     assert again.licences == ("our own use", "Apache-2.0", UNKNOWN_DONORS)
 

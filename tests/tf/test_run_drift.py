@@ -221,8 +221,8 @@ def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run
     before = content(run.path)
     assert resume(run.path).exit_code == 0
     assert content(run.path) == before
-    follow_run = followed_data(RunFolder.open(run.path), STAGE, None)
-    assert (follow_run.train.subjects, follow_run.aside) == (after.subjects, after.held_out)
+    followed = followed_data(RunFolder.open(run.path), STAGE, None)
+    assert (followed.train.subjects, followed.aside) == (after.subjects, after.held_out)
 
 
 def test_where_only_people_who_are_held_out_are_left_nothing_is_trained_on(run, eyes):

@@ -232,14 +232,14 @@ def test_crops_follow_the_eye_in_its_head_and_no_head() -> None:
     )
     still = dataclasses.replace(subject, camera=exact(subject.camera))
     for gaze, head in ((Gaze(10, 0), Gaze(10, 0)), (Gaze(0, 12), FRONTAL), (Gaze(9, 0), FRONTAL)):
-        follow_run, laid = (
+        followed, laid = (
             np.array(draw(gaze, subject=s, head=head).moment.sight) for s in (subject, still)
         )
         way = np.array(draw(gaze, subject=still, head=head).iris.centre) - laid[1:]
         if gaze == head:
-            np.testing.assert_allclose(follow_run, laid, atol=1e-9)
+            np.testing.assert_allclose(followed, laid, atol=1e-9)
         else:
-            np.testing.assert_allclose(follow_run[1:], laid[1:] - way * [0.2, 0.7], atol=1e-9)
+            np.testing.assert_allclose(followed[1:], laid[1:] - way * [0.2, 0.7], atol=1e-9)
 
 
 def in_head_mm(eye: RenderedEye, point: tuple[float, float]) -> np.ndarray:

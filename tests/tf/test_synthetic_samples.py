@@ -119,8 +119,8 @@ def test_a_picture_can_be_cut_as_another_one(side) -> None:
     # The eyeball turns about a point that is not quite its centre.
     np.testing.assert_allclose(alone.eyeball_centre, cut.eyeball_centre, atol=0.4)
     np.testing.assert_array_equal(drawn(up, Crop(gaze=up, seed=1)).outline, alone.outline)
-    follow_run = drawn(down, None)
-    assert follow_run.eyeball_centre[1] < cut.eyeball_centre[1] - 1, "a device's crop follows"
+    followed = drawn(down, None)
+    assert followed.eyeball_centre[1] < cut.eyeball_centre[1] - 1, "a device's crop follows"
 
 
 def test_a_mirrored_eye_has_mirrored_landmarks() -> None:

@@ -1,6 +1,7 @@
-"""The command line `mggr-edge`: parse, call one function, print.
+"""The command line `mggr-edge`: parse arguments, call one function, print the result.
 
-Nothing heavy up here: `--help` shall answer at once, and `doctor` on a bare machine.
+Heavy modules are imported inside the commands, so that `--help` responds quickly and `doctor` runs
+on a machine without the dependencies.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mggr_edge.common.version import __version__
 @click.group(cls=MggrGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mggr-edge")
 def main() -> None:
-    """Redirects gaze on a device: eyes in pictures and videos look where you want.
+    """Redirect gaze on a device: change where the eyes in pictures and videos look.
 
     \b
     Examples:

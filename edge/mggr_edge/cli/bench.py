@@ -1,4 +1,4 @@
-"""`mggr-edge bench`."""
+"""The command `mggr-edge bench`."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def bench(
     clip: Path | None,
     as_json: bool,
 ) -> None:
-    """Times the models of bundles on every interpreter that is installed.
+    """Time the models of bundles on every installed interpreter.
 
-    Those that run one model take turns, call by call, so that ratios hold on a
-    busy machine: `speedup` is over the model's first row. Memory is what a
-    process grows by that loads and runs the file alone. TensorRT engines that
-    `build-engine` made are timed too (not yet seen on hardware).
+    The candidates of one model are called in turn, so that ratios are valid on a busy machine.
+    `speedup` is relative to the model's first row. Memory is the growth of a process that loads and
+    runs only that file. TensorRT engines that `build-engine` created are timed too (not yet tested
+    on hardware).
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`mggr-edge build-engine`."""
+"""The command `mggr-edge build-engine`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mggr_edge.common.cli_group import echo_note
 @click.option("--int8", is_flag=True, help="From the bundle's int8 files, with their Q/DQ pairs.")
 @click.option("--dla", type=click.IntRange(min=0), help="For this deep learning accelerator.")
 def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
-    """Builds TensorRT engines of a bundle's models, for this very device.
+    """Build TensorRT engines of a bundle's models for this device.
 
-    Takes the ONNX files that `mggr-tf export --formats tflite,onnx` wrote, by
-    TensorRT's Python package or, without it, by trtexec. Engines lie in the
-    user's cache; they hold for one TensorRT version on one kind of GPU, and
-    `mggr-edge` uses them when they fit. (Not yet run on hardware.)
+    The engines are built from the ONNX files that `mggr-tf export --formats tflite,onnx` wrote,
+    with TensorRT's Python package or, without it, with trtexec. They are stored in the user's
+    cache. An engine works with one TensorRT version on one kind of GPU; `mggr-edge` uses the
+    engines that match. (Not yet tested on hardware.)
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`mggr-edge calibrate`."""
+"""The command `mggr-edge calibrate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mggr_edge.cli.options import camera_options
 from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.csi import CameraFormat
+    from mggr_edge.media.live.address import CameraFormat
     from mggr_edge.runs.calibration import Calibration, LookProgress
     from mggr_edge.runs.options import SourceOptions
 
@@ -30,18 +30,17 @@ def calibrate(
     camera_format: CameraFormat,
     force: bool,
 ) -> None:
-    """Calibrate: measure the gaze estimator's error for you.
+    """Calibrate: measure your personal gaze offset.
 
-    Press Enter, look into the lens and turn your head slowly for five seconds,
-    by about 15 degrees to each side, also a little up and down. `mggr-edge run`
-    then subtracts the measured error, which depends on the head pose, from its
-    estimates. No picture is stored.
+    Press Enter, look into the lens and turn your head slowly for five seconds, by about 15 degrees
+    to each side, also a little up and down. `mggr-edge run` then subtracts the measured error,
+    which depends on the head pose, from its estimates. No picture is stored.
 
-    INPUT is a camera, or a video file of such a look, of which the first minute
-    is used. Frames with closed eyes are left out, single glances elsewhere do
-    not matter. If the head hardly turns, the correction is the same for all
-    head poses. At the end the mean error is printed before and after
-    correction; each fifth of the time is corrected by a fit to the rest.
+    INPUT is a camera, or a video file of a person who looks into the lens; of a video, the first
+    minute is used. Frames with closed eyes are ignored, and single glances away have no effect. If
+    the head hardly turns, the correction is the same for all head poses. At the end, the command
+    prints the mean error before and after correction. This error is cross-validated: each fifth of
+    the time is corrected by a fit to the rest.
 
     \b
     Examples:
@@ -75,7 +74,7 @@ def calibrate(
 
 
 def _calibration(input_: str, options: SourceOptions) -> Calibration:
-    """Calibrates by a camera or a video file; the bundle is opened after INPUT was checked."""
+    """Calibrate with a camera or a video file; open the bundle after INPUT was checked."""
     from mggr_edge.common.addresses import INPUT_FORMS, redact_credentials
     from mggr_edge.common.progress import progress
     from mggr_edge.errors import UsageError
@@ -109,7 +108,7 @@ def _calibration(input_: str, options: SourceOptions) -> Calibration:
 
 
 class _Display:
-    """One line on a terminal that is written again and again; nothing elsewhere."""
+    """Progress line on a terminal that is updated in place; writes nothing elsewhere."""
 
     def __init__(self) -> None:
         self._is_shown = False
@@ -122,7 +121,7 @@ class _Display:
             self._write("\n")
 
     def show(self, progress: LookProgress) -> None:
-        """Writes the line, if standard error is a terminal."""
+        """Write the line if standard error is a terminal."""
         if not sys.stderr.isatty():
             return
         self._is_shown = True
@@ -133,5 +132,5 @@ class _Display:
         )
 
     def _write(self, text: str) -> None:
-        with suppress(OSError):  # Standard error takes no more: only this line is lost.
+        with suppress(OSError):  # If standard error fails, skip the line.
             click.echo(text, err=True, nl=False)

@@ -1,4 +1,4 @@
-"""`mggr-edge doctor`."""
+"""The command `mggr-edge doctor`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import click
 def doctor(as_json: bool) -> None:
     """Check this machine's setup and suggest fixes.
 
-    Exits with 0 when `mggr-edge run` can work on pictures and videos, with 1
-    when something that it needs is missing. All else is reported and not needed
-    for that: landmark models and the package's own weights (a bundle brings its
-    own models), TensorRT, GStreamer, cameras and who holds them, the virtual
-    camera, another mggr-edge, heat, memory, disk. It looks only: nothing is
-    opened or changed, and no network is used.
+    The exit code is 0 if `mggr-edge run` can process pictures and videos, and 1 if a requirement
+    for that is missing. The other checks do not affect the exit code: landmark models and the
+    packaged weights (a bundle contains its own models), TensorRT, GStreamer, cameras and the
+    processes that hold them, the virtual camera, another mggr-edge, temperature, memory and disk.
+    The command opens and changes nothing and does not use the network.
 
     \b
     Examples:

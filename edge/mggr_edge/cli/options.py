@@ -32,7 +32,7 @@ _OPTIONS = (
 
 
 def camera_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options `--input-...`; the command takes them as one, `camera_format`."""
+    """Add the options `--input-...`; the command receives them as one argument, `camera_format`."""
 
     @functools.wraps(command)
     def with_format(
@@ -43,7 +43,7 @@ def camera_options(command: Callable[..., None]) -> Callable[..., None]:
         input_flip: Any,
         **rest: Any,
     ) -> None:
-        from mggr_edge.media.live.csi import CameraFormat
+        from mggr_edge.media.live.address import CameraFormat
 
         wanted = CameraFormat(input_width, input_height, input_rate, input_flip)
         command(camera_format=wanted, **rest)
@@ -83,7 +83,7 @@ _OPTIONS_SERVICE = (
 
 
 def service_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options; the command takes them as one, `service`."""
+    """Add the options of live runs; the command receives them as one argument, `service`."""
 
     @functools.wraps(command)
     def with_service(

@@ -1,4 +1,4 @@
-"""`mggr-edge run`."""
+"""The command `mggr-edge run`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mggr_edge.cli.options import camera_options, service_options
 from mggr_edge.common.cli_group import USER_ERROR, FiniteRange, echo_error, echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.csi import CameraFormat
+    from mggr_edge.media.live.address import CameraFormat
     from mggr_edge.runs.service.supervisor import ServiceOptions
 
 
@@ -127,31 +127,29 @@ def run(
     camera_format: CameraFormat,
     force: bool,
 ) -> None:
-    """Redirects the eyes of INPUT and writes a file of the same kind.
+    """Redirect the eyes of INPUT and write a file of the same kind.
 
-    INPUT is a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with the
-    package pillow-heif), a folder of pictures and videos, or a video file.
-    OUTPUT is of the same kind; without it the result is put beside the input,
-    as INPUT-redirected. `null://` writes nothing. All frames of an animation
-    are redirected; a HEIC picture becomes a JPEG.
+    INPUT is a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with the package pillow-heif), a
+    folder of pictures and videos, or a video file. OUTPUT is of the same kind. If OUTPUT is
+    omitted, the result is written beside the input as INPUT-redirected. `null://` writes nothing.
+    All frames of an animation are redirected. A HEIC picture becomes a JPEG.
 
-    Live, INPUT is rtsp://HOST/NAME, rtsps://HOST/NAME or a camera: csi://0 on a
-    Jetson, v4l2:///dev/video0 or /dev/video0 (none yet seen on hardware). OUTPUT is a
-    video file, a virtual camera for video calls, v4l2loopback:///dev/video10, or
-    a stream that is served from here, rtsp://@:8554/NAME. The newest frame wins,
-    the others are counted; Ctrl-C ends it, and what was recorded is whole. No
-    socket is opened that is not named here.
+    A live INPUT is rtsp://HOST/NAME, rtsps://HOST/NAME or a camera: csi://0 on a Jetson,
+    v4l2:///dev/video0 or /dev/video0 (cameras are not yet tested on hardware). OUTPUT is then a
+    video file, a virtual camera for video calls, v4l2loopback:///dev/video10, or a stream that this
+    machine serves, rtsp://@:8554/NAME. Only the newest frame is processed; the other frames are
+    dropped and counted. Ctrl-C ends the run and completes the recording. The command opens only the
+    sockets that INPUT, OUTPUT and the options name.
 
-    Videos and pictures may be shown like live sources: in a window, OUTPUT
-    display://0, by a virtual camera or as a stream; at their own pace, without
-    sound, and as often as --input-loop says. A window's keys: space turns it on and off, + and -
-    change the strength, o draws what is done, q ends it.
+    Videos and pictures can also be shown like live sources: in a window, OUTPUT display://0, on a
+    virtual camera or as a stream. They are then played at their own speed, without sound, and
+    repeated as --input-loop specifies. Keys of a window: space turns the redirection on and off, +
+    and - change the strength, o toggles the overlay, q ends the run.
 
-    Videos become H.264; sound, timing and metadata are kept, and a comment says
-    that the gaze was redirected. Where no eye was redirected, the output is a
-    copy of the input. Pictures keep their metadata, colour profile and
-    resolution; what a format cannot hold is listed at the end. If single files
-    of a folder fail, the others are written, every failure is named, and the
+    Videos become H.264; sound, timing and metadata are kept, and a comment states that the gaze was
+    redirected. If no eye was redirected, the output is a copy of the input. Pictures keep their
+    metadata, colour profile and resolution; properties that a format cannot store are listed at the
+    end. If some files of a folder fail, the others are written, each failure is reported, and the
     exit code is 2.
 
     \b
@@ -200,7 +198,7 @@ def run(
     for message in errors:
         echo_error(message)
     tracebacks = [failure.traceback for failure in summary.failures if failure.traceback]
-    if tracebacks:  # the first one: it is the same fault as a rule
+    if tracebacks:  # only the first, because they usually have the same cause
         echo_note(tracebacks[0])
     if errors:
         sys.exit(USER_ERROR)

@@ -1,4 +1,4 @@
-"""`mggr-edge studio`."""
+"""The command `mggr-edge studio`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mggr_edge.cli.options import camera_options
 from mggr_edge.common.cli_group import echo_note
 
 if TYPE_CHECKING:
-    from mggr_edge.media.live.csi import CameraFormat
+    from mggr_edge.media.live.address import CameraFormat
 
 
 @click.command()
@@ -33,19 +33,17 @@ if TYPE_CHECKING:
 def studio(
     input_: str, model: str, port: int, profile: str | None, camera_format: CameraFormat
 ) -> None:
-    """Shows a page in the browser where gaze redirection is seen and set.
+    """Show a page in the browser to see and adjust gaze redirection.
 
-    INPUT is a camera (/dev/video0 unless you say so), a stream, a video file,
-    which goes on and on, or a picture. The page shows every frame before and
-    after, with a slider between them; drag the point on a face to say where its
-    eyes shall look, set the strength, see what takes how long, and calibrate
-    by one look into the lens. A camera that is lost is waited for.
+    INPUT is a camera (/dev/video0 by default), a stream, a video file, which is repeated endlessly,
+    or a picture. The page shows every frame before and after redirection, with a slider between
+    them. Drag the point on a face to set where its eyes look, set the strength, see the time per
+    stage, and calibrate by looking into the lens. If a camera is lost, the page waits for it.
 
-    Nothing leaves this machine and no picture is stored: the page answers on
-    127.0.0.1 only, and only to a browser that opened the printed address, which
-    holds a random token. Other users of this machine get no picture. To see a
-    device's page from a desk, run `ssh -L 8080:127.0.0.1:8080 DEVICE` and open
-    the address that the device printed.
+    No data leaves this machine and no picture is stored. The page listens on 127.0.0.1 only, and
+    responds only to a browser that opened the printed address, which contains a random token. Other
+    users of this machine cannot see the pictures. To see the page of a remote device, run `ssh -L
+    8080:127.0.0.1:8080 DEVICE` and open the address that the device printed.
 
     \b
     Examples:

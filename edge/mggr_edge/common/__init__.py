@@ -1,1 +1,1 @@
-"""What the other packages share, and nothing about eyes."""
+"""Utilities for files, processes, addresses and progress that the other packages share."""

@@ -1,4 +1,4 @@
-"""Find the closest valid form of an INPUT or OUTPUT that cannot be used."""
+"""Find the valid INPUT or OUTPUT address that is closest to an invalid one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _SIMILAR = 0.7
-"""Ratio of `difflib` from which a scheme counts as misspelled: `rstp` for `rtsp` has 0.75."""
+"""Smallest `difflib` similarity ratio at which a name counts as misspelled.
+
+For example, `rstp` and `rtsp` have a ratio of 0.75.
+"""
 _OTHER_PROTOCOLS = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp"})
-"""Protocols in their own right, not misspelled names of others."""
+"""Schemes of other protocols; these are not corrected as misspelled schemes."""
 
 _PORTS = 65_536
 
@@ -53,7 +56,7 @@ _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):/+(?P<rest>.+)", re.IGNOREC
 
 
 def closest_input(text: str) -> str | None:
-    """The closest valid form of an INPUT; None if nothing is close.
+    """Return the closest valid form of an INPUT, or None if no valid form is similar.
 
     Example:
         >>> [closest_input(text) for text in ("0", "v4l2:/dev/video1", "rtsp:/cam/live")]
@@ -65,7 +68,9 @@ def closest_input(text: str) -> str | None:
 
 
 def closest_output(text: str) -> str | None:
-    """The closest valid form of an OUTPUT that is not a file; None if nothing is close.
+    """Return the closest valid form of an OUTPUT that is not a file, or None.
+
+    The result is None if no valid form is similar.
 
     Example:
         >>> [closest_output(text) for text in ("/dev/video10", "null", "rtsp://:8554/eyes")]
@@ -81,7 +86,7 @@ def _by_rule(text: str, rules: tuple[_Rule, ...]) -> str | None:
 
 
 def _by_scheme(text: str, known: tuple[str, ...]) -> str | None:
-    """The same address with a scheme that is not misspelled."""
+    """Return the address with the spelling of its scheme corrected, or None."""
     found = _SCHEME.fullmatch(text.strip())
     if found is None or (scheme := found["scheme"].lower()) in _OTHER_PROTOCOLS:
         return None
@@ -95,7 +100,7 @@ def _by_scheme(text: str, known: tuple[str, ...]) -> str | None:
 
 
 def _existing_path(text: str) -> str | None:
-    """A file or folder that exists under a similar name."""
+    """Return the path of an existing file or folder with a similar name, or None."""
     variants = (text.strip(), os.path.expanduser(text), unquote(text), text.replace("\\", ""))
     for variant in variants:
         if variant and variant != text and _exists(variant):

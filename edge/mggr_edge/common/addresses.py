@@ -1,4 +1,4 @@
-"""Parse INPUT and OUTPUT as users type them, and hide secrets in messages.
+"""Parse the INPUT and OUTPUT arguments of commands, and hide credentials in messages.
 
 ::
 
@@ -9,8 +9,8 @@
     rtsp://HOST/NAME, rtsps://HOST/NAME      rtsp://@:8554/NAME
                                              null://
 
-Schemes are accepted in any case. A text without `SCHEME://` is a path, and the file system says
-whether that path is a camera: only a character device is one.
+Schemes are case-insensitive. A text without `SCHEME://` is a path. A path is a camera if it is a
+Video4Linux character device, or if it does not exist and has the name of a device in `/dev`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from mggr_edge.errors import UsageError
 Scheme = Literal["file", "v4l2", "csi", "rtsp", "display", "v4l2loopback", "null"]
 
 INPUT_FORMS = "rtsp://HOST/NAME, csi://0, v4l2:///dev/video0 or /dev/video0"
-"""Live sources, for messages."""
+"""Valid forms of live sources, for error messages."""
 OUTPUT_FORMS = "display://0, v4l2loopback:///dev/video10, rtsp://@:8554/NAME or null://"
-"""Outputs that are not files, for messages."""
+"""Valid forms of outputs that are not files, for error messages."""
 
 PathType = Literal[
     "missing",
@@ -46,16 +46,19 @@ PathType = Literal[
 ]
 
 NOT_SEEKABLE = "cannot be read from any position; save it to a file and name that file"
-"""Why a pipe or standard input is no INPUT: a container's index may be at its end."""
+"""Reason in error messages that reject a pipe or standard input as INPUT.
+
+Reading a video needs seeking, because a container may store its index at the end.
+"""
 
 _STANDARD_STREAM = "-"
 
 _V4L2_MAJOR = 81
-"""Linux' major device number of all Video4Linux devices."""
+"""Major device number of all Video4Linux devices on Linux."""
 
 _WITH_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _SHORT_FILE_URL = re.compile(r"file:(/(?!/).*)", re.IGNORECASE | re.DOTALL)
-"""RFC 8089 also allows one slash."""
+"""A file URL with a single slash, which RFC 8089 also allows."""
 _LOCALHOST = re.compile(r"localhost(?=/)", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"(?!/)[^:]*:.*@", re.DOTALL)
 _CAMERA_NAME = re.compile(r"/dev/(v4l/.+|[^/.]+)")
@@ -65,11 +68,18 @@ _PORT = re.compile(r"(?:\[[^]]*\]|[^:/?]*):([0-9]{1,9})(?=[/?]|$)")
 _PORTS = 65_536
 
 _PASSWORD = re.compile(r"(:/+[^:]*):.*@", re.DOTALL)
-"""Greedy on purpose: a user name may hold any character, and a password even a line break."""
+"""A password in an address, matched greedily up to the last `@`.
+
+The match is greedy because a user name may contain any character, and a password may even contain
+a line break.
+"""
 _ADDRESS = re.compile(r":/")
-"""A path made from an address has lost one of its slashes."""
+"""Pattern that identifies an address.
+
+One slash is enough, because `pathlib.Path` removes one of the two slashes of an address.
+"""
 _WITHOUT_SLASHES = re.compile(r"(\brtsps?(?::|/+)[^:/]*):.*@", re.DOTALL | re.IGNORECASE)
-"""`rtsp:me:secret@host`: a mistyped address has a password too."""
+"""A password in a mistyped address without slashes, for example `rtsp:me:secret@host`."""
 _QUERY_VALUE = re.compile(r"([?&][^=&]*)=[^&]*")
 
 
@@ -78,9 +88,10 @@ class Address:
     """A parsed INPUT or OUTPUT.
 
     Attributes:
-        scheme: the kind of source or output; `rtsp` includes RTSP over TLS.
+        scheme: the type of source or output; `rtsp` includes RTSP over TLS.
         place: a path (`file`, `v4l2`, `v4l2loopback`), a sensor number (`csi`), a URL with a
-            lower-case scheme (`rtsp` INPUT), `@HOST:PORT/NAME` (`rtsp` OUTPUT), or empty.
+            lower-case scheme (`rtsp` INPUT), `@HOST:PORT/NAME` (`rtsp` OUTPUT), a decimal number
+            or an empty string (`display`), or an empty string (`null`).
     """
 
     scheme: Scheme
@@ -89,12 +100,12 @@ class Address:
 
 @dataclass(frozen=True)
 class Served:
-    """Where an RTSP stream is served.
+    """The network address at which an RTSP stream is served.
 
     Attributes:
-        host: the interface to listen on; 0.0.0.0 is all of them.
-        port: 1 to 65535.
-        path: name of the stream, without the leading slash.
+        host: the address of the network interface to listen on; 0.0.0.0 listens on all of them.
+        port: the TCP port, 1 to 65535.
+        path: the name of the stream, without the leading slash.
     """
 
     host: str
@@ -103,10 +114,10 @@ class Served:
 
 
 def input_address(text: str) -> Address:
-    """Parses an INPUT.
+    """Parse an INPUT.
 
     Raises:
-        UsageError: an address that cannot be read; the message names the closest valid form.
+        UsageError: the address is not valid as INPUT; the message contains the closest valid form.
 
     Example:
         >>> input_address("RTSP://camera.local/live")
@@ -139,11 +150,11 @@ def input_address(text: str) -> Address:
 
 
 def output_address(text: str) -> Address:
-    """Parses an OUTPUT.
+    """Parse an OUTPUT.
 
     Raises:
-        UsageError: a device, a pipe, or an address that cannot be written; the message names the
-            closest valid form.
+        UsageError: the text is a device or a pipe that cannot be an OUTPUT, or an invalid address;
+            the message contains the closest valid form.
 
     Example:
         >>> output_address("RTSP://@:8554/eyes")
@@ -166,20 +177,23 @@ def output_address(text: str) -> Address:
 
 
 def output_scheme(text: str | None) -> Scheme | None:
-    """The scheme of an OUTPUT that is no path; None for paths and malformed addresses."""
+    """Return the scheme of an OUTPUT that is not a path; None for paths and invalid addresses."""
     special = None if text is None else _special_output(*_split(text, check=False))
     return None if special is None else special.scheme
 
 
 def served_at(address: Address) -> Served:
-    """Where an OUTPUT with the scheme `rtsp` is served."""
+    """Return the host, port and stream name of an OUTPUT with the scheme `rtsp`."""
     found = _SERVED.fullmatch(address.place)
     assert found is not None
     return Served(found["host"] or "0.0.0.0", int(found["port"]), found["path"])
 
 
 def path_type(path: str | os.PathLike[str]) -> PathType:
-    """What is at a path; links are followed. A path that cannot be looked at is `missing`."""
+    """Return the type of the file at a path, following links.
+
+    The result is `missing` if the path does not exist or cannot be accessed.
+    """
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -197,19 +211,19 @@ def path_type(path: str | os.PathLike[str]) -> PathType:
 
 
 def names_a_folder(text: str) -> bool:
-    """Whether a text names a folder: one that exists, or anything with a trailing slash."""
+    """Return whether a text is the path of an existing folder or ends with a slash."""
     return text.endswith(("/", os.sep)) or os.path.isdir(text)
 
 
 def file_to_write(option: str, named: str | os.PathLike[str]) -> Path:
-    """The file that an option names to be written.
+    """Return the path of the output file that the user passed to an option.
 
     Args:
-        option: its name, for the message.
-        named: as the user typed it: `Path` drops a trailing slash.
+        option: the name of the option, for the error message.
+        named: the path exactly as the user typed it, because `Path` drops a trailing slash.
 
     Raises:
-        UsageError: the text names a folder.
+        UsageError: the path is empty or names a folder.
     """
     text = os.fspath(named)
     if not text or names_a_folder(text):
@@ -221,21 +235,41 @@ def file_to_write(option: str, named: str | os.PathLike[str]) -> Path:
 
 
 def closest_form(form: str | None) -> str:
-    """A suggestion to append to a message, quoted for a shell; empty without one."""
+    """Return a suggestion to append to an error message.
+
+    Args:
+        form: the address to suggest; it is quoted for a shell, and its password is hidden. With
+            None the result is an empty string.
+    """
     if form is None:
         return ""
     return f"; the closest valid form is {shlex.quote(redact_credentials(form))}"
 
 
 def redact_credentials(text: str) -> str:
-    """An address without its password and without the values of its query; other text as it is."""
+    """Return an address with its password and its query values replaced by `...`.
+
+    Text that is not an address is returned unchanged.
+    """
     if not _ADDRESS.search(text):
         return _WITHOUT_SLASHES.sub(r"\1:...@", text)
     return _QUERY_VALUE.sub(r"\1=...", _PASSWORD.sub(r"\1:...@", text))
 
 
 def _split(text: str, *, check: bool = True) -> tuple[str | None, str]:
-    """(scheme in lower case, rest); (None, path) for a path; the path of a file URL is decoded."""
+    """Split an INPUT or OUTPUT into its scheme and the rest.
+
+    Args:
+        text: the address or path that the user typed.
+        check: whether to reject a file URL that contains a user name and a password.
+
+    Returns:
+        (scheme in lower case, rest), or (None, path) for a path. The path of a file URL is
+        percent-decoded.
+
+    Raises:
+        UsageError: a file URL contains a user name and a password, and `check` is true.
+    """
     found = _WITH_SCHEME.fullmatch(text)
     if found is None:
         short = _SHORT_FILE_URL.fullmatch(text)
@@ -253,7 +287,7 @@ def _split(text: str, *, check: bool = True) -> tuple[str | None, str]:
 
 
 def _decoded(path: str) -> str:
-    # surrogateescape: file names are bytes, which need not be UTF-8.
+    # surrogateescape keeps file names that are not valid UTF-8: on Linux they are arbitrary bytes.
     return unquote(path, errors="surrogateescape")
 
 
@@ -270,7 +304,7 @@ def _camera(path: str) -> Address:
 
 
 def _may_be_camera(path: str, found: PathType) -> bool:
-    """A video device, or the name of one that is not plugged in at the moment."""
+    """Return whether a path is a video device, or the name of a device that is not plugged in."""
     if found == "missing":
         return bool(_CAMERA_NAME.fullmatch(str(PurePosixPath(path))))
     return found == "video device"
@@ -294,5 +328,5 @@ def _special_output(scheme: str | None, rest: str) -> Address | None:
 def _has_host(url: str) -> bool:
     try:
         return bool(urlsplit(url).hostname)
-    except ValueError:  # a bracket that is not closed
+    except ValueError:  # the URL has an unclosed bracket
         return False

@@ -1,8 +1,8 @@
-"""Outputs that appear whole or not at all.
+"""Atomic writing of files and folders.
 
-Everything is written under a temporary name beside its target and renamed at
-the end. What fails, or is interrupted with Ctrl-C, leaves nothing behind; what
-is killed outright leaves a file or folder with `.partial-` in its name.
+Each output is written under a temporary name in the folder of its target, and renamed to the
+target at the end. If writing fails or is interrupted with Ctrl-C, the temporary output is removed.
+If the process is killed, a file or folder with `.partial-` in its name remains.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from pathlib import Path
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
 
 TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-"""What the system says of a disk that is full, over a quota or read-only."""
+"""Error numbers of a failed write to a disk that is full, over its quota or read-only.
+
+They include the error number of a file that exceeds the maximum file size.
+"""
 
 _PARTIAL = re.compile(r"\.partial-[0-9a-f]{8}(\.|$)")
 
 _LONGEST_NAME = 255
-"""Bytes, on every usual file system."""
+"""Maximum length of a file name in bytes, on every usual file system."""
 
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1
-"""Of Linux' <fcntl.h> and <linux/fs.h>."""
+"""Constants from Linux's <fcntl.h> and <linux/fs.h>."""
 _NO_SUCH_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM})
-"""What file systems such as NFS answer to a rename that must not replace."""
+"""Error numbers of file systems, such as NFS, that do not support a rename without replacing."""
 
 
 @contextmanager
@@ -43,23 +46,25 @@ def atomic_file(
     elsewhere: Callable[[Path], None] | None = None,
     numbered: Callable[[int], Path] | None = None,
 ) -> Iterator[Path]:
-    """Gives a temporary path to write a file to; it becomes `path` on success.
+    """Yield a temporary path to write a file to, and rename it to `path` on success.
 
-    The temporary name keeps the suffix, by which many writers choose a format,
-    and carries nobody's tight permissions, as `mkstemp` would.
+    The temporary name keeps the suffix, because many writers choose the format by the suffix. The
+    file gets the usual permissions, not the restrictive ones that `mkstemp` sets.
 
     Args:
         path: the target; its folder must exist.
-        force: an existing file may be replaced.
-        elsewhere: for what cannot be made again: where the target came into being meanwhile, the
-            file gets the next free name beside it, and this is called with it.
-        numbered: the names to try in that case, for 2, 3, ...; None appends the number.
+        force: whether an existing file may be replaced.
+        elsewhere: callback for outputs that cannot be produced again, such as recordings. If
+            another process creates the target in the meantime, the file gets the next free name
+            in the same folder, and the callback receives that path. None raises an error instead.
+        numbered: function that returns the name to try for the numbers 2, 3, ... in that case;
+            None appends the number to the stem.
 
     Raises:
-        OutputExistsError: the target exists and `force` is false; also when it
-            came into being meanwhile, and `elsewhere` is None.
-        UsageError: the target is a folder, or its own folder does not exist.
-        DiskError: the disk takes no more.
+        OutputExistsError: the target exists and `force` is false. With `elsewhere` this is raised
+            only if the target exists at the start.
+        UsageError: the target is a folder, or its parent folder does not exist or is not writable.
+        DiskError: the disk is full, over its quota, or read-only.
 
     Example:
         >>> import tempfile
@@ -94,22 +99,22 @@ def atomic_folder(
     elsewhere: Callable[[Path], None] | None = None,
     numbered: Callable[[int], Path] | None = None,
 ) -> Iterator[Path]:
-    """Gives a temporary, empty folder to fill; it becomes `path` on success.
+    """Yield a temporary, empty folder to fill, and rename it to `path` on success.
 
-    With `force` an existing folder is moved aside, the new one moved in, and
-    only then the old one deleted: at every moment one of them is whole.
+    With `force` an existing folder is renamed, then the new folder gets its name, and only then the
+    old folder is deleted. One of the two is complete at any time.
 
     Args:
-        path: the target; the folder around it must exist.
-        force: an existing folder may be replaced, with all that is in it.
-        elsewhere: see `atomic_file`.
-        numbered: see `atomic_file`.
+        path: the target; its parent folder must exist.
+        force: whether an existing folder may be replaced, with all its content.
+        elsewhere: see `atomic_file`; ignored with `force`.
+        numbered: see `atomic_file`; None appends the number to the folder's name.
 
     Raises:
-        OutputExistsError: the target exists and `force` is false; also when it
-            came into being meanwhile, and `elsewhere` is None.
-        UsageError: the target is a file, or the folder around it does not exist.
-        DiskError: the disk takes no more.
+        OutputExistsError: the target exists and `force` is false. With `elsewhere` this is raised
+            only if the target exists at the start.
+        UsageError: the target is a file, or its parent folder does not exist or is not writable.
+        DiskError: the disk is full, over its quota, or read-only.
     """
     target = Path(path)
     _check_folder(target, force=force)
@@ -128,7 +133,7 @@ def atomic_folder(
 
 
 def is_partial(path: Path) -> bool:
-    """Whether it has a temporary name, as what was killed leaves it.
+    """Return whether a path has a temporary name, as left behind by a killed process.
 
     Example:
         >>> [is_partial(Path(name)) for name in ("fine.partial-0a1b2c3d.npz", "fine.npz")]
@@ -138,16 +143,18 @@ def is_partial(path: Path) -> bool:
 
 
 def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:
-    """Gives a folder that is whole its name, as `atomic_folder` does; on failure it keeps its own.
+    """Rename a complete folder to `path`, as `atomic_folder` does at its end.
+
+    If this fails, the folder keeps its old name.
 
     Args:
-        folder: on the same file system.
-        path: the target; the folder around it must exist.
-        force: an existing folder may be replaced, with all that is in it.
+        folder: the folder to rename; it must be on the same file system as `path`.
+        path: the target; its parent folder must exist.
+        force: whether an existing folder may be replaced, with all its content.
 
     Raises:
         OutputExistsError: the target exists and `force` is false.
-        UsageError: the target is a file, or the folder around it does not exist.
+        UsageError: the target is a file, or its parent folder does not exist or is not writable.
     """
     target = Path(path)
     _check_folder(target, force=force)
@@ -159,12 +166,12 @@ def move_folder(folder: Path, path: str | Path, *, force: bool = False) -> None:
 
 @contextmanager
 def reserved_folder(path: str | Path) -> Iterator[Path]:
-    """Creates an empty folder under the first free name of `path`, `path-2`, `path-3`, ...
+    """Create an empty folder under the first free name of `path`, `path-2`, `path-3`, ...
 
-    No other process gets the same one. A folder that is still empty at the end is removed.
+    No other process gets the same folder. If it is still empty at the end, it is removed.
 
     Raises:
-        UsageError: the folder around it cannot be written to.
+        UsageError: the parent folder does not exist or is not writable.
     """
     target = Path(path)
     check_place(target)
@@ -172,15 +179,15 @@ def reserved_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        with suppress(OSError):  # it is not empty, or gone
+        with suppress(OSError):  # the folder is not empty, or no longer exists
             folder.rmdir()
 
 
 def made_folder(path: Path) -> Path:
-    """Creates a folder, and those around it, under the first free name of `path`, `path-2`, ...
+    """Create a folder and its parents under the first free name of `path`, `path-2`, ...
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for candidate in _names(path, partial(_numbered_folder, path)):
@@ -194,7 +201,7 @@ def made_folder(path: Path) -> Path:
 
 @contextmanager
 def _disk_errors_explained(target: Path) -> Iterator[None]:
-    """Says of a full disk what was to be written, and that nothing of it is left."""
+    """Convert errors of a full or read-only disk to a `DiskError` that names the target."""
     try:
         yield
     except OSError as error:
@@ -238,10 +245,11 @@ def _check_folder(target: Path, *, force: bool) -> None:
 
 
 def check_place(target: Path) -> None:
-    """Checks that files can be made where a target is to be written.
+    """Check that files can be created in the folder of a target.
 
     Raises:
-        UsageError: the target has no name, or its folder does not exist or is not writable.
+        UsageError: the target has no name or an invalid one, or its folder does not exist or is
+            not writable.
     """
     if not target.name:
         raise UsageError(f"{str(target)!r} cannot be written to; name a file or folder in it")
@@ -253,18 +261,21 @@ def check_place(target: Path) -> None:
         target.lstat()
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:  # a name that is too long, or none
+    except (OSError, ValueError) as error:  # the name is too long or invalid
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{target} cannot be written: {reason.lower()}") from error
 
 
 def _temporary_name(target: Path) -> Path:
-    # Beside the target, because a rename is atomic only within one file system.
+    # In the folder of the target, because a rename is atomic only within one file system.
     return _with_ending(target, f".partial-{secrets.token_hex(4)}{target.suffix}")
 
 
 def _with_ending(target: Path, ending: str) -> Path:
-    """The target's stem, shortened if the name would be too long for a file system, and an end."""
+    """Return the target with another ending after its stem.
+
+    The stem is shortened if the name would be too long for a file system.
+    """
     room = _LONGEST_NAME - len(os.fsencode(ending))
     return target.with_name(os.fsdecode(os.fsencode(target.stem)[:room]) + ending)
 
@@ -288,7 +299,14 @@ def _move_to_free_name(
     elsewhere: Callable[[Path], None] | None,
     numbered: Callable[[int], Path] | None,
 ) -> None:
-    """Renames a file or folder, and replaces nothing, whatever other processes do meanwhile."""
+    """Rename a file or folder to `target` without replacing an existing file or folder.
+
+    This is safe even if other processes create files at the same time. If the target exists, the
+    next free name is used and `elsewhere` is called with it.
+
+    Raises:
+        OutputExistsError: the target exists and `elsewhere` is None.
+    """
     for path in _names(target, numbered):
         try:
             _rename_to_new(temporary, path)
@@ -302,18 +320,19 @@ def _move_to_free_name(
 
 
 def _rename_to_new(old: Path, new: Path) -> None:
-    """Renames without replacing anything.
+    """Rename without replacing an existing file or folder.
 
     Raises:
         FileExistsError: the new name exists.
-        OSError: it cannot be renamed.
+        OSError: the file or folder cannot be renamed.
     """
     try:
         _rename_by_kernel(old, new)
     except OSError as error:
         if error.errno not in _NO_SUCH_RENAME:
             raise
-        # An empty file or folder that only this process made, which the rename replaces.
+        # Fallback: create an empty file or folder under the new name, which fails if the name
+        # exists. The rename then replaces only what this process created.
         is_folder = old.is_dir()
         if is_folder:
             new.mkdir()
@@ -329,7 +348,7 @@ def _rename_to_new(old: Path, new: Path) -> None:
 def _rename_by_kernel(old: Path, new: Path) -> None:
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError as error:  # not Linux, or a C library older than the call
+    except AttributeError as error:  # not Linux, or the C library lacks this function
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
     names = os.fsencode(old), os.fsencode(new)
     if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE):
@@ -338,6 +357,9 @@ def _rename_by_kernel(old: Path, new: Path) -> None:
 
 
 def _sync(file: Path) -> None:
-    """Makes the content durable before the name is: else a power cut leaves an empty file."""
+    """Flush the content to disk before the rename.
+
+    Without this, a power failure after the rename could leave an empty file under the final name.
+    """
     with open(file, "rb") as handle:
         os.fsync(handle.fileno())

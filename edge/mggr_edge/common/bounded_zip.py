@@ -1,7 +1,8 @@
-"""Zips from anywhere, read within limits.
+"""Read zip files from untrusted sources within memory limits.
 
-zipfile trusts what a zip declares: it inflates a whole entry before it cuts it to the declared
-size, and reads a table of contents of any size at once. These functions do neither.
+`zipfile` trusts the sizes that a zip file declares: it decompresses a whole entry before it cuts
+the entry to its declared size, and it reads a central directory of any size at once. The functions
+here read entries in chunks and limit the size of the central directory.
 """
 
 from __future__ import annotations
@@ -19,28 +20,35 @@ from typing import IO
 from mggr_edge.errors import BundleError
 
 MOST_UNPACKED = 100
-"""Times as large as its zip: weights shrink by a few percent, and texts to a tenth."""
+"""Maximum ratio of unpacked to packed size.
+
+Compression shrinks weights by only a few percent, and text files to a tenth of their size.
+"""
 
 UNREADABLE_ZIP = (
     *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError),
-    *(RuntimeError, ValueError, OverflowError),  # A name that is no UTF-8, a place beyond the file.
+    *(RuntimeError, ValueError, OverflowError),  # Invalid UTF-8 in a name, offset beyond the end.
 )
-"""What zipfile raises for a file that is damaged or no zip."""
+"""Exceptions that `zipfile` raises for a file that is damaged or not a zip."""
 
 _CHUNK_BYTES = 1 << 20
 _MOST_AT_ONCE_BYTES = 8 << 20
 _ENCRYPTED = 1
-"""Bit of an entry's flags."""
+"""Bit in an entry's flags that marks it as encrypted."""
 
 
 class BoundedFile(io.FileIO):
-    """A zip whose table of contents is small: zipfile reads that in one go, others in chunks."""
+    """A zip file that rejects a large central directory.
+
+    `zipfile` reads the central directory with a single `read` call, and entries in chunks.
+    Therefore a limit on the size of one `read` limits the central directory.
+    """
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Reads so many bytes, or all that are left.
+        """Read up to `size` bytes; None or a negative size reads to the end of the file.
 
         Raises:
-            BadZipFile: more than the limit.
+            BadZipFile: the read would return more bytes than the limit of 8 MiB.
         """
         left = os.fstat(self.fileno()).st_size - self.tell()
         wanted = left if size is None or size < 0 else min(size, left)
@@ -50,25 +58,26 @@ class BoundedFile(io.FileIO):
 
 
 def open_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
-    """Opens an entry for `read_declared`.
+    """Open an entry for `read_declared`.
 
-    zipfile's own end at the declared size would hide what follows, so it is moved away.
+    `zipfile` stops at the declared size, which hides any extra bytes. This function raises that
+    limit, so that `read_declared` detects an entry that is longer than declared.
     """
     longer = copy.copy(entry)
-    longer.file_size += 2 * _CHUNK_BYTES  # Never reached: the reader stops before.
+    longer.file_size += 2 * _CHUNK_BYTES  # `read_declared` stops before this limit.
     return archive.open(longer)
 
 
 def read_declared(file: IO[bytes], declared: int, *, name: str) -> bytes:
-    """Reads a file of a declared size in chunks, and one byte more to see that it ends there.
+    """Read a file of a declared size in chunks, and check that it ends at that size.
 
     Args:
-        file: gives all its bytes, also those beyond the declared size.
-        declared: bytes.
-        name: of the file, for messages.
+        file: the file to read; its `read` must also return bytes beyond the declared size.
+        declared: the declared size in bytes.
+        name: the name of the file, for error messages.
 
     Raises:
-        BundleError: it has another size.
+        BundleError: the file is shorter or longer than declared.
     """
     left, chunks = declared + 1, []
     while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
@@ -83,11 +92,15 @@ def read_declared(file: IO[bytes], declared: int, *, name: str) -> bytes:
 
 
 def check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
-    """Refuses an entry that is no plain file or folder.
+    """Check that an entry is a regular file or a folder that can be read.
+
+    Args:
+        path: the zip file, for error messages.
+        entry: the entry to check.
 
     Raises:
-        BundleError: a link, a device, an encrypted file, another compression, or a name that ends
-            early.
+        BundleError: the entry is a link, a device or an encrypted file, uses a compression method
+            other than stored or deflated, or has a name that contains a null byte.
     """
     name = entry.filename
     if name != entry.orig_filename:

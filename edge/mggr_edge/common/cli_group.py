@@ -1,4 +1,4 @@
-"""Command groups and option types: a user's mistake becomes one line and exit code 2."""
+"""Click command groups and option types that report user errors in one line with exit code 2."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from mggr_edge.common.process import one_line
 from mggr_edge.errors import MggrError, MissingPackageError
 
 USER_ERROR = 2
-"""Exit code of every mistake that the user can correct, as click's own usage errors have."""
+"""Exit code of every error that the user can correct; click's own usage errors also use it."""
 
 _PACKAGES = {"cv2": ("OpenCV", "edge")}
-"""Module -> (name, extra) of what the core imports at its top, and a bare install lacks."""
+"""Optional packages that core modules import at module level: module -> (name, extra).
+
+They are absent if mggr-tf is installed without extras.
+"""
 
 
 class MggrGroup(click.Group):
     """A click group whose commands may raise `MggrError`.
 
-    The message goes to stderr as one line, `error: ...`, and the process ends
-    with 2. Everything else keeps its traceback: it is a fault of ours.
+    The group writes the message of a `MggrError` to stderr as one line, `error: ...`, and the
+    process exits with code 2. Every other exception is a bug in this project and keeps its
+    traceback.
     """
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _as_one_line():  # --help and --version print here
+        with _as_one_line():  # --help and --version write their output in this call
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -50,7 +54,7 @@ def _as_one_line() -> Iterator[None]:
 
 
 class OneLineError(click.ClickException):
-    """Shown as `error: <message>`; ends the process with 2."""
+    """An error that click shows as `error: <message>`; the process exits with code 2."""
 
     exit_code = USER_ERROR
 
@@ -59,29 +63,29 @@ class OneLineError(click.ClickException):
 
 
 def echo_error(message: str) -> None:
-    """Writes one line `error: ...` to stderr, whatever breaks the message holds."""
-    with suppress(OSError):  # standard error takes no more: the exit code is all that is left
+    """Write the message to stderr as one line, `error: ...`, without its line breaks."""
+    with suppress(OSError):  # stderr cannot be written: only the exit code reports the error
         click.echo(f"error: {one_line(message)}", err=True)
 
 
 def echo_note(text: str) -> None:
-    """Writes a line about the progress of a command to stderr.
+    """Write a line about the progress of a command to stderr.
 
-    Where standard error takes no more (a full disk, a log reader that is gone), the line is lost
-    and the command goes on.
+    If stderr cannot be written (the disk is full, or the process that reads the log has exited),
+    the line is lost and the command continues.
     """
     with suppress(OSError):
         click.echo(text, err=True)
 
 
 class FiniteRange(click.FloatRange):
-    """A `click.FloatRange` that refuses `nan` and `inf`.
+    """A `click.FloatRange` that rejects `nan` and `inf`.
 
-    No comparison with NaN is true, so a `FloatRange` takes it as within any limits.
+    Every comparison with NaN is false, so `click.FloatRange` accepts NaN for any limits.
     """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Returns the number; fails if it is not finite or out of range."""
+        """Return the number; fail if it is not finite or is out of range."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)

@@ -1,8 +1,9 @@
-"""Folders of the user, and files in data folders that are no data.
+"""The user's config and cache folders, and detection of system files in data folders.
 
-None of them is data, although some have the names of data: macOS writes an AppleDouble file
-`._photo.jpg` beside `photo.jpg` on foreign disks, Jupyter keeps copies in `.ipynb_checkpoints`,
-Synology's thumbnails in `@eaDir` are JPEG files. Every reader of folders leaves them out.
+Operating systems and applications create files that have the names of data files but are not data:
+macOS writes an AppleDouble file `._photo.jpg` next to `photo.jpg` on disks with other file
+systems, Jupyter keeps copies in `.ipynb_checkpoints`, and Synology stores thumbnails as JPEG files
+in `@eaDir`. Every function that reads data folders skips them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ NO_HOME = "no home folder is known: HOME is not set and this user id has no acco
 
 
 def config_home() -> Path | None:
-    """`$XDG_CONFIG_HOME`, by default `~/.config`; None without a home folder."""
+    """Return `$XDG_CONFIG_HOME`, by default `~/.config`; None without a home folder."""
     return _folder("XDG_CONFIG_HOME", ".config")
 
 
 def cache_home() -> Path | None:
-    """`$XDG_CACHE_HOME`, by default `~/.cache`; None without a home folder."""
+    """Return `$XDG_CACHE_HOME`, by default `~/.cache`; None without a home folder."""
     return _folder("XDG_CACHE_HOME", ".cache")
 
 
@@ -28,7 +29,7 @@ def _folder(variable: str, name: str) -> Path | None:
         return Path(named)
     try:
         return Path.home() / name
-    except RuntimeError:  # `env -i`, some containers, a service with a numeric user
+    except RuntimeError:  # e.g. with `env -i`, in some containers, in a service with a numeric user
         return None
 
 
@@ -47,14 +48,18 @@ _NAMES = frozenset(
         "thumbs.db",
     }
 )
-"""In small letters: most of these file systems ignore case."""
+"""Names of system files and folders, in lower case.
+
+Names are compared in lower case because most of these file systems ignore case.
+"""
 
 
 def is_system_file(path: PurePath | str) -> bool:
-    """Whether a file is hidden or added by a system, or lies in such a folder.
+    """Return whether a file is hidden or a system file, or is inside such a folder.
 
     Args:
-        path: relative to the folder that is read; folders above that one do not count.
+        path: the path of the file relative to the data folder, because the folders above the data
+            folder must not be checked.
 
     Example:
         >>> is_system_file("._0001_2m_0P_0V_0H_L.jpg"), is_system_file("@eaDir/anna.jpg/thumb.jpg")

@@ -1,4 +1,4 @@
-"""This process: its entry, standard streams, signals, exit code and memory."""
+"""Entry point, standard streams, signals, exit code and memory of the current process."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STANDARD = (0, 1, 2)
 
 @contextmanager
 def checked_stdout() -> Iterator[None]:
-    """Raises a `StreamError` where standard output cannot be written, instead of an `OSError`.
+    """Raise a `StreamError` instead of an `OSError` if standard output cannot be written.
 
-    Nothing is changed where a test or a notebook has replaced standard output.
+    Standard output is not changed if it is closed, or if a test or a notebook has replaced it.
     """
     before = cast("TextIO | None", sys.stdout)
     is_replaced = before is not sys.__stdout__
@@ -42,16 +42,16 @@ def checked_stdout() -> Iterator[None]:
 
 
 def open_closed_streams() -> None:
-    """Opens /dev/null in the place of standard streams that are closed.
+    """Open /dev/null for each of the standard streams that is closed.
 
-    The next file that is opened would get the number of such a stream otherwise, and messages of
-    native libraries would be written into it.
+    Otherwise the next file that the process opens would get the file descriptor of that stream,
+    and native libraries would write their messages into that file.
     """
     for number in _STANDARD:
         try:
             os.fstat(number)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number
+            opened = os.open(os.devnull, os.O_RDWR)  # returns the lowest free file descriptor
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
@@ -86,7 +86,10 @@ class _Checked:
 
 
 def _discard_what_is_refused(stream: TextIO | None) -> None:
-    """Lets Python's own flush at exit succeed, which would print a second error."""
+    """Redirect a stream that cannot be flushed to /dev/null.
+
+    Otherwise Python's own flush at exit would fail too and print a second error.
+    """
     if stream is None:
         return
     try:
@@ -102,7 +105,10 @@ _LONGEST_WORD = 500
 
 
 def one_line(text: str) -> str:
-    """A text in one line; signs that steer a terminal are written out, endless words cut.
+    """Return a text as one line that is safe to print on a terminal.
+
+    Control characters are replaced by their escape sequences, and words of more than 500
+    characters are shortened in the middle.
 
     Example:
         >>> one_line("a\\x1b[31mred\\n  name")
@@ -114,7 +120,8 @@ def one_line(text: str) -> str:
 def _readable(word: str) -> str:
     if len(word) > _LONGEST_WORD:
         word = f"{word[: _LONGEST_WORD // 2]}...{word[-_LONGEST_WORD // 2 :]}"
-    # repr writes out what cannot be printed, lone surrogates of undecodable names among it.
+    # repr returns the escape sequence of any character that is not printable, including the lone
+    # surrogates of file names that are not valid UTF-8.
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in word)
 
 
@@ -122,7 +129,7 @@ _abandoned: WeakSet[threading.Thread] = WeakSet()
 
 
 def abandon(reader: threading.Thread) -> None:
-    """Records a reader thread that did not end when it was asked to.
+    """Register a reader thread that did not stop on request.
 
     Args:
         reader: a daemon thread that is blocked in a driver.
@@ -131,43 +138,47 @@ def abandon(reader: threading.Thread) -> None:
 
 
 def exit_if_readers_hang(code: int) -> None:
-    """Ends the process at once if an abandoned reader is still running; otherwise returns.
+    """Exit the process immediately if an abandoned reader thread is still running.
 
-    The interpreter's own shutdown crashes when the driver returns to such a thread in that moment.
-    All recordings are complete by then. Only the entry point of a program may call this function,
-    because it ends the process without running any other clean-up.
+    The shutdown of the Python interpreter can crash if the driver call of such a thread returns
+    during the shutdown. All recordings are complete at this point. Only the entry point of a
+    program may call this function, because it exits without running any other clean-up.
 
     Args:
-        code: exit code of the process.
+        code: the exit code of the process.
     """
     if any(reader.is_alive() for reader in _abandoned):
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:  # it is None if the program was started without one
+            if stream is not None:  # None if the program was started without this stream
                 stream.flush()
         os._exit(code)
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""SIGHUP comes when a terminal or an SSH connection is closed."""
+"""Signals that `ended_by_signals` handles.
+
+The process receives SIGHUP when its terminal or SSH connection is closed.
+"""
 
 _CLEANING_S = 5.0
-"""Longer than the removal of temporary files takes."""
+"""Time in seconds for clean-up after the first signal; removing temporary files takes less."""
 
 
 def exit_code(number: int) -> int:
-    """Exit code of a program that a signal ended: 143 for SIGTERM, 129 for SIGHUP."""
+    """Return the exit code after a signal with this number: 143 for SIGTERM, 129 for SIGHUP."""
     return 128 + number
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Raises `SystemExit` with `exit_code` when SIGTERM or SIGHUP comes.
+    """Raise `SystemExit` with the code of `exit_code` when the process receives SIGTERM or SIGHUP.
 
-    Those that follow within `_CLEANING_S` are ignored, so that they do not interrupt the removal of
-    temporary files. A later one raises again: libraries exist that catch every exception, and the
-    first `SystemExit` may have been one of those. A signal that is ignored already stays so
-    (`nohup`), and code within may set handlers of its own.
-    Signals reach the main thread only: in another one this does nothing.
+    Further signals within `_CLEANING_S` are ignored, so that they do not interrupt the removal of
+    temporary files. A later signal raises `SystemExit` again, because some libraries catch every
+    exception and may have caught the first one. A signal that already has another handler or is
+    ignored (as with `nohup`) is not changed. Code in the context may set its own handlers.
+
+    Only the main thread can handle signals. In any other thread this context does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -195,16 +206,26 @@ def ended_by_signals() -> Iterator[None]:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _ONE_S = 1.0
-"""What comes within this time is one wish to end: Ctrl-C goes to a whole group of processes, and a
-program that started this one may hand on its own."""
+"""Time in seconds within which repeated signals count as one request to stop.
+
+The terminal sends Ctrl-C to the whole process group, so a parent process that forwards its own
+signal can cause a second one.
+"""
 
 
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Sets `stop` when a signal comes; a later one is for somebody who does not want to wait.
+    """Set `stop` at the first SIGINT, SIGTERM or SIGHUP; a later signal stops immediately.
 
-    Signals reach the main thread alone: in another one this does nothing. Handlers that a program
-    around Python has installed, in C, stay.
+    A signal that arrives more than `_ONE_S` after the first one raises `KeyboardInterrupt`, for
+    users who do not want to wait for the regular end. SIGHUP is not handled if it is ignored (as
+    with `nohup`). Signal handlers that a C program which embeds Python has installed are not
+    changed.
+
+    Only the main thread can handle signals. In any other thread this context does nothing.
+
+    Args:
+        stop: the event to set.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -221,9 +242,9 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
 
     heard = [*_SIGNALS]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup` ignores it
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # it is ignored under `nohup`
         heard.append(signal.SIGHUP)
-    # None: of a program around Python, which could not be put back.
+    # None stands for a handler that was not installed from Python; it could not be restored.
     heard = [number for number in heard if signal.getsignal(number) is not None]
     before = {number: signal.signal(number, end) for number in heard}
     try:
@@ -234,15 +255,15 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def run_program(command: click.Command, name: str) -> None:
-    """Runs a command with the arguments of this process, and ends the process.
+    """Run a command with the arguments of this process, and exit the process.
 
-    Only entry points call this function: it replaces closed standard streams, handles SIGTERM and
-    SIGHUP, and may end the process at once. A host that runs a command in its own process calls
-    `command.main`, which does none of it.
+    Only entry points may call this function, because it opens closed standard streams, handles
+    SIGTERM and SIGHUP, and may exit the process immediately. A program that runs a command within
+    its own process calls `command.main` instead, which does none of this.
 
     Args:
-        command: the command or group.
-        name: of the program, for its help.
+        command: the command or group to run.
+        name: the name of the program, for its help text.
     """
     open_closed_streams()
     try:
@@ -257,7 +278,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident_mb() -> float | None:
-    """Resident memory in megabytes; None where the system does not tell (Linux' `/proc` does)."""
+    """Return the resident memory of this process in MiB; None without Linux's `/proc`."""
     if not _STATUS.exists():
         return None
     lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()

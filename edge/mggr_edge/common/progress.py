@@ -1,4 +1,4 @@
-"""Progress with an estimate of the time left, for whatever takes more than two seconds."""
+"""Progress bar with the estimated remaining time, for work that takes more than two seconds."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import click
 
 
 class Advance(Protocol):
-    """Says that so many more steps are done."""
+    """Function that adds a number of completed steps to the progress."""
 
     def __call__(self, steps: int = 1) -> None: ...
 
 
 Progress = Callable[[str, int | None], AbstractContextManager[Advance]]
-"""What `progress` and `no_progress` are: (label, total) -> a context that gives `advance`."""
+"""Type of `progress` and `no_progress`: (label, total) -> a context that yields `advance`."""
 
 PATIENCE_S = 2.0
-"""Shorter work shows no bar at all."""
+"""Time in seconds before the bar appears; shorter work shows no bar."""
 
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Advance]:
-    """Shows a bar on stderr while work goes on; silent when stderr is no terminal.
+    """Show a progress bar on stderr; show nothing if stderr is not a terminal.
 
     Args:
-        label: what is being done, e.g. "redirecting clip.mp4".
-        total: how many steps there are; None when nobody knows.
+        label: the name of the operation, e.g. "redirecting clip.mp4".
+        total: the number of steps; None if it is unknown.
 
-    Returns:
-        A context that gives `advance(n)`: n more steps are done.
+    Yields:
+        `advance(n)`, the function to call after n more steps are complete.
 
     Example:
         >>> with progress("counting", 3) as advance:
@@ -50,12 +50,15 @@ def progress(label: str, total: int | None) -> Iterator[Advance]:
 
 @contextmanager
 def no_progress(label: str, total: int | None) -> Iterator[Advance]:
-    """The same shape as `progress`, and always silent."""
+    """Accept the arguments of `progress` and show nothing."""
     yield _ignore
 
 
 def from_counts(advance: Advance) -> Callable[[int, int], None]:
-    """Turns `advance` into what some workers call instead: (done so far, total)."""
+    """Convert `advance` to a callback (steps completed so far, total).
+
+    Some workers report their total progress in this form instead of increments.
+    """
     reported = 0
 
     def tell(done: int, total: int) -> None:
@@ -84,7 +87,7 @@ class _Bar:
         elif time.time() - self._started > PATIENCE_S:
             self._bar = self._stack.enter_context(
                 click.progressbar(
-                    # Without a length click wants something to count.
+                    # click needs either a length or an iterable.
                     itertools.count() if self._total is None else None,
                     length=self._total,
                     label=self._label,
@@ -92,6 +95,6 @@ class _Bar:
                     show_pos=True,
                 )
             )
-            # The estimate counts the steps that were done before the bar was there.
+            # Include the steps and the time before the bar appeared in the estimate.
             self._bar.start = self._started
             self._bar.update(self._done)

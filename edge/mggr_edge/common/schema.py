@@ -1,8 +1,8 @@
-"""Frozen dataclasses from plain data, strictly.
+"""Strict conversion of JSON or YAML data to frozen dataclasses.
 
-Configs and contracts are read by the same rules: every key must be known,
-every key without a default must be there, every value must have its declared
-type (a whole number may stand for a float), and each complaint names the path
+Configs and contracts are read by the same rules. Every key must be known, and every key without a
+default must be present. Every value must have its declared type, except that an integer is
+accepted for a float. Each error message contains the path of the key
 (`losses[0]: unknown key 'w'`).
 """
 
@@ -21,27 +21,29 @@ T = TypeVar("T")
 
 
 def read(kind: type[T], data: object, *, path: str = "") -> T:
-    """Builds `kind`, a frozen dataclass, from mappings, lists and scalars.
+    """Create an instance of the frozen dataclass `kind` from mappings, lists and scalars.
 
-    Understood field types: str, int, float, bool, Any, None, Literal, nested
+    Supported field types: str, int, float, bool, Any, None, Literal, nested
     dataclasses, `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]` and unions.
 
     Args:
-        kind: the dataclass to build.
-        data: what a JSON or YAML reader returned.
-        path: where `data` stands in its file, for messages.
+        kind: the dataclass to create.
+        data: the data that a JSON or YAML parser returned.
+        path: the path of `data` in its file, for error messages.
 
     Raises:
-        ConfigError: a key or value that does not fit; the message names its path.
+        ConfigError: a key or value does not match the dataclass; the message contains its path.
     """
     return typing.cast(T, _read(kind, data, path))
 
 
 def read_json(text: str) -> Any:
-    """Reads JSON and nothing beyond it: no NaN, no key twice, nothing deeper than Python goes.
+    """Parse JSON strictly.
+
+    NaN, infinity, duplicate keys, and nesting beyond Python's recursion limit are rejected.
 
     Raises:
-        ValueError: it is not JSON, with what is wrong.
+        ValueError: the text is not valid JSON; the message contains the reason.
     """
     try:
         return json.loads(text, parse_constant=_no_number, object_pairs_hook=_keys_once)
@@ -63,7 +65,7 @@ def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def plain(value: object) -> Any:
-    """The inverse of `read`: dataclasses and tuples become dicts and lists."""
+    """Convert dataclasses and tuples to dicts and lists, recursively; the inverse of `read`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -111,7 +113,7 @@ def _read_dataclass(kind: type, data: object, path: str) -> Any:
             raise ConfigError(f"{path or 'top level'}: key {name!r} is missing")
     try:
         return kind(**values)
-    except ValueError as error:  # a range that __post_init__ checks
+    except ValueError as error:  # __post_init__ rejected a value that is out of range
         raise ConfigError(f"{path or 'top level'}: {error}") from error
 
 
@@ -134,7 +136,7 @@ def _read_union(arguments: tuple[Any, ...], data: object, path: str) -> Any:
         return _read(others[0], data, path)
     dataclass_kinds = [kind for kind in others if dataclasses.is_dataclass(kind)]
     if isinstance(data, Mapping) and dataclass_kinds:
-        # Read as what it resembles most, so that a complaint names the key that does not fit.
+        # Use the dataclass that shares the most keys, so that an error names the incorrect key.
         return _read(max(dataclass_kinds, key=lambda kind: _shared_keys(kind, data)), data, path)
     for kind in others:
         try:

@@ -1,4 +1,4 @@
-"""Time that each stage of a frame takes, and the gap after which frames are unrelated."""
+"""Measurement of the time per pipeline stage, and the longest gap between related frames."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from typing import Protocol
 import numpy as np
 
 _REMEMBERED = 2000
-"""Not more: a service runs for months."""
+"""Default number of calls per stage that are kept.
+
+The number is limited because a service runs for months.
+"""
 
 
 class Stages(Protocol):
-    """Called with a stage's name; what runs inside the context is that stage."""
+    """Function that accepts the name of a stage and returns a context that times this stage."""
 
     def __call__(self, name: str, /) -> AbstractContextManager[None]: ...
 
 
 def no_stages(name: str, /) -> AbstractContextManager[None]:
-    """Measures nothing."""
+    """Return a context that measures nothing."""
     return nullcontext()
 
 
 class StageClock:
-    """Times stages; they may follow one another, and not lie inside each other.
+    """Clock that measures the time of stages that run one after the other.
+
+    Stages must not be nested.
 
     Args:
-        remembered: calls of a stage that its median is taken over.
+        remembered: number of the latest calls per stage from which the median and the 95th
+            percentile are computed.
     """
 
     def __init__(self, *, remembered: int = _REMEMBERED) -> None:
@@ -39,7 +45,7 @@ class StageClock:
 
     @contextmanager
     def __call__(self, name: str, /) -> Iterator[None]:
-        """Times one stage once."""
+        """Measure the time of one call of a stage."""
         started = time.perf_counter()
         try:
             yield
@@ -49,15 +55,15 @@ class StageClock:
             self._totals_s[name] = self._totals_s.get(name, 0.0) + took_s
 
     def totals_s(self) -> dict[str, float]:
-        """Seconds in every stage so far, in the order in which they first ran."""
+        """Return the total seconds per stage, in the order in which the stages first ran."""
         return self._totals_s.copy()
 
     def medians_ms(self) -> dict[str, float]:
-        """Median milliseconds of a call of every stage, in the order in which they first ran."""
+        """Return the median milliseconds per call of each stage, in the order of first calls."""
         return {name: 1000 * float(np.median(took_s)) for name, took_s in self._took_s.items()}
 
     def table(self) -> str:
-        """Median and 95th percentile of a call, and the share of each stage, as text."""
+        """Return a text table: median and 95th percentile per call, and each stage's time share."""
         form = "{:<20} {:>8} {:>8} {:>6}"
         whole = sum(self._totals_s.values())
         lines = [form.format("stage", "median", "p95", "share")]
@@ -69,3 +75,4 @@ class StageClock:
 
 
 MAX_GAP_S = 0.5
+"""Maximum gap in seconds between consecutive frames; after a longer gap frames are unrelated."""

@@ -1,3 +1,3 @@
-"""The one place that knows the version of mggr-tf."""
+"""The version of mggr-tf, defined only here."""
 
 __version__ = "0.1.0"

@@ -1,1 +1,1 @@
-"""Angles, eye crops and gaze maps: numpy and OpenCV only."""
+"""Angles, eye crops and gazemaps; this package uses only numpy and OpenCV."""

@@ -1,10 +1,10 @@
-"""Gaze and head directions: one sign convention for the whole project.
+"""Gaze and head directions, and the sign convention of the whole project.
 
-A direction is `(pitch_deg, yaw_deg)` relative to the camera that took the
-picture. `(0, 0)` looks into the lens, pitch + looks up in the image, yaw +
-looks to the image's right. These axes are the picture's, also for a rolled head;
-`Gaze.rolled` changes to the axes of a rotated patch and back. Radians never leave
-this file.
+A direction is `(pitch_deg, yaw_deg)` relative to the camera that took the picture. `(0, 0)` points
+into the lens. Positive pitch points up in the image, and positive yaw points to the image's right.
+The axes are those of the picture, also for a rolled head. `Gaze.rolled` converts to the axes of a
+rotated patch and back. All functions accept and return degrees; radians are internal to this
+module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Side = Literal["left", "right"]
-"""The subject's own side: the left eye is seen on the image's right."""
+"""The subject's own side; the left eye of an upright face appears on the image's right."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Gaze:
     """A gaze or head direction in degrees, relative to the camera.
 
     Attributes:
-        pitch_deg: + looks up in the image.
-        yaw_deg: + looks to the image's right.
+        pitch_deg: vertical angle in [-90, 90]; positive points up in the image.
+        yaw_deg: horizontal angle in [-90, 90]; positive points to the image's right.
     """
 
     pitch_deg: float
@@ -40,26 +40,29 @@ class Gaze:
 
     @classmethod
     def from_array(cls, pitch_yaw_deg: ArrayLike) -> Gaze:
-        """Reads `[2]` degrees, (pitch, yaw); clips to +-90, which a network may pass."""
+        """Create a gaze from a `[2]` array (pitch, yaw) in degrees.
+
+        The angles are clipped to [-90, 90], because the output of a network may exceed this range.
+        """
         pitch, yaw = np.clip(np.asarray(pitch_yaw_deg, np.float64), -90, 90)
         return cls(float(pitch), float(yaw))
 
     def array(self) -> NDArray[np.float32]:
-        """Returns `[2]` float32 degrees, (pitch, yaw)."""
+        """Return a `[2]` float32 array (pitch, yaw) in degrees."""
         return np.asarray([self.pitch_deg, self.yaw_deg], np.float32)
 
     def mirrored(self) -> Gaze:
-        """The same look in a picture flipped left to right."""
+        """Return the same gaze in a picture that is flipped left to right."""
         return Gaze(self.pitch_deg, -self.yaw_deg)
 
     def rolled(self, roll_deg: float) -> Gaze:
-        """Returns the same direction in axes that are turned in the picture.
+        """Return the same direction in axes that are rotated in the image plane.
 
-        The unit vector is rotated about the optical axis, so pitch and yaw both change.
+        The unit vector is rotated about the optical axis, so both pitch and yaw change.
 
         Args:
-            roll_deg: angle of the new x axis against the old one, + clockwise as seen; its
-                negative brings the direction back.
+            roll_deg: angle in degrees from the old x axis to the new one, positive clockwise as
+                seen in the picture. The negative angle converts the direction back.
 
         Example:
             >>> right = Gaze(0.0, 10.0).rolled(90.0)  # the new x axis points down
@@ -71,18 +74,19 @@ class Gaze:
         return _direction(np.array([cos * x - sin * y, sin * x + cos * y, z]))
 
     def angle_to(self, other: Gaze) -> float:
-        """Angle between the two directions, in degrees."""
+        """Return the angle between the two directions in degrees."""
         return float(angular_error_deg(self.array(), other.array()))
 
 
 def unit_vectors(pitch_yaw_deg: ArrayLike) -> NDArray[np.float64]:
-    """Directions as unit vectors `(cos p sin y, sin p, cos p cos y)`.
+    """Return directions as unit vectors `(cos p sin y, sin p, cos p cos y)`.
 
     Args:
-        pitch_yaw_deg: [..., 2] degrees, (pitch, yaw).
+        pitch_yaw_deg: [..., 2] array (pitch, yaw) in degrees.
 
     Returns:
-        [..., 3] float64: x to the image's right, y up, z towards the camera.
+        [..., 3] float64 array (x, y, z): x points to the image's right, y up, and z towards the
+        camera.
     """
     radians = np.radians(np.asarray(pitch_yaw_deg, np.float64))
     pitch, yaw = radians[..., 0], radians[..., 1]
@@ -92,31 +96,36 @@ def unit_vectors(pitch_yaw_deg: ArrayLike) -> NDArray[np.float64]:
 
 
 def mean_gaze(gazes: Sequence[Gaze], weights: Sequence[float] | None = None) -> Gaze:
-    """Returns the direction of the weighted mean of unit vectors; it does not depend on axes.
+    """Return the direction of the weighted mean of the gazes' unit vectors.
+
+    The result does not depend on the choice of axes.
 
     Args:
-        gazes: at least one.
-        weights: one for each gaze, not negative, with a positive sum; None weights all alike.
+        gazes: the gazes to average, at least one.
+        weights: one non-negative weight per gaze, with a positive sum; None weights all gazes
+            equally.
     """
     vectors = unit_vectors([[gaze.pitch_deg, gaze.yaw_deg] for gaze in gazes])
     return _direction(np.average(vectors, axis=0, weights=weights))
 
 
 def _direction(vector: NDArray[np.float64]) -> Gaze:
-    """The direction of `[3]` (x, y, z), of any length but 0."""
+    """Return the direction of a `[3]` vector (x, y, z) of any length except 0."""
     x, y, z = vector
     pitch = np.degrees(np.arctan2(y, np.hypot(x, z)))
     return Gaze.from_array([pitch, np.degrees(np.arctan2(x, z))])
 
 
 def angular_error_deg(a_deg: ArrayLike, b_deg: ArrayLike) -> NDArray[np.float64]:
-    """Angle between directions, by `atan2(|a x b|, a . b)`, exact near zero too.
+    """Return the angle between directions in degrees.
+
+    The angle is `atan2(|a x b|, a . b)`, which is accurate for angles near zero, too.
 
     Args:
-        a_deg, b_deg: [..., 2] degrees, (pitch, yaw); they broadcast.
+        a_deg, b_deg: [..., 2] arrays (pitch, yaw) in degrees, broadcast against each other.
 
     Returns:
-        [...] float64 degrees in [0, 180].
+        [...] float64 array of degrees in [0, 180].
     """
     a, b = np.broadcast_arrays(unit_vectors(a_deg), unit_vectors(b_deg))
     sine = np.linalg.norm(np.cross(a, b), axis=-1)

@@ -1,9 +1,10 @@
-"""The eye crop: the square of a frame that networks see, and the way back.
+"""The eye crop: the square region of a frame that is resampled to the input patch of the networks.
 
-The square is 3.4 R wide around the minimal enclosing circle (centre, R) of the
-eye's outline, rotated so that the corners are level. Crop and paste-back are
-one 2x3 similarity and its inverse. Points are (x, y) with pixel centres at
-whole numbers.
+The centre of the square is the centre of the minimal enclosing circle of the eye's outline. By
+default the side of the square is 3.4 times the radius R of this circle. The square is rotated so
+that the line between the eye's corners is horizontal in the patch. A 2x3 similarity matrix maps
+the frame to the patch, and its inverse maps the patch back to the frame. Points are (x, y), and
+pixel centres are at integer coordinates.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.geometry.angles import Gaze, Side
 
 DEFAULT_CROP_FACTOR = 3.4
-"""Side of the crop in radii of the circle around the outline of the eye."""
+"""Side of the crop in radii of the minimal enclosing circle of the eye's outline."""
 DEFAULT_SIZE_PX = 64
-"""Side of the patch, which is square."""
+"""Side of the square patch in pixels."""
 
 
 _LARGEST_WARP_PX = 1 << 13
-"""Side of the largest square that is warped at once: 200 MB."""
+"""Side in pixels of the largest square that is warped at once; it needs 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class EyeCrop:
     """A square region of a frame.
 
     Attributes:
-        centre: (x, y) in frame pixels.
+        centre: centre (x, y) of the square in frame pixels.
         width_px: side of the square in frame pixels.
-        roll_deg: angle of the square's x axis in the frame, + clockwise as seen.
-        size_px: side of the patch it is resampled to.
+        roll_deg: angle in degrees of the square's x axis in the frame, positive clockwise as seen.
+        size_px: side in pixels of the patch that the square is resampled to.
     """
 
     centre: tuple[float, float]
@@ -44,7 +45,7 @@ class EyeCrop:
     size_px: int = DEFAULT_SIZE_PX
 
     def eye_from_frame(self, size_px: int | None = None) -> NDArray[np.float64]:
-        """The 2x3 that maps frame points to points of a patch `size_px` wide."""
+        """Return the 2x3 matrix that maps frame points to points of a patch `size_px` wide."""
         size = self.size_px if size_px is None else size_px
         scale, roll, middle = size / self.width_px, math.radians(self.roll_deg), (size - 1) / 2
         a, b = scale * math.cos(roll), scale * math.sin(roll)
@@ -52,7 +53,7 @@ class EyeCrop:
         return np.array([[a, b, middle - a * x - b * y], [-b, a, middle + b * x - a * y]])
 
     def frame_from_eye(self, size_px: int | None = None) -> NDArray[np.float64]:
-        """The inverse of `eye_from_frame`."""
+        """Return the 2x3 matrix that maps patch points to frame points; see `eye_from_frame`."""
         return cv2.invertAffineTransform(self.eye_from_frame(size_px))
 
 
@@ -64,16 +65,17 @@ def crop_of_eye(
     crop_factor: float = DEFAULT_CROP_FACTOR,
     size_px: int = DEFAULT_SIZE_PX,
 ) -> EyeCrop:
-    """Lays the crop around an eye.
+    """Return the crop around an eye.
 
     Args:
-        outline: [N, 2] frame points on the corners and lids.
-        corners: [2, 2] the eye's outer and inner corner; in either order without `side`.
-        side: the subject's own; the patch is then upright in the head at any roll. Without it
-            the corner further left in the frame is the patch's left one, so a head that is
-            rolled by more than 90 degrees stands on its head in the patch.
-        crop_factor: side of the square in enclosing-circle radii.
-        size_px: side of the patch.
+        outline: [N, 2] frame points on the eye's corners and lids.
+        corners: [2, 2] frame points of the eye's outer and inner corner; without `side` they may
+            be in either order.
+        side: the subject's own side. With it the eye is upright in the patch at any roll of the
+            head. Without it the corner further left in the frame becomes the left one in the
+            patch, so the eye of a head that is rolled by more than 90 degrees is upside down.
+        crop_factor: side of the square in radii of the enclosing circle.
+        size_px: side of the patch in pixels.
 
     Raises:
         ValueError: the outline has no extent or is not finite.
@@ -85,7 +87,8 @@ def crop_of_eye(
     if radius < 1e-3:
         raise ValueError("the eye's outline has no extent")
     first, second = np.asarray(corners, np.float64)
-    # In an upright face the right eye's outer corner is on the left, the left eye's inner one.
+    # In an upright face the left corner in the image is the outer one of the right eye, and the
+    # inner one of the left eye.
     swap = first[0] > second[0] if side is None else side == "left"
     if swap:
         first, second = second, first
@@ -99,21 +102,22 @@ def crop_of_eye(
 
 
 def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
-    """Resamples the crop's square, borders repeated.
+    """Resample the crop's square to a patch; border pixels are repeated outside the frame.
 
-    Large eyes are averaged down rather than sampled, so that a sharp photograph
-    does not alias.
+    If the square is at least twice as wide as the patch, pixels are averaged, which prevents
+    aliasing in sharp photographs.
 
     Args:
-        frame: [H, W, 3] uint8.
+        frame: [H, W, 3] uint8 frame.
+        crop: the square to resample.
 
     Returns:
-        [size, size, 3] uint8.
+        [size, size, 3] uint8 patch, where size is `crop.size_px`.
     """
     left, top, right, bottom = _bounds(crop, frame)
     part = frame[top:bottom, left:right]
     x, y, scale = crop.centre[0] - left, crop.centre[1] - top, 1
-    # Halved by exact averages: OpenCV warps nothing wider than 32766 pixels.
+    # Halve the size by exact averages, because OpenCV cannot warp images wider than 32766 pixels.
     while max(*part.shape[:2], crop.width_px / scale) > _LARGEST_WARP_PX:
         part, scale = _halved(part), 2 * scale
     here = EyeCrop(
@@ -137,9 +141,10 @@ def crop_patch(frame: NDArray[np.uint8], crop: EyeCrop) -> NDArray[np.uint8]:
 
 
 def _bounds(crop: EyeCrop, frame: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the frame's pixels that the square reads, at least one.
+    """Return (left, top, right, bottom) of the frame region that the square needs.
 
-    The nearest border pixels stand for a square outside the frame.
+    The right and bottom bounds are exclusive. The region has at least one pixel: for a square
+    outside the frame it consists of the nearest border pixels.
     """
     corner = np.array([-1.0, crop.size_px])
     corners = np.stack(np.meshgrid(corner, corner), axis=-1).reshape(-1, 2)
@@ -152,7 +157,10 @@ def _bounds(crop: EyeCrop, frame: NDArray[np.uint8]) -> tuple[int, int, int, int
 
 
 def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[H, W, C] to [ceil(H / 2), ceil(W / 2), C], means of 2 x 2; an odd border is repeated."""
+    """Halve an image [H, W, C] to [ceil(H / 2), ceil(W / 2), C] by averaging 2 x 2 pixels.
+
+    If the height or width is odd, the last row or column is repeated.
+    """
     height, width = image.shape[:2]
     even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     size = even.shape[1] // 2, even.shape[0] // 2
@@ -160,22 +168,22 @@ def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def mirror_image(image: NDArray) -> NDArray:
-    """Flips [..., H, W, C] left to right."""
+    """Flip an image [..., H, W, C] left to right."""
     return np.ascontiguousarray(image[..., ::-1, :])
 
 
 def mirror_flow(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Flips a flow field [..., H, W, 2] left to right: places move and dx turns round."""
+    """Flip a flow field [..., H, W, 2] left to right: mirror the positions and negate dx."""
     mirrored = mirror_image(flow).copy()
     mirrored[..., 0] *= -1
     return mirrored
 
 
 def needs_mirror(side: Side, canonical_side: Side) -> bool:
-    """Whether an eye of `side` must be mirrored for a network that knows one side only."""
+    """Return whether an eye of `side` must be mirrored for networks of `canonical_side`."""
     return side != canonical_side
 
 
 def mirrored_if(gaze: Gaze, *, mirror: bool) -> Gaze:
-    """The gaze as it looks in the (perhaps) mirrored patch."""
+    """Return the gaze in the axes of the patch, which is mirrored if `mirror` is true."""
     return gaze.mirrored() if mirror else gaze

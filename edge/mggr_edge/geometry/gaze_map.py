@@ -1,13 +1,14 @@
-"""The pictorial guidance: a small drawing of the eyeball that looks where we want.
+"""The gazemap: a drawing of an eyeball with the target gaze, as an input of the redirector.
 
-Two channels, iris and eyeball, in [0, 1]. The eyeball is a disc of radius
-`r = k * H / 2` at the patch centre. The iris is an ellipse whose centre lies
-`r cos(30 deg) (sin y cos p, -sin p)` away from it, of full major axis `r` and
-minor axis `r |cos y cos p|` along that offset. This is the gazemap of [1],
-eq. 2-3, with its diameters as in published code of [1].
+A gazemap has two channels in [0, 1]: iris and eyeball. The eyeball is a disc of radius
+`r = k * H / 2` at the patch centre, where H is the height of the map in pixels. The iris is an
+ellipse. Its centre is offset from the patch centre by `r cos(30 deg) (sin y cos p, -sin p)`, where
+p is the pitch and y is the yaw. Its full major axis is `r`, and its full minor axis, along that
+offset, is `r |cos y cos p|`. This is the gazemap of [1], eq. 2-3, with the diameters of the
+published code of [1].
 
-Edges are ramps `edge_px` wide on the first-order distance `f / |grad f|` to
-the outline, so the drawing changes smoothly with the angle.
+Edges are linear ramps with a width of `edge_px`, computed from the first-order distance
+`f / |grad f|` to the outline, so the drawing changes smoothly with the angle.
 
 References:
     [1] Park, Spurr, Hilliges, Deep Pictorial Gaze Estimation, ECCV 2018.
@@ -19,13 +20,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 DEFAULT_K = 0.47
-"""Map at true scale on a crop of 3.4 R; k = 1.1 belongs to wider crops."""
+"""Eyeball diameter as a fraction of the map's height.
+
+With this value the eyeball has its true scale in a crop of 3.4 R (see `eye_crop`). The value 1.1
+applies to wider crops.
+"""
 
 DEFAULT_EDGE_PX = 2.0
-"""Width of the soft edge; two pixels keep the drawing free of aliasing."""
+"""Width of the soft edge in pixels; two pixels prevent aliasing."""
 
 _IRIS_PLANE = np.cos(np.radians(30.0))
-"""The iris plane lies at r cos(30 deg) from the eyeball's centre [1]."""
+"""Distance of the iris plane from the eyeball's centre, in eyeball radii [1]."""
 
 _EPSILON = 1e-6
 
@@ -37,20 +42,20 @@ def draw_gazemap(
     k: float = DEFAULT_K,
     edge_px: float = DEFAULT_EDGE_PX,
 ) -> NDArray[np.float32]:
-    """Draws gazemaps.
+    """Draw one gazemap per gaze.
 
     Args:
-        pitch_yaw_deg: [..., 2] degrees, (pitch, yaw).
-        size_px: height and width of the map.
-        k: eyeball diameter as a share of the map's height.
-        edge_px: width of the soft edge.
+        pitch_yaw_deg: [..., 2] array (pitch, yaw) in degrees.
+        size_px: height and width of the map in pixels.
+        k: eyeball diameter as a fraction of the map's height.
+        edge_px: width of the soft edge in pixels.
 
     Returns:
-        [..., size_px, size_px, 2] float32 in [0, 1]: (iris, eyeball).
+        [..., size_px, size_px, 2] float32 array in [0, 1] with the channels (iris, eyeball).
 
     Example:
         >>> iris = draw_gazemap([0.0, 10.0])[..., 0]
-        >>> bool(iris[:, 32:].sum() > iris[:, :32].sum())  # yaw + lies to the right
+        >>> bool(iris[:, 32:].sum() > iris[:, :32].sum())  # positive yaw is to the right
         True
     """
     radians = np.radians(np.asarray(pitch_yaw_deg, np.float32))[..., None, None, :]
@@ -61,7 +66,8 @@ def draw_gazemap(
     x, y = axis[None, :], axis[:, None]
     r = k * size_px / 2
 
-    # The offset's direction; any direction serves where the offset vanishes: a circle.
+    # Unit vector of the offset. If the offset is zero, the iris is a circle and any direction
+    # is correct.
     toward_x, toward_y = sin_y * cos_p, -sin_p
     length = np.sqrt(toward_x**2 + toward_y**2)
     safe = np.maximum(length, _EPSILON)
@@ -77,7 +83,7 @@ def draw_gazemap(
     q = np.sqrt((along_minor / minor) ** 2 + (along_major / major) ** 2)
     slope = np.sqrt((along_minor / minor**2) ** 2 + (along_major / major**2) ** 2)
     iris = _soft_edge((1 - q) * q / np.maximum(slope, _EPSILON), edge_px)
-    # At the very centre q / slope loses its meaning; the pixel is inside.
+    # At the centre of the iris q / slope is undefined, but these pixels are inside anyway.
     iris = np.where(q < 0.5, _soft_edge((1 - q) * minor, edge_px), iris)
 
     eyeball = _soft_edge(r - np.sqrt(x**2 + y**2), edge_px)

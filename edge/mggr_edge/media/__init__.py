@@ -1,1 +1,1 @@
-"""Frames in and out."""
+"""Input and output of frames: files, cameras and network streams."""

@@ -1,1 +1,1 @@
-"""Bundles and what runs their networks."""
+"""Bundles, their contracts, and the runtimes that run their networks."""

@@ -1,7 +1,8 @@
-"""The bundle: models and their contract, exported by training and run on a device.
+"""The bundle: models and their contract, exported after training and run on a device.
 
-A folder, or a zip of it, with `contract.json`, the models it names, and `SHA256SUMS` over every
-file. Bytes are read once, checked, and those same bytes are run.
+A bundle is a folder, or a zip file of it, with `contract.json`, the model files that the contract
+names, and `SHA256SUMS` with the checksums of all files. Each file is read once, and the models are
+loaded from the verified bytes.
 """
 
 from __future__ import annotations
@@ -36,27 +37,28 @@ from mggr_edge.models.runtimes.tflite import can_be_parted, part_of
 from mggr_edge.models.tensorrt.installed import engine_of
 
 _COARSE = "redirector without its fine branch"
-"""Name of the part, beside the names of the contract's models."""
+"""Name of the coarse redirector among the loaded models; it differs from all contract names."""
 
 
 class Bundle(GazeNetworks):
-    """Models and their contract, checked and ready to run.
+    """Models and their contract, verified and ready to run.
 
-    A bundle sees patches and not the pictures that they were cut from: every gaze and head pose
-    that it takes or gives is in the patch's axes. Those are the picture's axes if the patch was
-    not rotated; for a crop that is rotated by `roll_deg`, `Gaze.rolled` converts.
+    A bundle processes patches, not the pictures that they were cut from. Therefore all gazes and
+    head poses in its arguments and results are in the patch's axes. These are the picture's axes
+    if the patch was not rotated; for a crop that is rotated by `roll_deg`, `Gaze.rolled` converts
+    between them.
 
     Args:
-        contract: the conventions, and what the models promise.
-        load: builds the runner of a model by its name, on first use.
-        load_coarse: takes the redirector that is in use, and builds one that gives the flow
-            alone; None where that cannot be done.
+        contract: the contract of the bundle, with its conventions and the specs of its models.
+        load: function that returns the runner of a model by its name; it is called on first use.
+        load_coarse: function that accepts the loaded redirector and returns a runner that computes
+            only the flow, or None if the redirector cannot be run in part.
 
-    Threads: any thread may use a bundle. Simultaneous calls of one model take turns: results are
-    correct, but not faster. For parallel work give each thread a `session()`.
+    Threads: any thread may use a bundle. Simultaneous calls of one model are correct, but they do
+    not run in parallel. For parallel work use a separate `session()` in each thread.
 
-    Memory: a model is loaded on first use, and released by `close()`, at the end of a `with`
-    block, or with the bundle itself.
+    Memory: a model is loaded on first use. It is released by `close()`, at the end of a `with`
+    block, or when the bundle is garbage-collected.
 
     Example, two streams in two threads::
 
@@ -75,16 +77,21 @@ class Bundle(GazeNetworks):
         self.contract = contract
         self._load, self._load_coarse = load, load_coarse
         self._models = _LoadedModels()
-        self._machine_models: dict[str, bytes] = {}  # Shared by sessions.
+        self._machine_models: dict[str, bytes] = {}  # Sessions share these bytes.
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Opens a bundle folder or zip, or a packaged one by name, and verifies every checksum.
+        """Open a bundle folder, a bundle zip file, or a packaged bundle, and verify all checksums.
 
-        A bundle without face models uses this machine's, whose checksums are known.
+        For a bundle without face models, the installed face models of this machine are used after
+        their checksums are verified.
+
+        Args:
+            path: the path of the bundle, or the name of a packaged bundle.
 
         Raises:
-            BundleError: missing, damaged, of another schema, or with models of other tensors.
+            BundleError: the bundle is missing or damaged, or has another schema version. A model
+                whose tensors do not match raises this error when it is loaded.
         """
         named, path = str(path), bundle_path(path)
         files = read_bundle_files(path)
@@ -120,11 +127,13 @@ class Bundle(GazeNetworks):
         return cls(contract, load, load_coarse)
 
     def model(self, name: str) -> Runner:
-        """The model of that name, loaded on first use.
+        """Return the runner of a model, and load the model on first use.
 
         Raises:
-            BundleError: the bundle has none of that name, or it does not fit.
-            MissingLandmarkModelsError: a face model that neither the bundle nor this machine has.
+            BundleError: the bundle has no model of that name, or the model's tensors do not match
+                its contract.
+            MissingLandmarkModelsError: neither the bundle nor this machine has this face model.
+            MissingPackageError: no runtime for the formats of this model is installed.
             ValueError: the bundle is closed.
         """
         runner = self._models.get(name, self._opened)
@@ -145,10 +154,10 @@ class Bundle(GazeNetworks):
         raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
 
     def session(self) -> Bundle:
-        """A second bundle over the same file bytes, with models of its own, for another thread.
+        """Return a second bundle for another thread, with the same files but its own models.
 
-        Both work in parallel, and each is closed on its own. A session takes the memory of its
-        models' interpreters (a few MB each); checksums are not verified again.
+        The two bundles run in parallel, and each must be closed separately. A session needs memory
+        for the interpreters of its models (a few MB each). Checksums are not verified again.
 
         Raises:
             ValueError: the bundle is closed.
@@ -159,9 +168,10 @@ class Bundle(GazeNetworks):
         return other
 
     def close(self) -> None:
-        """Releases all models, each after a call that is running; harmless when repeated.
+        """Release all models, each after its running call has ended.
 
-        Later calls raise ValueError. Sessions stay open.
+        Later calls of the models raise ValueError. Sessions stay open. Further calls of `close`
+        have no effect.
         """
         self._models.close()
 
@@ -173,22 +183,24 @@ class Bundle(GazeNetworks):
 
     @property
     def coarse(self) -> Runner | None:
-        """The redirector without its fine branch: the flow alone, at a fraction of the work.
+        """Redirector without its fine branch; it computes only the flow, with much less work.
 
-        None where the model in use cannot be run in part: an engine, an ONNX file, or a TFLite
-        file on tflite-runtime. Loaded on first use, after the redirector itself.
+        The value is None if the loaded redirector cannot be run in part: an engine, an ONNX file,
+        or a TFLite file when only tflite-runtime is installed. The coarse model is loaded on first
+        use, after the redirector.
         """
         return self._models.get(_COARSE, self._opened)
 
     def try_out(self, *, coarse: bool = False) -> None:
-        """Loads every model that a frame needs, and runs what is trained, once.
+        """Load every model that a frame needs, and run the estimator and the redirector once.
 
         Args:
-            coarse: load and run `coarse` too, so that a later frame does not wait for it.
+            coarse: whether to load and run `coarse` too, so that loading does not delay a later
+                frame.
 
         Raises:
-            BundleError: one of them is missing, does not fit or cannot be run.
-            MissingLandmarkModelsError: a face model that neither the bundle nor this machine has.
+            BundleError: a model is missing or cannot be run, or its tensors do not match.
+            MissingLandmarkModelsError: neither the bundle nor this machine has a face model.
         """
         for name in LANDMARK_MODEL_FILES:
             self.model(name)
@@ -199,9 +211,12 @@ class Bundle(GazeNetworks):
             self.redirect_crops([patch], sides=["right"], target=FRONTAL, fine=False)
 
     def through(self, seen: Callable[[Runner], Runner]) -> Bundle:
-        """The same bundle with every model wrapped, for example to measure its time.
+        """Return a bundle that wraps every model of this one, for example to measure its time.
 
-        The models stay this bundle's: closing the other one closes none of them.
+        This bundle still owns its models: closing the returned bundle does not close them.
+
+        Args:
+            seen: function that returns the wrapper of a runner.
         """
 
         def coarse(redirector: Runner) -> Runner | None:
@@ -214,23 +229,23 @@ class Bundle(GazeNetworks):
 
 
 class _LoadedModels:
-    """Runners by name, each loaded once on first use; any thread may ask for one."""
+    """Runners by name, each loaded once on first use; all methods are thread-safe."""
 
     def __init__(self) -> None:
-        # Loading one model may ask for another.
+        # The lock is reentrant because loading one model may load another.
         self._lock = threading.RLock()
         self._runners: dict[str, Runner | None] = {}
         self._borrowed: set[str] = set()
         self._is_closed = False
 
     def get(self, name: str, load: Callable[[str], Runner | None]) -> Runner | None:
-        """The runner of that name.
+        """Return the runner of a model, and load it on first use.
 
         Args:
-            name: of the model.
-            load: builds it on first use; None if there is no such model here. Passed with each
-                call, so that a bundle and its models do not refer to each other, and a bundle
-                that is dropped frees them at once.
+            name: the name of the model.
+            load: function that returns the runner on first use, or None if this model does not
+                exist. It is an argument of each call, so that a bundle and its models do not form
+                a reference cycle, and Python frees them as soon as the bundle is dropped.
 
         Raises:
             ValueError: the models are closed.
@@ -242,23 +257,23 @@ class _LoadedModels:
             return self._runners[name]
 
     def lend(self, name: str, runner: Runner) -> None:
-        """Adds a runner that `close` leaves open, because its owner closes it."""
+        """Add a runner that `close` does not close, because its owner closes it."""
         with self._lock:
             self._runners[name] = runner
             self._borrowed.add(name)
 
     def check_open(self) -> None:
-        """Raises ValueError if the models are closed."""
+        """Raise ValueError if the models are closed."""
         if self._is_closed:
             raise ValueError("the bundle is closed; open it again")
 
     def close(self) -> None:
-        """Closes all runners but borrowed ones, each after a call that is running."""
+        """Close all runners except borrowed ones, each after its running call has ended."""
         with self._lock:
             self._is_closed = True
             owned = [one for name, one in self._runners.items() if name not in self._borrowed]
             self._runners = {}
-        with ExitStack() as each:  # All are closed, also if one fails.
+        with ExitStack() as each:  # Closes every runner, even if closing one fails.
             for runner in owned:
                 if runner is not None:
                     each.callback(close_runner, runner)

@@ -1,8 +1,9 @@
-"""Files of a bundle, from a folder or a zip, with their checksums.
+"""Read the files of a bundle from a folder or a zip file, and verify their checksums.
 
-A bundle may come from anywhere, so names, kinds and sizes are checked before a file is read, and
-each file is read in chunks, up to the size that was declared. A zip that a file manager made is
-accepted too: with the bundle in one folder, and with the file manager's own files beside it.
+A bundle may come from an untrusted source. Therefore names, file types and sizes are checked
+before a file is read, and each file is read in chunks up to its declared size. Zip files that a
+file manager created are accepted, too: the bundle may be inside a single folder, and the file
+manager's own files may be next to it.
 """
 
 from __future__ import annotations
@@ -34,23 +35,24 @@ _FORM = "64 lower-case hexadecimal digits, two spaces, a file name"
 
 
 def checksum_lines(files: Mapping[str, bytes]) -> str:
-    """The text of `SHA256SUMS`, readable by `sha256sum --check`."""
+    """Return the text of `SHA256SUMS` in the format of `sha256sum --check`."""
     return "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files))
 
 
 def parse_sums(path: Path, content: bytes, *, file: str) -> dict[str, str]:
-    """Reads checksums; lines may end as on Windows (CRLF).
+    """Parse a file of checksums; lines may have Windows line endings (CRLF).
 
     Args:
-        path: of the bundle, for messages.
-        content: of the file.
-        file: its name, for messages.
+        path: the path of the bundle, for error messages.
+        content: the content of the file.
+        file: the name of the file, for error messages.
 
     Returns:
         file name -> 64 lower-case hexadecimal digits.
 
     Raises:
-        BundleError: it is no UTF-8, a line has another form, or a name is there twice.
+        BundleError: the content is not valid UTF-8, has a byte order mark, has a line in another
+            form, or lists a name twice.
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(_lines(path, content, file), 1):
@@ -82,7 +84,7 @@ def _lines(path: Path, content: bytes, file: str) -> list[str]:
 
 
 def _fault(line: str) -> str:
-    """Why a line is refused, and what to do."""
+    """Return the reason why a line is invalid, and how to correct it."""
     other = _OTHER_LINE.fullmatch(line)
     if other is not None and other[2] == "*":
         return f"marks {other[3]} with '*' (binary mode); write two spaces before the name"
@@ -92,34 +94,43 @@ def _fault(line: str) -> str:
     return f"is {shown!r}, expected {_FORM}; copy the bundle again"
 
 
-__all__ = ["CONTRACT_FILE", "SUMS_FILE", "checksum_lines", "read_bundle_files"]
-
 CONTRACT_FILE = "contract.json"
 SUMS_FILE = "SHA256SUMS"
 
 _MOST_FILES = 10_000
-"""A bundle has a few for each model and format; a wrong folder may have millions."""
+"""Maximum number of files and folders.
+
+A bundle has a few files per model and format; a folder that is not a bundle may have millions.
+"""
 _MOST_BYTES = 1 << 30
-"""Of all files together; our own bundles have a hundredth of it."""
+"""Maximum size of all files together; the packaged bundles have a hundredth of it."""
 _MOST_TEXT_BYTES = 8 << 20
-"""Of the contract and the checksums, which are parsed; ours have 30 kB."""
+"""Maximum size of the contract and of the checksum file, which are parsed.
+
+Those of the packaged bundles have 30 kB.
+"""
 _LEADS_AWAY = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)(\.{0,2})(/|$)")
-"""Absolute, of another drive, or with a part that is empty, `.` or `..`."""
+"""Pattern of invalid paths.
+
+A path is invalid if it is absolute, has a drive letter or a backslash, or has a part that is empty,
+`.` or `..`.
+"""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OF_FILE_MANAGERS = re.compile(
     r"(^|/)(__MACOSX/|\._[^/]*$|\.DS_Store$|thumbs\.db$|desktop\.ini$)", re.IGNORECASE
 )
-"""What macOS and Windows put beside files of others."""
+"""Files that the file managers of macOS and Windows create next to other files."""
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """A bundle's files before they are read.
+    """List of a bundle's files before they are read.
 
     Attributes:
-        sizes: name of every file -> declared bytes.
-        most_bytes: limit of all of them together.
-        open: opens a file by its name; gives all its bytes, also beyond the declared ones.
+        sizes: name of each file -> its declared size in bytes.
+        most_bytes: limit in bytes of the total size.
+        open: function that opens a file by its name; reads from this file are not cut off at the
+            declared size.
     """
 
     sizes: Mapping[str, int]
@@ -128,17 +139,20 @@ class _Listed:
 
 
 def read_bundle_files(path: Path) -> dict[str, bytes]:
-    """Reads every file of a bundle and checks it against `SHA256SUMS`.
+    """Read every file of a bundle and verify it against `SHA256SUMS`.
 
     Files of file managers (`.DS_Store`, `__MACOSX/`, `._*`, `Thumbs.db`, `desktop.ini`) that
     `SHA256SUMS` does not list are ignored.
 
+    Args:
+        path: the folder or zip file of the bundle.
+
     Returns:
-        posix path inside the bundle -> bytes, without `SHA256SUMS` itself.
+        POSIX path inside the bundle -> content, without `SHA256SUMS` itself.
 
     Raises:
-        BundleError: no bundle there, or a file that is missing, changed, too many, or whose name,
-            kind or size does not belong in a bundle.
+        BundleError: the path is not a bundle; a file is missing, was changed, or is not listed in
+            `SHA256SUMS`; or a file has an invalid name, type or size.
     """
     with _listed_zip(path) if os.path.isfile(path) else _listed_folder(path) as listed:
         names = set(listed.sizes)
@@ -211,7 +225,7 @@ def _listed_folder(path: Path) -> Iterator[_Listed]:
         found = "is neither a file nor a folder" if os.path.lexists(path) else "does not exist"
         raise BundleError(f"{path} {found}; a bundle is a folder or a zip of it")
     try:
-        # First, so that a large folder which is no bundle is not listed.
+        # Check this first, so that a large folder that is not a bundle is not listed.
         if not all(os.path.lexists(path / name) for name in (CONTRACT_FILE, SUMS_FILE)):
             raise _no_bundle(path, _hint_at_inner(path))
         sizes = dict(_files_of_folder(path))
@@ -222,14 +236,17 @@ def _listed_folder(path: Path) -> Iterator[_Listed]:
 
 
 def _hint_at_inner(path: Path) -> str:
-    """Names the bundle within a folder that an unpacked zip left round it."""
+    """Return a hint with the path of the bundle if exactly one subfolder contains a contract.
+
+    This happens if a zip file with an outer folder was unpacked. Otherwise the hint is empty.
+    """
     with os.scandir(path) as entries:
         inner = [one.path for one in entries if os.path.isfile(Path(one.path) / CONTRACT_FILE)]
     return f"; name the bundle within it: {inner[0]}" if len(inner) == 1 else ""
 
 
 def _files_of_folder(path: Path) -> Iterator[tuple[str, int]]:
-    """Name and size of each file, links to files followed."""
+    """Yield the name and size in bytes of each file; links to files are followed."""
     folders, count = [path], 0
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -247,12 +264,15 @@ def _files_of_folder(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def _open_regular(path: Path, name: str) -> IO[bytes]:
-    """Opens a file that may have become a pipe or a device since it was listed."""
+    """Open a file without blocking, and check that it is a regular file.
+
+    The file may have been replaced by a pipe or a device since it was listed.
+    """
 
     def opener(file: str, flags: int) -> int:
         return os.open(file, flags | getattr(os, "O_NONBLOCK", 0))
 
-    file = open(path / name, "rb", opener=opener)  # noqa: SIM115 - closed by its reader
+    file = open(path / name, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise BundleError(f"{path}: {name} is neither a file nor a folder; remove it")
@@ -281,7 +301,11 @@ def _listed_zip(path: Path) -> Iterator[_Listed]:
 
 
 def _root_of(names: Iterable[str]) -> str:
-    """The one folder of a zip that holds everything, with its slash; else an empty string."""
+    """Return the top-level folder of a zip, with its slash, if it contains the whole bundle.
+
+    The files of file managers are ignored. The result is an empty string if the zip has more than
+    one top-level entry, or if the contract is not directly in the folder.
+    """
     own = [name for name in names if not _OF_FILE_MANAGERS.search(name)]
     roots = {PurePosixPath(name).parts[0] for name in own}
     if len(roots) != 1:

@@ -1,8 +1,8 @@
-"""The contract: what a bundle says about its models and about every pixel.
+"""The contract of a bundle: its models, their tensors, and the image and angle conventions.
 
-What training did to a pixel and what the device must do are one document,
-`contract.json`, written at export and read on the device. Nothing of it is
-retyped on the device side.
+The contract is the file `contract.json`. The export writes it, and the device reads it. It defines
+the preprocessing that training used and that the device must repeat, so the device code has no
+copy of these numbers.
 """
 
 from __future__ import annotations
@@ -19,16 +19,22 @@ from mggr_edge.geometry.eye_crop import DEFAULT_CROP_FACTOR, DEFAULT_SIZE_PX
 from mggr_edge.geometry.gaze_map import DEFAULT_EDGE_PX, DEFAULT_K
 
 SCHEMA = 1
-"""Raised whenever a reader of the former number would misread the bundle."""
+"""Version of the schema, increased whenever an older reader would misread a new bundle."""
 
 RunnableFormat = Literal["tflite", "onnx"]
-"""What a device runs."""
+"""Model formats that a device can run."""
 Format = Literal[RunnableFormat, "saved_model", "keras-weights"]
-"""What may lie in a bundle: SavedModels are for servers, Keras' weights for `verify`."""
+"""Formats of the files in a bundle.
+
+SavedModels are for servers, and Keras weights are for `mggr-tf verify`.
+"""
 
 _LARGEST_PATCH_PX = 4096
 _SMALLEST, _LARGEST = 1e-3, 1e3
-"""Of what divides or is divided by: beyond it nothing is left of a picture or an angle."""
+"""Limits of the values that are used as factors or divisors.
+
+Values outside these limits would make a picture or an angle unusable.
+"""
 _LENGTHS = (
     *("crop_factor", "gazemap_k", "gazemap_edge_px"),
     *("delta_scale_deg", "head_pose_scale_deg", "gaze_scale_deg"),
@@ -37,19 +43,21 @@ _LENGTHS = (
 
 @dataclass(frozen=True)
 class Conventions:
-    """The numbers that training and device must share.
+    """The numbers that training and the device must share.
 
     Attributes:
-        crop_factor: side of the eye's square in enclosing-circle radii.
+        crop_factor: side of the eye crop in radii of the eye's enclosing circle.
         patch_size: side of the patch in pixels.
-        gazemap_k: eyeball diameter as a share of the gazemap's height.
-        gazemap_edge_px: width of the gazemap's soft edges.
-        canonical_side: the one eye the networks know; the other is mirrored.
-        delta_scale_deg: (pitch, yaw) that a `delta` of 1 stands for.
-        head_pose_scale_deg: head angle that a `head_pose` of 1 stands for.
-        gaze_scale_deg: (pitch, yaw) that 1 at the estimator's output stands for.
-        pitch_positive, yaw_positive, angle_unit, flow, image: the signs and
-            units in words, for readers; they have one value each.
+        gazemap_k: eyeball diameter as a fraction of the gazemap's height.
+        gazemap_edge_px: width of the gazemap's soft edges in pixels.
+        canonical_side: the side of the face that the networks were trained on; patches of the
+            other side are mirrored.
+        delta_scale_deg: (pitch, yaw) in degrees that correspond to a value of 1 in `delta`.
+        head_pose_scale_deg: head angle in degrees that corresponds to a value of 1 in `head_pose`.
+        gaze_scale_deg: (pitch, yaw) in degrees that correspond to a value of 1 in the estimator's
+            output.
+        pitch_positive, yaw_positive, angle_unit, flow, image: signs and units in words, for human
+            readers. Each has only one valid value.
     """
 
     crop_factor: float = DEFAULT_CROP_FACTOR
@@ -74,14 +82,17 @@ class Conventions:
         for name in _LENGTHS:
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                # Written so that nan fails too.
+                # `not a <= b <= c` also rejects NaN.
                 if not _SMALLEST <= one <= _LARGEST:
                     raise ValueError(f"{name} is {value}, expected {_SMALLEST:g} to {_LARGEST:g}")
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output; `scale` and `zero_point` only where it is quantised."""
+    """One input or output tensor of a model.
+
+    `scale` and `zero_point` are None unless the tensor is quantized.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -93,14 +104,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Parity:
-    """What one output of an artifact differs by from its Keras source.
+    """Difference between one output of an artifact and the same output of its Keras source.
 
     Attributes:
-        output: name of the tensor.
-        pairs: how many inputs were compared.
-        data: which inputs (synthetic with a seed, or a folder's name).
-        max_abs, mean_abs: differences in the tensor's own unit.
-        psnr_db: of the tensor against Keras over its range; null when equal.
+        output: name of the output tensor.
+        pairs: number of inputs that were compared.
+        data: the inputs that were compared: synthetic with a seed, or the name of a folder.
+        max_abs, mean_abs: maximum and mean absolute difference in the tensor's own unit.
+        psnr_db: PSNR in dB of the tensor against Keras, over the tensor's range; null if both are
+            equal.
     """
 
     output: str
@@ -113,11 +125,11 @@ class Parity:
 
 @dataclass(frozen=True)
 class GazeShown:
-    """How far from its target the gaze in redirected pictures is, as the run's estimator sees it.
+    """Angle between the target gaze and the gaze that the run's estimator finds after redirection.
 
     Attributes:
-        error_deg: mean angle in the artifact's pictures.
-        keras_error_deg: the same in those of its Keras source.
+        error_deg: mean angle in degrees for the pictures that the artifact redirected.
+        keras_error_deg: mean angle in degrees for the pictures that its Keras source redirected.
     """
 
     error_deg: float
@@ -125,22 +137,24 @@ class GazeShown:
 
     @property
     def extra_deg(self) -> float:
-        """What the conversion costs; negative where it happens to gain."""
+        """Increase of the error by the conversion, in degrees; negative if the error decreases."""
         return self.error_deg - self.keras_error_deg
 
 
 OpeningRegion = Literal["lids", "eyeball disc"]
-"""The pixels that count as the eye opening: between the lids' landmarks, or the gazemap's disc."""
+"""Region of the eye opening: between the lids' landmarks, or the eyeball disc of the gazemap."""
 
 
 @dataclass(frozen=True)
 class OpeningParity:
-    """Difference of redirected pictures from Keras' inside the eye opening of the source.
+    """Difference between redirected pictures of an artifact and of Keras inside the eye opening.
+
+    The eye opening is that of the source picture.
 
     Attributes:
-        region: how the opening was found.
-        share: part of the compared pixels that lies inside, [0, 1].
-        psnr_db: over the range [-1, 1]; null when equal.
+        region: the method that determined the eye opening.
+        share: fraction of the compared pixels that is inside the opening, in [0, 1].
+        psnr_db: PSNR in dB over the range [-1, 1]; null if the pictures are equal.
     """
 
     region: OpeningRegion
@@ -150,21 +164,23 @@ class OpeningParity:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file of the bundle that can be run (or, for `keras-weights`, rebuilt).
+    """One model file of the bundle.
+
+    A file in the format `keras-weights` cannot be run directly; its model can be rebuilt.
 
     Attributes:
-        file: posix path inside the bundle.
-        format: what it takes to run it.
-        precision: of its convolutions.
-        sha256: of its bytes.
-        inputs, outputs: its tensors, by name.
-        licence: what its weights allow.
-        build: how it was made.
-        parity: what each output was found to differ by from Keras; empty where there
-            is no Keras model, as of the landmark models.
-        gaze: of a redirector, where its pictures look.
-        opening: of a redirector, its pictures inside the eye opening; null in bundles that were
-            written before it was measured.
+        file: POSIX path of the file inside the bundle.
+        format: format of the file, which determines the runtime.
+        precision: precision of the model's convolutions.
+        sha256: SHA-256 checksum of the file in hexadecimal.
+        inputs, outputs: specs of the model's tensors.
+        licence: licence of the weights.
+        build: details of how the file was built.
+        parity: measured difference of each output from Keras; empty if there is no Keras model,
+            as for the landmark models.
+        gaze: error of the redirected gaze, only for a redirector.
+        opening: difference from Keras inside the eye opening, only for a redirector; null in
+            bundles that were written before this was measured.
     """
 
     file: str
@@ -182,7 +198,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Training:
-    """Where the weights come from, and what that allows."""
+    """The origin of the weights, and the licence that follows from it."""
 
     data: str
     licence: str
@@ -193,15 +209,15 @@ class Training:
 
 @dataclass(frozen=True)
 class Contract:
-    """Everything a device must know; see the module's docstring.
+    """Content of `contract.json`; see the docstring of the module.
 
     Attributes:
-        models: each in every format that the bundle holds, the preferred one first.
-        training: where the weights come from.
-        conventions: what a pixel and an angle are.
-        references: Keras' own weights, to prove the models against.
-        versions: of what built the bundle.
-        schema: of this document.
+        models: model name -> its files in all formats of the bundle, the preferred format first.
+        training: origin of the weights.
+        conventions: definitions of pixels and angles.
+        references: Keras weights, against which `mggr-tf verify` checks the models.
+        versions: versions of the software that built the bundle.
+        schema: version of the schema of this document.
     """
 
     models: dict[str, tuple[Artifact, ...]]
@@ -217,22 +233,23 @@ class Contract:
                 raise ValueError(f"the model {name!r} has no file in any format")
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Every file that is named, models in all formats first."""
+        """Yield every file of the contract: models in all formats, then references."""
         for formats in self.models.values():
             yield from formats
         yield from self.references.values()
 
 
 def contract_to_json(contract: Contract) -> str:
-    """The contract as it stands in `contract.json`; equal contracts give equal text."""
+    """Return the text of `contract.json`; equal contracts have equal text."""
     return json.dumps(plain(contract), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def contract_from_json(text: str | bytes) -> Contract:
-    """Reads `contract.json`.
+    """Parse the content of `contract.json`.
 
     Raises:
-        BundleError: not JSON, another schema number, or keys and types that do not fit.
+        BundleError: the text is not valid JSON, has another schema version, or has keys or types
+            that do not match the schema.
     """
     try:
         data = read_json(text.decode("utf-8") if isinstance(text, bytes) else text)

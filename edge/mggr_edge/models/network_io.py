@@ -1,10 +1,11 @@
-"""Inputs and outputs of networks as arrays, checked against the contract.
+"""Conversion between arrays and the tensors of the networks, and checks of those tensors.
 
-The device calls these one eye at a time, training calls them on batches; there
-is no second implementation of the scales.
+Both the device and training use these functions, so there is only one implementation of the
+scales.
 
-A contract may promise, and a file hold, what nobody here can use: a network of another patch, or
-the iris model in the mesh's place. That is reported before the first eye is processed.
+A contract and its model files may agree with each other but still be unusable: for example, a
+network may need another patch size, or the iris model may be in the place of the face mesh.
+`check_usable` reports this before the first eye is processed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from mggr_edge.models.runtimes import FileRunner
 
 
 def image_to_network(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 [..., 3] to float32 in [-1, 1]."""
+    """Convert a uint8 image [..., 3] to float32 in [-1, 1]."""
     return image.astype(np.float32) / 127.5 - 1.0
 
 
 def image_from_network(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """float32 in [-1, 1] (clipped) to uint8, rounded."""
+    """Convert a float32 image to uint8: clip to [-1, 1], scale to [0, 255] and round."""
     return np.rint((np.clip(image, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
 
 
@@ -39,15 +40,17 @@ def redirector_inputs(
     head_deg: ArrayLike,
     conventions: Conventions,
 ) -> dict[str, NDArray[np.float32]]:
-    """The redirector's input tensors, for patches of the canonical side.
+    """Return the redirector's input tensors for patches of the canonical side.
 
     Args:
-        images: [B, H, W, 3] uint8.
-        source_deg, target_deg, head_deg: [B, 2] degrees, (pitch, yaw).
-        conventions: the scales.
+        images: [B, H, W, 3] uint8 RGB patches.
+        source_deg, target_deg, head_deg: [B, 2] arrays (pitch, yaw) in degrees: the current gaze,
+            the target gaze and the head pose.
+        conventions: the conventions of the contract, which define the scales.
 
     Returns:
-        eye [B, H, W, 3], gazemap [B, H, W, 2], delta [B, 2], head_pose [B, 2], float32.
+        Float32 arrays by input name: eye [B, H, W, 3], gazemap [B, H, W, 2], delta [B, 2] and
+        head_pose [B, 2].
     """
     source = np.asarray(source_deg, np.float32)
     target = np.asarray(target_deg, np.float32)
@@ -67,30 +70,31 @@ def redirector_inputs(
 def estimator_inputs(
     images: NDArray[np.uint8], *, head_deg: ArrayLike, conventions: Conventions
 ) -> dict[str, NDArray[np.float32]]:
-    """The estimator's input tensors: eye [B, H, W, 3] and head_pose [B, 2], float32."""
+    """Return the estimator's input tensors: eye [B, H, W, 3] and head_pose [B, 2], float32."""
     return {"eye": image_to_network(images), "head_pose": head_to_network(head_deg, conventions)}
 
 
 def gaze_from_network(gaze: NDArray[np.float32], conventions: Conventions) -> NDArray[np.float32]:
-    """The estimator's output [B, 2] in degrees, (pitch, yaw)."""
+    """Convert the estimator's output [B, 2] to (pitch, yaw) in degrees."""
     return gaze * np.asarray(conventions.gaze_scale_deg, np.float32)
 
 
 def head_to_network(head_deg: ArrayLike, conventions: Conventions) -> NDArray[np.float32]:
-    """Head angles [B, 2] in degrees as the networks take them."""
+    """Convert head angles [B, 2] from degrees to the scale of the networks."""
     return np.asarray(head_deg, np.float32) / np.float32(conventions.head_pose_scale_deg)
 
 
 @dataclass(frozen=True)
 class EyeState:
-    """Output `state` of the estimator, for one eye.
+    """State of one eye, for example from the output `state` of the estimator.
 
     Attributes:
-        openness: greatest distance between the lids over the distance between the corners, in
-            [0, 1]. About 0.25 to 0.4 for an open eye, 0 for a closed one.
-        iris_visible: part of the iris disc between the lids, in [0, 1].
-        occlusion: part of the area between the lids (of a closed eye: of the lids around it) that
-            something else covers, in [0, 1]: fingers, hair, a frame, glare.
+        openness: greatest distance between the lids divided by the distance between the eye's
+            corners, in [0, 1]. It is about 0.25 to 0.4 for an open eye and 0 for a closed one.
+        iris_visible: fraction of the iris disc that is between the lids, in [0, 1].
+        occlusion: fraction of the area between the lids that is covered by other objects, such as
+            fingers, hair, a spectacle frame or glare, in [0, 1]. For a closed eye it is the
+            covered fraction of the lids around it.
     """
 
     openness: float
@@ -99,7 +103,7 @@ class EyeState:
 
     @classmethod
     def from_array(cls, state: ArrayLike) -> EyeState:
-        """From [3] in the order of the attributes; values outside [0, 1] are clipped."""
+        """Create a state from a [3] array in the order of the attributes, clipped to [0, 1]."""
         openness, iris_visible, occlusion = np.clip(np.asarray(state, np.float64), 0.0, 1.0)
         return cls(float(openness), float(iris_visible), float(occlusion))
 
@@ -109,12 +113,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Tensors:
-    """Of one network, each of float32 and without its batch.
+    """The float32 tensors of one network, described without the batch dimension.
 
     Attributes:
-        inputs: name -> shape; no others, which nobody would feed.
-        outputs: name -> how many numbers; others may be there.
-        optional: outputs that need not be there, likewise.
+        inputs: name -> shape of each input. The network must not have other inputs, because the
+            caller does not provide them.
+        outputs: name -> number of values of each required output. The network may have others.
+        optional: name -> number of values of each optional output.
     """
 
     inputs: dict[str, Shape]
@@ -136,7 +141,7 @@ _LANDMARKS = {
 
 
 def tensors_of(conventions: Conventions) -> dict[str, Tensors]:
-    """What every network that a device runs takes and gives, by the model's name."""
+    """Return the expected inputs and outputs of each network of the device, by model name."""
     side = conventions.patch_size
     eye, head = {"eye": (side, side, 3)}, {"head_pose": (2,)}
     return {
@@ -150,10 +155,15 @@ def tensors_of(conventions: Conventions) -> dict[str, Tensors]:
 
 
 def check_usable(name: str, runner: FileRunner, conventions: Conventions) -> None:
-    """Refuses a model that cannot be fed by these conventions, or gives something else.
+    """Check that the tensors of a model are those that the device code expects.
+
+    Args:
+        name: the name of the model; unknown names are not checked.
+        runner: the model.
+        conventions: the conventions of the contract, which define the tensor shapes.
 
     Raises:
-        BundleError: a tensor is missing, too many, or of another shape or type.
+        BundleError: a tensor is missing or unexpected, or has another shape or dtype.
     """
     wanted = tensors_of(conventions).get(name)
     if wanted is None:

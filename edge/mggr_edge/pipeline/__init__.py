@@ -1,1 +1,1 @@
-"""One frame: from picture to redirected picture."""
+"""Gaze redirection of one frame: from the input frame to the redirected frame."""

@@ -1,25 +1,28 @@
-"""Puts redirected eyes back into a frame.
+"""Composition of redirected eyes into a frame.
 
-The network's flow and residual are 64 x 64; the frame is not. For every frame
-pixel p near the eye, with e(p) its place in the patch and L the patch's axes in
-the frame,
+The network's flow and residual are 64 x 64, while the frame has any size. For each frame pixel p
+near the eye, with e(p) its position in the patch and L the linear map from patch axes to frame
+axes,
 
     out(p) = frame(p) + m(e) (frame(p + s L f(e)) + s r(e) - frame(p))
 
-so the frame is resampled once and lashes stay as sharp as they were. m is a
-soft mask of the eye's opening, exactly 0 outside its support; s is the
-strength. It shortens the way that the iris goes instead of fading between two
-irises. f and r are the network's flow and residual with the face held still:
-where the network shifts all of it by d, its picture is moved back,
-f(e) = flow(e - d) - d and r(e) = residual(e - d).
+so the frame is resampled only once and lashes stay sharp. m is a soft mask of the eye opening,
+exactly 0 outside its support, and s is the strength. The strength scales the displacement of the
+iris instead of blending two irises. f and r are the network's flow and residual relative to a face
+that does not move. If the network shifts the whole face by d, this shift is removed:
 
-Crops follow the eye up and down, as they are laid by landmarks and landmarks sit on lids. So in
-training the picture asked for shows the whole face shifted against its source, and a network learns
-to shift it. In a frame the face stays where it is and the iris goes: what the flow says of the skin
-round the eye is taken off everywhere (`compose.compose_eye`).
+    f(e) = flow(e - d) - d
+    r(e) = residual(e - d)
+
+The shift d comes from the training data. Crops are positioned by landmarks, which lie on the lids,
+so a crop follows the eye up and down. The target image in training therefore shows the whole face
+shifted relative to its source, and the network learns this shift. In a frame, the face does not
+move and only the iris does, so `compose_eye` subtracts the flow of the skin around the eye
+(`skin_drift`) everywhere.
 
 The network was trained on colour photographs, so its residual has the colours of lids and skin. On
-a photograph without colour (black and white, infrared, toned) it would add some.
+a photograph without colour (black and white, infrared, toned) the residual would add colour;
+`residual_in_colours_of` prevents this.
 """
 
 from __future__ import annotations
@@ -34,24 +37,25 @@ from numpy.typing import ArrayLike, NDArray
 from mggr_edge.geometry.eye_crop import EyeCrop
 
 _MASK_SIZE_PX = 128
-"""The mask is drawn in the crop's square at this size: smooth, and cheap at any resolution."""
+"""Side length of the mask in pixels. The mask covers the square of the crop. At this size it is
+smooth, and its cost does not depend on the frame's resolution."""
 
 _LIFT = 0.12
-"""How far above the upper lid the mask is full, in widths of the eye: where the lid moves to."""
+"""Height in eye widths above the upper lid where the mask is 1, because the lid may move there."""
 
 _GROW = 0.03
-"""How far outside the opening the mask is full, in widths of the eye: the lid's rim and lashes."""
+"""Distance in eye widths outside the opening in which the mask is 1: the lid's rim and lashes."""
 
 _FEATHER = 0.14
-"""How far the mask takes to fall to 0, in widths of the eye."""
+"""Distance in eye widths over which the mask falls to 0."""
 
 _UNITS_PER_LEVEL = 127.5
-"""Grey levels per unit of the network's [-1, 1]."""
+"""Grey levels per unit of the network's range [-1, 1]."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of a frame: `frame[top:bottom, left:right]`."""
+    """Rectangle of a frame: `frame[top:bottom, left:right]`."""
 
     left: int
     top: int
@@ -60,20 +64,21 @@ class Region:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Indexes a frame."""
+        """Slices (rows, columns) that index a frame."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 @dataclass(frozen=True)
 class ComposedEye:
-    """A redirected eye, ready to be put into its frame.
+    """Redirected eye that can be written into its frame.
 
     Attributes:
-        region: where.
-        pixels: [h, w, 3] uint8, equal to the frame wherever `mask` is 0.
+        region: rectangle of the frame that the arrays cover.
+        pixels: [h, w, 3] uint8, equal to the frame where `mask` is 0.
         mask: [h, w] float32 in [0, 1]; empty for an eye outside the frame.
-        sampling: [h, w, 2] float32 (x, y), the frame's pixels that are read.
-        residual: [h, w, 3] float32, grey levels added to what was read, where the mask is 1.
+        sampling: [h, w, 2] float32 (x, y), frame positions from which the pixels are sampled.
+        residual: [h, w, 3] float32, grey levels that are added to the sampled pixels where the mask
+            is 1.
     """
 
     region: Region
@@ -93,17 +98,17 @@ def compose_eye(
     drift: tuple[float, float] = (0.0, 0.0),
     strength: float = 1.0,
 ) -> ComposedEye:
-    """Redirects one eye of a frame; the frame is not changed.
+    """Redirect one eye of a frame; the frame is not modified.
 
     Args:
         frame: [H, W, 3] uint8 RGB.
-        crop: the square that the network saw.
+        crop: square from which the network's input was cut.
         opening: [N, 2] frame points, the closed polygon of lids and corners.
         flow: [h, w, 2] float32, backward (dx, dy) in pixels of the patch.
         residual: [h, w, 3] float32 in units of [-1, 1].
-        drift: (dx, dy) of `flow` that is the whole face's, and is taken off; see
-            `anchoring.skin_drift`.
-        strength: in [0, 1], the share of flow and residual that is applied.
+        drift: (dx, dy), the part of `flow` that shifts the whole face and is subtracted; see
+            `skin_drift`.
+        strength: fraction of flow and residual that is applied, in [0, 1].
     """
     mask_patch = opening_mask(opening, crop)
     region = _region_of_mask(mask_patch, crop, frame)
@@ -131,26 +136,26 @@ def compose_eye(
 
 
 def put_eye(frame: NDArray[np.uint8], eye: ComposedEye) -> None:
-    """Writes a composed eye into `frame`, in place, where its mask is not 0."""
+    """Write a composed eye into `frame`, in place, where its mask is not 0."""
     inside = eye.mask > 0
     frame[eye.region.slices][inside] = eye.pixels[inside]
 
 
 def opening_mask(opening: ArrayLike, crop: EyeCrop) -> NDArray[np.float32]:
-    """The soft mask of an eye's opening, drawn in the crop's square.
+    """Return the soft mask of an eye opening, drawn in the square of the crop.
 
     Args:
         opening: [N, 2] frame points, a closed polygon.
-        crop: the square.
+        crop: square of the eye.
 
     Returns:
-        [128, 128] float32: 1 on the opening, on the rim of its lids and where the
-        upper lid may go; falls smoothly to exactly 0; 0 along the border.
+        [128, 128] float32: 1 on the opening, on the rim of its lids and where the upper lid may
+        move; falls smoothly to exactly 0; 0 along the border.
     """
     eye_from_frame = crop.eye_from_frame(_MASK_SIZE_PX)
     points = np.asarray(opening, np.float64) @ eye_from_frame[:, :2].T + eye_from_frame[:, 2]
     width = float(np.ptp(points[:, 0]))
-    # The opening and its upward sweep; the hull also rounds off what landmarks jag.
+    # Opening and its upward extension; the convex hull also smooths jagged landmarks.
     swept = np.vstack([points, points - (0.0, _LIFT * width)])
     mask = np.zeros((_MASK_SIZE_PX, _MASK_SIZE_PX), np.float32)
     reach = (_GROW + _FEATHER) * width + 1.0
@@ -174,7 +179,7 @@ def _fill(image: NDArray[np.uint8], points: NDArray[np.float64], value: int) -> 
 
 @cache
 def _border_fade() -> NDArray[np.float32]:
-    """0 on the square's border, 1 from an eighth of its width inwards."""
+    """Return a ramp: 0 on the border of the square, 1 from an eighth of its width inwards."""
     axis = np.arange(_MASK_SIZE_PX, dtype=np.float32)
     inwards = np.minimum(axis, axis[::-1]) / (_MASK_SIZE_PX / 8)
     ramp = np.clip(inwards, 0.0, 1.0)
@@ -184,11 +189,11 @@ def _border_fade() -> NDArray[np.float32]:
 def _region_of_mask(
     mask_patch: NDArray[np.float32], crop: EyeCrop, frame: NDArray[np.uint8]
 ) -> Region:
-    """The frame's rectangle around the mask's support; empty if that lies outside."""
+    """Return the frame's rectangle around the support of the mask; empty if outside the frame."""
     left, top, width, height = cv2.boundingRect((mask_patch > 0).view(np.uint8))
     if not width:
         return Region(0, 0, 0, 0)
-    # One more pixel each way: linear sampling reaches that far.
+    # One more pixel on each side, because linear sampling reads that far.
     xs, ys = (left - 1, left + width), (top - 1, top + height)
     corners = np.array([(x, y) for x in xs for y in ys], np.float64)
     frame_from_eye = crop.frame_from_eye(_MASK_SIZE_PX)
@@ -200,12 +205,13 @@ def _region_of_mask(
 
 
 def _read_at(frame: NDArray[np.uint8], points: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Reads a frame at points [h, w, 2], (x, y); beyond its border the border is repeated.
+    """Sample a frame at points [h, w, 2], (x, y); the border is replicated.
 
-    OpenCV reads from nothing wider than 32766 pixels, so it gets the part around the points.
+    Only the part around the points is passed to OpenCV, because `cv2.remap` cannot read images that
+    are wider than 32766 pixels.
     """
     last = np.array([frame.shape[1] - 1, frame.shape[0] - 1])
-    reach = 3  # a cubic reads two pixels each way
+    reach = 3  # bicubic sampling reads two pixels on each side
     first = np.clip(np.floor(points.min(axis=(0, 1))) - reach, 0, last).astype(int)
     end = np.clip(np.ceil(points.max(axis=(0, 1))) + reach, 0, last).astype(int) + 1
     part = frame[first[1] : end[1], first[0] : end[0]]
@@ -226,7 +232,10 @@ def _sample(
     *,
     border: float | None = None,
 ) -> NDArray[np.float32]:
-    """Reads an image at a region's pixels; beyond its border `border`, or the border repeated."""
+    """Sample an image at the pixels of a region.
+
+    Outside of the image, the value is `border`, or the replicated border if it is None.
+    """
     image_from_region = image_from_frame.copy()
     image_from_region[:, 2] += image_from_frame[:, :2] @ (region.left, region.top)
     return cv2.warpAffine(
@@ -240,20 +249,20 @@ def _sample(
 
 
 _RING = 8
-"""The skin that is asked: a ring of one eighth of the patch along its border."""
+"""Divisor: the ring of skin along the patch's border is one eighth of the patch wide."""
 
 _EVERY = 2
-"""Every second row and column is enough: flow is smooth."""
+"""Stride of the rows and columns that are used; 2 is enough, because flow is smooth."""
 
 
 def skin_drift(flow: NDArray[np.float32]) -> tuple[float, float]:
-    """How far the skin at the patch's border is shifted: the median flow of the ring.
+    """Return the shift of the skin at the patch's border: the median flow of the ring.
 
     Args:
         flow: [h, w, 2], backward (dx, dy) in pixels of the patch.
 
     Returns:
-        (dx, dy) in pixels of the patch, backward too: skin that goes up has a positive dy.
+        (dx, dy) in pixels of the patch, also backward: skin that moves up has a positive dy.
     """
     some = flow[::_EVERY, ::_EVERY]
     dx, dy = np.median(some[_ring(*some.shape[:2])].T.copy(), axis=1)
@@ -271,13 +280,15 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
 _LEVELS_PER_UNIT = 127.5
-"""Grey levels per unit of the network's [-1, 1]."""
+"""Grey levels per unit of the network's range [-1, 1]."""
 
 
 def residual_in_colours_of(
     patch: NDArray[np.uint8], *, flow: NDArray[np.float32], residual: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Returns the residual whose sum with the warped patch has the colours of the patch only.
+    """Return the residual limited to the colours of the patch.
+
+    The sum of the warped patch and the returned residual has only colours of the patch.
 
     Args:
         patch: [H, W, 3] uint8 RGB, the network's input.
@@ -302,11 +313,11 @@ def residual_in_colours_of(
 def limited_to_colours_of(
     before: NDArray[np.uint8], after: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Limits an edited picture to the colours that it had before.
+    """Limit an edited image to the colours of the original image.
 
-    A colour consists of its luma, the colour that a linear regression on the luma predicts (grey,
-    or the tone of a toned photograph), and the deviation from that. In each channel, the deviation
-    is clipped to the range that it had before: zero, where all was grey.
+    A colour is the sum of two parts: the colour that a linear regression on the luma predicts
+    (grey, or the tone of a toned photograph), and the deviation from it. In each channel, the
+    deviation is clipped to its range in the original image, which is zero in a grey image.
 
     Args:
         before: [H, W, 3] uint8 RGB.

@@ -1,4 +1,4 @@
-"""Drawings on a frame: landmarks, gaze directions, the mark of an altered picture."""
+"""Drawings on a frame: landmarks, gaze directions, and the label of a redirected frame."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _BEFORE = (255, 255, 255)
 _SHADE = (0, 0, 0)
 
 _REACH = 1.6
-"""A look straight to the side is drawn as an arrow of so many eye widths."""
+"""Length in eye widths of the arrow of a gaze straight to the side."""
 
 _LIFT = 0.8
-"""Arrows begin so many eye widths above the eye, which shall be seen itself."""
+"""Distance in eye widths from an eye up to the start of its arrows, so that it stays visible."""
 
 
 def overlay(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """The result with eyes outlined, arrows where they looked and shall look, and why not.
+    """Return the result frame with eye outlines, gaze arrows, and reasons for reduced strength.
 
-    Green is redirected fully, yellow in part, red left alone; the white arrow is the gaze as it
-    was estimated, the coloured one the target, both in the picture's axes.
+    Green means fully redirected, yellow partly redirected, and red not redirected. The white arrow
+    is the estimated gaze and the coloured arrow is the target, both in the axes of the image.
 
     Args:
-        before: [H, W, 3] uint8, the frame as it came; not drawn on.
-        result: what was made of it.
+        before: [H, W, 3] uint8, input frame; not modified.
+        result: result of the redirection.
     """
     shown = result.frame.copy()
     for face in result.faces:
@@ -65,10 +65,10 @@ def _arrow(
 
 
 def _draw_label(shown: NDArray[np.uint8], face: FaceResult) -> None:
-    """A line above the eyes: which face, from where to where, and what holds it back."""
+    """Draw a line above the eyes with the face number, the estimated gaze and the reasons."""
     outlines = np.concatenate([eye.outline for eye in face.eyes])
     scale = max(0.4, shown.shape[0] / 1400)
-    # A label's height above the eyes follows the distance between their outer corners.
+    # The height of the label above the eyes scales with the distance between the outer eye corners.
     at = outlines[:, 0].min(), outlines[:, 1].min() - 0.7 * _span_px(face)
     place = (max(0, int(at[0])), max(int(30 * scale), int(at[1])))
     for width, paint in ((_thickness(shown) + 2, _SHADE), (_thickness(shown), _BEFORE)):
@@ -78,13 +78,13 @@ def _draw_label(shown: NDArray[np.uint8], face: FaceResult) -> None:
 
 
 def _width_px(eye: EyeResult) -> float:
-    """Distance between the corners, at any roll of the head."""
+    """Return the distance between the eye corners in pixels, at any roll of the head."""
     points = eye.outline
     return float(np.linalg.norm(points[len(points) // 2] - points[0]))
 
 
 def _span_px(face: FaceResult) -> float:
-    """Distance between the outer corners, at any roll of the head."""
+    """Return the distance in pixels between the outer corners of both eyes, at any head roll."""
     right, left = face.eyes
     return float(np.linalg.norm(left.outline[0] - right.outline[0]))
 
@@ -112,17 +112,17 @@ def _thickness(shown: NDArray[np.uint8]) -> int:
 
 _TEXT = "gaze redirected"
 _PART = 0.18
-"""Of the frame's shorter side, as wide as the mark is."""
+"""Width of the label as a fraction of the frame's shorter side."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def mark(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """The result with a mark at the bottom right, while any eye is redirected.
+    """Return the result frame, with a label at the bottom right if any eye is redirected.
 
     Args:
-        before: [H, W, 3] uint8, the frame as it came.
-        result: what was made of it.
+        before: [H, W, 3] uint8, input frame.
+        result: result of the redirection.
     """
     if not any(eye.strength > 0 for face in result.faces for eye in face.eyes):
         return result.frame

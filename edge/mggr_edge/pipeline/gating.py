@@ -1,16 +1,18 @@
-"""Measures that decide how far an eye may be redirected.
+"""Limits on how far an eye may be redirected.
 
-Each measure gives a share that runs smoothly from 0 to 1 between two limits, so that nothing jumps
-when a head turns slowly; the smallest share counts. `pair_strength` decides from the shares of both
-eyes, over time, how far the face's eyes are redirected.
+Each measure is mapped to a limit in [0, 1] that changes smoothly between two thresholds, so that
+the strength does not jump when a head turns slowly. The smallest limit applies. `pair_strength`
+computes the redirection strength of a face over time from the limits of both eyes.
 
-A measure belongs to one of three groups, because each group has another consequence:
+A measure belongs to one of three groups, because each group has a different consequence:
 
 | group | measures | consequence |
 |---|---|---|
-| `lids` | openness, visible part of the iris | both eyes are left alone at once |
+| `lids` | eye opening, visible part of the iris | both eyes are left unmodified at once |
 | `seen` | narrow far eye of a turned head, occlusion | the other eye is redirected alone |
-| `rest` | size, sharpness, mesh, head, widths that do not fit the head | both eyes are left alone |
+| `rest` | size, sharpness, mesh, head, implausible widths | both eyes are left unmodified |
+
+Implausible widths are widths of the two eyes that the head pose does not explain.
 """
 
 from __future__ import annotations
@@ -34,40 +36,46 @@ Reason = Literal[
     "easing in",
     "turned off",
 ]
-"""Why an eye is not redirected as far as was asked for; "easing in" follows any of the others in
-a video, "turned off" is asked for."""
+"""Reason for a strength below the requested one.
+
+In a video, "easing in" follows any of the other reasons while the strength rises. "turned off"
+means that the caller requested a strength of 0.
+"""
 
 
 CLOSED_AT = 0.1
-"""Share of the lids at which an eye is closed: no closed eye may have a greater strength."""
+"""Limit of the lids at or below which an eye counts as closed. A closed eye never has a strength
+above 0."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of each measure: (share 0 here, share 1 here).
+    """Thresholds of each measure: (value where the limit is 0, value where the limit is 1).
 
     Attributes:
-        openness: distance between the lids in widths of the eye. Derived from blinks, which fall
-            below 0.1 in the trial clips, and from smiles and downcast eyes, which stay above 0.15.
-        iris_visible: part of the iris disc between the lids. Derived from the disc's geometry: a
-            segment of 0.15 of its area is 0.21 diameters high, which is the part that lashes and
-            the lid's shadow hide; of 0.35, 0.38 diameters, so that the pupil's edge shows.
-        occlusion: part of the opening that something else covers. Derived from its meaning: with
-            more than about half of the opening covered the iris is covered in most positions;
-            glasses' rims and strands of hair stay below a third.
-        width_px: corner to corner. Below ten pixels an iris is two or three
-            pixels wide, and landmarks miss it.
-        sharpness: see `sharpness.sharpness`; lower are eyes that are blurred away.
-        confidence: of the face's mesh.
-        relative_width: of the other eye's width. Set by hand: the nose hides the far eye of a
-            turned head before its landmarks show it.
-        far_yaw_deg: head yaw away from the camera on the eye's own side. Derived from the face
-            model: the corners of both eyes are 13 degrees apart in direction, so a turn of 20
-            degrees makes the far eye narrower by 16 %. Below it, a narrow eye is an error of the
-            landmarks and not a hidden eye.
-        head_yaw_deg, head_pitch_deg: training pictures end at 30 degrees of yaw.
-        shift_deg: angle between the gaze and its target; pairs in training
-            differ by up to 36 degrees.
+        openness: distance between the lids in eye widths. Derived from blinks, which fall below 0.1
+            in the trial clips, and from smiles and downcast eyes, which stay above 0.15.
+        iris_visible: fraction of the iris disc that is between the lids. Derived from the geometry
+            of the disc: a segment with 0.15 of the area is 0.21 diameters high, which is the part
+            that lashes and the lid's shadow hide; a segment with 0.35 of the area is 0.38 diameters
+            high, so that the pupil's edge is visible.
+        occlusion: fraction of the eye opening that another object covers. With more than about half
+            of the opening covered, the iris is covered in most positions; rims of glasses and
+            strands of hair stay below a third.
+        width_px: distance between the eye corners in pixels. Below ten pixels, an iris is two or
+            three pixels wide, and landmarks miss it.
+        sharpness: sharpness of the eye, see `eye_quality.sharpness`; lower values are blurred eyes.
+        confidence: confidence of the face mesh, in [0, 1].
+        relative_width: width of this eye divided by the width of the other eye. Set by hand: the
+            nose hides the far eye of a turned head before the landmarks show it.
+        far_yaw_deg: head yaw away from the camera on the eye's own side, in degrees. Derived from
+            the face model: the line between the corners of an eye is at 13 degrees to the face
+            plane, so a turn of 20 degrees makes the far eye narrower by 16 %. At smaller turns, a
+            narrow eye is a landmark error and not a hidden eye.
+        head_yaw_deg, head_pitch_deg: absolute head angles in degrees; the training images reach 30
+            degrees of yaw.
+        shift_deg: angle between the gaze and its target, in degrees; pairs in training differ by up
+            to 36 degrees.
     """
 
     openness: tuple[float, float] = (0.10, 0.16)
@@ -85,11 +93,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Gate:
-    """A strength and what holds it back.
+    """Limit on the redirection strength and its reason.
 
     Attributes:
-        strength: in [0, 1], the share of the full redirection.
-        reason: what holds it back; None exactly when `strength` is 1.
+        strength: fraction of the full redirection, in [0, 1].
+        reason: reason for the limit; None exactly when `strength` is 1.
     """
 
     strength: float
@@ -98,12 +106,12 @@ class Gate:
 
 @dataclass(frozen=True)
 class EyeGate:
-    """What one frame allows for one eye.
+    """Limits of one frame for one eye.
 
     Attributes:
-        rest: by size, sharpness, mesh and head.
-        seen: by what may hide this eye and not the other one; 0 is hidden.
-        lids: by the lids; 0 is closed.
+        rest: limit from size, sharpness, mesh and head pose.
+        seen: limit from causes that may hide this eye and not the other; 0 means hidden.
+        lids: limit from the lids; 0 means closed.
     """
 
     rest: Gate
@@ -112,7 +120,7 @@ class EyeGate:
 
     @property
     def allowed(self) -> Gate:
-        """The smallest of the three."""
+        """Smallest of the three limits."""
         return weakest(self.rest, self.seen, self.lids)
 
     @property
@@ -121,7 +129,7 @@ class EyeGate:
         return 0.0 if is_closed(self.lids) else self.allowed.strength
 
     def with_state(self, state: EyeState, limits: Limits) -> EyeGate:
-        """Adds what lids, iris and occlusion allow."""
+        """Return a copy that also includes the limits from eye opening, iris and occlusion."""
         return replace(
             self,
             seen=weakest(self.seen, _gate(state.occlusion, limits.occlusion, "covered")),
@@ -142,17 +150,18 @@ def gate_geometry(
     turned_away_deg: float,
     limits: Limits | None = None,
 ) -> EyeGate:
-    """Returns what one frame allows for one eye before the estimator has seen it.
+    """Return the limits of one eye that are known before the estimator runs.
 
     Args:
-        width_px: of this eye.
-        relative_width: this eye's width over the other one's.
-        sharpness: of this eye.
-        confidence: of the face's mesh.
-        head_pose: in the axes of the eye's crop, as the training pictures behind the limits.
-        turned_away_deg: head yaw that takes this eye away from the camera; negative for the near
-            eye.
-        limits: the default ones if None.
+        width_px: width of this eye in pixels.
+        relative_width: width of this eye divided by the width of the other eye.
+        sharpness: sharpness of this eye, see `eye_quality.sharpness`.
+        confidence: confidence of the face mesh, in [0, 1].
+        head_pose: head pose in the axes of the eye's crop, as in the training images from which the
+            thresholds are derived.
+        turned_away_deg: head yaw that turns this eye away from the camera, in degrees; negative for
+            the near eye.
+        limits: thresholds of the measures; None uses the defaults.
     """
     limits = limits or Limits()
     is_wide = _ramp(relative_width, limits.relative_width)
@@ -164,7 +173,7 @@ def gate_geometry(
             _gate(confidence, limits.confidence, "not clear"),
             _gate(abs(head_pose.yaw_deg), limits.head_yaw_deg, "head turned"),
             _gate(abs(head_pose.pitch_deg), limits.head_pitch_deg, "head turned"),
-            # The head's turn does not explain the narrow eye, so its landmarks are wrong.
+            # The head yaw does not explain the narrow eye, so its landmarks are wrong.
             gate_of(max(is_wide, 1.0 - is_near), "not clear"),
         ),
         seen=gate_of(max(is_wide, is_near), "head turned"),
@@ -172,22 +181,22 @@ def gate_geometry(
 
 
 def gate_shift(shift_deg: float, limits: Limits | None = None) -> Gate:
-    """Returns what the angle between a face's gaze and the target allows."""
+    """Return the limit from the angle in degrees between a face's gaze and the target."""
     return _gate(shift_deg, (limits or Limits()).shift_deg, "gaze too far")
 
 
 def is_closed(lids: Gate) -> bool:
-    """Whether an eye with this gate of its lids is closed."""
+    """Return whether an eye with this limit of the lids is closed."""
     return lids.strength <= CLOSED_AT
 
 
 def gate_of(share: float, reason: Reason) -> Gate:
-    """A gate that `reason` holds back unless its share is 1."""
+    """Return a gate with strength `share`, and with `reason` unless `share` is 1."""
     return Gate(share, None if share == 1.0 else reason)
 
 
 def weakest(*gates: Gate) -> Gate:
-    """The gate of the least strength, the first one of equal ones."""
+    """Return the gate with the least strength; the first of equal gates."""
     return min(gates, key=lambda gate: gate.strength)
 
 
@@ -196,7 +205,7 @@ def _gate(value: float, limits: tuple[float, float], reason: Reason) -> Gate:
 
 
 def _ramp(value: float, limits: tuple[float, float]) -> float:
-    """0 at the first limit and beyond, 1 at the second, a smooth step between."""
+    """Return 0 at the first threshold and beyond, 1 at the second, and a smooth step between."""
     none, full = limits
     t = min(1.0, max(0.0, (value - none) / (full - none)))
     return t * t * (3.0 - 2.0 * t)
@@ -208,13 +217,13 @@ _LEAST_PX = 1e-6
 def geometry_gates(
     face: Face, *, heads: Sequence[Gaze], clarities: Sequence[float], limits: Limits
 ) -> tuple[EyeGate, EyeGate]:
-    """Returns what size, sharpness, mesh and head allow for the right and the left eye.
+    """Return the limits from size, sharpness, mesh and head for the right and the left eye.
 
     Args:
-        face: as found in the frame, not steadied over time.
-        heads: head pose in the axes of each eye's crop.
-        clarities: of each eye, see `sharpness.sharpness_of_eye`.
-        limits: of the measures.
+        face: face as detected in the frame, not smoothed over time.
+        heads: head pose in the axes of each eye's crop, right eye first.
+        clarities: sharpness of each eye, see `eye_quality.sharpness_of_eye`.
+        limits: thresholds of the measures.
     """
     widths = [max(eye.width_px, _LEAST_PX) for eye in face.eyes]
     yaw_deg = face.head_pose.yaw_deg
@@ -225,7 +234,7 @@ def geometry_gates(
             sharpness=sharpness,
             confidence=face.confidence,
             head_pose=head,
-            # A head that turns to the image's right takes the subject's left eye away.
+            # A head that turns to the right of the image turns the subject's left eye away.
             turned_away_deg=away_deg,
             limits=limits,
         )
@@ -243,13 +252,15 @@ def with_states(
     *,
     limits: Limits,
 ) -> tuple[EyeGate, EyeGate]:
-    """Adds what lids, iris and occlusion allow.
+    """Return the limits combined with those from eye opening, iris and occlusion.
 
     Args:
-        gates: of the right and the left eye.
-        face: as found in the frame; a blink is over before a filter follows it.
-        states: of the estimator; None takes the state from the landmarks.
-        limits: of the measures.
+        gates: limits of the right and the left eye.
+        face: face as detected in the frame, because a smoothing filter would follow a blink only
+            after its end.
+        states: eye states from the estimator, right eye first; None computes the state from the
+            landmarks.
+        limits: thresholds of the measures.
     """
     right, left = (
         gate.with_state(state or state_from_landmarks(eye), limits)

@@ -1,19 +1,19 @@
-"""Looks into the lens, found among frames, and the calibration that they refine.
+"""Automatic calibration from gazes at the lens.
 
-A mean would be pulled to the screen, which people look at more often than at the lens. A mode is
-not: looks at the lens and looks at the screen are two clusters, and hill climbing from the lens
-ends on the nearer one.
+People on calls repeatedly look at the lens, or at faces near it. The true gaze of these looks is
+near (0, 0), so the mean of their estimates is the remaining error of the estimator: after a change
+of the camera position or of the lighting, or without a profile. `LensLooks` finds them as the
+cluster of gazes nearest to the lens, among steady gazes of open eyes while the head keeps still.
 
-People on calls look at the lens, or at faces near it, again and again. Those looks have a known
-true gaze, near (0, 0), so their mean estimate shows what is left of the estimator's error: after
-another camera position, in another light, or without a profile. `lens_looks` finds them as the
-cluster of gazes nearest to the lens, among steady looks with open eyes and a head that keeps still.
+The cluster is located by its mode. A mean over all gazes would be pulled to the screen, which
+people look at more often than at the lens. Looks at the lens and looks at the screen form two
+clusters, and hill climbing that starts at the lens ends at the nearer one.
 
-The risk: a person who never looks at the lens has another cluster, that of the screen, and taking
-it for the lens would turn the eyes away from the camera. So the change to the profile is bounded by
-`MOST_CHANGE_DEG`, half of what the estimator shows between the lens and the middle of a small
-laptop's screen; a cluster beyond that changes nothing and is reported. With an error larger than
-the bound the screen may be the nearer cluster, so calibrate with `mggr-edge calibrate` first.
+The risk is a person who never looks at the lens: then the nearest cluster is the screen, and a
+calibration on it would turn the eyes away from the camera. So the change of the profile is limited
+to `MOST_CHANGE_DEG`, half of the estimated angle between the lens and the middle of a small
+laptop's screen. A cluster beyond this limit changes nothing and is reported. If the error is larger
+than the limit, the screen may be the nearer cluster, so run `mggr-edge calibrate` first.
 
 References:
     [1] Comaniciu, Meer, Mean Shift, PAMI 2002.
@@ -35,28 +35,31 @@ from mggr_edge.pipeline.results import FaceResult, FrameProcess, FrameResult
 from mggr_edge.pipeline.tracks import ANGLES
 
 SCREEN_DEG = degrees(atan2(0.10, 0.60))
-"""Angle between the lens and the middle of a small laptop's screen: 10 cm at 60 cm."""
+"""Angle in degrees between the lens and the middle of a small laptop's screen: 10 cm at 60 cm."""
 _GAIN = 0.59
-"""Degrees of pitch that the packaged estimator shows per degree (Columbia people 0001-0027)."""
+"""Estimated degrees of pitch per true degree, for the packaged estimator (Columbia people
+0001-0027)."""
 
 MOST_CHANGE_DEG = SCREEN_DEG * _GAIN / 2
-"""A cluster that is further from the lens may be that of the screen, which is as near to it."""
+"""Maximum change of the offset, in degrees. A cluster that is further from the lens may be that of
+the screen, because it is at least as near to the screen as to the lens."""
 
 BANDWIDTH_DEG = 1.5
-"""Of the kernel: about the noise of a steadied estimate. Two clusters have two modes if they are
-apart by twice the root of the sum of squares of both."""
+"""Bandwidth of the kernel in degrees, about the noise of a smoothed estimate. Two clusters have
+separate modes if their distance is twice the root of the sum of the squared bandwidth and noise."""
 
 NEAR_DEG = 2 * BANDWIDTH_DEG
-"""Looks that are nearer to a mode belong to it."""
+"""Maximum distance in degrees between a gaze and the mode of its cluster."""
 
 MEMORY_S = 300.0
-"""Looks lose their weight with this time constant."""
+"""Time constant in seconds with which the weight of older gazes decays."""
 
 LEAST_SHARE = 0.05
-"""Of all looks, a cluster holds at least this share; fewer are strays of the estimator."""
+"""Minimum fraction of all gazes that a cluster contains; a smaller cluster consists of outliers of
+the estimator."""
 
 LEAST_S = 10.0
-"""A cluster holds at least looks of this length together."""
+"""Minimum total duration of the gazes of a cluster, in seconds."""
 
 _CELL_DEG = 0.5
 _CELLS = 2 * int(np.ceil((MOST_CHANGE_DEG + 3 * BANDWIDTH_DEG) / _CELL_DEG)) + 1
@@ -64,17 +67,18 @@ _CLIMB_STEPS = 100
 _CLIMBED_DEG = 0.01
 
 Found = Literal["few", "far", "near"]
-"""Too few looks near the lens; the nearest cluster is out of bounds; it is within bounds."""
+"""Result of the search: "few" means too few gazes near the lens, "far" means that the nearest
+cluster is beyond `MOST_CHANGE_DEG`, and "near" means that the cluster is within it."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The cluster of looks that is nearest to the lens.
+    """Cluster of gazes that is nearest to the lens.
 
     Attributes:
-        found: whether it may be taken for looks into the lens.
-        gaze_deg: (pitch, yaw) of its mode; (0, 0) unless `found` is "near".
-        share: of all looks, in [0, 1].
+        found: result of the search; only a "near" cluster counts as gazes at the lens.
+        gaze_deg: (pitch, yaw) of the mode in degrees; (0, 0) unless `found` is "near".
+        share: fraction of all gazes that the cluster contains, in [0, 1].
     """
 
     found: Found
@@ -83,18 +87,18 @@ class Cluster:
 
 
 class LensLooks:
-    """Gathers gazes in a histogram around the lens, and finds its mode nearest to the lens."""
+    """Histogram of gazes around the lens, with a search for the mode nearest to the lens."""
 
     def __init__(self) -> None:
         self._weights_s = np.zeros((_CELLS, _CELLS))
         self._all_s = 0.0
 
     def add(self, gaze_deg: ArrayLike, seconds: float) -> None:
-        """Adds a look.
+        """Add a gaze to the histogram.
 
         Args:
-            gaze_deg: [2] (pitch, yaw) relative to the lens.
-            seconds: its length.
+            gaze_deg: [2] (pitch, yaw) in degrees, relative to the lens.
+            seconds: duration of the gaze in seconds.
         """
         kept = exp(-seconds / MEMORY_S)
         self._weights_s *= kept
@@ -108,11 +112,11 @@ class LensLooks:
         cells += seconds * np.outer((1 - row, row), (1 - column, column))
 
     def cluster(self) -> Cluster:
-        """The cluster whose mode is reached by mean shift [1] from the lens."""
+        """Return the cluster whose mode is found by mean shift [1] from the lens."""
         mode = np.zeros(2)
         for _ in range(_CLIMB_STEPS):
             kernel = self._weights_s * np.exp(-_squares_deg2(mode) / (2 * BANDWIDTH_DEG**2))
-            # Weight that the looks of one second would have three bandwidths away.
+            # Threshold: the weight of one second of gazes at a distance of three bandwidths.
             if kernel.sum() < exp(-4.5):
                 return Cluster("few")
             step = _mean(kernel) - mode
@@ -132,7 +136,7 @@ _AXIS_DEG = (np.arange(_CELLS) - _CELLS // 2) * _CELL_DEG
 
 
 def _squares_deg2(centre: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared distance of each cell from a gaze."""
+    """Return the squared distance of each cell from a gaze, in squared degrees."""
     distances: NDArray[np.float64] = (_AXIS_DEG[:, None] - centre[0]) ** 2 + (
         _AXIS_DEG - centre[1]
     ) ** 2
@@ -145,17 +149,18 @@ def _mean(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 TIME_CONSTANT_S = 60.0
-"""The correction follows the cluster with this time constant."""
+"""Time constant in seconds with which the correction follows the cluster."""
 
 MOST_HEAD_SPEED_DEG_PER_S = 2 * pi * ANGLES.min_cutoff_hz
-"""Faster heads are not used: a steadied angle lags by a degree at this speed."""
+"""Maximum head speed in degrees per second; frames with faster heads are not used. At this speed, a
+smoothed angle lags by a degree."""
 
 _EVERY_S = 1.0
-"""Of used frames, between two updates."""
+"""Seconds of used frames between two updates."""
 _PATIENCE_S = 60.0
-"""Of used frames, until missing looks at the lens are reported."""
+"""Seconds of used frames without gazes at the lens after which this is reported."""
 _REPORTED_DEG = 0.5
-"""The correction's change is logged in steps of this size."""
+"""Change of the correction in degrees after which it is logged again."""
 
 _REASONS: dict[Found, str] = {
     "few": f"a cluster near the lens needs {LEAST_S:g} s and {LEAST_SHARE:.0%} of recent looks, "
@@ -166,16 +171,16 @@ _REASONS: dict[Found, str] = {
 
 
 class AutoCalibration:
-    """Passes frames to a redirector and sets its correction from what they show.
+    """Frame process that refines the correction of a redirector from its results.
 
-    Frames with exactly one face are used; with several, whose error it is would be unknown. A new
-    bundle (`Redirector.take`) starts again from its own correction. Pictures without a time pass
-    through.
+    Only frames with exactly one face are used, because with several faces it is unknown which
+    person's error is measured. A new bundle (`Redirector.take`) restarts the calibration from the
+    correction of that bundle. Images without a time pass through.
 
     Args:
-        process: passes frames to the redirector.
-        redirector: its correction is refined.
-        notify: takes what happens.
+        process: process that passes frames to the redirector.
+        redirector: redirector whose correction is refined.
+        notify: receives messages about changes and missing gazes at the lens.
     """
 
     def __init__(
@@ -186,7 +191,7 @@ class AutoCalibration:
         self._begin()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Passes a frame through and learns from its result."""
+        """Process a frame and update the calibration from its result."""
         if self._redirector.bundle is not self._bundle:
             self._begin()
         result = self._process(frame, time_s=time_s)
@@ -196,23 +201,23 @@ class AutoCalibration:
 
     @property
     def change_deg(self) -> tuple[float, float]:
-        """(pitch, yaw) that was added to the profile's offset, at most `MOST_CHANGE_DEG` long."""
+        """(pitch, yaw) in degrees added to the profile's offset, at most `MOST_CHANGE_DEG` long."""
         return float(self._change_deg[0]), float(self._change_deg[1])
 
     @property
     def near_lens_s(self) -> float:
-        """Seconds of steady looks near the lens so far."""
+        """Seconds of steady gazes near the lens so far."""
         return self._near_s
 
     def reset(self) -> None:
-        """Returns to the correction at the start: call it before another video."""
+        """Restore the initial correction; call this before another video."""
         self._redirector.correction = self._base
         self._begin()
 
     def facts(self) -> dict[str, Any]:
-        """Its state, as JSON takes it.
+        """Return the state as JSON-serializable values.
 
-        Angles are in degrees, (pitch, yaw), in the head's axes; times in seconds.
+        Angles are (pitch, yaw) in degrees, in the axes of the head; times are in seconds.
         """
         return {
             "change_deg": [round(angle, 2) for angle in self.change_deg],
@@ -222,7 +227,7 @@ class AutoCalibration:
         }
 
     def in_words(self) -> str:
-        """Its state as one line."""
+        """Return the state as one line of text."""
         pitch_deg, yaw_deg = self.change_deg
         text = (
             f"auto-calibration changed the offset by {pitch_deg:+.1f} (pitch) and {yaw_deg:+.1f} "
@@ -233,7 +238,7 @@ class AutoCalibration:
         return text if reason is None else f"{text}; {reason}"
 
     def _begin(self) -> None:
-        """Takes the redirector's correction for the profile's."""
+        """Restart from the current correction of the redirector."""
         self._bundle, self._base = self._redirector.bundle, self._redirector.correction
         self._looks, self._cluster = LensLooks(), Cluster("few")
         self._change_deg, self._reported_deg = np.zeros(2), np.zeros(2)
@@ -275,7 +280,7 @@ class AutoCalibration:
         self._report()
 
     def _report(self) -> None:
-        """Logs a change of half a degree, and once that looks at the lens are missing."""
+        """Log each change of half a degree, and log missing gazes at the lens once per reason."""
         found = self._cluster.found
         if found == "near":
             self._reported = "near"

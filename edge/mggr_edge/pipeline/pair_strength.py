@@ -1,46 +1,46 @@
-"""One strength for both eyes of a face, over time.
+"""Redirection strength of both eyes of a face over time.
 
-A pair whose eyes have different strengths looks cross-eyed, so both eyes get the same strength. One
-eye is redirected alone only while the other is hidden. `PairStrength` takes what each frame allows
-(`gating.EyeGate`) and holds these states:
+A pair of eyes with different strengths looks cross-eyed, so both eyes get the same strength. An eye
+is redirected alone only while the other eye is hidden. `PairStrength` receives the limits of each
+frame (`gating.EyeGate`) and holds these states:
 
 | state | strength | when |
 |---|---|---|
 | `off` | 0 | the goal is 0 |
-| `rising` | below the goal | a face came into the video, lids opened, a hindrance or cover left |
-| `on` | the goal | |
-| `falling` | above the goal | a hindrance came, or an eye was covered |
+| `rising` | below the goal | a face entered the video, the lids opened, or a limit was relaxed |
+| `on` | equal to the goal | the strength reached the goal |
+| `falling` | above the goal | a limit became stricter, or an eye was covered |
 | `blink` | 0 at once | an eye that takes part is closed (`gating.CLOSED_AT`) |
 
-`goal` is the strength to which eyes move: `RISE_PER_S` at most, and no more than `MOST_DEG_PER_S`
-for an eye that turns by the angle between gaze and target. It follows what the frames allow, the
-least of all measures of the eyes that take part:
+`goal` is the strength that the eyes approach. The strength rises by at most `RISE_PER_S`, and an
+eye turns by at most `MOST_DEG_PER_S`, where the full turn is the angle between gaze and target. The
+goal follows the allowed strength, which is the smallest limit of the eyes that take part:
 
 | from | to | condition |
 |---|---|---|
-| (first frame) | `on` | everything at once; also for a picture and after a gap |
-| (first frame) | `rising` | a face that comes into a video later |
+| (first frame) | `on` | full goal at once; also for a single image and after a gap |
+| (first frame) | `rising` | a face that enters a video later |
 | (first frame), `rising`, `on`, `falling` | `blink` | an eye that takes part is closed |
-| `blink` | `rising` | lids are at `BACK_AT` or more for `REOPEN_S`; the goal is kept |
-| `blink` | `off` | it lasts longer than `LONGEST_BLINK_S`, or nothing is allowed when lids open |
-| `on`, `rising` | `falling` | less than the goal, or than 1 - `BAND` if it is 1, for `LEAVE_S` |
+| `blink` | `rising` | lids at `BACK_AT` or more for `REOPEN_S`; the goal is kept |
+| `blink` | `off` | longer than `LONGEST_BLINK_S`, or nothing is allowed when the lids open |
+| `on`, `rising` | `falling` | allowed < goal (< 1 - `BAND` if the goal is 1) for `LEAVE_S` |
 | `falling` | `off`, `on` | the strength reaches the goal |
-| `off` | `rising` | `BACK_AT` or more for `BACK_S` |
-| `on`, `falling` | `rising` | `BAND` more than the goal, or 1, for `BACK_S`; then any more |
+| `off` | `rising` | allowed >= `BACK_AT` for `BACK_S` |
+| `on`, `falling` | `rising` | allowed >= goal + `BAND`, or 1, for `BACK_S`; then any increase |
 | `rising` | `on` | the strength reaches the goal |
 
-Each eye takes part or is hidden, and `PairStrength.eyes` names those that take part:
+Each eye either takes part or is hidden. `PairStrength.eyes` names the eyes that take part:
 
 | from | to | condition |
 |---|---|---|
 | (first frame) | takes part | `seen` is at `BACK_AT` or more |
-| (first frame) | hidden | `seen` is less |
-| takes part | hidden | `seen` is at 0 for `LEAVE_S`: its strength falls, the other one stays |
-| hidden | takes part | `seen` is at `BACK_AT` or more for `BACK_S`: its strength rises |
+| (first frame) | hidden | `seen` is less than `BACK_AT` |
+| takes part | hidden | `seen` is 0 for `LEAVE_S`; its strength falls, the other eye's does not |
+| hidden | takes part | `seen` is at `BACK_AT` or more for `BACK_S`; its strength rises |
 
-A duration counts the time that each frame stands for, which is the time since the frame before. So
-it holds at any frame rate to within a frame, and at a frame rate below its inverse one frame is
-enough.
+A duration is the sum of the frame steps; the step of a frame is the time since the previous frame.
+So a duration is exact to within one frame at any frame rate. If a single frame step is longer than
+the duration, one frame is enough.
 """
 
 from __future__ import annotations
@@ -53,32 +53,37 @@ Phase = Literal["off", "rising", "on", "falling", "blink"]
 Eyes = Literal["both", "right", "left", "neither"]
 
 RISE_PER_S = 8.0
-"""Strength comes within an eighth of a second, as a lid opens."""
+"""Maximum rise of the strength per second: 0 to 1 in an eighth of a second, as a lid opens."""
 
 MOST_DEG_PER_S = 100.0
-"""Fastest turn of an eye by its strength; eyes themselves turn several times faster."""
+"""Maximum rotation rate of an eye by a change of strength, in degrees per second. Real eye
+movements are several times faster."""
 
 BACK_AT = 0.5
-"""Share at which closed lids, a hidden eye or a goal of 0 come back."""
+"""Limit, in [0, 1], from which closed lids count as open, a hidden eye takes part again, and a goal
+of 0 rises."""
 
 BAND = 0.25
-"""Hysteresis of a goal: a measure that hovers within such a width never moves it to and fro."""
+"""Hysteresis of the goal: a limit that fluctuates within this width does not move the goal back and
+forth."""
 
 LEAVE_S = 0.1
-"""Shorter hindrances are errors of a measure. A fast head turns by ten degrees meanwhile, which is
-the width of the limits for head yaw."""
+"""Seconds after which a stricter limit takes effect; shorter ones are measurement errors. A fast
+head turns by ten degrees in this time, which is the width of the limits for head yaw."""
 
 BACK_S = 0.2
-"""Twice `LEAVE_S`, so that a measure that hovers at a limit takes away more than it gives back."""
+"""Seconds after which a relaxed limit takes effect. This is twice `LEAVE_S`, so that a limit that
+fluctuates around a threshold lowers the strength more than it raises it."""
 
 REOPEN_S = 0.04
-"""One frame of a video with 25 frames per second. Lids take four times as long to open."""
+"""Seconds of open lids that end a blink: one frame at 25 frames per second. Lids take four times as
+long to open."""
 
 LONGEST_BLINK_S = 0.5
-"""Blinks last 0.1 to 0.4 seconds; longer are eyes that are shut."""
+"""Seconds after which a blink counts as eyes that stay shut. Blinks last 0.1 to 0.4 seconds."""
 
 _NO_LIDS, _NO_EYE = Gate(1.0, None), Gate(0.0, "covered")
-"""What is allowed while no eye takes part."""
+"""Limits while no eye takes part."""
 
 _STILL_DEG = 1e-3
 _ROUNDING_S = 1e-6
@@ -91,27 +96,27 @@ _EYES: dict[tuple[bool, bool], Eyes] = {
 
 
 class _Lasting:
-    """The time for which a condition has held without a break.
+    """Timer that checks whether a condition has held without interruption for a minimum time.
 
     Args:
-        least_s: time after which it counts.
+        least_s: minimum time in seconds.
     """
 
     def __init__(self, least_s: float) -> None:
         self._least_s, self._time_s = least_s, 0.0
 
     def __call__(self, condition: bool, step_s: float) -> bool:
-        """Takes the next frame; returns whether the condition has held for long enough."""
+        """Return whether the condition, including the next frame, has held for `least_s`."""
         self._time_s = self._time_s + step_s if condition else 0.0
         return condition and self._time_s >= self._least_s - _ROUNDING_S
 
     def reset(self) -> None:
-        """Starts counting again."""
+        """Restart the timer at 0."""
         self._time_s = 0.0
 
 
 class _Part:
-    """Whether one eye takes part, and its strength."""
+    """Participation and strength of one eye."""
 
     def __init__(self) -> None:
         self.strength = 0.0
@@ -120,12 +125,12 @@ class _Part:
         self._is_hidden, self._is_seen = _Lasting(LEAVE_S), _Lasting(BACK_S)
 
     def begin(self, seen: Gate) -> None:
-        """Takes the first frame."""
+        """Set the participation from the first frame."""
         self.is_in = seen.strength >= BACK_AT
         self._note(seen)
 
     def see(self, seen: Gate, step_s: float) -> None:
-        """Takes the next frame."""
+        """Update the participation from the next frame."""
         is_hidden = self._is_hidden(seen.strength == 0.0, step_s)
         is_seen = self._is_seen(seen.strength >= BACK_AT, step_s)
         self.is_in = is_seen or (self.is_in and not is_hidden)
@@ -137,14 +142,15 @@ class _Part:
 
 
 class PairStrength:
-    """The strengths of both eyes of one face; see the module's tables.
+    """Strengths of both eyes of one face; see the tables of the module.
 
     Args:
-        at_once: the first frame has everything that it allows; else the strength rises from 0.
+        at_once: True if the first frame gets the allowed strength at once; otherwise the strength
+            rises from 0.
 
     Attributes:
-        phase: the state of the eyes that take part.
-        goal: in [0, 1], the strength to which they move.
+        phase: state of the eyes that take part.
+        goal: strength that the eyes approach, in [0, 1].
     """
 
     def __init__(self, *, at_once: bool) -> None:
@@ -159,30 +165,31 @@ class PairStrength:
 
     @property
     def eyes(self) -> Eyes:
-        """Which eyes take part, the subject's own sides."""
+        """Eyes that take part; sides are the subject's own."""
         right, left = self._parts
         return _EYES[right.is_in, left.is_in]
 
     @property
     def strengths(self) -> tuple[float, float]:
-        """Of the right and the left eye, in [0, 1]."""
+        """Strengths of the right and the left eye, in [0, 1]."""
         right, left = self._parts
         return right.strength, left.strength
 
     def __call__(
         self, gates: tuple[EyeGate, EyeGate], *, shift: Gate, shift_deg: float, step_s: float
     ) -> tuple[Gate, Gate]:
-        """Takes the next frame of a face; call it once a frame.
+        """Update with the next frame of a face; call it exactly once per frame.
 
         Args:
-            gates: what the frame allows for the right and the left eye.
-            shift: what the angle between gaze and target allows.
-            shift_deg: that angle, by which an eye turns at full strength.
-            step_s: time since the frame before; not used in the first frame.
+            gates: limits of the frame for the right and the left eye.
+            shift: limit from the angle between gaze and target.
+            shift_deg: angle between gaze and target, in degrees; an eye turns by it at full
+                strength.
+            step_s: seconds since the previous frame; not used in the first frame.
 
         Returns:
-            Strength and reason of the right and the left eye. Strengths are equal unless an eye is
-            hidden, or was hidden and still rises.
+            Strength and reason of the right and the left eye. The strengths are equal unless an eye
+            is hidden, or was hidden and its strength still rises.
         """
         for part, gate in zip(self._parts, gates, strict=True):
             if self._is_first:
@@ -203,14 +210,14 @@ class PairStrength:
         return right, left
 
     def _begin(self, lids: Gate, rest: Gate) -> None:
-        """Takes the first frame."""
+        """Set the state and the goal from the first frame."""
         if not is_closed(lids):
             self.phase, self.goal = "on", weakest(lids, rest).strength
         elif rest.strength >= BACK_AT:
             self.phase, self.goal = "blink", rest.strength
 
     def _follow(self, lids: Gate, rest: Gate, step_s: float) -> None:
-        """Updates goal and blink."""
+        """Update the goal, and start or end a blink."""
         if self.phase == "blink":
             self._closed_s += step_s
             if self._are_open(lids.strength >= BACK_AT, step_s):
@@ -225,7 +232,7 @@ class PairStrength:
             self._move_goal(weakest(lids, rest).strength, step_s)
 
     def _move_goal(self, allowed: float, step_s: float) -> None:
-        """Lets the goal follow what is allowed, with a band and durations."""
+        """Update the goal from the allowed strength, with hysteresis and minimum durations."""
         falls_below = 1.0 - BAND if self.goal == 1.0 else self.goal
         if self._is_less(allowed < falls_below, step_s):
             self.goal = allowed
@@ -239,7 +246,7 @@ class PairStrength:
         self._follows = is_more or (self._follows and allowed >= self.goal)
 
     def _move(self, gates: tuple[EyeGate, EyeGate], shift_deg: float, step_s: float) -> None:
-        """Moves the strengths towards the goal and names the state."""
+        """Move the strengths towards the goal and set the state."""
         reach = step_s * MOST_DEG_PER_S / max(shift_deg, _STILL_DEG)
         rise = min(reach, step_s * RISE_PER_S)
         targets = [self.goal if part.is_in else 0.0 for part in self._parts]
@@ -257,7 +264,7 @@ class PairStrength:
             self.phase = _phase(self.goal, pairs)
 
     def _gate(self, part: _Part, allowed: Gate) -> Gate:
-        """Strength and reason of one eye."""
+        """Return the strength and reason of one eye."""
         if part.strength == 1.0:
             return Gate(1.0, None)
         if not part.is_in:
@@ -270,7 +277,7 @@ class PairStrength:
 
 
 def _phase(goal: float, pairs: list[tuple[float, float]]) -> Phase:
-    """The state by the goal and by the (strength, target) of each eye."""
+    """Return the state for a goal and the (strength, target) pair of each eye."""
     if any(strength < target for strength, target in pairs):
         return "rising"
     if any(strength > target for strength, target in pairs):

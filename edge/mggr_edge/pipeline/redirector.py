@@ -1,13 +1,13 @@
-"""Redirects the eyes of a frame: one call, in a fixed order of steps.
+"""Redirection of the eyes of a frame, in a fixed order of steps.
 
-No I/O and no clock: the caller says what time a frame is of. Both eyes of a
-face share one source gaze, the mean of what is estimated for each: they look at
-the same point, the mean errs less than one eye's estimate, and a wrong one
-turns both eyes alike instead of crossing them.
+The redirector does no I/O and reads no clock: the caller passes the time of each frame. Both eyes
+of a face share one source gaze, the mean of the estimates for the two eyes. The reasons are that
+both eyes look at the same point, that the mean has a smaller error than one estimate, and that a
+wrong source gaze turns both eyes alike instead of crossing them.
 
-Every angle that goes in or comes out is in the picture's axes. Crops are rotated
-with the eye, so target, source and head pose are converted into the axes of each
-crop for the networks, and estimates are converted back.
+All input and output angles are in the axes of the image. Crops are rotated with the eye, so target,
+source and head pose are converted into the axes of each crop for the networks, and estimates are
+converted back.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 from mggr_edge.vision.iris import Eye
 
 _UNKNOWN_STEP_S = 1 / 30
-"""Step between frames until one is known."""
+"""Step between frames in seconds until the first step is measured."""
 
 
 class FrameClock:
-    """Turns the times of one video's frames into strictly rising ones.
+    """Converter from the frame times of one video to strictly increasing times.
 
-    A time that is later than all before passes unchanged. One that repeats or goes back a
-    little, as in a video whose frames carry one time in pairs, becomes half of a usual step after
-    the one before: filters neither divide by zero nor stand still with a clock that does.
+    A time that is later than all previous output times is returned unchanged. A time that repeats
+    or goes back a little, as in a video whose frames share timestamps in pairs, is replaced by the
+    previous output time plus half of the last step. So filters neither divide by zero nor freeze
+    when the timestamps stop.
     """
 
     def __init__(self) -> None:
@@ -52,17 +53,20 @@ class FrameClock:
         self._step_s = _UNKNOWN_STEP_S
 
     def goes_back_far(self, time_s: float) -> bool:
-        """Whether this time is so much earlier than the last that another video has begun."""
+        """Return whether a time is more than `MAX_GAP_S` earlier than the last one.
+
+        Such a time starts another video.
+        """
         return self._given_s is not None and time_s < self._given_s - MAX_GAP_S
 
     def __call__(self, time_s: float) -> float:
-        """Takes the time of the next frame in seconds, and returns a rising one."""
+        """Return an increasing time for the time of the next frame, both in seconds."""
         if self._given_s is None:
             self._time_s = time_s
         else:
             if time_s > self._given_s:
                 self._step_s = time_s - self._given_s
-            # A usual step is also bounded by the gap after which faces are forgotten.
+            # The step is bounded by the gap after which tracks of faces are dropped.
             least_s = min(self._step_s, MAX_GAP_S) / 2
             self._time_s = time_s if time_s > self._time_s else self._time_s + least_s
         self._given_s = time_s
@@ -70,24 +74,26 @@ class FrameClock:
 
 
 class Redirector:
-    """Makes the eyes of a frame look at a target.
+    """Redirection of the eyes in the frames of one video to a target.
 
-    Threads: a redirector follows the faces of one video, so only one thread at a time may call
-    it; it need not be the thread that created it. Use one redirector for each video. Those that
-    run in parallel need a `Bundle.session()` each: with one bundle their calls take turns.
+    Threads: a redirector tracks the faces of one video, so only one thread at a time may call it.
+    This need not be the thread that created it. Use one redirector for each video. Redirectors that
+    run in parallel need one `Bundle.session()` each; with a shared bundle, their calls are
+    serialized.
 
     Args:
-        bundle: the networks, the landmark models and their conventions.
-        target: where eyes shall look, in the picture's axes; may be set anew between frames.
-        strength: in [0, 1], how far on the way there; may be set anew between frames. At 0
-            gazes are estimated, and nothing is changed.
-        limits: what is left alone; None for the default limits.
-        max_faces: faces per frame, the most confident ones.
-        stages: measures where the time goes.
-        correction: is subtracted from every estimate; may be set anew between frames.
+        bundle: networks, landmark models and their conventions.
+        target: target direction of the eyes, in the axes of the image; may be changed between
+            frames.
+        strength: fraction of the full redirection to apply, in [0, 1]; may be changed between
+            frames. At 0, gazes are estimated and no pixel is changed.
+        limits: thresholds that decide which eyes are left unmodified; None uses the defaults.
+        max_faces: maximum number of faces per frame; the most confident faces are used.
+        stages: measures the time of each stage.
+        correction: correction of each gaze estimate; may be changed between frames.
 
     Attributes:
-        fine: whether the fine branch takes part; may be set anew between frames.
+        fine: True if the fine branch is applied; may be changed between frames.
     """
 
     def __init__(
@@ -113,7 +119,7 @@ class Redirector:
 
     @property
     def strength(self) -> float:
-        """How far on the way to the target."""
+        """Fraction of the full redirection to apply, in [0, 1]."""
         return self._strength
 
     @strength.setter
@@ -124,20 +130,20 @@ class Redirector:
 
     @property
     def has_coarse(self) -> bool:
-        """Whether `fine` can be turned off with the bundle in use; loads that part if need be."""
+        """True if the bundle can run without the fine branch; loads the coarse model if needed."""
         return self._bundle.coarse is not None
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle that is in use."""
+        """Bundle that is in use."""
         return self._bundle
 
     def take(self, bundle: Bundle, correction: GazeCorrection = NO_CORRECTION) -> None:
-        """Goes on with another bundle; faces keep their numbers. Does not close the old one.
+        """Switch to another bundle; faces keep their numbers, and the old bundle is not closed.
 
         Args:
-            bundle: the networks from now on.
-            correction: is subtracted from the estimates of this bundle.
+            bundle: networks that are used from now on.
+            correction: correction of the gaze estimates of this bundle.
         """
         self._bundle, self.correction = bundle, correction
         self._finder = FaceFinder(
@@ -148,17 +154,17 @@ class Redirector:
         self._watcher = FaceTracker(self._finder)
 
     def reset(self) -> None:
-        """Forgets all faces: call it before another video."""
+        """Drop all tracked faces; call this before another video."""
         self._tracks, self._clock = FaceTracks(), FrameClock()
         self._look_anew(None)
 
     def _look_anew(self, shape: tuple[int, ...] | None) -> None:
-        """Forgets where faces were, as in a video that changes its size."""
+        """Drop the positions of faces, as when a video changes its frame size."""
         self._watcher, self._shape = FaceTracker(self._finder), shape
         self._tracks.forget()
 
     def _rising(self, time_s: float) -> float:
-        """The frame's time for watcher, tracks and filters; see `FrameClock`."""
+        """Return the increasing frame time for tracker, tracks and filters; see `FrameClock`."""
         if not np.isfinite(time_s):
             raise ValueError(f"time_s is a finite number of seconds or None, got {time_s}")
         if self._clock.goes_back_far(time_s):
@@ -168,18 +174,17 @@ class Redirector:
         return self._clock(time_s)
 
     def process(self, frame: NDArray[np.uint8], *, time_s: float | None = None) -> FrameResult:
-        """Redirects all eyes of a frame; the input is never changed.
+        """Redirect all eyes of a frame; the input is never modified.
 
         Args:
             frame: [H, W, 3] uint8 RGB.
-            time_s: the frame's time in its video in seconds; geometry and gaze are
-                then steadied over time. Times may repeat or go back a little; one
-                that is earlier by more than half a second begins another video.
-                None for a picture on its own: nothing is remembered or steadied,
-                and faces are numbered from 0.
+            time_s: time of the frame in its video, in seconds; geometry and gaze are then smoothed
+                over time. Times may repeat or go back a little; a time that is earlier by more than
+                half a second begins another video. None for a single image: nothing is tracked or
+                smoothed, and faces are numbered from 0.
 
         Raises:
-            ValueError: another shape or dtype, or a time that is not finite.
+            ValueError: the frame has another shape or dtype, or the time is not finite.
         """
         if (
             not isinstance(frame, np.ndarray)
@@ -215,7 +220,7 @@ class Redirector:
     def _redirect_face(
         self, frame: NDArray[np.uint8], out: NDArray[np.uint8], found: Face, track: Track
     ) -> FaceResult:
-        """Redirects the eyes of one face from `frame` into `out`."""
+        """Redirect the eyes of one face from `frame` into `out`."""
         face = track.face
         crops = tuple(self._crop(eye) for eye in face.eyes)
         patches = tuple(crop_patch(frame, crop) for crop in crops)
@@ -231,12 +236,12 @@ class Redirector:
             if gaze is not None:
                 gaze = track.steady_gaze(gaze)
             elif track.is_redirected:
-                gaze = track.gaze  # Strength falls at a limited speed, from the last known gaze.
+                gaze = track.gaze  # While the strength falls, the last known gaze is used.
         shift_deg = 0.0 if gaze is None else gaze.angle_to(self.target)
         shift = gate_shift(shift_deg, self._limits)
         decided = track.decide(gates, shift=shift, shift_deg=shift_deg)
         verdicts = [self._asked_for(verdict) for verdict in decided]
-        # Both eyes in one call of the network.
+        # Both eyes are processed in one call of the network.
         turned = [n for n, one in enumerate(verdicts) if gaze is not None and one.strength > 0]
         with self._stages("redirect eyes"):
             redirections = self._bundle.redirect_crops(
@@ -279,7 +284,7 @@ class Redirector:
         return FaceResult(track.identity, found.landmarks, face.head_pose, (results[0], results[1]))
 
     def _asked_for(self, verdict: Gate) -> Gate:
-        """What may be done, and is wanted."""
+        """Return the allowed strength multiplied by the requested strength, with the reason."""
         if self._strength == 0.0:
             return Gate(0.0, "turned off")
         return Gate(self._strength * verdict.strength, verdict.reason)
@@ -301,7 +306,7 @@ class Redirector:
         heads: tuple[Gaze, ...],
         gates: tuple[EyeGate, ...],
     ) -> list[EyeEstimate]:
-        """Gaze and state of both eyes, in one call; nothing where no eye may be redirected."""
+        """Estimate gaze and state of both eyes in one call; empty if no eye may be redirected."""
         if all(gate.allowed.strength == 0.0 for gate in gates):
             return []
         sides = [eye.side for eye in face.eyes]
@@ -314,7 +319,11 @@ class Redirector:
         gates: tuple[EyeGate, ...],
         estimates: list[EyeEstimate],
     ) -> Gaze | None:
-        """The face's gaze in the picture's axes, from the eyes that can be seen well, if any."""
+        """Return the face's corrected gaze in the axes of the image, or None.
+
+        It is the weighted mean of the estimates of the eyes whose weight is above 0; None if there
+        are none.
+        """
         weights = [gate.gaze_weight for gate in gates]
         if not estimates or sum(weights) == 0:
             return None
@@ -323,7 +332,7 @@ class Redirector:
             [estimates[n].gaze.rolled(-crops[n].roll_deg) for n in seen],
             [weights[n] for n in seen],
         )
-        # An estimator's error depends on the person, so it rolls with the head.
+        # The estimator's error depends on the face, so it rolls with the head.
         roll_deg = _roll_deg(face.eyes)
         head_pose = face.head_pose.rolled(roll_deg)
         return self.correction.corrected(mean.rolled(roll_deg), head_pose=head_pose).rolled(
@@ -332,6 +341,6 @@ class Redirector:
 
 
 def _roll_deg(eyes: Sequence[Eye]) -> float:
-    """The roll of a head whose right and left eye these are."""
+    """Return the roll in degrees of the head with these eyes, right eye first."""
     right, left = (eye.outline.mean(axis=0) for eye in eyes)
     return roll_of_eyes_deg(right, left)

@@ -18,21 +18,22 @@ from mggr_edge.vision.face_mesh import roll_of_eyes_deg
 
 @dataclass(frozen=True)
 class EyeResult:
-    """What was done to one eye.
+    """Result of one eye.
 
     Attributes:
-        side: the subject's own side.
+        side: side of the eye, from the subject's own view.
         outline: [16, 2] float32 frame pixels, corners and lids.
-        gaze_before: the gaze that was redirected, in the picture's axes; None where the eye
-            was not even looked at.
-        gaze_target: where it was to look, in the picture's axes.
-        strength: in [0, 1], how far that was carried out.
-        reason: why less far than was asked for; None when it was not.
-        state: of lids, iris and occlusion, as estimated in this frame; None from an estimator
-            without that output, and where the eye was not looked at.
-        region: the rectangle with `mask`; None where nothing was changed.
-        mask: [h, w] float32 in [0, 1], what of the region may have changed.
-        composed: how the region was changed, to be repeated on other values of the same frame.
+        gaze_before: gaze from which the eye was redirected, in the axes of the image; None if there
+            is no estimate.
+        gaze_target: target of the redirection, in the axes of the image.
+        strength: fraction of the full redirection that was applied, in [0, 1].
+        reason: reason for a strength below the requested one; None if there is no such reason.
+        state: state of lids, iris and occlusion as estimated in this frame; None if the estimator
+            has no such output or did not run.
+        region: rectangle of the frame that `mask` covers; None if nothing was changed.
+        mask: [h, w] float32 in [0, 1], above 0 where the region may have changed.
+        composed: composition of the region, with which the change is repeated on other pixel values
+            of the same frame.
     """
 
     side: Side
@@ -49,12 +50,13 @@ class EyeResult:
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One face of a frame.
+    """Result of one face of a frame.
 
     Attributes:
-        identity: the same for the same face in following frames.
-        landmarks: [468, 3] float32, as found: frame pixels, depth in the same unit.
-        head_pose: relative to the camera, in the picture's axes, steadied over time.
+        identity: number of the face, constant over consecutive frames.
+        landmarks: [468, 3] float32, landmarks without smoothing: x and y in frame pixels, depth in
+            the same unit.
+        head_pose: head pose relative to the camera, in the axes of the image, smoothed over time.
         eyes: the subject's right eye, then the left.
     """
 
@@ -65,18 +67,19 @@ class FaceResult:
 
     @property
     def roll_deg(self) -> float:
-        """Angle of the line between the eyes in the picture, + clockwise as seen."""
+        """Angle in degrees of the line between the eyes in the image, positive clockwise."""
         return roll_of_eyes_deg(*(eye.outline.mean(axis=0) for eye in self.eyes))
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """A redirected frame.
+    """Redirected frame.
 
     Attributes:
         frame: [H, W, 3] uint8 RGB, a new array.
-        faces: empty when none was found; the frame is then a plain copy.
-        failure: what went wrong; the frame is then a plain copy too.
+        faces: results of the faces; if empty, the frame is an unmodified copy.
+        failure: error message; None if there was no error. After an error, the frame is an
+            unmodified copy.
     """
 
     frame: NDArray[np.uint8]
@@ -84,7 +87,7 @@ class FrameResult:
     failure: str | None = None
 
     def mask(self) -> NDArray[np.bool_]:
-        """[H, W], True where pixels may have changed; all others are bit-identical."""
+        """Return [H, W] bool: True where a pixel may have changed; all others are bit-identical."""
         mask = np.zeros(self.frame.shape[:2], np.bool_)
         for face in self.faces:
             for eye in face.eyes:
@@ -94,7 +97,7 @@ class FrameResult:
 
 
 class FrameProcess(Protocol):
-    """Frame in, result out: `Redirector.process`, or what passes frames on to it."""
+    """Function from frame to result: `Redirector.process` or a wrapper around it."""
 
     def __call__(
         self, frame: NDArray[np.uint8], /, *, time_s: float | None = None
@@ -102,26 +105,26 @@ class FrameProcess(Protocol):
 
 
 View = Callable[[NDArray[np.uint8], FrameResult], NDArray[np.uint8]]
-"""(frame as it came, its result) -> [H, W, 3] uint8 RGB, what is shown of it."""
+"""(input frame, its result) -> [H, W, 3] uint8 RGB, the frame to show."""
 
 
 class Annotated:
-    """A process whose frames are views of what it made.
+    """Frame process that replaces the frame of each result by a view of it.
 
     Args:
-        process: what is done to each frame.
-        view: what is shown of it.
+        process: wrapped frame process.
+        view: function that draws the view.
     """
 
     def __init__(self, process: FrameProcess, view: View) -> None:
         self._process, self._view = process, view
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Passes a frame through."""
+        """Process a frame and return the result with its view."""
         result = self._process(frame, time_s=time_s)
         return replace(result, frame=self._view(frame, result))
 
 
 def side_by_side(before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """The frame as it came on the left, as it is now on the right: twice as wide."""
+    """Return the input frame on the left and the result on the right, twice as wide."""
     return np.concatenate([before, result.frame], axis=1)

@@ -1,4 +1,4 @@
-"""Where eyes are redirected to: a fixed gaze, a track of gazes, or random glances."""
+"""Targets of the redirection: a fixed gaze, a timed track of gazes, or random glances."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mggr_edge.geometry.angles import Gaze
 
 
 class TargetSource(Protocol):
-    """Where eyes shall look, as time goes on."""
+    """Target direction of the eyes as a function of time."""
 
     def at(self, time_s: float) -> Gaze:
-        """The target at a time in seconds; a time that goes back far belongs to another video."""
+        """Return the target at a time in seconds; a large backward step starts another video."""
         ...
 
 
@@ -26,29 +26,30 @@ CAMERA = Gaze(0.0, 0.0)
 
 MAX_PITCH_DEG = 20.0
 MAX_YAW_DEG = 30.0
-"""Twice what the networks were trained on (10 and 15 degrees); further out they only invent."""
+"""Maximum target angles in degrees: twice the range of the training data (10 and 15 degrees).
+Beyond them, the output of the networks has no basis in the training data."""
 
 
 @dataclass(frozen=True)
 class FixedTarget:
-    """One direction for ever."""
+    """Target that is constant over time."""
 
     target: Gaze
 
     def at(self, time_s: float) -> Gaze:
-        """The target, whatever the time."""
+        """Return the target, which does not depend on the time."""
         return self.target
 
 
 def parse_target(text: str) -> Gaze:
-    """Reads a target.
+    """Parse a target.
 
     Args:
-        text: "camera", or "PITCH,YAW" in degrees: pitch + up, yaw + to the
-            image's right.
+        text: "camera", or "PITCH,YAW" in degrees; positive pitch is up, positive yaw is to the
+            right of the image.
 
     Raises:
-        UsageError: anything else, or an angle that is out of range.
+        UsageError: the text has another form, or an angle is out of range.
 
     Example:
         >>> parse_target("5,-10")
@@ -69,16 +70,16 @@ def parse_target(text: str) -> Gaze:
 
 
 def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
-    """The direction, if eyes can be made to look there.
+    """Return the direction if both angles, in degrees, are within the supported range.
 
     Raises:
-        UsageError: an angle that is out of range, or none.
+        UsageError: an angle is out of range or NaN.
     """
     for name, value, limit in (
         ("pitch", pitch_deg, MAX_PITCH_DEG),
         ("yaw", yaw_deg, MAX_YAW_DEG),
     ):
-        # Written so that nan, which is no number's neighbour, fails too.
+        # A comparison with NaN is false, so this form also rejects NaN.
         if not -limit <= value <= limit:
             raise UsageError(f"{name} is {value:g} degrees, expected {-limit:g} to {limit:g}")
     return Gaze(pitch_deg, yaw_deg)
@@ -88,10 +89,10 @@ _COLUMNS = ("time_s", "pitch_deg", "yaw_deg")
 
 
 class TargetTrack:
-    """Goes straight from row to row; before the first and after the last it rests there.
+    """Targets interpolated linearly between rows; constant before the first and after the last row.
 
     Args:
-        rows: (time_s, target), times going up.
+        rows: pairs (time in seconds, target), with strictly increasing times.
     """
 
     def __init__(self, rows: list[tuple[float, Gaze]]) -> None:
@@ -100,17 +101,17 @@ class TargetTrack:
         self._yaw = [gaze.yaw_deg for _, gaze in rows]
 
     def at(self, time_s: float) -> Gaze:
-        """The target at a time."""
+        """Return the target at a time in seconds."""
         pitch, yaw = (np.interp(time_s, self._times, one) for one in (self._pitch, self._yaw))
         return Gaze(float(pitch), float(yaw))
 
 
 def read_target_track(path: str | Path) -> TargetTrack:
-    """Reads a CSV with the columns time_s, pitch_deg, yaw_deg; others are ignored.
+    """Read a CSV file with the columns time_s, pitch_deg and yaw_deg; other columns are ignored.
 
     Raises:
-        DataError: it cannot be read, lacks a column, or holds what is no time or angle; with
-            the line.
+        DataError: the file cannot be read, lacks a column or has no rows, a value is not a valid
+            time or angle (the message names the line), or the times do not increase.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -142,27 +143,28 @@ def _row(path: str | Path, line: int, row: dict[str, str | None]) -> tuple[float
 
 
 _HELD_S = (3.3, 0.7)
-"""How long a gaze is met before it becomes uncomfortable, mean and standard deviation [1]."""
+"""Seconds of mutual gaze before it becomes uncomfortable: mean and standard deviation [1]."""
 
 _AWAY_S = (0.5, 1.4)
-"""How long a glance lasts; chosen, as are the directions: mostly sideways, rather down than up."""
+"""Shortest and longest duration of a glance in seconds. The durations and the directions below are
+chosen by hand: glances are mostly sideways, and more often down than up."""
 _YAW_DEG = (5.0, 11.0)
 _PITCH_DEG = (-6.0, 3.0)
 
 _PAUSE_S = 10.0
-"""Who saw no frame for so long begins anew, at the target."""
+"""Restart at the target after a gap of this length, in seconds."""
 
 _SACCADE_S = 0.021
 _SACCADE_S_PER_DEG = 0.0022
-"""An eye takes so long for a jump, and so much longer for every degree of it [2]."""
+"""Duration of a saccade in seconds: the constant part, and the additional time per degree [2]."""
 
 
 class Glances:
-    """Rests on a target and leaves it for a moment every few seconds, by a seed.
+    """Target that is left for a short random glance every few seconds.
 
     Args:
-        target: where the eyes come back to.
-        seed: of times and directions.
+        target: direction to which the eyes return.
+        seed: seed of the random times and directions.
 
     References:
         [1] Binetti et al., Pupil dilation as an index of preferred mutual gaze duration,
@@ -179,9 +181,10 @@ class Glances:
         self._jumped_at_s = self._takes_s = 0.0
 
     def at(self, time_s: float) -> Gaze:
-        """The target at a time.
+        """Return the target at a time in seconds.
 
-        A time that goes back by more than a glance lasts, or forward by a long pause, starts anew.
+        The sequence restarts at the target if the time goes back by more than the shortest glance,
+        or forward by a gap of more than `_PAUSE_S`.
         """
         if self._jumps_at_s is None or not (
             self._jumped_at_s - _AWAY_S[0] <= time_s <= self._jumps_at_s + _PAUSE_S

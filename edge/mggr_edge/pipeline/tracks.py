@@ -1,13 +1,12 @@
-"""Faces and eyes from frame to frame.
+"""Face tracking from frame to frame.
 
-Faces are matched by where their eyes are. A face that was away for longer than
-`MAX_GAP_S` comes back as a new one, unsmoothed. In a video of few frames per
-second, whose frames are always further apart, it is the same one as long as each
-frame shows it.
+Faces are matched by the positions of their eyes. A face that returns after more than `MAX_GAP_S` is
+a new face without smoothing. If a video has so few frames per second that all frame steps are
+longer than `MAX_GAP_S`, a face keeps its track as long as every frame contains it.
 
-The detector looks at a whole frame; the mesh finds a face again from where it was a frame ago.
-So the detector runs when no face is known, when one was lost, and every `LOOK_AROUND_S` while
-there is room for more.
+The detector searches a whole frame, while the mesh finds a face again at its position in the
+previous frame. So the detector runs only when no face is tracked, when a face was lost, and every
+`LOOK_AROUND_S` while fewer than `max_faces` faces are tracked.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from mggr_edge.vision.face_finder import Face, FaceFinder
 from mggr_edge.vision.one_euro import OneEuro, OneEuroFilter
 
 OUTLINE = OneEuro(min_cutoff_hz=1.0, beta=12.0)
-"""Speed in eye widths per second. A quick filter: a crop that trails by three hundredths
-of the eye's width already shows the network another gaze."""
+"""Filter of eye outlines; the speed is in eye widths per second. The filter is fast, because a crop
+that lags by three hundredths of the eye width already shows the network a different gaze."""
 
 ANGLES = OneEuro(min_cutoff_hz=1.0, beta=0.05)
-"""Speed in degrees per second, for head and gaze."""
+"""Filter of head pose and gaze; the speed is in degrees per second."""
 
 _REACH = 0.75
-"""A face moves by less than this share of the distance between its eyes per frame."""
+"""Maximum movement of a face per frame, as a fraction of the distance between its eyes."""
 
 
 @dataclass
@@ -40,11 +39,13 @@ class Track:
     """One face over time.
 
     Attributes:
-        identity: counts up, never given twice. Faces of the first frame, and of the first one
-            after a gap, have their strength at once; those that come later ease in.
-        face: as of its last frame, steadied.
-        time_s: of that frame.
-        gaze: steadied, of the last frame in which it was estimated; None before.
+        identity: number of the face; increases and is never reused. Faces in the first frame, and
+            in the first frame after a gap, have their full strength at once; the strength of faces
+            that appear later rises from 0.
+        face: face in its last frame, smoothed over time.
+        time_s: time of that frame in seconds.
+        gaze: smoothed gaze in the last frame in which it was estimated; None before the first
+            estimate.
     """
 
     identity: int
@@ -60,7 +61,7 @@ class Track:
     _step_s: float = 0.0
 
     def follow(self, face: Face, time_s: float) -> None:
-        """Takes the face as found in a new frame."""
+        """Update the track with the face as detected in a new frame."""
         right, left = (
             replace(eye, outline=steady(eye.outline, time_s, unit=eye.width_px).astype(np.float32))
             for eye, steady in zip(face.eyes, self._outlines, strict=True)
@@ -71,24 +72,27 @@ class Track:
         self.time_s = time_s
 
     def steady_gaze(self, gaze: Gaze) -> Gaze:
-        """Takes the gaze as estimated in the frame that was followed last."""
+        """Update with the gaze that was estimated in the last frame; return the smoothed gaze."""
         self.gaze = Gaze.from_array(self._gaze(gaze.array(), self.time_s))
         return self.gaze
 
     @property
     def is_redirected(self) -> bool:
-        """Whether an eye had a strength above 0 in the last frame that was decided."""
+        """True if an eye had a strength above 0 after the last call of `decide`."""
         return max(self._strength.strengths) > 0.0
 
     def decide(
         self, gates: tuple[EyeGate, EyeGate], *, shift: Gate, shift_deg: float
     ) -> tuple[Gate, Gate]:
-        """Takes what that frame allows; see `PairStrength`. Once per frame."""
+        """Return the strength of each eye for the limits of the last frame; call it once per frame.
+
+        See `PairStrength` for the arguments and the result.
+        """
         return self._strength(gates, shift=shift, shift_deg=shift_deg, step_s=self._step_s)
 
 
 class FaceTracks:
-    """All faces of one video."""
+    """Tracks of all faces of one video."""
 
     def __init__(self) -> None:
         self._tracks: list[Track] = []
@@ -98,17 +102,17 @@ class FaceTracks:
         self._is_after_gap = True
 
     def follow(self, faces: tuple[Face, ...], time_s: float) -> tuple[Track, ...]:
-        """Matches the faces of a new frame.
+        """Match the faces of a new frame to the tracks.
 
         Args:
-            faces: as found.
-            time_s: not earlier than at the call before.
+            faces: faces as detected in the frame.
+            time_s: time of the frame in seconds; not less than in the previous call.
 
         Returns:
-            Their tracks, in the order of `faces`.
+            The tracks of the faces, in the order of `faces`.
 
         Raises:
-            ValueError: time goes back.
+            ValueError: `time_s` is less than in the previous call.
         """
         step_s = None if self._time_s is None else time_s - self._time_s
         if step_s is not None and step_s < 0:
@@ -128,10 +132,10 @@ class FaceTracks:
         return found
 
     def _is_kept(self, track: Track, time_s: float) -> bool:
-        """Whether a face may still be that of a track.
+        """Return whether a track can still match a face at a time.
 
-        A frame that comes no later than twice the step before is the next one of its video, and
-        no gap, however long that is.
+        A track of the previous frame is also kept if the new frame comes within twice the previous
+        frame step. Such a step is regular for its video and not a gap, however long it is.
         """
         if time_s - track.time_s <= MAX_GAP_S:
             return True
@@ -139,11 +143,11 @@ class FaceTracks:
         return track.time_s == self._time_s and is_usual
 
     def forget(self) -> None:
-        """Takes the faces of the next frame for new ones."""
+        """Drop all tracks, so that the faces of the next frame are new."""
         self._tracks.clear()
 
     def restart(self) -> None:
-        """Takes the next frame for the first one of another video; identities go on."""
+        """Prepare for the first frame of another video; identities continue to increase."""
         self._tracks.clear()
         self._time_s = self._step_s = None
 
@@ -155,7 +159,7 @@ class FaceTracks:
         return track
 
     def _match(self, faces: tuple[Face, ...]) -> list[Track | None]:
-        """The nearest pairs first, each face and each track once."""
+        """Return the track of each face or None; nearest pairs first, each track at most once."""
         pairs = sorted(
             (float(np.linalg.norm(_centre(face) - _centre(track.face))) / _between_eyes(face), i, j)
             for i, face in enumerate(faces)
@@ -184,14 +188,14 @@ def _between_eyes(face: Face) -> float:
 
 
 LOOK_AROUND_S = 0.5
-"""Somebody who comes into the picture waits so long at most."""
+"""Maximum delay in seconds until a face that enters the video is detected."""
 
 
 class FaceTracker:
-    """The faces of one video.
+    """Detection of the faces of one video, frame by frame.
 
     Args:
-        finder: what finds them in a frame.
+        finder: finder of the faces in a single frame.
     """
 
     def __init__(self, finder: FaceFinder) -> None:
@@ -201,15 +205,15 @@ class FaceTracker:
         self._looked_around_s = -np.inf
 
     def find(self, frame: NDArray[np.uint8], time_s: float, *, max_faces: int) -> tuple[Face, ...]:
-        """Finds the faces of the next frame.
+        """Find the faces of the next frame.
 
         Args:
             frame: [H, W, 3] uint8 RGB.
-            time_s: of the frame.
-            max_faces: so many at most; known ones stay.
+            time_s: time of the frame in seconds.
+            max_faces: maximum number of faces; tracked faces have priority.
 
         Returns:
-            Faces: known ones in the order in which they came, then new ones.
+            The tracked faces in the order in which they appeared, followed by new faces.
         """
         fresh = time_s - self._seen_s <= MAX_GAP_S
         known = self._known[:max_faces] if fresh else ()

@@ -1,4 +1,4 @@
-"""Wrappers of a frame process: pass-through on errors, changing targets."""
+"""Wrappers of a frame process: error handling and targets over time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mggr_edge.pipeline.targets import TargetSource
 
 
 class PassThroughOnError:
-    """Passes a frame through as it came when redirecting it fails.
+    """Frame process that returns the input frame unmodified if the redirection fails.
 
-    What the user can correct (`MggrError`) is raised all the same.
+    `MggrError` is still raised, because the user can correct its cause.
 
     Args:
-        process: what redirects.
-        notify: tells each kind of failure, the first time.
+        process: wrapped frame process.
+        notify: receives a message at the first failure of each exception type.
     """
 
     def __init__(self, process: FrameProcess, *, notify: Callable[[str], None]) -> None:
@@ -29,12 +29,12 @@ class PassThroughOnError:
         self._failures: Counter[str] = Counter()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Redirects a frame, or passes it through."""
+        """Redirect a frame, or return a copy of it after an error."""
         try:
             return self._process(frame, time_s=time_s)
         except MggrError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the call goes on
+        except Exception as error:  # noqa: BLE001 - no error may end a call
             kind, failure = type(error).__name__, f"{type(error).__name__}: {error}"
         self._failures[kind] += 1
         if self._failures[kind] == 1:
@@ -43,22 +43,22 @@ class PassThroughOnError:
 
     @property
     def failed(self) -> int:
-        """How many frames passed through so far."""
+        """Number of frames that were left unmodified because of errors so far."""
         return sum(self._failures.values())
 
 
 class Targeted:
-    """Sets a redirector's target before every frame.
+    """Frame process that sets the target of a redirector before each frame.
 
     Args:
-        redirector: what redirects.
-        aim: where to; a picture on its own is of time 0.
+        redirector: redirector that processes the frames.
+        aim: targets over time; an image without a time uses the target at 0 s.
     """
 
     def __init__(self, redirector: Redirector, aim: TargetSource) -> None:
         self._redirector, self._aim = redirector, aim
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Redirects a frame to where the aim is by then."""
+        """Redirect a frame to the target at its time."""
         self._redirector.target = self._aim.at(0.0 if time_s is None else time_s)
         return self._redirector.process(frame, time_s=time_s)

@@ -1,1 +1,1 @@
-"""One run over a file, a folder or a live source."""
+"""Runs of `mggr-edge`: files, live sources, calibration and the services around them."""

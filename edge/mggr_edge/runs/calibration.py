@@ -1,7 +1,7 @@
 """Calibration: the person looks into the lens and turns the head slowly for five seconds.
 
 The true gaze of every frame is then (0, 0), so every frame shows the estimator's error at one head
-pose; `correction_fit` fits a correction to them.
+pose. `profile.fit_correction` fits a correction to these frames.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from pathlib import Path
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import StreamError, UsageError
 from mggr_edge.media.files.video_reader import TimedFrame, open_video
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import CameraFormat, flipped
+from mggr_edge.media.live.address import CameraFormat, LiveAddress, flipped
 from mggr_edge.media.live.latest_frame import LatestFrameReader, LiveFrame
 from mggr_edge.media.live.sources import OpenedByReader, open_capture
 from mggr_edge.models.bundle import Bundle
@@ -35,38 +34,42 @@ DURATION_S = 5.0
 INSTRUCTION = "Look into the lens and turn your head slowly for five seconds"
 
 FEWEST_FRAMES = 30
-"""Frames with open eyes. Six in each second: a slower device looks for longer."""
+"""Minimum number of frames with open eyes. In five seconds this is six frames per second; a slower
+device needs more time."""
 
 PATIENCE_S = 20.0
 _SETTLE_S = 0.4
-"""Eyes still move when the key is pressed."""
+"""Seconds at the start that are not used, because the eyes still move when the key is pressed."""
 
 _MOST_VIDEO_S = 60.0
-"""A video is used up to this time."""
+"""Maximum number of seconds of a video that are used."""
 
 MOST_SPREAD_DEG = 6.0
-"""Median distance of the frames from the fit. With looks into the lens at five head yaws from -30
-to 30 degrees it is at most 5.3 degrees for every one of 27 people (Columbia 0001-0027)."""
+"""Maximum median distance of the frames from the fit, in degrees. With gazes at the lens at five
+head yaws from -30 to 30 degrees, it is at most 5.3 degrees for each of 27 people (Columbia
+0001-0027)."""
 
 WANTED_PITCH_DEG, WANTED_YAW_DEG = 15.0, 30.0
-"""Range of head poses from one side to the other that counts as a full turn. With the noise of a
-packaged estimator (2.5 degrees) two thirds of a slope come from the frames of a turn of 30 degrees;
-a head nods less far than it turns while the eyes stay on the lens."""
+"""Range of head poses in degrees, from one side to the other, that counts as a full turn. With the
+noise of a packaged estimator (2.5 degrees), two thirds of a slope are determined by the frames of a
+turn of 30 degrees. The pitch range is smaller, because a head nods less than it turns while the
+eyes stay on the lens."""
 
 _DETERMINED = 0.5
-"""A correction that is less than half determined by head turns is nearly constant."""
+"""Minimum fraction of the slope that head turns determine; below it, the correction is nearly
+constant."""
 
 
 @dataclass(frozen=True)
 class LookProgress:
-    """State of a running calibration.
+    """Progress of a running calibration.
 
     Attributes:
-        seconds_left: at least; a slow device takes longer.
-        share: in [0, 1], of time and frames.
+        seconds_left: minimum remaining time in seconds; a slow device needs longer.
+        share: completed fraction of the time and of the frames, whichever is less, in [0, 1].
         frames: number of frames with open eyes.
-        covered: for pitch and yaw of the head, in [0, 1], the range of head poses seen so far as a
-            share of a full turn.
+        covered: range of head poses so far as a fraction of a full turn, in [0, 1], for pitch and
+            yaw.
     """
 
     seconds_left: float
@@ -80,11 +83,11 @@ class Calibration:
     """Result of a calibration.
 
     Attributes:
-        profile: to be written.
-        before_deg: mean error of the frames without correction.
-        after_deg: mean error with correction, where each block of time is corrected by a fit to
-            the others.
-        notes: how a further calibration would be better.
+        profile: profile to write.
+        before_deg: mean error of the frames without correction, in degrees.
+        after_deg: mean error with correction, in degrees, cross-validated: each block of time is
+            corrected by a fit to the other blocks.
+        notes: advice for a better calibration.
     """
 
     profile: Profile
@@ -94,11 +97,11 @@ class Calibration:
 
 
 class LensLook:
-    """Gathers frames of one look into the lens.
+    """Frames of one gaze at the lens, collected for a calibration.
 
     Args:
-        duration_s: length of the look; None for all frames that come.
-        settle_s: frames of so long after the first one are not used.
+        duration_s: duration of the gaze in seconds; None uses all frames.
+        settle_s: duration in seconds after the first frame during which frames are not used.
     """
 
     def __init__(self, *, duration_s: float | None, settle_s: float = 0.0) -> None:
@@ -110,16 +113,16 @@ class LensLook:
         self._seen = 0
 
     def take(self, result: FrameResult, time_s: float) -> bool:
-        """Takes a frame whose gaze was estimated without correction; True once there are enough.
+        """Add a frame whose gaze was estimated without correction; return True when complete.
 
-        Frames whose eyes are closed or hidden, which have no gaze, are left out.
+        Frames with closed or hidden eyes have no gaze estimate and are skipped.
 
         Args:
-            result: of the frame.
-            time_s: of the frame, going forward.
+            result: result of the frame.
+            time_s: time of the frame in seconds; increases from call to call.
 
         Raises:
-            StreamError: too few frames show open eyes for too long.
+            StreamError: after `PATIENCE_S`, fewer than `FEWEST_FRAMES` frames show open eyes.
         """
         self._begun_s = time_s if self._begun_s is None else self._begun_s
         self._past_s = time_s - self._begun_s - self._settle_s
@@ -133,7 +136,7 @@ class LensLook:
         return len(self._gazes_deg) >= FEWEST_FRAMES
 
     def progress(self) -> LookProgress:
-        """How far it is."""
+        """Return the progress of the calibration."""
         count, duration_s = len(self._gazes_deg), self._duration_s or 0.0
         past_s = max(0.0, self._past_s)
         of_time = min(1.0, past_s / duration_s) if duration_s else 1.0
@@ -152,11 +155,11 @@ class LensLook:
         )
 
     def calibration(self, bundle: Bundle) -> Calibration:
-        """Fits the correction of a bundle's estimator to the frames.
+        """Fit the correction of a bundle's estimator to the frames.
 
         Raises:
             StreamError: too few frames show open eyes.
-            UsageError: the estimates are too far from each other for a look into the lens.
+            UsageError: the spread of the estimates is too large for a steady gaze at the lens.
         """
         if len(self._gazes_deg) < FEWEST_FRAMES:
             self._refuse_few()
@@ -199,25 +202,25 @@ def calibrate(
     show: Callable[[LookProgress], None] = lambda progress: None,
     notify: Callable[[str], None] = lambda text: None,
 ) -> Calibration:
-    """Calibrates before a camera.
+    """Calibrate with a camera.
 
     Args:
-        address: of the camera.
-        bundle: its estimator is calibrated.
-        camera_format: size and rate of the camera's frames, and how they are turned.
+        address: address of the camera.
+        bundle: bundle whose estimator is calibrated.
+        camera_format: size, rate and orientation of the camera's frames.
         ask: shows `INSTRUCTION`, and returns when the person is ready.
-        show: called after each frame.
-        notify: takes the mode of the camera.
+        show: receives the progress after each frame.
+        notify: receives a message with the mode of the camera.
 
     Raises:
         StreamError: the camera is lost, or too few frames show open eyes.
-        UsageError: the estimates are too far from each other for a look into the lens.
+        UsageError: the spread of the estimates is too large for a steady gaze at the lens.
     """
     source = OpenedByReader(partial(open_capture, address, camera_format, notify=notify))
     with LatestFrameReader(source, stop=threading.Event()) as newest:
         flip = camera_format.flip
         frames = (LiveFrame(flipped(frame.rgb, flip), frame.time_s) for frame in iter(newest))
-        if next(frames, None) is None:  # Nobody is asked to look at a camera that gives nothing.
+        if next(frames, None) is None:  # Do not prompt the user if the camera delivers no frame.
             raise StreamError(f"{address} ended before its first frame")
         redirector = Redirector(bundle, strength=0.0, max_faces=1)
         ask()
@@ -234,16 +237,16 @@ def calibrate(
 def calibrate_by_video(
     path: Path, bundle: Bundle, *, progress: Progress = no_progress
 ) -> Calibration:
-    """Calibrates by a video file of such a look; its first minute is used.
+    """Calibrate with a video file of a gaze at the lens; at most the first minute is used.
 
     Args:
-        path: the video file.
-        bundle: its estimator is calibrated.
-        progress: shown the frames that are done.
+        path: path of the video file.
+        bundle: bundle whose estimator is calibrated.
+        progress: shows the number of processed frames.
 
     Raises:
-        StreamError: it cannot be read, or too few frames show open eyes.
-        UsageError: the estimates are too far from each other for a look into the lens.
+        StreamError: the file cannot be read, or too few frames show open eyes.
+        UsageError: the spread of the estimates is too large for a steady gaze at the lens.
         MissingPackageError: PyAV is not installed.
     """
     redirector = Redirector(bundle, strength=0.0, max_faces=1)
@@ -266,7 +269,7 @@ def calibrate_by_video(
 
 
 def _gaze_deg(face: FaceResult) -> tuple[float, float] | None:
-    """The estimated gaze in the head's axes."""
+    """Return the estimated (pitch, yaw) in degrees, in the axes of the head; None without one."""
     gaze = next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
     if gaze is None:
         return None
@@ -275,7 +278,7 @@ def _gaze_deg(face: FaceResult) -> tuple[float, float] | None:
 
 
 def _notes(fit: CorrectionFit) -> tuple[str, ...]:
-    """What to improve."""
+    """Return advice for a better calibration."""
     _, by_yaw = fit.determined
     if by_yaw >= _DETERMINED:
         return ()

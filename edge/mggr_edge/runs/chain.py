@@ -2,7 +2,7 @@
 
 Each processor passes frames to the one above it in this table:
 
-| processor | runs | what it does |
+| processor | when | purpose |
 |---|---|---|
 | `Redirector` | always | redirects the eyes of a frame |
 | `Targeted` | always | sets the target for the time of the frame |
@@ -10,14 +10,15 @@ Each processor passes frames to the one above it in this table:
 | `AutoCalibration` | `--auto-calibrate` | refines the correction from results |
 | `AdjustableStrength` | window | applies the strength that keys change |
 | `PeriodicStats` | `--stats-every` | reports the time per stage |
-| `BundleReloader`, `CountedProcess` | live | swaps in a replaced bundle, counts for Prometheus |
+| `BundleReloader`, `CountedProcess` | live | reloads a replaced bundle, counts for Prometheus |
 | metrics | `--metrics` | writes one line of JSON per frame |
 | `Annotated`: mark | `--mark` | draws the label |
 | `Annotated`: overlay, status | `--overlay`, live | draws outlines and the frame rate |
 | `Annotated`: side by side | `--compare` | puts the input beside the result |
 
-Metrics therefore contain what was done to the eyes, and no drawing changes them. Reloading is
-outside of error handling, so that a new bundle that fails is reported as such.
+Metrics are written before anything is drawn, so drawings do not change them. Reloading is outside
+of the error handling for frames, so that a new bundle that fails is reported as an error of the
+bundle.
 """
 
 from __future__ import annotations
@@ -48,15 +49,16 @@ from mggr_edge.runs.summary import open_metrics
 
 @dataclass(frozen=True)
 class FrameChain:
-    """The processors of one run.
+    """Processors of one run.
 
     Attributes:
-        process: the outermost one, which frames are given to.
-        redirector: the innermost one.
-        clock: time per stage.
-        supervisor: of a live run; None for files.
-        pass_through: counts failed frames of a live run; None for files, whose errors end the run.
-        auto_calibration: None unless it was asked for.
+        process: outermost processor; call it with each frame.
+        redirector: innermost processor.
+        clock: clock that records the time of each stage.
+        supervisor: services of a live run; None for files.
+        pass_through: error handling of a live run, which counts failed frames; None for files,
+            whose errors end the run.
+        auto_calibration: automatic calibration; None unless the options request it.
     """
 
     process: FrameProcess
@@ -67,17 +69,17 @@ class FrameChain:
     auto_calibration: AutoCalibration | None
 
     def reset(self) -> None:
-        """Forgets the faces of a video before the next one."""
+        """Drop the faces and the calibration of a video before the next one."""
         self.redirector.reset()
         if self.auto_calibration is not None:
             self.auto_calibration.reset()
 
     def stats(self) -> str:
-        """Returns the time per stage and the state of the auto-calibration, as text."""
+        """Return the time per stage and the state of the auto-calibration, as text."""
         return _stats(self.clock, self.auto_calibration)
 
     def notes(self) -> tuple[str, ...]:
-        """Returns what the summary of the run states beside its counts."""
+        """Return the notes that the summary of the run adds to its counts."""
         notes: list[str] = []
         if self.pass_through is not None and self.pass_through.failed:
             notes.append(
@@ -101,22 +103,24 @@ def open_chain(
     clock: StageClock,
     notify: Callable[[str], None],
 ) -> Iterator[FrameChain]:
-    """Builds the chain around a redirector; see the module's table.
+    """Build the chain around a redirector; see the table of the module.
 
     Args:
-        options: of the run.
-        redirector: the innermost processor.
-        targets: where eyes are redirected to, over time.
-        address: of a live source; None for a file.
-        is_live: frames come at their own pace, and an error must not end the run.
-        in_window: keys of a window change the strength.
-        controls: what keys change.
-        clock: time per stage.
+        options: options of the run.
+        redirector: innermost processor.
+        targets: targets of the redirection over time.
+        address: address of a live source; None for a file.
+        is_live: True if frames arrive in real time and an error must not end the run.
+        in_window: True if the keys of a window change the strength.
+        controls: settings that the keys change.
+        clock: clock that records the time of each stage.
         notify: receives messages.
 
     Raises:
-        MissingPackageError: Prometheus figures need a package that is not installed.
-        StreamError: the Prometheus port is in use, or the metrics file cannot be written.
+        MissingPackageError: Prometheus metrics need a package that is not installed.
+        StreamError: the Prometheus port is in use.
+        OutputExistsError: the metrics file exists, and the options do not include `force`.
+        UsageError: the metrics file cannot be written.
     """
     process: FrameProcess = Targeted(redirector, targets)
     pass_through = PassThroughOnError(process, notify=notify) if is_live else None
@@ -135,7 +139,7 @@ def open_chain(
             notify=notify,
             auto_calibration=refining,
         )
-    if in_window and not options.estimate_only:  # Estimating changes nothing, whatever the keys.
+    if in_window and not options.estimate_only:  # Keys have no effect with --estimate-only.
         process = AdjustableStrength(process, redirector, controls)
     if options.stats_every_s is not None:
         process = PeriodicStats(
@@ -177,7 +181,7 @@ def _annotated(
         shown = replace(result, frame=overlay(before, result))
         return status(before, shown) if is_live else shown.frame
 
-    if options.overlay or is_live:  # The keys of a window switch the overlay on and off.
+    if options.overlay or is_live:  # Keys of a window toggle the overlay.
         process = Annotated(process, drawn)
     return Annotated(process, side_by_side) if options.compare else process
 

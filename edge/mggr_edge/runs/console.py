@@ -1,4 +1,4 @@
-"""The frame rate on the picture and in the log, and a strength that changes during a run."""
+"""Frame rate on the frame and in the log, and a strength that changes during a run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class FrameRate:
-    """Frames a second, over the last two seconds."""
+    """Frame rate in frames per second, over the last two seconds."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque()
 
     def tick(self) -> float:
-        """Counts a frame and says how many there are in a second; 0 until there are two."""
+        """Count a frame and return the frame rate; 0 until there are two frames."""
         now = time.monotonic()
         self._times_s.append(now)
         while now - self._times_s[0] > _LOOK_BACK_S:
@@ -36,17 +36,17 @@ class FrameRate:
 
 
 class StatusLine:
-    """Writes how fast it goes into the picture's upper left corner.
+    """View that writes the frame rate into the upper left corner of the frame.
 
     Args:
-        state: what else is to be read there.
+        state: returns the text that follows the frame rate.
     """
 
     def __init__(self, state: Callable[[], str]) -> None:
         self._state, self._rate = state, FrameRate()
 
     def __call__(self, before: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-        """The result's frame with a line on it."""
+        """Return a copy of the result's frame with the status line."""
         shown = result.frame.copy()
         scale = max(0.4, shown.shape[0] / 1200)
         text = f"{self._rate.tick():.0f} fps, {self._state()}"
@@ -59,13 +59,13 @@ class StatusLine:
 
 
 class PeriodicStats:
-    """Says every so many seconds where the time goes.
+    """Frame process that reports the time per stage at regular intervals.
 
     Args:
-        process: what is done to each frame.
-        stats: text about the frames so far.
-        every_s: between two tables.
-        notify: takes them.
+        process: wrapped frame process.
+        stats: returns the table of the frames so far.
+        every_s: interval between two reports in seconds.
+        notify: receives the reports.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class PeriodicStats:
         self._frames = self._all_frames = 0
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Passes a frame through."""
+        """Process a frame, and report if the interval has passed."""
         result = self._process(frame, time_s=time_s)
         self._frames += 1
         self._all_frames += 1
@@ -99,19 +99,19 @@ class PeriodicStats:
 
 
 class AdjustableStrength:
-    """A redirector that does what the controls say.
+    """Frame process that sets the redirector's strength from the controls.
 
     Args:
-        process: what passes frames to the redirector.
-        redirector: whose strength is set before every frame.
-        controls: what is asked for.
+        process: wrapped frame process, which passes frames to the redirector.
+        redirector: redirector whose strength is set before each frame.
+        controls: current settings of the user.
     """
 
     def __init__(self, process: FrameProcess, redirector: Redirector, controls: Controls) -> None:
         self._process, self._redirector, self._controls = process, redirector, controls
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Passes a frame on."""
+        """Set the strength and process a frame."""
         controls = self._controls
         self._redirector.strength = controls.strength if controls.is_on else 0.0
         return self._process(frame, time_s=time_s)

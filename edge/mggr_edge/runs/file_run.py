@@ -1,7 +1,7 @@
-"""From a file to a file of the same kind, each frame through the redirector.
+"""Processing of a file or folder into an output of the same kind, frame by frame.
 
-Nothing here knows how eyes are redirected: `process` is `Redirector.process`,
-or anything of its shape.
+This module does not depend on how eyes are redirected: `process` is `Redirector.process` or any
+other `FrameProcess`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from mggr_edge.runs.summary import RunSummary, Tally
 
 
 def _nothing() -> None:
-    """Before the only file, nothing is to be reset."""
+    """Do nothing: a single file needs no reset."""
 
 
 def run(
@@ -72,32 +72,32 @@ def run(
     stages: Stages = no_stages,
     reset: Callable[[], None] = _nothing,
 ) -> RunSummary:
-    """Redirects a picture, a folder of pictures and videos, or a video file.
+    """Redirect a picture, a folder of pictures and videos, or a video file.
 
-    Where no pixel was changed, the output is the input byte for byte. A video
-    that gets another container is encoded all the same; its comment then states
-    that the gaze was not altered.
+    If no pixel was changed and the file type is the same, the output is a byte-for-byte copy of the
+    input. A video that gets another container is encoded nevertheless; its comment then states that
+    the gaze was not altered.
 
     Args:
-        source_path: the input.
-        output_path: of the same kind; None puts `<name>-redirected` beside the
-            input, numbered if that is taken; `null://` writes nothing.
-        process: what is done to each frame.
-        columns: how many times as wide as a frame is what `process` makes of it.
-        comment: what a video's metadata say of it.
-        force: a named output that exists may be replaced.
-        loops: how many times more a video is gone through, -1 for ever; only to nowhere.
-        progress: shows how far it is.
+        source_path: path of the input.
+        output_path: path of an output of the same kind; None puts `<name>-redirected` beside the
+            input, with a number if that name exists; `null://` writes nothing.
+        process: processes each frame.
+        columns: width of the frames that `process` returns, as a multiple of the input width.
+        comment: comment in the metadata of a video.
+        force: True replaces an existing output that was named.
+        loops: number of additional passes through a video, -1 for endless; only without an output.
+        progress: shows the progress.
         stages: measures reading and writing.
-        reset: called before each video and animation of a folder: their times begin at 0.
+        reset: called before each video and animation of a folder, because their times begin at 0.
 
     Raises:
-        UsageError: the output does not fit the input, or exists without `force`; or what shall
-            be looped is no video, or would be written.
-        StreamError: the input is missing or damaged, or the output cannot be
-            written; nothing is left behind. A file of a folder that fails, for
-            whatever reason, is listed in the summary; only if all fail it is an error.
-        MissingPackageError: a video without PyAV, a picture without Pillow.
+        UsageError: the output does not match the input, or exists without `force`; or `loops` is
+            set for an input that is not a video, or with an output.
+        StreamError: the input is missing or damaged, or the output cannot be written; no partial
+            output remains. A file of a folder that fails for any reason is listed in the summary;
+            this is an error only if all files fail.
+        MissingPackageError: PyAV is missing for a video, or Pillow for a picture.
     """
     source = find_source(source_path)
     output = choose_output(source, output_path, force=force)
@@ -118,7 +118,7 @@ def run(
 
 
 class _Placing(TypedDict):
-    """Arguments of `atomic_file` and `atomic_folder`."""
+    """Keyword arguments of `atomic_file` and `atomic_folder`."""
 
     force: bool
     elsewhere: Callable[[Path], None]
@@ -127,7 +127,7 @@ class _Placing(TypedDict):
 
 @dataclass(frozen=True)
 class _Task:
-    """The arguments of `run`, settled."""
+    """Validated arguments of `run`."""
 
     source: Source
     output: Path | None
@@ -141,26 +141,27 @@ class _Task:
     stages: Stages
     reset: Callable[[], None]
     moved: list[Path] = field(default_factory=list)
-    """Where the output is, if another program took its name meanwhile."""
+    """Path of the result if another program created the chosen name during the run; otherwise
+    empty."""
 
     def new_file(self, output: Path) -> AbstractContextManager[Path]:
-        """See `atomic_file`."""
+        """Open a temporary file for an output; see `atomic_file`."""
         return atomic_file(output, **self._placing())
 
     def new_folder(self, output: Path) -> AbstractContextManager[Path]:
-        """See `atomic_folder`."""
+        """Open a temporary folder for an output; see `atomic_folder`."""
         return atomic_folder(output, **self._placing())
 
     def _placing(self) -> _Placing:
         return {
-            "force": self.force and self.is_named,  # --force replaces only what was named
+            "force": self.force and self.is_named,  # --force replaces only a named output
             "elsewhere": self.moved.append,
             "numbered": None if self.is_named else partial(unnamed_output, self.source),
         }
 
     @property
     def path(self) -> Path:
-        """Of the input."""
+        """Path of the input."""
         return self.source.path
 
 
@@ -205,7 +206,7 @@ def _run_folder(task: _Task) -> RunSummary:
 
 
 def _of_folder(task: _Task, file: Path, written: Path | None) -> _Task:
-    """The task of one video of a folder."""
+    """Return the task of one video of a folder."""
     return replace(
         task,
         source=Source("video", file),
@@ -233,13 +234,14 @@ def _run_video(task: _Task) -> RunSummary:
         notes = _write_video(task, temporary, tally=tally)
         is_copy = _copy_if_untouched(task.path, temporary, tally=tally)
         if not is_copy and not tally.has_changes and task.comment == REDIRECTED:
-            # Metadata precede the frames: only now it is known that the comment is false.
+            # Write the video again, because its comment precedes the frames and is known to be
+            # wrong only after the last frame.
             _write_video(_unchanged(task), temporary, tally=Tally())
     return tally.summary("video", task.output, is_copy=is_copy, notes=() if is_copy else notes)
 
 
 def _write_video(task: _Task, temporary: Path, *, tally: Tally) -> tuple[str, ...]:
-    """Writes the task's video into a file; returns notes."""
+    """Write the task's video into a file, and return notes."""
     assert task.output is not None
     with open_video(task.path) as video:
         layout = video.layout.widened(task.columns)
@@ -249,7 +251,7 @@ def _write_video(task: _Task, temporary: Path, *, tally: Tally) -> tuple[str, ..
 
 
 def _unchanged(task: _Task) -> _Task:
-    """The same task with frames as they are read, and a comment that states it."""
+    """Return the task with unmodified frames and a comment that states this."""
 
     def same(frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
         return FrameResult(frame, ())
@@ -275,7 +277,7 @@ def _redirect_video(
             if isinstance(item, AudioPacket):
                 writer.pass_audio(item)
                 continue
-            # A container's clock starts anywhere; a video's time is counted from its first frame.
+            # Container times may start at any value, so count from the time of the first frame.
             begins_s = item.time_s if begins_s is None else begins_s
             result = task.process(item.rgb, time_s=item.time_s - begins_s)
             with task.stages("write"):
@@ -289,7 +291,7 @@ def _redirect_video(
 def _written(
     item: TimedFrame, result: FrameResult, layout: VideoLayout, columns: int
 ) -> NDArray[np.uint8] | TenBitPicture:
-    """What is written of a frame: RGB, or the stored values of an HDR or 10-bit video."""
+    """Return the frame to write: RGB, or the stored values of an HDR or 10-bit video."""
     is_refitted = item.rgb.shape[:2] != layout.size
     size = layout.widened(columns).size
     if item.original is None:
@@ -306,7 +308,10 @@ _RUN: dict[str, Callable[[_Task], RunSummary]] = {
 
 
 def _copy_if_untouched(source: Path, written: Path | None, *, tally: Tally) -> bool:
-    """Encoding again would only lose; and would claim an altered gaze that is none."""
+    """Replace the written file by a copy of the input if no pixel changed; return whether it was.
+
+    Encoding again would lose quality, and the comment would state an altered gaze.
+    """
     if written is None or tally.has_changes or source.suffix.lower() != written.suffix.lower():
         return False
     copy_whole(source, written)

@@ -1,4 +1,4 @@
-"""From a live source to an output, until it ends or somebody stops it."""
+"""Processing of a live source into an output, until the source ends or the run is stopped."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from mggr_edge.errors import StreamError
 from mggr_edge.media.files.colour import colour_of_rgb
 from mggr_edge.media.files.pyav import fitted
 from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat, Flip, flipped
+from mggr_edge.media.live.address import ANY_FORMAT, CameraFormat, Flip, LiveAddress, flipped
 from mggr_edge.media.live.latest_frame import LatestFrameReader, LiveFrame
 from mggr_edge.media.live.recordings import LiveWriter, Segments, SegmentWriter
 from mggr_edge.media.live.sinks import LiveOutput
@@ -31,7 +30,7 @@ from mggr_edge.runs.summary import RunSummary, Tally
 
 _TICKS_PER_S = 90_000
 _NOMINAL_RATE = Fraction(30)
-"""Only for the encoder, which wants one; every frame has its own time."""
+"""Frames per second for the encoder, which requires a rate; each frame has its own time."""
 
 
 def run_live(
@@ -48,29 +47,30 @@ def run_live(
     counts: LiveCounts | None = None,
     notify: Callable[[str], None] = lambda text: None,
 ) -> RunSummary:
-    """Redirects a camera or a stream until it ends, is lost, or SIGINT or SIGTERM comes.
+    """Redirect a camera or a stream until it ends, is lost, or SIGINT or SIGTERM arrives.
 
-    However it ends, what was recorded until then is a whole file, as long as the disk takes it.
+    In all of these cases, the frames that were recorded up to then form a complete file, unless the
+    disk is full.
 
     Args:
-        address: of the source.
-        output: where frames go.
-        process: what is done to each frame.
-        camera_format: size and rate that a camera is asked for, and which way up it hangs.
-        columns: how many times as wide as a frame is what `process` makes of it.
+        address: address of the source.
+        output: destination of the frames.
+        process: processes each frame.
+        camera_format: size and rate to request from a camera, and its orientation.
+        columns: width of the frames that `process` returns, as a multiple of the input width.
         stages: measures waiting and writing.
-        stop: set from elsewhere to end.
-        reconnect: a source that is lost, or not yet there, is waited for; only being stopped
-            ends it then.
-        workload: may leave frames out when there is too much to do.
-        counts: kept up to date while it goes on.
-        notify: takes what happens to the source.
+        stop: event that ends the run when another thread sets it.
+        reconnect: True waits for a source that is lost or not yet available; then only a stop ends
+            the run.
+        workload: skips frames under heat or overload; None processes every frame.
+        counts: counts that are updated during the run.
+        notify: receives messages about the source.
 
     Returns:
-        what was done; `lost` says how a source that did not end by itself was lost.
+        The summary of the run; `lost` is the reason if the source was lost.
 
     Raises:
-        StreamError: the source cannot be opened, gives no frame at all, or the output cannot be
+        StreamError: the source cannot be opened or delivers no frame, or the output cannot be
             written.
     """
     stop = stop or threading.Event()
@@ -90,7 +90,7 @@ def run_live(
             else OpenedByReader(open_, opened=systemd.ready)
         )
         if reconnect:
-            systemd.ready()  # a source that is not there yet does not keep the service from it
+            systemd.ready()  # a missing source must not delay the start of the service
         session = _Session(
             address,
             capture,
@@ -129,7 +129,7 @@ class _Session:
         self._idle: Callable[[], None] | None = None
 
     def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
-        """Passes frames on until there are no more."""
+        """Process frames until the source ends or the run is stopped."""
         reading = LatestFrameReader(
             self._capture,
             stop=self._stop,
@@ -151,7 +151,7 @@ class _Session:
                 self._idle = writer.idle if isinstance(writer, SegmentWriter) else None
                 try:
                     self._pass_all(first, frames, writer, layout.size)
-                except Exception as error:  # noqa: BLE001 - raised as soon as the output is whole
+                except Exception as error:  # noqa: BLE001 - raised after the output is complete
                     failure = error
                 self._systemd.stopping()
             if failure is not None:
@@ -168,7 +168,7 @@ class _Session:
         )
 
     def _wait(self, newest: LatestFrameReader) -> None:
-        """Called again and again while no frame comes."""
+        """Notify the watchdog and the idle writer; called repeatedly while no frame arrives."""
         self._alive(newest)
         if self._idle is not None:
             self._idle()
@@ -181,13 +181,13 @@ class _Session:
             self._counts.reconnected = self._capture.reconnected
 
     def _alive(self, newest: LatestFrameReader) -> None:
-        """Said with every frame, and while none comes; not once the reader hangs."""
+        """Update the counts, and notify the watchdog unless the reader thread hangs."""
         self._count(newest)
         if not self._heartbeat.is_stuck:
             self._systemd.alive()
 
     def _frames(self, newest: LatestFrameReader) -> Iterator[LiveFrame]:
-        """All that come; a loss ends them and is noted."""
+        """Yield the frames to process; a lost source ends the iteration and sets `_lost`."""
         frames = iter(newest)
         while True:
             try:

@@ -14,8 +14,7 @@ from mggr_edge.common.addresses import (
 )
 from mggr_edge.errors import UsageError
 from mggr_edge.media.files.video_writer import ESTIMATED, REDIRECTED
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import ANY_FORMAT, CameraFormat
+from mggr_edge.media.live.address import ANY_FORMAT, CameraFormat, LiveAddress
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.pipeline.gaze_correction import NO_CORRECTION, GazeCorrection
 from mggr_edge.pipeline.targets import (
@@ -46,11 +45,11 @@ class SourceOptions:
     camera_format: CameraFormat = ANY_FORMAT
 
     def check_source(self, source: str, address: LiveAddress | None) -> None:
-        """Refuses camera options for a file.
+        """Reject camera options for a file.
 
         Args:
-            source: as the user typed it.
-            address: of a live source; None for a file.
+            source: path or address, as the user typed it.
+            address: address of a live source; None for a file.
 
         Raises:
             UsageError: an option does not apply to this source.
@@ -62,10 +61,10 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class RunOptions(SourceOptions):
-    """Options of `mggr-edge run`; the help of that command describes each.
+    """Options of `mggr-edge run`; the help of that command describes each option.
 
     Raises:
-        UsageError: options that exclude each other.
+        UsageError: options exclude each other, or the target is invalid.
     """
 
     target: str = "camera"
@@ -105,7 +104,7 @@ class RunOptions(SourceOptions):
             )
 
     def check_source(self, source: str, address: LiveAddress | None) -> None:
-        """Refuses options that do not apply to a source; see `SourceOptions.check_source`."""
+        """Reject options that do not apply to a source; see `SourceOptions.check_source`."""
         super().check_source(source, address)
         named = redact_credentials(source)
         if address is not None and self.loops:
@@ -116,7 +115,7 @@ class RunOptions(SourceOptions):
             raise UsageError(f"{named} is a file; figures for Prometheus are of live sources")
 
     def check_metrics(self, source: str, output: str | None) -> None:
-        """Refuses a metrics file that this run reads or writes for another purpose.
+        """Reject a metrics file that this run reads or writes for another purpose.
 
         Raises:
             UsageError: `--metrics` names such a file, or a folder.
@@ -128,13 +127,13 @@ class RunOptions(SourceOptions):
         addresses += [] if output is None else [output_address(output)]
         others = [address.place for address in addresses if address.scheme == "file"]
         others += [text for text in (self.follow, self.model) if text]
-        # Not Path.resolve, which raises on a link to itself.
+        # Path.resolve raises an error for a link to itself, realpath does not.
         if os.path.realpath(self.metrics) in [os.path.realpath(other) for other in others]:
             raise UsageError(f"--metrics {self.metrics} is another file of this run; name its own")
 
     @property
     def writes_nothing_unnamed(self) -> bool:
-        """True if no pixel can change, so that no output is written unless one is named."""
+        """True if no pixel can change, so that the run writes an output only if one is named."""
         return self.estimate_only and not self.overlay
 
     @property
@@ -144,19 +143,20 @@ class RunOptions(SourceOptions):
 
     @property
     def comment(self) -> str:
-        """The note that written videos carry in their metadata."""
+        """Comment in the metadata of written videos."""
         return ESTIMATED if self.initial_strength == 0.0 else REDIRECTED
 
     @property
     def segment_s(self) -> float | None:
-        """Seconds of one file of a segmented recording; None for one file."""
+        """Duration of each file of a segmented recording in seconds; None for a single file."""
         return None if self.segment_minutes is None else 60 * self.segment_minutes
 
     def target_source(self) -> TargetSource:
-        """Returns the targets over time.
+        """Return the targets over time.
 
         Raises:
-            UsageError: the file of `--follow` cannot be read.
+            UsageError: the target cannot be parsed.
+            DataError: the file of `--follow` cannot be read or is invalid.
         """
         if self.follow is not None:
             return read_target_track(self.follow)
@@ -166,7 +166,10 @@ class RunOptions(SourceOptions):
     def correction(
         self, address: LiveAddress | None, bundle: Bundle, *, notify: Callable[[str], None]
     ) -> GazeCorrection:
-        """Returns the correction of the named profile, or for a local camera of the user's.
+        """Return the gaze correction of the selected profile.
+
+        Without a named profile, a camera of this machine uses the user's own profile, and any other
+        source is not corrected.
 
         Raises:
             UsageError: the profile is missing, damaged, or of another model.

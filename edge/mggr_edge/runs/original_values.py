@@ -1,9 +1,9 @@
-"""What was done to the SDR view of a frame, done to its stored values.
+"""Repeat the edits of a frame's SDR view on its stored values.
 
-A redirected eye is composed again: the stored values are read by the same sampling map, under the
-same mask. The residual is in SDR levels. It becomes the difference of code values that changes the
-SDR view of the warped eye by that much. Pixels that were drawn on are mapped as BT.2408 maps
-graphics. All other pixels keep their stored values.
+A redirected eye is composed again: the stored values are sampled by the same sampling map, under
+the same mask. The residual is in SDR levels. It is converted to the difference of code values that
+changes the SDR view of the warped eye by the same amount. Pixels with drawings on them are mapped
+as BT.2408 maps graphics. All other pixels keep their stored values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from mggr_edge.pipeline.results import FrameResult
 _LEVELS = 255.0
 
 _REACH_PX = 4
-"""Pixels around what a bicubic sample reads, and one for linear chroma."""
+"""Margin in pixels around the sampled positions: the reach of bicubic sampling, and one pixel for
+the linear interpolation of chroma."""
 
 
 def shown_original(
@@ -31,16 +32,17 @@ def shown_original(
     result: FrameResult,
     code_map: CodeMap,
 ) -> TenBitPicture:
-    """The stored values of what a process shows of a frame.
+    """Return the stored values of the frame that a process shows.
 
     Args:
-        original: the frame's stored values; not changed.
-        before: [H, W, 3] uint8, its SDR view.
-        result: what was made of the view; its frame may be drawn on, or several times as wide.
-        code_map: from stored code values to the view's.
+        original: stored values of the frame; not modified.
+        before: [H, W, 3] uint8, SDR view of the frame.
+        result: result for the SDR view; its frame may contain drawings and may be several times as
+            wide.
+        code_map: map from stored code values to those of the SDR view.
 
     Returns:
-        As wide as the result.
+        Stored values, as wide as the frame of the result.
     """
     eyes = [eye.composed for face in result.faces for eye in face.eyes if eye.composed is not None]
     redirected = before.copy()
@@ -63,7 +65,7 @@ def _with_eyes(
 ) -> TenBitPicture:
     out = original.copy()
     is_done = np.zeros(original.size, np.bool_)
-    for eye in reversed(eyes):  # where faces overlap, the last one is seen, as in the view
+    for eye in reversed(eyes):  # where faces overlap, the last one is visible, as in the view
         if not eye.mask.size:
             continue
         change = _eye_change(original, eye, code_map)
@@ -75,7 +77,10 @@ def _with_eyes(
 
 
 def _eye_change(original: TenBitPicture, eye: ComposedEye, code_map: CodeMap) -> NDArray:
-    """[h, w, 3], the difference of R'G'B' code values in the eye's region; 0 where its mask is."""
+    """Return [h, w, 3], the changes of R'G'B' code values in the eye's region.
+
+    They are 0 where the mask is 0.
+    """
     rows, columns = _read_window(original.size, eye)
     codes = original.codes(rows, columns)
     origin = np.array([columns.start, rows.start], np.float32)
@@ -92,7 +97,7 @@ def _eye_change(original: TenBitPicture, eye: ComposedEye, code_map: CodeMap) ->
 
 
 def _read_window(size: tuple[int, int], eye: ComposedEye) -> tuple[slice, slice]:
-    """Rows and columns that an eye and its samples lie in, from even numbers on."""
+    """Return the rows and columns that contain an eye and its samples, starting at even numbers."""
     region = eye.region
     ends = ((region.top, region.bottom), (region.left, region.right))
     parts = []

@@ -1,4 +1,4 @@
-"""Redirects picture files, each frame or page of them, and folders of picture files."""
+"""Redirection of picture files with all their frames or pages, and the results of a folder."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from mggr_edge.media.files.written import copy_whole
 from mggr_edge.runs.summary import Failure, RunSummary, Tally
 
 _UNTIMED_MS = 100.0
-"""Viewers show a frame without a duration this long."""
+"""Milliseconds for which viewers show a frame that has no duration."""
 
 _MOST_NAMED = 5
-"""Damaged files that a note names."""
+"""Maximum number of damaged files that a note names."""
 
 
 @dataclass(frozen=True)
 class PictureDone:
-    """What was done with one picture file.
+    """Result of one picture file.
 
     Attributes:
-        path: of the input.
-        tally: of its frames.
-        is_copy: no pixel was changed, so the output is the input, byte for byte.
-        lost: names of what the output does not hold of the input.
-        damage: what is missing of the input.
+        path: path of the input.
+        tally: counts of its frames.
+        is_copy: True if no pixel was changed, so that the output is a byte-for-byte copy of the
+            input.
+        lost: names of the properties of the input that the output does not contain.
+        damage: description of the damage of the input; empty if it is intact.
     """
 
     path: Path
@@ -51,18 +52,18 @@ def redirect_picture(
     reset: Callable[[], None],
     stages: Stages,
 ) -> PictureDone:
-    """Reads a picture file, processes it and writes the result.
+    """Read a picture file, process it and write the result.
 
     Args:
-        path: the input.
-        written: the output; None writes nothing.
-        process: as `FrameProcess`.
-        reset: called before an animation, whose times begin at 0.
+        path: path of the input.
+        written: path of the output; None writes nothing.
+        process: frame process, see `FrameProcess`.
+        reset: called before an animation, because its times begin at 0.
         stages: measures reading and writing.
 
     Raises:
         StreamError: the input is damaged, or the output cannot be written.
-        UsageError: the output's format cannot hold the picture.
+        UsageError: the format of the output cannot store the picture.
     """
     tally = Tally()
     with stages("read"):
@@ -79,7 +80,7 @@ def redirect_picture(
         return PictureDone(path, tally, damage=damage)
     with stages("write"):
         if not tally.has_changes and path.suffix.lower() == written.suffix.lower():
-            # Encoding again would only lose, and claim an altered gaze.
+            # Encoding again would lose quality and would mark the gaze as altered.
             copy_whole(path, written)
             return PictureDone(path, tally, is_copy=True, damage=damage)
         lost = write_pictures(written, edited)
@@ -87,7 +88,7 @@ def redirect_picture(
 
 
 def picture_notes(done: Sequence[PictureDone]) -> tuple[str, ...]:
-    """One note about everything that outputs do not hold, and one about damaged inputs."""
+    """Return one note on all properties that the outputs lack, and one on damaged inputs."""
     notes = []
     lost = Counter(name for one in done for name in one.lost)
     if lost:
@@ -102,14 +103,14 @@ def picture_notes(done: Sequence[PictureDone]) -> tuple[str, ...]:
 
 
 def counted(names: Counter[str], files: int) -> list[str]:
-    """Names with the number of files that they hold for, where there are several files."""
+    """Return the names, each with its number of files if there are several files."""
     if files == 1:
         return list(names)
     return [f"{name} ({n} {'file' if n == 1 else 'files'})" for name, n in names.items()]
 
 
 def _timed(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, float | None]]:
-    """Frames with their times in seconds; pictures and pages with none."""
+    """Yield frames of an animation with their times in seconds, other pictures with None."""
     time_ms = 0.0
     for picture in pictures:
         is_frame = picture.duration_ms is not None
@@ -118,7 +119,7 @@ def _timed(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, float | None]
 
 
 class FolderResults:
-    """Collects what was done with each file of a folder."""
+    """Results of the files of a folder."""
 
     def __init__(self) -> None:
         self._tally = Tally()
@@ -129,12 +130,12 @@ class FolderResults:
 
     @contextmanager
     def kept(self, file: Path, written: Path | None) -> Iterator[None]:
-        """Keeps the results of other files when this one fails, and removes what it has written."""
+        """Record an error of this file instead of raising it, and remove its partial output."""
         try:
             yield
         except MggrError as error:
             self._failures.append(Failure(file, str(error)))
-        except Exception as error:  # noqa: BLE001 - one file's fault must not discard the others
+        except Exception as error:  # noqa: BLE001 - one failed file must not discard others
             self._fault = self._fault or error
             message = f"{file} failed by an internal error: {type(error).__name__}: {error}"
             self._failures.append(Failure(file, message, traceback.format_exc()))
@@ -144,21 +145,21 @@ class FolderResults:
             written.unlink(missing_ok=True)
 
     def add_picture(self, done: PictureDone) -> None:
-        """Adds a picture that was processed."""
+        """Add the result of a picture."""
         self._tally.merge(done.tally)
         self._pictures.append(done)
 
     def add_video(self, summary: RunSummary) -> None:
-        """Adds a video that was processed."""
+        """Add the result of a video."""
         self._tally.merge(summary)
         self._videos.append(summary)
 
     def refuse_if_all_failed(self, folder: Path) -> None:
-        """Raises what the files failed by, where none could be processed.
+        """Raise an error if no file could be processed.
 
         Raises:
-            StreamError: all failed, none by an internal error.
-            Exception: the first internal error, where all failed.
+            StreamError: all files failed, none by an internal error.
+            Exception: the first internal error, if all files failed.
         """
         if self._pictures or self._videos:
             return
@@ -170,7 +171,7 @@ class FolderResults:
         )
 
     def summary(self, output: Path | None, *, ignored: int) -> RunSummary:
-        """The results as one summary."""
+        """Return the results as one summary."""
         notes = Counter(note for one in self._videos for note in one.notes)
         return self._tally.summary(
             "folder",

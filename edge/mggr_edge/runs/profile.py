@@ -1,8 +1,8 @@
-"""Calibration profile: fits the estimator's error for one person and stores it as JSON.
+"""Calibration profile: fit the estimator's error for one person and store it as JSON.
 
 The true gaze of every frame is (0, 0), so the estimate is the estimator's error at that head pose.
-A robust regression ignores blinks and glances, and ridge regularisation shrinks the slope towards
-a constant offset as far as the frames do not determine it.
+A robust regression ignores blinks and glances. Ridge regularisation shrinks the slope towards 0 to
+the extent that the frames do not determine it; with a slope of 0, the offset is constant.
 
 References:
     [1] Huber, Ronchetti, Robust Statistics, 2009: M-estimates, iteratively reweighted.
@@ -31,24 +31,25 @@ from mggr_edge.pipeline.gaze_correction import GazeCorrection, Pair, constant_co
 SCHEMA = 2
 _FIRST_SCHEMA = 1
 _FIRST_SCHEMA_FRAMES = 40
-"""A profile of schema 1 is the median of so many frames."""
+"""Number of frames whose median is stored in a profile of schema 1."""
 
 NO_PROFILE = "none"
-"""In a profile's place: take none, whatever is there."""
+"""Value in place of a profile file that disables all profiles."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The error of an estimator for one person before one camera.
+    """Error of an estimator for one person and one camera.
 
     Attributes:
-        estimator_sha256: checksums of the estimator's files, in any format.
-        correction: what is subtracted from estimated gazes.
-        frames: number of frames that it was fitted to.
-        spread_deg: median distance of those frames from it; None in a file of schema 1.
-        screen_deg: direction of the middle of the screen from the lens, (pitch, yaw) in the axes
-            of the head; only files of schema 1 hold it.
-        schema: of the file; those of schema 1 are converted by `read_profile`.
+        estimator_sha256: checksums of the estimator's files in all formats.
+        correction: correction that is applied to estimated gazes.
+        frames: number of frames to which the correction was fitted.
+        spread_deg: median distance of those frames from the correction, in degrees; None in a file
+            of schema 1.
+        screen_deg: direction of the middle of the screen from the lens, (pitch, yaw) in degrees, in
+            the axes of the head; only files of schema 1 contain it.
+        schema: schema version of the file; `read_profile` converts files of schema 1.
     """
 
     estimator_sha256: tuple[str, ...]
@@ -63,7 +64,7 @@ class Profile:
             raise ValueError(f"schema {self.schema} is not {SCHEMA}; calibrate again")
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames}, expected at least 1")
-        # Written so that nan fails too.
+        # A comparison with NaN is false, so this form also rejects NaN.
         if self.spread_deg is not None and not 0 <= self.spread_deg <= 180:
             raise ValueError(f"spread_deg is {self.spread_deg}, expected 0 to 180")
         if self.screen_deg is not None:
@@ -71,13 +72,13 @@ class Profile:
 
     @property
     def screen(self) -> Gaze | None:
-        """Direction of the middle of the screen from the lens, where the file holds it."""
+        """Direction of the middle of the screen from the lens; None if the file lacks it."""
         return None if self.screen_deg is None else Gaze(*self.screen_deg)
 
 
 @dataclass(frozen=True)
 class _FirstProfile:
-    """A file of schema 1: estimates of a look into the lens and one at the middle of the screen."""
+    """File of schema 1: estimates of a gaze at the lens and of one at the middle of the screen."""
 
     estimator_sha256: tuple[str, ...]
     lens_deg: tuple[float, float]
@@ -88,10 +89,10 @@ class _FirstProfile:
         self.converted()
 
     def converted(self) -> Profile:
-        """The profile with a constant offset.
+        """Return the profile with a constant offset.
 
         Raises:
-            ValueError: the angles are no angles of eyes.
+            ValueError: the angles are not valid gaze angles.
         """
         lens, screen = Gaze(*self.lens_deg), Gaze(*self.screen_deg)
         return Profile(
@@ -103,25 +104,25 @@ class _FirstProfile:
 
 
 def profile_file() -> Path | None:
-    """`$XDG_CONFIG_HOME/mggr-edge/profile.json`, by default under `~/.config`.
+    """Return the path of the user's profile, or None if no home folder is known.
 
-    None where no home folder is known.
+    The path is `$XDG_CONFIG_HOME/mggr-edge/profile.json`, by default under `~/.config`.
     """
     home = config_home()
     return None if home is None else home / "mggr-edge" / "profile.json"
 
 
 def estimator_of(contract: Contract) -> tuple[str, ...]:
-    """Checksums of a bundle's estimator, in whatever formats it is there."""
+    """Return the checksums of a bundle's estimator in all available formats."""
     return tuple(sorted(artifact.sha256 for artifact in contract.models.get("estimator", ())))
 
 
 def write_profile(path: Path, profile: Profile, *, force: bool) -> None:
-    """Writes a profile, as a whole or not at all.
+    """Write a profile atomically.
 
     Raises:
         OutputExistsError: the file exists and `force` is false.
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +133,7 @@ def write_profile(path: Path, profile: Profile, *, force: bool) -> None:
 
 
 def read_profile(path: Path, contract: Contract) -> Profile:
-    """Reads a profile that was measured with this bundle's estimator.
+    """Read a profile that was measured with this bundle's estimator.
 
     Raises:
         UsageError: the file is missing, damaged, or of another estimator.
@@ -152,7 +153,7 @@ def read_profile(path: Path, contract: Contract) -> Profile:
 
 
 def _profile(content: Any) -> Profile:
-    """A profile of either schema from a JSON file's content."""
+    """Return a profile of either schema from the content of a JSON file."""
     is_first = (
         isinstance(content, Mapping) and content.get("schema", _FIRST_SCHEMA) == _FIRST_SCHEMA
     )
@@ -160,16 +161,19 @@ def _profile(content: Any) -> Profile:
 
 
 def profile_path(named: str | None) -> Path | None:
-    """The file that is named, or the user's own; None where no home folder is known."""
+    """Return the named file or the user's own profile; None if no home folder is known."""
     return profile_file() if named in (None, NO_PROFILE) else Path(str(named))
 
 
 def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
-    """Which profile is taken: the one that is named, or before this machine's camera the user's.
+    """Return the path of the profile to use: the named one, or the user's for a local camera.
 
     Args:
-        named: a file, there or not, `NO_PROFILE`, or None where nothing is said.
-        own_camera: whether the source is a camera of this machine.
+        named: path of a profile, existing or not, `NO_PROFILE`, or None if no profile is named.
+        own_camera: True if the source is a camera of this machine.
+
+    Returns:
+        The path; None if no profile is used.
     """
     if named == NO_PROFILE:
         return None
@@ -180,17 +184,17 @@ def chosen_profile(named: str | None, *, own_camera: bool) -> Path | None:
 
 
 SLOPE_PRIOR = 0.15
-"""Standard deviation of the slope among people, in degrees per degree. Of the packaged estimator:
-0.14 for the yaw error over the head's yaw, 0.04 for the pitch error (Columbia people 0001-0027,
-five head yaws each); slopes over the head's pitch are not known and are treated alike."""
+"""Standard deviation of the slope among people, in degrees per degree. For the packaged estimator,
+it is 0.14 for the yaw error over the head's yaw and 0.04 for the pitch error (Columbia people
+0001-0027, five head yaws each). Slopes over the head's pitch are unknown and use the same value."""
 
 _HUBER, _BISQUARE = 1.345, 4.685
-"""Limits in standard deviations, for 95 % efficiency with normal errors [1]."""
+"""Thresholds in standard deviations, for 95 % efficiency with normal errors [1]."""
 _ITERATIONS = 20
 _MAD_TO_STD = 1.4826
 _LEAST_NOISE_DEG = 0.1
 _RANGE_PERCENT = (2.5, 97.5)
-"""Single head poses may be wrong."""
+"""Percentiles that limit the range of head poses, because single head poses may be wrong."""
 
 _BLOCKS = 5
 
@@ -199,13 +203,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CorrectionFit:
-    """A fitted correction.
+    """Fitted correction.
 
     Attributes:
-        correction: the fit.
-        spread_deg: median distance of the frames from it.
-        determined: for pitch and yaw of the head, in [0, 1], which part of the slope comes from
-            the frames; the rest is shrunk to 0.
+        correction: the correction.
+        spread_deg: median distance of the frames from the correction, in degrees.
+        determined: fraction of the slope that the frames determine, in [0, 1], for pitch and yaw of
+            the head; the rest is shrunk to 0.
     """
 
     correction: GazeCorrection
@@ -214,20 +218,21 @@ class CorrectionFit:
 
 
 def fit_correction(head_deg: ArrayLike, gaze_deg: ArrayLike) -> CorrectionFit:
-    """Fits a correction by a robust ridge regression.
+    """Fit a correction by a robust ridge regression.
 
-    The ridge's strength is the noise's variance over the prior variance of the slope
-    (`SLOPE_PRIOR`), times the autocorrelation time of the noise in frames, because neighbouring
-    frames repeat each other's errors. The noise's standard deviation is that of the residuals, by
-    their median.
+    The ridge parameter is the variance of the noise divided by the prior variance of the slope
+    (`SLOPE_PRIOR`), times the autocorrelation time of the noise in frames, because the errors of
+    neighbouring frames are correlated. The standard deviation of the noise is estimated from the
+    median absolute residual.
 
     Args:
-        head_deg: [N, 2] head poses of frames in the order of time, (pitch, yaw), in the head's
-            axes.
-        gaze_deg: [N, 2] gazes that were estimated of a person who looks into the lens, likewise.
+        head_deg: [N, 2] head poses of frames in temporal order, (pitch, yaw) in degrees, in the
+            axes of the head.
+        gaze_deg: [N, 2] estimated gazes of a person who looks into the lens, (pitch, yaw) in
+            degrees, in the axes of the head.
 
     Raises:
-        ValueError: no frames, or other shapes.
+        ValueError: there are no frames, or the shapes are wrong.
     """
     head, gaze = np.asarray(head_deg, np.float64), np.asarray(gaze_deg, np.float64)
     if head.ndim != 2 or head.shape[1] != 2 or head.shape != gaze.shape or not len(head):
@@ -235,7 +240,7 @@ def fit_correction(head_deg: ArrayLike, gaze_deg: ArrayLike) -> CorrectionFit:
     line = _Line(np.median(head, axis=0), np.median(gaze, axis=0), np.zeros((2, 2)))
     weights = np.ones(len(head))
     ridge = np.ones(2)
-    for weigh in (_huber, _bisquare):  # The second one rejects, and needs a good start.
+    for weigh in (_huber, _bisquare):  # The bisquare rejects outliers and needs a good start.
         for _ in range(_ITERATIONS):
             residuals = gaze - line.at(head)
             noise_deg = np.maximum(
@@ -259,19 +264,23 @@ def fit_correction(head_deg: ArrayLike, gaze_deg: ArrayLike) -> CorrectionFit:
 
 
 def head_ranges_deg(head_deg: ArrayLike) -> tuple[Pair, Pair]:
-    """(lowest, highest) pitch, then yaw, of [N, 2] head poses without the outermost 2.5 %."""
+    """Return the (lowest, highest) pitch, then yaw, of head poses without the outermost 2.5 %.
+
+    Args:
+        head_deg: [N, 2] head poses in degrees, (pitch, yaw).
+    """
     low, high = np.percentile(np.asarray(head_deg, np.float64), _RANGE_PERCENT, axis=0)
     return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
 
 
 def cross_validated_deg(head_deg: ArrayLike, gaze_deg: ArrayLike) -> tuple[float, float]:
-    """Mean angular error before and after correction, in degrees.
+    """Mean angular error in degrees before and after correction, cross-validated.
 
-    Each of five blocks of time is corrected by a fit to the other four. All frames count, also
-    those that a fit rejects.
+    Each of five blocks of time is corrected by a fit to the other four. The mean includes the
+    frames that a fit rejects.
 
     Args:
-        head_deg, gaze_deg: as for `fit_correction`, at least two frames.
+        head_deg, gaze_deg: arrays as for `fit_correction`, with at least two frames.
     """
     head, gaze = np.asarray(head_deg, np.float64), np.asarray(gaze_deg, np.float64)
     left = np.empty_like(gaze)
@@ -293,7 +302,7 @@ class _Line:
 
 
 def _solved(head: Array, gaze: Array, weights: Array, ridge: Array) -> _Line:
-    """The weighted ridge regression; offsets are not shrunk."""
+    """Solve the weighted ridge regression; offsets are not shrunk."""
     reference, offset = (np.average(one, axis=0, weights=weights) for one in (head, gaze))
     centred = head - reference
     moments = (weights[:, None] * centred).T @ centred
@@ -312,10 +321,10 @@ def _determined(head: Array, weights: Array, ridge: Array) -> Pair:
 
 
 def _autocorrelation_time(noise: Array) -> float:
-    """Number of successive frames that hold one independent sample, at least 1 [2].
+    """Return the number of successive frames that contain one independent sample, at least 1 [2].
 
     Args:
-        noise: [N, 2], of mean near zero.
+        noise: [N, 2], with a mean near zero.
     """
     count = len(noise)
     lags = [np.correlate(axis, axis, "full")[count - 1 :] for axis in noise.T]

@@ -1,4 +1,4 @@
-"""`mggr-edge run`: chooses source and sink by the options, and runs the chain between them."""
+"""`mggr-edge run`: select source and sink from the options, and run the chain between them."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def redirect(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> RunSummary:
-    """Redirects a file, a folder or a live source into an output.
+    """Redirect a file, a folder or a live source into an output.
 
     Args:
         source: path or address, as the user typed it.
-        output: likewise; None names it after the source.
-        options: of the run.
+        output: path or address, as the user typed it; None derives the name from the source.
+        options: options of the run.
         progress: shows the progress of files.
         notify: receives messages.
 
     Raises:
         MggrError: see `file_run.run`, `live_run.run_live`, `Bundle.open` and `open_chain`.
     """
-    # Check the arguments first: loading models takes a moment.
+    # Check the arguments first, because loading models is slow.
     if (output is None and options.writes_nothing_unnamed) or (
         is_window(output) and options.headless
     ):
@@ -70,7 +70,7 @@ def redirect(
     clock = StageClock()
     bundle = Bundle.open(options.model)
     if sink is not None:
-        # Errors and loading times belong here, not into the frame loop.
+        # Load the models here, so that errors and loading times do not occur in the frame loop.
         bundle.try_out(coarse=options.service.step_down)
     redirector = Redirector(
         bundle,
@@ -139,5 +139,5 @@ def _run_live(
 
 
 def _columns(options: RunOptions) -> int:
-    """Frames beside each other in the output."""
+    """Return the number of frames side by side in the output."""
     return 2 if options.compare else 1

@@ -1,4 +1,4 @@
-"""What a run did: one line of JSON for each frame, and a summary at the end."""
+"""Results of a run: one line of JSON per frame, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameProcess, Fram
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that could not be processed, while others could.
+    """Input that could not be processed, in a run that continued with other inputs.
 
     Attributes:
-        path: of the input.
-        message: what is wrong, in one line.
-        traceback: of an error that is a fault of this program; empty for any other.
+        path: path of the input.
+        message: description of the error, in one line.
+        traceback: traceback of an internal error of this program; empty for any other error.
     """
 
     path: Path
@@ -41,27 +41,29 @@ class Failure:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did.
+    """Summary of a run.
 
     Attributes:
-        kind: of the input and of the output.
-        output: what was written; None where nothing was.
-        frames: frames of videos and animations, and pictures.
-        frames_with_faces: those in which a face was found.
-        eyes_redirected: eyes of all frames whose strength was above zero.
-        reasons: reason for leaving an eye alone -> eyes of all frames.
-        is_copy: no pixel was changed, so the output is the input, byte for byte.
-        ignored: entries of a folder that are neither pictures nor videos.
-        files: files of a folder that were processed; 1 for any other input.
-        videos: how many of them are videos.
+        kind: kind of the input and of the output.
+        output: path or name of the output; None if nothing was written.
+        frames: number of frames of videos and animations, plus the number of pictures.
+        frames_with_faces: number of frames with at least one detected face.
+        eyes_redirected: number of eyes in all frames with a strength above zero.
+        reasons: number of eyes in all frames that were not redirected, by reason.
+        is_copy: True if no pixel was changed, so that the output is a byte-for-byte copy of the
+            input.
+        ignored: number of entries of a folder that are neither pictures nor videos.
+        files: number of files of a folder that were processed; 1 for any other input.
+        videos: number of these files that are videos.
         failures: files of a folder that could not be processed.
-        dropped: frames of a live source that came while another was in work.
-        lost: how a live source was lost; None when it ended or was stopped.
-        reconnected: how often a live source came back.
-        refitted: frames of another size than the first, scaled into it.
-        verb: what was done with the output.
-        notes: whatever else differs from the input.
-        segments: files of a recording in segments.
+        dropped: number of frames of a live source that were not processed: replaced by a newer
+            frame, or skipped by load shedding.
+        lost: reason why a live source was lost; None if it ended or was stopped.
+        reconnected: number of reconnections to a live source.
+        refitted: number of frames with another size than the first, which were scaled to its size.
+        verb: verb for the output, such as "wrote".
+        notes: other differences from the input.
+        segments: files of a segmented recording.
     """
 
     kind: Kind | Literal["stream"]
@@ -84,7 +86,7 @@ class RunSummary:
     segments: tuple[Path, ...] = ()
 
     def in_words(self) -> str:
-        """The summary as one line for people."""
+        """Return the summary as one line of text."""
         done = "wrote nothing" if self.output is None else f"{self.verb} {self.output}"
         parts = [f"{done}: {self._amount()}"]
         if self.frames_with_faces == 0:
@@ -110,7 +112,7 @@ class RunSummary:
         return one_line("; ".join((*parts, *self.notes)))
 
     def _amount(self) -> str:
-        """Number of pictures, videos and frames."""
+        """Return the number of pictures, videos and frames as text."""
         if self.kind in ("video", "stream"):
             return _count(self.frames, "frame")
         pictures = self.files - self.videos
@@ -122,7 +124,7 @@ class RunSummary:
 
 @dataclass
 class Tally:
-    """Counts frames while a run goes on."""
+    """Counts of the frames of a run in progress."""
 
     frames: int = 0
     frames_with_faces: int = 0
@@ -132,11 +134,11 @@ class Tally:
     refitted: int = 0
 
     def add(self, before: NDArray[np.uint8], result: FrameResult) -> None:
-        """Counts one frame.
+        """Count one frame.
 
         Args:
-            before: [H, W, 3] uint8, as it was read.
-            result: what the redirector made of it.
+            before: [H, W, 3] uint8, input frame.
+            result: result of the redirection.
         """
         self.frames += 1
         self.frames_with_faces += bool(result.faces)
@@ -145,11 +147,12 @@ class Tally:
                 self.eyes_redirected += 1
             else:
                 self.reasons[eye.reason or "no reason given"] += 1
-        # Compared until the first change only: a millisecond per 720p frame.
+        # Compare only until the first change, because a comparison takes a millisecond per 720p
+        # frame.
         self.has_changes = self.has_changes or not np.array_equal(before, result.frame)
 
     def merge(self, other: Tally | RunSummary) -> None:
-        """Adds the counts of another tally or of a finished run."""
+        """Add the counts of another tally or of a finished run."""
         self.frames += other.frames
         self.frames_with_faces += other.frames_with_faces
         self.eyes_redirected += other.eyes_redirected
@@ -161,7 +164,7 @@ class Tally:
     def summary(
         self, kind: Kind | Literal["stream"], output: Path | str | None, **rest: object
     ) -> RunSummary:
-        """The counts as a summary; `rest` are its other fields."""
+        """Return the counts as a summary; `rest` contains its other fields."""
         return RunSummary(
             kind=kind,
             output=output,
@@ -184,13 +187,13 @@ def _count(number: int, one: str, many: str | None = None) -> str:
 
 
 class Metrics:
-    """Writes a line for every frame that goes through; made by `open_metrics`.
+    """Frame process that writes one line of JSON per frame; created by `open_metrics`.
 
     Args:
-        process: what is done to each frame.
-        path: of the file.
-        force: a file that exists may be replaced.
-        more: further facts about the run after each frame.
+        process: wrapped frame process.
+        path: path of the metrics file.
+        force: True replaces an existing file.
+        more: returns additional entries for the line of each frame.
     """
 
     def __init__(
@@ -206,14 +209,14 @@ class Metrics:
         self._count = 0
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Passes a frame through and notes what was done."""
+        """Process a frame and write its line."""
         started = time.perf_counter()
         result = self._process(frame, time_s=time_s)
         took_ms = 1000 * (time.perf_counter() - started)
         line = frame_facts(result, number=self._count, time_s=time_s, took_ms=took_ms)
         if self._more is not None:
             line |= self._more()
-        # Opened now and not before: a run that reads nothing leaves nothing.
+        # Open the file at the first frame, so that a run without frames creates no file.
         self._file = self._file or _opened(self._path, force=self._force)
         try:
             self._file.write(json.dumps(line).encode() + b"\n")
@@ -224,7 +227,7 @@ class Metrics:
         return result
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
@@ -237,17 +240,17 @@ def open_metrics(
     force: bool = False,
     more: Callable[[], dict[str, Any]] | None = None,
 ) -> Iterator[Metrics]:
-    """Gives what writes a line for every frame. What was written stays when the run fails later.
+    """Yield a frame process that writes one line per frame; the lines stay if the run fails later.
 
     Args:
-        path: the file.
-        process: what is done to each frame.
-        force: a file that exists may be replaced.
-        more: further facts about the run after each frame, added to its line.
+        path: path of the metrics file.
+        process: wrapped frame process.
+        force: True replaces an existing file.
+        more: returns additional entries for the line of each frame.
 
     Raises:
         OutputExistsError: the file exists and `force` is false.
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
@@ -259,7 +262,7 @@ def open_metrics(
 
 def _opened(path: Path, *, force: bool) -> FileIO:
     try:
-        # Without a buffer: a full disk shows at the line that it takes no more.
+        # Do not buffer, so that a full disk raises an error at the first line that does not fit.
         return FileIO(path, "w" if force else "x")
     except FileExistsError as error:
         raise OutputExistsError(path) from error
@@ -270,15 +273,16 @@ def _opened(path: Path, *, force: bool) -> FileIO:
 def frame_facts(
     result: FrameResult, *, number: int, time_s: float | None, took_ms: float
 ) -> dict[str, Any]:
-    """What was done to one frame, as JSON takes it.
+    """Return the result of one frame as JSON-serializable values.
 
-    Angles are (pitch, yaw) in degrees, in the picture's axes: pitch + up, yaw + to its right.
+    Angles are (pitch, yaw) in degrees, in the axes of the image: positive pitch is up, positive yaw
+    is to the right of the image.
 
     Args:
-        result: of the frame.
-        number: of the frame, from 0.
-        time_s: of the frame in its video; None for a picture.
-        took_ms: from the frame to its result.
+        result: result of the frame.
+        number: number of the frame, from 0.
+        time_s: time of the frame in its video, in seconds; None for a picture.
+        took_ms: processing time of the frame in milliseconds.
     """
     return {
         "frame": number,

@@ -1,1 +1,1 @@
-"""Programs of their own."""
+"""Separate tools of `mggr-edge`: doctor, studio and bench."""

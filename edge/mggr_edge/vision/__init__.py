@@ -1,1 +1,1 @@
-"""Faces and eyes in a frame."""
+"""Detection of faces and eyes in a frame, with landmarks, head pose, iris and sharpness."""

@@ -1,9 +1,9 @@
-"""Where faces are: MediaPipe's full-range BlazeFace [1] on a whole frame.
+"""Face detection with MediaPipe's full-range BlazeFace [1] on a whole frame.
 
-The frame is fitted into the network's square. The network divides it into a
-grid of cells; each cell gives a score, a box and six points relative to the
-cell's centre. Overlapping answers are averaged by score, which is steadier
-from frame to frame than keeping the best one (the "blending" of [1]).
+The frame is fitted into the square input of the network. The network divides its input into a grid
+of cells, and predicts for each cell a score, a box, and six points relative to the centre of the
+cell. Overlapping detections are averaged with their scores as weights. This is more stable from
+frame to frame than keeping only the best detection (the "blending" of [1]).
 
 References:
     [1] Bazarevsky et al., BlazeFace: Sub-millisecond Neural Face Detection on
@@ -23,7 +23,7 @@ from mggr_edge.models.runtimes import Runner
 _INPUT, _BOXES, _SCORES = "input", "reshaped_regressor_face_4", "reshaped_classifier_face_4"
 _SIZE_PX = 192
 _STRIDE_PX = 4
-"""One cell, with one anchor at its centre, per 4 x 4 input pixels: 48 x 48 cells."""
+"""Side of a cell in input pixels; there are 48 x 48 cells with one anchor at each centre."""
 
 _SAME_FACE_IOU = 0.3
 _MAX_LOGIT = 80.0
@@ -31,13 +31,13 @@ _MAX_LOGIT = 80.0
 
 @dataclass(frozen=True)
 class Detection:
-    """A face as the detector sees it, in frame pixels.
+    """A detected face, in frame pixels.
 
     Attributes:
-        confidence: in [0, 1].
-        box: (left, top, right, bottom).
-        points: [6, 2] the subject's right eye, left eye, nose tip, mouth, right
-            ear, left ear.
+        confidence: confidence of the detection in [0, 1].
+        box: bounding box (left, top, right, bottom).
+        points: [6, 2] points of the subject's right eye, left eye, nose tip, mouth, right ear and
+            left ear.
     """
 
     confidence: float
@@ -46,12 +46,12 @@ class Detection:
 
 
 class FaceDetector:
-    """Finds faces in frames of any size.
+    """Face detector for frames of any size.
 
     Args:
         runner: the model `face_detector` of a bundle.
-        min_confidence: 0.5 kept every face of the trial pictures that the mesh
-            could use, and backs of heads and hands out.
+        min_confidence: the minimum confidence of a detection. In the test pictures, 0.5 kept
+            every face that the face mesh could use, and rejected hands and the backs of heads.
     """
 
     def __init__(self, runner: Runner, *, min_confidence: float = 0.5) -> None:
@@ -59,13 +59,13 @@ class FaceDetector:
         self._min_confidence = min_confidence
 
     def detect(self, frame: NDArray[np.uint8]) -> tuple[Detection, ...]:
-        """Finds faces.
+        """Detect the faces in a frame.
 
         Args:
-            frame: [H, W, 3] uint8 RGB.
+            frame: [H, W, 3] uint8 RGB frame.
 
         Returns:
-            Detections, most confident first.
+            The detections in order of decreasing confidence.
         """
         square, frame_per_square, offset_px = _fit_into_square(frame)
         outputs = self._runner({_INPUT: square[None].astype(np.float32) / 127.5 - 1.0})
@@ -82,7 +82,12 @@ class FaceDetector:
 def _fit_into_square(
     frame: NDArray[np.uint8],
 ) -> tuple[NDArray[np.uint8], float, NDArray[np.float64]]:
-    """The frame, shrunk and centred on black; its scale; the black margin (x, y)."""
+    """Resize a frame to fit the network's square input, centred on black.
+
+    Returns:
+        (square [192, 192, 3], frame pixels per input pixel, offset (x, y) of the frame in the
+        square in input pixels).
+    """
     height, width = frame.shape[:2]
     frame_per_square = max(height, width) / _SIZE_PX
     inner_w = max(1, round(width / frame_per_square))
@@ -96,14 +101,17 @@ def _fit_into_square(
 
 
 def _anchors() -> NDArray[np.float64]:
-    """[2304, 2] cell centres in input pixels, row by row."""
+    """Return the centres of the cells in input pixels, [2304, 2], row by row."""
     centres = np.arange(0, _SIZE_PX, _STRIDE_PX) + _STRIDE_PX / 2
     x, y = np.meshgrid(centres, centres)
     return np.stack([x.ravel(), y.ravel()], axis=-1)
 
 
 def _decode(raw: NDArray[np.float32], anchors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[N, 16] answers of cells to [N, 8, 2] input pixels: two box corners, six points."""
+    """Convert predictions [N, 16] of cells to points [N, 8, 2] in input pixels.
+
+    The 8 points are two opposite corners of the box and the six face points.
+    """
     pairs = raw.astype(np.float64).reshape(-1, 8, 2)
     centre = pairs[:, 0] + anchors
     half = pairs[:, 1] / 2
@@ -114,7 +122,16 @@ def _decode(raw: NDArray[np.float32], anchors: NDArray[np.float64]) -> NDArray[n
 def _merge(
     scores: NDArray[np.float64], places: NDArray[np.float64]
 ) -> list[tuple[float, NDArray[np.float64]]]:
-    """Averages what overlaps: [N], [N, 8, 2] -> (confidence, [8, 2]), best first."""
+    """Average overlapping detections with their scores as weights.
+
+    Args:
+        scores: [N] confidences in [0, 1].
+        places: [N, 8, 2] points of the detections.
+
+    Returns:
+        One (confidence, points [8, 2]) per face in order of decreasing confidence. The confidence
+        is the highest score among the averaged detections.
+    """
     faces = []
     left = np.argsort(-scores, kind="stable")
     while left.size:
@@ -129,7 +146,7 @@ def _merge(
 
 
 def _overlap(one: NDArray[np.float64], many: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of the box of [8, 2] with those of [N, 8, 2]."""
+    """Return the intersection over union of the box of [8, 2] with each box of [N, 8, 2]."""
     near = np.maximum(one[0], many[:, 0])
     far = np.minimum(one[1], many[:, 1])
     shared = np.prod(np.maximum(far - near, 0.0), axis=-1)

@@ -1,4 +1,4 @@
-"""Sharpness of an eye, and its state by landmarks where the estimator predicts none."""
+"""Sharpness of an eye, and its state from landmarks for estimators without an output `state`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from mggr_edge.models.network_io import EyeState
 from mggr_edge.vision.iris import Eye
 
 _DARK_LEVELS = 10.0
-"""Added to the brightness, which may be nearly nothing. A noisy camera in the dark still looks
-clearer than it is."""
+"""Grey levels that are added to the mean brightness, which may be almost 0.
+
+Even with this value, noise in a dark picture results in a sharpness that is too high.
+"""
 
 _SOBEL_PER_LEVEL = 8.0
 _STRONG = 0.9
@@ -20,12 +22,14 @@ _FEWEST_PX = 10
 
 
 def sharpness_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float:
-    """Returns the sharpness between the lids of an eye; 0 where they leave hardly a pixel.
+    """Return the sharpness between the lids of an eye.
+
+    The result is 0 if fewer than 10 pixels are between the lids.
 
     Args:
-        patch: [S, S, 3] uint8 RGB, the network's input.
-        eye: its outline, in frame pixels.
-        crop: the patch's square.
+        patch: [S, S, 3] uint8 RGB patch, the input of the networks.
+        eye: the eye, whose outline is in frame pixels.
+        crop: the square of the frame that was resampled to the patch.
     """
     size = patch.shape[0]
     to_patch = crop.eye_from_frame(size)
@@ -36,18 +40,20 @@ def sharpness_of_eye(patch: NDArray[np.uint8], eye: Eye, crop: EyeCrop) -> float
 
 
 def sharpness(patch: NDArray[np.uint8], opening: NDArray[np.uint8]) -> float:
-    """How strong the edges between the lids are, against how bright it is there.
+    """Return the strength of the edges between the lids relative to the brightness there.
 
-    An iris in white gives 0.2 to 0.4 in sharp frames of the trial clips, and at least 0.088
-    on 1200 labelled patches, mirroring glasses among them. Plain skin colour drawn over the eye
-    gives 0.02, as does a blur as wide as an eighth of the patch.
+    An iris in the white of the eye has a sharpness of 0.2 to 0.4 in sharp frames of the test
+    videos, and of at least 0.088 in 1200 labelled patches, which include reflecting glasses. If the
+    eye is covered with plain skin colour, the sharpness is 0.02. It is also 0.02 for a blur that is
+    as wide as an eighth of the patch.
 
     Args:
-        patch: [S, S, 3] uint8 RGB, what the network sees.
-        opening: [S, S] uint8, 1 between the lids, of one pixel at least.
+        patch: [S, S, 3] uint8 RGB patch, the input of the networks.
+        opening: [S, S] uint8 mask, 1 between the lids; at least one pixel must be 1.
 
     Returns:
-        90th percentile of the gradient in grey levels per pixel, over the mean level.
+        90th percentile of the gradient magnitude in grey levels per pixel, divided by the mean
+        grey level plus 10.
     """
     between = opening > 0
     grey = cv2.cvtColor(patch.astype(np.float32), cv2.COLOR_RGB2GRAY)
@@ -63,24 +69,27 @@ _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
 def state_from_landmarks(eye: Eye) -> EyeState:
-    """Returns the state that an eye's outline and iris show.
+    """Return the state of an eye, computed from its outline and iris.
 
-    The occlusion is 0, because landmarks do not show what covers an eye.
+    The occlusion is always 0, because landmarks contain no information about occlusion.
 
     Args:
-        eye: as the iris model found it, in frame pixels.
+        eye: the eye that the iris model found, in frame pixels.
     """
     return EyeState.from_array([eye.openness, _part_of_iris_inside(eye), 0.0])
 
 
 def _part_of_iris_inside(eye: Eye) -> float:
-    """Part of the iris disc's area that lies inside the outline, in [0, 1]."""
+    """Return the fraction of the iris disc that is inside the outline, in [0, 1]."""
     points = np.asarray(eye.iris_centre) + eye.iris_radius_px * _DISC
     return float(_are_inside(points, eye.outline.astype(np.float64)).mean())
 
 
 def _are_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """[N] whether each of [N, 2] points lies inside the [M, 2] polygon, by the even-odd rule."""
+    """Return for each of the [N, 2] points whether it is inside the [M, 2] polygon.
+
+    The even-odd rule is used.
+    """
     x, y = points[:, 0, None], points[:, 1, None]
     (x0, y0), (x1, y1) = polygon.T, np.roll(polygon, -1, axis=0).T
     crosses = (y0 > y) != (y1 > y)
@@ -90,7 +99,7 @@ def _are_inside(points: NDArray[np.float64], polygon: NDArray[np.float64]) -> ND
 
 
 def _disc_points() -> NDArray[np.float64]:
-    """[N, 2] points spread evenly over the unit disc."""
+    """Return [256, 2] points that are distributed evenly over the unit disc."""
     number = np.arange(_DISC_POINTS)
     radius, angle = np.sqrt((number + 0.5) / _DISC_POINTS), number * _GOLDEN_ANGLE
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)

@@ -1,4 +1,4 @@
-"""Faces of a frame: detector, then mesh, then the iris model on each eye."""
+"""Find the faces of a frame with the detector, the face mesh, and the iris model for each eye."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ from mggr_edge.vision.iris import Eye, IrisFinder
 
 _MIN_MESH_CONFIDENCE = 0.5
 _SAME_FACE = 0.25
-"""Eye centres nearer than this share of the distance between the eyes: one face, found twice."""
+"""Maximum distance between two detections of the same face.
+
+It is the distance between the midpoints of two pairs of eyes, as a fraction of the distance between
+the eyes of one pair.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,11 @@ class Face:
     """A face in a frame.
 
     Attributes:
-        landmarks: [468, 3] float32, x and y in frame pixels, z in pixels of the
-            same scale, smaller is nearer to the camera.
-        confidence: in [0, 1], of the mesh.
-        head_pose: where the face points, relative to the camera.
-        eyes: the subject's right eye, then the left.
+        landmarks: [468, 3] float32 points (x, y, z). x and y are in frame pixels; z is the depth
+            at the same scale, and smaller values are nearer to the camera.
+        confidence: confidence of the mesh in [0, 1].
+        head_pose: direction in which the face points, relative to the camera.
+        eyes: the subject's right eye, then the left eye.
     """
 
     landmarks: NDArray[np.float32]
@@ -46,7 +50,7 @@ class Face:
 
 
 class FaceFinder:
-    """Finds faces with their eyes; holds no state between frames.
+    """Finder of faces and their eyes; it keeps no state between frames.
 
     Args:
         detector, mesh, iris: the landmark models of a bundle.
@@ -58,17 +62,19 @@ class FaceFinder:
         self._iris = IrisFinder(iris)
 
     def find(self, frame: NDArray[np.uint8], *, max_faces: int = 4) -> tuple[Face, ...]:
-        """Finds the faces of a picture on its own.
+        """Find the faces of a single picture.
 
-        Each mesh is fitted a second time, from where the first fit saw the face: a detector's box
-        is loose, and there is no next frame in which `find_again` would do the same.
+        Each mesh is fitted a second time, in a square around the landmarks of the first fit,
+        because the box of a detection is imprecise. In a video, `find_again` does the same in the
+        next frame.
 
         Args:
-            frame: [H, W, 3] uint8 RGB.
-            max_faces: the most confident ones are kept.
+            frame: [H, W, 3] uint8 RGB frame.
+            max_faces: the maximum number of faces; those with the highest confidence of the
+                detector are kept.
 
         Returns:
-            Faces, the detector's most confident first; empty when there are none.
+            The faces in order of decreasing confidence of the detector; empty if there are none.
         """
         rough = self._detected(frame, beside=(), max_faces=max_faces)
         return self._faces(frame, [fit.landmarks for fit in rough])
@@ -76,29 +82,38 @@ class FaceFinder:
     def find_more(
         self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
     ) -> tuple[Face, ...]:
-        """Finds faces other than those that are known, with one mesh fit for each.
+        """Find faces other than the known ones, with one mesh fit per face.
 
         Args:
-            frame: [H, W, 3] uint8 RGB.
-            beside: faces of this frame.
-            max_faces: so many more at most.
+            frame: [H, W, 3] uint8 RGB frame.
+            beside: the faces of this frame that are known already.
+            max_faces: the maximum number of additional faces.
         """
         found = self._detected(frame, beside=beside, max_faces=max_faces)
         return tuple(self._face(frame, fit) for fit in found)
 
     def find_again(self, frame: NDArray[np.uint8], faces: Sequence[Face]) -> tuple[Face, ...]:
-        """Finds faces of the frame before where they were; those that are gone are left out.
+        """Find the faces of the previous frame near their previous positions.
+
+        Faces that are no longer visible are omitted. If two of the faces match the same face in
+        this frame, only the first is kept.
 
         Args:
-            frame: [H, W, 3] uint8 RGB.
-            faces: of a frame a moment ago. Two that lie on one face now are one.
+            frame: [H, W, 3] uint8 RGB frame.
+            faces: the faces of the previous frame.
         """
         return self._faces(frame, [face.landmarks for face in faces])
 
     def _detected(
         self, frame: NDArray[np.uint8], *, beside: Sequence[Face], max_faces: int
     ) -> list[MeshFit]:
-        """Meshes of detections that lie on no known face; those on one are not fitted."""
+        """Fit meshes to detections that are not on a known face.
+
+        Args:
+            frame: [H, W, 3] uint8 RGB frame.
+            beside: the known faces; no mesh is fitted to detections on them.
+            max_faces: the maximum number of meshes.
+        """
         fits: list[MeshFit] = []
         known = [_outer_corners(face.landmarks) for face in beside]
         for detection in self._detector.detect(frame) if max_faces else ():
@@ -121,7 +136,7 @@ class FaceFinder:
     def _faces(
         self, frame: NDArray[np.uint8], landmarks: Sequence[NDArray[np.float32]]
     ) -> tuple[Face, ...]:
-        """Faces by meshes that are fitted from where others saw them; each face once."""
+        """Fit a mesh around each array of approximate landmarks; return each face only once."""
         fits: list[MeshFit] = []
         for points in landmarks:
             fit = self._mesh.fit(frame, region_of_landmarks(points))
@@ -140,11 +155,15 @@ class FaceFinder:
 
 
 def _outer_corners(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[2, 2] the outer corners of the right and the left eye."""
+    """Return the outer corners of the right and the left eye, [2, 2]."""
     return landmarks[[RIGHT_EYE_CORNERS[0], LEFT_EYE_CORNERS[0]], :2]
 
 
 def _same_face(eyes: NDArray[np.float32], others: NDArray[np.float32]) -> bool:
-    """Whether a right and a left eye, centres or outer corners, are those of another pair."""
+    """Return whether two pairs of eyes belong to the same face.
+
+    Args:
+        eyes, others: [2, 2] points of a right and a left eye: eye centres or outer corners.
+    """
     apart_px = np.linalg.norm(eyes.mean(axis=0) - others.mean(axis=0))
     return bool(apart_px < _SAME_FACE * np.linalg.norm(others[1] - others[0]))

@@ -1,9 +1,9 @@
-"""The face's 468 points: MediaPipe's face mesh on a levelled square, and the head pose they show.
+"""The 468 landmarks of MediaPipe's face mesh in a levelled square, and the head pose from them.
 
-The mesh is fitted to a crop around the face, as seen along the ray from the
-camera to it. A rigid fit of its steady points (nothing that the mouth, lids or
-brows move) onto a neutral face is therefore already relative to the camera:
-no focal length has to be guessed, as a perspective fit would need.
+The mesh model processes a crop around the face, which shows the face as seen along the ray from
+the camera to it. The head pose is the rotation of a rigid fit between a neutral face and those
+landmarks that do not move with the mouth, the lids or the brows. Because of the crop, this rotation
+is relative to the camera. A perspective fit would need a focal length, which is unknown.
 
 References:
     [1] Kartynnik et al., Real-time Facial Surface Geometry from Monocular Video
@@ -24,11 +24,11 @@ from mggr_edge.models.runtimes import Runner
 _INPUT, _POINTS, _CONFIDENCE = "input_1", "conv2d_20", "conv2d_30"
 _SIZE_PX = 192
 _REGION_FACTOR = 1.5
-"""Side of the square in sides of the face's box: what the mesh was trained on."""
+"""Side of the square as a multiple of the face box's side, as in the training of the mesh."""
 
 RIGHT_EYE_CORNERS = (33, 133)
 LEFT_EYE_CORNERS = (263, 362)
-"""The subject's own sides; the outer corner first."""
+"""Landmark indices of (outer corner, inner corner); sides are the subject's own."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class MeshFit:
     """A fitted mesh.
 
     Attributes:
-        landmarks: [468, 3] float32, x and y in frame pixels, z in pixels of the
-            same scale, smaller is nearer to the camera.
-        confidence: in [0, 1], that there is a face in the square.
+        landmarks: [468, 3] float32 points (x, y, z). x and y are in frame pixels; z is the depth
+            at the same scale, and smaller values are nearer to the camera.
+        confidence: confidence in [0, 1] that the square contains a face.
     """
 
     landmarks: NDArray[np.float32]
@@ -48,7 +48,7 @@ class MeshFit:
 def region_of_detection(
     box: tuple[float, float, float, float], *, right_eye: ArrayLike, left_eye: ArrayLike
 ) -> EyeCrop:
-    """The square that the mesh reads, from a detector's box and eyes."""
+    """Return the input square of the mesh, from the box and the eyes of a detection."""
     left, top, right, bottom = box
     return EyeCrop(
         centre=((left + right) / 2, (top + bottom) / 2),
@@ -59,7 +59,7 @@ def region_of_detection(
 
 
 def region_of_landmarks(landmarks: NDArray[np.float32]) -> EyeCrop:
-    """The square that the mesh reads, from a mesh that is roughly there."""
+    """Return the input square of the mesh, from approximate landmarks [468, 3]."""
     points = landmarks[:, :2].astype(np.float64)
     roll_deg = roll_of_eyes_deg(points[RIGHT_EYE_CORNERS[0]], points[LEFT_EYE_CORNERS[0]])
     roll = np.radians(roll_deg)
@@ -76,7 +76,7 @@ def region_of_landmarks(landmarks: NDArray[np.float32]) -> EyeCrop:
 
 
 class FaceMesh:
-    """Fits the mesh inside a square.
+    """Face mesh model that finds the landmarks of a face inside a square.
 
     Args:
         runner: the model `face_mesh` of a bundle.
@@ -86,7 +86,7 @@ class FaceMesh:
         self._runner = runner
 
     def fit(self, frame: NDArray[np.uint8], region: EyeCrop) -> MeshFit:
-        """Fits the mesh to the face in `region` of a [H, W, 3] uint8 RGB frame."""
+        """Fit the mesh to the face in `region` of a [H, W, 3] uint8 RGB frame."""
         patch = crop_patch(frame, region)
         outputs = self._runner({_INPUT: patch[None].astype(np.float32) / 255.0})
         inside = outputs[_POINTS].reshape(-1, 3).astype(np.float64)
@@ -99,20 +99,21 @@ class FaceMesh:
 
 
 def roll_of_eyes_deg(right_eye: ArrayLike, left_eye: ArrayLike) -> float:
-    """Returns the head's roll: angle of the line from the right eye to the left, + clockwise.
+    """Return the roll of the head: the angle of the line from the right eye to the left eye.
 
     Args:
         right_eye, left_eye: [2] frame points of the subject's own right and left eye.
 
     Returns:
-        Degrees in [-180, 180], as the frame is seen; 0 for an upright head.
+        Degrees in [-180, 180], positive clockwise as seen in the frame; 0 for an upright head.
     """
     dx, dy = np.asarray(left_eye, np.float64) - np.asarray(right_eye, np.float64)
     return float(np.degrees(np.arctan2(dy, dx)))
 
 
-# Mesh point -> (x to the subject's left, y up, z out of the face), centimetres,
-# of MediaPipe's canonical face model (Apache-2.0), rounded to a millimetre.
+# Landmark index -> position in MediaPipe's canonical face model (Apache-2.0) in centimetres,
+# rounded to a millimetre: x to the subject's left, y up, z out of the face. Points on the middle
+# line have x = 0 and list only (y, z).
 _MIDDLE = {10: (8.3, 4.5), 151: (6.5, 5.0), 9: (4.9, 5.4), 168: (3.3, 5.2), 6: (2.5, 5.8),
            197: (0.4, 7.2), 2: (-2.1, 6.1)}  # fmt: skip
 _PAIRS = {  # (subject's right, subject's left)
@@ -126,13 +127,13 @@ _PAIRS = {  # (subject's right, subject's left)
 
 
 def head_pose(landmarks: NDArray[np.float32]) -> Gaze:
-    """The direction in which the face points.
+    """Return the direction in which the face points, relative to the camera.
 
     Args:
-        landmarks: [468, 3] as in `MeshFit`.
+        landmarks: [468, 3] landmarks as in `MeshFit`.
 
     Returns:
-        pitch + up, yaw + to the image's right, relative to the camera.
+        The direction: positive pitch points up, positive yaw points to the image's right.
     """
     seen = landmarks[list(_STEADY)].astype(np.float64) * (1.0, -1.0, -1.0)
     x, y, z = _rotation(_NEUTRAL, seen) @ (0.0, 0.0, 1.0)
@@ -149,7 +150,10 @@ def _neutral_points() -> tuple[tuple[int, ...], NDArray[np.float64]]:
 
 
 def _rotation(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rotation that brings [N, 3] `start` closest to `end`, scale and shift aside (Kabsch)."""
+    """Return the rotation from `start` to `end`, [N, 3] points each, by the Kabsch algorithm.
+
+    Differences in scale and position are ignored.
+    """
     u, _, vt = np.linalg.svd((end - end.mean(axis=0)).T @ (start - start.mean(axis=0)))
     handedness = np.sign(np.linalg.det(u @ vt))
     return u @ np.diag([1.0, 1.0, handedness]) @ vt

@@ -1,13 +1,13 @@
-"""The eye's outline and iris: MediaPipe's iris model [1] on a levelled square.
+"""Outline and iris of an eye, found with MediaPipe's iris model [1] in a levelled square.
 
-The model knows the eye that is seen on the image's left, the subject's right
-one; the other is mirrored on the way in and its points on the way out.
+The model expects the subject's right eye, which appears on the image's left. For the left eye, the
+input is mirrored, and the resulting points are mirrored back.
 
-Its outline hugs the lids better than the face mesh does. But its inner corner
-is the far end of the tear duct, further inwards and lower than the landmark by
-which training patches were cut. A crop laid around the outline as it is shows a
-straight gaze further outwards than a training patch does, and an estimator then
-has the two eyes look apart; `Eye.crop_corners` takes that back.
+The outline follows the lids more closely than the face mesh does. However, its inner corner is the
+far end of the tear duct, which is further inwards and lower than the landmark that was used to cut
+the training patches. In a crop around the unmodified outline, a straight gaze appears further
+outwards than in a training patch, so an estimator would find that the two eyes diverge.
+`Eye.crop_corners` corrects this difference.
 
 References:
     [1] Ablavatski et al., Real-time Pupil Tracking from Monocular Video for
@@ -30,22 +30,23 @@ _INPUT, _CONTOURS, _IRIS = "input_1", "output_eyes_contours_and_brows", "output_
 _SIZE_PX = 64
 _NATIVE_SIDE: Side = "right"
 _REGION_FACTOR = 2.3
-"""Side of the square in distances between the eye's corners."""
+"""Side of the square as a multiple of the distance between the eye's corners."""
 
-# The first 16 of the 71 contour points: the lower lid from the outer corner to
-# the inner one (9 points), then the upper lid between them, outer end first (7).
+# The first 16 of the 71 contour points are the lower lid from the outer corner to the inner corner
+# (9 points), followed by the upper lid between the corners, starting at the outer end (7 points).
 _OUTLINE = (0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 14, 13, 12, 11, 10, 9)
 _OUTER_CORNER, _INNER_CORNER = 0, 8
 _LOWER_LID = slice(1, 8)
 _UPPER_LID = slice(15, 8, -1)
 
-# Lids as six common landmarks have them: a third and two thirds of the way.
+# Two points per lid, at a third and two thirds of its length, as in the common set of six eye
+# landmarks.
 _CROP_LIDS = (3, 5, 11, 13)
 
-# What brings the inner corner onto the landmark of training patches: (inwards, up in
-# the face), in widths of the eye. Fitted by hand on a few people's eyes, until the
-# iris model said the same of our crops as of frontal training patches. No command
-# repeats that fit yet; a shift a quarter smaller would serve about as well.
+# Shift (inwards, up in the face), in widths of the eye, that moves the inner corner to the landmark
+# of the training patches. The shift was fitted by hand on the eyes of a few people, until the iris
+# model returned the same result for our crops as for frontal training patches. No command repeats
+# this fit. A shift that is smaller by a quarter works about as well.
 _INNER_CORNER_SHIFT = (-0.11, 0.07)
 
 
@@ -55,9 +56,9 @@ class Eye:
 
     Attributes:
         side: the subject's own side.
-        outline: [16, 2] float32, a closed polygon of corners and lids: outer
-            corner, lower lid, inner corner, upper lid and back.
-        iris_centre: (x, y).
+        outline: [16, 2] float32, a closed polygon in the order outer corner, lower lid, inner
+            corner, upper lid.
+        iris_centre: centre (x, y) of the iris.
         iris_radius_px: mean distance of the iris' edge from its centre.
     """
 
@@ -68,12 +69,12 @@ class Eye:
 
     @cached_property
     def corners(self) -> NDArray[np.float32]:
-        """[2, 2] outer and inner corner of the outline."""
+        """Outer and inner corner of the outline, [2, 2]."""
         return self.outline[[_OUTER_CORNER, _INNER_CORNER]]
 
     @cached_property
     def crop_corners(self) -> NDArray[np.float32]:
-        """[2, 2] outer and inner corner as the landmarks of training patches have them."""
+        """Outer and inner corner, [2, 2], at the positions of the landmarks of training patches."""
         outer, inner = self.corners
         x, y = inner - outer
         up = np.array([y, -x] if self.side == "right" else [-y, x], np.float32)
@@ -82,26 +83,26 @@ class Eye:
 
     @cached_property
     def crop_outline(self) -> NDArray[np.float32]:
-        """[6, 2] what an eye crop is laid around: `crop_corners` and two points per lid."""
+        """Outline for the eye crop, [6, 2]: `crop_corners` and two points per lid."""
         return np.concatenate([self.crop_corners, self.outline[list(_CROP_LIDS)]])
 
     @cached_property
     def width_px(self) -> float:
-        """Distance between the corners."""
+        """Distance between the eye's corners in frame pixels."""
         return float(np.linalg.norm(self.corners[1] - self.corners[0]))
 
     @cached_property
     def openness(self) -> float:
-        """Greatest distance between the lids, as a share of the eye's width.
+        """Greatest distance between the lids divided by the eye's width.
 
-        About 0.25 to 0.4 for an open eye, below 0.1 for a closed one.
+        The value is about 0.25 to 0.4 for an open eye, and below 0.1 for a closed one.
         """
         gaps = np.linalg.norm(self.outline[_UPPER_LID] - self.outline[_LOWER_LID], axis=-1)
         return float(gaps.max() / max(self.width_px, 1e-6))
 
 
 class IrisFinder:
-    """Finds outline and iris of an eye.
+    """Finder of the outline and iris of an eye.
 
     Args:
         runner: the model `iris` of a bundle.
@@ -111,12 +112,12 @@ class IrisFinder:
         self._runner = runner
 
     def find(self, frame: NDArray[np.uint8], *, side: Side, corners: ArrayLike) -> Eye:
-        """Finds outline and iris.
+        """Find the outline and iris of one eye.
 
         Args:
-            frame: [H, W, 3] uint8 RGB.
+            frame: [H, W, 3] uint8 RGB frame.
             side: the subject's own side.
-            corners: [2, 2] frame points, outer and inner corner, roughly.
+            corners: [2, 2] approximate frame points of the outer and inner corner.
         """
         region = _region(np.asarray(corners, np.float64), side)
         patch = crop_patch(frame, region)
@@ -135,9 +136,13 @@ class IrisFinder:
 
 
 def _region(corners: NDArray[np.float64], side: Side) -> EyeCrop:
-    """The levelled square around an eye; upright in the head, so it may stand on its head."""
+    """Return the square around an eye, rotated so that the eye is upright in the patch.
+
+    For a head that is upside down in the frame, the square is upside down, too.
+    """
     outer, inner = corners
-    # Along the image's x in an upright face: outer to inner on the right eye.
+    # In an upright face (dx, dy) points to the image's right: from the outer to the inner corner of
+    # the right eye, and from the inner to the outer corner of the left eye.
     dx, dy = (inner - outer) if side == "right" else (outer - inner)
     x, y = (outer + inner) / 2
     return EyeCrop(
@@ -149,7 +154,7 @@ def _region(corners: NDArray[np.float64], side: Side) -> EyeCrop:
 
 
 def _to_frame(points: NDArray[np.float32], region: EyeCrop, *, mirror: bool) -> NDArray[np.float32]:
-    """[1, 3 N] points (x, y, z) of the patch to [N, 2] frame pixels."""
+    """Convert N points (x, y, z) of the patch, [1, 3 N], to frame pixels, [N, 2]."""
     inside = points.reshape(-1, 3)[:, :2].astype(np.float64)
     if mirror:
         inside[:, 0] = region.size_px - 1 - inside[:, 0]

@@ -1,7 +1,8 @@
-"""Steadying what landmarks and estimators say, from frame to frame.
+"""One-Euro filter that smooths landmarks and gaze estimates from frame to frame.
 
-The One-Euro filter [1] is a low-pass whose cutoff rises with speed: it calms a
-still eye and does not lag behind a moving one. Time is passed in, never read.
+The One-Euro filter [1] is a low-pass filter whose cutoff frequency increases with speed. It
+reduces jitter of a still eye and does not lag behind a moving eye. The caller passes the time; the
+filter does not read a clock.
 
 References:
     [1] Casiez, Roussel, Vogel, 1 Euro Filter, CHI 2012.
@@ -20,9 +21,9 @@ class OneEuro:
     """Settings of a One-Euro filter.
 
     Attributes:
-        min_cutoff_hz: cutoff at rest; lower is calmer and slower.
-        beta: rise of the cutoff in Hz per unit of speed; higher lags less.
-        speed_cutoff_hz: cutoff of the filter on the speed itself.
+        min_cutoff_hz: cutoff frequency in Hz at speed 0; a lower value smooths more and lags more.
+        beta: increase of the cutoff frequency in Hz per unit of speed; a higher value lags less.
+        speed_cutoff_hz: cutoff frequency in Hz of the low-pass filter for the speed.
     """
 
     min_cutoff_hz: float
@@ -31,13 +32,13 @@ class OneEuro:
 
 
 class OneEuroFilter:
-    """Filters one array over time.
+    """Filter for one array over time.
 
-    All its elements share one cutoff, from their root mean square speed, so that
-    an outline is not bent by points that lag differently.
+    All elements share one cutoff frequency, computed from their root mean square speed. Therefore
+    all points of an outline lag equally, and its shape is not distorted.
 
     Args:
-        settings: see `OneEuro`.
+        settings: the settings of the filter.
     """
 
     def __init__(self, settings: OneEuro) -> None:
@@ -49,18 +50,19 @@ class OneEuroFilter:
     def __call__(
         self, value: ArrayLike, time_s: float, *, unit: float = 1.0
     ) -> NDArray[np.float64]:
-        """Takes the value at `time_s` and returns the filtered one.
+        """Add the value at `time_s`, and return the filtered value.
 
         Args:
-            value: array of the same shape at every call; the first one passes
-                unchanged.
-            time_s: not earlier than at the call before. At the same time as that call, the
-                formula's limit holds: the new value has no weight.
-            unit: speed is measured in these per second, for example the eye's
-                width, so that settings do not depend on the camera.
+            value: the new value, an array of the same shape in every call; the first one is
+                returned unchanged.
+            time_s: the time of the value in seconds, not earlier than in the previous call. If it
+                equals the previous time, the new value has weight 0, which is the limit of the
+                formula, and the previous result is returned.
+            unit: the length that counts as 1 for the speed, for example the eye's width, so that
+                the settings do not depend on the camera.
 
         Raises:
-            ValueError: time goes back.
+            ValueError: `time_s` is earlier than in the previous call.
         """
         value = np.asarray(value, np.float64)
         if self._value is None:
@@ -83,5 +85,5 @@ class OneEuroFilter:
 
 
 def _weight(cutoff_hz: float, step_s: float) -> float:
-    """The new sample's weight in an exponential filter of that cutoff [1, eq. 3]."""
+    """Return the weight of the new sample in an exponential filter with this cutoff [1, eq. 3]."""
     return 1.0 / (1.0 + 1.0 / (2.0 * np.pi * cutoff_hz * step_s))

@@ -1,1 +1,1 @@
-"""From a run folder to a proved bundle."""
+"""Export of a run folder to a verified bundle."""

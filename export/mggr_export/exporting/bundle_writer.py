@@ -1,7 +1,7 @@
-"""Writes a bundle: files, the contract over them, and their checksums.
+"""Writer of bundles: model files, the contract, and checksums.
 
-Nothing of the clock, of this machine's folders or of an unordered set goes
-into it: the same run, data and versions give the same bytes.
+The files contain no time stamps and no local folder names, and they do not depend on the
+order of unordered sets. The same run, data and versions produce the same bytes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ ArtifactPrecision = Literal["float32", "float16", "int8"]
 
 @dataclass(frozen=True)
 class BundledModel:
-    """One model in one format: converted, proved, and how it was made."""
+    """One model in one format: the converted file, its proof, and its build record."""
 
     converted: Converted
     proof: Proof
@@ -59,18 +59,19 @@ def bundle_files(
     engine_recipe: bool = False,
     fitted_on: Sequence[Origin] = (),
 ) -> dict[str, bytes]:
-    """Every file of a bundle, `contract.json` and `SHA256SUMS` included.
+    """Return every file of a bundle, including `contract.json` and `SHA256SUMS`.
 
     Args:
-        run: whose models they are.
-        models: in Keras; their weights become the reference.
-        converted: the same models in each format, the preferred one first.
-        lean: leave out the face models and the reference weights.
-        engine_recipe: say how TensorRT builds engines of the ONNX files.
-        fitted_on: data that weights were fitted on after the run.
+        run: Run that the models come from.
+        models: Keras models by name; their weights become the reference weights.
+        converted: Converted files of each model by model name, the preferred format first.
+        lean: Whether to omit the face models and the reference weights.
+        engine_recipe: Whether to add the recipe for building TensorRT engines from the ONNX
+            files.
+        fitted_on: Data that QAT used after the run.
 
     Returns:
-        posix path inside the bundle -> bytes.
+        File contents by POSIX path inside the bundle.
     """
     training = training_of(run, further=fitted_on)
     licence = training.licence
@@ -114,7 +115,7 @@ def bundle_files(
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a bundle's files into an empty folder."""
+    """Write a bundle's files into an empty folder."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +158,10 @@ def _artifact(
 
 
 def _precision(content: bytes) -> ArtifactPrecision:
-    """Of a file that was not made here, by its weights."""
+    """Return the precision of a TFLite file that this package did not convert.
+
+    The precision is derived from the dtypes of the file's weights.
+    """
     weights = {tensor.dtype for tensor in read_graph(content).tensors if tensor.constant}
     return "float16" if "float16" in weights else "float32"
 

@@ -1,4 +1,4 @@
-"""From a run to a bundle: converts each model, proves it, and writes the bundle."""
+"""Export of a run to a bundle: convert each model, check it, and write the bundle."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ from mggr_tf.runs.record import Origin
 
 _PAIRS_TO_EXPLAIN = 32
 _FITTED = "qat"
-"""Where a file's record says that its weights were fitted."""
+"""Key of the QAT entry in a file's build record."""
 
 _MAY_STAY_FLOAT = frozenset({"estimator"})
-"""Models whose int8 file may miss its limits: they then travel in float32, and it is said."""
+"""Models that fall back to float32 if their int8 file exceeds a limit. The user is notified."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """Converts and proves a model.
+    """Conversion and proof of one model.
 
     Attributes:
-        name: of the model in the bundle.
-        model: in Keras.
-        label: what its files say of themselves.
-        batch: eyes that its files take at once.
-        eyes: what it is calibrated and compared on.
-        limits: what its files may differ by.
-        fitted: its copy with weights fitted to integers; None goes without.
-        progress: shows how far it is.
-        notify: tells the user what was decided.
+        name: Name of the model in the bundle.
+        model: Keras model.
+        label: Label text for the metadata of the model's files.
+        batch: Number of eyes per call of a file.
+        eyes: Eyes for calibration and comparison.
+        limits: Allowed differences between the model's files and Keras.
+        fitted: Copy of the model with weights from QAT; None without QAT.
+        progress: Factory of progress bars.
+        notify: Callback for messages to the user.
     """
 
     name: str
@@ -80,13 +80,13 @@ class Exporter:
     notify: Callable[[str], None]
 
     def export(self, precision: Precision, file_format: FileFormat) -> BundledModel:
-        """The model in one format. What its proof found stands in the result.
+        """Return the model in one format, with the results of its proof.
 
-        A format that cannot be written in that precision, and an estimator that it hurts,
-        stay float32, and it is said.
+        The file is float32 if the format does not support the precision, or if the int8 file of
+        an estimator exceeds a limit. The user is notified in both cases.
 
         Raises:
-            BundleError: the converter gave other inputs or outputs than the model's.
+            BundleError: If the converted file has other inputs or outputs than the model.
         """
         if precision not in model_format(file_format).precisions:
             self.notify(f"{self.name} as {file_format}: float32, the only precision that it has")
@@ -99,7 +99,7 @@ class Exporter:
         return exported
 
     def explain(self, exported: BundledModel) -> str:
-        """Where an int8 file loses what it loses, as a table."""
+        """Return a table of the accuracy loss of an int8 file, layer by layer."""
         assert self.eyes.calibration is not None
         file_format = exported.converted.format
         inputs = {
@@ -120,7 +120,7 @@ class Exporter:
             return plain
         fitted = self._proven(self.fitted, precision, file_format)
         before, after = _psnr_db(plain), _psnr_db(fitted)
-        # Within the limits first: a bundle that passes without a fit passes with one.
+        # Passing the limits comes first, so a bundle that passes without QAT also passes with it.
         is_better = (not fitted.proof.faults, after) > (not plain.proof.faults, before)
         better = fitted if is_better else plain
         self.notify(
@@ -136,7 +136,7 @@ class Exporter:
     def _proven(
         self, model: keras.Model, precision: Precision, file_format: FileFormat
     ) -> BundledModel:
-        """A file of some model, held against the one that was trained."""
+        """Convert a model to a file, and compare the file with the trained model."""
         content, build = self._converted(model, precision, file_format)
         converted = Converted(labelled(content, file_format, self.label), precision, file_format)
         with self.progress(f"comparing the {self.name} with Keras", PARITY_PAIRS) as advance:
@@ -155,7 +155,10 @@ class Exporter:
     def _converted(
         self, model: keras.Model, precision: Precision, file_format: FileFormat
     ) -> tuple[bytes, dict[str, Any]]:
-        """The file, and how it was made as far as that is not said elsewhere."""
+        """Return the content of the converted file, and its build record.
+
+        The build record of an int8 file describes the calibration. Other build records are empty.
+        """
         convert = model_format(file_format)
         if precision != "int8":
             with self.progress(f"converting the {self.name} to {file_format}", None):
@@ -179,7 +182,10 @@ def _is_fitted(exported: BundledModel) -> bool:
 
 
 def _psnr_db(exported: BundledModel) -> float:
-    """Of what the model's user sees, against Keras."""
+    """Return the PSNR in dB of the output that the user sees, against Keras.
+
+    The result is infinite if both outputs are equal.
+    """
     parity = {one.output: one for one in exported.proof.parity}
     found = parity[shown(parity)].psnr_db
     return math.inf if found is None else found
@@ -199,39 +205,40 @@ def export_run(
     progress: Progress,
     notify: Say,
 ) -> Path:
-    """Exports a run's averaged redirector and estimator as a bundle.
+    """Export a run's averaged redirector and its estimator as a bundle.
 
-    Every model is compared with Keras before anything is written; a bundle that
-    misses a limit of the run's config is not written at all.
+    Every model is compared with Keras before the bundle is written. If a model exceeds a limit
+    of the run's config, no bundle is written.
 
     Args:
-        run: whose stages are complete.
-        out: the bundle's folder; None takes `bundle-int8`, `bundle-fp16` or `bundle-float`
-            in the run (of the packaged one: in the working folder), with a number behind it
-            where that is taken.
-        request: what the bundle shall hold.
-        force: `out` may replace another bundle.
-        progress: shows how far it is.
-        notify: tells the user what was chosen and what was measured.
+        run: Run whose stages are complete.
+        out: Folder of the bundle. None selects `bundle-int8`, `bundle-fp16` or `bundle-float`
+            in the run's folder (for the packaged run: in the working folder). If the name is
+            taken, a number is appended.
+        request: Options of the export.
+        force: Whether `out` may replace another bundle.
+        progress: Factory of progress bars.
+        notify: Callback for messages about the selected data and the measured differences.
 
     Returns:
-        the bundle's path.
+        Path of the bundle.
 
     Raises:
-        RunError: the run is not trained to its end.
-        OutputExistsError: `out` exists and `force` is false.
-        UsageError: `out` exists and is no bundle; or it was created meanwhile, and the bundle got
-            the next free name.
-        DataError: the eyes cannot be had.
-        ArtifactError: a converted model is not the Keras model.
-        MissingPackageError: a format's packages, or those that fit weights, are not installed.
+        RunError: If the training of the run is not complete.
+        OutputExistsError: If `out` exists and `force` is false.
+        UsageError: If `out` exists and is not a bundle, or if another program created `out`
+            during the export. In the second case, the bundle has the next free name.
+        DataError: If the eyes for comparison or calibration are not available.
+        ArtifactError: If a converted model exceeds a limit or breaks a structure rule.
+        MissingPackageError: If the packages of a format, or those of QAT, are not installed.
     """
     _check_complete(run)
     for file_format in request.formats:
         model_format(file_format)
     if request.qat_steps and find_spec("tensorflow_model_optimization") is None:
         raise MissingPackageError("TensorFlow Model Optimization", "export")
-    # Packages are not written to: the default run's bundles go where the user is.
+    # The export does not write into the installed package. Bundles of the packaged run are
+    # written to the working folder.
     home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
@@ -298,7 +305,7 @@ def _exporters(
 def _fitted(
     models: Mapping[str, keras.Model], eyes: ExportEyes, *, steps: int, progress: Progress
 ) -> dict[str, keras.Model]:
-    """The models with weights fitted to integers; none where that is not asked for."""
+    """Return the models with weights from QAT, by name; empty without QAT."""
     if eyes.fitting is None or eyes.calibration is None:
         return {}
     from mggr_export.qat import fitted_to_integers
@@ -353,7 +360,7 @@ def _proven_files(
 def _fitted_on(
     run: RunFolder, request: ExportRequest, calibration: EyeSamples | None
 ) -> tuple[Origin, ...]:
-    """The eyes that weights are fitted to integers on: they change what a file learned from."""
+    """Return the origin of the QAT data, because the exported weights depend on that data."""
     if not request.qat_steps or calibration is None:
         return ()
     source = request.calibration or request.data or run.record.data.source
@@ -362,7 +369,10 @@ def _fitted_on(
 
 
 def _note_missing_limit(run: RunFolder, request: ExportRequest, *, notify: Say) -> None:
-    """Says that a run from before the eye opening had a limit is not held to one."""
+    """Notify the user if the run's config is older than the limit of the eye opening.
+
+    Such a config has no limit of the eye opening, so that limit is not checked.
+    """
     precision = request.precision
     default = ConversionLimits().of(precision).opening
     if default is None or run.config.limits.of(precision).opening is not None:

@@ -1,4 +1,4 @@
-"""Texts of a bundle: labels in model files, licences, the TensorRT recipe."""
+"""Texts in a bundle: labels of model files, licences, and the TensorRT recipe."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from mggr_tf.runs.provenance import training_of
 from mggr_tf.runs.record import UNKNOWN_DONORS, Origin
 
 LABEL = "mggr"
-"""Name of the entry among a file's metadata."""
+"""Key of the label in a file's metadata."""
 
 
 def label_of(run: RunFolder, model: str, *, fitted_on: Sequence[Origin] = ()) -> str:
-    """JSON: which model it is, what a pixel and an angle are, and what its licence allows.
+    """Return a JSON label: name of the model, conventions for pixels and angles, and licence.
 
     Args:
-        run: whose model it is.
-        model: its name.
-        fitted_on: data that its weights were fitted on after the run.
+        run: Run that the model comes from.
+        model: Name of the model.
+        fitted_on: Data that QAT used after the run.
     """
     facts = {
         "model": model,
@@ -40,12 +40,12 @@ def label_of(run: RunFolder, model: str, *, fitted_on: Sequence[Origin] = ()) ->
 
 
 def labelled(content: bytes, file_format: FileFormat, label: str) -> bytes:
-    """The same file with a label among its metadata."""
+    """Return the file with a label in its metadata."""
     return model_format(file_format).with_metadata(content, LABEL, label)
 
 
 def read_label(content: bytes, file_format: FileFormat) -> dict[str, Any]:
-    """What a file says of itself; empty where it has no label."""
+    """Return the label in a file's metadata; empty if there is none."""
     found = model_format(file_format).metadata_of(content)
     return dict(json.loads(found[LABEL])) if LABEL in found else {}
 
@@ -66,12 +66,12 @@ landmarks/
 def licences_text(
     sources: Sequence[Origin], *, complete: bool = True, face_models: bool = True
 ) -> str:
-    """The text of `LICENCES.txt`.
+    """Return the text of `LICENCES.txt`.
 
     Args:
-        sources: all data that the weights come from, each with its licence.
-        complete: whether these are known to be all.
-        face_models: whether the bundle carries them.
+        sources: All data that the weights were trained on, each with its licence.
+        complete: Whether `sources` is known to be complete.
+        face_models: Whether the bundle contains the face models.
     """
     return f"""\
 Licences of this bundle
@@ -110,9 +110,10 @@ _VERSIONS = {
 
 
 def engine_recipe_text(contract: Contract) -> str:
-    """JSON: of every ONNX file its tensors, and what each TensorRT is asked for.
+    """Return a JSON text with the tensors and the TensorRT build options of every ONNX file.
 
-    The same that `mggr-edge build-engine` does, in `trtexec`'s words.
+    The build options are those of `mggr-edge build-engine`, written as `trtexec` commands, for
+    each range of TensorRT versions.
     """
     recipes = {
         name: _recipe(name, artifact)

@@ -1,4 +1,4 @@
-"""What a bundle is asked to hold, and the eyes it is calibrated and proved on."""
+"""Options of an export, and the eyes for its calibration and comparison."""
 
 from __future__ import annotations
 
@@ -25,22 +25,25 @@ Batch = Literal[1, 2]
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """One bundle of a run.
+    """Options of one exported bundle.
 
     Attributes:
-        precision: of the convolutions.
-        formats: that every model is written in, the one that devices prefer first.
-        engine_recipe: say how TensorRT builds engines of the ONNX files.
-        batch: eyes that a file takes at once: one, or both of a face.
-        data: eyes to compare with Keras on, and to calibrate on unless others are named:
-            `synthetic`, a folder, or None for what the run was trained on.
-        calibration: eyes to calibrate on, `synthetic` or a folder.
-        lean: leave out the face models and the reference weights.
-        explain: tell which layers' integers cost how much.
-        qat_steps: of fitting weights to integers; 0 leaves them as they were trained.
+        precision: Precision of the convolutions.
+        formats: Formats to write for every model, the one that devices prefer first.
+        engine_recipe: Whether to add the recipe for building TensorRT engines from the ONNX
+            files.
+        batch: Number of eyes per call of a file: 1, or 2 for both eyes of a face.
+        data: Eyes for the comparison with Keras, and for the calibration unless `calibration`
+            is set: `synthetic`, a folder, or None for the training data of the run.
+        calibration: Eyes for the calibration: `synthetic` or a folder; None uses the eyes of
+            the comparison.
+        lean: Whether to omit the face models and the reference weights.
+        explain: Whether to list the accuracy loss by layer.
+        qat_steps: Number of QAT steps; 0 keeps the trained weights.
 
     Raises:
-        UsageError: eyes for a calibration, an explanation or a fit that nothing asks for.
+        UsageError: If `calibration`, `explain` or `qat_steps` is set and the precision is not
+            int8.
     """
 
     precision: Precision = "float32"
@@ -63,31 +66,32 @@ class ExportRequest:
 
     @property
     def is_quantised(self) -> bool:
-        """Whether anything is calibrated."""
+        """True for an int8 export, which needs calibration."""
         return self.precision == "int8"
 
 
 _PEOPLE_TO_CALIBRATE, _PEOPLE_TO_COMPARE = 16, 4
 _CLOSING_TO_CALIBRATE, _CLOSING_TO_COMPARE = 8, 6
-"""People whose eyes close, 24 pictures of each."""
+"""Numbers of synthetic people with closing eyes, 24 pictures of each person."""
 _OF_A_PACK = 4096
-"""Patches that are taken of a pack too large for memory."""
+"""Number of patches to read from a pack that is too large for memory."""
 
 
 def samples_for_export(
     run: RunFolder, request: ExportRequest, *, progress: Progress, notify: Callable[[str], None]
 ) -> tuple[EyeSamples, EyeSamples | None]:
-    """The eyes to compare on, and to calibrate on: the run's own, or those that were named.
+    """Return the eyes for comparison and for calibration, as requested or from the run's data.
 
-    Subjects that the run never touched stay untouched: of a folder that holds
-    the run's subjects, only these are taken. Nobody is both compared and calibrated on.
+    If a folder contains subjects of the run, only these subjects are used, so that all others
+    stay unseen. No person is used for both comparison and calibration.
 
     Returns:
-        to compare on, and to calibrate on: None where nothing is calibrated.
+        Eyes for the comparison, and eyes for the calibration. The latter are None if the export
+        is not int8.
 
     Raises:
-        DataError: the run's own folder is gone and none is named, one holds nothing usable, or
-            one person only is there to compare and to calibrate on.
+        DataError: If the folder of the run is missing and no other is named, if a folder holds
+            no usable data, or if only one person is available for comparison and calibration.
     """
 
     def samples(source: str, *, people: int) -> EyeSamples:
@@ -112,9 +116,9 @@ def samples_for_export(
 
 
 def closing_for_export(config: Config, *, progress: Progress) -> ClosingToExport | None:
-    """Drawn eyes that close, for an estimator that predicts their state; None for another one.
+    """Draw closing eyes for an estimator that predicts the eye state; None for other estimators.
 
-    It is calibrated on people that it was trained on, and compared on others.
+    The calibration uses people from the training data, the comparison uses other people.
     """
     if not config.models.estimator_state:
         return None
@@ -129,7 +133,7 @@ def closing_for_export(config: Config, *, progress: Progress) -> ClosingToExport
 
 
 def _sources(run: RunFolder, request: ExportRequest) -> tuple[str, str]:
-    """Where to find eyes to compare on, and to calibrate on."""
+    """Return the data sources for comparison and for calibration."""
     own, named = run.record.data.source, request.data
     if named is None and own != SYNTHETIC and not Path(own).is_dir():
         named = request.calibration
@@ -165,7 +169,7 @@ def _samples(
 def draw_people(
     config: Config, people: int, *, progress: Progress, notify: Callable[[str], None]
 ) -> EyeSamples:
-    """A few of the config's synthetic people."""
+    """Draw at most `people` of the config's synthetic people."""
     few = replace(
         config.synthetic,
         subjects=min(people, config.synthetic.subjects),

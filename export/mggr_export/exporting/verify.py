@@ -1,4 +1,4 @@
-"""Repeats a bundle's proof, from the bundle alone."""
+"""Repetition of a bundle's proof, with Keras models rebuilt from the bundle."""
 
 from __future__ import annotations
 
@@ -42,25 +42,26 @@ def verify_bundle(
     progress: Progress,
     notify: Callable[[str], None],
 ) -> dict[str, Proof]:
-    """Rebuilds Keras from the reference weights and compares every model with it again.
+    """Rebuild the Keras models from the reference weights and compare every file with them again.
 
-    A packaged bundle's reference weights are those of the packaged run.
+    For a packaged bundle, the weights of the packaged run are the reference weights.
 
     Args:
-        path: a bundle, folder or zip, or a packaged one by its name.
-        data: eyes to compare on: `synthetic` or a folder.
-        subjects: of the folder only these; None takes all.
-        pairs: how many.
-        progress: shows how far it is.
-        notify: tells the user what was chosen.
+        path: Folder or zip file of the bundle, or the name of a packaged bundle.
+        data: Eyes for the comparison: `synthetic` or a folder.
+        subjects: Subjects of the folder to use; None uses all of them.
+        pairs: Number of pairs to compare.
+        progress: Factory of progress bars.
+        notify: Callback for messages about the selected data.
 
     Returns:
-        what was found, by the files' names; look at `faults`.
+        Proofs by file name. The `faults` of a proof list the failed checks.
 
     Raises:
-        BundleError: damaged, of another schema, or without reference weights.
-        DataError: the eyes cannot be had.
-        UsageError: subjects of nobody's folder, or such that the bundle was calibrated on.
+        BundleError: If the bundle is damaged, has another schema, or has no reference weights.
+        DataError: If the eyes are not available.
+        UsageError: If `subjects` is set for synthetic data, if the bundle was calibrated on some
+            of these subjects, or if it was calibrated on all subjects of the folder.
     """
     bundle = Bundle.open(path)
     files, contract = read_bundle_files(bundle_path(path)), bundle.contract
@@ -125,7 +126,10 @@ def _sight(
 
 
 def _closing(contract: Contract, *, progress: Progress) -> EyeSamples | None:
-    """Eyes whose state is asked for: of people whom neither training nor export drew."""
+    """Draw closing eyes for an estimator that predicts the eye state; None for other estimators.
+
+    Neither the training nor the export uses these people.
+    """
     config = config_of(contract)
     if not config.models.estimator_state:
         return None
@@ -144,7 +148,7 @@ def _samples(
     if data == SYNTHETIC:
         if subjects is not None:
             raise UsageError("--subjects and --split choose from a folder: name one with --data")
-        # Another seed draws other people than those whom the run was trained and calibrated on.
+        # Another seed draws people who are not in the run's training and calibration data.
         others = replace(config.synthetic, seed=config.synthetic.seed + 1, subjects=_PEOPLE)
         strangers = replace(config, synthetic=others)
         return draw_people(strangers, _PEOPLE, progress=progress, notify=notify)
@@ -168,9 +172,9 @@ def _samples(
 
 
 def calibrated_people(contract: Contract) -> set[str]:
-    """Names of all people whom an int8 model of the bundle was calibrated on.
+    """Return the names of all people in the calibration data of the bundle's int8 models.
 
-    Empty for a float bundle, and for one that was written before names were recorded.
+    The set is empty for a float bundle, and for a bundle written before names were recorded.
     """
     artifacts = (one for formats in contract.models.values() for one in formats)
     records = (artifact.build.get("calibration") for artifact in artifacts)

@@ -1,1 +1,1 @@
-"""The eyes that models are calibrated and compared on."""
+"""Eyes for the calibration and comparison of models."""

@@ -1,8 +1,8 @@
-"""The eyes and people that models are calibrated and compared on.
+"""Eyes and people for the calibration and comparison of models.
 
-Ranges that were calibrated on a person fit that person: a proof on the same one, even on other
-pairs, flatters the file. Names identify people, across sources too: two folders may hold
-patches of the same recording.
+Quantization ranges fit the people in the calibration data. A proof on the same people, even on
+other pairs, therefore overestimates the accuracy of the file. Names identify people across all
+sources, because two folders may hold patches of the same recording.
 """
 
 from __future__ import annotations
@@ -27,21 +27,29 @@ from mggr_tf.evaluation.protocol import pair_inputs
 
 _HEAD_BIN_DEG = 15.0
 _STEP = 31
-"""A prime beyond the pictures of one drawn person."""
+"""Step between selected closing eyes.
+
+It is a prime larger than the number of pictures of one synthetic person.
+"""
 
 
 def balanced_pairs(samples: EyeSamples, count: int, *, seed: int) -> NDArray[np.int64]:
-    """Chooses pairs so that subjects, then head poses, occur equally often.
+    """Choose pairs so that subjects, and then head poses, occur equally often.
 
-    A pair occurs again only when its subject, side and head pose has no other
-    left. Any two stretches of the result are balanced and, while the data
-    lasts, have no pair in common.
+    A pair is repeated only after all other pairs of the same subject, side and head pose were
+    chosen. Any two separate sections of the result are balanced. They have no pair in common
+    as long as there are enough pairs.
+
+    Args:
+        samples: Eye patches to pair.
+        count: Number of pairs.
+        seed: Seed of the random order.
 
     Returns:
-        [count, 2] indices, (source, target).
+        [count, 2] int64 indices (source, target).
 
     Raises:
-        DataError: the samples hold no pair.
+        DataError: If the samples contain no pair.
     """
     table = pair_table(samples)
     rng = np.random.default_rng(seed)
@@ -49,7 +57,7 @@ def balanced_pairs(samples: EyeSamples, count: int, *, seed: int) -> NDArray[np.
     subjects = [str(samples.subject[group[0]]) for group in groups]
     heads = [round(float(samples.head_deg[group[0], 1]) / _HEAD_BIN_DEG) for group in groups]
     pairs = [_endless_pairs(group, rng) for group in groups]
-    order = rng.permutation(len(groups))  # decides between equals
+    order = rng.permutation(len(groups))  # breaks ties
     used: Counter[object] = Counter()
 
     def how_often(index: int) -> tuple[int, int, int]:
@@ -67,7 +75,13 @@ def balanced_pairs(samples: EyeSamples, count: int, *, seed: int) -> NDArray[np.
 def inputs_of_pairs(
     samples: EyeSamples, pairs: NDArray[np.int64], conventions: Conventions
 ) -> ModelInputs:
-    """What the device would feed each model for these pairs, by its own preprocessing."""
+    """Return the inputs of each model for these pairs, from the device's own preprocessing.
+
+    Args:
+        samples: Eye patches.
+        pairs: [N, 2] indices (source, target).
+        conventions: Scales of the network inputs.
+    """
     source = pairs[:, 0]
     return {
         "redirector": pair_inputs(samples, pairs, conventions),
@@ -80,23 +94,23 @@ def inputs_of_pairs(
 def with_closing_eyes(
     inputs: ModelInputs, eyes: EyeSamples | None, conventions: Conventions, *, first: int = 0
 ) -> ModelInputs:
-    """The same inputs, but every second one of the estimator is an eye that closes or is covered.
+    """Return the inputs with every second estimator input replaced by a closing or covered eye.
 
-    An estimator that predicts the state of an eye sees more than open eyes: its integers must
-    reach as far, and its parity must hold there.
+    An estimator that predicts the eye state also processes eyes that are not open. Its
+    quantization ranges must include such eyes, and its parity must hold for them.
 
     Args:
-        inputs: as of `inputs_of_pairs`.
-        eyes: which; None changes nothing.
-        conventions: the scales.
-        first: place of the first input among all, where these are some of many.
+        inputs: Inputs as returned by `inputs_of_pairs`.
+        eyes: Closing or covered eyes; None returns the inputs unchanged.
+        conventions: Scales of the network inputs.
+        first: Index of the first input in the whole sequence, if `inputs` is a part of it.
     """
     if eyes is None:
         return inputs
     ours = {name: value.copy() for name, value in inputs["estimator"].items()}
     places = np.arange(first, first + len(ours["eye"]))
     changed = places % 2 == 1
-    # Steps that reach every person soon.
+    # A step beyond the pictures of one person reaches all people within few inputs.
     chosen = (places[changed] // 2 * _STEP) % len(eyes)
     theirs = estimator_inputs(
         eyes.images[chosen], head_deg=eyes.head_deg[chosen], conventions=conventions
@@ -107,7 +121,7 @@ def with_closing_eyes(
 
 
 def _endless_pairs(group: NDArray[np.int32], rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """All ordered pairs of two different members, shuffled, over and over."""
+    """Yield all ordered pairs of two different members, shuffled, in an endless cycle."""
     every = [(int(a), int(b)) for a in group for b in group if a != b]
     return cycle([every[i] for i in rng.permutation(len(every))])
 
@@ -117,17 +131,20 @@ _SEED = 64
 
 
 def separate_people(compared: EyeSamples, calibration: EyeSamples) -> tuple[EyeSamples, EyeSamples]:
-    """Leaves every person to one side, comparison or calibration.
+    """Assign every person to either the comparison or the calibration.
 
-    People of both sides stay with the calibration where others are left to compare, and with the
-    comparison where others are left to calibrate. Where both hold the same people, a quarter of
-    them (at least one, a seeded draw) is compared.
+    Some people may be in both sets. If the comparison set has other people, the shared people
+    stay in the calibration set only. Otherwise, if the calibration set has other people, they
+    stay in the comparison set only. If both sets contain the same people, a quarter of them (at
+    least one, a seeded random choice) is compared, and the others are used for calibration.
 
     Returns:
-        to compare on, and to calibrate on; nobody is in both, all have a pair of patches.
+        Eyes for the comparison, and eyes for the calibration. No person has a pair of patches in
+        both.
 
     Raises:
-        DataError: there is one person only, or nobody with a pair of patches.
+        DataError: If both sets contain the same single person, or if no person has a pair of
+            patches.
     """
     comparable, calibrating = _with_pairs(compared), _with_pairs(calibration)
     both = comparable & calibrating
@@ -150,10 +167,10 @@ def separate_people(compared: EyeSamples, calibration: EyeSamples) -> tuple[EyeS
 
 
 def refuse_shared_people(compared: Iterable[str], calibrated: Iterable[str]) -> None:
-    """Refuses people who are in both.
+    """Reject people who are in both the comparison and the calibration data.
 
     Raises:
-        DataError: there is one.
+        DataError: If a person is in both.
     """
     if both := sorted({*compared} & {*calibrated}):
         shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
@@ -163,7 +180,7 @@ def refuse_shared_people(compared: Iterable[str], calibrated: Iterable[str]) -> 
 
 
 def _with_pairs(samples: EyeSamples) -> set[str]:
-    """Names of the people with two patches that can be paired."""
+    """Return the names of the people with at least two patches that form a pair."""
     return {str(name) for name in samples.subject[pair_table(samples).members[:, 0]]}
 
 
@@ -175,18 +192,20 @@ SEED = 64
 
 @dataclass(frozen=True)
 class ExportEyes:
-    """What models are compared on, and calibrated and fitted on where they are quantised.
+    """Eyes for comparison, and for calibration and QAT in an int8 export.
 
     Attributes:
-        source: where the compared ones come from.
-        compared: of every model.
-        sight: where they look, and shall look.
-        openings: the eye openings of their sources.
-        calibrated_on: where the calibration's come from.
-        calibrated_people: names of the people in the calibration, sorted; none of them is compared.
-        calibration: of every model; None for float.
-        fitting: what weights are fitted to integers on; None where they are not.
-        closing: eyes among those of the estimator; None for one that predicts no state.
+        source: Source of the compared eyes.
+        compared: Inputs of every model for the comparison.
+        sight: Gaze comparison for the compared pairs.
+        openings: Eye openings of the compared source patches.
+        calibrated_on: Source of the calibration eyes.
+        calibrated_people: Sorted names of the people in the calibration data; none of them is
+            compared.
+        closing: Closing eyes among the estimator's inputs; None if the estimator does not
+            predict the eye state.
+        calibration: Inputs of every model for the calibration; None for a float export.
+        fitting: Eyes for QAT; None without QAT.
     """
 
     source: str
@@ -200,26 +219,29 @@ class ExportEyes:
     fitting: EyesToFit | None = None
 
     def source_of(self, model: str) -> str:
-        """Where the eyes come from that a model is compared on."""
+        """Return the source of the eyes that a model is compared on."""
         return _with_closing(self.source, self.closing, model)
 
     def calibrated_on_of(self, model: str) -> str:
-        """Where the eyes come from that a model is calibrated on."""
+        """Return the source of the eyes that a model is calibrated on."""
         return _with_closing(self.calibrated_on, self.closing, model)
 
     def calibrated_people_of(self, model: str) -> tuple[str, ...]:
-        """Names of the people that a model is calibrated on, none of whom it is compared on."""
+        """Return the names of the people that a model is calibrated on.
+
+        The model is not compared on any of these people.
+        """
         others = self.closing if model == "estimator" else None
         return (*self.calibrated_people, *(others.calibration.subjects if others else ()))
 
 
 @dataclass(frozen=True)
 class ClosingToExport:
-    """Drawn eyes that close, behind occluders, for an estimator that predicts their state.
+    """Synthetic closing eyes behind occluders, for an estimator that predicts the eye state.
 
     Attributes:
-        compared: of people whom no training draws.
-        calibration: of others.
+        compared: Eyes of people that no training draws.
+        calibration: Eyes of other people.
     """
 
     compared: EyeSamples
@@ -233,13 +255,16 @@ def _with_closing(source: str, closing: ClosingToExport | None, model: str) -> s
 
 @dataclass(frozen=True)
 class EyesToFit:
-    """Pairs of eyes in a fixed order, prepared as they are needed: all at once would be large.
+    """Pairs of eyes for QAT, in a fixed order.
+
+    The inputs are prepared batch by batch, because all of them together would need too much
+    memory.
 
     Attributes:
-        samples: eyes.
-        pairs: [N, 2] of indices, (source, target).
-        conventions: the scales.
-        closing: eyes among those of the estimator.
+        samples: Eye patches.
+        pairs: [N, 2] indices (source, target).
+        conventions: Scales of the network inputs.
+        closing: Closing eyes among the estimator's inputs; None if there are none.
     """
 
     samples: EyeSamples
@@ -248,7 +273,7 @@ class EyesToFit:
     closing: EyeSamples | None = None
 
     def batches(self, model: str) -> Iterator[Arrays]:
-        """The inputs of a model, `FITTING_BATCH` examples at a time."""
+        """Yield the inputs of a model, `FITTING_BATCH` examples at a time."""
         for first in range(0, len(self.pairs), FITTING_BATCH):
             some = self.pairs[first : first + FITTING_BATCH]
             inputs = inputs_of_pairs(self.samples, some, self.conventions)
@@ -264,19 +289,20 @@ def choose_eyes(
     fitting_steps: int = 0,
     closing: ClosingToExport | None = None,
 ) -> ExportEyes:
-    """Chooses pairs, balanced over subjects and head poses.
+    """Choose pairs that are balanced over subjects and head poses.
 
     Args:
-        compared: eyes to compare on.
-        calibration: eyes of other people to calibrate on; None for float.
-        estimator: of the run, in Keras.
-        conventions: the scales.
-        fitting_steps: in which weights are fitted to integers, on the calibration's people; where
-            they have few pairs, on some more than once.
-        closing: eyes among those of the estimator; None for one that predicts no state.
+        compared: Eyes for the comparison.
+        calibration: Eyes of other people for the calibration; None for a float export.
+        estimator: Keras estimator of the run.
+        conventions: Scales of the network inputs.
+        fitting_steps: Number of QAT steps; 0 for none. QAT uses the people of the calibration.
+            If they have too few pairs, some pairs are used more than once.
+        closing: Closing eyes for the estimator's inputs; None if the estimator does not predict
+            the eye state.
 
     Raises:
-        DataError: a person is calibrated on and compared, or there is no pair.
+        DataError: If a person is both calibrated on and compared, or if there is no pair.
     """
     if calibration is not None:
         refuse_shared_people(compared.subjects, calibration.subjects)

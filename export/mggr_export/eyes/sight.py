@@ -1,13 +1,13 @@
-"""What is compared of redirected pictures: where they look, and their eye openings.
+"""Comparison of redirected pictures: gaze direction and eye openings.
 
-Three quarters of a patch are skin that a redirector leaves nearly alone, and a device shows
-nothing of it. A conversion that spoils irises therefore shows better inside the opening than over
-the whole picture.
+Three quarters of a patch are skin. A redirector hardly changes the skin, and a device does not
+display it. Damage to an iris by the conversion is therefore more visible in the PSNR inside the
+eye opening than in the PSNR of the whole picture.
 
-The opening is the region between the lids of the source patch: two parabolas through the corners
-of the eye and the middles of the lid margins, where the samples have these landmarks (drawn eyes
-have). Elsewhere it is the gazemap's eyeball disc, of which lids cover some. A record names the
-region that was used, since the two are no exact substitutes.
+The opening is the region between the lids of the source patch. If the samples have landmarks, as
+synthetic eyes do, two parabolas through the eye corners and the middles of the lid margins bound
+the region. Otherwise the region is the eyeball disc of the gazemap, which the lids partly cover.
+The record names the region that was used, because the two regions are not fully equivalent.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from mggr_tf.data.schema import EyeSamples
 from mggr_tf.drawn_eyes.rendered import LANDMARKS
 
 WIDE_DEG = 20.0
-"""A shift beyond it is a hard one."""
+"""Gaze shifts above this angle in degrees are wide, that is, difficult."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """The run's own estimator, looking at what a redirector made of some pairs.
+    """Gaze comparison of redirected pictures, measured by the run's own estimator.
 
-    It was a loss of the redirector's training and is no judge of how well that aims; of what a
-    conversion changed it is.
+    The estimator was part of a loss of the redirector. It is therefore not a valid measure of the
+    redirector's accuracy, but it is a valid measure of the changes that a conversion causes.
 
     Attributes:
-        estimator: in Keras.
-        head_deg, source_deg, target_deg: [N, 2] of the pairs, (pitch, yaw).
-        conventions: the scales.
+        estimator: Keras estimator.
+        head_deg, source_deg, target_deg: [N, 2] head pose, source gaze and target gaze of the
+            pairs, in degrees (pitch, yaw).
+        conventions: Scales of the network inputs and outputs.
     """
 
     estimator: keras.Model
@@ -56,7 +57,7 @@ class Sight:
         pairs: NDArray[np.int64],
         conventions: Conventions,
     ) -> Sight:
-        """For pairs [N, 2] of indices, (source, target)."""
+        """Return the comparison for pairs [N, 2] of indices (source, target)."""
         source, target = pairs[:, 0], pairs[:, 1]
         return cls(
             estimator,
@@ -68,11 +69,16 @@ class Sight:
 
     @property
     def wide_share(self) -> float:
-        """Part of the pairs whose target is more than `WIDE_DEG` away."""
+        """Fraction of the pairs whose target is more than `WIDE_DEG` from the source gaze."""
         return float(np.mean(angular_error_deg(self.source_deg, self.target_deg) > WIDE_DEG))
 
     def compare(self, made: NDArray[np.float32], right: NDArray[np.float32]) -> GazeShown:
-        """Mean angles to the target in pictures [N, H, W, 3] of an artifact and of Keras."""
+        """Return the mean gaze errors of an artifact and of Keras.
+
+        Args:
+            made: [N, H, W, 3] redirected pictures of the artifact, in [-1, 1].
+            right: [N, H, W, 3] redirected pictures of Keras, in [-1, 1].
+        """
         return GazeShown(error_deg=self._error_deg(made), keras_error_deg=self._error_deg(right))
 
     def _error_deg(self, pictures: NDArray[np.float32]) -> float:
@@ -84,7 +90,7 @@ class Sight:
 
 
 _SPAN = 2.0
-"""Pictures lie in [-1, 1]."""
+"""Size of the value range of pictures, which is [-1, 1]."""
 
 _OUTER, _INNER, _UPPER, _LOWER = (
     LANDMARKS.index(name) for name in ("outer corner", "inner corner", "upper lid", "lower lid")
@@ -93,11 +99,11 @@ _OUTER, _INNER, _UPPER, _LOWER = (
 
 @dataclass(frozen=True)
 class Openings:
-    """The eye openings of N compared patches.
+    """Eye openings of N compared patches.
 
     Attributes:
-        inside: [N, H, W], True inside the opening.
-        region: how it was found.
+        inside: [N, H, W] bool, True inside the opening.
+        region: Kind of the region: between the lids, or the eyeball disc.
     """
 
     inside: NDArray[np.bool_]
@@ -107,7 +113,13 @@ class Openings:
     def of_pairs(
         cls, samples: EyeSamples, pairs: NDArray[np.int64], conventions: Conventions
     ) -> Openings:
-        """Of the source patches of pairs [N, 2] of indices, (source, target)."""
+        """Return the openings of the source patches of pairs.
+
+        Args:
+            samples: Eye patches.
+            pairs: [N, 2] indices (source, target).
+            conventions: Patch size, and scale of the gazemap.
+        """
         size_px = conventions.patch_size
         if samples.landmarks is not None:
             points = samples.landmarks[pairs[:, 0]]
@@ -116,7 +128,12 @@ class Openings:
         return cls(np.broadcast_to(disc, (len(pairs), *disc.shape)), "eyeball disc")
 
     def compare(self, made: NDArray[np.float32], right: NDArray[np.float32]) -> OpeningParity:
-        """PSNR of pictures [N, H, W, 3] against those of Keras, over all openings together."""
+        """Return the PSNR against Keras, over the pixels of all openings together.
+
+        Args:
+            made: [N, H, W, 3] redirected pictures of the artifact, in [-1, 1].
+            right: [N, H, W, 3] redirected pictures of Keras, in [-1, 1].
+        """
         difference = (made.astype(np.float64) - right)[self.inside]  # [pixels, 3]
         rms = float(np.sqrt(np.mean(difference**2))) if len(difference) else 0.0
         psnr_db = None if rms == 0 else float(f"{20 * np.log10(_SPAN / rms):.4g}")
@@ -124,7 +141,7 @@ class Openings:
 
 
 def _between_lids(points: NDArray[np.float32], size_px: int) -> NDArray[np.bool_]:
-    """[H, W], True between the lids of an eye with landmarks [K, 2]."""
+    """Return a mask [H, W], True between the lids of an eye with landmarks [K, 2]."""
     corners = np.stack([points[_OUTER], points[_INNER]]).astype(float)
     along = corners[1] - corners[0]
     width_px = float(np.hypot(*along))
@@ -145,10 +162,18 @@ def _between_lids(points: NDArray[np.float32], size_px: int) -> NDArray[np.bool_
 def _place(
     point: NDArray[np.float64], along: NDArray[np.float64], down: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """A lid's middle as (share of the eye's width, pixels below the line of the corners)."""
+    """Return the position of a lid's middle relative to the line between the eye corners.
+
+    Returns:
+        Position along the line as a fraction of the eye width, clipped to [0.1, 0.9], and pixels
+        below the line.
+    """
     return float(np.clip(point @ along, 0.1, 0.9)), float(point @ down)
 
 
 def _parabola(t: NDArray[np.float64], through: float, depth: float) -> NDArray[np.float64]:
-    """Depth of the parabola through both corners, 0 and 1, and one point between."""
+    """Return the depth at `t` of a parabola through both eye corners and one point between them.
+
+    The corners are at t = 0 and t = 1 with depth 0. The point is at t = `through`.
+    """
     return depth * t * (1 - t) / (through * (1 - through))

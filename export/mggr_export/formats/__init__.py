@@ -1,4 +1,4 @@
-"""The formats of model files: conversion, checks, metadata."""
+"""Formats of model files: conversion, checks and metadata."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ _ONNX_PACKAGES = {"onnx": "ONNX", "tf2onnx": "tf2onnx", "onnxruntime": "ONNX Run
 
 
 def model_format(name: FileFormat) -> ModelFormat:
-    """Returns the format of a name; imports what it needs only now.
+    """Return the format with this name.
+
+    The packages of a format are imported when the format is requested, not with this module.
 
     Raises:
-        MissingPackageError: something that it needs is not installed.
+        MissingPackageError: If a package of the format is not installed.
     """
     match name:
         case "tflite":

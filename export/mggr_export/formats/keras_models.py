@@ -1,7 +1,7 @@
-"""The Keras models of a run or a bundle, and their frozen functions for converters.
+"""Keras models of a run or a bundle, and their frozen functions for converters.
 
-The batch is fixed and every input and output has its name: what a device sees is
-one eye or both, and converters turn unknown sizes into arithmetic on shapes.
+The batch size is fixed, because a device processes one eye or both eyes of a face, and converters
+would turn unknown sizes into arithmetic on shapes. Every input and output has a name.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from mggr_tf.runs.folder import RunFolder
 
 
 def models_of_run(run: RunFolder) -> dict[str, keras.Model]:
-    """The models that a bundle of this run holds, by the names that they have there.
+    """Return the models that a bundle of this run contains, by their names in the bundle.
 
     Raises:
-        RunError: the run holds no trained redirector.
+        RunError: If the run has no trained redirector or no estimator.
     """
     return _exported_networks(load_exported(run))
 
 
 def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str, keras.Model]:
-    """The same models, rebuilt from a bundle alone.
+    """Rebuild the same models from a bundle alone.
 
     Args:
-        contract: of the bundle; its training config says what to build.
-        files: the bundle's files by their names.
+        contract: Contract of the bundle; its training config defines the networks.
+        files: Contents of the bundle's files by name.
 
     Raises:
-        BundleError: no reference weights, or weights that do not fit the config.
+        BundleError: If there are no reference weights, or if they do not fit the config.
     """
     if not contract.references:
         raise BundleError("the bundle has no reference weights; export it again to verify it")
@@ -61,10 +61,10 @@ def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str
 
 
 def config_of(contract: Contract) -> Config:
-    """The config that a bundle's models were trained with.
+    """Return the config that a bundle's models were trained with.
 
     Raises:
-        BundleError: another version's config, or none.
+        BundleError: If the bundle has no config, or one of an incompatible version.
     """
     try:
         return config_from_plain(contract.training.config)
@@ -75,17 +75,23 @@ def config_of(contract: Contract) -> Config:
 def outputs_of(
     model: keras.Model, inputs: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, NDArray[np.float32]]:
-    """What Keras itself computes, every output by its name.
+    """Return the outputs of a Keras model by name.
 
     Args:
-        inputs: [N, ...] each, by name.
+        model: Keras model, called in inference mode.
+        inputs: Inputs by name, [N, ...] each.
     """
     made = outputs_by_name(model, model(dict(inputs), training=False))
     return {name: np.asarray(value) for name, value in made.items()}
 
 
 def outputs_by_name(model: keras.Model, made: Any) -> dict[str, Any]:
-    """What a call of a model returned, one tensor or several, by their names."""
+    """Return the outputs of a model by name.
+
+    Args:
+        model: Keras model.
+        made: Result of a call of the model: one tensor, or a dict of tensors.
+    """
     return made if isinstance(made, dict) else {model.output_names[0]: made}
 
 
@@ -98,11 +104,12 @@ SIGNATURE = "serving_default"
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A concrete function and what keeps its variables alive.
+    """A concrete function, and the object that keeps its variables alive.
 
     Attributes:
-        function: of keyword arguments named as the model's inputs; returns a dict.
-        owner: holds the variables; converters ask for it.
+        function: Function with keyword arguments named as the model's inputs. It returns a dict
+            of outputs.
+        owner: Object that holds the variables; converters require it.
     """
 
     function: Any
@@ -110,11 +117,11 @@ class FrozenModel:
 
 
 def freeze(model: keras.Model, *, batch: int = 1) -> FrozenModel:
-    """Traces a model in inference mode.
+    """Trace a model in inference mode.
 
     Args:
-        model: of a dict of named inputs; its output is one tensor or a dict.
-        batch: how many examples it shall take at once, always.
+        model: Model with a dict of named inputs; its output is one tensor or a dict.
+        batch: Fixed batch size of the function.
     """
     inputs = {tensor.name: tensor for tensor in model.inputs}
     specs = {
@@ -128,7 +135,7 @@ def freeze(model: keras.Model, *, batch: int = 1) -> FrozenModel:
         return {name: tf.identity(value, name=name) for name, value in named.items()}
 
     owner = tf.Module()
-    # The variables alone: with the model, the converter would save all of Keras' own
-    # functions too, which takes several times as long and changes nothing.
+    # The owner holds the variables only. With the model, the converter would also save all of
+    # Keras' own functions, which takes several times as long and has no effect.
     owner.weights = list(model.weights)
     return FrozenModel(serve.get_concrete_function(**specs), owner)

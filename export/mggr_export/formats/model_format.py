@@ -1,4 +1,4 @@
-"""What can be done with a model file, whatever its format."""
+"""Common interface of all model file formats."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from mggr_tf.config.conversion_limits import Precision
 
 @dataclass(frozen=True)
 class Dissection:
-    """An int8 file, its float twin, and variants of it.
+    """An int8 file, its float graph, and variants with one float layer.
 
     Attributes:
-        quantised: the file.
-        reference: the same graph, still float, with the same names.
-        layers: names of the layers that multiply by weights, in order.
-        spared: the file again with one layer left float, by that layer's name.
-        runner: opens a file.
-        outputs: what every layer gives in a file, [N, ...] and dequantised, by its name.
+        quantised: Content of the int8 file.
+        reference: Content of the same graph in float, with the same names.
+        layers: Names of the layers that multiply by weights, in order of execution.
+        spared: Function that receives the name of a layer and returns the content of the int8
+            file with this layer in float.
+        runner: Function that receives the content of a file and returns its runner.
+        outputs: Function that receives the content of a file and inputs. It returns the
+            dequantized outputs of every layer, [N, ...] each, by layer name.
     """
 
     quantised: bytes
@@ -40,16 +42,17 @@ class Dissection:
 
 
 FileFormat = Literal[RunnableFormat, "saved_model"]
-"""What a model is written in. Devices run all but the last."""
+"""Format of a model file. Devices run all formats except `saved_model`."""
 
 
 class ModelFormat(ABC):
-    """One format.
+    """Interface of one file format.
 
     Attributes:
-        title: its name in messages.
-        suffix: of its files' names.
-        precisions: that it can be written in. The methods of other precisions raise.
+        title: Name of the format in messages.
+        suffix: Suffix of the file names.
+        precisions: Precisions that the format supports. The conversion to any other precision
+            raises an error.
     """
 
     title: ClassVar[str]
@@ -58,13 +61,13 @@ class ModelFormat(ABC):
 
     @abstractmethod
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """Converts a model without any loss, for so many examples at once."""
+        """Convert a model without loss, for a fixed batch size."""
 
     def float16(self, model: keras.Model, *, batch: int) -> bytes:
-        """Converts a model with its weights in half precision; warp and clip stay float32.
+        """Convert a model with its weights in half precision; warp and clip stay float32.
 
         Raises:
-            ArtifactError: the format has no such files.
+            ArtifactError: If the format does not support float16.
         """
         raise self._unsupported("float16")
 
@@ -76,55 +79,55 @@ class ModelFormat(ABC):
         batch: int,
         advance: Callable[[int], None],
     ) -> bytes:
-        """Converts a model with its convolutions in 8-bit integers.
+        """Convert a model with its convolutions in 8-bit integers.
 
         Args:
-            model: in Keras.
-            calibration: [N, ...] of every input by name.
-            batch: how many examples the file takes at once.
-            advance: called for every calibration example.
+            model: Keras model.
+            calibration: Calibration inputs by name, [N, ...] each.
+            batch: Fixed batch size of the file.
+            advance: Callback, called with the number of processed calibration examples.
 
         Raises:
-            ArtifactError: the format has no such files.
+            ArtifactError: If the format does not support int8.
         """
         raise self._unsupported("int8")
 
     def dissect(self, model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
-        """Converts a model to int8, in a form that shows what each layer loses.
+        """Convert a model to int8 in a form that shows the accuracy loss of each layer.
 
         Args:
-            model: in Keras.
-            calibration: [N, ...] of every input by name.
-            batch: how many examples the file takes at once.
+            model: Keras model.
+            calibration: Calibration inputs by name, [N, ...] each.
+            batch: Fixed batch size of the file.
 
         Raises:
-            ArtifactError: the format has no int8 files.
+            ArtifactError: If the format does not support int8.
         """
         raise self._unsupported("int8")
 
     @abstractmethod
     def check_structure(self, content: bytes, precision: Precision) -> None:
-        """Refuses a file that is not what its precision promises.
+        """Check that the structure of a file matches its precision.
 
         Raises:
-            ArtifactError: with the tensor or op that is wrong.
+            ArtifactError: If it does not match; the message names the tensor or op.
         """
 
     @abstractmethod
     def open(self, content: bytes) -> FileRunner:
-        """Loads a file into its runtime.
+        """Load a file into its runtime.
 
         Raises:
-            BundleError: the bytes are no model of this format.
+            BundleError: If the content is not a model of this format.
         """
 
     @abstractmethod
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """Returns the file with one more note; one of that name is replaced."""
+        """Return the file with one more metadata entry; an entry of the same name is replaced."""
 
     @abstractmethod
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """Returns all notes by name."""
+        """Return all metadata entries by name."""
 
     def _unsupported(self, precision: Precision) -> ArtifactError:
         known = ", ".join(self.precisions)

@@ -1,4 +1,4 @@
-"""Keeps the converters' chatter off the terminal."""
+"""Suppression of the converters' terminal output."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _STDERR = 2
 
 @contextmanager
 def quiet_converter() -> Iterator[None]:
-    """Hides what C++ code prints to stderr and what packages warn of; our own output still shows.
+    """Hide the stderr output of C++ code and package warnings; show this project's own output.
 
-    TensorFlow's converter prints tables of ops to file descriptor 2 whatever
-    the log level is. When something fails that is not the user's mistake, all
-    of it is shown after all.
+    TensorFlow's converter prints tables of ops to file descriptor 2, whatever the log level is.
+    If an exception other than a `MggrError` occurs, the hidden stderr output is printed.
     """
     level = logging.root.manager.disable
     sys.stderr.flush()
@@ -45,7 +44,10 @@ def quiet_converter() -> Iterator[None]:
 
 
 def _writes_to_descriptor(stream: TextIO) -> bool:
-    """False where a test or a notebook has put something else in stderr's place."""
+    """Return whether a stream writes to file descriptor 2.
+
+    The result is False if a test or a notebook has replaced stderr.
+    """
     try:
         return stream.fileno() == _STDERR
     except (io.UnsupportedOperation, AttributeError):

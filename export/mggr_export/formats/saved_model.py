@@ -1,4 +1,4 @@
-"""SavedModels: the folder as one zip file, its runner, and the format."""
+"""SavedModel format: the model folder as one zip file, and its runner."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ from mggr_tf.config.conversion_limits import Precision
 _GRAPH = "saved_model.pb"
 _FINGERPRINT = "fingerprint.pb"
 _NOTES = "assets.extra/"
-"""The folder of a SavedModel that is left to its user."""
+"""Folder of a SavedModel that is reserved for the user's own files."""
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-"""The first that a zip can say; the same for every entry."""
+"""Earliest time that a zip file can store. Every entry has this time."""
 
 
 class SavedModelFormat(ModelFormat):
-    """Zipped SavedModels, float32 alone; see `ModelFormat`."""
+    """Zipped SavedModels in float32 only; see `ModelFormat`."""
 
     title = "SavedModel"
     suffix = "saved_model.zip"
     precisions = ("float32",)
 
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """A zip of the SavedModel's folder, with one signature of fixed sizes."""
+        """Return the SavedModel's folder as a zip, with one signature of fixed sizes."""
         frozen = freeze(model, batch=batch)
         with TemporaryDirectory() as name:
             tf.saved_model.save(frozen.owner, name, signatures={SIGNATURE: frozen.function})
             files = _read_from(Path(name))
-        # It holds a random number, and nobody needs it to load the rest.
+        # The fingerprint contains a random number, and loading does not require it.
         files.pop(_FINGERPRINT, None)
         graph = SavedModel.FromString(files[_GRAPH])
         files[_GRAPH] = graph.SerializeToString(deterministic=True)
         return pack(files)
 
     def check_structure(self, content: bytes, precision: Precision) -> None:
-        """Refuses a zip without a graph, and other precisions than float32.
+        """Reject a zip without a graph, and other precisions than float32.
 
         Raises:
-            ArtifactError: no graph, or another precision.
+            ArtifactError: If there is no graph, or if the precision is not float32.
         """
         if precision not in self.precisions:
             raise self._unsupported(precision)
@@ -63,15 +63,15 @@ class SavedModelFormat(ModelFormat):
             raise ArtifactError(f"the zip holds no {_GRAPH}")
 
     def open(self, content: bytes) -> FileRunner:
-        """In TensorFlow."""
+        """Open the file in TensorFlow."""
         return SavedModelRunner(content)
 
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """A file more among the user's own."""
+        """Return the zip with one more file in the user's folder."""
         return pack({**unpack(content), f"{_NOTES}{name}": text.encode()})
 
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """The user's own files."""
+        """Return the contents of the files in the user's folder, by name."""
         return {
             path.removeprefix(_NOTES): noted.decode()
             for path, noted in unpack(content).items()
@@ -80,13 +80,13 @@ class SavedModelFormat(ModelFormat):
 
 
 class SavedModelRunner:
-    """A zipped SavedModel in TensorFlow.
+    """Runner of a zipped SavedModel in TensorFlow.
 
     Args:
-        content: the file's bytes.
+        content: Content of the zip file.
 
     Raises:
-        BundleError: no SavedModel of ours.
+        BundleError: If the content is not a SavedModel that this package wrote.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -112,16 +112,19 @@ class SavedModelRunner:
         return {name: value.numpy() for name, value in made.items()}
 
     def close(self) -> None:
-        """Releases the model."""
+        """Release the model."""
         self._model = self._function = None
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
-        """Specs of the signature's inputs or outputs, in alphabetical order."""
+        """Return the specs of the signature's inputs or outputs, in alphabetical order."""
         return self._inputs if kind == "inputs" else self._outputs
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """Files by their posix paths as a zip without clock or order of its own."""
+    """Pack files, given by POSIX path, into a zip.
+
+    The result does not depend on the current time or on the order of the files.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
@@ -132,10 +135,11 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(content: bytes) -> dict[str, bytes]:
-    """Files by their posix paths.
+    """Return the files in a zip by POSIX path.
 
     Raises:
-        BundleError: no zip, or one that inflates beyond what it declares or may.
+        BundleError: If the content is not a zip, or if its files are larger when unpacked than
+            declared or allowed.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -156,10 +160,10 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def _write_into(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Lays the files out below a folder.
+    """Write the files below a folder.
 
     Raises:
-        BundleError: a path that would leave it.
+        BundleError: If a path leads out of the folder.
     """
     for name, content in files.items():
         path = (folder / name).resolve()
@@ -170,7 +174,7 @@ def _write_into(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _read_from(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
+    """Return the contents of all files below a folder, by relative POSIX path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

@@ -1,1 +1,1 @@
-"""How far a model file is from its Keras model."""
+"""Comparison of model files with their Keras models."""

@@ -1,4 +1,4 @@
-"""Where an int8 file loses what it loses: layer by layer."""
+"""Accuracy loss of an int8 file, layer by layer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from mggr_export.proofs.proof import compare, run_each, shown
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one layer's integers cost.
+    """Accuracy cost of quantizing one layer.
 
     Attributes:
-        layer: its name in the file.
-        sqnr_db: of what it gives, signal over the error that has gathered up to there.
-        gain_db: what the model's output gains in PSNR when this layer alone stays float;
-            None where the two files do not differ.
+        layer: Name of the layer in the file.
+        sqnr_db: Signal-to-quantization-noise ratio of the layer's output, in dB. The noise
+            includes the errors of all earlier layers.
+        gain_db: PSNR in dB that the model's output gains if only this layer stays float. None
+            if the gain is not finite, because an output equals that of Keras.
     """
 
     layer: str
@@ -37,13 +38,13 @@ def explain(
     *,
     advance: Callable[[int], None] = lambda n: None,
 ) -> tuple[LayerCost, ...]:
-    """What every layer costs, the dearest first.
+    """Return the cost of every layer, the largest gain first.
 
     Args:
-        dissection: of the file.
-        right: what Keras makes of the inputs, by output.
-        inputs: [N, ...] of every input.
-        advance: called for every layer.
+        dissection: Int8 file with its float graph and its variants.
+        right: Outputs of Keras for the inputs, by name, [N, ...] each.
+        inputs: Inputs by name, [N, ...] each.
+        advance: Callback, called with 1 after every layer.
     """
     picture = shown(right)
 
@@ -66,7 +67,7 @@ def explain(
 
 
 def explained_text(file: str, costs: Iterable[LayerCost]) -> str:
-    """The table for a terminal."""
+    """Return the table of layer costs as text for a terminal."""
     form = "  {:>8}  {:>8}  {}"
     lines = [
         f"{file}: what its output gains in PSNR when one layer stays float, and how clean "

@@ -1,7 +1,7 @@
-"""The proof of a converted model: structure, and parity with its Keras model.
+"""Proof of a converted model: structure check and parity with its Keras model.
 
-The artifact runs through the device's own runner, on inputs made by the
-device's own preprocessing. What it may differ by stands in the config.
+The artifact runs in the device's own runner, on inputs from the device's own
+preprocessing. The config defines the allowed differences.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ RANGES = {
     "redirected": (-1.0, 1.0),
     "state": (0.0, 1.0),
 }
-"""Tensors with a range of their own; of others PSNR takes what Keras spans on these inputs."""
+"""Fixed value ranges by tensor name.
+
+For any other tensor, PSNR uses the range of the Keras outputs for the compared inputs.
+"""
 
 
 def run_each(
@@ -42,16 +45,16 @@ def run_each(
     batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Arrays:
-    """Runs an artifact on inputs [N, ...] one by one or two by two, as a device does.
+    """Run an artifact on inputs [N, ...] in batches of its fixed size, as a device does.
 
     Args:
-        runner: takes `batch` examples at once.
-        inputs: of all examples.
-        batch: of the runner.
-        advance: called for every example.
+        runner: Runner that accepts `batch` examples at once.
+        inputs: Inputs of all examples by name, [N, ...] each.
+        batch: Batch size of the runner.
+        advance: Callback, called with the number of examples of each finished batch.
 
     Returns:
-        [N, ...] of every output.
+        Outputs by name, [N, ...] each.
     """
     count = len(next(iter(inputs.values())))
     parts = []
@@ -63,10 +66,15 @@ def run_each(
 
 
 def compare_each(made: Arrays, right: Arrays, *, data: str) -> tuple[Parity, ...]:
-    """Compares every output with that of Keras, [N, ...] each.
+    """Compare every output of an artifact with that of Keras.
+
+    Args:
+        made: Outputs of the artifact by name, [N, ...] each.
+        right: Outputs of Keras by name, [N, ...] each.
+        data: Description of the inputs, for the record.
 
     Raises:
-        ValueError: they are not the same outputs.
+        ValueError: If the output names differ.
     """
     if set(made) != set(right):
         raise ValueError(f"outputs {sorted(made)}, Keras has {sorted(right)}")
@@ -74,7 +82,10 @@ def compare_each(made: Arrays, right: Arrays, *, data: str) -> tuple[Parity, ...
 
 
 def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
-    """Compares one output, [N, ...] each."""
+    """Compare one output of an artifact with that of Keras, [N, ...] each.
+
+    The arguments are those of `compare_each`; `name` is the name of the output.
+    """
     difference = made.astype(np.float64) - right
     rms = float(np.sqrt(np.mean(difference**2)))
     span = span_of(name, right)
@@ -89,18 +100,21 @@ def compare(name: str, made: NDArray, right: NDArray, *, data: str) -> Parity:
 
 
 def span_of(name: str, right: NDArray) -> float:
-    """From the lowest to the highest value that an output can have, or has in Keras."""
+    """Return the value range (maximum minus minimum) of an output, at least 1e-6.
+
+    The range is that in `RANGES`. For other outputs, it is the range of the Keras values `right`.
+    """
     return max(float(np.ptp(RANGES.get(name, right))), 1e-6)
 
 
 def shown(outputs: Iterable[str]) -> str:
-    """Of a model's outputs the one that its user sees: the picture, or the gaze."""
+    """Return the name of the output that the user sees: `redirected` or `gaze`."""
     (found,) = (name for name in ("redirected", "gaze") if name in outputs)
     return found
 
 
 def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:
-    """What breaks its limit, one sentence each; empty when all is well."""
+    """Return one sentence for each output that exceeds its limit; empty if there is none."""
     return [
         f"{p.output} differs by max {p.max_abs:.2g}, mean {p.mean_abs:.2g}, {_db(p.psnr_db)} "
         f"(limit: {_limit_text(limits.of(p.output))})"
@@ -110,26 +124,29 @@ def misses(limits: PrecisionLimits, parities: Iterable[Parity]) -> list[str]:
 
 
 def breaks(limit: Limit | None, parity: Parity) -> bool:
-    """Whether the measured difference lies outside; never without a limit."""
+    """Return whether the measured difference exceeds the limit; False without a limit."""
     return limit is not None and (
         _above(parity.max_abs, limit.max_abs)
         or _above(parity.mean_abs, limit.mean_abs)
-        # No PSNR at all: the two are equal.
+        # PSNR is None if both outputs are equal.
         or (parity.psnr_db is not None and _above(limit.min_psnr_db, parity.psnr_db))
     )
 
 
 def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
-    """What a redirector's pictures lose in aim beyond its limit, as a sentence."""
+    """Return a sentence if the redirected gaze exceeds its limit; empty otherwise."""
     limit = limits.extra_gaze_deg
-    # "not <=" rather than ">": NaN is a miss.
+    # The comparison uses "<=" so that NaN counts as a miss.
     if gaze is None or gaze.extra_deg <= limit:
         return []
     return [f"the redirected gaze is {gaze.extra_deg:.3g} degrees further off (limit: {limit:g})"]
 
 
 def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> list[str]:
-    """A redirector's pictures inside the eye opening that break their limit, as a sentence."""
+    """Return a sentence if redirected pictures exceed their limit inside the eye opening.
+
+    The list is empty otherwise.
+    """
     if opening is None or not breaks_opening(limits, opening):
         return []
     return [
@@ -139,13 +156,16 @@ def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> li
 
 
 def breaks_opening(limits: PrecisionLimits, opening: OpeningParity) -> bool:
-    """Whether the PSNR inside the eye opening is below its limit; equal pictures are not."""
+    """Return whether the PSNR inside the eye opening is below its limit.
+
+    The result is False if the pictures are equal or there is no limit.
+    """
     least = None if limits.opening is None else limits.opening.min_psnr_db
     return opening.psnr_db is not None and _above(least, opening.psnr_db)
 
 
 def opening_text(limits: PrecisionLimits, opening: OpeningParity) -> str:
-    """The PSNR inside the eye opening with its limit, for a terminal."""
+    """Return the PSNR inside the eye opening and its limit, as text for a terminal."""
     verdict = "  BROKEN" if breaks_opening(limits, opening) else ""
     return (
         f"{_db(opening.psnr_db)} inside the eye opening ({opening.region}, "
@@ -154,10 +174,11 @@ def opening_text(limits: PrecisionLimits, opening: OpeningParity) -> str:
 
 
 def parity_text(files: Mapping[str, tuple[Precision, PrecisionLimits, Iterable[Parity]]]) -> str:
-    """The table for a terminal.
+    """Return the table of parities as text for a terminal.
 
     Args:
-        files: by name, each with its precision, that one's limits, and what was measured.
+        files: By file name, a tuple of precision, limits of that precision, and measured
+            parities.
     """
     form = "{:<17} {:<9} {:<11} {:>9} {:>9} {:>9}  {}"
     lines = [form.format("file", "precision", "output", "max", "mean", "PSNR", "limit")]
@@ -175,12 +196,12 @@ def _limit_text(limit: Limit | None) -> str:
 
 
 def _above(value: float | None, limit: float | None) -> bool:
-    # "not <=" rather than ">": NaN is a miss.
+    # The condition is "not <=" instead of ">" so that NaN counts as a miss.
     return value is not None and limit is not None and not value <= limit
 
 
 def _rounded(value: float) -> float:
-    """Four digits: what is beyond differs between processors."""
+    """Round to four significant digits, because further digits differ between processors."""
     return float(f"{value:.4g}")
 
 
@@ -193,7 +214,7 @@ _FEWEST_WIDE = 0.25
 
 @dataclass(frozen=True)
 class Converted:
-    """A model file and what it claims to be."""
+    """Content of a model file with its declared precision and format."""
 
     content: bytes
     precision: Precision
@@ -201,24 +222,25 @@ class Converted:
 
 
 def file_name(model: str, converted: Converted) -> str:
-    """What the file of a model is called in a bundle."""
+    """Return the file name of a model in a bundle."""
     return f"{model}.{model_format(converted.format).suffix}"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was found about one file.
+    """Results of the checks of one file.
 
     Attributes:
-        precision: of the file.
-        limits: by which it was judged.
-        parity: of every output.
-        faults: what breaks a limit or a rule, one sentence each; empty when all is well.
-        median_flow_px: where there is a flow, its median length in Keras; below a
-            pixel the warp has hardly been put to the test.
-        gaze: of a redirector, where its pictures look.
-        wide_share: part of its pairs whose target is far away.
-        opening: of a redirector, its pictures inside the eye opening.
+        precision: Precision of the file.
+        limits: Limits that the file was checked against.
+        parity: Parity of every output.
+        faults: One sentence for each broken limit or rule; empty if there is none.
+        median_flow_px: Median length of the flow in Keras, in pixels; None without a flow.
+            Below one pixel, the proof hardly tests the warp.
+        gaze: Gaze error in the pictures of a redirector; None for other models.
+        wide_share: Fraction of a redirector's pairs whose target is more than `WIDE_DEG` away
+            from the source gaze; None for other models.
+        opening: Parity of a redirector's pictures inside the eye opening; None for other models.
     """
 
     precision: Precision
@@ -242,20 +264,21 @@ def prove(
     openings: Openings | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Proof:
-    """Holds a file against its Keras model and against the rules of its precision.
+    """Compare a file with its Keras model and check it against the rules of its precision.
 
     Args:
-        converted: the file.
-        model: what is right.
-        inputs: [N, ...] of every input.
-        limits: what it may differ by.
-        data: what the inputs are, for the record.
-        sight: looks at the pictures of a redirector.
-        openings: the eye openings in the inputs of a redirector.
-        advance: called for every input.
+        converted: File to check.
+        model: Keras model whose outputs are the reference.
+        inputs: Inputs by name, [N, ...] each.
+        limits: Allowed differences.
+        data: Description of the inputs, for the record.
+        sight: Gaze comparison for the pictures of a redirector; None for other models.
+        openings: Eye openings in the inputs of a redirector; None for other models.
+        advance: Callback, called with the number of examples of each finished batch.
 
     Raises:
-        BundleError: no file of its format, or one with other inputs or outputs than the model's.
+        BundleError: If the content is not a file of its format, or if its inputs or outputs
+            differ from those of the model.
     """
     faults = []
     handled = model_format(converted.format)
@@ -290,10 +313,13 @@ def prove(
 
 
 def proofs_text(proofs: Mapping[str, Proof]) -> str:
-    """The table of all files for a terminal, and how large the flow was.
+    """Return the results of all files as text for a terminal.
+
+    The text contains the table of parities, the PSNR inside the eye opening, the gaze errors,
+    and the length of the flow.
 
     Args:
-        proofs: by the files' names.
+        proofs: Proofs by file name.
     """
     lines = [parity_text({name: (p.precision, p.limits, p.parity) for name, p in proofs.items()})]
     lines += [
@@ -312,7 +338,7 @@ def proofs_text(proofs: Mapping[str, Proof]) -> str:
 
 
 def _hardness(proof: Proof) -> str:
-    """How much the pairs asked for."""
+    """Return a sentence about the difficulty of the pairs: flow length and wide targets."""
     flow, wide = proof.median_flow_px or 0.0, proof.wide_share
     said = f"median flow {flow:.2f} px"
     if flow < 1:
@@ -324,7 +350,7 @@ def _hardness(proof: Proof) -> str:
 
 
 def faults_of(proofs: Mapping[str, Proof]) -> str:
-    """All faults in one line; empty when all is well."""
+    """Return all faults in one line; empty if there is none."""
     return "; ".join(f"{name}: {fault}" for name, proof in proofs.items() for fault in proof.faults)
 
 

@@ -1,8 +1,8 @@
-"""`mggr-tf quickstart`: the whole way in a few minutes, and a report about it.
+"""`mggr-tf quickstart`: the whole workflow in a few minutes, with a report.
 
 ::
 
     cli -> journey   draw, train, export
-             demo    portrait -> observe (the device pipeline, sweep, following) -> films (sheets)
-             report  tables, prose, embedding -> report.html
+             demo    portrait -> observe (device pipeline, target sweep, fits) -> videos, sheets
+             report  texts and tables (prose), embedded pictures -> report.html
 """

@@ -1,4 +1,4 @@
-"""`mggr-tf quickstart`."""
+"""Command `mggr-tf quickstart`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
 def quickstart(
     out: Path | None, minutes: float, seed: int, from_nothing: bool, force: bool
 ) -> None:
-    """The whole way in a few minutes: draw, train, export, redirect, report.
+    """Run the whole workflow in a few minutes: draw, train, export, redirect, report.
 
     \b
     Examples:
@@ -48,16 +48,16 @@ def quickstart(
       mggr-tf quickstart --minutes 10 --out ten-minutes
       mggr-tf quickstart --seed 2 --out second --force
 
-    Draws synthetic eyes, trains the package's weights further on them, exports a
-    float and an int8 bundle, and runs the device pipeline on a photograph in
-    motion; the figures of the package's weights stand beside it. With
-    --from-nothing all stages
-    are trained: a few minutes of that are not enough to be good.
+    The command draws synthetic eyes, fine-tunes the package's weights on them, exports a
+    float and an int8 bundle, and runs the device pipeline on a moving photograph. For
+    comparison, the report also lists the results of the package's weights before
+    fine-tuning. With --from-nothing, all stages are trained from scratch; a few minutes
+    are not enough for good results.
 
-    Open report.html in the folder that it leaves: before and after side by side,
-    the numbers, and the commands to go on.
+    Open report.html in the output folder. It shows the eyes before and after redirection,
+    the metrics, and commands for the next steps.
 
-    Needs no data and no network. Ctrl-C keeps what was trained.
+    The command needs no data and no network. After Ctrl-C, the training so far is kept.
     """
     chosen = _folder(out, force=force)
     _need_packages()
@@ -80,7 +80,12 @@ def quickstart(
 
 
 def _folder(out: Path | None, *, force: bool) -> AbstractContextManager[Path]:
-    """The named folder, or one that is reserved for this process."""
+    """Return the named folder, or a new folder that is reserved for this process.
+
+    Raises:
+        OutputExistsError: If the named folder exists and `force` is false.
+        UsageError: If the named folder exists and is not the output of a quickstart.
+    """
     if out is None:
         return reserved_folder(DEFAULT_OUT)
     if out.exists() and not force:
@@ -98,7 +103,7 @@ def _need_packages() -> None:
 
 
 def _how_to_go_on(folder: Path) -> str:
-    """One command per line, from where it was when it was interrupted."""
+    """Return the commands that continue an interrupted quickstart, one per line."""
     from mggr_tf.runs.folder import RunFolder
 
     if not (folder / RUN / "run.json").is_file():

@@ -1,4 +1,4 @@
-"""The device pipeline on the portrait clip: videos, sheets and numbers."""
+"""Device pipeline on the portrait video: videos, sheets and metrics."""
 
 from __future__ import annotations
 
@@ -52,23 +52,29 @@ from mggr_export.quickstart.sheets import (
 from mggr_tf.training.stage_watch import write_png
 
 STRIP_TIMES_S = (0.2, 0.8, 1.28, 1.76, 2.24, 2.72, 3.2, 4.0, 4.52, 5.48, 6.0, 7.4)
-"""Yaw -15 to 15 and pitch 10 to -10 in steps of five, and the camera."""
+"""Times in seconds of the rows in the sheet of close-ups.
+
+The targets are yaw -15 to 15 and pitch 10 to -10 degrees in steps of five, and the camera.
+"""
 
 STILL_TIMES_S = (0.2, 3.2, 4.0, 7.4)
 
 _COMMENT = "gaze redirected by mggr-tf"
 _HALF_PX = 448
-"""Side of each half of the clip with both faces: sharp on a phone, small in a report."""
+"""Side in pixels of each half of the video with both faces.
+
+This size is sharp on a phone and small enough for a report.
+"""
 
 _FACES_PX = (_HALF_PX, 2 * _HALF_PX + GAP_PX)
 _EYES_PX = (2 * CLOSE_UP_PX[0] + GAP_PX, CLOSE_UP_PX[1])
 
 
 class Films:
-    """Takes frames as they come; made by `open_films`.
+    """Collector of frames for the videos and sheets; created by `open_films`.
 
     Args:
-        faces, eyes: write the clips.
+        faces, eyes: Functions that write one frame of the face video and of the eye video.
     """
 
     def __init__(self, *, faces: WriteFrame, eyes: WriteFrame) -> None:
@@ -77,7 +83,7 @@ class Films:
         self._kept: dict[int, tuple[Picture, Picture]] = {}
 
     def show(self, before: Picture, after: Picture, time_s: float) -> None:
-        """Takes one frame of the portrait clip, before and after."""
+        """Add one frame of the portrait video, before and after redirection."""
         half = (_HALF_PX, _HALF_PX)
         halves = [cv2.resize(f, half, interpolation=cv2.INTER_AREA) for f in (before, after)]
         self._faces(side_by_side(halves[0], halves[1], target_at(time_s)))
@@ -86,7 +92,7 @@ class Films:
             self._kept[_number(time_s)] = before, after
 
     def write_sheets(self, folder: Path, sights: Sequence[Sight]) -> None:
-        """Writes the sheets, when all frames were shown."""
+        """Write the sheets; all frames must have been added."""
         rows = [(time_s, *self._kept[_number(time_s)]) for time_s in STRIP_TIMES_S]
         stills = [
             side_by_side(*self._kept[_number(time_s)], target_at(time_s))
@@ -99,10 +105,10 @@ class Films:
 
 @contextmanager
 def open_films(folder: Path) -> Iterator[Films]:
-    """Opens both clips; on leaving without an error they are there, whole.
+    """Open both videos. The files exist after the context has exited without an error.
 
     Raises:
-        StreamError: they cannot be written.
+        StreamError: If a video cannot be written.
     """
     how = {"rate": Fraction(RATE), "crf": SMALL_CRF, "comment": _COMMENT}
     with (
@@ -122,11 +128,11 @@ _WARM_UP_FRAMES = 5
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per frame of one bundle, on this machine.
+    """Time per frame with one bundle on this machine, in milliseconds.
 
     Attributes:
-        median_ms: of the pipeline alone, without reading and writing the video.
-        most_ms: 95 of 100 frames took less.
+        median_ms: Median time of the pipeline, without reading and writing the video.
+        most_ms: 95th percentile of the same time.
     """
 
     median_ms: float
@@ -135,15 +141,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Demo:
-    """What came of it, in numbers.
+    """Results of the redirection of the portrait.
 
     Attributes:
-        frames: how many the clip has.
-        stray_pixels: pixels outside the eyes' masks that changed, over all frames; must be 0.
-        sights: one for each frame in which the eyes were looked at.
-        own: what the run's own estimator saw.
-        iris: what the iris model saw.
-        timings: precision -> how long a frame took.
+        frames: Number of frames in the video.
+        stray_pixels: Number of changed pixels outside the eye masks, over all frames; must be 0.
+        sights: Measurements, one for each frame whose eyes the pipeline estimated.
+        own: How the gaze follows the target, measured by the run's own estimator.
+        iris: How the gaze follows the target, measured by the iris model.
+        timings: Time per frame, by precision.
     """
 
     frames: int
@@ -155,28 +161,28 @@ class Demo:
 
     @property
     def fully_redirected(self) -> int:
-        """Frames in which both eyes were redirected at full strength."""
+        """Number of frames in which both eyes were redirected at full strength."""
         return sum(min(sight.strengths) == 1.0 for sight in self.sights)
 
     @property
     def before(self) -> Gaze:
-        """The mean gaze that the pipeline took her to have; (0, 0) would be right."""
+        """Mean gaze that the pipeline estimated for the original eyes; (0, 0) is correct."""
         return Gaze.from_array(np.mean([sight.before.array() for sight in self.sights], axis=0))
 
     @property
     def at_rest(self) -> tuple[Sight, ...]:
-        """The frames whose target is the camera at the end."""
+        """Measurements of the frames at the end, whose target is the camera."""
         return tuple(sight for sight in self.sights if sight.time_s >= REST_FROM_S)
 
 
 def run_demo(folder: Path, *, redirecting: Bundle, precise: Bundle, progress: Progress) -> Demo:
-    """Redirects the portrait clip, and leaves videos and sheets in `folder`.
+    """Redirect the portrait video, and write videos and sheets into `folder`.
 
     Args:
-        folder: exists; files of the same names are replaced.
-        redirecting: the bundle that the clip is made with.
-        precise: the float bundle, whose estimator is the first witness.
-        progress: shows how far it is.
+        folder: Existing output folder; files of the same names are replaced.
+        redirecting: Bundle that redirects the video.
+        precise: Float bundle, whose estimator measures the gaze of the redirected eyes.
+        progress: Factory of progress bars.
     """
     write_portrait(folder / PORTRAIT, progress=progress)
     with open_films(folder) as films:
@@ -205,7 +211,10 @@ def run_demo(folder: Path, *, redirecting: Bundle, precise: Bundle, progress: Pr
 
 
 def watch_portrait(bundle: Bundle, *, witness: Bundle) -> Following:
-    """How the iris model sees a bundle's gaze follow on the portrait; nothing is written."""
+    """Return how a bundle's gaze follows the target on the portrait, measured by the iris model.
+
+    No file is written.
+    """
     observer = Observer(bundle, witness=witness, show=lambda before, after, time_s: None)
     for number, frame in enumerate(portrait_frames()):
         observer(frame, time_s=number / RATE)

@@ -1,4 +1,4 @@
-"""The whole way: draw, train, export, redirect, report."""
+"""Workflow of a quickstart: draw, train, export, redirect, report."""
 
 from __future__ import annotations
 
@@ -36,27 +36,31 @@ CONFIG = "quickstart"
 
 
 _FINE_TUNING = ("stages.joint.learning_rate=2.0e-4",)
-"""Trained weights are led on by small steps."""
+"""Config change for fine-tuning: trained weights need a low learning rate."""
 
 _PEOPLE = 10_000
-"""Seeds from here on draw nobody whom the package's weights have seen."""
+"""First seed of the synthetic people.
+
+Seeds from this one on draw no person in the training data of the package's weights.
+"""
 
 
 def run_quickstart(
     folder: Path, *, minutes: float, seed: int, from_nothing: bool = False, notify: Say
 ) -> Outcome:
-    """Makes everything in `folder`, the report last.
+    """Run all parts in `folder`, and write the report last.
 
     Args:
-        folder: one that exists is replaced, once there is something to train on.
-        minutes: of training.
-        seed: of the drawn people, the weights and the batches.
-        from_nothing: train every stage; else the package's weights are trained further.
-        notify: called with a line for each part that was done.
+        folder: Output folder. An existing folder is replaced as soon as there is training data.
+        minutes: Training time in minutes.
+        seed: Seed of the synthetic people, the weights and the batches.
+        from_nothing: Whether to train every stage from scratch. If false, the package's weights
+            are fine-tuned.
+        notify: Callback for progress messages.
 
     Raises:
-        RunError: the package has no weights, and `from_nothing` is false.
-        KeyboardInterrupt: Ctrl-C; what was trained so far is in the folder.
+        RunError: If the package has no weights and `from_nothing` is false.
+        KeyboardInterrupt: On Ctrl-C; the folder contains the training so far.
     """
     donor, own = None, None
     if not from_nothing:
@@ -99,7 +103,7 @@ def run_quickstart(
 
 
 def _create_run(folder: Path, config: Config, split: Split, donor: RunFolder | None) -> RunFolder:
-    if folder.exists() and any(folder.iterdir()):  # an empty one is reserved for this process
+    if folder.exists() and any(folder.iterdir()):  # an empty folder is reserved for this process
         shutil.rmtree(folder)
     run = RunFolder.create(folder / RUN, config, DataRecord.of(split))
     if donor is not None:
@@ -121,7 +125,7 @@ def _train(run: RunFolder, split: Split, *, minutes: float, notify: Say) -> None
 
 def _export(run: RunFolder, out: Path, *, precision: Precision, notify: Say) -> Bundle:
     notify(f"exporting {out}")
-    # Its tables stand in the report; here they would bury everything else.
+    # The report contains the tables of the export. On the terminal they would hide other messages.
     export_run(
         run,
         out,

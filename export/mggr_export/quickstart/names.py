@@ -1,14 +1,14 @@
-"""What a quickstart's folder holds."""
+"""Names of the files and folders in a quickstart's output folder."""
 
 RUN = "run"
 BUNDLES = {"float32": "bundle-float", "int8": "bundle-int8"}
-"""Precision -> folder."""
+"""Bundle folder by precision."""
 
 PORTRAIT, REDIRECTED = "portrait.mp4", "redirected.mp4"
-"""The clip as it was and as it became, whole."""
+"""Whole video before and after redirection."""
 
 FACES_CLIP, EYES_CLIP = "side_by_side.mp4", "eyes.mp4"
-"""Small clips with both."""
+"""Small videos that show both versions."""
 
 STRIP_SHEET, STILLS_SHEET, CHART_SHEET = "eyes.png", "frames.png", "following.png"
 REPORT = "report.html"

@@ -1,10 +1,10 @@
-"""The device pipeline under observation: what it does to each frame, and whether the gaze follows.
+"""Measurements on the device pipeline: changed pixels, and how the gaze follows the target.
 
-The first witness is the run's own estimator. It was a loss in training, so it
-may be satisfied where an eye is not: its word alone proves little. The second is
-MediaPipe's iris model, which training never saw: how far the iris has moved
-between the frame before and after, turned into degrees by the geometry of the
-gazemap, in which the iris stands `d (sin yaw cos pitch, -sin pitch)` from the middle.
+Two models measure the gaze of the redirected eyes. The first is the run's own estimator. It was
+part of a loss in training, so it may accept an eye that is not redirected well; alone it proves
+little. The second is MediaPipe's iris model, which training did not use. It measures how far the
+iris moved between the frame before and after redirection. The geometry of the gazemap converts the
+shift to degrees: the iris centre is at `d (sin yaw cos pitch, -sin pitch)` from the eyeball centre.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ _PROBE_DEG = 20.0
 
 @dataclass(frozen=True)
 class Line:
-    """What was seen as a straight line over what was asked for.
+    """Straight line that is fitted to measured angles over target angles.
 
     Attributes:
-        slope: degrees seen per degree asked for; 1 is perfect, 0 does not follow.
-        offset_deg: what is seen where 0 was asked for.
-        correlation: of both, in [-1, 1]; 0 when nothing ever moved.
+        slope: Measured degrees per target degree; 1 is perfect, 0 means that the gaze does not
+            follow.
+        offset_deg: Measured angle in degrees at target 0.
+        correlation: Correlation of measured and target angles in [-1, 1]; 0 if the measured
+            angle is constant.
     """
 
     slope: float
@@ -45,11 +47,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Following:
-    """How one witness saw the gaze follow.
+    """How the redirected gaze follows the target, measured by one model.
 
     Attributes:
-        yaw, pitch: each axis on its own.
-        mean_error_deg: angle between what was seen and what was asked for.
+        yaw, pitch: Line of each axis.
+        mean_error_deg: Mean angle between the measured gaze and the target, in degrees.
     """
 
     yaw: Line
@@ -58,10 +60,15 @@ class Following:
 
 
 def fit_line(asked_deg: ArrayLike, seen_deg: ArrayLike) -> Line:
-    """The least-squares line of what was seen over what was asked for.
+    """Return the least-squares line of the measured angles over the target angles.
+
+    Args:
+        asked_deg: [N] target angles in degrees.
+        seen_deg: [N] measured angles in degrees.
 
     Raises:
-        ValueError: different lengths, fewer than two points, or one asked angle only.
+        ValueError: If the lengths differ, if there are fewer than two points, or if all target
+            angles are equal.
 
     Example:
         >>> fit_line([-10.0, 0.0, 10.0], [-4.0, 1.0, 6.0])
@@ -81,7 +88,7 @@ def fit_line(asked_deg: ArrayLike, seen_deg: ArrayLike) -> Line:
 
 
 def following(asked: Sequence[Gaze], seen: Sequence[Gaze]) -> Following:
-    """Sums up one witness."""
+    """Summarize the gazes that one model measured, compared with the targets."""
     asked_deg = np.stack([gaze.array() for gaze in asked]).astype(np.float64)
     seen_deg = np.stack([gaze.array() for gaze in seen]).astype(np.float64)
     return Following(
@@ -92,11 +99,11 @@ def following(asked: Sequence[Gaze], seen: Sequence[Gaze]) -> Following:
 
 
 def gaze_of_iris_shift(shift_px: ArrayLike, conventions: Conventions) -> Gaze:
-    """The gaze that stands for an iris so far from where it stood when looking at (0, 0).
+    """Return the gaze of an iris from its shift relative to its position at gaze (0, 0).
 
     Args:
-        shift_px: [2] (x, y) in pixels of the eye patch, +x right, +y down.
-        conventions: of the gazemap.
+        shift_px: [2] shift (x, y) in pixels of the eye patch, +x right, +y down.
+        conventions: Conventions of the gazemap.
     """
     x, y = np.asarray(shift_px, np.float64) / _iris_distance_px(conventions)
     pitch = np.arcsin(np.clip(-y, -1.0, 1.0))
@@ -105,7 +112,10 @@ def gaze_of_iris_shift(shift_px: ArrayLike, conventions: Conventions) -> Gaze:
 
 
 def _iris_distance_px(conventions: Conventions) -> float:
-    """How far the iris' middle lies from the eyeball's; read off the map itself."""
+    """Return the distance `d` between the centres of iris and eyeball in pixels.
+
+    The distance is measured on a drawn gazemap.
+    """
     iris: NDArray[np.float32] = draw_gazemap(
         [0.0, _PROBE_DEG],
         size_px=conventions.patch_size,
@@ -127,14 +137,20 @@ _WAY = (
     (6.6, 0.0, 0.0),
     (8.0, 0.0, 0.0),
 )
-"""Yaw goes from -15 to 15 degrees at pitch 0, pitch from 10 to -10 at yaw 0; then the camera."""
+"""Path of the target.
+
+At pitch 0, yaw changes from -15 to 15 degrees. At yaw 0, pitch changes from 10 to -10 degrees. Then
+the target is the camera.
+"""
 
 REST_FROM_S = 6.6
-"""From here on the target is the camera."""
+"""Time in seconds from which the target is the camera."""
 
 
 def target_at(time_s: float) -> Gaze:
-    """The target at a time, moving evenly from point to point and staying at the last.
+    """Return the target at a time, by linear interpolation between the points of the path.
+
+    After the last point, the target is constant.
 
     Example:
         >>> target_at(0.0)
@@ -149,17 +165,18 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Sight:
-    """What was seen of one frame.
+    """Measurements of one frame.
 
     Attributes:
-        time_s: of the frame.
-        target: where the eyes were to look.
-        before: the gaze that the pipeline took the untouched eyes to have.
-        estimated: of the redirected eyes, by the bundle's estimator.
-        by_iris: of the redirected eyes, by how far the iris has moved; it takes
-            the untouched eyes to look into the lens.
-        strengths: of the right and the left eye, in [0, 1].
-        seconds: that the pipeline took for the frame.
+        time_s: Time of the frame in seconds.
+        target: Target gaze of the right eye.
+        before: Gaze that the pipeline estimated for the original right eye.
+        estimated: Mean gaze of both redirected eyes, by the estimator of the observer's
+            `witness`.
+        by_iris: Mean gaze of both redirected eyes, from the shift of the iris. The original eyes
+            are assumed to look into the lens.
+        strengths: Redirection strength of the right and the left eye, in [0, 1].
+        seconds: Time that the pipeline took for the frame, in seconds.
     """
 
     time_s: float
@@ -172,17 +189,20 @@ class Sight:
 
 
 class Observer:
-    """Behaves like `Redirector.process`, sweeps the target, and keeps what it sees.
+    """Frame processor that changes the target over time and records measurements.
+
+    It has the same interface as `Redirector.process`.
 
     Args:
-        bundle: what redirects.
-        witness: whose estimator looks at the redirected eyes.
-        show: is given every frame before, after, and its time.
+        bundle: Bundle that redirects the gaze.
+        witness: Bundle whose estimator measures the gaze of the redirected eyes.
+        show: Callback, called for every frame with the frame before and after redirection and
+            its time in seconds.
 
     Attributes:
-        sights: one for each frame in which the eyes were looked at.
-        frames: how many there were.
-        stray_pixels: pixels outside the eyes' masks that changed, over all of them.
+        sights: Measurements, one for each frame whose eyes the pipeline estimated.
+        frames: Number of frames.
+        stray_pixels: Number of changed pixels outside the eye masks, over all frames.
     """
 
     def __init__(
@@ -196,7 +216,7 @@ class Observer:
         self.stray_pixels = 0
 
     def __call__(self, frame: Picture, /, *, time_s: float | None = None) -> FrameResult:
-        """Redirects one frame of a video."""
+        """Redirect one frame of a video."""
         assert time_s is not None, "the portrait is a video"
         self._redirector.target = target_at(time_s)
         started = time.perf_counter()
@@ -248,7 +268,7 @@ class Observer:
         ).rolled(-crop.roll_deg)
 
     def _crop(self, eye: EyeResult) -> EyeCrop:
-        """The very square that the network saw."""
+        """Return the same square crop that the network processed."""
         known, conventions = _known(eye), self._witness.contract.conventions
         return crop_of_eye(
             known.crop_outline,
@@ -260,7 +280,7 @@ class Observer:
 
 
 def _known(eye: EyeResult) -> Eye:
-    """The eye as it was found before; its iris plays no part."""
+    """Return the eye as the pipeline found it. The iris is not used and is NaN."""
     return Eye(eye.side, eye.outline, iris_centre=(np.nan, np.nan), iris_radius_px=np.nan)
 
 

@@ -1,8 +1,8 @@
-"""A moving portrait as a clip: scikit-image's public-domain photograph of an astronaut [1].
+"""Portrait video: scikit-image's public-domain photograph of an astronaut [1], in motion.
 
-She looks into the lens. Every frame is one similarity warp of the photograph
-(pan, zoom, tilt), so the whole clip is a pure function of time, and where a
-point of the photograph lies in a frame is known exactly.
+The astronaut looks into the lens. Every frame is one similarity warp of the photograph (pan, zoom,
+tilt). The whole video is therefore a pure function of time, and the position of each point of the
+photograph in a frame is known exactly.
 
 References:
     [1] NASA, portrait of Eileen Collins, 1993; public domain.
@@ -34,7 +34,7 @@ FRAMES = round(SECONDS * RATE)
 
 _FACE_MIDDLE = (224.0, 112.0)
 _ZOOM = (3.6, 4.3)
-"""Frame pixels per pixel of the photograph: an eye is 65 to 77 of them wide."""
+"""Minimum and maximum of frame pixels per photograph pixel. An eye is 65 to 77 pixels wide."""
 
 _PAN_PX = (7.0, 5.0)
 _TILT_DEG = 4.0
@@ -42,12 +42,12 @@ _TILT_DEG = 4.0
 
 @dataclass(frozen=True)
 class Pose:
-    """How the photograph lies in a frame.
+    """Position of the photograph in a frame.
 
     Attributes:
-        middle: (x, y) of the photograph that is seen at the frame's middle.
-        zoom: frame pixels per pixel of the photograph.
-        tilt_deg: how far the picture is turned, + clockwise as seen.
+        middle: Point (x, y) of the photograph at the middle of the frame.
+        zoom: Frame pixels per pixel of the photograph.
+        tilt_deg: Rotation of the picture in degrees, positive clockwise as seen.
     """
 
     middle: tuple[float, float]
@@ -55,7 +55,7 @@ class Pose:
     tilt_deg: float
 
     def frame_from_photo(self) -> NDArray[np.float64]:
-        """The 2x3 similarity that maps points of the photograph to frame points."""
+        """Return the 2x3 similarity that maps points of the photograph to frame points."""
         tilt = np.radians(self.tilt_deg)
         turn = self.zoom * np.array(
             [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]], np.float64
@@ -65,7 +65,7 @@ class Pose:
 
 
 def pose_at(time_s: float) -> Pose:
-    """The pose at a time; three slow waves of different length, so that nothing repeats."""
+    """Return the pose at a time: slow waves with three different periods, so no pose repeats."""
     t = 2 * np.pi * time_s / SECONDS
     nearest, farthest = max(_ZOOM), min(_ZOOM)
     return Pose(
@@ -79,31 +79,31 @@ def pose_at(time_s: float) -> Pose:
 
 
 def photograph() -> NDArray[np.uint8]:
-    """[512, 512, 3] uint8 RGB."""
+    """Return the photograph, [512, 512, 3] uint8 RGB."""
     from skimage.data import astronaut
 
     return np.ascontiguousarray(astronaut())
 
 
 def portrait_frame(photo: NDArray[np.uint8], time_s: float) -> NDArray[np.uint8]:
-    """One frame, [SIZE_PX, SIZE_PX, 3] uint8 RGB; enlarged by cubic interpolation."""
+    """Return one frame, [SIZE_PX, SIZE_PX, 3] uint8 RGB, enlarged by cubic interpolation."""
     return cv2.warpAffine(
         photo, pose_at(time_s).frame_from_photo(), (SIZE_PX, SIZE_PX), flags=cv2.INTER_CUBIC
     )
 
 
 def portrait_frames(*, frames: int = FRAMES) -> Iterator[NDArray[np.uint8]]:
-    """The clip's frames, in order."""
+    """Yield the frames of the video in order."""
     photo = photograph()
     for number in range(frames):
         yield portrait_frame(photo, number / RATE)
 
 
 def write_portrait(path: Path, *, progress: Progress, frames: int = FRAMES) -> None:
-    """Writes the clip as an H.264 video file.
+    """Write the portrait video as an H.264 file.
 
     Raises:
-        StreamError: it cannot be written.
+        StreamError: If the file cannot be written.
     """
     with (
         clip_writer(path, size=(SIZE_PX, SIZE_PX), rate=Fraction(RATE)) as write,
@@ -115,10 +115,10 @@ def write_portrait(path: Path, *, progress: Progress, frames: int = FRAMES) -> N
 
 
 SHARP_CRF = 15
-"""Of what is processed further."""
+"""x264 constant rate factor of videos that are processed further."""
 
 SMALL_CRF = 23
-"""Of what a report carries in its text."""
+"""x264 constant rate factor of videos that are embedded in a report."""
 
 _BT709, _SWSCALE_BT709 = 1, 1
 _COLOUR = VideoColour(
@@ -141,19 +141,19 @@ def clip_writer(
     crf: int = SHARP_CRF,
     comment: str | None = None,
 ) -> Iterator[WriteFrame]:
-    """Gives a function that takes frame after frame; the file appears at the end, whole.
+    """Yield a function that writes one frame per call; the complete file appears at the end.
 
-    Its index stands in front, so that a browser can start before it has all of it.
+    The index is at the start of the file, so a browser can start playback during the download.
 
     Args:
-        path: an `.mp4`; one that exists is replaced.
-        size: (height, width), both even.
-        rate: frames per second.
-        crf: x264's quality, smaller is better.
-        comment: written into the file.
+        path: Output path, an `.mp4`; an existing file is replaced.
+        size: (height, width) in pixels, both even.
+        rate: Frames per second.
+        crf: x264 constant rate factor; a smaller value means better quality.
+        comment: Comment in the file's metadata; None writes no comment.
 
     Raises:
-        StreamError: it cannot be written.
+        StreamError: If the file cannot be written.
     """
     height, width = size
     with (

@@ -1,4 +1,4 @@
-"""Texts and tables of the report, as HTML, and the outcome they state."""
+"""Results of a quickstart, and the texts and tables of its report as HTML."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from mggr_tf.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished quickstart.
+    """Results of a finished quickstart.
 
     Attributes:
-        folder: where everything lies, under the names of `names`.
-        minutes: of training that were asked for.
-        run: what was trained.
-        bundles: precision -> the exported bundle; "int8" is what the clip was made with.
-        demo: what it did to the portrait.
-        seconds: what was done -> how long it took.
-        first: what the iris model saw of the package's own weights, before their training
-            went on; None where it began from nothing.
+        folder: Output folder; its files have the names in `names`.
+        minutes: Requested training time in minutes.
+        run: Trained run.
+        bundles: Exported bundles by precision; the "int8" bundle redirects the video.
+        demo: Results of the redirection of the portrait.
+        seconds: Duration of each part in seconds, by its description.
+        first: Measurement by the iris model with the package's own weights, before fine-tuning;
+            None if the training started from scratch.
     """
 
     folder: Path
@@ -42,37 +42,37 @@ class Outcome:
     first: Following | None = None
 
     def bundle_path(self, precision: str) -> Path:
-        """Where a bundle lies."""
+        """Return the folder of a bundle."""
         return self.folder / BUNDLES[precision]
 
     def bundle_megabytes(self, precision: str) -> float:
-        """Size of all files of a bundle, in 10^6 bytes."""
+        """Return the size of all files of a bundle, in 10^6 bytes."""
         files = self.bundle_path(precision).rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
     def sample_sheet(self) -> Path | None:
-        """The last sample sheet of the last stage that made one."""
+        """Return the last sample sheet of stage `joint`; None if there is none."""
         sheets = sorted((self.run.path / "sheets").glob("joint-*.png"))
         return sheets[-1] if sheets else None
 
 
 @dataclass(frozen=True)
 class Losses:
-    """First and last line of a stage's log."""
+    """First and last loss in a stage's log."""
 
     first: float
     last: float
 
 
 def losses_of(run: RunFolder, stage: Stage) -> Losses:
-    """Reads a stage's objective off its log."""
+    """Read the first and last loss from a stage's log."""
     with open(run.path / "logs" / f"{stage}.csv", newline="", encoding="utf-8") as handle:
         values = [float(row["loss"]) for row in csv.DictReader(handle)]
     return Losses(values[0], values[-1])
 
 
 def tiles(demo: Demo) -> str:
-    """The four numbers that matter, as `<div>`s of a `<dl>`."""
+    """Return the four main metrics as `<div>`s of a `<dl>`."""
     stray = demo.stray_pixels
     verdict = (
         '<span class="good">none</span>' if stray == 0 else f'<span class="bad">{stray}</span>'
@@ -90,7 +90,7 @@ def tiles(demo: Demo) -> str:
 
 
 def following_rows(outcome: Outcome) -> str:
-    """Witness and axis by line."""
+    """Return table rows with the fitted line for each measuring model and axis."""
     witnesses: list[tuple[str, Following]] = [
         ("iris model", outcome.demo.iris),
         ("run’s own estimator", outcome.demo.own),
@@ -113,13 +113,13 @@ def _line_cells(line: Line) -> list[str]:
 
 
 def stage_rows(outcome: Outcome) -> str:
-    """Steps, time and losses of each stage."""
+    """Return table rows with steps, time and losses of each stage."""
     rows = []
     stages = outcome.run.record.stages
     for name in (name for name in STAGES if name in stages):
         stage = stages[name]
         if not outcome.run.logged(name, "loss"):
-            continue  # the package's own
+            continue  # not trained here: the stage's weights come from the package
         losses = losses_of(outcome.run, name)
         rows.append(
             _row(
@@ -136,7 +136,7 @@ def stage_rows(outcome: Outcome) -> str:
 
 
 def bundle_rows(outcome: Outcome) -> str:
-    """Size and speed of each bundle."""
+    """Return table rows with the size and speed of each bundle."""
     return "".join(
         _row(
             [outcome.bundle_path(precision).name],
@@ -151,7 +151,7 @@ def bundle_rows(outcome: Outcome) -> str:
 
 
 def parity_rows(outcome: Outcome) -> str:
-    """Differences from Keras, by bundle, model and output."""
+    """Return table rows with the differences from Keras, by bundle, model and output."""
     return "".join(
         _row(
             [outcome.bundle_path(precision).name, model, parity.output],
@@ -169,7 +169,7 @@ def parity_rows(outcome: Outcome) -> str:
 
 
 def time_rows(outcome: Outcome) -> str:
-    """Where the time went."""
+    """Return table rows with the duration of each part."""
     seconds = {**outcome.seconds, "all of it": sum(outcome.seconds.values())}
     return "".join(_row([name], [f"{spent:.0f} s"]) for name, spent in seconds.items())
 
@@ -183,13 +183,13 @@ def _row(words: Iterable[str], figures: Iterable[str]) -> str:
 
 
 def number(value: float, *, digits: int = 2, sign: bool = False) -> str:
-    """A rounded number with a real minus, and never a "-0.0"."""
+    """Return a rounded number with a typographic minus sign, and without "-0.0"."""
     rounded = round(value, digits) + 0.0
     return f"{rounded:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
 def summary(outcome: Outcome) -> str:
-    """Two sentences under the title."""
+    """Return the two sentences below the title."""
     data = outcome.run.record.data
     yaw = outcome.demo.iris.yaw
     trained = (
@@ -206,7 +206,7 @@ def summary(outcome: Outcome) -> str:
 
 
 def honest(outcome: Outcome) -> str:
-    """What may be expected of so short a training."""
+    """Return paragraphs about the limited quality after such a short training."""
     before = outcome.demo.before
     return _paragraphs(
         _expectation(outcome),
@@ -238,7 +238,7 @@ def _expectation(outcome: Outcome) -> str:
 
 
 def witnesses(demo: Demo) -> str:
-    """Who saw what, and how far that may be believed."""
+    """Return paragraphs about the two measuring models and their reliability."""
     return _paragraphs(
         "The <strong>iris model</strong> is MediaPipe’s; training never saw it. It finds the iris "
         "in every frame before and after, and how far it moved is turned into degrees by the "
@@ -254,7 +254,7 @@ def witnesses(demo: Demo) -> str:
 
 
 def training_text(outcome: Outcome) -> str:
-    """What was trained on, and in which order."""
+    """Return sentences about the training data and the order of the stages."""
     data = outcome.run.record.data
     return (
         f"{data.patches} drawn patches of {len(data.subjects)} people; {len(data.held_out)} more "
@@ -272,7 +272,7 @@ def _order(outcome: Outcome) -> str:
 
 
 def bundle_text(outcome: Outcome) -> str:
-    """What a bundle is, and with which one the clip was made."""
+    """Return sentences about the content of a bundle and the bundle used for the video."""
     estimator = outcome.bundles["int8"].contract.models["estimator"][0].precision
     stays = (
         ""
@@ -287,7 +287,7 @@ def bundle_text(outcome: Outcome) -> str:
 
 
 def commands(outcome: Outcome) -> str:
-    """The commands to go on, with the paths of this run."""
+    """Return the commands for the next steps, with the paths of this run."""
     folder = outcome.folder.resolve()
     run, bundle = folder / names.RUN, outcome.bundle_path("int8").resolve()
     better = "runs/better"
@@ -322,7 +322,7 @@ def commands(outcome: Outcome) -> str:
 
 
 def chart_in_words(demo: Demo) -> str:
-    """The chart for those who cannot see it."""
+    """Return a text alternative to the chart, for readers who cannot see it."""
     return (
         "Target, iris model and estimator over time. Iris model: yaw slope "
         f"{demo.iris.yaw.slope:.2f}, pitch slope {demo.iris.pitch.slope:.2f}. Own estimator: yaw "
@@ -335,7 +335,7 @@ def _paragraphs(*texts: str) -> str:
 
 
 def minutes(count: float) -> str:
-    """A number of minutes in words.
+    """Return a number of minutes in words.
 
     Example:
         >>> minutes(1.0), minutes(2.5)

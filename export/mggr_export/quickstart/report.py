@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing but a browser."""
+"""Report of a quickstart: one HTML file that a browser can show without other files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import cv2
 from mggr_edge.common.atomic import atomic_file
 from mggr_edge.common.version import __version__
 from mggr_export.quickstart import names, prose
-from mggr_export.quickstart import prose as tables
 from mggr_export.quickstart.portrait import SIZE_PX
 from mggr_export.quickstart.prose import Outcome
 
@@ -23,7 +22,7 @@ _JPEG_QUALITY = 88
 
 
 def sample_sheet(outcome: Outcome) -> str:
-    """The last sample sheet of the training, as a `<figure>`; nothing where there is none."""
+    """Return the last sample sheet of the training as a `<figure>`; empty if there is none."""
     sheet = outcome.sample_sheet()
     if sheet is None:
         return ""
@@ -36,13 +35,16 @@ def sample_sheet(outcome: Outcome) -> str:
 
 
 def data_uri(file: Path) -> str:
-    """A file as it is."""
+    """Return the content of a file as a data URI, without re-encoding."""
     kind = {".mp4": "video/mp4", ".png": "image/png"}[file.suffix]
     return _uri(kind, file.read_bytes())
 
 
 def jpeg_uri(file: Path) -> str:
-    """A large sheet, smaller; the PNG beside the report has every pixel."""
+    """Return a large PNG sheet as a data URI of a smaller JPEG.
+
+    The folder of the report contains the PNG with the original pixels.
+    """
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     done, content = cv2.imencode(".jpg", cv2.imread(str(file)), quality)
     assert done, "OpenCV writes JPEG"
@@ -54,7 +56,7 @@ def _uri(kind: str, content: bytes) -> str:
 
 
 def write_report(outcome: Outcome) -> Path:
-    """Writes `report.html` into the outcome's folder; returns its path."""
+    """Write `report.html` into the outcome's folder and return its path."""
     path = outcome.folder / names.REPORT
     with atomic_file(path, force=True) as temporary:
         temporary.write_text(report_text(outcome), encoding="utf-8")
@@ -62,7 +64,7 @@ def write_report(outcome: Outcome) -> Path:
 
 
 def report_text(outcome: Outcome) -> str:
-    """The whole page; pictures and clips stand in it as data URIs."""
+    """Return the HTML page; pictures and videos are embedded as data URIs."""
     template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     folder, demo, run = outcome.folder, outcome.demo, outcome.run
     contract = outcome.bundles["int8"].contract
@@ -73,25 +75,25 @@ def report_text(outcome: Outcome) -> str:
         faces_clip=data_uri(folder / names.FACES_CLIP),
         eyes_clip=data_uri(folder / names.EYES_CLIP),
         honest=prose.honest(outcome),
-        tiles=tables.tiles(demo),
+        tiles=prose.tiles(demo),
         chart=data_uri(folder / names.CHART_SHEET),
         chart_alt=escape(prose.chart_in_words(demo), quote=True),
         frames=demo.frames,
-        following_rows=tables.following_rows(outcome),
+        following_rows=prose.following_rows(outcome),
         witnesses=prose.witnesses(demo),
         strip=jpeg_uri(folder / names.STRIP_SHEET),
         stills=jpeg_uri(folder / names.STILLS_SHEET),
         training_text=prose.training_text(outcome),
-        stage_rows=tables.stage_rows(outcome),
+        stage_rows=prose.stage_rows(outcome),
         sample_sheet=sample_sheet(outcome),
         bundle_text=prose.bundle_text(outcome),
         frame_size=f"{SIZE_PX} × {SIZE_PX}",
         machine=escape(f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}"),
-        bundle_rows=tables.bundle_rows(outcome),
+        bundle_rows=prose.bundle_rows(outcome),
         parity_pairs=contract.models["redirector"][0].parity[0].pairs,
-        parity_rows=tables.parity_rows(outcome),
+        parity_rows=prose.parity_rows(outcome),
         commands=prose.commands(outcome),
-        time_rows=tables.time_rows(outcome),
+        time_rows=prose.time_rows(outcome),
         version=__version__,
         seed=run.config.seed,
         python=platform.python_version(),

@@ -1,4 +1,4 @@
-"""The pictures of the report: eyes close up, whole frames, the chart."""
+"""Pictures of the report: close-ups of the eyes, whole frames, and the chart."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mggr_export.quickstart.portrait import pose_at
 Picture = NDArray[np.uint8]
 
 CLOSE_UP_PX = (160, 480)
-"""(height, width)."""
+"""Size (height, width) of a close-up in pixels."""
 
 _EYES_MIDDLE = (224.5, 103.0)
-"""Between her eyes, (x, y) in the photograph."""
+"""Point (x, y) between the eyes in the photograph."""
 
 _ZOOM = 6.0
-"""Pixels per pixel of the photograph; the clip has 3.6 to 4.3 of them."""
+"""Close-up pixels per pixel of the photograph. The video has 3.6 to 4.3."""
 
 
 def close_up(frame: Picture, time_s: float) -> Picture:
-    """Both eyes of one frame of the portrait clip, always at the same place.
+    """Return both eyes of one frame of the portrait video, always at the same position.
 
     Args:
-        frame: of the clip, before or after.
-        time_s: its time.
+        frame: Frame of the video, before or after redirection.
+        time_s: Time of the frame in seconds.
 
     Returns:
         [160, 480, 3] uint8.
@@ -53,15 +53,15 @@ PAPER: Colour = (255, 255, 255)
 RULE: Colour = (226, 229, 233)
 
 GAP_PX = 6
-"""Between pictures that stand side by side."""
+"""Gap in pixels between two pictures."""
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _DIAL_DEG = 20.0
-"""Where the rim of a target dial stands."""
+"""Angle in degrees at the rim of a target dial."""
 
 
 def blank(size: tuple[int, int], colour: Colour = PAPER) -> Picture:
-    """A picture [height, width, 3] of one colour."""
+    """Return a picture [height, width, 3] of one colour."""
     return np.full((*size, 3), colour, np.uint8)
 
 
@@ -74,11 +74,16 @@ def write(
     colour: Colour = INK,
     align: Literal["left", "right", "middle"] = "left",
 ) -> None:
-    """Writes a line of plain ASCII text, in place.
+    """Write a line of plain ASCII text into a picture, in place.
 
     Args:
-        at: (x, y) of the baseline's left end, right end or middle, as `align` says.
-        height_px: of capital letters.
+        picture: [H, W, 3] uint8 picture.
+        text: Text to write.
+        at: Point (x, y) of the baseline: its left end, right end or middle, depending on
+            `align`.
+        height_px: Height of capital letters in pixels.
+        colour: Colour of the text.
+        align: Position of `at` on the baseline.
     """
     scale = cv2.getFontScaleFromHeight(_FONT, round(height_px), 1)
     (width, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
@@ -89,13 +94,16 @@ def write(
 def line(
     picture: Picture, points: NDArray[np.float64], *, colour: Colour, width_px: int = 2
 ) -> None:
-    """Draws a line through [N, 2] points (x, y), in place."""
+    """Draw a line through [N, 2] points (x, y) into a picture, in place."""
     shifted = np.rint(points * 16).astype(np.int32)[:, None]
     cv2.polylines(picture, [shifted], False, colour, width_px, cv2.LINE_AA, 4)
 
 
 def dial(picture: Picture, gaze: Gaze, *, centre: tuple[float, float], radius_px: float) -> None:
-    """A ring with a dot where `gaze` points, in place; the cross in its middle is the camera."""
+    """Draw a dial into a picture, in place: a ring with a dot in the direction of `gaze`.
+
+    The cross in the middle of the ring is the camera.
+    """
 
     def spot(x: float, y: float) -> tuple[int, int]:
         return round(16 * (centre[0] + x)), round(16 * (centre[1] + y))
@@ -122,10 +130,10 @@ _CHART_RANGE_DEG = 25.0
 
 
 def strip(moments: Sequence[tuple[float, Picture, Picture]]) -> Picture:
-    """Eyes close up, before and after, one row per moment of the sweep.
+    """Return close-ups of the eyes before and after redirection, one row per moment.
 
     Args:
-        moments: (time_s, frame before, frame after).
+        moments: Tuples (time_s, frame before, frame after).
     """
     height, width = CLOSE_UP_PX
     rows = len(moments)
@@ -155,7 +163,7 @@ def _label(sheet: Picture, target: Gaze, *, top: int, height: int) -> None:
 
 
 def side_by_side(before: Picture, after: Picture, target: Gaze) -> Picture:
-    """Two whole frames, and a dial of the target in the second."""
+    """Return two whole frames next to each other, with a dial of the target in the second."""
     pair = np.concatenate([before, blank((before.shape[0], GAP_PX)), after], axis=1)
     radius = before.shape[1] / 18
     corner = (pair.shape[1] - 1.4 * radius, pair.shape[0] - 1.4 * radius)
@@ -166,13 +174,19 @@ def side_by_side(before: Picture, after: Picture, target: Gaze) -> Picture:
 
 
 def above_each_other(before: Picture, after: Picture, time_s: float) -> Picture:
-    """The eyes close up, before above after."""
+    """Return close-ups of the eyes, before redirection above after redirection."""
     gap = blank((GAP_PX, CLOSE_UP_PX[1]))
     return np.concatenate([close_up(before, time_s), gap, close_up(after, time_s)])
 
 
 def _tag(picture: Picture, text: str, *, right: int) -> None:
-    """A dark word on a light patch, in the upper right corner that ends at `right`."""
+    """Write dark text on a light rectangle in the upper right corner of a frame.
+
+    Args:
+        picture: Picture that contains the frame.
+        text: Text to write.
+        right: Column where the frame ends.
+    """
     width, height = 84, 30
     patch = picture[10 : 10 + height, right - 10 - width : right - 10]
     patch[:] = cv2.addWeighted(patch, 0.2, blank((height, width)), 0.8, 0.0)
@@ -180,7 +194,7 @@ def _tag(picture: Picture, text: str, *, right: int) -> None:
 
 
 def chart(sights: Sequence[Sight]) -> Picture:
-    """Yaw above pitch over time: the target, and what both witnesses saw."""
+    """Return a chart of yaw and pitch over time: the target and both measured gazes."""
     panels = [
         _panel("yaw", "+ image right", sights, axis=1),
         _panel("pitch", "+ up", sights, axis=0),

@@ -1,1 +1,1 @@
-"""Programs for maintainers: weights of the package, speed."""
+"""Programs for maintainers: the package's weights, and speed measurements."""

@@ -1,4 +1,4 @@
-"""How fast a redirector is: beside a rival's generator, layer by layer, and beside this core."""
+"""Speed of a redirector: against PRGAN's generator, layer by layer, and against this core."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Convolution:
     """One convolution of a model.
 
     Attributes:
-        name: of the layer, behind its branch's.
-        model: that holds it alone, with one input `x` [B, H, W, C].
-        mmac: million multiply-accumulates of one example.
+        name: Name of the layer, prefixed with the names of the nested models that contain it.
+        model: Keras model with this convolution only, with one input `x` [B, H, W, C].
+        mmac: Million multiply-accumulates of one example.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Convolution:
 
 
 def convolutions_of(model: keras.Model) -> tuple[Convolution, ...]:
-    """All convolutions, those of nested models too, in order."""
+    """Return all convolutions of a model in order, including those of nested models."""
     return tuple(_convolution(name, layer) for name, layer in _layers(model, ""))
 
 
@@ -69,13 +69,13 @@ _SIDE = 768
 
 
 def matrix_product() -> tuple[Callable[[], object], float]:
-    """A product of two square float32 matrices on one thread, by ONNX Runtime.
+    """Return a product of two square float32 matrices on one thread, by ONNX Runtime.
 
-    Its kernels use the widest instructions that the processor has, which a BLAS that was
-    built for another one may not.
+    The kernels of ONNX Runtime use the widest instructions of the processor. A BLAS that was
+    built for another processor may not use them.
 
     Returns:
-        the product, to be timed; its million multiply-accumulates.
+        Function that computes the product, and the product's million multiply-accumulates.
     """
     shape = (_SIDE, _SIDE)
     left, right, made = (
@@ -96,7 +96,10 @@ _CONFIG = "prgan-paper"
 
 
 def prgan_generator() -> keras.Model:
-    """PRGAN's generator at its published size, 8.42 M parameters and 2.45 GMAC, untrained."""
+    """Return PRGAN's generator at its published size, untrained.
+
+    It has 8.42 M parameters and needs 2.45 GMAC.
+    """
     config = load_config(_CONFIG)
     size = config.models.generator
     assert size is not None
@@ -113,12 +116,12 @@ PRECISIONS: tuple[SpeedPrecision, ...] = ("float32", "int8")
 
 @dataclass(frozen=True)
 class LayerSpeed:
-    """One convolution alone.
+    """Speed of one convolution alone.
 
     Attributes:
-        name: of the layer.
-        mmac: million multiply-accumulates.
-        ms: median of its kernel, by precision.
+        name: Name of the layer.
+        mmac: Million multiply-accumulates of one example.
+        ms: Median time of the kernel in milliseconds, by precision.
     """
 
     name: str
@@ -128,15 +131,17 @@ class LayerSpeed:
 
 @dataclass(frozen=True)
 class Speed:
-    """What was found, on one thread of one TFLite interpreter.
+    """Measured speed, on one thread of one TFLite interpreter.
 
     Attributes:
-        redirector_ms: median for one eye, warp included, by precision.
-        rival_ms: median of PRGAN's float generator.
-        ratio: rival over redirector, median over rounds, by precision.
-        layers: the redirector's convolutions, each alone.
-        matrix_gmacs: GMAC a second of a float matrix product on this core.
-        rounds: of everything.
+        redirector_ms: Median time for one eye in milliseconds, including the warp, by
+            precision.
+        rival_ms: Median time of PRGAN's float generator in milliseconds.
+        ratio: Time of PRGAN's generator divided by that of the redirector, median over rounds,
+            by precision.
+        layers: Convolutions of the redirector, each timed alone.
+        matrix_gmacs: GMAC per second of a float matrix product on this core.
+        rounds: Number of timing rounds.
     """
 
     redirector_ms: dict[SpeedPrecision, float]
@@ -147,23 +152,23 @@ class Speed:
     rounds: int
 
     def convolutions_ms(self, precision: SpeedPrecision) -> float:
-        """All convolutions, one after another."""
+        """Return the sum of the times of all convolutions, in milliseconds."""
         return sum(layer.ms[precision] for layer in self.layers)
 
     def convolution_gmacs(self, precision: SpeedPrecision) -> float:
-        """GMAC a second of all convolutions together."""
+        """Return the GMAC per second of all convolutions together."""
         return sum(layer.mmac for layer in self.layers) / self.convolutions_ms(precision)
 
 
 def measure_speed(redirector: keras.Model, *, seconds: float, progress: Progress) -> Speed:
-    """Converts everything and times it.
+    """Convert all models and time them.
 
-    Integers are calibrated on noise: how fast they are does not depend on what they say.
+    Int8 models are calibrated on noise, because their speed does not depend on the values.
 
     Args:
-        redirector: in Keras; its weights do not matter.
-        seconds: for the timing.
-        progress: shows how far it is.
+        redirector: Keras redirector; its weights do not affect the result.
+        seconds: Duration of the timing in seconds.
+        progress: Factory of progress bars.
     """
     layers = convolutions_of(redirector)
     product, product_mmac = matrix_product()
@@ -199,7 +204,7 @@ def _by_precision(values: Iterable[float]) -> dict[SpeedPrecision, float]:
 
 
 def _redirection(model: keras.Model, precision: SpeedPrecision) -> Callable[[], object]:
-    """One eye from arrays to arrays, as a device asks for it."""
+    """Return a function that redirects one eye from arrays to arrays, as on a device."""
     return _tflite(_converted(model, precision))
 
 
@@ -210,7 +215,10 @@ def _tflite(content: bytes) -> Callable[[], object]:
 
 
 def _kernel(content: bytes) -> Callable[[], object]:
-    """A model's ops alone: its inputs are set once, its outputs never fetched."""
+    """Return a function that runs the ops of a model only.
+
+    The inputs are set once, and the outputs are never read.
+    """
     interpreter = interpreter_class(None)(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     rng = np.random.default_rng(0)
@@ -234,7 +242,11 @@ def _converted(model: keras.Model, precision: SpeedPrecision) -> bytes:
 
 
 def speed_text(speed: Speed) -> str:
-    """Tables for a terminal: against the rival, against this core, layer by layer."""
+    """Return tables as text for a terminal.
+
+    The tables compare the redirector with PRGAN's generator and with this core's speed, and list
+    all convolutions.
+    """
     lines = ["one thread, one TFLite interpreter, all in turns", ""]
     form = "{:<34} {:>10} {:>18}"
     lines.append(form.format("one eye", "median", "times as fast as"))
@@ -272,11 +284,11 @@ def _heads() -> list[str]:
 @click.argument("run", default="default")
 @click.option("--seconds", default=30.0, show_default=True, type=FiniteRange(min=0))
 def main(run: str, seconds: float) -> None:
-    """Time a run's redirector beside PRGAN's generator at its published size.
+    """Time a run's redirector and PRGAN's generator at its published size.
 
-    Both in one TFLite interpreter on one thread, warp included, in turns; beside them
-    every convolution of the redirector alone, and a product of float matrices, which
-    says what this core can do at best.
+    Both run in turns in one TFLite interpreter on one thread, warp included. Every
+    convolution of the redirector is also timed alone. A product of float matrices measures
+    the highest speed of this core.
     """
     try:
         redirector = models_of_run(open_run(run))["redirector"]

@@ -1,11 +1,11 @@
-"""Makes the weights that come with the package: `python -m mggr_export.tools.weights`.
+"""Trains and exports the package's weights: `python -m mggr_export.tools.weights`.
 
 ::
 
     OUT/
-      run/      the training, resumable
-      judge/    another architecture on other drawn people: it scores, and is no loss
-      made/     what goes into the package: run/, float/, int8/, MODEL_CARD.md
+      run/      the training, which can be resumed
+      judge/    other architecture on other synthetic people; for scores, not used as a loss
+      made/     files for the package: run/, float/, int8/, MODEL_CARD.md
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ CARD = "MODEL_CARD.md"
 
 _KEPT = ("estimator", "coarse", "fine", "adapted")
 _JUDGE_SEED = 9_000
-"""The judge's people: nobody of those that the redirector is trained on."""
+"""Seed of the judge's synthetic people.
+
+None of them is in the training data of the redirector.
+"""
 _BUNDLES = {"float": False, "int8": True}
 
 
@@ -62,24 +65,28 @@ def make_weights(
     start: RunFolder | None = None,
     notify: Say,
 ) -> Path:
-    """Goes on with whatever is missing in `out`.
+    """Create all missing parts in `out`.
 
     Args:
-        out: the folder; made if it is not there.
-        minutes: of training, all stages of the run together; a run that was begun keeps its own.
-        people: how many are drawn; None takes the config's.
-        portraits: folder of photographed eyes whose gaze is known; None trains on drawn eyes alone.
-        portraits_split: split file of the people in it; None holds out the config's share.
-        start: run whose estimator and redirector the training starts from; None starts from
-            nothing.
+        out: Output folder; it is created if it does not exist.
+        minutes: Training time of all stages of the run together, in minutes. An existing run
+            keeps its own training time.
+        people: Number of synthetic people; None uses the number in the config.
+        portraits: Folder of photographed eyes with known gaze; None trains on synthetic eyes
+            only.
+        portraits_split: Split file of the people in `portraits`; None holds out the fraction in
+            the config.
+        start: Run whose estimator and redirector the training starts from; None trains from
+            scratch.
+        notify: Callback for messages to the user.
 
     Returns:
-        the folder that `put_into_package` takes.
+        Folder for `put_into_package`.
 
     Raises:
-        UsageError: `out` holds a training of other people.
-        RunError: `out` holds a training on other portraits, or the networks of `start` do not
-            fit.
+        UsageError: If `out` holds a training with another config.
+        RunError: If `out` holds a training on other portraits, or if the networks of `start` do
+            not fit.
     """
     changes = [] if people is None else [f"synthetic.subjects={people}"]
     config = load_config(CONFIG, changes=changes)
@@ -111,7 +118,7 @@ def make_weights(
 
 
 def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
-    """The lean run and both lean bundles, in a folder of their own."""
+    """Write the lean run and both lean bundles into a folder."""
     _copy_lean(run, folder / "run")
     for name, int8 in _BUNDLES.items():
         notify(f"exporting {name}")
@@ -125,7 +132,10 @@ def lay_out(run: RunFolder, folder: Path, *, notify: Say) -> None:
 
 
 def put_into_package(made: Path, *, notify: Say) -> None:
-    """Replaces the weights of this installation, each home as a whole."""
+    """Replace the weights of this installation.
+
+    Each of the two folders in the package is replaced as a whole.
+    """
     parts: dict[Path, dict[str, str]] = {
         packaged_bundles(): {name: name for name in _BUNDLES},
         packaged_run(): {"run": "."},
@@ -149,7 +159,7 @@ def _trained(
     start: RunFolder | None = None,
     notify: Say,
 ) -> RunFolder:
-    """A run that is complete up to a stage: found, resumed or made."""
+    """Return a run that is complete up to a stage: an existing, resumed or new run."""
     run = RunFolder.open(path) if (path / "run.json").is_file() else None
     if run is not None and run.config != _settled_as(run.config, config):
         raise UsageError(f"{path} was begun with another config; name another --out, or remove it")
@@ -175,7 +185,10 @@ def _trained(
 
 
 def _settled_as(begun: Config, config: Config) -> Config:
-    """The config with the precision that a run of it found best on its machine."""
+    """Return the config with the feature precision of an existing run.
+
+    When the run was created, it replaced `auto` by the precision that suits its machine.
+    """
     if config.models.features_precision != "auto":
         return config
     precision = begun.models.features_precision
@@ -204,7 +217,10 @@ def _train(
 
 
 def _copy_lean(run: RunFolder, folder: Path) -> None:
-    """What a later training or scoring needs: no checkpoints, logs or sheets."""
+    """Copy the files that later training or scoring requires.
+
+    Checkpoints, logs and sheets are not copied.
+    """
     (folder / "weights").mkdir(parents=True)
     for name in ("run.json", "config.yaml"):
         shutil.copyfile(run.path / name, folder / name)
@@ -213,7 +229,7 @@ def _copy_lean(run: RunFolder, folder: Path) -> None:
             shutil.copyfile(run.weights_file(name), folder / "weights" / f"{name}.npz")
 
 
-# Before TensorFlow is loaded: its notes of what this processor could do are nobody's business.
+# Set before TensorFlow is loaded, to suppress its messages about features of the processor.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _INTERRUPTED = 130
@@ -262,7 +278,8 @@ def main(
 ) -> None:
     """Train the default weights, measure them, and put them into the package.
 
-    Without --portraits everything is drawn. Ctrl-C keeps what was trained.
+    Without --portraits, all training data is synthetic. After Ctrl-C, the training so far is
+    kept.
     """
     try:
         made = make_weights(

@@ -1,4 +1,7 @@
-"""What the default weights do on people that neither they nor the judge saw, and the model card."""
+"""Metrics of the default weights, and the model card.
+
+The metrics are measured on people that neither the weights nor the judge were trained on.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ from mggr_tf.runs.provenance import trained_on
 from mggr_tf.runs.record import DataRecord
 
 Groups = dict[str, dict[str, NDArray[np.bool_]]]
-"""What people differ by -> kind -> [P] which pairs."""
+"""Property of people or pairs -> name of the group -> [P] bool, True for pairs in it."""
 
 SEED = 7_000
 PEOPLE = 240
@@ -49,12 +52,12 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores of every pair, and who was in it.
+    """Scores of every pair, and the groups of the pairs.
 
     Attributes:
-        scores: of `copy`, `redirected`, `redirected_estimated` and `target`.
-        estimator_error_deg: [P] of the estimator on the sources.
-        groups: see `Groups`.
+        scores: Scores of `copy`, `redirected`, `redirected_estimated` and `target`.
+        estimator_error_deg: [P] gaze error of the estimator on the source patches, in degrees.
+        groups: Groups of the pairs; see `Groups`.
     """
 
     scores: PairScores
@@ -65,11 +68,13 @@ class Measured:
 def measure(
     folder: Path, *, judge: RunFolder, progress: Progress, notify: Callable[[str], None]
 ) -> Measured:
-    """Redirects pairs of new people and scores them.
+    """Redirect pairs of new synthetic people and score the results.
 
     Args:
-        folder: holds the lean run, as `run/`.
-        judge: a run with a judge of other people.
+        folder: Folder that holds the lean run as `run/`.
+        judge: Run with a judge that was trained on other people.
+        progress: Factory of progress bars.
+        notify: Callback for messages to the user.
     """
     run = RunFolder.open(folder / "run")
     config = replace(
@@ -219,10 +224,12 @@ the Keras models; what the files differ by stands below.
 
 
 def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract]) -> str:
-    """The text of `MODEL_CARD.md`.
+    """Return the text of `MODEL_CARD.md`.
 
     Args:
-        contracts: of the exported bundles, by their names.
+        run: Run that the weights come from.
+        found: Scores of the weights.
+        contracts: Contracts of the exported bundles by name.
     """
     networks, data = load_exported(run), run.record.data
     stages = run.record.stages
@@ -261,7 +268,7 @@ def _photographs(portraits: DataRecord | None) -> str:
 
 
 def _files(contracts: Mapping[str, Contract]) -> str:
-    """The exported files, and how much they differ from Keras."""
+    """Return a table of the exported files and their differences from Keras."""
     lines = [
         "| bundle | model | precision | PSNR against Keras | inside the eye opening |",
         "|---|---|---|---|---|",
@@ -298,7 +305,7 @@ def _table(found: Measured) -> str:
 
 
 def _rows(title: str, found: Measured, where: NDArray[np.bool_]) -> list[str]:
-    """With the true and with the estimated gaze of the source."""
+    """Return two rows: one with the true and one with the estimated gaze of the source."""
     return [
         _row(title, REDIRECTED["labelled"], found, where),
         _row(f"{title}, estimated source", REDIRECTED["estimated"], found, where),

@@ -1,13 +1,13 @@
-"""Data sets of any size: patches in checksummed shards, written once and read in any order.
+"""Packs: data sets of any size, as patches in checksummed shards that allow random access.
 
 ::
 
     PACK/
-      index.json            source, licence, subjects; every shard's SHA-256
-      records.npy           of every record: shard, place in it, patches, subject, group
-      shard-00000.tfrecord  records: up to 32 patches of one subject, side and head pose each
-      left-out.csv          patches that are not in it, and why
+      index.json            source, licence, subjects, and the SHA-256 of every shard
+      records.npy           for every record: shard, offset, patches, subject, group
+      shard-00000.tfrecord  records with up to 32 patches of one subject, side and head pose each
+      left-out.csv          patches that are not in the pack, with reasons
 
-A record is read at its place in its file, so that order is a matter of arithmetic, and nothing
-grows with the number of patches but `records.npy`, by 28 bytes a record.
+Records are read by their offset in the file, so the order of reading can be computed and needs no
+shuffle buffer. Only `records.npy` grows with the number of patches, by 28 bytes per record.
 """

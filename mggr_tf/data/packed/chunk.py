@@ -1,10 +1,8 @@
-"""Chunks of a pack: the records in them, and damaged ones."""
+"""Chunks of a pack: encoding, reading by number, and counting of corrupt records."""
 
 from __future__ import annotations
 
-import shlex
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,22 +10,22 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Side
 from mggr_tf.data.packed.index import PackIndex
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one record holds; two patches at least.
+    """Content of one record; at least two patches.
 
     Attributes:
         images: [N, S, S, 3] uint8 RGB, canonical side.
-        gaze_deg, head_deg: [N, 2] float32, (pitch, yaw), as seen in the (mirrored) patch.
-        numbers: [N] int64, the patches' places in the source.
-        subject: whose eye it is.
-        side: the subject's own, before mirroring.
-        group: number of the subject, side and head pose in the pack.
+        gaze_deg, head_deg: [N, 2] float32 degrees, (pitch, yaw), in the axes of the (mirrored)
+            patch.
+        numbers: [N] int64, positions of the patches in the source.
+        subject: name of the subject.
+        side: side of the eye from the subject's point of view, before mirroring.
+        group: number of the combination of subject, side and head pose in the pack.
     """
 
     images: NDArray[np.uint8]
@@ -42,11 +40,11 @@ class Chunk:
         return len(self.numbers)
 
     def without_images(self) -> Chunk:
-        """The labels alone, which take next to no memory."""
+        """Return the labels without images, which need little memory."""
         return replace(self, images=self.images[:0])
 
     def to_bytes(self) -> bytes:
-        """A serialised `tf.train.Example`; equal bytes for equal chunks."""
+        """Return a serialised `tf.train.Example`; equal chunks have equal bytes."""
         feature = {
             "pixels": _bytes(self.images.tobytes()),
             "gaze_deg": _floats(self.gaze_deg),
@@ -62,7 +60,7 @@ class Chunk:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Chunk:
-        """Reads what `to_bytes` wrote."""
+        """Parse the result of `to_bytes`."""
         feature = tf.train.Example.FromString(data).features.feature
         numbers = np.asarray(feature["numbers"].int64_list.value, np.int64)
         pixels = np.frombuffer(feature["pixels"].bytes_list.value[0], np.uint8)
@@ -79,16 +77,16 @@ class Chunk:
 
 
 def chunk_tensors(data: tf.Tensor, *, room: int, size: int) -> dict[str, tf.Tensor]:
-    """What pairs are drawn of, inside a graph.
+    """Parse a chunk inside the graph, for drawing pairs.
 
     Args:
-        data: [] string, a chunk's bytes.
-        room: patches that every chunk is filled up to, with zeros.
-        size: pixels of a patch's side.
+        data: string scalar, bytes of a chunk.
+        room: number of patches to which every chunk is padded with zeros.
+        size: side of a patch in pixels.
 
     Returns:
-        images [room, size, size, 3] uint8, gaze_deg and head_deg [room, 2] float32, and
-        count [] int32, how many of them are patches.
+        images [room, size, size, 3] uint8, gaze_deg and head_deg [room, 2] float32, and count []
+        int32, the number of patches without padding.
     """
     angles = tf.io.FixedLenSequenceFeature([2], tf.float32, allow_missing=True)
     parsed = tf.io.parse_single_example(
@@ -128,10 +126,10 @@ def _integers(values: Any) -> Any:
 
 
 class Records:
-    """A pack's records by their number.
+    """Reader of the records of a pack by number.
 
     Args:
-        index: of the pack.
+        index: index of the pack.
     """
 
     def __init__(self, index: PackIndex) -> None:
@@ -140,8 +138,8 @@ class Records:
         self._offsets = tf.constant(np.ascontiguousarray(index.records["offset"]))
 
     def read(self, number: tf.Tensor) -> tf.Tensor:
-        """[] string, a record's bytes; empty where their checksum is wrong, or they are gone."""
-        # The reader of TFRecords checks the CRC32C that stands behind every record.
+        """Return the bytes of a record, a string scalar; empty if it is corrupt or missing."""
+        # The TFRecord reader checks the CRC32C after every record.
         variant = tf.raw_ops.TFRecordDatasetV2(
             filenames=[tf.gather(self._files, tf.gather(self._shards, number))],
             compression_type="",
@@ -154,59 +152,8 @@ class Records:
         return one.get_single_element()
 
     def read_all(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
-        """Reads so many records outside a graph, a few ahead: (number, bytes)."""
+        """Read records outside a graph with some read-ahead; yield (number, bytes)."""
         wanted = tf.data.Dataset.from_tensor_slices(numbers)
         found = wanted.map(self.read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         for number, data in zip(numbers, found.as_numpy_iterator(), strict=True):
             yield int(number), data
-
-
-_NAMED = 5
-
-
-class CorruptRecords:
-    """Keeps account of a pack's corrupt records. Reading threads share it.
-
-    Args:
-        index: of the pack.
-        limit: one more than so many is too many.
-        notify: called once for each.
-    """
-
-    def __init__(self, index: PackIndex, *, limit: int, notify: Callable[[str], None]) -> None:
-        self._index, self._limit, self._notify = index, limit, notify
-        self._found: set[int] = set()
-        self._lock = threading.Lock()
-        self.failure: DataError | None = None
-
-    def __len__(self) -> int:
-        return len(self._found)
-
-    def note(self, number: int) -> None:
-        """Takes a corrupt record down.
-
-        Raises:
-            DataError: it is one too many; `failure` keeps it for the code that sees
-                TensorFlow's error only.
-        """
-        with self._lock:
-            if number not in self._found:
-                self._found.add(number)
-                self._notify(
-                    f"{self._index.path}: {self._index.name_of(number)} is corrupt and left out "
-                    f"({len(self._found)} so far, packed.corrupt_limit is {self._limit})"
-                )
-            if len(self._found) > self._limit:
-                raise self.failed()
-
-    def failed(self) -> DataError:
-        """The error that ends a training, of what was found so far."""
-        names = [self._index.name_of(number) for number in sorted(self._found)]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        check = shlex.join(["mggr-tf", "data", "check", str(self._index.path)])
-        self.failure = DataError(
-            f"{self._index.path}: too many corrupt records ({len(names)}, packed.corrupt_limit is "
-            f"{self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
-            f"the pack again (`{check}` lists all of them)"
-        )
-        return self.failure

@@ -1,11 +1,13 @@
-"""The index of a pack: its people, its groups, and what was left out."""
+"""Index of a pack, with its shards, records and subjects, and the list of omitted patches."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+import shlex
+import threading
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,10 +31,10 @@ class Shard:
     """A file of records.
 
     Attributes:
-        file: its name in the pack.
-        sha256: of its bytes.
-        size: how many there are.
-        records: how many records.
+        file: name of the file in the pack.
+        sha256: SHA-256 of the file, in hex.
+        size: size of the file in bytes.
+        records: number of records.
     """
 
     file: str
@@ -43,20 +45,21 @@ class Shard:
 
 @dataclass(frozen=True)
 class About:
-    """The content of `index.json`.
+    """Content of `index.json`.
 
     Attributes:
-        source: the name of the folder that was packed.
-        licence: what may be done with what is trained on it.
-        head_bin_deg: head poses within one bin of this width were put together.
-        subjects: names, sorted; records name them by their place here.
-        shards: the files, in order.
-        records_sha256: of `records.npy`.
-        patches: how many there are.
-        left_out: how many of the source are not here.
-        chunk_patches: the most in one record.
-        patch_size: pixels of a patch's side.
-        fingerprint: SHA-256 of all the rest.
+        source: name of the folder that was packed.
+        licence: terms of use for models that are trained on the patches.
+        head_bin_deg: width in degrees of the head pose bins that define the groups.
+        subjects: sorted names of the subjects; records refer to them by index.
+        shards: shard files, in order.
+        records_sha256: SHA-256 of `records.npy`, in hex.
+        patches: number of patches in the pack.
+        left_out: number of patches of the source that are not in the pack.
+        chunk_patches: maximum number of patches in a record.
+        patch_size: side of a patch in pixels.
+        schema: version of the format.
+        fingerprint: SHA-256 of all other attributes, in hex.
     """
 
     source: str
@@ -73,19 +76,19 @@ class About:
     fingerprint: str = ""
 
     def sealed(self) -> About:
-        """The same with its fingerprint."""
+        """Return a copy with its fingerprint."""
         text = json.dumps(plain(replace(self, fingerprint="")), sort_keys=True)
         return replace(self, fingerprint=hashlib.sha256(text.encode()).hexdigest())
 
 
 @dataclass(frozen=True)
 class PackIndex:
-    """A pack that was opened.
+    """Index of a pack that was opened.
 
     Attributes:
-        path: the folder.
-        about: what `index.json` says.
-        records: [N] of `RECORD`, in the order in which they lie in the shards.
+        path: folder of the pack.
+        about: content of `index.json`.
+        records: [N] of type `RECORD`, in the order of the records in the shards.
     """
 
     path: Path
@@ -94,38 +97,38 @@ class PackIndex:
 
     @property
     def patch_bytes(self) -> int:
-        """Bytes of one patch's pixels."""
+        """Size of the pixels of one patch in bytes."""
         return self.about.patch_size**2 * 3
 
     def of_subjects(self, names: Collection[str]) -> NDArray[np.int64]:
-        """Numbers of the records that show these people."""
+        """Return the numbers of the records of these subjects."""
         places = [i for i, name in enumerate(self.about.subjects) if name in names]
         return np.flatnonzero(np.isin(self.records["subject"], places))
 
     def name_of(self, number: int) -> str:
-        """A record as a person finds it: `shard-00003.tfrecord record 12`, counted from 1."""
+        """Return a record's name, counted from 1: `shard-00003.tfrecord record 12`."""
         shard = int(self.records["shard"][number])
         first = sum(one.records for one in self.about.shards[:shard])
         return f"{self.about.shards[shard].file} record {number - first + 1}"
 
 
 def is_pack(path: Path) -> bool:
-    """Whether a folder was written by `mggr-tf data pack`."""
+    """Return whether a folder was written by `mggr-tf data pack`."""
     return (path / INDEX).is_file() and (path / RECORDS).is_file()
 
 
 def write_index(folder: Path, about: About) -> None:
-    """Writes `index.json`, sealed; the other files must be there."""
+    """Write `index.json` with its fingerprint; the other files of the pack must exist."""
     with atomic_file(folder / INDEX, force=True) as temporary:
         text = json.dumps(plain(about.sealed()), indent=1, sort_keys=True)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def open_index(path: Path) -> PackIndex:
-    """Opens a pack; its shards are only looked for, not read.
+    """Open the index of a pack and check that all shards exist, without reading them.
 
     Raises:
-        DataError: it is damaged, of another version, or lacks a shard.
+        DataError: the index is damaged or has another version, or a shard is missing.
     """
     about = _about(path)
     missing = [one.file for one in about.shards if not (path / one.file).is_file()]
@@ -138,7 +141,7 @@ def open_index(path: Path) -> PackIndex:
 
 
 def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with open(file, "rb") as handle:
         while block := handle.read(1 << 20):
@@ -171,14 +174,14 @@ NO_PARTNER = "no other good patch of this person, side and head pose"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One patch.
+    """A patch of the source that is not in the pack.
 
     Attributes:
-        number: its place in the source.
-        file: its file, relative to the source.
-        within: which patch of a file that holds many.
-        reason: why it is left out.
-        fatal: packing refuses a source that holds it.
+        number: position of the patch in the source.
+        file: path of the patch's file, relative to the source.
+        within: identifier of the patch in a file that contains several patches; empty otherwise.
+        reason: reason why the patch is omitted.
+        fatal: whether packing must reject a source with this patch.
     """
 
     number: int
@@ -189,9 +192,60 @@ class LeftOut:
 
 
 def write_left_out(path: Path, patches: Iterable[LeftOut]) -> None:
-    """Writes a table of them, in the order of the source."""
+    """Write the omitted patches as a CSV table, in the order of the source."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(("file", "within", "reason"))
         for one in sorted(patches, key=lambda one: one.number):
             writer.writerow((one.file, one.within, one.reason))
+
+
+_NAMED = 5
+
+
+class CorruptRecords:
+    """Counts the corrupt records of a pack; it is shared by all reader threads.
+
+    Args:
+        index: index of the pack.
+        limit: maximum number of corrupt records that is tolerated.
+        notify: callback for messages, called once for each corrupt record.
+    """
+
+    def __init__(self, index: PackIndex, *, limit: int, notify: Callable[[str], None]) -> None:
+        self._index, self._limit, self._notify = index, limit, notify
+        self._found: set[int] = set()
+        self._lock = threading.Lock()
+        self.failure: DataError | None = None
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def note(self, number: int) -> None:
+        """Add a corrupt record.
+
+        Raises:
+            DataError: the limit is exceeded. The error is also stored in `failure` for code that
+                receives only TensorFlow's error.
+        """
+        with self._lock:
+            if number not in self._found:
+                self._found.add(number)
+                self._notify(
+                    f"{self._index.path}: {self._index.name_of(number)} is corrupt and left out "
+                    f"({len(self._found)} so far, packed.corrupt_limit is {self._limit})"
+                )
+            if len(self._found) > self._limit:
+                raise self.failed()
+
+    def failed(self) -> DataError:
+        """Return the error that ends training, with the records found so far."""
+        names = [self._index.name_of(number) for number in sorted(self._found)]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        check = shlex.join(["mggr-tf", "data", "check", str(self._index.path)])
+        self.failure = DataError(
+            f"{self._index.path}: too many corrupt records ({len(names)}, packed.corrupt_limit is "
+            f"{self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
+            f"the pack again (`{check}` lists all of them)"
+        )
+        return self.failure

@@ -1,10 +1,10 @@
-"""A source becomes a pack: planned on disk, written by all cores, gone on with after any end.
+"""Converts a source to a pack, with several processes; an interrupted run can be resumed.
 
-While it is being made there is `OUT.packing`: in it plan, lock and a note of each shard, and in
-`pack` below it what becomes OUT, by a single rename when all of it is on the disk. A shard is whole
-when its note is there and its checksum right; the same command again keeps such shards as long as
-nothing that they depend on has changed. The result depends on the source alone, never on who wrote
-what when.
+The folder `OUT.packing` exists during packing. It contains the plan, a lock and a note for each
+shard, and its subfolder `pack` becomes OUT by a single rename when everything is on disk. A shard
+is complete if its note exists and its checksum is correct. The same command resumes packing: it
+keeps complete shards if nothing that they depend on has changed. The result depends only on the
+source, not on the processes or on interruptions.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _GOES_ON = "the same command goes on from here: "
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed.
+    """Result of packing.
 
     Attributes:
-        patches: how many are in the pack.
-        subjects: of how many people.
-        shards: files that they are in.
-        kept: shards that an earlier try had left.
-        left_out: patches of the source that are not in the pack.
+        patches: number of patches in the pack.
+        subjects: number of subjects in the pack.
+        shards: number of shard files.
+        kept: number of shards that an earlier run wrote.
+        left_out: number of patches of the source that are not in the pack.
     """
 
     patches: int
@@ -75,24 +75,24 @@ def pack_source(
     chunk_patches: int = CHUNK_PATCHES,
     shard_chunks: int = SHARD_CHUNKS,
 ) -> Packed:
-    """Packs a source, or goes on where an earlier try was ended.
+    """Pack a source, or resume an interrupted run.
 
     Args:
-        source: a folder that `readers.READERS` knows.
-        out: the folder to make; the folder around it must exist.
-        workers: processes; None takes all cores.
-        force: an existing `out` may be replaced, with all that is in it.
-        progress: counts patches.
-        notify: called with what is continued.
-        chunk_patches: the most in a record.
-        shard_chunks: records in a file.
+        source: a folder in a format of `mggr_tf.data.source.READERS`.
+        out: path of the new folder; its parent folder must exist.
+        workers: number of processes; None uses all cores.
+        force: whether an existing `out` is replaced, with all its content.
+        progress: progress bar factory; it counts patches.
+        notify: callback for messages about shards of an earlier run.
+        chunk_patches: maximum number of patches in a record.
+        shard_chunks: maximum number of records in a shard.
 
     Raises:
-        DataError: nothing usable there, a corrupt or unlabelled patch, or the source was
-            changed meanwhile.
-        UsageError: the folder cannot be made, or another process is making it.
+        DataError: the source contains no usable pairs or a corrupt or unlabelled patch, it is a
+            pack, or it was changed during packing.
+        UsageError: the folder cannot be created, or another process is packing into it.
         OutputExistsError: `out` exists and `force` is false.
-        DiskError: the disk takes no more; what there is stays for the next try.
+        DiskError: the disk is full or not writable; complete shards are kept for the next run.
     """
     if out.exists() and not force:
         raise OutputExistsError(out)
@@ -122,7 +122,7 @@ def pack_source(
 
 @contextmanager
 def _at_work_in(folder: Path) -> Iterator[None]:
-    """Makes the folder and lets nobody else into it; the lock goes with the process."""
+    """Create the folder and lock it; the lock is released when the process ends."""
     if not folder.parent.is_dir():
         raise UsageError(f"{folder.parent} does not exist; make it, or name another folder")
     folder.mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ def _at_work_in(folder: Path) -> Iterator[None]:
             yield
         finally:
             if not any(folder.glob("shard-*.json")):
-                # Nothing is there that a next try could keep.
+                # There is no complete shard that the next run could keep.
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -174,7 +174,7 @@ def _write_shards(
         for outcome in written:
             _refuse_fatal(outcome, plan.source)
             kept += outcome.kept
-            advance(outcome.plan_run)
+            advance(outcome.planned)
     if kept < tried:
         notify(f"{tried - kept} shards of an earlier try were damaged, or their source has changed")
     if kept:
@@ -198,7 +198,7 @@ def _refuse_fatal(outcome: Outcome, source: Path) -> None:
 
 
 def _finish(folder: Path, orders: list[Order], listing: Listing, source: Path) -> About:
-    """Writes what describes the shards beside them, the index last."""
+    """Write the files that describe the shards; the index is written last."""
     notes = [_note(order) for order in orders]
     records = [record for note in notes for record in note.records]
     if not records:
@@ -234,7 +234,7 @@ def _finish(folder: Path, orders: list[Order], listing: Listing, source: Path) -
 
 
 def _remove_what_is_not_of(folder: Path, about: About) -> None:
-    """What an earlier try left that was to become another pack."""
+    """Remove files that an earlier run with a different plan left in the folder."""
     files = {INDEX, RECORDS, *(shard.file for shard in about.shards)}
     if about.left_out:
         files.add(LEFT_OUT)
@@ -242,7 +242,7 @@ def _remove_what_is_not_of(folder: Path, about: About) -> None:
         if path.name in files:
             continue
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)  # a file server's thumbnails, say
+            shutil.rmtree(path)  # for example, thumbnails of a file server
         else:
             path.unlink()
 

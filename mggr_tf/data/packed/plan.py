@@ -1,8 +1,9 @@
-"""Which patch goes into which chunk: worked out on disk, so that memory does not grow.
+"""Assigns patches to chunks in a database on disk, so that memory use does not grow.
 
-A chunk is some patches of one group, so that pairs can be drawn of it alone. A group that is too
-large for one is dealt out evenly, in a fixed disorder: neighbours in a source are often frames of
-one second, and a chunk of those would make dull pairs.
+A chunk consists of patches of one group, so that pairs can be drawn from a single chunk. A larger
+group is divided evenly into several chunks in a fixed pseudo-random order: neighbours in a source
+are often consecutive video frames, and a chunk of such frames would yield pairs with too little
+variation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from mggr_tf.data.packed.index import NO_PARTNER, SCHEMA, LeftOut
 from mggr_tf.data.schema import pose_bins
 
 CHUNK_PATCHES = 32
-"""The 21 gazes of a Columbia head pose stay together; a record has 0.4 MB at most."""
+"""Maximum number of patches in a chunk. The 21 gazes of a Columbia head pose fit into one chunk; a
+record has at most 0.4 MB."""
 SHARD_CHUNKS = 512
 
 _AT_ONCE = 4096
@@ -49,19 +51,19 @@ FROM placed JOIN listed USING (number)
 WHERE chunk >= ? AND chunk < ? ORDER BY chunk, number
 """
 _ANGLES = struct.Struct("<4d")
-"""As bytes: a column of numbers would lose the sign of -0."""
+"""Angles are stored as bytes, because a numeric column would lose the sign of -0."""
 _GOLDEN = 2654435761
-"""2^32 over the golden ratio: multiples of it, modulo 2^32, spread whatever was side by side."""
+"""2^32 divided by the golden ratio: its multiples, modulo 2^32, separate neighbours."""
 
 
 @dataclass(frozen=True)
 class PlannedChunk:
-    """Patches for one record.
+    """Patches of one record.
 
     Attributes:
-        group: number of their subject, side and head pose, in sorted order.
-        entries: them, in the order of the source.
-        numbers: their places in the source.
+        group: number of the combination of subject, side and head pose, in sorted order.
+        entries: entries of the patches, in the order of the source.
+        numbers: positions of the patches in the source.
     """
 
     group: int
@@ -71,15 +73,15 @@ class PlannedChunk:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan that was made.
+    """Assignment of patches to chunks and of chunks to shards.
 
     Attributes:
-        file: where it lies.
-        source: the folder whose patches it places.
-        chunks: how many there are.
-        chunk_patches: the most in one.
-        shard_chunks: how many go into a shard.
-        patches: how many patches are placed.
+        file: path of the database.
+        source: folder of the patches.
+        chunks: number of chunks.
+        chunk_patches: maximum number of patches in a chunk.
+        shard_chunks: maximum number of chunks in a shard.
+        patches: number of patches in all chunks.
     """
 
     file: Path
@@ -91,23 +93,27 @@ class Plan:
 
     @property
     def shards(self) -> int:
-        """How many shards there will be."""
+        """Number of shards."""
         return -(-self.chunks // self.shard_chunks)
 
     def digest(self, shard: int) -> str:
-        """SHA-256 of all that a shard depends on: its patches' files, their state, their labels."""
+        """Return the SHA-256 of all inputs of a shard.
+
+        The inputs are the paths, sizes and modification times of the patches' files, the labels,
+        and the positions of the patches in the plan.
+        """
         digest = hashlib.sha256(f"schema {SCHEMA}\n".encode())
         for row in self._rows(shard):
             digest.update(repr(row).encode())
         return digest.hexdigest()
 
     def chunks_of(self, shard: int) -> Iterator[PlannedChunk]:
-        """A shard's chunks, in order."""
+        """Yield the chunks of a shard, in order."""
         for _, rows in groupby(self._rows(shard), key=lambda row: row[0]):
             yield self._chunk(list(rows))
 
     def left_out(self) -> tuple[LeftOut, ...]:
-        """Patches that are in no chunk, in the order of the source."""
+        """Return the patches that are in no chunk, in the order of the source."""
         with _opened(self.file) as database:
             found = database.execute("SELECT * FROM left_out ORDER BY number")
             return tuple(
@@ -144,18 +150,19 @@ def make_plan(
     chunk_patches: int = CHUNK_PATCHES,
     shard_chunks: int = SHARD_CHUNKS,
 ) -> Plan:
-    """Walks a source and plans its chunks; no picture is read.
+    """Plan the chunks of a source without reading images.
 
     Args:
-        file: where the plan is written; one that is there is replaced.
-        listing: of the source.
-        source: the folder.
-        advance: called with numbers of patches.
-        chunk_patches: the most in a chunk.
-        shard_chunks: chunks in a shard.
+        file: path of the database to write; an existing one is replaced.
+        listing: listing of the source.
+        source: folder of the source.
+        advance: progress callback, called with the number of patches that were processed.
+        chunk_patches: maximum number of patches in a chunk.
+        shard_chunks: maximum number of chunks in a shard.
 
     Raises:
-        DataError: the listing's own complaint, or patches without a gaze.
+        DataError: the listing raises the error, a patch is fatally bad, or a patch has no gaze
+            label.
     """
     file.unlink(missing_ok=True)
     with _opened(file) as database:
@@ -237,7 +244,7 @@ def _inside(source: Path, file: Path) -> bytes:
 
 
 def _placed(database: sqlite3.Connection, most: int) -> Iterator[tuple[int, int, int]]:
-    """(chunk, number, group) of every patch that has a partner."""
+    """Yield (chunk, number, group) for every patch that has a partner."""
     groups = database.execute(f"SELECT COUNT(*) FROM listed GROUP BY {_GROUP} ORDER BY {_GROUP}")
     numbers = database.execute(f"SELECT number FROM listed ORDER BY {_GROUP}, disorder")
     chunk = 0

@@ -1,4 +1,4 @@
-"""Reads records of a pack within a limit of memory."""
+"""Reads the records of a pack with limited memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from mggr_edge.geometry.angles import Gaze, Side
 from mggr_edge.geometry.eye_crop import mirror_image
 from mggr_edge.models.contract import Conventions
 from mggr_tf.data.listing import BadPatch, Entry, EyeLabel, Listing
-from mggr_tf.data.packed.chunk import Chunk, CorruptRecords, Records
-from mggr_tf.data.packed.index import PackIndex, is_pack, open_index, sha256_of
+from mggr_tf.data.packed.index import CorruptRecords, PackIndex, is_pack, open_index, sha256_of
 from mggr_tf.data.schema import EyeSamples
 
 if TYPE_CHECKING:
@@ -23,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def recognises(path: Path) -> bool:
-    """Whether `mggr-tf data pack` wrote this folder."""
+    """Return whether `mggr-tf data pack` wrote this folder."""
     return is_pack(path)
 
 
 def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
-    """Lists a pack's patches, record by record; memory holds one of them.
+    """List the patches of a pack, record by record, with a single record in memory.
 
-    A corrupt record is a bad patch, and so is a shard that has another checksum though all its
-    records are whole.
+    A corrupt record is a bad patch. A shard with a wrong checksum is a bad patch, too, even if all
+    its records are valid.
 
     Args:
-        path: the pack.
-        subjects: only these; None takes all.
+        path: folder of the pack.
+        subjects: names of the subjects to list; None lists all.
 
     Raises:
         DataError: the pack's index is damaged, or a shard is missing.
@@ -46,10 +45,10 @@ def listing(path: Path, *, subjects: Collection[str] | None = None) -> Listing:
 
 
 class _Pack:
-    """Keeps the record that was read last: its patches are asked for one after the other."""
+    """Reader that caches the last record, because its patches are requested one after the other."""
 
     def __init__(self, index: PackIndex) -> None:
-        # Here, not above: looking what a folder is needs no TensorFlow.
+        # Imported here because checking the format of a folder does not need TensorFlow.
         from mggr_tf.data.packed.chunk import Chunk, Records
 
         self.index, self._records, self._parse = index, Records(index), Chunk.from_bytes
@@ -114,17 +113,19 @@ def load(
     corrupt: CorruptRecords,
     progress: Progress = no_progress,
 ) -> EyeSamples:
-    """Reads records into memory; patches in the order of the source.
+    """Read records into memory; the patches are in the order of the source.
 
     Args:
-        index: of the pack.
-        numbers: of the records, at least one.
-        corrupt: counts those that are corrupt, which are left out.
-        progress: counts patches.
+        index: index of the pack.
+        numbers: numbers of the records, at least one.
+        corrupt: counter of corrupt records; these records are skipped.
+        progress: progress bar factory; it counts patches.
 
     Raises:
-        DataError: too many are corrupt, or all.
+        DataError: too many records are corrupt, or all of them.
     """
+    from mggr_tf.data.packed.chunk import Chunk, Records  # Imports TensorFlow.
+
     room = int(index.records["patches"][numbers].sum())
     images = np.empty((room, index.about.patch_size, index.about.patch_size, 3), np.uint8)
     chunks: list[Chunk] = []
@@ -153,7 +154,7 @@ def _samples(index: PackIndex, images: NDArray[np.uint8], chunks: list[Chunk]) -
         gaze_deg=np.concatenate([chunk.gaze_deg for chunk in chunks])[order],
         head_deg=np.concatenate([chunk.head_deg for chunk in chunks])[order],
         subject=np.repeat([chunk.subject for chunk in chunks], lengths)[order],
-        # Numbered as `make_samples` numbers them: by subject, side and head pose.
+        # The numbering is that of `make_samples`: by subject, side and head pose.
         group=np.unique(groups, return_inverse=True)[1].astype(np.int32)[order],
         source=index.about.source,
         licence=index.about.licence,

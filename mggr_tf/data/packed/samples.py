@@ -1,4 +1,4 @@
-"""Packed patches to train on that stay where they are."""
+"""Training samples in a pack that stay on disk."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from numpy.typing import NDArray
 from mggr_edge.common.progress import Progress, no_progress
 from mggr_edge.errors import DataError
 from mggr_tf.config import PackedConfig
-from mggr_tf.data.packed.chunk import CorruptRecords
-from mggr_tf.data.packed.index import PackIndex, open_index
+from mggr_tf.data.packed.index import CorruptRecords, PackIndex, open_index
 from mggr_tf.data.schema import EyeSamples, landmarks_unknown
 
 
 @dataclass(frozen=True, eq=False)
 class PackedSamples:
-    """Labelled eye patches in a pack. To training they are what `EyeSamples` are.
+    """Labelled eye patches in a pack, with the same role in training as `EyeSamples`.
 
     Attributes:
-        index: of the pack.
-        chosen: [N] numbers of the records that are meant, ascending.
-        how: they are read.
-        corrupt: keeps account of records that cannot be read.
+        index: index of the pack.
+        chosen: [N] numbers of the selected records, ascending.
+        how: config for reading the pack.
+        corrupt: counter of the records that cannot be read.
     """
 
     index: PackIndex
@@ -39,28 +38,28 @@ class PackedSamples:
 
     @property
     def source(self) -> str:
-        """Where they came from, for the record."""
+        """Name of the folder that was packed."""
         return self.index.about.source
 
     @property
     def licence(self) -> str:
-        """What may be done with what is trained on them."""
+        """Terms of use for models that are trained on these patches."""
         return self.index.about.licence
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Names of all subjects, sorted."""
+        """Sorted names of all subjects."""
         found = np.unique(self.index.records["subject"][self.chosen])
         return tuple(self.index.about.subjects[place] for place in found)
 
     @property
     def window_steps(self) -> int:
-        """So many steps each chunk in memory is drawn from: about one look at every patch."""
+        """Number of steps that use each chunk in memory; each patch is used about once."""
         of_each = len(self) / len(self.chosen)
         return max(1, round(self.how.chunks * of_each / 2))
 
     def of_subjects(self, wanted: Iterable[str]) -> PackedSamples:
-        """Only these subjects' patches.
+        """Return only the patches of these subjects.
 
         Raises:
             DataError: a subject has no patch.
@@ -72,16 +71,20 @@ class PackedSamples:
         return replace(self, chosen=np.intersect1d(self.chosen, self.index.of_subjects(names)))
 
     def former_fingerprints(self) -> tuple[str, ...]:
-        """None: a pack's fingerprint does not depend on how people are named elsewhere."""
+        """Return (), because a pack's fingerprint does not depend on how names are formed."""
         return ()
 
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of all pictures and labels: of the shards' own, and whose are meant."""
+        """Return the SHA-256, in hex, of the pack's fingerprint and the selected subjects.
+
+        It covers all images and labels, because the pack's fingerprint includes the checksums of
+        the shards.
+        """
         text = "\n".join([self.index.about.fingerprint, *self.subjects])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def known_landmarks(self) -> NDArray[np.float32]:
-        """As of `EyeSamples`: nobody knows them.
+        """Raise an error, because packs contain no landmarks.
 
         Raises:
             DataError: always.
@@ -89,19 +92,19 @@ class PackedSamples:
         raise landmarks_unknown(self.source)
 
     def fits_in_memory(self) -> bool:
-        """Whether the config lets them be read into memory."""
+        """Return whether the selected patches fit into the memory limit of the config."""
         return len(self) * self.index.patch_bytes <= self.how.memory_mb * 1e6
 
     def in_memory(self, *, progress: Progress = no_progress) -> EyeSamples:
-        """All of them; see `memory.load`."""
+        """Read all selected patches into memory; see `mggr_tf.data.packed.reader.load`."""
         from mggr_tf.data.packed.reader import load  # needs TensorFlow
 
         return load(self.index, self.chosen, corrupt=self.corrupt, progress=progress)
 
     def preview(self, limit: int, *, seed: int = 0) -> EyeSamples:
-        """Some whole chunks in memory, chosen by a seed: at most `limit` patches, or one chunk.
+        """Read some random chunks into memory: at most `limit` patches, but at least one chunk.
 
-        Everybody's first chunk comes before anybody's second.
+        The first chunk of every subject is chosen before the second chunk of any subject.
         """
         from mggr_tf.data.packed.reader import load  # needs TensorFlow
 
@@ -113,7 +116,7 @@ class PackedSamples:
 
 
 def _nth(values: NDArray[np.int32]) -> NDArray[np.int64]:
-    """[N] how often each value stood there before.
+    """Return [N]: for each element, the number of equal elements before it.
 
     Example:
         >>> _nth(np.asarray([7, 3, 7, 7, 3])).tolist()
@@ -134,16 +137,16 @@ def open_pack(
     subjects: tuple[str, ...] | None,
     notify: Callable[[str], None],
 ) -> PackedSamples:
-    """Opens a pack; no picture is read.
+    """Open a pack without reading images.
 
     Args:
-        path: the folder.
-        how: it will be read.
-        subjects: only these; None takes all.
-        notify: called with corrupt records, when they are found.
+        path: folder of the pack.
+        how: config for reading the pack.
+        subjects: names of the subjects to select; None selects all.
+        notify: callback for messages about corrupt records, called when they are found.
 
     Raises:
-        DataError: it is damaged, or a subject has no patch in it.
+        DataError: the pack is damaged, or a subject has no patch in it.
     """
     index = open_index(path)
     corrupt = CorruptRecords(index, limit=how.corrupt_limit, notify=notify)

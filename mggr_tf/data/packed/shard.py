@@ -1,4 +1,4 @@
-"""One shard: read from the source, written, and not written again when it is whole already."""
+"""Writes one shard of a pack; an existing complete shard is kept."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from mggr_tf.data.processes import disk_reason
 from mggr_tf.data.schema import make_samples
 
 _FRAME_BYTES = 8 + 4, 4
-"""Of a TFRecord: its length and that one's checksum before it, its own checksum behind it."""
+"""Size of the framing of a TFRecord: length and checksum of the length before the data, checksum of
+the data after it."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A shard to be written.
+    """A shard to write.
 
     Attributes:
-        plan: says what goes into it.
-        number: which it is.
-        folder: where it goes.
-        notes: where its note goes.
-        read: reads a patch of the source.
+        plan: plan with the content of the shard.
+        number: number of the shard.
+        folder: folder of the shard.
+        notes: folder of the shard's note.
+        read: function that reads a patch of the source.
     """
 
     plan: Plan
@@ -46,18 +47,18 @@ class Order:
 
     @property
     def file(self) -> Path:
-        """The shard."""
+        """Path of the shard."""
         return self.folder / f"shard-{self.number:05d}.tfrecord"
 
     @property
     def note_file(self) -> Path:
-        """What is known of it while the pack is not finished."""
+        """Path of the note, which describes the shard until the pack is complete."""
         return self.notes / f"shard-{self.number:05d}.json"
 
 
 @dataclass(frozen=True)
 class RecordNote:
-    """Where a record lies, and what it holds."""
+    """Offset and content of a record."""
 
     offset: int
     patches: int
@@ -67,13 +68,14 @@ class RecordNote:
 
 @dataclass(frozen=True)
 class ShardNote:
-    """A shard that was written.
+    """Description of a shard that was written.
 
     Attributes:
-        digest: of all that it depends on; with another it is another shard.
-        shard: the file.
-        records: in order.
-        left_out: patches that were planned for it and are not in it.
+        digest: SHA-256 of everything that the shard depends on. If it differs from the plan's
+            digest, the shard is outdated.
+        shard: the shard's file.
+        records: records in the order of the file.
+        left_out: patches that were planned for the shard but are not in it.
     """
 
     digest: str
@@ -84,21 +86,22 @@ class ShardNote:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an order.
+    """Result of writing a shard.
 
     Attributes:
-        plan_run: patches that were asked for.
-        kept: the shard was there already, whole.
-        fatal: patches for which the source must be refused; then there is no shard.
+        planned: number of patches that the plan assigns to the shard.
+        kept: whether the complete shard existed already.
+        fatal: patches because of which the source must be rejected; the shard is not written in
+            this case.
     """
 
-    plan_run: int
+    planned: int
     kept: bool = False
     fatal: tuple[LeftOut, ...] = ()
 
 
 def write_shard(order: Order) -> Outcome:
-    """Writes a shard and its note, unless both are there and still right."""
+    """Write a shard and its note, unless both exist and are up to date."""
     digest = order.plan.digest(order.number)
     note = read_note(order.note_file)
     if note is not None and note.digest == digest and _is_whole(order.file, note.shard):
@@ -118,7 +121,7 @@ def write_shard(order: Order) -> Outcome:
 
 
 def read_note(file: Path) -> ShardNote | None:
-    """The note of a shard; None where there is none that can be read."""
+    """Return the note of a shard, or None if it does not exist or cannot be read."""
     try:
         return read(ShardNote, read_json(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, ConfigError):
@@ -152,7 +155,7 @@ def _write(temporary: Path, order: Order) -> ShardNote:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """All that TensorFlow does here is write: its errors are the disk's."""
+    """Convert TensorFlow errors to `DiskError`, because TensorFlow only writes a file here."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -160,10 +163,10 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:
-    for plan_run in order.plan.chunks_of(order.number):
-        good = list(_good(plan_run, order, left_out))
+    for planned in order.plan.chunks_of(order.number):
+        good = list(_good(planned, order, left_out))
         if len(good) > 1:
-            yield _chunk(good, plan_run.group)
+            yield _chunk(good, planned.group)
         left_out += [
             LeftOut(number, _name(entry, order), _within(entry), NO_PARTNER)
             for entry, number, _ in good
@@ -174,8 +177,8 @@ def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:
 _Found = tuple[Entry, int, np.ndarray]
 
 
-def _good(plan_run: PlannedChunk, order: Order, left_out: list[LeftOut]) -> Iterator[_Found]:
-    for entry, number in zip(plan_run.entries, plan_run.numbers, strict=True):
+def _good(planned: PlannedChunk, order: Order, left_out: list[LeftOut]) -> Iterator[_Found]:
+    for entry, number in zip(planned.entries, planned.numbers, strict=True):
         found = order.read(entry)
         if isinstance(found, BadPatch):
             name = _name(entry, order)

@@ -1,11 +1,11 @@
-"""Pairs of packed patches, read while they are trained on. Memory holds a few chunks a row.
+"""Streams pairs of packed patches during training, with a few chunks per batch row in memory.
 
-The order of an epoch is a permutation of all chunks that nobody has to write down: a cipher of
-seed and epoch says which chunk stands where. Each row of a batch has chunks of its own out of it,
-the window, for as many steps as it takes to look at each of their patches about once; then comes
-the next window, which was read meanwhile. So a batch is a pure function of seed and step, as it
-is in memory: what is resumed sees what an unbroken run would have seen, and a device that has
-some of the rows reads their chunks only.
+The order of an epoch is a pseudo-random permutation of all chunks. It is not stored: a cipher with
+seed and epoch as key computes the chunk at each position. Each row of a batch has its own chunks of
+the permutation, its window. It uses the window for as many steps as are needed to use each patch
+about once. Meanwhile, the next window is read. A batch is therefore a pure function of seed and
+step, as for samples in memory: a resumed run uses the same batches as an uninterrupted run, and a
+device with some of the rows reads only the chunks of these rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mggr_tf.data.rows import Shares
 Tensors = dict[str, tf.Tensor]
 
 _ROUNDS = 4
-"""Of the cipher, as many as TensorFlow's own shuffle takes."""
+"""Number of rounds of the cipher, the same as in TensorFlow's own shuffle."""
 
 
 def packed_pair_dataset(
@@ -39,12 +39,13 @@ def packed_pair_dataset(
     with_landmarks: bool = False,
     closing: Closing | None = None,
 ) -> tf.data.Dataset:
-    """As `pairs.pair_dataset`, of patches that do not fit in memory.
+    """Same as `pairs.pair_dataset`, for patches that do not fit into memory.
 
-    The lids of packed eyes are taken to be in their usual place (`lid_region.USUAL_REGION`).
+    The lids of packed eyes are assumed to be in their average position
+    (`mggr_tf.drawn_eyes.lids.USUAL_REGION`).
 
     Raises:
-        DataError: flow or landmarks are asked for, which no pack knows.
+        DataError: flow or landmarks are required, which packs do not contain.
     """
     if with_flow:
         raise DataError(
@@ -83,7 +84,7 @@ def packed_pair_dataset(
 
 
 class _Windows:
-    """Which chunks each row has when, and their reading."""
+    """Assigns chunks to rows and steps, and reads them."""
 
     def __init__(self, samples: PackedSamples, shares: Shares, seed: int) -> None:
         self.chunks = samples.how.chunks
@@ -92,7 +93,7 @@ class _Windows:
         self._records, self._chosen = Records(samples.index), tf.constant(samples.chosen)
 
     def dataset(self, steps: tuple[int, int]) -> tf.data.Dataset:
-        """The windows that steps [first, last) see: (number, their chunks, row by row)."""
+        """Return a dataset of the windows of steps [first, last): (number, chunks in row order)."""
         last = -(-steps[1] // self._steps) if steps[1] > steps[0] else steps[0] // self._steps
         numbers = tf.data.Dataset.range(steps[0] // self._steps, last)
         chunks = (
@@ -105,20 +106,20 @@ class _Windows:
         return tf.data.Dataset.zip((numbers, chunks))
 
     def elements(self, window: tf.Tensor, steps: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Range of the numbers of a window's elements, of those that steps [first, last) have."""
+        """Return the range of element numbers of a window, limited to steps [first, last)."""
         first = tf.maximum(window * self._steps, steps[0])
         last = tf.minimum((window + 1) * self._steps, steps[1])
         return first * self._shares.local, last * self._shares.local
 
     def _places(self, window: tf.Tensor) -> tf.Tensor:
-        """[rows of all local devices * chunks] int64, places in the list of chosen records."""
+        """Return positions in the list of selected records, [local rows * chunks] int64."""
         rows = [self._shares.rows_of(tf.constant(n)).chosen for n in range(self._shares.local)]
         row = window * self._shares.batch + tf.cast(tf.concat(rows, 0), tf.int64)
         nth = tf.reshape(row[:, None] * self.chunks + tf.range(self.chunks, dtype=tf.int64), [-1])
         count = len(self._samples.chosen)
         epoch = nth // count
         of_all = tf.ones_like(epoch)
-        # The raw op, because the public one takes no seed for each index.
+        # The public op does not accept a seed for each index, so the raw op is used.
         return tf.raw_ops.RandomIndexShuffle(
             index=nth % count,
             seed=tf.stack([of_all * self._seed, epoch, of_all], 1),
@@ -130,9 +131,10 @@ class _Windows:
         return place, self._read(place)
 
     def _whole(self, place: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
-        """[] string, the record at this place; of a corrupt one the next that is whole.
+        """Return the record at this position as a string, or the next valid one if it is corrupt.
 
-        A step of its own: what may call Python is not run in parallel by deterministic ops.
+        This is a separate step, because deterministic ops do not run steps in parallel that may
+        call Python.
         """
 
         def is_corrupt(_: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
@@ -156,5 +158,5 @@ class _Windows:
         samples = self._samples
         samples.corrupt.note(int(samples.chosen[place]))
         if len(samples.corrupt) >= len(samples.chosen):
-            raise samples.corrupt.failed()  # there is none to go to
+            raise samples.corrupt.failed()  # All records are corrupt.
         return np.int64((int(place) + 1) % len(samples.chosen))

@@ -1,7 +1,7 @@
-"""Losses as data: a name, a function; weights come from the config.
+"""Loss functions by name; their weights are set in the config.
 
-Every function returns one value per example, to be minimised, so that a step
-can average over the global batch of a distribution strategy.
+Each function returns one value per example, to be minimised, so that a step can average over the
+global batch of a distribution strategy.
 """
 
 from mggr_tf.training.losses.adversary import discriminator_loss, gradient_penalty

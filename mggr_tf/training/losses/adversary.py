@@ -1,9 +1,10 @@
-"""Losses by other networks: the discriminator and gaze estimators.
+"""Losses of the discriminator, and random views for feature networks.
 
-A redirector that is trained against one fixed feature network finds patterns that
-please it and nobody else. Seen closer and further, turned, mirrored, shifted and
-with its colours exchanged, anew in every step, the network is an ensemble that has
-fewer of them [5]. Seen closer, its strided first level sees single pixels too.
+A redirector that is trained against one fixed feature network learns adversarial patterns, which
+reduce the loss of that network only. Therefore each step shows the network a new random view of
+the images: zoomed, transposed, mirrored, shifted and with permuted colour channels. These views
+make the network an ensemble, which has fewer adversarial patterns [5]. In a zoomed view, the
+strided first layer of the network also responds to single pixels.
 
 References:
     [1] Lim, Ye, Geometric GAN, 2017 (hinge loss).
@@ -35,16 +36,18 @@ def discriminator_loss(
     how: AdversaryConfig,
     with_gaze: bool,
 ) -> tf.Tensor:
-    """Realness by the rules of the game [1, 2], and the gaze error on real pictures, [B].
+    """Return the loss of the discriminator, [B].
 
-    The gaze head learns from real pictures only: what a generated one shows is
-    its input, not its training.
+    It is the adversarial loss of the chosen game [1, 2], plus the gaze error on real images. The
+    gaze head is trained on real images only; generated images are only evaluated by it.
 
     Args:
-        real, fake: the discriminator's `realness` [B, h, w, 1] and `gaze` [B, 2].
-        real_gaze: [B, 2], network units.
-        how: the game.
-        with_gaze: whether the discriminator has its second task.
+        real: outputs of the discriminator for real images: `realness` [B, h, w, 1] and
+            `gaze` [B, 2].
+        fake: outputs of the discriminator for generated images, as `real`.
+        real_gaze: [B, 2] gaze of the real images, network units.
+        how: adversarial settings.
+        with_gaze: whether the discriminator also learns to predict the gaze.
     """
     if how.game == "hinge":
         score = tf.nn.relu(1.0 - real["realness"]) + tf.nn.relu(1.0 + fake["realness"])
@@ -65,14 +68,16 @@ def gradient_penalty(
     how: AdversaryConfig,
     mix: tf.Tensor,
 ) -> tf.Tensor:
-    """What the discriminator pays for the steepness of its score, [B], unweighted.
+    """Return the gradient penalty of the discriminator, [B], unweighted.
 
     Args:
-        realness: pictures to scores [B, h, w, 1], averaged into one per picture.
-        real, fake: [B, H, W, 3].
-        how: `real` takes half the squared gradient on real pictures [3], `between`
-            the squared distance of its norm from 1 on blends of real and fake [4].
-        mix: [B, 1, 1, 1] in [0, 1], the share of `real` in a blend.
+        realness: function from images to scores [B, h, w, 1], which are averaged per image.
+        real: [B, H, W, 3] real images.
+        fake: [B, H, W, 3] generated images.
+        how: adversarial settings. The penalty `real` is half the squared gradient norm on real
+            images [3]; `between` is the squared deviation of the gradient norm from 1 on blends
+            of real and generated images [4].
+        mix: [B, 1, 1, 1] fraction of `real` in a blend, in [0, 1].
     """
     at = real if how.penalty == "real" else mix * real + (1 - mix) * fake
     with tf.GradientTape() as tape:
@@ -85,27 +90,27 @@ def gradient_penalty(
 
 
 MARGIN_PX = 8
-"""The widest view is so much smaller than its picture."""
+"""Difference between the width of an image and the width of its views; the same for the height."""
 
 LARGEST_ZOOM = 3.0
-"""How many pixels of the closest view show one of the picture, along each side."""
+"""Largest zoom: number of view pixels per image pixel, in each direction."""
 
 
 _SHARPNESS = -0.5
-"""Keys' parameter, as in `tf.image.resize`."""
+"""Parameter of Keys' cubic kernel, as in `tf.image.resize`."""
 
 
 def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One and the same random view of all pictures of a batch.
+    """Return the same random view of all images of a batch.
 
     Args:
-        pictures: [B, H, W, C], H = W; of what is to be compared, with one and the same seed.
-        seed: [6] integers; the view is a pure function of it.
+        pictures: [B, H, W, C] with H = W. Use the same seed for images that are to be compared.
+        seed: [2] integers; the view is a pure function of the seed.
 
     Returns:
-        [B, H - MARGIN_PX, W - MARGIN_PX, C]: a square cut out anywhere, enlarged to
-        this size (zooms are spread evenly on a logarithmic scale), perhaps transposed
-        and mirrored, its channels in some order.
+        [B, H - MARGIN_PX, W - MARGIN_PX, C]: a square crop at a random position, enlarged to this
+        size (zooms are uniform on a logarithmic scale), randomly transposed and mirrored, with
+        randomly permuted channels.
     """
     seeds = tf.random.experimental.stateless_split(seed, 4)
     size, channels = pictures.shape[1], pictures.shape[-1]
@@ -117,8 +122,9 @@ def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             (coins[0], coins[1]), _closer(size, seeds[0], seeds[3]), strict=True
         )
     )
-    # Products of matrices all: their way back is one too, where that of cutting out, mirroring
-    # and gathering would fill zeros into whole pictures.
+    # All operations are matrix products, because the gradient of a matrix product is a matrix
+    # product, too. The gradients of cropping, mirroring and gathering would fill whole images with
+    # zeros.
     view = _each_column(down, pictures)
     view = tf.matmul(across, view)
     view = tf.tensordot(view, tf.one_hot(order, channels, axis=0), 1)
@@ -126,14 +132,14 @@ def random_view(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def _each_column(matrix: tf.Tensor, pictures: tf.Tensor) -> tf.Tensor:
-    """[B, N, W, C] of [N, H] and [B, H, W, C]."""
+    """Multiply a matrix [N, H] by each column of images [B, H, W, C]; return [B, N, W, C]."""
     height, width, channels = pictures.shape[1:]
     columns = tf.reshape(pictures, [-1, height, width * channels])
     return tf.reshape(tf.matmul(matrix, columns), [-1, matrix.shape[0], width, channels])
 
 
 def _closer(size: int, place: tf.Tensor, distance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """What enlarges a random square to a view: along columns, along rows."""
+    """Return the matrices that enlarge a random square to a view: for columns and for rows."""
     shown = size - MARGIN_PX
     zoom = tf.exp(tf.random.stateless_uniform([], distance) * math.log(LARGEST_ZOOM))
     side = tf.cast(tf.round(shown / zoom), tf.int32)
@@ -142,15 +148,18 @@ def _closer(size: int, place: tf.Tensor, distance: tf.Tensor) -> tuple[tf.Tensor
 
 
 def enlarging(size: int, first: tf.Tensor, count: tf.Tensor, *, shown: int) -> tf.Tensor:
-    """A matrix that enlarges some pixels of a row, bicubically, as `tf.image.resize` does.
+    """Return a matrix that enlarges a range of pixels of a row by cubic interpolation.
+
+    The interpolation equals that of `tf.image.resize`.
 
     Args:
-        size: of the row.
-        first, count: [] int32, which pixels; others have no part in it.
-        shown: how many are made of them.
+        size: number of pixels of the row.
+        first: [] int32 first pixel of the range.
+        count: [] int32 number of pixels of the range. Pixels outside have no weight.
+        shown: number of pixels of the result.
 
     Returns:
-        [shown, size] float32, each row's sum is 1.
+        [shown, size] float32; each row sums to 1.
     """
     count = tf.cast(count, tf.float32)
     at = (tf.range(shown, dtype=tf.float32) + 0.5) * (count / shown) - 0.5
@@ -162,7 +171,7 @@ def enlarging(size: int, first: tf.Tensor, count: tf.Tensor, *, shown: int) -> t
 
 
 def _keys(d: tf.Tensor) -> tf.Tensor:
-    """Weights at distances, pixels."""
+    """Return the weights of Keys' cubic kernel at distances `d` in pixels."""
     a = _SHARPNESS
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a

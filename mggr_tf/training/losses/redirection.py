@@ -1,4 +1,4 @@
-"""Losses between redirected and target pictures.
+"""Losses between redirected and target images.
 
 References:
     [1] Johnson, Alahi, Fei-Fei, Perceptual Losses for Real-Time Style Transfer,
@@ -26,26 +26,23 @@ _ROUND_PX = 0.01
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss may look at.
+    """Inputs of the loss functions. Optional inputs are None or empty if no loss uses them.
 
     Attributes:
-        source: [B, H, W, 3], the picture that was redirected.
-        picture: [B, H, W, 3], the picture that the loss is put on.
-        target: [B, H, W, 3], the real picture of the target gaze.
-        flow: [B, H, W, 2], pixels.
-        exact_flow: [B, H, W, 2], pixels, the true one; None where no loss asks for it.
-        flow_seen: [B, H, W], 1 where the true flow is known, else 0; likewise.
-        target_gaze: [B, 2], network units.
-        features: frozen feature maps of (a view of) the picture, by name.
-        target_features: the same of the target.
-        efficientnet: EfficientNet's maps of (the same view of) both, (picture's, target's);
-            empty where no loss asks for them.
-        seen_gaze: [B, 2], the estimator's angles on the picture, network units; None
-            where no loss asks for them.
-        verdict: the discriminator's `realness` and `gaze` of the picture; empty
-            in stages that have no discriminator.
-        cycled: [B, H, W, 3], the redirected picture brought back to the source's
-            gaze; None where no loss asks for it.
+        source: [B, H, W, 3] source image of the redirection.
+        picture: [B, H, W, 3] image that the loss evaluates.
+        target: [B, H, W, 3] real image with the target gaze.
+        flow: [B, H, W, 2] predicted flow, pixels.
+        target_gaze: [B, 2] target gaze, network units.
+        features: feature maps of (a view of) the image from a frozen network, by name.
+        target_features: feature maps of (the same view of) the target, by name.
+        efficientnet: EfficientNet's feature maps of (the same view of) the image and the target.
+        verdict: outputs `realness` and `gaze` of the discriminator for the image; empty in stages
+            without a discriminator.
+        seen_gaze: [B, 2] gaze that the estimator predicts for the image, network units.
+        cycled: [B, H, W, 3] redirected image, redirected back to the source gaze.
+        exact_flow: [B, H, W, 2] ground-truth flow, pixels.
+        flow_seen: [B, H, W] 1 where the ground-truth flow is known, else 0.
     """
 
     source: tf.Tensor
@@ -63,22 +60,22 @@ class LossContext:
     flow_seen: tf.Tensor | None = None
 
     def maps(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """Feature maps of the picture and of the target, level by level."""
+        """Return the feature maps of the image and of the target for each level."""
         return [(ours, self.target_features[name]) for name, ours in self.features.items()]
 
 
 def l1(context: LossContext) -> tf.Tensor:
-    """Mean absolute difference in the [-1, 1] range, [B]."""
+    """Return the mean absolute difference in the [-1, 1] range, [B]."""
     return _mean(tf.abs(context.picture - context.target))
 
 
 def l2(context: LossContext) -> tf.Tensor:
-    """Mean squared difference in the [-1, 1] range, [B]."""
+    """Return the mean squared difference in the [-1, 1] range, [B]."""
     return _mean(tf.square(context.picture - context.target))
 
 
 def ssim(context: LossContext) -> tf.Tensor:
-    """1 - SSIM [3] over 7 x 7 windows, [B]."""
+    """Return 1 - SSIM [3] over 7 x 7 windows, [B]."""
     score = tf.image.ssim(
         (context.picture + 1) / 2, (context.target + 1) / 2, max_val=1.0, filter_size=7
     )
@@ -86,10 +83,10 @@ def ssim(context: LossContext) -> tf.Tensor:
 
 
 def perceptual(context: LossContext) -> tf.Tensor:
-    """Mean squared difference of frozen feature maps [1], averaged over levels, [B].
+    """Return the mean squared difference of feature maps [1], averaged over levels, [B].
 
-    Each level is divided by the target features' own mean square, so that none
-    of them decides by its scale.
+    The value of each level is divided by the mean square of the target features, so that no level
+    dominates because of its scale.
     """
     levels = []
     for ours, real in context.maps():
@@ -99,23 +96,24 @@ def perceptual(context: LossContext) -> tf.Tensor:
 
 
 def lpips(context: LossContext) -> tf.Tensor:
-    """Learned distance of AlexNet's feature maps [5], [B]; see `mggr_tf/models/stlpips.py`."""
+    """Return the learned distance of AlexNet's feature maps [5], [B]; see `alex_distance`."""
     return alex_distance(dict(context.features), dict(context.target_features))
 
 
 def efficientnet(context: LossContext) -> tf.Tensor:
-    """Distance of EfficientNet's maps, summed over levels, [B].
+    """Return the distance of EfficientNet's feature maps, summed over levels, [B].
 
-    LPIPS [5] without learned weights: for this network the package with them has none.
+    It is LPIPS [5] without learned weights, because the package that provides these weights has
+    none for this network.
     """
     ours, real = context.efficientnet
     return feature_distance(dict(ours), dict(real))
 
 
 def style(context: LossContext) -> tf.Tensor:
-    """Mean squared difference of Gram matrices [4], averaged over levels, [B].
+    """Return the mean squared difference of Gram matrices [4], averaged over levels, [B].
 
-    Each level is divided by the mean square of the target's own matrices.
+    The value of each level is divided by the mean square of the target's Gram matrices.
     """
     levels = []
     for ours, real in context.maps():
@@ -126,12 +124,12 @@ def style(context: LossContext) -> tf.Tensor:
 
 
 def gaze(context: LossContext) -> tf.Tensor:
-    """Squared error of the estimator's angles on the picture, network units, [B]."""
+    """Return the squared error of the estimator's gaze on the image, network units, [B]."""
     return tf.reduce_mean(tf.square(context.seen_gaze - context.target_gaze), -1)
 
 
 def flow_smoothness(context: LossContext) -> tf.Tensor:
-    """Mean absolute difference between neighbouring flow vectors, pixels, [B]."""
+    """Return the mean absolute difference between neighbouring flow vectors, pixels, [B]."""
     flow = context.flow
     across = _mean(tf.abs(flow[:, :, 1:] - flow[:, :, :-1]))
     down = _mean(tf.abs(flow[:, 1:] - flow[:, :-1]))
@@ -139,25 +137,26 @@ def flow_smoothness(context: LossContext) -> tf.Tensor:
 
 
 def exact_flow(context: LossContext) -> tf.Tensor:
-    """Mean distance of the flow from the true one where that is known, pixels, [B]."""
+    """Return the mean distance from the ground-truth flow where that is known, pixels, [B]."""
     square = tf.reduce_sum(tf.square(context.flow - context.exact_flow), -1)
-    off = tf.sqrt(square + _ROUND_PX**2) - _ROUND_PX  # rounded at zero, where a root has no slope
+    # Smooth the distance near zero, where the square root has no finite gradient.
+    off = tf.sqrt(square + _ROUND_PX**2) - _ROUND_PX
     known = tf.reduce_sum(context.flow_seen, [1, 2]) + 1.0
     return tf.reduce_sum(off * context.flow_seen, [1, 2]) / known
 
 
 def adversarial(context: LossContext) -> tf.Tensor:
-    """Generator's side of either game [2]: minus the score, [B]."""
+    """Return the adversarial loss of the generator [2], [B]: minus the score, for both games."""
     return -_mean(context.verdict["realness"])
 
 
 def discriminator_gaze(context: LossContext) -> tf.Tensor:
-    """Squared error of the discriminator's gaze head on the picture, network units, [B]."""
+    """Return the squared error of the discriminator's gaze on the image, network units, [B]."""
     return tf.reduce_mean(tf.square(context.verdict["gaze"] - context.target_gaze), -1)
 
 
 def cycle(context: LossContext) -> tf.Tensor:
-    """Mean absolute difference of the source and its way there and back [4], [B]."""
+    """Return the mean absolute difference between the source and the cycled image [4], [B]."""
     return _mean(tf.abs(context.cycled - context.source))
 
 
@@ -179,19 +178,19 @@ LOSSES: dict[LossName, Callable[[LossContext], tf.Tensor]] = {
 
 
 def _gram(features: tf.Tensor) -> tf.Tensor:
-    """Products of channels, averaged over the picture, [B, C, C]."""
+    """Return the products of all pairs of channels, averaged over the image, [B, C, C]."""
     pixels = tf.cast(tf.shape(features)[1] * tf.shape(features)[2], tf.float32)
     return tf.einsum("bhwc,bhwd->bcd", features, features) / pixels
 
 
 def _batch_mean(value: tf.Tensor) -> tf.Tensor:
-    """[] Mean over everything, of the whole batch also where several replicas share it."""
+    """Return the mean over all elements, [], also across the replicas that share a batch."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(value))
 
 
 def _mean(value: tf.Tensor) -> tf.Tensor:
-    """Mean over everything but the batch, [B]."""
+    """Return the mean over all axes except the batch, [B]."""
     return tf.reduce_mean(value, axis=list(range(1, len(value.shape))))
 
 
@@ -199,11 +198,11 @@ Features = dict[str, tf.Tensor]
 
 
 class Comparison:
-    """Shows pictures to a feature network.
+    """Computation of the feature maps of an image and of its target.
 
     Args:
-        network: model of `eye` [B, H, W, 3], and of `head_pose` where it has that input;
-            outputs a dict of feature maps.
+        network: model with the input `eye` [B, H, W, 3] and optionally `head_pose`, which returns
+            a dict of feature maps.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -216,14 +215,15 @@ class Comparison:
         target: tf.Tensor,
         head: Mapping[str, tf.Tensor],
     ) -> tuple[Features, Features]:
-        """Features of the picture and of the target, float32.
+        """Return the float32 feature maps of the image and of the target.
 
         Args:
-            picture, target: [B, H, W, 3] in [-1, 1].
-            head: `head_pose` [B, 2].
+            picture: [B, H, W, 3] image in [-1, 1].
+            target: [B, H, W, 3] target in [-1, 1]; no gradient flows through its features.
+            head: dict with `head_pose` [B, 2].
         """
-        # One after the other: through both at once, the way back would lead through the target's
-        # half too, for nothing.
+        # Process both images separately. In one combined batch, the backward pass would also go
+        # through the target's half, whose gradient is not used.
         ours = self._features(picture, head)
         real = self._features(target, head)
         return ours, {name: tf.stop_gradient(value) for name, value in real.items()}

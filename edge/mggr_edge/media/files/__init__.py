@@ -1,5 +1,5 @@
-"""Where frames come from and where they go: pictures and videos.
+"""Reading and writing of picture and video files.
 
-One file per kind. Each imports what it needs on its own, so that a machine
-without PyAV still redirects pictures.
+The modules import optional packages only on use, so that pictures can be processed on a machine
+without PyAV.
 """

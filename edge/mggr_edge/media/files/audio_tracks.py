@@ -1,4 +1,4 @@
-"""Audio tracks of a written video: copied where the container takes them, else encoded as AAC."""
+"""Audio tracks of an output video: copied if the container supports them, else encoded as AAC."""
 
 from __future__ import annotations
 
@@ -14,40 +14,44 @@ from mggr_edge.media.files.pyav import import_pyav
 from mggr_edge.media.files.written import Expected
 
 _BITS_PER_CHANNEL = 96_000
-"""AAC bit rate per channel; FFmpeg's own encoder is close to transparent here."""
+"""AAC bit rate per channel, in bits per second.
+
+FFmpeg's native encoder is close to transparent at this rate."""
 
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-"""Channel count -> layout, for sources that only state the count."""
-
+"""Channel count -> channel layout, for sources that state only the count."""
 
 _DAMAGED = "damaged audio packets dropped"
 _TITLES = {"mp4": "MP4", "mov": "QuickTime", "matroska": "Matroska"}
-"""FFmpeg's muxer -> the container's usual name."""
+"""FFmpeg's name of a muxer -> name of the container in messages."""
 
 
 class _Track(Protocol):
-    """One audio track on its way from a source to an output."""
+    """Conversion of one audio track from the source to the output."""
 
     def packets(self, packet: Any) -> Iterable[Any]:
-        """Returns the packets to write for one packet of the source."""
+        """Return the packets to write for one packet of the source."""
         ...
 
     def finish(self) -> Iterable[Any]:
-        """Returns the packets that are still inside an encoder."""
+        """Return the packets that are still buffered in an encoder."""
         ...
 
 
 class AudioTracks:
     """All audio tracks of an output.
 
-    A track is copied if the container takes it. Otherwise it is encoded as AAC; a track that this
-    FFmpeg cannot decode is dropped. `notes` lists everything that is not a copy.
+    A track is copied if the container supports its codec; otherwise it is encoded as AAC. A track
+    that the installed FFmpeg cannot decode is dropped. `notes` lists all changes.
+
+    Attributes:
+        streams: source's index of an audio track -> stream of the output.
 
     Args:
-        container: PyAV's output; its header is not written yet.
-        sources: PyAV's audio streams of the input.
-        options: the muxer's options.
-        expected: takes note of each packet.
+        container: PyAV output container, whose header is not written yet.
+        sources: PyAV audio streams of the input.
+        options: options of the muxer.
+        expected: record of the written packets; every packet is added to it.
     """
 
     def __init__(
@@ -68,18 +72,18 @@ class AudioTracks:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed or dropped; complete after `finish`."""
+        """Descriptions of the changed and dropped tracks and packets; complete after `finish`."""
         counts = [f"{what}: {number}" for what, number in sorted(self._counts.items())]
         return (*self._changes, *counts)
 
     def write(self, packet: Any) -> None:
-        """Writes one encoded packet of the source."""
+        """Write one encoded packet of the source."""
         track = self._tracks.get(packet.stream.index)
         if track is not None:
             self._mux(track.packets(packet))
 
     def finish(self) -> None:
-        """Writes what the encoders still hold."""
+        """Write the packets that are still buffered in the encoders."""
         for track in self._tracks.values():
             self._mux(track.finish())
 
@@ -108,20 +112,20 @@ class AudioTracks:
 
 
 class _Copied:
-    """Passes packets on; their times rise strictly, as containers require."""
+    """Copies packets of a track, with strictly increasing times, as containers require."""
 
     def __init__(self, source: Any, stream: Any, counts: Counter[str]) -> None:
         self._stream, self._counts = stream, counts
         self._last_dts: int | None = None
         self._filter: Any = None
-        # MPEG-TS repeats AAC's parameters in front of each packet (ADTS), other containers hold
-        # them once, as extradata.
+        # MPEG-TS repeats the AAC parameters before each packet (ADTS header). Other containers
+        # store them once, as extradata.
         if source.codec_context.name == "aac" and not source.codec_context.extradata:
             filter_context = import_pyav().bitstream.BitStreamFilterContext
             self._filter = filter_context("aac_adtstoasc", source)
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """Yields the packet in the output's form, or nothing if it lies wholly in the past."""
+        """Yield the converted packet; nothing for a damaged packet or one that is entirely late."""
         base, duration = packet.time_base, packet.duration
         try:
             filtered = [packet] if self._filter is None else self._filter.filter(packet)
@@ -135,11 +139,15 @@ class _Copied:
                 yield one
 
     def finish(self) -> Iterator[Any]:
-        """Yields nothing: every packet is passed on at once."""
+        """Return an empty iterator, because packets are not buffered."""
         return iter(())
 
     def _rises(self, packet: Any, duration: int | None) -> bool:
-        """Converts a packet's times to the output's ticks; False if the packet is to be dropped."""
+        """Convert the times of a packet to ticks of the output, and make them increase strictly.
+
+        Returns:
+            Whether to write the packet; False if it ends before or at the time of the last packet.
+        """
         tick = self._stream.time_base / packet.time_base
         length = round((duration or 0) / tick)
         first = packet.dts if packet.dts is not None else packet.pts
@@ -161,14 +169,14 @@ class _Copied:
 
 
 class _Encoded:
-    """Decodes and encodes again; silence fills the gaps, so that times stay true."""
+    """Decodes a track and encodes it as AAC; gaps are filled with silence to keep the times."""
 
     def __init__(self, source: Any, stream: Any, counts: Counter[str]) -> None:
         self._source, self._stream, self._counts = source, stream, counts
         self._resampler: _Resampler | None = None
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """Yields AAC packets, later than their source by what the encoder holds."""
+        """Yield AAC packets, which are delayed by the audio that the encoder buffers."""
         try:
             frames = packet.decode()
         except import_pyav().InvalidDataError:
@@ -178,7 +186,7 @@ class _Encoded:
             yield from self._encoded(frame)
 
     def finish(self) -> Iterator[Any]:
-        """Yields what the encoder still holds."""
+        """Yield the packets that are still buffered in the decoder, resampler and encoder."""
         for frame in self._source.codec_context.decode(None):
             yield from self._encoded(frame)
         if self._resampler is not None:
@@ -199,7 +207,12 @@ class _Encoded:
 
 
 class _Resampler:
-    """FFmpeg's resampler with compensation of gaps, for frames of one form."""
+    """FFmpeg's resampler with compensation of gaps, for frames of one format.
+
+    Args:
+        first: first audio frame, which determines the input format.
+        encoder: codec context of the encoder, which determines the output format.
+    """
 
     def __init__(self, first: Any, encoder: Any) -> None:
         self._form = _form(first)
@@ -223,14 +236,14 @@ class _Resampler:
         graph.link_nodes(*nodes).configure()
 
     def fits(self, frame: Any) -> bool:
-        """Whether the frame has the form of the first one."""
+        """Return whether the frame has the format of the first frame."""
         return _form(frame) == self._form
 
     def resampled(self, frame: Any) -> Iterator[Any]:
-        """Yields frames of the encoder's form; None as input drains the resampler."""
+        """Yield frames in the format of the encoder; None as input drains the resampler."""
         av = import_pyav()
         self._graph.push(frame)
-        with suppress(av.BlockingIOError, av.EOFError):  # FFmpeg's signs for "no more yet"
+        with suppress(av.BlockingIOError, av.EOFError):  # no further output is available yet
             while True:
                 yield self._graph.pull()
 
@@ -240,9 +253,12 @@ def _form(frame: Any) -> tuple[str, int, str]:
 
 
 def _takes(muxer: str, source: Any, options: dict[str, str]) -> bool:
-    """Whether a container takes a copy of the track, found by writing a header into memory."""
+    """Return whether a container can hold a copy of the track.
+
+    The function tests this by writing a file header to memory.
+    """
     if muxer == "mp4" and source.codec_context.name.startswith("pcm_"):
-        return False  # FFmpeg writes it by a standard of 2020 that few players know
+        return False  # FFmpeg writes PCM by a standard of 2020 that few players support
     av = import_pyav()
     trial = av.open(io.BytesIO(), "w", format=muxer, options=options)
     try:
@@ -251,7 +267,7 @@ def _takes(muxer: str, source: Any, options: dict[str, str]) -> bool:
     except (ValueError, av.FFmpegError):
         return False
     finally:
-        with suppress(ValueError, av.FFmpegError):  # the end of an empty file is of no interest
+        with suppress(ValueError, av.FFmpegError):  # errors on closing the test file are irrelevant
             trial.close()
     return True
 

@@ -1,14 +1,12 @@
-"""Colours of video frames: YUV to RGB and back, with 8 or 10 bits.
+"""Colour conversion of video frames: YUV to RGB and back, with 8 or 10 bits.
 
-A file that does not name its matrix keeps not naming it: whatever a player
-then assumes, it assumes of both files. Written frames are always of limited
-("TV") range, which every player understands.
+If the input file does not state its YUV matrix, the output file does not state it either, so that a
+player makes the same assumption for both files. Written frames always have limited ("TV") range,
+which every player supports.
 
-RGB is SDR: of an HDR video it is the tone-mapped view that networks see. HDR and
-10-bit videos are written from the stored values (`ten_bit`).
-
-Pixels that nobody changes keep their code values. Changes are added as differences, so that
-converting them to RGB and back costs nothing where the difference is 0.
+RGB values are SDR. For an HDR video, they are the tone-mapped view that is the input of the
+networks. HDR and 10-bit videos are written from the stored values (`TenBitPicture`). Changes are
+added to the stored values as differences, so that unchanged pixels keep their code values exactly.
 """
 
 from __future__ import annotations
@@ -30,24 +28,27 @@ from mggr_edge.media.files.tone_mapping import SDR, CodeMap, SdrView, ToneMap, t
 PIXEL_FORMAT = "yuv420p10le"
 
 _BLACK, _LUMA_STEPS, _GREY, _CHROMA_STEPS = 64, 876, 512, 896
-"""Limited range in 10 bits: H.273, equations 42 to 44."""
+"""Limited range in 10 bits (H.273, equations 42 to 44).
+
+The values are: code of black luma, number of luma steps, code of neutral chroma, number of chroma
+steps."""
 
 _LARGEST_CODE = 1023
 
 _RED_BLUE = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087)} | {
     9: (0.2627, 0.0593)
 }
-"""libswscale's number of a YUV matrix -> weights of red and blue in luma (H.273, table 4)."""
+"""libswscale's code of a YUV matrix -> weights of red and blue in luma (H.273, table 4)."""
 
 
 @dataclass(frozen=True)
 class TenBitPicture:
-    """An upright frame in Y'CbCr 4:2:0 of limited range.
+    """An upright 10-bit frame in Y'CbCr 4:2:0 with limited range.
 
     Attributes:
-        luma: [H, W] uint16, 0 to 1023.
-        chroma: Cb and Cr, each [ceil(H / 2), ceil(W / 2)] uint16.
-        matrix: libswscale's number of the YUV matrix.
+        luma: Y' plane, [H, W] uint16, 0 to 1023.
+        chroma: Cb and Cr planes, each [ceil(H / 2), ceil(W / 2)] uint16, 0 to 1023.
+        matrix: libswscale's code of the YUV matrix.
     """
 
     luma: NDArray[np.uint16]
@@ -56,22 +57,22 @@ class TenBitPicture:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width)."""
+        """(height, width) in pixels."""
         return self.luma.shape[0], self.luma.shape[1]
 
     def copy(self) -> TenBitPicture:
-        """A picture whose planes can be changed."""
+        """Return a copy with its own planes, which can be changed independently."""
         cb, cr = self.chroma
         return TenBitPicture(self.luma.copy(), (cb.copy(), cr.copy()), self.matrix)
 
     def codes(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Full-range R'G'B' code values of a part of the picture.
+        """Return the full-range R'G'B' code values of a part of the picture.
 
         Args:
-            rows, columns: start at even numbers.
+            rows, columns: ranges of rows and columns, which start at even numbers.
 
         Returns:
-            [h, w, 3] float32; stored values inside limited range give 0 to 1.
+            R'G'B' values, [h, w, 3] float32. Luma is scaled so that limited range becomes 0 to 1.
         """
         luma = (self.luma[rows, columns].astype(np.float32) - _BLACK) / _LUMA_STEPS
         height, width = luma.shape
@@ -90,12 +91,12 @@ class TenBitPicture:
         return np.stack([r, (luma - red * r - blue * b) / (1 - red - blue), b], axis=-1)
 
     def add(self, change: NDArray[np.floating], *, top: int, left: int) -> None:
-        """Adds a difference of R'G'B' code values, in place.
+        """Add a difference of R'G'B' code values to the picture, in place.
 
         Args:
-            change: [h, w, 3], in the unit of `codes`; stored values that it does not change keep
-                theirs.
-            top, left: place of its first pixel.
+            change: difference in the unit of `codes`, [h, w, 3]; where it is 0, the stored values
+                stay the same.
+            top, left: row and column of the first pixel of `change` in the picture.
         """
         above, before = top % 2, left % 2
         below, behind = (above + change.shape[0]) % 2, (before + change.shape[1]) % 2
@@ -109,7 +110,11 @@ class TenBitPicture:
             _add(plane, _CHROMA_STEPS * mean, top // 2, left // 2)
 
     def fitted(self, size: tuple[int, int]) -> TenBitPicture:
-        """The whole picture, as large as it goes, in the middle of black; see `fit.fitted`."""
+        """Resize the picture to fit into `size`, centred on a black background; see `pyav.fitted`.
+
+        Args:
+            size: (height, width) of the result; a picture of that size is returned unchanged.
+        """
         if self.size == size:
             return self
         height, width = self.size
@@ -119,7 +124,7 @@ class TenBitPicture:
         return picture
 
     def frame(self) -> Any:
-        """PyAV's frame of it; an odd last row or column is doubled."""
+        """Return a PyAV frame; for an odd size, the last row or column is duplicated."""
         height, width = self.size
         frame = import_pyav().VideoFrame(width + width % 2, height + height % 2, PIXEL_FORMAT)
         luma = np.pad(self.luma, ((0, height % 2), (0, width % 2)), mode="edge")
@@ -129,26 +134,26 @@ class TenBitPicture:
 
 
 def ten_bit_picture(frame: Any, orientation: int, *, matrix: int) -> TenBitPicture:
-    """Copies a frame of yuv420p10le and limited range.
+    """Copy a frame in yuv420p10le with limited range to a `TenBitPicture`.
 
     Args:
-        frame: PyAV's.
-        orientation: EXIF's number, 1 to 8.
-        matrix: libswscale's number of its YUV matrix.
+        frame: PyAV frame.
+        orientation: EXIF orientation of the frame, 1 to 8.
+        matrix: libswscale's code of the YUV matrix of the frame.
     """
-    # `upright` copies: the decoder uses a frame's memory again.
+    # The planes are copied, because the decoder reuses the memory of the frame.
     luma, cb, cr = (upright(_values(plane).copy(), orientation) for plane in frame.planes)
     return TenBitPicture(luma, (cb, cr), matrix)
 
 
 def side_by_side(pictures: Sequence[TenBitPicture]) -> TenBitPicture:
-    """Pictures of one size in a row."""
+    """Return pictures of the same size concatenated from left to right."""
     if len(pictures) == 1:
         return pictures[0]
     luma = np.concatenate([picture.luma for picture in pictures], axis=1)
     cb, cr = (np.concatenate([picture.chroma[n] for picture in pictures], axis=1) for n in range(2))
     size = (luma.shape[1] + 1) // 2, cb.shape[0]
-    if cb.shape[1] != size[0]:  # an odd width: chroma samples lie across the border
+    if cb.shape[1] != size[0]:  # for an odd width, chroma samples overlap the border
         cb, cr = (cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in (cb, cr))
     return TenBitPicture(luma, (cb, cr), pictures[0].matrix)
 
@@ -170,12 +175,12 @@ def _difference_in_yuv(
 
 def _add(plane: NDArray[np.uint16], change: NDArray[np.float32], top: int, left: int) -> None:
     here = plane[top : top + change.shape[0], left : left + change.shape[1]]
-    change = change[: here.shape[0], : here.shape[1]]  # padding beyond an odd border
+    change = change[: here.shape[0], : here.shape[1]]  # drop padding beyond an odd border
     here[:] = np.clip(np.rint(here + change), 0, _LARGEST_CODE)
 
 
 def _values(plane: Any) -> NDArray[np.uint16]:
-    """[h, w], the memory of a plane of 16-bit values."""
+    """Return a view [h, w] of the memory of a plane of 16-bit values."""
     rows = np.frombuffer(plane, np.uint16).reshape(plane.height, plane.line_size // 2)
     return rows[:, : plane.width]
 
@@ -185,7 +190,7 @@ _UNSPECIFIED = 2
 _BT709, _SMPTE170M, _SMPTE240M, _BT2020 = 1, 6, 7, 9
 _LIMITED, _FULL = 1, 2
 
-# H.273 matrix -> the number of libswscale's matrix.
+# H.273 matrix -> libswscale's code of the matrix.
 _SWSCALE_MATRIX = {_BT709: 1, 4: 4, 5: 5, _SMPTE170M: 5, _SMPTE240M: 7, _BT2020: 9}
 
 _UNREADABLE = {
@@ -198,32 +203,37 @@ _UNREADABLE = {
     16: "YCgCo-Re",
     17: "YCgCo-Ro",
 }
-"""H.273 matrices that libswscale does not have; taken for another they give false colours."""
+"""H.273 matrices that libswscale does not support.
 
-# libswscale's flags area, full_chroma_int, full_chroma_inp, accurate_rnd. Without them each way
-# darkens a picture by a grey level (measured: luma -1.09 there and back; with them, 0.006 rms).
+Converting them with another matrix would produce wrong colours."""
+
+# libswscale's flags area, full_chroma_int, full_chroma_inp and accurate_rnd. Without them, the
+# conversion to RGB and back darkens a picture (measured: luma changes by -1.09 levels; with the
+# flags, by 0.006 levels rms).
 _EXACT = 0x20 | 0x2000 | 0x4000 | 0x40000
 
 _BITS, _MOST_BITS = 8, 10
-"""What H.264 and H.265 are written with."""
+"""Bits per channel of the written videos: 8 with H.264, 10 with H.265."""
 
 _HD_HEIGHT = 720
-"""From here on players take an unnamed matrix for BT.709, below for BT.601."""
+"""Minimum frame height in pixels for which players assume BT.709 if no matrix is stated.
+
+For smaller heights, players assume BT.601."""
 
 
 @dataclass(frozen=True)
 class VideoColour:
-    """How a video's YUV numbers are meant.
+    """Interpretation of the YUV values of a video.
 
     Attributes:
-        matrix: libswscale's number of the YUV matrix that is used both ways.
-        is_full_range: whether the *read* frames use 0-255 for luma.
-        matrix_tag, primaries_tag, transfer_tag: H.273 code points to be written.
-        is_ten_bit: whether frames are written from stored values, in 10 bits: HDR, and SDR of more
-            than 8 bits.
-        hdr: the video's static HDR metadata.
-        read_format: FFmpeg's name of a pixel format that is finer than what is written (4:2:2,
-            4:4:4, RGB, 12 bits); None for others.
+        matrix: libswscale's code of the YUV matrix, for the conversion to RGB and back.
+        is_full_range: whether the *read* frames have full range (luma 0 to 255 in 8 bits).
+        matrix_tag, primaries_tag, transfer_tag: H.273 code points to write to the output.
+        is_ten_bit: whether frames are written from the stored values with 10 bits. True for HDR,
+            and for SDR with more than 8 bits.
+        hdr: static HDR metadata of the video.
+        read_format: FFmpeg's name of the pixel format of the read frames, if that format is finer
+            than the written format (4:2:2, 4:4:4, RGB, 12 bits); otherwise None.
     """
 
     matrix: int
@@ -237,20 +247,24 @@ class VideoColour:
 
     @property
     def tone_map(self) -> ToneMap | None:
-        """From an HDR video's code values to SDR; None for SDR."""
+        """Mapping from the code values of an HDR video to SDR; None for an SDR video."""
         return tone_map_for(self.transfer_tag, self.primaries_tag)
 
     @property
     def code_map(self) -> CodeMap:
-        """From the video's code values to those of its SDR view."""
+        """Mapping from the code values of the video to the code values of its SDR view."""
         return self.tone_map or SDR
 
 
 def colour_of(frame: Any, codec_context: Any) -> VideoColour:
-    """Reads the colour off a decoded frame and its decoder.
+    """Return the colour properties of a decoded frame and its decoder.
+
+    Args:
+        frame: decoded PyAV frame.
+        codec_context: PyAV codec context of the decoder.
 
     Raises:
-        StreamError: a YUV matrix that cannot be converted to RGB.
+        StreamError: the YUV matrix of the frame cannot be converted to RGB.
     """
     tag = int(frame.colorspace)
     if tag in _UNREADABLE and not frame.format.is_rgb:
@@ -264,9 +278,9 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
     bits = max(part.bits for part in frame.format.components)
     assumed = _BT709 if frame.height >= _HD_HEIGHT else _SMPTE170M
     if is_hdr:
-        assumed = _BT2020  # the only one of BT.2100 that libswscale has
+        assumed = _BT2020  # the only matrix of BT.2100 that libswscale supports
     if frame.format.is_rgb or tag not in (*_SWSCALE_MATRIX, _UNSPECIFIED):
-        tag = assumed  # RGB has no matrix yet, and 4:2:0 needs one
+        tag = assumed  # RGB frames have no matrix, but the 4:2:0 output needs one
     return VideoColour(
         matrix=_SWSCALE_MATRIX[assumed if tag == _UNSPECIFIED else tag],
         is_full_range=frame.color_range == _FULL or frame.format.name.startswith("yuvj"),
@@ -280,14 +294,20 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
 
 
 def _is_finer(pixel_format: Any, bits: int) -> bool:
-    """Whether 4:2:0 in 8 or 10 bits loses some of it."""
-    has_colour = len(pixel_format.components) >= 3  # grey has one or two
+    """Return whether conversion to 4:2:0 with 8 or 10 bits loses information of the format."""
+    has_colour = len(pixel_format.components) >= 3  # grey formats have one or two components
     halves = pixel_format.chroma_width(2), pixel_format.chroma_height(2)
     return bits > _MOST_BITS or (has_colour and halves != (1, 1))
 
 
 def colour_of_rgb(height: int) -> VideoColour:
-    """What a video becomes that is made of RGB frames: the matrix that players assume, unnamed."""
+    """Return the colour properties of a video that is encoded from RGB frames.
+
+    The YUV matrix is the one that players assume for this height, and the output does not state it.
+
+    Args:
+        height: frame height in pixels.
+    """
     assumed = _BT709 if height >= _HD_HEIGHT else _SMPTE170M
     return VideoColour(
         matrix=_SWSCALE_MATRIX[assumed],
@@ -299,10 +319,13 @@ def colour_of_rgb(height: int) -> VideoColour:
 
 
 class ColourConverter:
-    """Converts frames of one video, one way; keeps libswscale's tables between frames.
+    """Colour converter for the frames of one video.
+
+    The converter keeps libswscale's tables between frames, so it should be used in only one
+    direction.
 
     Args:
-        colour: how the video's YUV is meant.
+        colour: interpretation of the YUV values of the video.
     """
 
     def __init__(self, colour: VideoColour) -> None:
@@ -311,7 +334,7 @@ class ColourConverter:
         self._sdr_view = None if colour.tone_map is None else SdrView(colour.tone_map)
 
     def rgb_from_frame(self, frame: Any) -> NDArray[np.uint8]:
-        """Converts a decoded frame to [H, W, 3] uint8 RGB; an HDR frame to its SDR view."""
+        """Convert a decoded frame to [H, W, 3] uint8 RGB; an HDR frame is tone-mapped to SDR."""
         source = {} if frame.format.is_rgb else self._source_of_read_frames()
         if self._sdr_view is not None:
             return self._sdr_view.rgb_from_frame(
@@ -322,11 +345,11 @@ class ColourConverter:
         ).to_ndarray()
 
     def ten_bit_from_frame(self, frame: Any, orientation: int) -> TenBitPicture:
-        """Copies a decoded frame's stored values, as 10 bits in 4:2:0 and limited range.
+        """Copy the stored values of a decoded frame, converted to 10-bit 4:2:0 with limited range.
 
         Args:
-            frame: PyAV's.
-            orientation: EXIF's number, 1 to 8.
+            frame: PyAV frame.
+            orientation: EXIF orientation of the frame, 1 to 8.
         """
         if frame.format.name != PIXEL_FORMAT or self._colour.is_full_range:
             source = {} if frame.format.is_rgb else self._source_of_read_frames()
@@ -341,7 +364,7 @@ class ColourConverter:
         return ten_bit_picture(frame, orientation, matrix=self._colour.matrix)
 
     def frame_from_rgb(self, rgb: NDArray[np.uint8]) -> Any:
-        """Converts [H, W, 3] uint8 RGB to a yuv420p frame of limited range."""
+        """Convert [H, W, 3] uint8 RGB to a yuv420p frame with limited range."""
         frame = import_pyav().VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         return self._reformatter.reformat(
             frame,
@@ -361,7 +384,7 @@ class ColourConverter:
 
 
 def tag_encoder(codec_context: Any, colour: VideoColour) -> None:
-    """Writes the colour's names into the encoder, before it is opened."""
+    """Set the colour tags of an encoder, before the encoder is opened."""
     codec_context.color_range = _LIMITED
     codec_context.colorspace = colour.matrix_tag
     codec_context.color_primaries = colour.primaries_tag

@@ -1,9 +1,10 @@
 """Orientation of pictures and frames: EXIF, XMP and display matrices.
 
-Blocks are changed in place, so that offsets stay valid: makers' notes point into them.
+EXIF blocks are changed in place, so that offsets stay valid, because maker notes contain offsets
+into the block.
 
-Named by EXIF's numbers: 1 is upright; 2, 4, 5 and 7 are mirrored; 3 is upside
-down; 6 wants a quarter turn clockwise and 8 one counter-clockwise.
+Orientations have EXIF's numbers: 1 is upright; 2, 4, 5 and 7 are mirrored; 3 is upside down;
+6 requires a clockwise rotation by 90 degrees, and 8 a counter-clockwise rotation by 90 degrees.
 
 References:
     EXIF 2.32: orientation 0x0112 of IFD 0, thumbnail 0x0201 and 0x0202 of IFD 1.
@@ -34,17 +35,18 @@ _FROM_DISPLAY_MATRIX = {
 
 
 def upright(image: NDArray, orientation: int) -> NDArray:
-    """Turns a stored picture as it is to be seen.
+    """Rotate and mirror a stored picture to upright orientation.
 
     Args:
-        image: [H, W] or [H, W, C].
-        orientation: EXIF's number, 1 to 8.
+        image: stored pixels, [H, W] or [H, W, C].
+        orientation: EXIF orientation, 1 to 8.
 
     Returns:
-        The same pixels, C-contiguous; height and width change places from 5 on.
+        The same pixels as a C-contiguous array, [H, W] or [H, W, C] for orientations 1 to 4, and
+        [W, H] or [W, H, C] for orientations 5 to 8.
 
     Example:
-        >>> upright(np.array([[1, 2]]), 6)  # a quarter turn clockwise
+        >>> upright(np.array([[1, 2]]), 6)  # rotate by 90 degrees clockwise
         array([[1],
                [2]])
     """
@@ -58,14 +60,15 @@ def upright(image: NDArray, orientation: int) -> NDArray:
 
 
 def orientation_of_display_matrix(matrix: ArrayLike) -> int:
-    """Reads the orientation off a video's display matrix.
+    """Return the EXIF orientation that corresponds to a video's display matrix.
 
     Args:
         matrix: [9] 16.16 fixed-point numbers (a b u, c d v, x y w): the stored
             point (p, q) is shown at (a p + c q + x, b p + d q + y).
 
     Raises:
-        ValueError: the matrix is no quarter turn or mirror image.
+        ValueError: the matrix is neither a rotation by a multiple of 90 degrees nor such a
+            rotation with mirroring.
     """
     a, b, _, c, d = np.asarray(matrix, np.float64)[:5]
     largest = max(abs(a), abs(b), 1.0)
@@ -78,7 +81,8 @@ def orientation_of_display_matrix(matrix: ArrayLike) -> int:
 
 _ORIENTATION, _EXIF_DIRECTORY = 0x0112, 0x8769
 _SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))
-"""Tags of (width, height): of IFD 0, and of the EXIF directory."""
+"""Tags of (width, height) in IFD 0, and in the EXIF directory."""
+
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _ENTRY_BYTES = 12
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>))\s*[2-8]")
@@ -86,11 +90,11 @@ _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>))\s*[2-8]")
 
 @dataclass(frozen=True)
 class UprightExif:
-    """An EXIF block of a picture that is stored upright.
+    """EXIF block for a picture that is stored in upright orientation.
 
     Attributes:
-        block: from its byte-order mark on.
-        had_thumbnail: a thumbnail was removed, because it shows the picture as it was.
+        block: the bytes of the block, starting at its byte-order mark.
+        had_thumbnail: whether a thumbnail was removed, because it shows the unedited picture.
     """
 
     block: bytes
@@ -98,13 +102,13 @@ class UprightExif:
 
 
 def exif_orientation(tiff: bytes) -> int:
-    """Reads the orientation of the first directory.
+    """Return the orientation in the first directory of an EXIF block.
 
     Args:
-        tiff: the EXIF block from its byte-order mark on.
+        tiff: the EXIF block, starting at its byte-order mark.
 
     Returns:
-        1 to 8; 1 when the tag is absent or the block is damaged, as viewers do.
+        1 to 8; 1 if the tag is missing or the block is damaged, as in picture viewers.
     """
     try:
         block = _Block(tiff)
@@ -115,7 +119,13 @@ def exif_orientation(tiff: bytes) -> int:
 
 
 def upright_exif(tiff: bytes) -> UprightExif:
-    """Sets the orientation to upright and removes the thumbnail; what is damaged stays as it is."""
+    """Set the orientation to upright and remove the thumbnail; damaged parts stay unchanged.
+
+    For orientations 5 to 8, the stored width and height are exchanged.
+
+    Args:
+        tiff: the EXIF block, starting at its byte-order mark.
+    """
     orientation, had_thumbnail = exif_orientation(tiff), False
     try:
         block = _Block(tiff)
@@ -123,7 +133,7 @@ def upright_exif(tiff: bytes) -> UprightExif:
     except (struct.error, ValueError):
         return UprightExif(tiff, had_thumbnail=False)
     block.put(first, _ORIENTATION, UPRIGHT)
-    with suppress(struct.error):  # a directory that lies outside of the block
+    with suppress(struct.error):  # raised if an offset points outside of the block
         if orientation >= 5:
             inner = block.value(first, _EXIF_DIRECTORY)
             block.exchange(first, *_SIZES[0])
@@ -134,12 +144,17 @@ def upright_exif(tiff: bytes) -> UprightExif:
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """The XMP packet with its orientation set to upright; its length stays."""
+    """Return the XMP packet with its orientation set to upright; its length does not change."""
     return _XMP_ORIENTATION.sub(lambda found: found[1] + found[0][len(found[1]) : -1] + b"1", xmp)
 
 
 class _Block:
-    """A TIFF structure, read and written by the tags of its directories."""
+    """A TIFF structure with read and write access by the tags of its directories.
+
+    Attributes:
+        content: the bytes of the structure, starting at its byte-order mark.
+        first: offset of the first directory.
+    """
 
     def __init__(self, tiff: bytes) -> None:
         self.content = bytearray(tiff)
@@ -150,33 +165,37 @@ class _Block:
         self.first = self._number("I", 4)
 
     def directory(self, at: int) -> dict[int, int]:
-        """Tag -> offset of its entry."""
+        """Return the mapping from tag to the offset of its entry, for the directory at `at`."""
         count = self._number("H", at)
         entries = range(at + 2, at + 2 + _ENTRY_BYTES * count, _ENTRY_BYTES)
         tags = [self._number("H", entry) for entry in entries]
-        # The first one of a tag counts, as readers take it.
+        # If a tag occurs several times, its first entry is used, as in other readers.
         return dict(zip(reversed(tags), reversed(entries), strict=True))
 
     def value(self, directory: dict[int, int], tag: int) -> int | None:
-        """A single short or long."""
+        """Return the single SHORT or LONG value of a tag, or None if the tag is missing."""
         if tag not in directory:
             return None
         return self._number(self._kind(directory[tag]), directory[tag] + 8)
 
     def put(self, directory: dict[int, int], tag: int, value: int) -> None:
-        """Replaces a single short or long, where it is there."""
+        """Replace the single SHORT or LONG value of a tag; no effect if the tag is missing."""
         if tag in directory:
             kind = self._order + self._kind(directory[tag])
             struct.pack_into(kind, self.content, directory[tag] + 8, value)
 
     def exchange(self, directory: dict[int, int], one: int, other: int) -> None:
-        """Exchanges the type and value of two tags, where both are there."""
+        """Exchange the type and value of two tags; no effect if either tag is missing."""
         if one in directory and other in directory:
             a, b = (slice(directory[tag] + 2, directory[tag] + 12) for tag in (one, other))
             self.content[a], self.content[b] = self.content[b], self.content[a]
 
     def remove_thumbnail(self) -> bool:
-        """Unlinks the second directory and clears the JPEG that it points to."""
+        """Unlink the second directory and overwrite its JPEG thumbnail with zeros.
+
+        Returns:
+            Whether the block had a second directory.
+        """
         link = self.first + 2 + _ENTRY_BYTES * self._number("H", self.first)
         second = self._number("I", link)
         if second == 0:

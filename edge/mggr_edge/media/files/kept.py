@@ -1,7 +1,7 @@
-"""Metadata, chapters and track flags of a video: what is copied, and what an output lost.
+"""Copying of metadata, chapters and track flags of a video, and detection of losses.
 
-Containers differ in what they hold. Everything is given to the muxer; `lost` compares the finished
-file with the source, so that its list states what was lost in fact.
+Containers support different kinds of metadata. All metadata are passed to the muxer. `lost` then
+compares the completed file with the source, so that its list contains the actual losses.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from mggr_edge.media.files.pyav import import_pyav
 _CONTAINER_KEYS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "software"}
 )
-"""Metadata that describe the source's container, not its content."""
+"""Metadata keys that describe the container of the source, not its content."""
 
 _TRACK_KEYS = re.compile(
     r"^(_statistics_|bps|duration|number_of_|vendor_id|encoder|handler_name|rotate|alpha_mode)",
     re.IGNORECASE,
 )
-"""Metadata that muxers write by themselves, and that describe the encoded source."""
+"""Pattern of metadata keys that muxers write themselves or that describe the source's encoding."""
 
 _CHAPTER_CODEC = "bin_data"
-"""FFmpeg's name of the codec of MP4's chapter tracks."""
+"""FFmpeg's name of the codec of chapter tracks in MP4."""
 
 _MOST_NAMES = 6
-"""Names in a note; further ones are counted."""
+"""Maximum number of names in a note; for the other names, the note states their number."""
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What accompanies the frames of a video.
+    """Metadata, chapters and flags of a video.
 
     Attributes:
-        chapters: PyAV's dicts of start, end, time base and metadata.
-        metadata: of the video track, without keys that describe its encoding.
-        disposition: FFmpeg's flags of the video track.
-        audio: (metadata, disposition) of each audio track, by its index in the source.
-        has_alpha: whether frames have transparency, which H.264 does not hold.
+        chapters: PyAV dicts with start, end, time base and metadata.
+        metadata: metadata of the video track, without keys that describe its encoding.
+        disposition: FFmpeg's disposition flags of the video track.
+        audio: (index in the source, metadata, disposition flags) of each audio track.
+        has_alpha: whether the frames have transparency, which H.264 does not support.
     """
 
     chapters: tuple[dict[str, Any], ...] = ()
@@ -56,7 +56,7 @@ NO_EXTRAS = Extras()
 
 
 def extras_of(container: Any, stream: Any) -> Extras:
-    """Reads everything that accompanies the frames of a video track."""
+    """Return the metadata, chapters and flags of a container and its video stream."""
     return Extras(
         chapters=tuple(container.chapters()),
         metadata=tuple(track_metadata(stream.metadata).items()),
@@ -70,9 +70,10 @@ def extras_of(container: Any, stream: Any) -> Extras:
 
 
 def other_streams(container: Any, stream: Any) -> tuple[str, ...]:
-    """Names the streams that are neither the video nor audio.
+    """Return the names of the streams that are neither audio nor the given video stream.
 
-    Tracks by which MP4 stores chapters and timecodes are not listed: both are read as metadata.
+    The tracks in which MP4 stores chapters and timecodes are not listed, because both are read as
+    metadata.
     """
     chapters = bool(container.chapters())
     return tuple(
@@ -86,21 +87,26 @@ def other_streams(container: Any, stream: Any) -> tuple[str, ...]:
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether a video stream is one still picture, such as the cover of a song."""
+    """Return whether a video stream is a single still picture, such as the cover of a song."""
     return bool(stream.disposition & import_pyav().stream.Disposition.attached_pic)
 
 
 def file_metadata(source: Mapping[str, str], comment: str) -> dict[str, str]:
-    """Returns the output's metadata: those of the source, its comment extended by `comment`."""
+    """Return the metadata of the output: those of the source, with `comment` appended.
+
+    Args:
+        source: metadata of the source file.
+        comment: text that is added after the comment of the source.
+    """
     kept = {k: v for k, v in source.items() if k.lower() not in _CONTAINER_KEYS}
     before = next((kept.pop(k) for k in list(kept) if k.lower() == "comment"), "")
     return {**kept, "comment": f"{before}; {comment}" if before else comment}
 
 
 def track_metadata(source: Mapping[str, str]) -> dict[str, str]:
-    """Returns a track's metadata without keys that describe its encoding.
+    """Return the metadata of a track, without keys that describe its encoding.
 
-    The MP4 demuxer names `name` what muxers take as `title`.
+    The key `name`, which the MP4 demuxer uses, becomes `title`, which muxers expect.
     """
     kept = {k: v for k, v in source.items() if not _TRACK_KEYS.match(k)}
     if "name" in kept:
@@ -109,16 +115,17 @@ def track_metadata(source: Mapping[str, str]) -> dict[str, str]:
 
 
 def needs_free_keys(metadata: Mapping[str, str]) -> bool:
-    """Whether MP4 must write metadata under free keys ("mdta"), as telephones do.
+    """Return whether MP4 metadata must be written with free keys ("mdta"), as phones do.
 
-    Then common fields such as the title get free keys, too, which fewer players show; so free keys
-    are only written where the source has keys like `com.apple.quicktime.make`.
+    With this option, common fields such as the title are also written with free keys, and fewer
+    players display them. Therefore free keys are used only if the source has keys like
+    `com.apple.quicktime.make`.
     """
     return any("." in key for key in metadata)
 
 
 def not_kept(*losses: Iterable[str]) -> tuple[str, ...]:
-    """Returns one note that lists all losses, or none."""
+    """Return a tuple with one note that lists all losses; empty if there are no losses."""
     counts = Counter(loss for some in losses for loss in some)
     if not counts:
         return ()
@@ -127,7 +134,7 @@ def not_kept(*losses: Iterable[str]) -> tuple[str, ...]:
 
 
 def side_data_losses(frame: Any) -> tuple[str, ...]:
-    """Names what a decoded frame carries besides pixels, and an encoded one will lack."""
+    """Return the names of the side data of a decoded frame that the encoded frame will lack."""
     kinds = import_pyav().sidedata.sidedata.Type
     names = {
         kinds.A53_CC: "closed captions",
@@ -141,13 +148,13 @@ def side_data_losses(frame: Any) -> tuple[str, ...]:
 def lost(
     metadata: Mapping[str, str], extras: Extras, container: Any, tracks: Mapping[int, Any]
 ) -> tuple[str, ...]:
-    """Lists what the source has and a finished output lacks.
+    """Return the names of the parts of the source that the completed output lacks.
 
     Args:
-        metadata: of the source file.
-        extras: of the source.
-        container: PyAV's container of the output, opened to be read.
-        tracks: the source's index of an audio track -> the output's stream.
+        metadata: metadata of the source file.
+        extras: track metadata, chapters and flags of the source.
+        container: PyAV container of the output, opened for reading.
+        tracks: source's index of an audio track -> stream of the output.
     """
     found = []
     video = container.streams.video[0]
@@ -176,7 +183,7 @@ def _missing(wanted: Mapping[str, str], got: Mapping[str, str]) -> list[str]:
 
 
 def _lost_flags(extras: Extras, tracks: Mapping[int, Any]) -> Iterable[str]:
-    # A lone track is played by every player, whether it is the default one or not.
+    # Every player plays a single track, so the loss of its default flag does not matter.
     several = len(tracks) > 1
     known = import_pyav().stream.Disposition
     for index, _, wanted in extras.audio:
@@ -190,7 +197,7 @@ def _lost_flags(extras: Extras, tracks: Mapping[int, Any]) -> Iterable[str]:
 
 
 def _has_alpha(stream: Any) -> bool:
-    # VP8 and VP9 keep it beside the stream; only this key shows it.
+    # VP8 and VP9 store transparency separately from the stream; only the key `alpha_mode` shows it.
     keys = {key.lower(): value for key, value in stream.metadata.items()}
     form = stream.codec_context.format
     in_frames = form is not None and any(part.is_alpha for part in form.components)
@@ -213,25 +220,27 @@ _DYNAMIC = {
     "DOVI_METADATA": "Dolby Vision metadata",
     "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
 }
-"""PyAV's names of side data that x265 cannot write -> what notes call them."""
+"""PyAV's names of side data that x265 cannot write -> names in notes."""
 
 _MASTERING_STRUCT = struct.Struct("=20i2i")
-"""FFmpeg's AVMasteringDisplayMetadata: ten fractions; has primaries, has luminances."""
+"""FFmpeg's AVMasteringDisplayMetadata.
+
+The fields are ten fractions, a flag for primaries, and a flag for luminances."""
 
 _LIGHT_LEVEL_STRUCT = struct.Struct("=2I")
 
 _PER_CHROMATICITY, _PER_NIT = 50_000, 10_000
-"""Units of ST 2086 as H.265 stores them."""
+"""Scale factors of ST 2086 values in H.265: per unit of chromaticity, and per cd/m2."""
 
 
 @dataclass(frozen=True)
 class HdrMetadata:
-    """Static HDR metadata of a video, in H.265's units.
+    """Static HDR metadata of a video.
 
     Attributes:
-        mastering: x265's text of the mastering display; None when not said.
-        light_level: (MaxCLL, MaxFALL) in cd/m2; None when not said.
-        left_out: metadata that the video has and that cannot be written.
+        mastering: mastering display in the text format and units of x265; None if not stated.
+        light_level: (MaxCLL, MaxFALL) in cd/m2; None if not stated.
+        left_out: names of metadata of the video that cannot be written.
     """
 
     mastering: str | None = None
@@ -239,7 +248,7 @@ class HdrMetadata:
     left_out: tuple[str, ...] = ()
 
     def x265_params(self) -> tuple[str, ...]:
-        """What makes x265 write it."""
+        """Return the x265 parameters that write these metadata."""
         params = []
         if self.mastering is not None:
             params.append(f"master-display={self.mastering}")
@@ -252,7 +261,7 @@ NO_METADATA = HdrMetadata()
 
 
 def hdr_metadata(frame: Any) -> HdrMetadata:
-    """Reads a decoded frame's static HDR metadata."""
+    """Return the static HDR metadata of a decoded frame."""
     found = {data.type.name: bytes(data) for data in frame.side_data}
     left_out = [_DYNAMIC[name] for name in found if name in _DYNAMIC]
     mastering = _mastering(found[_MASTERING]) if _MASTERING in found else None

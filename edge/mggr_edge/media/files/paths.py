@@ -1,4 +1,4 @@
-"""What INPUT is, and where OUTPUT goes: decided once, before anything is opened."""
+"""Detection of the kind of INPUT and selection of the OUTPUT path, before any file is opened."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ VIDEO_SUFFIXES = (
     *(".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".flv", ".ogv"),
 )
 VIDEO_OUTPUT_SUFFIXES = (".mp4", ".mov", ".mkv")
-"""Containers that hold H.264 with most kinds of sound and still play when cut short."""
+"""Containers that hold H.264 and most audio codecs, and that still play when they are truncated."""
 
 NOWHERE = "null://"
-"""An OUTPUT that takes everything and keeps nothing."""
+"""An OUTPUT that discards all frames."""
 
 _OUTPUT_SUFFIXES = {"picture": PICTURE_OUTPUT_SUFFIXES, "video": VIDEO_OUTPUT_SUFFIXES}
 
 
 @dataclass(frozen=True)
 class Source:
-    """An INPUT that is there.
+    """An existing INPUT.
 
     Attributes:
-        kind: which reader it wants.
-        path: where it lies.
+        kind: type of the input, which selects the reader.
+        path: path of the file or folder.
     """
 
     kind: Kind
@@ -58,14 +58,16 @@ class Source:
 
 
 def find_source(named: str | Path) -> Source:
-    """Determines what INPUT is.
+    """Determine the kind and the path of INPUT.
 
     Args:
-        named: a text is parsed as an INPUT (see `addresses`); a `Path` is taken as it is.
+        named: the INPUT; a string is parsed (see `mggr_edge.common.addresses`), a `Path` is used
+            unchanged.
 
     Raises:
-        UsageError: a camera or network address, a device or a pipe, or an unknown suffix.
-        StreamError: the path does not exist or cannot be looked at.
+        UsageError: INPUT is a camera or network address, a device or a pipe, or its suffix is
+            unknown.
+        StreamError: the path does not exist or cannot be accessed.
     """
     path = named if isinstance(named, Path) else _path_of_input(named)
     shown = redact_credentials(str(named))
@@ -106,21 +108,21 @@ def _path_of_input(text: str) -> Path:
 
 
 def choose_output(source: Source, output: str | Path | None, *, force: bool) -> Path | None:
-    """Settles where the result goes.
+    """Return the path of the output, or None for `null://`.
 
-    Without `output` it is `<name>-redirected` beside the input, numbered if that
-    is taken. A video in a container that cannot hold H.264 becomes an MP4, a HEIC picture a JPEG.
-    `null://` is nowhere: None.
+    Without `output`, the path is `<name>-redirected` next to the input, with a number if that path
+    exists. The default suffix is `.mp4` for a video whose container is not in
+    `VIDEO_OUTPUT_SUFFIXES`, `.jpg` for a HEIC picture, and the suffix of the input otherwise.
 
     Args:
-        source: what is read.
-        output: what the user named, if anything.
-        force: a named output that exists may be replaced.
+        source: the input.
+        output: the OUTPUT that the user named; None for the default path.
+        force: whether a named output that exists may be replaced.
 
     Raises:
         OutputExistsError: the named output exists and `force` is false.
-        UsageError: the output is of another kind than the input, or would
-            overwrite or swallow it.
+        UsageError: the output is of another kind than the input, is the input itself, or is a
+            folder that contains the input.
     """
     if output is None:
         return _unnamed(source)
@@ -146,7 +148,9 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
 
 
 def output_suffix(path: Path) -> str:
-    """Suffix of what is made of a picture or video: its own, where that can be written.
+    """Return the output suffix for a picture or video: its own suffix if that can be written.
+
+    Otherwise the suffix is `.mp4` for a video and `.jpg` for a picture.
 
     Example:
         >>> [output_suffix(Path(name)) for name in ("a.JPG", "a.heic", "a.webm")]
@@ -159,14 +163,20 @@ def output_suffix(path: Path) -> str:
 
 
 def pictures_in(folder: Path) -> tuple[list[Path], int]:
-    """Lists the pictures of a folder by name, and counts whatever else lies there."""
+    """Return the pictures in a folder, sorted by name, and the number of other entries.
+
+    Hidden entries, whose names begin with a dot, are neither returned nor counted.
+    """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     pictures = [e for e in entries if e.is_file() and e.suffix.lower() in PICTURE_SUFFIXES]
     return pictures, len(entries) - len(pictures)
 
 
 def files_in(folder: Path) -> tuple[list[Path], int]:
-    """Lists the pictures and videos of a folder by name, and counts all other entries."""
+    """Return the pictures and videos in a folder, sorted by name, and the number of other entries.
+
+    Hidden entries, whose names begin with a dot, are neither returned nor counted.
+    """
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     suffixes = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
     files = [e for e in entries if e.is_file() and e.suffix.lower() in suffixes]
@@ -174,10 +184,11 @@ def files_in(folder: Path) -> tuple[list[Path], int]:
 
 
 def output_names(files: Sequence[Path]) -> dict[Path, str]:
-    """Names for what is made of a folder's files: their own where their format can be written.
+    """Return the output file name for each input file of a folder.
 
-    A file that gets another suffix gets a number too where that name is taken: `a.heic` beside
-    `a.jpg` becomes `a-2.jpg`. Names that differ in case only count as the same.
+    A file whose format can be written keeps its name. Other files get another suffix, and also a
+    number if that name is already used: with `a.jpg` in the same folder, `a.heic` becomes
+    `a-2.jpg`. Names that differ only in case are treated as equal.
     """
     names = {file: file.name for file in files if output_suffix(file) == file.suffix}
     taken = {name.lower() for name in names.values()}
@@ -191,7 +202,12 @@ def output_names(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def unnamed_output(source: Source, number: int = 1) -> Path:
-    """The output beside the input for a run that names none; from 2 on with its number."""
+    """Return the default output path, which is next to the input.
+
+    Args:
+        source: the input.
+        number: the number to append to the name; 1 appends none.
+    """
     path = source.path if source.path.name not in ("", "..") else source.path.resolve()
     stem, suffix = (path.name, "") if source.kind == "folder" else (path.stem, output_suffix(path))
     return path.with_name(f"{stem}-redirected{'' if number == 1 else f'-{number}'}{suffix}")
@@ -224,7 +240,7 @@ def _check_kind(source: Source, path: Path) -> None:
 
 
 def _check_apart(source: Source, path: Path) -> None:
-    # Not `Path.resolve`, which a link to itself is an exception to.
+    # `Path.resolve` is not used, because it raises an exception for a link that points to itself.
     here, there = (Path(os.path.realpath(one)) for one in (source.path, path))
     if here == there:
         raise UsageError(f"{path} is the input itself; name another OUTPUT")

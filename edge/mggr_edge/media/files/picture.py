@@ -1,4 +1,4 @@
-"""A still picture or a frame of an animation, and how its file was encoded."""
+"""Data classes for a still picture or an animation frame, and for its encoder options."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ from mggr_edge.media.files.picture_metadata import Metadata
 from mggr_edge.media.files.picture_pixels import av1_flags
 
 _FULL_CHROMA = 0
-"""Pillow's number of 4:4:4."""
+"""Pillow's code for 4:4:4 chroma subsampling."""
 
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """How a file's pixels are encoded; defaults are those of a file of another format.
+    """Encoding of the pixels in a file.
+
+    An option that does not apply to the format of the file has its default value.
 
     Attributes:
-        subsampling: Pillow's option of the chroma subsampling; 4:4:4 where it has no name for it.
-        is_progressive: (JPEG).
-        tables: (JPEG) quantization tables, 64 numbers each.
-        is_lossless: (WebP).
-        compression: (TIFF) Pillow's name; None without one.
-        plays: (animations) how often they are shown, 0 for ever; None for other pictures.
-        has_default_image: (PNG) the first picture is no frame of the animation.
+        subsampling: (JPEG, AVIF) Pillow's option for the chroma subsampling; 4:4:4 for a
+            subsampling that Pillow does not support.
+        is_progressive: (JPEG) whether the encoding is progressive.
+        tables: (JPEG) quantization tables of 64 numbers each.
+        is_lossless: (WebP) whether the encoding is lossless.
+        compression: (TIFF) Pillow's name of the compression; None if not stated.
+        plays: (animations) number of times that the animation is played, 0 for endless; None for
+            other pictures.
+        has_default_image: (PNG) whether the first picture is a default image that is not part of
+            the animation.
     """
 
     subsampling: int | str = _FULL_CHROMA
@@ -40,12 +45,12 @@ class EncoderOptions:
 
 
 def encoder_options_of(image: Any, content: bytes, facts: PictureFacts) -> EncoderOptions:
-    """Reads how an image that Pillow has loaded is encoded.
+    """Return the encoder options of an image that Pillow has loaded.
 
     Args:
-        image: a `PIL.Image.Image`, loaded.
-        content: bytes of its file.
-        facts: of the same bytes.
+        image: a loaded `PIL.Image.Image`.
+        content: the bytes of the file.
+        facts: structural properties of the same file.
     """
     subsampling: int | str = _FULL_CHROMA
     tables: tuple[tuple[int, ...], ...] = ()
@@ -69,30 +74,36 @@ def encoder_options_of(image: Any, content: bytes, facts: PictureFacts) -> Encod
 
 
 def _plays(image: Any) -> int | None:
-    """How often an animation is shown. A GIF counts how often it is shown again, if at all."""
+    """Return how many times an animation is played, 0 for endless; None for a still picture.
+
+    A GIF stores the number of repetitions, which is one less; without that number it is played
+    once.
+    """
     if not getattr(image, "is_animated", False):
         return None
     loop = image.info.get("loop")
     if image.format == "GIF":
         return 1 if loop is None else loop + 1 if loop else 0
-    return int(loop or 0)  # an AVIF animation never ends
+    return int(loop or 0)  # AVIF stores no number, because its animations are endless
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it is seen, or a frame of an animation.
+    """A still picture, a page or an animation frame in upright orientation.
 
     Attributes:
-        rgb: [H, W, 3] uint8, upright.
-        alpha: [H, W] uint8, or None where the file has no transparency.
-        grey: the file holds one channel of colour.
-        deep: the stored samples, upright, where they have 16 bits: [H, W, 3] uint16, with alpha
-            [H, W, 4].
-        palette: [N, 3] uint8, the colours of a picture with at most 256 of them in its file.
-        duration_ms: how long a frame of an animation is shown; None for pictures and pages.
-        metadata: what the file holds beside the pixels.
-        options: how the file's pixels were encoded.
-        damage: what is missing of the file, in words; empty for a whole one.
+        rgb: colours, [H, W, 3] uint8.
+        alpha: opacity, [H, W] uint8; None for a picture without transparency.
+        grey: whether the file has a single colour channel (greyscale).
+        deep: stored 16-bit samples, [H, W, 3] uint16, or [H, W, 4] with alpha; None for pictures
+            without 16-bit samples that can be kept.
+        palette: colours of a picture with at most 256 colours that is stored with a palette,
+            [N, 3] uint8; None for others.
+        duration_ms: display duration of an animation frame in milliseconds; None for pictures and
+            pages.
+        metadata: metadata of the file.
+        options: encoder options of the file.
+        damage: description of the missing part of the file; empty for a complete file.
     """
 
     rgb: NDArray[np.uint8]
@@ -106,13 +117,13 @@ class Picture:
     damage: str = ""
 
     def edited(self, rgb: NDArray[np.uint8]) -> Picture:
-        """The picture with other pixels, perhaps several times as wide as its own.
+        """Return the picture with new pixels, which may be several times as wide.
 
-        16-bit samples move by as much as their 8-bit ones do, so that those which were not
-        changed stay exact.
+        The change of the 8-bit values is added to the 16-bit samples, so that samples without a
+        change stay exact.
 
         Args:
-            rgb: [H, n W, 3] uint8.
+            rgb: new pixels, [H, n * W, 3] uint8, where n is the number of copies side by side.
         """
         columns = rgb.shape[1] // self.rgb.shape[1]
         alpha = None if self.alpha is None else np.tile(self.alpha, (1, columns))

@@ -1,4 +1,4 @@
-"""Pictures as bytes of a file; the suffix selects the format."""
+"""Encoding of pictures to the bytes of a file; the file suffix selects the format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 65_536}
 _LOSSLESS_TIFF = frozenset(("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits"))
 _XMP_TAG, _ORIENTATION_TAG = 700, 0x0112
 _SUB_DIRECTORIES = (0x8769, 0x8825)
-"""EXIF's own and GPS."""
+"""Tags of the sub-directories of EXIF: the EXIF directory and the GPS directory."""
 
 _JFIF_DENSITY = slice(13, 18)
 _AFTER_JFIF = 20
@@ -50,11 +50,11 @@ _OPAQUE = 255
 
 @dataclass(frozen=True)
 class Encoded:
-    """A picture file.
+    """An encoded picture file.
 
     Attributes:
-        content: its bytes.
-        lost: names of what it does not hold of the pictures.
+        content: the bytes of the file.
+        lost: names of the information in the pictures that the file does not contain.
     """
 
     content: bytes
@@ -62,14 +62,15 @@ class Encoded:
 
 
 def encode(path: Path, pictures: Sequence[Picture]) -> Encoded:
-    """Encodes a picture, or the frames of an animation or pages of a TIFF.
+    """Encode a picture, or the frames of an animation or pages of a TIFF.
 
     Args:
-        path: of the file to be; its suffix selects the format.
-        pictures: of one size.
+        path: path of the output file; its suffix selects the format.
+        pictures: pictures that all have the same size.
 
     Raises:
-        UsageError: the format cannot hold transparency or several frames that the pictures have.
+        UsageError: the format does not support the transparency or the number of frames of the
+            pictures.
         StreamError: the pictures cannot be encoded in this format.
     """
     suffix = path.suffix.lower()
@@ -127,7 +128,7 @@ def _jpeg(pictures: Sequence[Picture]) -> Encoded:
 
 
 def _jpeg_tables(tables: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
-    """Quality 95, and nothing coarser than the input has."""
+    """Return the encoder options for quality 95 with quantization no coarser than in the input."""
     if not tables or len(tables) > 2:
         return {"quality": _QUALITY}
     image = import_pillow()
@@ -153,7 +154,7 @@ def _png(pictures: Sequence[Picture]) -> Encoded:
 
 
 def _deep_png(deep: NDArray[np.uint16], *, grey: bool) -> bytes:
-    # OpenCV writes grey without alpha only.
+    # OpenCV can write grey pictures only without alpha.
     stored = deep[..., 0] if grey else deep[..., [2, 1, 0, 3][: deep.shape[2]]]
     ok, encoded = cv2.imencode(".png", np.ascontiguousarray(stored))
     if not ok:
@@ -181,7 +182,8 @@ def _avif(pictures: Sequence[Picture]) -> Encoded:
     first = pictures[0]
     frames, lost = _all_channels(pictures, with_grey_alpha=False, with_grey=False)
     exif, damaged = _parsed_exif(first.metadata)
-    # Pillow 13.0 crashes on an animation whose EXIF names an orientation; upright is the default.
+    # Pillow 13.0 crashes on an animation whose EXIF contains an orientation. The tag is not needed,
+    # because upright is the default.
     exif.pop(_ORIENTATION_TAG, None)
     block = exif.tobytes().removeprefix(b"Exif\0\0") if exif else b""
     metadata = replace(first.metadata, exif=block)
@@ -212,7 +214,7 @@ def _tiff(pictures: Sequence[Picture]) -> Encoded:
         compression = "tiff_adobe_deflate"
     exif, damaged = _parsed_exif(metadata)
     if any(directory in exif for directory in _SUB_DIRECTORIES):
-        compression = "raw"  # libtiff, which compresses, cannot write them
+        compression = "raw"  # libtiff, which does the compression, cannot write sub-directories
     if metadata.xmp:
         exif[_XMP_TAG] = metadata.xmp
     profile = _fitting_profile(metadata, frames[0])
@@ -228,7 +230,10 @@ def _tiff(pictures: Sequence[Picture]) -> Encoded:
 
 
 def _parsed_exif(metadata: Metadata) -> tuple[Any, tuple[str, ...]]:
-    """The EXIF block as Pillow's object, and what is lost of it."""
+    """Return the EXIF block as a `PIL.Image.Exif` object, and the names of lost metadata.
+
+    The object is empty if there is no EXIF block or if the block is damaged.
+    """
     exif = import_pillow().Exif()
     if not metadata.exif:
         return exif, ()
@@ -269,9 +274,18 @@ def _gif(pictures: Sequence[Picture]) -> Encoded:
 
 
 def _indexed(picture: Picture, most: int) -> tuple[NDArray[np.intp], NDArray[np.uint8], bool]:
-    """[H, W] indices into a palette [N, 3], and whether all colours are in it.
+    """Convert a picture to palette indices.
 
-    A picture that came with a palette keeps it, so that unedited pixels stay exact.
+    A picture that was read with a palette keeps that palette if its size allows it, so that
+    unedited pixels stay exact.
+
+    Args:
+        picture: the picture to convert.
+        most: maximum number of palette entries.
+
+    Returns:
+        (indices, palette, is_exact): indices [H, W] of the nearest palette entries, the palette
+        [N, 3] uint8, and whether the palette contains all colours of the picture.
     """
     packed, inverse = np.unique(packed_colours(picture.rgb), return_inverse=True)
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
@@ -295,7 +309,17 @@ def _reduced(rgb: NDArray[np.uint8], most: int) -> NDArray[np.uint8]:
 def _all_channels(
     pictures: Sequence[Picture], *, with_grey_alpha: bool, with_grey: bool = True
 ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
-    """The channels of all frames, alike."""
+    """Return the channels of all frames, with the same number of channels in each frame.
+
+    Args:
+        pictures: frames of one animation, or pages of one file.
+        with_grey_alpha: whether the format supports grey with alpha.
+        with_grey: whether the format supports grey.
+
+    Returns:
+        (channels, lost): one array per frame as in `_channels`, and the names of the information
+        that is lost.
+    """
     grey = with_grey and all(one.grey and is_grey(one.rgb) for one in pictures)
     has_alpha = any(one.alpha is not None for one in pictures)
     made = [
@@ -317,7 +341,14 @@ def _alpha_of(picture: Picture) -> NDArray[np.uint8]:
 def _channels(
     picture: Picture, *, with_grey_alpha: bool
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """[H, W] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB or [H, W, 4] RGBA; and what is lost."""
+    """Return the 8-bit channels of a picture, and the names of the information that is lost.
+
+    The channels are [H, W] grey, [H, W, 2] grey and alpha, [H, W, 3] RGB or [H, W, 4] RGBA.
+
+    Args:
+        picture: the picture to write.
+        with_grey_alpha: whether the format supports grey with alpha.
+    """
     lost = () if picture.deep is None else ("16 bits a channel, now 8",)
     grey = picture.grey and is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
     colours = picture.rgb[..., :1] if grey else picture.rgb
@@ -327,7 +358,7 @@ def _channels(
 
 
 def _fitting_profile(metadata: Metadata, channels: NDArray) -> bytes:
-    """The profile, if it is of the colour space that is written."""
+    """Return the colour profile if it matches the colour model of `channels`, otherwise `b""`."""
     grey = channels.ndim == 2 or channels.shape[2] < 3
     return metadata.profile if metadata.profile_space == ("GRAY" if grey else "RGB") else b""
 
@@ -351,7 +382,11 @@ def _common(metadata: Metadata, channels: NDArray) -> dict[str, Any]:
 
 
 def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """Durations of an animation and how often it is shown, 0 for ever; pages have neither."""
+    """Return Pillow's options for frame durations and the number of plays; 0 plays is endless.
+
+    The result is empty for a single picture. Pages have neither durations nor plays, and their
+    format, TIFF, does not use this function.
+    """
     if len(pictures) == 1:
         return {}
     options = pictures[0].options
@@ -359,11 +394,15 @@ def _timing(pictures: Sequence[Picture]) -> dict[str, Any]:
     found: dict[str, Any] = {"duration": [round(one) for one in durations]}
     if options.has_default_image:
         found = {"duration": found["duration"][1:], "default_image": True}
-    return found | {"loop": min(options.plays or 0, 0xFFFF)}  # the most that WebP holds
+    return found | {"loop": min(options.plays or 0, 0xFFFF)}  # maximum in WebP
 
 
 def _gif_timing(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """As `_timing`; a GIF holds how often it is shown again, and nothing if it never is."""
+    """Return the options of `_timing` for a GIF.
+
+    A GIF stores the number of repetitions, which is the number of plays minus one. The field is
+    omitted if the animation is played once.
+    """
     found, plays = _timing(pictures), pictures[0].options.plays or 0
     found.pop("loop", None)
     return found if plays == 1 else {**found, "loop": max(0, plays - 1)}

@@ -1,7 +1,7 @@
-"""Structure of a picture file that decoders do not report.
+"""Properties of the structure of a picture file that decoders do not report.
 
-Decoders fill the missing part of a truncated JPEG with grey, ignore checksums of PNG chunks and
-take as many JPEG scans as there are. Pillow reads everything else; see `streams.pillow`.
+Decoders fill the missing part of a truncated JPEG with grey, ignore the checksums of PNG chunks,
+and decode any number of JPEG scans. Pillow reads all other properties; see `picture_pixels`.
 
 References:
     JPEG: ITU-T T.81 annex B and G. PNG: W3C PNG 3. WebP: RFC 9649.
@@ -19,13 +19,18 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8"
 
 _JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""The first marker after entropy-coded data: no stuffing, no fill byte, no restart."""
+"""Pattern of the first marker after entropy-coded data.
+
+Byte stuffing, fill bytes and restart markers do not match."""
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of a frame's header: those of tables and of arithmetic coding lie between them."""
+"""Markers of frame headers.
+
+The markers of Huffman tables (C4), the reserved marker C8 and the markers of arithmetic coding
+conditions (CC) are in the same range and are excluded."""
 
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers without a length and data."""
+"""Markers that are not followed by a length and data."""
 
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _COEFFICIENTS = 64
@@ -36,14 +41,15 @@ class PictureFacts:
     """Structure of a picture file.
 
     Attributes:
-        complete: the file has its end, and (PNG) its checksums are right. True for formats that
-            are not examined.
-        end: (JPEG) offset behind the end marker; None where it is missing.
+        complete: whether the end of the file is present and (PNG) all checksums are correct; True
+            for formats that are not examined.
+        end: (JPEG) offset of the first byte after the end marker; None if the marker is missing.
         scans: (JPEG) number of scans.
-        is_progressive: (JPEG) every scan covers the whole picture.
-        is_sharp: (JPEG) complete scans hold every coefficient, if only its upper bits; a
-            progressive picture without its end is then missing fine differences only.
-        lossless: (WebP) encoded without loss.
+        is_progressive: (JPEG) whether the encoding is progressive: every scan covers the whole
+            picture.
+        is_sharp: (JPEG) whether the complete scans contain every coefficient, at least its upper
+            bits. A truncated progressive picture then lacks only fine differences.
+        lossless: (WebP) whether the picture is encoded without loss.
     """
 
     complete: bool = True
@@ -55,7 +61,7 @@ class PictureFacts:
 
 
 def picture_facts(content: bytes) -> PictureFacts:
-    """Examines the bytes of a JPEG, PNG or WebP."""
+    """Return the structural properties of a JPEG, PNG or WebP file; defaults for other formats."""
     if content.startswith(JPEG_MAGIC):
         return _jpeg_facts(content)
     if content.startswith(PNG_MAGIC):
@@ -66,7 +72,7 @@ def picture_facts(content: bytes) -> PictureFacts:
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields (kind, data) of a PNG's chunks up to its end chunk.
+    """Yield (kind, data) of the chunks of a PNG, up to and including its end chunk.
 
     Raises:
         ValueError: a checksum is wrong, or the file ends before its end chunk.
@@ -88,13 +94,21 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
-    """A PNG chunk as it stands in a file."""
+    """Return the bytes of a PNG chunk with length, kind, data and checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 @dataclass
 class _Scans:
-    """Counts the scans of a JPEG, and which coefficients of a component they hold."""
+    """Number of scans of a JPEG, and the coefficients of each component in the complete scans.
+
+    Attributes:
+        components: identifiers of the components in the frame header.
+        is_progressive: whether the frame header is progressive.
+        count: number of scans that have begun.
+        current: (components, coefficients) of the scan that has begun last.
+        held: component -> coefficients in the complete scans.
+    """
 
     components: tuple[int, ...] = ()
     is_progressive: bool = False
@@ -132,7 +146,7 @@ def _jpeg_facts(content: bytes) -> PictureFacts:
     scans, at = _Scans(), len(JPEG_MAGIC)
     try:
         while True:
-            while content[at : at + 2] == b"\xff\xff":  # fill bytes
+            while content[at : at + 2] == b"\xff\xff":  # skip fill bytes
                 at += 1
             lead, marker = content[at], content[at + 1]
             if lead != 0xFF:
@@ -147,7 +161,7 @@ def _jpeg_facts(content: bytes) -> PictureFacts:
             at += 2 + length
             if marker in _JPEG_FRAMES:
                 scans.frame(marker, segment)
-            if marker == 0xDA:  # start of scan: entropy-coded data follow
+            if marker == 0xDA:  # start of scan, followed by entropy-coded data
                 scans.begin(segment)
                 after = _JPEG_AFTER_SCAN.search(content, at)
                 if after is None:
@@ -175,6 +189,6 @@ def _webp_facts(content: bytes) -> PictureFacts:
         if kind in (b"VP8 ", b"VP8L"):
             lossless = kind == b"VP8L"
             break
-        # A frame of an animation holds its chunks behind 16 bytes of its own.
+        # In an animation frame (ANMF), the chunks follow after 16 bytes of frame parameters.
         at += 24 if kind == b"ANMF" else 8 + length + length % 2
     return PictureFacts(complete=len(content) >= size + 8, lossless=lossless)

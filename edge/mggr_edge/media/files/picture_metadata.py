@@ -1,7 +1,8 @@
-"""What a picture file holds beside its pixels, and which of it another format can hold.
+"""Metadata of picture files, and the kinds of metadata that each format can hold.
 
-A JPEG's segments and a PNG's chunks are carried over as they are. Between formats, the profile,
-EXIF, XMP, resolution and texts are carried over where the output has a place for them.
+From JPEG to JPEG and from PNG to PNG, segments and chunks are copied unchanged. Between different
+formats, the colour profile, EXIF, XMP, resolution and text fields are copied if the output format
+has a field for them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _PNG_KEPT = frozenset(
 _PNG_PIXELS = frozenset(
     (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"sBIT", b"hIST")
 )
-"""How the pixels are stored; the encoder writes its own."""
+"""Chunks that describe the storage of the pixels; the encoder writes its own."""
+
 _PNG_COLOURS = ("cICP", "gAMA", "cHRM", "mDCV", "cLLI")
 
 _PHOTOSHOP = b"Photoshop 3.0\0"
@@ -41,10 +43,10 @@ _STRUCTURAL_TAGS = (
     *(284, 290, 291, 292, 293, 301, 317, 318, 319, 320, 322, 323, 324, 325, 330, 332, 338, 339),
     *(340, 341, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675),
 )
-"""TIFF tags of how pixels are stored, and those that have fields of their own here."""
+"""TIFF tags that describe the storage of the pixels or that have their own field in `Metadata`."""
 
 _SUB_DIRECTORIES = (0x8769, 0x8825)
-"""EXIF's own and GPS."""
+"""Tags of the sub-directories of EXIF: the EXIF directory and the GPS directory."""
 
 _HOLDS = {
     "JPEG": frozenset(("profile", "exif", "xmp", "dpi", "comment")),
@@ -67,20 +69,20 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a picture file holds beside its pixels, as if it were stored upright.
+    """Metadata of a picture file, with the orientation set to upright.
 
     Attributes:
         format: Pillow's name of the format; empty for a picture that was not read from a file.
-        profile: ICC profile.
-        exif: EXIF block from its byte-order mark on.
+        profile: ICC colour profile.
+        exif: EXIF block, starting at its byte-order mark.
         xmp: XMP packet.
-        dpi: (horizontal, vertical).
-        comment: of a JPEG or GIF.
-        texts: (key, text) of a PNG.
-        density: (JPEG) unit and density as JFIF stores them, 5 bytes.
-        segments: (JPEG) all others that are kept, with markers and lengths.
-        chunks: (PNG) all ancillary chunks that are kept.
-        lost: what no output can hold.
+        dpi: resolution (horizontal, vertical) in dots per inch; None if not stated.
+        comment: comment of a JPEG or GIF.
+        texts: (key, text) pairs of the text fields of a PNG.
+        density: (JPEG) unit and density in the format of JFIF, 5 bytes.
+        segments: (JPEG) all other segments that are kept, with markers and lengths.
+        chunks: (PNG) kind and data of all ancillary chunks that are kept.
+        lost: names of the metadata that no output can hold.
     """
 
     format: str = ""
@@ -97,23 +99,34 @@ class Metadata:
 
     @property
     def profile_space(self) -> str:
-        """Colour space of the profile: "RGB", "GRAY", "CMYK", ...; empty without a profile."""
+        """Colour space of the profile: "RGB", "GRAY", "CMYK", ...; empty if there is no profile."""
         return self.profile[16:20].decode("latin-1").strip()
 
     def lost_in(self, output_format: str) -> tuple[str, ...]:
-        """Names of what a file of that format cannot hold."""
+        """Return the names of the metadata that are lost in the given output format.
+
+        Args:
+            output_format: Pillow's name of the format.
+        """
         holds = _HOLDS[output_format]
         lost = [_NAMES[name] for name in _NAMES if getattr(self, name) and name not in holds]
         if output_format != self.format:
             lost += [_segment_name(one) for one in self.segments if one[1] != 0xFE]
             kinds = {kind.decode("latin-1") for kind, _ in self.chunks}
-            if "sRGB" not in kinds:  # which other formats mean anyway
+            if "sRGB" not in kinds:  # sRGB is the default colour space of the other formats
                 lost += [f"PNG chunk {kind}" for kind in _PNG_COLOURS if kind in kinds]
         return (*self.lost, *dict.fromkeys(lost))
 
 
 def tiff_exif(image: Any) -> bytes:
-    """EXIF block of a TIFF that Pillow has opened and not yet loaded: loading closes the file."""
+    """Return the EXIF block of an opened TIFF, without the tags in `_STRUCTURAL_TAGS`.
+
+    Args:
+        image: a `PIL.Image.Image` that is not loaded yet, because loading closes the file.
+
+    Returns:
+        The block, starting at its byte-order mark; empty if no tags remain.
+    """
     exif = image.getexif()
     directories = {tag: dict(exif.get_ifd(tag)) for tag in _SUB_DIRECTORIES if tag in exif}
     made = type(exif)()
@@ -126,13 +139,14 @@ def tiff_exif(image: Any) -> bytes:
 def metadata_of(
     image: Any, content: bytes, *, exif_block: bytes, end: int | None = None
 ) -> Metadata:
-    """Reads the metadata of an image that Pillow has loaded.
+    """Return the metadata of an image that Pillow has loaded.
 
     Args:
-        image: a `PIL.Image.Image`, loaded.
-        content: bytes of its file.
-        exif_block: its EXIF block from its byte-order mark on, as it stands in the file.
-        end: offset behind the picture, where more may follow.
+        image: a loaded `PIL.Image.Image`.
+        content: the bytes of the file.
+        exif_block: the unmodified EXIF block of the file, starting at its byte-order mark.
+        end: offset of the first byte after the picture, where other data may follow; None if
+            unknown.
     """
     info = image.info
     file_format = "JPEG" if image.format == "MPO" else image.format
@@ -169,7 +183,14 @@ def metadata_of(
 
 
 def jpeg_segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
-    """Segments to write into a JPEG beside its profile, and names of what is too long for one."""
+    """Return the metadata segments for a JPEG, and the names of metadata that exceed a segment.
+
+    The colour profile is not included, because the encoder writes it.
+
+    Returns:
+        (segments, names): the concatenated segments with markers and lengths, and the names of the
+        metadata that are too long for one segment.
+    """
     lost, parts = [], []
     for name, data in (("EXIF", metadata.exif), ("XMP", metadata.xmp)):
         prefix = _EXIF if name == "EXIF" else _XMP
@@ -183,12 +204,16 @@ def jpeg_segments(metadata: Metadata) -> tuple[bytes, tuple[str, ...]]:
 
 
 def with_png_chunks(content: bytes, metadata: Metadata, *, profile: bytes) -> bytes:
-    """Puts metadata into an encoded PNG that has none.
+    """Insert metadata into an encoded PNG that has none.
 
     Args:
-        content: the PNG.
-        metadata: what to put in.
-        profile: the profile to put in, if any: the metadata's own may not fit the channels.
+        content: the bytes of the PNG.
+        metadata: the metadata to insert.
+        profile: the colour profile to insert; empty for none. It is a separate argument, because
+            the profile in `metadata` may not match the channels of the PNG.
+
+    Returns:
+        The bytes of the PNG with metadata.
     """
     chunks = metadata.chunks if metadata.format == "PNG" else tuple(_made_chunks(metadata))
     chunks = tuple((kind, data) for kind, data in chunks if kind != b"iCCP" or profile)
@@ -200,7 +225,10 @@ def with_png_chunks(content: bytes, metadata: Metadata, *, profile: bytes) -> by
 
 
 def exif_of(image: Any) -> bytes:
-    """EXIF block of any other image that Pillow has loaded, from its byte-order mark on."""
+    """Return the EXIF block of a loaded image that is not a TIFF; see `tiff_exif` for a TIFF.
+
+    The block starts at its byte-order mark; it is empty if the image has none.
+    """
     return bytes(image.info.get("exif") or b"").removeprefix(_EXIF)
 
 
@@ -213,7 +241,12 @@ def _dpi_of(info: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def _kept_segments(applist: list[tuple[str, bytes]], lost: list[str]) -> Iterator[bytes]:
-    """Segments other than the profile, EXIF and XMP, which Pillow reads."""
+    """Yield the segments to keep, other than the colour profile, EXIF and XMP, which Pillow reads.
+
+    Args:
+        applist: (name, data) of the segments, as read by Pillow.
+        lost: names of lost metadata; the names of the dropped segments are appended.
+    """
     for name, data in applist:
         if name == "APP0" and not data.startswith(_JFIF):
             lost.append("JFIF thumbnail, which shows the unedited picture")
@@ -226,13 +259,18 @@ def _kept_segments(applist: list[tuple[str, bytes]], lost: list[str]) -> Iterato
         elif name == "COM":
             yield _segment(0xFE, data)
         elif name in ("APP0", "APP14") or data.startswith((_EXIF, _XMP, _ICC)):
-            continue  # the encoder writes its own
+            continue  # the encoder writes these segments
         else:
             yield _segment(0xE0 + int(name[3:]), data)
 
 
 def _without_thumbnail(data: bytes, lost: list[str]) -> bytes:
-    """Photoshop's image resources without thumbnails; what is damaged stays as it is."""
+    """Return Photoshop's image resources without thumbnails; damaged data are left unchanged.
+
+    Args:
+        data: the data of an APP13 segment.
+        lost: names of lost metadata; a name is appended for each thumbnail.
+    """
     at = len(_PHOTOSHOP)
     kept = [data[:at]]
     while data.startswith(_PHOTOSHOP) and data[at : at + 4] == b"8BIM" and at + 12 <= len(data):
@@ -258,7 +296,15 @@ def _segment_name(segment: bytes) -> str:
 
 
 def _kept_chunks(content: bytes, exif: bytes, lost: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """A PNG's ancillary chunks; unknown ones where their name says that edits may keep them."""
+    """Yield the ancillary chunks of a PNG that are kept.
+
+    Unknown chunks are kept if their name marks them as safe to copy after an edit.
+
+    Args:
+        content: the bytes of the PNG.
+        exif: the upright EXIF block, which replaces the block in the file.
+        lost: names of lost metadata; the names of the dropped chunks are appended.
+    """
     for kind, data in png_chunks(content):
         if kind in _PNG_PIXELS:
             continue
@@ -277,7 +323,7 @@ def _kept_chunks(content: bytes, exif: bytes, lost: list[str]) -> Iterator[tuple
 
 
 def _made_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
-    """Chunks for what was read from another format."""
+    """Yield the PNG chunks for metadata that were read from a file of another format."""
     if metadata.dpi is not None:
         x, y = (round(dpi / 0.0254) for dpi in metadata.dpi)
         yield b"pHYs", struct.pack(">IIB", min(x, 2**31 - 1), min(y, 2**31 - 1), 1)

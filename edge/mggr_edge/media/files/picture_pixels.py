@@ -1,4 +1,8 @@
-"""Pixels of any mode that Pillow reads, as 8-bit RGB; those of 16 bits beside it."""
+"""Decoding of picture files to 8-bit RGB, and to 16-bit samples where these can be kept.
+
+Pillow decodes the pixels in all of its supported colour modes. OpenCV decodes PNG files with
+16 bits per channel, because Pillow reduces them to 8 bits.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +29,26 @@ _BITS_PER_SAMPLE = 258
 _GREY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
 _GREY_MODES = ("1", "L", "LA", "La", *_GREY_16)
 _FEWEST_COLOURS = 256
-"""What a palette holds."""
+"""Maximum number of colours in a palette."""
 
 _SILENT = 0
-"""OpenCV's log level."""
+"""OpenCV log level that disables all log output."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pixels as they are stored, not turned.
+    """Decoded pixels in stored orientation: the EXIF rotation is not applied.
 
     Attributes:
-        rgb: [H, W, 3] uint8.
-        alpha: [H, W] uint8, or None without transparency.
-        grey: the file holds one channel of colour.
-        deep: [H, W, 3] uint16, with alpha [H, W, 4], where all 16 bits can be written again.
-        palette: [N, 3] uint8, the colours of a picture that is stored with a palette.
-        is_converted: the colours are sRGB now, so the file's profile does not hold any more.
-        lost: what the 8-bit RGB does not hold, in words.
+        rgb: colours, [H, W, 3] uint8.
+        alpha: opacity, [H, W] uint8; None for a picture without transparency.
+        grey: whether the file has a single colour channel (greyscale).
+        deep: 16-bit samples, [H, W, 3] uint16, or [H, W, 4] with alpha; None for a picture whose
+            16-bit samples cannot be written again, and for all 8-bit pictures.
+        palette: colours of a picture that is stored with a palette, [N, 3] uint8; None for others.
+        is_converted: whether the colours were converted to sRGB, which makes the file's colour
+            profile invalid.
+        lost: descriptions of the information that the 8-bit RGB does not contain.
     """
 
     rgb: NDArray[np.uint8]
@@ -55,10 +61,15 @@ class Pixels:
 
 
 def pixels_of(path: Path, image: Any, content: bytes) -> Pixels:
-    """Pixels of an image that Pillow has loaded.
+    """Return the pixels of an image that Pillow has loaded.
+
+    Args:
+        path: the picture file, for error messages.
+        image: a loaded `PIL.Image.Image`.
+        content: the bytes of the file.
 
     Raises:
-        StreamError: samples of a type that is not read.
+        StreamError: the sample type is not supported.
     """
     mode, lost = image.mode, _lost_depth(image, content)
     if mode in _GREY_16:
@@ -89,7 +100,16 @@ def pixels_of(path: Path, image: Any, content: bytes) -> Pixels:
 
 
 def deep_pixels(image: Any, content: bytes) -> Pixels | None:
-    """Pixels of a PNG with 16 bits a channel; None for any other, and where they cannot be kept."""
+    """Return the 16-bit pixels of a PNG, or None if the picture has none that can be kept.
+
+    Args:
+        image: a `PIL.Image.Image` of the same file.
+        content: the bytes of the file.
+
+    Returns:
+        None for other formats and bit depths, for a PNG with a transparent colour (`tRNS`), and
+        for a PNG that OpenCV cannot decode to 16 bits.
+    """
     if not content.startswith(PNG_MAGIC) or content[_PNG_DEPTH_AT] != 16:
         return None
     if "transparency" in image.info:
@@ -117,7 +137,7 @@ def _eight_bits(samples: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _lost_depth(image: Any, content: bytes) -> list[str]:
-    """What Pillow reduces to 8 bits while it reads."""
+    """Return a note if Pillow reduces the samples to 8 bits on reading, otherwise an empty list."""
     bits = 8
     if image.format == "TIFF":
         samples = image.tag_v2.get(_BITS_PER_SAMPLE, 8)
@@ -132,19 +152,27 @@ def _lost_depth(image: Any, content: bytes) -> list[str]:
 
 
 def avif_bits(content: bytes) -> int:
-    """Bits a channel by the configuration of the first AV1 picture; 8 where there is none."""
+    """Return the bits per channel in the first AV1 configuration box, or 8 if there is none."""
     flags = av1_flags(content)
     return 12 if flags & 0x20 else 10 if flags & 0x40 else 8
 
 
 def av1_flags(content: bytes) -> int:
-    """Byte 2 of the first AV1 configuration box (AV1-ISOBMFF 2.3.3); 0 where there is none."""
+    """Return byte 2 of the first AV1 configuration box (AV1-ISOBMFF 2.3.3); 0 if there is none."""
     at = content.find(b"av1C")
     return content[at + 6] if 0 <= at < len(content) - 6 else 0
 
 
 def _print_pixels(image: Any, lost: list[str]) -> Pixels:
-    """CMYK and LAB: by the file's profile, or by inverting where there is none that holds."""
+    """Convert a CMYK or LAB image to RGB.
+
+    The conversion uses the colour profile of the file. If the profile is missing, damaged or of
+    another colour model, Pillow's conversion without a profile is used (for CMYK, inversion).
+
+    Args:
+        image: a loaded `PIL.Image.Image`.
+        lost: notes about lost information; a note about the conversion is appended.
+    """
     from PIL import ImageCms
 
     profile = image.info.get("icc_profile")
@@ -172,13 +200,13 @@ def _palette_of(rgb: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
 
 
 def packed_colours(rgb: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """[..., 3] uint8 to [...] uint32, one number a colour."""
+    """Pack [..., 3] uint8 colours into [...] uint32, one number per colour (0xRRGGBB)."""
     wide = rgb.astype(np.uint32)
     return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], np.uint32)
 
 
 READABLE = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
-"""Pillow's names of the formats that are opened: its other decoders do not see a file."""
+"""Pillow's names of the supported formats. All other Pillow decoders stay disabled."""
 
 OLDEST_PILLOW = (11, 3)
 _INSTALL = f"pip install 'pillow>={OLDEST_PILLOW[0]}.{OLDEST_PILLOW[1]}'"
@@ -187,20 +215,20 @@ DECODER_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
     *(IndexError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError),
 )
-"""Pillow's plugins raise these for damaged files."""
+"""Exceptions that Pillow's plugins raise for damaged files."""
 
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 
 _OPENING = threading.Lock()
-"""Pillow's limit of pixels and Python's warning filters are global."""
+"""Lock for changes to Pillow's pixel limit, which is a global variable."""
 
 
 def import_pillow() -> Any:
-    """Imports `PIL.Image`.
+    """Import `PIL.Image`.
 
     Raises:
-        MissingPackageError: Pillow is not installed, or too old.
+        MissingPackageError: Pillow is not installed or too old.
     """
     try:
         import PIL
@@ -218,22 +246,23 @@ def import_pillow() -> Any:
 
 
 def open_image(path: Path, content: bytes) -> Any:
-    """Opens a picture without decoding its pixels.
+    """Open a picture without decoding its pixels.
 
     Args:
-        path: the file as the user knows it.
-        content: its bytes.
+        path: the file name to use in error messages.
+        content: the bytes of the file.
 
     Returns:
-        A `PIL.Image.Image`; use it within `decoder_errors`.
+        A `PIL.Image.Image`. Use it inside `decoder_errors`.
 
     Raises:
-        MissingPackageError: Pillow, or what it needs for this format, is not installed.
-        StreamError: the file is damaged or of another format.
+        MissingPackageError: Pillow, or a package that it needs for this format, is not installed.
+        StreamError: the file is damaged or its format is not supported.
     """
     image = import_pillow()
     formats = [name for name in READABLE if name in _registered(path, content)]
-    # The caller has limits of its own, which look at the file's length too.
+    # Pillow's pixel limit is disabled, because the caller checks a limit that also depends on the
+    # length of the file.
     with decoder_errors(path), _unlimited(image):
         try:
             return image.open(io.BytesIO(content), formats=formats)
@@ -246,7 +275,7 @@ def open_image(path: Path, content: bytes) -> Any:
 
 @contextmanager
 def decoder_errors(path: Path) -> Iterator[None]:
-    """Turns what Pillow raises for a damaged file into a `StreamError`, and hides its warnings."""
+    """Convert Pillow's exceptions for a damaged file to `StreamError`, and hide its warnings."""
     with without_warnings():
         try:
             yield
@@ -258,14 +287,18 @@ def decoder_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Hides Python's warnings, such as Pillow's about EXIF that is damaged."""
+    """Hide Python warnings, such as those that Pillow issues for damaged EXIF data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _registered(path: Path, content: bytes) -> set[str]:
-    """Formats that Pillow can open; packages and builds that lack this file's are errors."""
+    """Return the formats that Pillow can open, after registering the HEIF opener if needed.
+
+    Raises:
+        MissingPackageError: the file is AVIF or HEIC, and the installed packages cannot read it.
+    """
     from PIL import Image, features
 
     brands = _brands(content)
@@ -288,7 +321,10 @@ def _registered(path: Path, content: bytes) -> set[str]:
 
 
 def _brands(content: bytes) -> frozenset[bytes]:
-    """Brands of an ISO base media file: HEIC and AVIF share some, so that all are looked at."""
+    """Return all brands of an ISO base media file; empty for other files.
+
+    HEIC and AVIF share some brands, so the major brand alone does not identify the format.
+    """
     if content[4:8] != b"ftyp":
         return frozenset()
     end = min(int.from_bytes(content[:4], "big"), len(content))

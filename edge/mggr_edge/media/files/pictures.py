@@ -1,4 +1,4 @@
-"""Still and animated pictures: read upright as RGB, written with their metadata."""
+"""Reading and writing of still and animated pictures: upright RGB pixels with metadata."""
 
 from __future__ import annotations
 
@@ -27,23 +27,33 @@ from mggr_edge.media.files.written import write_whole
 
 _END_OF_JPEG = b"\xff\xd9"
 _FILLING = 128
-"""Level that a JPEG decoder gives to what is missing."""
+"""Grey level with which a JPEG decoder fills missing rows."""
 
 _MOST_PIXELS = 1 << 28
-"""Of all frames together. The largest phones' sensors have 200 million."""
+"""Maximum number of pixels of all frames together.
+
+The largest sensors of phones have 200 million pixels."""
+
 _EMPTY_PIXELS = 1 << 25
-"""Allowed for any content: a frame of 8K video, 100 MB."""
+"""Pixel limit for small files: the size of an 8K video frame, which needs 100 MB of memory."""
+
 _PIXELS_PER_BYTE = 100
-"""Allowed beyond that. Photographs of low quality have 25, decompression bombs thousands."""
+"""Maximum number of pixels per byte of the file, for pictures with more than `_EMPTY_PIXELS`.
+
+Photographs of low quality have 25 pixels per byte; decompression bombs have thousands."""
+
 _MOST_SCANS = 100
-"""Encoders write about ten, and each takes the time of the whole picture."""
+"""Maximum number of scans of a JPEG.
+
+Encoders write about ten scans. Decoding each scan takes as long as decoding the whole picture."""
 
 
 def read_picture(path: Path) -> Picture:
-    """Reads a still picture; see `read_pictures`.
+    """Read a still picture; see `read_pictures`.
 
     Raises:
-        StreamError: as `read_pictures`; also an animation or a file of several pages.
+        MissingPackageError: as in `read_pictures`.
+        StreamError: as in `read_pictures`; also if the file has several frames or pages.
     """
     pictures = read_pictures(path)
     if len(pictures) > 1:
@@ -55,10 +65,11 @@ def read_picture(path: Path) -> Picture:
 
 
 def read_whole_picture(path: Path) -> Picture:
-    """Reads a still picture, for uses that do not report damage; see `read_pictures`.
+    """Read a complete still picture, for callers that do not report damage; see `read_pictures`.
 
     Raises:
-        StreamError: as `read_picture`; also where anything of the file is missing.
+        MissingPackageError: as in `read_pictures`.
+        StreamError: as in `read_picture`; also if any part of the file is missing.
     """
     picture = read_picture(path)
     if picture.damage:
@@ -69,16 +80,17 @@ def read_whole_picture(path: Path) -> Picture:
 
 
 def read_pictures(path: Path) -> tuple[Picture, ...]:
-    """Reads a picture, all frames of an animation, or all pages of a TIFF, upright.
+    """Read a picture, all frames of an animation, or all pages of a TIFF, in upright orientation.
 
-    JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF; with the package pillow-heif also HEIC, of which the
-    primary picture is read. A JPEG that lacks its end is read, as viewers do, if at least half of
-    its rows are there; `Picture.damage` then says what is missing.
+    The supported formats are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF. With the package
+    pillow-heif, the primary picture of a HEIC file can also be read. A truncated JPEG is accepted,
+    as in picture viewers: a sequential JPEG needs at least half of its rows, and a progressive JPEG
+    needs complete scans of all coefficients. `Picture.damage` then describes the missing part.
 
     Raises:
-        MissingPackageError: Pillow, or what it needs for the format, is not installed.
-        StreamError: missing, damaged, cut short, of another format or sample type, or so large
-            that it could not be held.
+        MissingPackageError: Pillow, or a package that it needs for the format, is not installed.
+        StreamError: the file is missing, damaged or truncated, has an unsupported format or sample
+            type, or has too many pixels.
     """
     try:
         content = path.read_bytes()
@@ -109,7 +121,17 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
 
 
 def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> None:
-    """Refuses decompression bombs before any pixel is decoded."""
+    """Raise an error for a decompression bomb, before any pixel is decoded.
+
+    Args:
+        path: the picture file, for error messages.
+        size: (width, height) in pixels.
+        frames: number of frames.
+        length: length of the file in bytes.
+
+    Raises:
+        StreamError: the size is zero or exceeds the limit.
+    """
     width, height = size
     pixels = height * width * frames
     allowed = min(_MOST_PIXELS, max(_EMPTY_PIXELS, _PIXELS_PER_BYTE * length))
@@ -124,7 +146,7 @@ def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> 
 
 
 def _frame_count(image: Any) -> int:
-    # The further pictures of an MPO or HEIC are previews, depth and gain maps.
+    # The additional pictures of an MPO or HEIC file are previews, depth maps and gain maps.
     return 1 if image.format in ("MPO", "HEIF") else int(getattr(image, "n_frames", 1))
 
 
@@ -165,17 +187,24 @@ def _upright(pixels: Pixels, orientation: int) -> dict[str, Any]:
 
 
 def _orientation_of(image: Any) -> int:
-    """EXIF's number; 1 for what Pillow turns itself."""
+    """Return the EXIF orientation; 1 for TIFF and HEIF, which Pillow rotates on loading."""
     if image.format in ("TIFF", "HEIF"):
         return UPRIGHT
     return exif_orientation(exif_of(image))
 
 
 def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientation: int) -> str:
-    """Says what a JPEG without its end lacks.
+    """Return a description of the missing part of a truncated JPEG.
+
+    Args:
+        path: the picture file, for error messages.
+        rgb: upright pixels, [H, W, 3] uint8.
+        facts: structure of the file.
+        orientation: EXIF orientation, 1 to 8.
 
     Raises:
-        StreamError: it lacks more than half of the rows, or the detail of all.
+        StreamError: more than half of the rows are missing, or (progressive JPEG) the details of
+            the whole picture are missing.
     """
     if facts.is_progressive:
         if facts.is_sharp:
@@ -199,27 +228,28 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
 
 
 def _stored(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """An upright picture as it lies in its file."""
+    """Return the pixels of an upright picture in the orientation of its file."""
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
     return upright(rgb, inverse)
 
 
 def write_picture(path: Path, picture: Picture) -> tuple[str, ...]:
-    """Writes a picture; see `write_pictures`."""
+    """Write a picture; see `write_pictures`."""
     return write_pictures(path, (picture,))
 
 
 def write_pictures(path: Path, pictures: Sequence[Picture]) -> tuple[str, ...]:
-    """Writes a picture, or the frames of an animation; the suffix selects the format.
+    """Write a picture, or the frames of an animation; the suffix selects the format.
 
-    Lossy formats are written at quality 95 or above. A file of the input's format has its chroma
-    subsampling, its losslessness and its metadata.
+    Lossy formats are written at quality 95 or above. If the output has the format of the input, the
+    chroma subsampling, lossless encoding and metadata of the input are kept.
 
     Returns:
-        Names of what the output does not hold; empty where nothing is lost.
+        Names of the information that the output does not contain; empty if nothing is lost.
 
     Raises:
-        UsageError: the format cannot hold transparency or several frames that the pictures have.
+        UsageError: the format does not support the transparency or the number of frames of the
+            pictures.
         StreamError: the picture cannot be encoded, or the file cannot be written.
     """
     encoded = encode(path, pictures)

@@ -1,8 +1,9 @@
-"""PyAV, imported where it is needed, its errors, and filters of frames.
+"""Helpers for PyAV: import on demand, error conversion, deinterlacing and fitting of frames.
 
-An interlaced frame holds two moments, one in its odd and one in its even rows. A face that moves is
-combed then, which landmarks and gaze models never saw, and browsers show the combs. FFmpeg's
-`bwdif` replaces the second moment's rows by an estimate of the first moment.
+An interlaced frame contains two fields, recorded at two times: one in its odd rows and one in its
+even rows. A moving face then has comb artifacts. The landmark and gaze models were not trained on
+such artifacts, and browsers display them. FFmpeg's filter `bwdif` replaces the rows of the second
+field by an estimate for the time of the first field.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from mggr_edge.errors import MissingPackageError, StreamError
 
 
 def import_pyav() -> ModuleType:
-    """Imports PyAV.
+    """Import PyAV.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: PyAV is not installed.
     """
     try:
         import av
@@ -36,16 +37,17 @@ def import_pyav() -> ModuleType:
 
 
 def file_url(path: Path) -> str:
-    """Returns FFmpeg's address of a file; without it, FFmpeg reads `a:b.mp4` as a protocol `a`."""
+    """Return the `file:` URL of a path, because FFmpeg parses `a:b.mp4` as a protocol named `a`."""
     return f"file:{path}"
 
 
 @contextmanager
 def closed_for_good(container: Any) -> Iterator[Any]:
-    """Closes a container that was read, and gives its memory back at once.
+    """Close an input container and release its memory immediately.
 
-    A container and its streams hold each other, and with them a picture or two: that is a megabyte
-    for each camera that comes back, which nobody else collects, as there are so few objects.
+    A container and its streams refer to each other and keep one or two frames in memory. Without
+    an explicit garbage collection, each reconnection to a camera would occupy another megabyte,
+    because the few objects do not trigger an automatic collection.
     """
     try:
         with container:
@@ -57,11 +59,11 @@ def closed_for_good(container: Any) -> Iterator[Any]:
 
 @contextmanager
 def stream_errors(path: Path, action: str) -> Iterator[None]:
-    """Turns what FFmpeg has against a file into a `StreamError` that names the file.
+    """Convert FFmpeg errors to a `StreamError` that names the file.
 
     Args:
-        path: the file as the user knows it.
-        action: "read" or "written".
+        path: the file name to use in error messages.
+        action: "read" or "written", for the error message.
     """
     try:
         yield
@@ -74,15 +76,17 @@ def _reason(error: Any) -> str:
 
 
 class Deinterlacer:
-    """Passes frames through until the first interlaced one; then all go through the filter.
+    """Deinterlacing filter that starts with the first interlaced frame.
 
-    The filter changes only frames that are flagged as interlaced, and holds one frame back.
+    Frames before the first interlaced frame are passed through. All later frames go through
+    FFmpeg's filter, which changes only frames that are flagged as interlaced, and which delays its
+    output by one frame.
 
     Attributes:
-        has_worked: whether a frame was interlaced.
+        has_worked: whether any frame was interlaced so far.
 
     Args:
-        time_base: seconds per tick of the frames' times.
+        time_base: duration of a tick of the frame times, in seconds.
     """
 
     def __init__(self, time_base: Fraction) -> None:
@@ -92,7 +96,7 @@ class Deinterlacer:
         self._form: tuple[int, int, str] | None = None
 
     def frames(self, frame: Any) -> Iterator[Any]:
-        """Yields progressive frames in order; None as input drains the filter."""
+        """Yield the progressive frames that are ready, in order; input None drains the filter."""
         if frame is None:
             yield from self._filtered(None)
             return
@@ -123,10 +127,10 @@ class Deinterlacer:
             return
         av = import_pyav()
         self._graph.push(frame)
-        with suppress(av.BlockingIOError, av.EOFError):  # FFmpeg's signs for "no more yet"
+        with suppress(av.BlockingIOError, av.EOFError):  # no further output is available yet
             while True:
                 done = self._graph.pull()
-                if done.pts is not None:  # the filter counts in halves of a tick
+                if done.pts is not None:  # the filter's time base is half a tick
                     done.pts = round(done.pts * done.time_base / self._time_base)
                     done.time_base = self._time_base
                 yield done
@@ -136,11 +140,13 @@ Value = TypeVar("Value", np.uint8, np.float32)
 
 
 def fitted(rgb: NDArray[Value], size: tuple[int, int]) -> NDArray[Value]:
-    """The whole frame, as large as it goes, in the middle of black.
+    """Resize a frame to fit into the given size, and centre it on a black background.
+
+    The aspect ratio is kept.
 
     Args:
-        rgb: [H, W, 3] uint8 or float32; black is 0.
-        size: (height, width) of what comes out; a frame of that size is returned as it is.
+        rgb: frame, [H, W, 3] uint8 or float32; black is 0.
+        size: (height, width) of the result; a frame of that size is returned unchanged.
     """
     height, width = rgb.shape[:2]
     if (height, width) == size:

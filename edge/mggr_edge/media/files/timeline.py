@@ -1,19 +1,25 @@
-"""Times of video frames: missing, repeated and backward ones, and the track's end.
+"""Correction of packet and frame times, and the end time of a track.
 
-In MPEG transport and program streams, and in a Matroska file that a restarted recorder went on
-writing, packets may carry any clock. The next segment begins where the one before ends: one shift
-for all streams, so that sound stays in step with the picture.
+The module corrects times that are missing or repeated, or that jump.
 
-A jump is one of the video's, because sound packets of a damaged file may be out of order. Sound of
-the next segment may be read a little before its first picture, so packets are looked at ahead.
+`Timeline` joins segments with different clocks. Such segments occur in MPEG transport and program
+streams, and in a Matroska file that a recorder continued after a restart. Each segment is shifted
+so that it begins at the end of the previous segment. The shift is the same for all streams, so that
+audio and video stay synchronous. Only jumps of the video clock start a new segment, because audio
+packets of a damaged file may be out of order. The file may contain audio of the next segment before
+the first frame of that segment, so `Timeline` reads some packets in advance.
 
-FFmpeg guesses times of AVI packets with B-frames; its guesses begin late, and H.264's are not in
-order. A packet's number (dts) is exact. A decoder with B-frames holds frames back: the first frame
-leaves it together with a later packet. All frames are late by as many packets as the first one.
+`LeadingTimes` computes the times of the first frames if only a later frame has a time.
 
-MP4 stores steps between packets in the order of decoding. With B-frames the frame that is shown
-last is decoded earlier, so that the step behind its packet is not its duration. Matroska stores no
-durations of video frames. Both state the length of the whole track.
+`SlotTimes` computes the frame times of AVI files. FFmpeg estimates the times of AVI packets with
+B-frames; its estimates start too late, and for H.264 they are not in order. The number of a packet
+(dts) is exact. A decoder with B-frames delays its output: the first frame is returned together with
+a later packet. All frames are delayed by the same number of packets as the first frame.
+
+`track_end_s` reads the end of a track, from which the duration of the last frame follows. MP4
+stores the steps between packets in decoding order. With B-frames, the frame that is displayed last
+is not decoded last, so the step after its packet is not its duration. Matroska stores no durations
+of video frames. Both formats state the length of the whole track.
 """
 
 from __future__ import annotations
@@ -31,31 +37,35 @@ from typing import IO, Any
 from mggr_edge.media.files.written import Box, boxes
 
 _MAY_JUMP = 0x0200
-"""AVFMT_TS_DISCONT: a container format in which FFmpeg expects times to jump."""
+"""AVFMT_TS_DISCONT: flag of a container format in which FFmpeg expects jumps of times."""
 
 _NEVER_BACK = "mp4"
-"""Its times are sums of durations, which only go up."""
+"""Container format whose times cannot decrease, because they are sums of durations."""
 
 _FORWARD_S = 10
-"""A step that is longer is no gap but another clock; FFmpeg's own limit (dts_delta_threshold)."""
+"""Maximum length of a gap in seconds; a longer step means that another clock starts.
+
+This is also FFmpeg's limit (dts_delta_threshold)."""
 
 _AHEAD = 96
-"""Packets, about a second of picture and sound."""
+"""Number of packets that are read in advance: about one second of video and audio."""
 
 _CLOSE = 3
-"""Packets of a stream between the one that is marked as damaged at a join, and the join."""
+"""Maximum number of packets of a stream between a packet that is marked as damaged and a join.
+
+A join is the position where the next segment begins."""
 
 
 @dataclass
 class _Track:
-    """One stream's place, in seconds.
+    """Current position in one stream.
 
     Attributes:
-        first_s: presentation time of its first packet, by the file's clock.
-        last_s: decoding time of its last packet, by the file's clock.
-        duration_s: of that packet.
-        shift_s: what is added to the file's clock now.
-        end_s: where it ends on the timeline so far.
+        first_s: presentation time of the first packet in seconds of the file's clock.
+        last_s: decoding time of the last packet in seconds of the file's clock.
+        duration_s: duration of the last packet in seconds.
+        shift_s: current offset in seconds from the file's clock to the timeline.
+        end_s: end of the stream so far, in seconds on the timeline.
     """
 
     first_s: Fraction
@@ -65,26 +75,26 @@ class _Track:
     end_s: Fraction = Fraction(0)
 
     def take(self, packet: Any, time_s: Fraction) -> None:
-        """Lets the place be that of `packet`, which is decoded at `time_s`."""
+        """Move the position to `packet`, whose decoding time is `time_s`."""
         self.last_s, self.duration_s = time_s, _seconds(packet, packet.duration or 0)
         self.end_s = max(self.end_s, _shown_s(packet) + self.shift_s + self.duration_s)
 
     def goes_back(self, time_s: Fraction) -> bool:
-        """Whether a packet that is decoded at `time_s` comes before this place."""
+        """Return whether a packet with the decoding time `time_s` lies before this position."""
         return time_s + self.duration_s <= self.last_s and time_s < self.last_s
 
     @property
     def reached_s(self) -> Fraction:
-        """The latest time that was shown, by the file's clock."""
+        """Latest time of the stream so far, in seconds of the file's clock."""
         return max(self.last_s, self.end_s - self.shift_s)
 
 
 class Timeline:
-    """Places a file's packets, in the order in which they are read.
+    """Shifts the packets of a file to one continuous timeline, in the order of reading.
 
     Args:
-        container: PyAV's, opened.
-        video: the stream whose pictures are read.
+        container: opened PyAV container.
+        video: the video stream that is read.
     """
 
     def __init__(self, container: Any, video: Any) -> None:
@@ -96,13 +106,13 @@ class Timeline:
         self._ahead: deque[Any] = deque()
 
     def packets(self, note: Callable[[Any], None]) -> Iterator[Any]:
-        """Reads all packets; their `pts` and `dts` are on the timeline.
+        """Yield all packets, with `pts` and `dts` on the timeline.
 
-        A packet before a join that is marked as damaged, because counters of the two segments do
-        not fit, loses the mark: it is whole.
+        FFmpeg may mark a packet shortly before a join as damaged, because the counters of the two
+        segments do not match. The mark is removed, because the packet is complete.
 
         Args:
-            note: is given every packet as it is in the file.
+            note: callback that receives every packet before its times are changed.
         """
         for packet in self._container.demux():
             note(packet)
@@ -133,9 +143,10 @@ class Timeline:
         return packet
 
     def _follow(self, packet: Any, track: _Track, time_s: Fraction) -> None:
-        """Takes the shift that belongs to this packet."""
+        """Update the shift of the track for this packet."""
         if track.shift_s != self._shift_s:
-            # The video is in the next segment already; the nearer place says which one this is in.
+            # The video is already in the next segment. The packet belongs to the segment for which
+            # its time is closer to the end of the track.
             if abs(time_s + self._shift_s - track.end_s) < abs(
                 time_s + track.shift_s - track.end_s
             ):
@@ -146,9 +157,13 @@ class Timeline:
                 track.shift_s = self._shift_s = self._next_shift_s(first)
 
     def _next_shift_s(self, first: Any) -> Fraction:
-        """Lets a segment, of which `first` is the first picture, begin at the end of all streams.
+        """Return the shift with which a new segment begins at the end of all streams.
 
-        A stream may begin later than others, by as much as it did in the first segment.
+        If the video began later than the other streams in the first segment, the same delay is
+        used in the new segment.
+
+        Args:
+            first: first video packet of the segment.
         """
         ends_s = max(track.end_s for track in self._tracks.values())
         begins_s = min(track.first_s for track in self._tracks.values())
@@ -157,10 +172,11 @@ class Timeline:
         return ends_s + later_s - _shown_s(first)
 
     def _jumps(self, track: _Track, time_s: Fraction) -> bool:
-        """Whether a track's packet that is decoded at `time_s` is by another clock.
+        """Return whether a packet of a track with the decoding time `time_s` uses another clock.
 
-        A long step forward is a gap by the same clock if a packet before it has such a time: one of
-        another stream, or a frame that B-frames are shown before and decoded after.
+        A long step forward is a gap of the same clock if an earlier packet has a time that is less
+        than `_FORWARD_S` seconds smaller. That packet belongs to another stream, or it is a frame
+        that is displayed after B-frames but decoded before them.
         """
         if not self._forward or track.goes_back(time_s):
             return track.goes_back(time_s)
@@ -169,7 +185,7 @@ class Timeline:
         return time_s > reached_s + _FORWARD_S
 
     def _video_behind_a_jump(self) -> Any | None:
-        """The next segment's first video packet, if one is near."""
+        """Return the next segment's first video packet, or None if it is not read yet."""
         track = self._tracks.get(self._video.index)
         if track is None:
             return None
@@ -179,7 +195,12 @@ class Timeline:
         return any(True for _ in self._behind_jumps(track, among=_CLOSE))
 
     def _behind_jumps(self, track: _Track, *, among: int | None = None) -> Iterator[Any]:
-        """Yields packets of a track before which its clock jumps, among its next ones."""
+        """Yield the packets directly after a clock jump, from the packets read in advance.
+
+        Args:
+            track: track whose packets are examined.
+            among: maximum number of packets to examine; None for all packets.
+        """
         place = replace(track)
         next_ones = (p for p in self._ahead if self._tracks.get(p.stream.index) is track)
         timed = ((p, t) for p in next_ones if (t := _decoded_s(p)) is not None)
@@ -197,9 +218,10 @@ def _seconds(packet: Any, ticks: int) -> Fraction:
 
 
 def _decoded_s(packet: Any) -> Fraction | None:
-    """When a packet is decoded; None where that is not known.
+    """Return the decoding time of a packet in seconds, or None if it is unknown.
 
-    Sound is decoded as it is heard; pictures may be shown in another order.
+    For audio, the presentation time can replace a missing decoding time, because both have the same
+    order. Video frames may be displayed in another order than they are decoded.
     """
     ticks = packet.dts
     if ticks is None and packet.stream.type == "audio":
@@ -220,18 +242,20 @@ def _move(packet: Any, shift_s: Fraction) -> None:
 
 
 _NO_TIMES = 0x0080
-"""AVFMT_NOTIMESTAMPS: a format of bare frames, of which none has a time."""
+"""AVFMT_NOTIMESTAMPS: flag of a raw stream format without frame times."""
 
 _MOST_HELD = 32
-"""Decoded frames; a program stream gives a time every 0.7 seconds at least."""
+"""Maximum number of decoded frames that are held.
+
+In a program stream, the interval between times is at most 0.7 seconds."""
 
 
 class LeadingTimes:
-    """Counts back from the first frame that has a time.
+    """Computes the missing times of the first frames backwards from the first frame with a time.
 
     Args:
-        container: PyAV's, opened.
-        step: ticks between frames.
+        container: opened PyAV container.
+        step: number of ticks between frames.
     """
 
     def __init__(self, container: Any, *, step: int) -> None:
@@ -240,7 +264,11 @@ class LeadingTimes:
         self._held: list[Any] = []
 
     def frames(self, packet: Any) -> Iterator[Any]:
-        """Decodes a packet; frames are held until the first time is known or the stream ends."""
+        """Decode a packet and yield its frames.
+
+        Frames are held until the first time is known, `_MOST_HELD` frames are held, or the stream
+        ends.
+        """
         for frame in packet.decode():
             if self._waits:
                 self._held.append(frame)
@@ -252,7 +280,7 @@ class LeadingTimes:
             yield from self._release()
 
     def _release(self) -> Iterator[Any]:
-        """Gives the held frames, the last of which has a time, if any has."""
+        """Yield the held frames. If any of them has a time, it is the last one."""
         self._waits = False
         held, self._held = self._held, []
         known = held[-1].pts if held else None
@@ -263,7 +291,7 @@ class LeadingTimes:
 
 
 class SlotTimes:
-    """Gives each frame, in order of presentation, its time."""
+    """Computes the times of frames in presentation order from the numbers of their packets."""
 
     def __init__(self) -> None:
         self._first_dts: int | None = None
@@ -273,7 +301,7 @@ class SlotTimes:
         self._next = 0
 
     def note(self, packet: Any) -> None:
-        """Takes note of a packet before it is decoded."""
+        """Record the number of a packet, before it is decoded."""
         if not packet.size or packet.dts is None:
             return
         if self._first_dts is None or self._last_dts is None:
@@ -283,10 +311,14 @@ class SlotTimes:
         self._last_dts = packet.dts
 
     def pts(self, frame: Any) -> int:
-        """Returns a decoded frame's time in ticks; `frame.dts` is that of the packet it left with.
+        """Return the time of a decoded frame in ticks.
 
-        At the end of a file frames leave the decoder without a packet: each is later by the
-        smallest step between packets.
+        At the end of a file, the decoder returns frames without a packet. Their times increase by
+        the smallest step between packets.
+
+        Args:
+            frame: decoded frame; its `dts` is that of the packet with which the decoder returned
+                it.
         """
         first = self._first_dts or 0
         if frame.dts is None:
@@ -303,7 +335,7 @@ _MATROSKA_LENGTH = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 def track_end_s(path: Path, container: Any, stream: Any) -> Fraction | None:
-    """Returns the time of a track's end in seconds; None where the file does not state it."""
+    """Return the end time of a track in seconds, or None if the file does not state it."""
     if "mp4" in container.format.name:
         with path.open("rb") as file:
             return _mp4_end_s(file, stream)
@@ -316,10 +348,15 @@ def track_end_s(path: Path, container: Any, stream: Any) -> Fraction | None:
 
 
 def _mp4_end_s(file: IO[bytes], stream: Any) -> Fraction | None:
-    """The end of a track in the movie header's ticks (`tkhd`, `mvhd`); fragments have none.
+    """Return the end time of a track in seconds from the headers of an MP4 file.
 
-    Those ticks are often milliseconds. Where the media header (`mdhd`), which counts in the track's
-    own ticks, gives the same end, that one is exact.
+    The track header (`tkhd`) states the duration in ticks of the movie header (`mvhd`), which are
+    often milliseconds. The media header (`mdhd`) uses the more precise ticks of the track. If both
+    durations agree within one tick of the movie header, the result is computed from the media
+    header.
+
+    Returns:
+        None if the headers do not state a duration, as in fragmented files.
     """
     movie = next((box for box in boxes(file) if box.kind == b"moov"), None)
     if movie is None:
@@ -337,7 +374,10 @@ def _mp4_end_s(file: IO[bytes], stream: Any) -> Fraction | None:
 
 
 def _media_s(file: IO[bytes], track: Box) -> Fraction:
-    """The length of a track's media (`mdhd`), before an edit list; 0 where it is not stated."""
+    """Return the duration of a track's media in seconds (`mdhd`), ignoring edit lists.
+
+    The result is 0 if the duration is not stated.
+    """
     for media in (box for box in boxes(file, track) if box.kind == b"mdia"):
         for header in (box for box in boxes(file, media) if box.kind == b"mdhd"):
             _, ticks, duration = _numbers(file, header)
@@ -346,9 +386,12 @@ def _media_s(file: IO[bytes], track: Box) -> Fraction:
 
 
 def _numbers(file: IO[bytes], box: Box) -> tuple[int, int, int]:
-    """(modification time, ticks a second, duration) of an `mvhd` or `mdhd`.
+    """Return three numbers from an `mvhd`, `mdhd` or `tkhd` box; zeros if the box is too short.
 
-    Of a `tkhd` they are the track's number and its duration, with four bytes between them.
+    Returns:
+        (modification time, ticks per second, duration) of an `mvhd` or `mdhd`;
+        (modification time, track number, duration) of a `tkhd`, where four reserved bytes
+        separate the number from the duration.
     """
     file.seek(box.content)
     content = file.read(36)

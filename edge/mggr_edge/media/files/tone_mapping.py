@@ -1,17 +1,19 @@
-"""Tone mapping of HDR frames to the SDR view that networks see.
+"""Tone mapping of HDR frames to SDR, which is the input of the networks.
 
 The chain follows ITU-R recommendations:
 
-1. BT.2100 code values -> display light in cd/m2: the PQ EOTF, or the HLG inverse OETF and its OOTF
-   for a display of 1000 cd/m2 (system gamma 1.2);
-2. BT.2020 (or Display P3) -> BT.709 primaries; colours outside BT.709 are clipped;
-3. the EETF of BT.2390 from 1000 to 203 cd/m2, applied to the greatest of R, G and B, so that hues
-   are kept. 203 cd/m2 is the level of diffuse white in HDR (BT.2408) and becomes SDR white. Below
-   the knee, 90 cd/m2, SDR material that was mapped to HDR by BT.2408 comes back as it was;
-4. sRGB code values, which the networks were trained with.
+1. Convert BT.2100 code values to display light in cd/m2: with the PQ EOTF, or with the HLG inverse
+   OETF and the HLG OOTF for a display of 1000 cd/m2 (system gamma 1.2).
+2. Convert BT.2020 (or Display P3) primaries to BT.709. Colours outside BT.709 are clipped.
+3. Apply the EETF of BT.2390 from 1000 to 203 cd/m2. The EETF is applied to the maximum of R, G and
+   B, so that hues are kept. 203 cd/m2 is the level of diffuse white in HDR (BT.2408) and becomes
+   SDR white. Below the knee at 90 cd/m2, SDR material that was converted to HDR by BT.2408 gets
+   its original values again.
+4. Convert to sRGB code values, because the networks were trained with sRGB.
 
-The source peak is not read from a file's metadata: files often name 4000 or 10,000 cd/m2 that no
-pixel has, and a knee that follows them would darken faces.
+The peak luminance of the source is not read from the metadata of the file. Metadata often state
+4000 or 10,000 cd/m2 although no pixel reaches that level, and a knee derived from them would darken
+faces.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from mggr_edge.media.files.pyav import import_pyav
 Transfer = Literal["pq", "hlg"]
 
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
-"""H.273 transfer characteristics."""
+"""H.273 transfer characteristics -> transfer function."""
 
 _WHITE_D65 = (0.3127, 0.3290)
 _BT709, _BT2020, _P3_D65 = 1, 9, 12
@@ -58,30 +60,33 @@ _INVERSE_STEPS = 4096
 
 
 class CodeMap(Protocol):
-    """How code values of a file and SDR code values correspond; both are [..., 3] in [0, 1]."""
+    """Mapping between the code values of a file and SDR code values.
+
+    All arrays have shape [..., 3] and values in [0, 1].
+    """
 
     def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
-        """What the networks see."""
+        """Return the SDR code values, which are the input of the networks."""
         ...
 
     def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
-        """The inverse of `sdr_from_codes` for colours that it does not clip."""
+        """Invert `sdr_from_codes`; exact for colours that `sdr_from_codes` does not clip."""
         ...
 
     def codes_from_graphics(self, sdr: NDArray, /) -> NDArray:
-        """Code values of graphics that are drawn on a frame."""
+        """Return the code values of graphics that are drawn on a frame."""
         ...
 
 
 class SameCodes:
-    """The map of SDR files: code values are SDR code values."""
+    """Identity mapping for SDR files, whose code values already are SDR code values."""
 
     def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
-        """Clips to [0, 1]."""
+        """Return the code values, clipped to [0, 1]."""
         return np.clip(codes, 0.0, 1.0)
 
     def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
-        """The same values."""
+        """Return the values unchanged."""
         return sdr
 
     codes_from_graphics = codes_from_sdr
@@ -89,24 +94,24 @@ class SameCodes:
 
 @dataclass(frozen=True)
 class ToneMap:
-    """Maps full-range R'G'B' code values of one HDR signal to SDR and back.
+    """Mapping of full-range R'G'B' code values of an HDR signal to SDR and back.
 
     Attributes:
-        transfer: the signal's transfer function.
-        primaries: its H.273 colour primaries; 1, 9 or 12.
+        transfer: transfer function of the signal.
+        primaries: H.273 colour primaries of the signal; 1, 9 or 12.
     """
 
     transfer: Transfer
     primaries: int
 
     def sdr_from_codes(self, codes: NDArray, /) -> NDArray:
-        """Maps HDR code values to sRGB code values.
+        """Map HDR code values to sRGB code values.
 
         Args:
-            codes: [..., 3] R'G'B'; values outside [0, 1] are clipped.
+            codes: R'G'B' code values, [..., 3]; values outside [0, 1] are clipped.
 
         Returns:
-            [..., 3] in [0, 1].
+            The sRGB code values, [..., 3] in [0, 1].
         """
         nits = self._nits_from_codes(np.clip(codes, 0.0, 1.0))
         nits = np.maximum(nits @ _from_primaries(self.primaries, _BT709).T, 0.0)
@@ -115,20 +120,20 @@ class ToneMap:
         return _srgb_from_linear(np.minimum(nits * scale / _DIFFUSE_WHITE_NITS, 1.0))
 
     def codes_from_sdr(self, sdr: NDArray, /) -> NDArray:
-        """Maps sRGB code values to the HDR code values that `sdr_from_codes` maps to them.
+        """Map sRGB code values to HDR code values: the inverse of `sdr_from_codes`.
 
         Args:
-            sdr: [..., 3] in [0, 1]; 1 becomes the peak of 1000 cd/m2.
+            sdr: sRGB code values, [..., 3] in [0, 1]; 1 becomes the peak of 1000 cd/m2.
         """
         nits = _linear_from_srgb(sdr) * _DIFFUSE_WHITE_NITS
         greatest = nits.max(axis=-1, keepdims=True)
         return self._codes_from_bt709(nits * (_expanded(greatest) / np.maximum(greatest, 1e-6)))
 
     def codes_from_graphics(self, sdr: NDArray, /) -> NDArray:
-        """Maps sRGB code values to HDR as BT.2408 maps graphics: white at 203 cd/m2.
+        """Map sRGB code values to HDR code values by the rule of BT.2408 for graphics.
 
         Args:
-            sdr: [..., 3] in [0, 1].
+            sdr: sRGB code values, [..., 3] in [0, 1]; white (1) becomes 203 cd/m2.
         """
         return self._codes_from_bt709(_linear_from_srgb(sdr) * _DIFFUSE_WHITE_NITS)
 
@@ -160,12 +165,12 @@ SDR = SameCodes()
 
 
 def tone_map_for(transfer_tag: int, primaries_tag: int) -> ToneMap | None:
-    """The tone map of a video, or None for SDR.
+    """Return the tone map of a video, or None for an SDR video.
 
     Args:
         transfer_tag: H.273 transfer characteristics.
-        primaries_tag: H.273 colour primaries; unknown ones are taken for BT.2020, which are the
-            only ones of BT.2100.
+        primaries_tag: H.273 colour primaries; unknown primaries are treated as BT.2020, the only
+            primaries that BT.2100 allows.
 
     Example:
         >>> tone_map_for(18, 9)
@@ -188,13 +193,13 @@ def _nits_from_pq(codes: NDArray) -> NDArray:
 
 
 def _compressed(nits: NDArray) -> NDArray:
-    """The EETF of BT.2390-8, section 5.4.1, without black level lift."""
+    """Apply the EETF of BT.2390-8, section 5.4.1, without black level lift."""
     peak = _pq_from_nits(np.array(_PEAK_NITS))
     return _nits_from_pq(_eetf(np.minimum(_pq_from_nits(nits) / peak, 1.0)) * peak)
 
 
 def _expanded(nits: NDArray) -> NDArray:
-    """The inverse of `_compressed`."""
+    """Apply the inverse of `_compressed`."""
     peak = _pq_from_nits(np.array(_PEAK_NITS))
     steps = np.linspace(0.0, 1.0, _INVERSE_STEPS)
     source = np.interp(_pq_from_nits(nits) / peak, _eetf(steps), steps)
@@ -202,7 +207,10 @@ def _expanded(nits: NDArray) -> NDArray:
 
 
 def _eetf(source: NDArray) -> NDArray:
-    """BT.2390's Hermite spline; PQ values relative to the source's peak on both sides."""
+    """Apply the Hermite spline of BT.2390.
+
+    Input and output are PQ values relative to the PQ value of the source peak.
+    """
     top = _pq_from_nits(np.array(_DIFFUSE_WHITE_NITS)) / _pq_from_nits(np.array(_PEAK_NITS))
     knee = 1.5 * top - 0.5
     t = np.maximum(source - knee, 0.0) / (1 - knee)
@@ -225,13 +233,16 @@ def _linear_from_srgb(codes: NDArray) -> NDArray:
 
 @cache
 def _from_primaries(source: int, target: int) -> NDArray[np.float64]:
-    """3 x 3, linear RGB of one set of primaries to another's."""
+    """Return the 3 x 3 matrix that converts linear RGB from one set of primaries to another."""
     return np.asarray(np.linalg.solve(_xyz_from_rgb(target), _xyz_from_rgb(source)), np.float64)
 
 
 @cache
 def _xyz_from_rgb(primaries: int) -> NDArray[np.float64]:
-    """3 x 3; its second row holds the luminance of red, green and blue."""
+    """Return the 3 x 3 matrix that converts linear RGB to CIE XYZ.
+
+    The second row holds the luminance of red, green and blue.
+    """
     chromaticities = (*_PRIMARIES[primaries], _WHITE_D65)
     columns = np.array([(x / y, 1.0, (1 - x - y) / y) for x, y in chromaticities]).T
     colours, white = columns[:, :3], columns[:, 3]
@@ -239,19 +250,23 @@ def _xyz_from_rgb(primaries: int) -> NDArray[np.float64]:
 
 
 _STEPS = 33
-"""Entries along each axis of the table. On a frame of a face it is within 0.34 (PQ) and 0.21 (HLG)
-levels of the exact tone map on average, and within 1.4 and 0.8 for 99 % of the pixels."""
+"""Number of entries along each axis of the lookup table.
+
+On a frame with a face, the table differs from the exact tone map by 0.34 (PQ) and 0.21 (HLG) levels
+on average, and by at most 1.4 (PQ) and 0.8 (HLG) levels for 99 % of the pixels."""
 
 _PLANAR_RGB = "gbrp16le"
-"""`lut3d` has vector instructions for it; libswscale's rgb48 from 10 bits is wrong with full
-chroma interpolation (FFmpeg 8.0)."""
+"""Pixel format of the frames that the filter `lut3d` processes.
+
+`lut3d` has vector instructions for this format. The format rgb48 is not used, because libswscale
+converts 10-bit frames to it incorrectly with full chroma interpolation (FFmpeg 8.0)."""
 
 
 class SdrView:
     """Applies a tone map to the frames of one video.
 
     Args:
-        tone_map: from R'G'B' code values of the video to SDR.
+        tone_map: mapping from R'G'B' code values of the video to SDR.
     """
 
     def __init__(self, tone_map: ToneMap) -> None:
@@ -263,11 +278,12 @@ class SdrView:
     def rgb_from_frame(
         self, frame: Any, *, dst_color_range: int, interpolation: int, **source: int
     ) -> NDArray[np.uint8]:
-        """Converts a decoded HDR frame to [H, W, 3] uint8 sRGB.
+        """Convert a decoded HDR frame to [H, W, 3] uint8 sRGB.
 
         Args:
-            frame: PyAV's.
-            dst_color_range, interpolation, source: how libswscale makes RGB of it.
+            frame: PyAV frame.
+            dst_color_range, interpolation, source: parameters of libswscale for the conversion to
+                RGB.
         """
         to_full = {"dst_color_range": dst_color_range, "interpolation": interpolation}
         planar = self._reformatter.reformat(frame, format=_PLANAR_RGB, **to_full, **source)
@@ -287,7 +303,7 @@ def _graph_of(tone_map: ToneMap, frame: Any) -> tuple[Any, Any, Any]:
     entry = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1)
     )
-    with _table_file(tone_map) as table:  # read at once
+    with _table_file(tone_map) as table:  # the filter reads the file when it is created
         mapping = graph.add("lut3d", file=str(table), interp="tetrahedral")
     sink = graph.add("buffersink")
     entry.link_to(mapping)
@@ -298,7 +314,7 @@ def _graph_of(tone_map: ToneMap, frame: Any) -> tuple[Any, Any, Any]:
 
 @contextmanager
 def _table_file(tone_map: ToneMap) -> Iterator[Path]:
-    """`lut3d` takes its table from a file only."""
+    """Write the table to a temporary file, because `lut3d` reads its table only from a file."""
     try:
         with tempfile.TemporaryDirectory(prefix="mggr-edge-") as folder:
             table = Path(folder) / "tone-map.cube"
@@ -313,7 +329,7 @@ def _table_file(tone_map: ToneMap) -> Iterator[Path]:
 
 @lru_cache(maxsize=4)
 def _cube(tone_map: ToneMap) -> str:
-    """The table as a .cube file: a line for each colour, red changing fastest."""
+    """Return the table as text of a .cube file: one line per colour, with red changing fastest."""
     axis = np.linspace(0.0, 1.0, _STEPS)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
     colours = tone_map.sdr_from_codes(np.stack([red, green, blue], axis=-1)).reshape(-1, 3)

@@ -1,9 +1,9 @@
-"""Video files: every frame upright as RGB with its time, every sound packet as it is.
+"""Reader for video files: upright RGB frames with their times, and unchanged audio packets.
 
-Damage is an error and never concealed: FFmpeg repeats what it has of a broken
-frame and ends a truncated file as if that were its end, so packets and frames
-that it marks as corrupt, and files that end before their header says so, are
-refused here.
+Damage is reported as an error and never concealed. FFmpeg fills the missing parts of a broken frame
+with earlier content, and it treats the end of a truncated file as a normal end. Therefore this
+module raises an error for packets and frames that FFmpeg marks as corrupt, and for files that end
+before the duration in their header.
 """
 
 from __future__ import annotations
@@ -40,16 +40,19 @@ from mggr_edge.media.files.pyav import (
 from mggr_edge.media.files.timeline import LeadingTimes, SlotTimes, Timeline, track_end_s
 
 _INDEXED_FORMATS = ("mp4", "matroska")
-"""Containers whose header knows how long they are; elsewhere FFmpeg guesses."""
+"""Containers whose header states the duration. For other containers FFmpeg only estimates it."""
 
 _ONLY_VIDEOS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,h264,hevc,mpegvideo,m4v,ivf",
 }
-"""FFmpeg's names of the containers that `VIDEO_SUFFIXES` stand for, and of streams without one."""
+"""FFmpeg options that allow only local files of the listed formats.
+
+The formats are the containers of `VIDEO_SUFFIXES` and raw video streams without a container.
+"""
 
 _MOST_PIXELS = 1 << 26
-"""Of a frame: twice those of 8K, of which decoders hold a dozen."""
+"""Maximum number of pixels per frame: twice 8K. A decoder keeps about twelve frames in memory."""
 
 _DURATION_TOLERANCE_S = 0.5
 
@@ -59,11 +62,12 @@ class TimedFrame:
     """A decoded frame.
 
     Attributes:
-        rgb: [H, W, 3] uint8, upright.
-        pts: presentation time in ticks of the video's time base; strictly rising.
-        duration: in ticks; None where the file does not say.
+        rgb: upright pixels, [H, W, 3] uint8.
+        pts: presentation time in ticks of the video's time base; strictly increasing.
+        duration: display duration in ticks; None if the file does not state it.
         time_s: `pts` in seconds.
-        original: the stored values of an HDR or 10-bit frame, whose `rgb` is an SDR view.
+        original: stored values of an HDR or 10-bit frame, whose `rgb` is an 8-bit SDR view; None
+            for other frames.
     """
 
     rgb: NDArray[np.uint8]
@@ -75,10 +79,10 @@ class TimedFrame:
 
 @dataclass(frozen=True)
 class AudioPacket:
-    """A piece of encoded sound, to be passed on as it is.
+    """An encoded audio packet, which is passed on unchanged.
 
     Attributes:
-        packet: PyAV's; `packet.stream` tells which track.
+        packet: PyAV packet; `packet.stream` is its track.
     """
 
     packet: Any
@@ -86,19 +90,21 @@ class AudioPacket:
 
 @dataclass(frozen=True)
 class VideoLayout:
-    """What a writer must know to write the same video again.
+    """Properties of a video that a writer needs to write an equivalent video.
 
     Attributes:
-        size: (height, width) upright, of the first frame; later ones may have another.
-        time_base: seconds per tick.
-        rate: frames per second, on average.
-        pixel_aspect: width of a pixel by its height, upright; None when not said.
-        colour: how its YUV is meant.
-        audio: PyAV's sound streams.
-        metadata: of the file.
-        left_out: names of other streams, which are not passed on.
-        frames: how many there should be; None when nobody knows.
-        extras: metadata of tracks, chapters, flags.
+        size: (height, width) of the first frame in upright orientation, in pixels; later frames may
+            have another size.
+        time_base: duration of a tick in seconds.
+        rate: average frame rate, in frames per second.
+        pixel_aspect: width of a pixel divided by its height, in upright orientation; None if the
+            file does not state it.
+        colour: interpretation of the YUV values.
+        audio: PyAV audio streams.
+        metadata: metadata of the file.
+        left_out: names of the other streams, which are not passed on.
+        frames: expected number of frames; None if unknown.
+        extras: track metadata, chapters and flags.
     """
 
     size: tuple[int, int]
@@ -113,7 +119,7 @@ class VideoLayout:
     extras: Extras = NO_EXTRAS
 
     def widened(self, columns: int) -> VideoLayout:
-        """The same with frames so many times as wide."""
+        """Return this layout with the frame width multiplied by `columns`."""
         height, width = self.size
         return replace(self, size=(height, columns * width))
 
@@ -123,10 +129,12 @@ class Video:
     """An opened video.
 
     Attributes:
-        layout: its form.
-        items: frames and sound in file order; to be read once, while the video is open.
-        notes: what reading changed; complete once all items are read.
-        losses: what frames carry that a writer does not keep; complete once all items are read.
+        layout: size, rate, colour and other properties of the video.
+        items: frames and audio packets in file order; can be iterated once, while the video is
+            open.
+        notes: descriptions of the changes that reading made; complete after all items are read.
+        losses: names of the side data of frames that a writer does not keep; complete after all
+            items are read.
     """
 
     layout: VideoLayout
@@ -137,16 +145,16 @@ class Video:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[Video]:
-    """Opens a video file.
+    """Open a video file.
 
     Raises:
         MissingPackageError: PyAV is not installed.
-        StreamError: no video, or a damaged one; also while its items are read.
+        StreamError: the file contains no video or is damaged; also raised while the items are read.
     """
     av = import_pyav()
     with stream_errors(path, "read"):
-        # As a file, whatever its name looks like; and only what is itself a video, because a
-        # list of other files and addresses would have them opened.
+        # The `file:` URL prevents FFmpeg from treating the name as an address. Playlist formats are
+        # excluded, because FFmpeg would open the files and addresses that they list.
         container = av.open(file_url(path), metadata_errors="replace", options=_ONLY_VIDEOS)
     with closed_for_good(container):
         stream = container.streams.best("video")
@@ -157,7 +165,7 @@ def open_video(path: Path) -> Iterator[Video]:
         stream.thread_type = "AUTO"
         decoder = _Decoder(path, container, stream)
         items = decoder.items()
-        waiting = []  # sound before the first picture
+        waiting = []  # audio packets before the first frame
         for item in items:
             waiting.append(item)
             if isinstance(item, TimedFrame):
@@ -249,7 +257,7 @@ class _Decoder:
             self.notes.append("interlaced frames were deinterlaced, each into one frame")
 
     def _decoded(self, packet: Any) -> Iterator[Any]:
-        """Frames of a packet; those of an AVI file get their times from `SlotTimes` alone."""
+        """Decode the frames of a packet; in AVI files, only `SlotTimes` determines their times."""
         if self._slots is not None:
             return iter(packet.decode())
         return self._leading.frames(packet)
@@ -264,7 +272,11 @@ class _Decoder:
             yield TimedFrame(rgb, pts, duration, float(pts * self._time_base), original)
 
     def _settle_last_duration(self) -> None:
-        """Of the frame that is shown last; the others last until the next one in any case."""
+        """Set the duration of the last displayed frame from the end of the track.
+
+        All other frames end at the time of the next frame. In MP4, the duration of the packet is
+        kept if the frame that is displayed last is also decoded last.
+        """
         pts, is_mp4 = self._shown_last, "mp4" in self._container.format.name
         if pts is None or (is_mp4 and pts == self._decoded_last):
             return
@@ -291,7 +303,11 @@ class _Decoder:
         return self._converter.ten_bit_from_frame(frame, self._orientation)
 
     def _rising(self, pts: int | None) -> int:
-        """Gives every frame a time of its own: without one, or with a repeated one, the next."""
+        """Return a strictly increasing time in ticks for the next frame.
+
+        A frame without a time gets the last time plus one frame step. A time that is not later than
+        the last time is replaced by the last time plus one tick.
+        """
         if pts is None:
             pts = 0 if self._last_pts is None else self._last_pts + self._step
         elif self._last_pts is not None:
@@ -307,7 +323,7 @@ class _Decoder:
     def _check_whole(self) -> None:
         duration, start = self._container.duration, self._container.start_time or 0
         if "matroska" in self._container.format.name:
-            start = 0  # its duration is the time of the end, wherever it begins
+            start = 0  # in Matroska, the duration is the end time, even if the start is not 0
         if not duration or not any(n in self._container.format.name for n in _INDEXED_FORMATS):
             return
         promised_s = (start + duration) / 1e6

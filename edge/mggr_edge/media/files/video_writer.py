@@ -1,9 +1,9 @@
-"""Writes video files: H.264 for 8 bits, H.265 for HDR and 10 bits.
+"""Writer for video files: H.264 for 8 bits, H.265 for HDR and 10 bits.
 
-The file is written in fragments of two seconds, so that it plays up to the
-last one even if the program is killed. Its index waits for the first fragment
-(`delay_moov`), because only then the start time of the sound is known, which
-often lies before zero, and no track has to be shifted.
+The file is written in fragments of two seconds. It can therefore be played up to the last complete
+fragment even if the process is killed. The index is written together with the first fragment
+(`delay_moov`), because the start time of the audio, which is often negative, is known only then.
+So no track has to be shifted in time.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from mggr_edge.media.files.written import Expected, read_back
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a video's frames are encoded.
+    """Encoder settings for the frames of a video.
 
     Attributes:
-        encoder: FFmpeg's name.
-        pixel_format: FFmpeg's name.
-        options: of the encoder.
-        mp4_tag: the sample entry in MP4 and MOV; None for FFmpeg's choice.
+        encoder: FFmpeg's name of the encoder.
+        pixel_format: FFmpeg's name of the pixel format.
+        options: options of the encoder.
+        mp4_tag: sample entry code in MP4 and MOV; None for FFmpeg's default.
     """
 
     encoder: str
@@ -53,26 +53,32 @@ class Encoding:
     mp4_tag: str | None = None
 
 
-# Measured on 720p, two cores: 80 frames/s at 42 dB; "medium" halves the speed for no gain.
-# No B-frames: an MP4 then says how long each frame is shown, at a fifth more bytes.
-# No limit for its own distance of keyframes (2^30 is x264's word for that), which it counts in
-# frames: they are asked for by time.
+# Measured with 720p on two cores: 80 frames/s at 42 dB; the preset "medium" halves the speed
+# without better quality.
+# B-frames are disabled, so that an MP4 file states the duration of each frame; this costs a fifth
+# more bytes.
+# The keyframe interval of x264 is unlimited (2^30 is x264's value for "infinite"), because x264
+# counts it in frames, and the writer requests keyframes by time.
 _H264 = Encoding(
     "libx264", "yuv420p", {"preset": "veryfast", "crf": "17", "bf": "0", "g": str(1 << 30)}
 )
 
-# log-level: x265 writes to stderr by itself.
-# Chroma offsets: BT.2020 keeps colours of BT.709 in a smaller part of its range.
+# log-level: x265 would otherwise write to stderr.
+# Chroma offsets: colours of BT.709 occupy a smaller part of the value range in BT.2020, so they
+# need finer quantization.
 _X265_PARAMS = ("bframes=0", "keyint=-1", "cbqpoffs=-4", "crqpoffs=-4", "log-level=none")
 
 _CRF, _CRF_OF_PQ = "17", "12"
-"""PQ has half of its codes above SDR white, so that it needs finer steps. Measured against H.264 of
-the same 12 frames in SDR (43.4, 50.4, 51.4 dB in luma, Cb and Cr): the SDR view of HLG has 43.6,
-51.9 and 51.3 dB, of PQ 43.4, 50.9 and 49.8 dB, both at nine tenths of the bytes or less."""
+"""Constant rate factors of x265: for HLG and 10-bit SDR, and for PQ.
+
+PQ needs finer quantization, because half of its code values are above SDR white. Measured on 12
+frames: H.264 in SDR has 43.4, 50.4 and 51.4 dB in luma, Cb and Cr. The SDR view of HLG has 43.6,
+51.9 and 51.3 dB, and that of PQ has 43.4, 50.9 and 49.8 dB. Both files have at most nine tenths of
+the bytes of the H.264 file."""
 
 
 def encoding_of(colour: VideoColour) -> Encoding:
-    """The encoding of a video of this colour."""
+    """Return the encoder settings for a video with these colour properties."""
     if not colour.is_ten_bit:
         return _H264
     is_pq = colour.tone_map is not None and colour.tone_map.transfer == "pq"
@@ -82,15 +88,21 @@ def encoding_of(colour: VideoColour) -> Encoding:
         "forced-idr": "1",
         "x265-params": ":".join((*_X265_PARAMS, *colour.hdr.x265_params())),
     }
-    # Apple's players take `hvc1`, and not FFmpeg's own choice, `hev1`.
+    # Apple's players accept `hvc1`, but not FFmpeg's default, `hev1`.
     return Encoding("libx265", PIXEL_FORMAT, options, mp4_tag="hvc1")
 
 
 def add_video_stream(container: Any, encoding: Encoding, *, rate: Fraction, path: Path) -> Any:
-    """Adds a video stream to a container that is written.
+    """Add a video stream to an output container.
+
+    Args:
+        container: PyAV output container.
+        encoding: encoder settings.
+        rate: nominal frame rate in frames per second.
+        path: the output file; its suffix selects whether `mp4_tag` applies.
 
     Raises:
-        StreamError: this FFmpeg lacks the encoder.
+        StreamError: the installed FFmpeg does not have the encoder.
     """
     try:
         stream = container.add_stream(encoding.encoder, rate=rate, options=dict(encoding.options))
@@ -105,23 +117,25 @@ def add_video_stream(container: Any, encoding: Encoding, *, rate: Fraction, path
 
 
 REDIRECTED = f"gaze redirected by mggr-tf {__version__}"
-"""Written into a file, so that nobody takes an altered gaze for a recorded one."""
+"""Comment in the metadata of an output file, which marks the gaze as altered."""
 
 ESTIMATED = f"gaze estimated, not altered, by mggr-tf {__version__}"
-"""Written into a file that only has drawings in it."""
+"""Comment in the metadata of an output file that contains only drawn annotations."""
 
 _FRAGMENT_S = 2.0
 _FINE_TICKS = 90_000
 _LONGEST_TICKS = 1 << 30
-"""Of a frame in an MP4 file: FFmpeg changes times where a frame would last 2^31 ticks or more."""
+"""Maximum duration of a frame in an MP4 file, in ticks.
+
+FFmpeg changes the times if a frame lasts 2^31 ticks or more."""
 
 
 class VideoWriter:
-    """Writes frames and audio; made by `open_writer`.
+    """Writer for frames and audio, created by `open_writer`.
 
     Attributes:
-        notes: what was changed; complete once the writer is closed.
-        losses: what of the source is not in the file; complete once the writer is closed.
+        notes: descriptions of the changes to frames and audio; set by `read_back`.
+        losses: names of the parts of the source that are not in the file; set by `read_back`.
     """
 
     def __init__(
@@ -140,18 +154,22 @@ class VideoWriter:
         container.start_encoding()
 
     def write(self, picture: NDArray[np.uint8] | TenBitPicture, at: TimedFrame) -> None:
-        """Writes a frame at the time of the one that it was made from.
+        """Write a frame with the time of its source frame.
 
         Args:
-            picture: of the layout's size; [H, W, 3] uint8 RGB, or the stored values of a video
-                that is written in 10 bits.
-            at: the frame that was read.
+            picture: frame with the size of the layout: [H, W, 3] uint8 RGB, or the stored values
+                for a video that is written with 10 bits.
+            at: source frame, whose time is used.
+
+        Raises:
+            ValueError: the frame has another size or type than the layout.
         """
         frame = self._frame_of(picture)
         self._bridge(at.pts)
         frame.pts, frame.time_base = at.pts, self._layout.time_base
         if at.time_s - self._keyed_s >= _FRAGMENT_S:
-            # By time: the nominal rate of a live source, or of uneven frames, is not theirs.
+            # Keyframes are requested by time and not by number of frames, because the actual frame
+            # rate of a live source or a variable-rate video differs from the nominal rate.
             frame.pict_type = import_pyav().video.frame.PictureType.I
             self._keyed_s = at.time_s
         self._last, self._shown = at, frame
@@ -170,29 +188,33 @@ class VideoWriter:
         return self._converter.frame_from_rgb(_even(picture))
 
     def pass_audio(self, audio: AudioPacket) -> None:
-        """Passes an encoded audio packet on; `AudioTracks` decides what becomes of it."""
+        """Write an encoded audio packet, which `AudioTracks` copies, encodes again or drops."""
         self._audio.write(audio.packet)
 
     def end_at(self, pts: int) -> None:
-        """Sets the time until which the last frame is shown, in ticks of the layout's time base."""
+        """Set the end time of the last frame, in ticks of the layout's time base."""
         if self._last is not None:
             self._last = replace(self._last, duration=pts - self._last.pts)
 
     def finish(self) -> None:
-        """Writes what the encoders still hold."""
+        """Write the frames and audio packets that are still buffered in the encoders."""
         for packet in self._video.encode():
             last = self._last
             if last is not None and last.duration is not None and packet.pts == last.pts:
-                # The others last until the next one; of this one the encoder can only guess.
+                # All other frames end at the next frame. For the last frame, the encoder can only
+                # estimate the duration.
                 packet.duration = last.duration
             self._mux([packet])
         self._audio.finish()
 
     def read_back(self, temporary: Path) -> None:
-        """Checks the closed file and fills `notes` and `losses`.
+        """Check the closed file, and set `notes` and `losses`.
+
+        Args:
+            temporary: path of the closed file.
 
         Raises:
-            StreamError: the file does not end as it was written.
+            StreamError: the end of the file is missing or differs from the written packets.
         """
         layout, tracks = self._layout, self._audio.streams
         indices = {source: stream.index for source, stream in tracks.items()}
@@ -212,7 +234,7 @@ class VideoWriter:
             self._container.mux(packet)
 
     def _bridge(self, pts: int) -> None:
-        """Repeats the last frame within a gap that is too long for one frame of an MP4 file."""
+        """Repeat the last frame if the gap before `pts` is too long for one frame in MP4."""
         last, ticks = self._last, _LONGEST_TICKS // self._layout.time_base.numerator
         if last is None or self._container.format.name == "matroska":
             return
@@ -241,35 +263,36 @@ class VideoWriter:
 
 
 class NoWriter:
-    """Takes what a `VideoWriter` takes, and keeps nothing."""
+    """Writer with the interface of `VideoWriter` that discards all frames and audio."""
 
     def write(self, picture: NDArray[np.uint8] | TenBitPicture, at: TimedFrame) -> None:
-        """Drops a frame."""
+        """Discard a frame."""
 
     def pass_audio(self, audio: AudioPacket) -> None:
-        """Drops a piece of sound."""
+        """Discard an audio packet."""
 
 
 @contextmanager
 def open_writer(
     temporary: Path, layout: VideoLayout, *, path: Path, comment: str = REDIRECTED
 ) -> Iterator[VideoWriter]:
-    """Opens a video to be written; on leaving without an error it is finished.
+    """Open a video file for writing; leaving the context without an error completes the file.
 
-    4:2:0 has even sizes only: an odd last row or column is doubled, so
-    that no pixel is lost.
+    4:2:0 supports only even sizes. For an odd size, the last row or column is duplicated, so that
+    no pixel is lost.
 
     Args:
-        temporary: where it is written; its suffix says the container.
-        layout: of the video that was read.
-        path: what errors name: the file that the temporary one will become.
-        comment: what its metadata say of it, behind a comment that it had.
+        temporary: path to which the file is written; its suffix selects the container.
+        layout: properties of the source video.
+        path: final path of the file, for error messages.
+        comment: comment to add to the metadata, after a comment of the source.
 
     Raises:
-        StreamError: writing failed, or the finished file does not end as it was written.
+        StreamError: writing failed, or the end of the completed file is missing or differs from the
+            written packets.
     """
     av = import_pyav()
-    # Flushed, because a fragment that waits in a buffer does not survive either.
+    # Packets are flushed, because a fragment in a buffer is lost if the process is killed.
     options = {"flush_packets": "1"}
     if temporary.suffix.lower() != ".mkv":
         options |= _mp4_options(layout)
@@ -286,7 +309,7 @@ def open_writer(
 
 
 def is_padded(layout: VideoLayout) -> bool:
-    """Whether a row or column must be doubled to make the size even."""
+    """Return whether a row or column must be duplicated to make the size even."""
     return any(length % 2 for length in layout.size)
 
 
@@ -311,9 +334,10 @@ def _picture_notes(layout: VideoLayout) -> tuple[str, ...]:
 
 def _mp4_options(layout: VideoLayout) -> dict[str, str]:
     free_keys = "+use_metadata_tags" if needs_free_keys(layout.metadata) else ""
-    # MP4 counts in whole parts of a second; a base of 1001/30000 s needs 30000 of them. The movie's
-    # own parts state when a track begins: a multiple keeps the picture's start exact, and at least
-    # 90000 of them keep that of the audio.
+    # The time scale of MP4 is a whole number of ticks per second; a time base of 1001/30000 s needs
+    # 30000. The start times of tracks are stated in the movie time scale. A multiple of the video
+    # time scale keeps the start of the video exact, and at least 90000 ticks per second keep the
+    # start of the audio precise.
     ticks = layout.time_base.denominator
     return {
         "movflags": f"frag_keyframe+delay_moov{free_keys}",

@@ -1,8 +1,9 @@
-"""Writes files whole, and checks a written video before it gets its name.
+"""Verified writing of files: check for a video before its rename, and write and copy functions.
 
-FFmpeg's MP4 muxer does not report an error of its last write, such as a full disk. Errors of
-earlier writes are reported, so only the end is read: the packets from the last keyframe on, and the
-headers of all boxes. That takes tens of milliseconds, however long the video is.
+FFmpeg's MP4 muxer does not report an error of its last write, for example on a full disk. It
+reports errors of earlier writes, so the check reads only the end of the file: the packets from the
+last keyframe on, and the headers of all boxes. The check takes tens of milliseconds for a video of
+any length.
 
 References:
     ISO/IEC 14496-12 (ISO base media file format): boxes of size, type and content.
@@ -30,12 +31,12 @@ _SIZE_FOLLOWS, _UP_TO_THE_END = 1, 0
 
 @dataclass(frozen=True)
 class Box:
-    """A box and where it lies in its file, in bytes.
+    """A box of an ISO base media file and its position.
 
     Attributes:
-        kind: its four letters.
-        content: where its content begins.
-        end: where it ends.
+        kind: four-character type of the box.
+        content: offset of the first byte of its content in the file.
+        end: offset of the first byte after the box.
     """
 
     kind: bytes
@@ -44,7 +45,12 @@ class Box:
 
 
 def boxes(file: IO[bytes], within: Box | None = None) -> Iterator[Box]:
-    """Yields the boxes of a file, or of a box, up to the first one that is cut off."""
+    """Yield the boxes of a file, or those inside a box, and stop at the first truncated box.
+
+    Args:
+        file: opened file; its position is changed.
+        within: the box whose inner boxes are read; None for the whole file.
+    """
     length = file.seek(0, os.SEEK_END) if within is None else within.end
     place = 0 if within is None else within.content
     while place + _HEADER.size <= length:
@@ -63,13 +69,13 @@ def boxes(file: IO[bytes], within: Box | None = None) -> Iterator[Box]:
 
 
 def cut_to_whole_fragments(path: Path) -> bool:
-    """Cuts a file behind its last whole fragment.
+    """Truncate a file after its last complete fragment.
 
     Args:
-        path: of a fragmented MP4 or QuickTime file.
+        path: path of a fragmented MP4 or QuickTime file.
 
     Returns:
-        whether there is one; if not, the file is left as it is.
+        Whether the file has a complete fragment; otherwise the file is left unchanged.
     """
     with path.open("r+b") as file:
         ends = [box.end for box in boxes(file) if box.kind == b"mdat"]
@@ -79,7 +85,7 @@ def cut_to_whole_fragments(path: Path) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file consists of whole boxes, with nothing behind the last one."""
+    """Return whether a file consists only of complete boxes, without data after the last box."""
     with path.open("rb") as file:
         ends = [box.end for box in boxes(file)]
         return bool(ends) and ends[-1] == file.seek(0, os.SEEK_END)
@@ -91,15 +97,17 @@ _NEVER = Fraction(-(1 << 62))
 
 @dataclass
 class Expected:
-    """What was given to the muxer; times in seconds.
+    """Summary of the packets that were passed to the muxer.
 
-    The muxer may move all times to later ones, where the first are negative; never to earlier ones.
+    If the first times are negative, the muxer may shift all times to later times. It never shifts
+    them to earlier times.
 
     Attributes:
-        keyed_s: time of the last keyframe.
-        frames: packets of video from the last keyframe on.
-        last_s: time of the last frame.
-        audio_s: output's index of an audio track -> (time of its last packet, its duration).
+        keyed_s: time of the last keyframe in seconds.
+        frames: number of video packets from the last keyframe on, including it.
+        last_s: time of the last frame in seconds.
+        audio_s: output's index of an audio track -> (time, duration) of its last packet, in
+            seconds.
     """
 
     keyed_s: Fraction = Fraction(0)
@@ -108,11 +116,11 @@ class Expected:
     audio_s: dict[int, tuple[Fraction, Fraction]] = field(default_factory=dict)
 
     def note(self, packet: Any, stream: Any) -> None:
-        """Takes note of a packet that is about to be muxed.
+        """Add a packet to the summary, before it is muxed.
 
         Args:
-            packet: PyAV's, encoded.
-            stream: the output's stream.
+            packet: encoded PyAV packet.
+            stream: stream of the output.
         """
         if packet.pts is None or packet.time_base is None:
             return
@@ -128,15 +136,15 @@ class Expected:
 
 @contextmanager
 def read_back(temporary: Path, expected: Expected, *, path: Path) -> Iterator[Any]:
-    """Checks that a finished file ends where it should; yields PyAV's container of it.
+    """Check the end of a completed file against the written packets, and yield its PyAV container.
 
     Args:
-        temporary: the file.
-        expected: what was written to it.
-        path: the file's future name, for errors.
+        temporary: path of the completed file.
+        expected: summary of the packets that were written to it.
+        path: final path of the file, for error messages.
 
     Raises:
-        StreamError: its end is missing or cannot be read.
+        StreamError: the end of the file is missing or cannot be read.
     """
     with stream_errors(path, "written"):
         container = import_pyav().open(file_url(temporary), metadata_errors="replace")
@@ -166,10 +174,10 @@ def _check_end(container: Any, expected: Expected, *, path: Path) -> None:
             audio_s[packet.stream.index] = max(end_s, audio_s.get(packet.stream.index, end_s))
         elif packet.stream.index == video.index:
             times_s.append(time_s)
-    # A container counts in ticks of its own, a millisecond in Matroska.
+    # A container rounds times to its own ticks, which are milliseconds in Matroska.
     tick_s = 2 * max(video.time_base, _ROUNDING_S)
     last_s = max(times_s, default=_NEVER)
-    # Not by the demuxer's keyframe flags: it also sets them on other intra frames.
+    # The demuxer's keyframe flags are not used, because it also sets them on other intra frames.
     frames = sum(time_s >= expected.keyed_s - tick_s for time_s in times_s)
     if frames < expected.frames or last_s < expected.last_s - tick_s:
         raise _incomplete(
@@ -191,13 +199,15 @@ def _incomplete(path: Path, what: str) -> StreamError:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file and compares what is there with what was to be written.
+    """Write a file, read it back and compare its content.
 
     Raises:
-        StreamError: it cannot be written, such as on a full disk; nothing is left of it.
+        StreamError: the file cannot be written, for example on a full disk; the incomplete file is
+            deleted.
     """
     try:
-        # Not cv2.imwrite or Image.save: they cannot write to every file name on every system.
+        # cv2.imwrite and Image.save are not used, because they do not support every file name on
+        # every system.
         with open(path, "wb") as file:
             file.write(content)
             file.flush()
@@ -210,10 +220,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def copy_whole(source: Path, path: Path) -> None:
-    """Copies a file and compares the two.
+    """Copy a file, and compare the copy with the source.
 
     Raises:
-        StreamError: it cannot be copied, such as onto a full disk; nothing is left of it.
+        StreamError: the file cannot be copied, for example to a full disk; the incomplete copy is
+            deleted.
     """
     try:
         shutil.copyfile(source, path)

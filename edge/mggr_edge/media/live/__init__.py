@@ -1,1 +1,1 @@
-"""Cameras and network streams: the newest frame wins, and what is dropped is counted."""
+"""Live sources and outputs: only the newest frame is processed, and dropped frames are counted."""

@@ -1,24 +1,28 @@
-"""Live sources: cameras, streams, and files that are shown as if they were live."""
+"""Addresses of live sources, and the frame format that is requested from a camera."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from mggr_edge.common.addresses import input_address, redact_credentials
 
 Scheme = Literal["rtsp", "v4l2", "csi", "film", "still"]
-"""The last two are files that are shown as if they were live."""
+"""Kind of a live source. `film` is a video file and `still` is a picture file."""
 
 
 @dataclass(frozen=True)
 class LiveAddress:
-    """A live source.
+    """Address of a live source.
 
     Attributes:
-        scheme: how it is spoken to.
-        place: a URL, a device file, the number of a CSI sensor, or a path.
-        loops: how many times more a film is shown; -1 for ever.
+        scheme: kind of the source, which selects the capture class.
+        place: URL of a stream, device file, number of a CSI sensor, or path of a file.
+        loops: number of additional times that a video file is played; -1 for endless.
     """
 
     scheme: Scheme
@@ -27,19 +31,19 @@ class LiveAddress:
 
     @property
     def is_own_camera(self) -> bool:
-        """Whether it is a camera of this machine."""
+        """True if the source is a camera of this machine."""
         return self.scheme in ("csi", "v4l2")
 
     def __str__(self) -> str:
-        """As it may be shown and logged: without a password."""
+        """Return the address for display and logging, without a password."""
         return f"csi://{self.place}" if self.scheme == "csi" else redact_credentials(self.place)
 
 
 def live_address(text: str) -> LiveAddress | None:
-    """Reads an INPUT; None for a file or folder.
+    """Parse an INPUT and return the address of the live source; None for a file or folder.
 
     Raises:
-        UsageError: see `addresses.input_address`.
+        UsageError: see `mggr_edge.common.addresses.input_address`.
     """
     address = input_address(text)
     match address.scheme:
@@ -47,3 +51,62 @@ def live_address(text: str) -> LiveAddress | None:
             return LiveAddress(address.scheme, address.place)
         case _:
             return None
+
+
+Flip = Literal["none", "rotate-90", "rotate-180", "rotate-270", "horizontal", "vertical"]
+"""Rotation or mirroring of a frame.
+
+Rotations are clockwise, in degrees. `horizontal` exchanges left and right, `vertical` exchanges top
+and bottom."""
+
+FLIPS: tuple[str, ...] = get_args(Flip)
+
+_ROTATIONS = {
+    "rotate-90": cv2.ROTATE_90_CLOCKWISE,
+    "rotate-180": cv2.ROTATE_180,
+    "rotate-270": cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+_MIRRORS = {"horizontal": 1, "vertical": 0}
+
+
+@dataclass(frozen=True)
+class CameraFormat:
+    """Requested frame format of a camera; None selects the default of the camera.
+
+    Attributes:
+        width, height: frame size in pixels, before rotation.
+        rate: frame rate in frames per second.
+        flip: rotation or mirroring of the frames; see `Flip`.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    rate: int | None = None
+    flip: Flip = "none"
+
+    @property
+    def is_asked_for(self) -> bool:
+        """True if a size or rate is requested from the camera; `flip` does not count."""
+        return (self.width, self.height, self.rate) != (None, None, None)
+
+    def filled(self, default: CameraFormat) -> CameraFormat:
+        """Return this format, with missing size and rate replaced by those of `default`."""
+        return CameraFormat(
+            self.width or default.width,
+            self.height or default.height,
+            self.rate or default.rate,
+            self.flip,
+        )
+
+
+ANY_FORMAT = CameraFormat()
+"""Format without any request, rotation or mirroring."""
+
+
+def flipped(rgb: NDArray[np.uint8], flip: Flip) -> NDArray[np.uint8]:
+    """Return a frame [H, W, 3] rotated or mirrored as `flip` states."""
+    if flip in _ROTATIONS:
+        return np.asarray(cv2.rotate(rgb, _ROTATIONS[flip]), np.uint8)
+    if flip in _MIRRORS:
+        return np.asarray(cv2.flip(rgb, _MIRRORS[flip]), np.uint8)
+    return rgb

@@ -1,16 +1,15 @@
-"""CSI cameras of a Jetson through GStreamer, and the format that a camera is asked for."""
+"""CSI cameras of a Jetson through GStreamer, and the import of GStreamer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.live.address import LiveAddress
+from mggr_edge.media.live.address import CameraFormat, LiveAddress
 
 _PACKAGES = "python3-gi gir1.2-gstreamer-1.0"
 _SERVER_PACKAGES = f"{_PACKAGES} gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-ugly"
@@ -18,7 +17,13 @@ _SERVER_PACKAGES = f"{_PACKAGES} gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins
 
 @dataclass(frozen=True)
 class GStreamer:
-    """The modules, initialised; `rtsp` is None unless it was asked for."""
+    """Initialized modules of GStreamer.
+
+    Attributes:
+        gst: module `Gst`.
+        glib: module `GLib`.
+        rtsp: module `GstRtspServer`; None if it was not requested.
+    """
 
     gst: Any
     glib: Any
@@ -26,13 +31,14 @@ class GStreamer:
 
 
 def import_gstreamer(*, serving: bool = False) -> GStreamer:
-    """Imports GStreamer.
+    """Import and initialize GStreamer.
 
     Args:
-        serving: its RTSP server too.
+        serving: whether to import the RTSP server too.
 
     Raises:
-        StreamError: they, or Python's bindings to them, are not there; with what mends it.
+        StreamError: GStreamer or its Python bindings are not installed; the message contains the
+            installation command.
     """
     try:
         import gi
@@ -46,7 +52,8 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
             from gi.repository import GstRtspServer
 
             rtsp = GstRtspServer
-    except (ImportError, ValueError, AttributeError) as error:  # the last one of a folder `gi`
+    except (ImportError, ValueError, AttributeError) as error:
+        # AttributeError occurs if a folder named `gi` is imported instead of the package.
         what = "GStreamer's RTSP server" if serving else "GStreamer"
         packages = _SERVER_PACKAGES if serving else _PACKAGES
         raise StreamError(
@@ -55,62 +62,6 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
         ) from error
     Gst.init(None)
     return GStreamer(Gst, GLib, rtsp)
-
-
-Flip = Literal["none", "rotate-90", "rotate-180", "rotate-270", "horizontal", "vertical"]
-"""What is done to a picture; turns are clockwise, `horizontal` swaps left and right."""
-
-FLIPS: tuple[str, ...] = get_args(Flip)
-
-_ROTATIONS = {
-    "rotate-90": cv2.ROTATE_90_CLOCKWISE,
-    "rotate-180": cv2.ROTATE_180,
-    "rotate-270": cv2.ROTATE_90_COUNTERCLOCKWISE,
-}
-_MIRRORS = {"horizontal": 1, "vertical": 0}
-
-
-@dataclass(frozen=True)
-class CameraFormat:
-    """What is asked of a camera; None leaves it to the camera.
-
-    Attributes:
-        width, height: in pixels, before it is turned.
-        rate: frames per second.
-        flip: see `Flip`.
-    """
-
-    width: int | None = None
-    height: int | None = None
-    rate: int | None = None
-    flip: Flip = "none"
-
-    @property
-    def is_asked_for(self) -> bool:
-        """Whether the camera itself is asked for anything."""
-        return (self.width, self.height, self.rate) != (None, None, None)
-
-    def filled(self, default: CameraFormat) -> CameraFormat:
-        """With a default in place of what is not said."""
-        return CameraFormat(
-            self.width or default.width,
-            self.height or default.height,
-            self.rate or default.rate,
-            self.flip,
-        )
-
-
-ANY_FORMAT = CameraFormat()
-"""Nothing is asked for, nothing is turned."""
-
-
-def flipped(rgb: NDArray[np.uint8], flip: Flip) -> NDArray[np.uint8]:
-    """A picture [H, W, 3] turned or mirrored."""
-    if flip in _ROTATIONS:
-        return np.asarray(cv2.rotate(rgb, _ROTATIONS[flip]), np.uint8)
-    if flip in _MIRRORS:
-        return np.asarray(cv2.flip(rgb, _MIRRORS[flip]), np.uint8)
-    return rgb
 
 
 _SOURCE = "nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM),{caps} ! nvvidconv"
@@ -125,14 +76,16 @@ _NS_PER_S = 1e9
 
 
 class CsiCapture:
-    """A camera. Not seen on hardware: in tests another source stands in NVIDIA's place.
+    """Capture for a CSI camera.
+
+    This class was not tested on hardware: tests use another source instead of NVIDIA's.
 
     Args:
-        address: `place` is the sensor's number.
-        wanted: size and rate; what is not said is 1280 x 720 at 30.
+        address: address of the camera; `place` is the number of the sensor.
+        wanted: requested size and rate; the defaults are 1280 x 720 at 30 frames per second.
 
     Raises:
-        StreamError: no GStreamer, no such source, or a camera that does not start.
+        StreamError: GStreamer or NVIDIA's camera source is not installed.
     """
 
     def __init__(self, address: LiveAddress, wanted: CameraFormat) -> None:
@@ -147,12 +100,21 @@ class CsiCapture:
         except gstreamer.glib.Error as error:
             raise StreamError(f"{address} cannot be opened: {error.message}") from error
         self._sink = self._pipeline.get_by_name("frames")
-        self._pipeline.set_state(self._gst.State.PLAYING)
+        state = self._pipeline.set_state(self._gst.State.PLAYING)
+        if state == self._gst.StateChangeReturn.FAILURE:
+            reason = self._reason()
+            self.close()
+            raise StreamError(f"{address} cannot be opened: {reason}")
         self.stream_time_s: float | None = None
-        """The last frame's time in seconds by the pipeline's clock."""
+        """Time of the last frame in seconds of the pipeline's clock; None if unknown."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next frame; a camera never ends, so none is a loss."""
+        """Return the next frame; see `Capture`.
+
+        Raises:
+            StreamError: no frame arrived before the timeout. A camera has no end, so a missing
+                frame means that the camera is lost.
+        """
         sample = self._sink.emit("try-pull-sample", _SILENT_NS)
         if sample is None:
             raise StreamError(f"{self._address} is lost: {self._reason()}")
@@ -162,12 +124,12 @@ class CsiCapture:
         pts_ns = buffer.pts
         self.stream_time_s = None if pts_ns == self._gst.CLOCK_TIME_NONE else pts_ns / _NS_PER_S
         content = buffer.extract_dup(0, buffer.get_size())
-        # Rows are padded to four bytes.
+        # Rows are padded to a multiple of four bytes.
         rows = np.frombuffer(content, np.uint8).reshape(height, -1)
         return np.ascontiguousarray(rows[:, : 3 * width]).reshape(height, width, 3)
 
     def close(self) -> None:
-        """Lets go of the camera."""
+        """Release the camera."""
         self._pipeline.set_state(self._gst.State.NULL)
 
     def _reason(self) -> str:

@@ -1,4 +1,4 @@
-"""A video file as a live source, played once or in a loop."""
+"""Video and picture files as live sources; a video is played once or in a loop."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ FOR_EVER = -1
 
 @contextmanager
 def open_looped(path: Path, loops: int) -> Iterator[Video]:
-    """Opens a video file that begins anew at its end, its time going on; without sound.
+    """Open a video file for playback in a loop, without audio.
+
+    The frame times continue to increase when the video starts again.
 
     Args:
-        path: of the file.
-        loops: how many times more it is shown; -1 for ever.
+        path: path of the file.
+        loops: number of additional times that the video is played; -1 for endless.
 
     Raises:
         MissingPackageError: PyAV is not installed.
-        StreamError: no video, or a damaged one; also while its items are read.
+        StreamError: the file contains no video or is damaged; also raised while the items are read.
     """
     with open_video(path) as video:
         frames = None if video.layout.frames is None else video.layout.frames * (loops + 1)
@@ -49,7 +51,16 @@ def _again_and_again(path: Path, loops: int, first: Video) -> Iterator[TimedFram
 
 
 def _from(start: int | None, video: Video, layout: VideoLayout) -> Generator[TimedFrame, None, int]:
-    """A video's frames, the first one at `start` (None: where it is); returns where they end."""
+    """Yield the frames of a video, shifted in time.
+
+    Args:
+        start: time of the first frame in ticks; None to keep the times of the file.
+        video: opened video.
+        layout: layout with the time base and rate.
+
+    Returns:
+        The end time of the last frame in ticks.
+    """
     usual = max(1, round(1 / (layout.rate * layout.time_base)))
     shift: int | None = None
     end = start or 0
@@ -67,15 +78,15 @@ _PICTURE_EVERY_S = 0.1
 
 
 def shown_file(named: str | Path, *, loops: int = 0) -> LiveAddress:
-    """A file that is shown and not written.
+    """Return the live address of a file that is played in real time.
 
     Args:
-        named: see `find_source`.
-        loops: how many times more a video is shown; -1 for ever.
+        named: the file; see `find_source`.
+        loops: number of additional times that a video is played; -1 for endless.
 
     Raises:
-        StreamError: nothing lies there.
-        UsageError: neither a video nor a picture.
+        StreamError: the file does not exist or cannot be accessed.
+        UsageError: the file is neither a video nor a picture.
     """
     source = find_source(named)
     if source.kind == "folder":
@@ -84,13 +95,14 @@ def shown_file(named: str | Path, *, loops: int = 0) -> LiveAddress:
 
 
 class VideoFileCapture:
-    """A video file, each frame at its time; without sound.
+    """Capture that plays a video file in real time, without audio.
 
     Args:
-        address: `place` is its path.
+        address: address of the file; `place` is its path.
 
     Raises:
-        StreamError: no video, or a damaged one; also later, by `read`.
+        MissingPackageError: PyAV is not installed.
+        StreamError: the file contains no video or is damaged; also raised by `read`.
     """
 
     def __init__(self, address: LiveAddress) -> None:
@@ -102,10 +114,10 @@ class VideoFileCapture:
         )
         self._begun_s: float | None = None
         self.stream_time_s: float | None = None
-        """The last frame's time in its video."""
+        """Time of the last frame in seconds, continued over all loops; None before the first."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Waits until the next frame's time."""
+        """Wait until the time of the next frame and return it; None at the end of the last loop."""
         frame = next(self._frames, None)
         if frame is None:
             return None
@@ -116,28 +128,29 @@ class VideoFileCapture:
         return frame.rgb
 
     def close(self) -> None:
-        """Closes the file, in whichever pass it is."""
+        """Close the file, also if another loop is being played."""
         self._frames = iter(())
         self._opened.close()
 
 
 class PictureFileCapture:
-    """A picture, ten times a second, until somebody stops it.
+    """Capture that repeats a picture ten times per second without end.
 
     Args:
-        address: `place` is its path.
+        address: address of the file; `place` is its path.
 
     Raises:
-        StreamError: no picture, or a damaged one.
+        MissingPackageError: Pillow, or a package that it needs for the format, is not installed.
+        StreamError: the file is not a still picture, or `read_picture` cannot read it.
     """
 
     def __init__(self, address: LiveAddress) -> None:
         self._rgb = read_picture(find_source(Path(address.place)).path).rgb
 
     def read(self) -> NDArray[np.uint8]:
-        """Waits a moment; a picture never ends."""
+        """Wait for 0.1 seconds and return the picture; the source never ends."""
         time.sleep(_PICTURE_EVERY_S)
         return self._rgb
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because no resource is open."""

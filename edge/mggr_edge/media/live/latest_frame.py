@@ -1,10 +1,10 @@
-"""The newest frame of a live source, with its time.
+"""Reader for the newest frame of a live source, and computation of frame times.
 
-Frames arrive in bursts, late and in pairs; a source's timestamps say when they were taken, and
-filters and recordings need that. But a source's clock may be missing, repeat a time, restart
-with the connection, jump, or run at another rate. So it is followed as long as it is plausible
-against the times of arrival; where it is not, time goes on by the time of arrival, and the
-source's clock is followed from there on.
+Frames arrive late, in bursts and in pairs. Filters and recordings need the capture times, which the
+timestamps of the source provide. However, the clock of a source may be missing, repeat a time,
+restart with the connection, jump, or run at another rate. Therefore the source's clock is used only
+while it is plausible compared with the arrival times. At an implausible timestamp, the time
+advances by the arrival time, and the source's clock is used again from that frame on.
 """
 
 from __future__ import annotations
@@ -23,23 +23,30 @@ from mggr_edge.common.timing import MAX_GAP_S
 from mggr_edge.media.live.sources import Capture, stream_time_s
 
 _LATEST_S = 5.0
-"""A frame that is later than this is later than any source may be silent: the clocks differ."""
+"""Maximum difference in seconds between the elapsed times of this machine's and the source's clock.
+
+A capture reports a loss after this time without a frame. A larger difference is therefore not a
+delay of frames: the clocks have drifted apart."""
 
 _RATES = (0.9, 1.1)
-"""A source's clock against this machine's: quartz differs by a ten-thousandth."""
+"""Accepted range of the rate of a source's clock divided by the rate of this machine's clock.
+
+Quartz clocks differ only by a factor of about 0.0001."""
 
 _LEAST_STEP_S = 0.001
-"""Between two frames: a recording's ticks and a filter's steps stay apart."""
+"""Minimum time between two frames in seconds.
+
+It keeps the ticks of recordings and the steps of filters distinct."""
 
 
 @dataclass(frozen=True)
 class _Instant:
-    """One frame by three clocks, in seconds.
+    """Times of one frame by three clocks.
 
     Attributes:
-        stream_s: by the source's clock.
-        arrived_s: by this machine's.
-        time_s: as it was given out.
+        stream_s: timestamp of the source's clock in seconds.
+        arrived_s: arrival time by this machine's clock in seconds.
+        time_s: time that `StreamClock` returned, in seconds.
     """
 
     stream_s: float
@@ -48,24 +55,25 @@ class _Instant:
 
 
 class StreamClock:
-    """Times of the frames of one source, strictly rising, from 0 on."""
+    """Computes strictly increasing times, starting at 0, for the frames of one source."""
 
     def __init__(self) -> None:
         self._is_trusted = True
         self._arrived_s: float | None = None
         self._time_s = 0.0
-        # The last frame with a time of the source's, the one that times are counted from, and
-        # the one from which on the source's clock went on without a break.
+        # `_last` is the last frame with a source timestamp. `_anchor` is the reference frame from
+        # which times are computed. `_unbroken_from` is the frame since which the source's clock has
+        # had no break.
         self._last: _Instant | None = None
         self._anchor: _Instant | None = None
         self._unbroken_from: _Instant | None = None
 
     def time_s(self, stream_s: float | None, *, arrived_s: float) -> float:
-        """Takes the next frame and returns its time in seconds since the first one.
+        """Return the time of the next frame in seconds since the first frame.
 
         Args:
-            stream_s: by the source's clock; None where it has none.
-            arrived_s: by this machine's clock, which never goes back.
+            stream_s: timestamp of the source's clock in seconds; None if the frame has none.
+            arrived_s: arrival time by this machine's monotonic clock in seconds.
         """
         arrival_step_s = 0.0 if self._arrived_s is None else arrived_s - self._arrived_s
         by_arrival_s = self._time_s + max(arrival_step_s, _LEAST_STEP_S)
@@ -88,26 +96,34 @@ class StreamClock:
             return by_arrival_s
         by_stream_s = self._anchor.time_s + stream_s - self._anchor.stream_s
         if by_stream_s < self._time_s - MAX_GAP_S:
-            # Times of arrival have run ahead: going on from here beats many tiny steps.
+            # The arrival times were ahead of the source's clock. A new anchor avoids a long series
+            # of minimum steps.
             self._anchor = _Instant(stream_s, arrived_s, by_arrival_s)
             return by_arrival_s
         return max(by_stream_s, self._time_s + _LEAST_STEP_S)
 
     def _is_plausible(self, stream_s: float, arrived_s: float) -> bool:
-        """Whether the source's clock went on, by no more than frames can have been held back."""
+        """Return whether the step of the source's clock since the last frame is plausible.
+
+        The step must be positive. It may exceed the step of the arrival times only by the lateness
+        of the last frame plus `MAX_GAP_S`.
+        """
         assert self._last is not None
         held_back_s = max(0.0, self._late_s(self._last))
         step_s = stream_s - self._last.stream_s
         return 0 < step_s <= arrived_s - self._last.arrived_s + held_back_s + MAX_GAP_S
 
     def _late_s(self, frame: _Instant) -> float:
-        """By how much later a frame arrived than the one that times are counted from."""
+        """Return the additional delay of a frame in seconds, relative to the anchor frame."""
         assert self._anchor is not None
         arrived_s = frame.arrived_s - self._anchor.arrived_s
         return arrived_s - (frame.stream_s - self._anchor.stream_s)
 
     def _check(self, frame: _Instant) -> None:
-        """Counts from here where clocks have drifted apart; gives up one of another rate."""
+        """Set a new anchor if the clocks have drifted apart, and distrust a clock of another rate.
+
+        A source's clock that is not trusted is ignored for all later frames.
+        """
         if abs(self._late_s(frame)) <= _LATEST_S:
             return
         assert self._unbroken_from is not None
@@ -115,26 +131,27 @@ class StreamClock:
         passed_s = frame.arrived_s - self._unbroken_from.arrived_s
         low, high = _RATES
         rate = (frame.stream_s - self._unbroken_from.stream_s) / max(passed_s, _LEAST_STEP_S)
-        # What was sent at once after the connection tells no rate.
+        # The rate is not checked shortly after the connection, because a burst of frames at the
+        # start does not allow an estimate of the rate.
         self._is_trusted = passed_s < _LATEST_S or low <= rate <= high
 
 
 _LOOK_S = 0.1
-"""How often a waiting consumer looks whether it shall stop."""
+"""Interval in seconds at which a waiting consumer calls `meanwhile`."""
 
 _GRACE_S = 0.5
-"""How long is waited for a reader that was asked to stop; one that hangs in a driver is left."""
+"""Time in seconds to wait for the reader thread to stop; a hung reader is then abandoned."""
 
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """A frame and its time.
+    """A frame of a live source with its time.
 
     Attributes:
-        rgb: [H, W, 3] uint8.
-        time_s: since the first frame, by the source's clock where it has one that can be
-            followed (see `StreamClock`); always going up.
-        number: among all that came, dropped ones too, from 0.
+        rgb: pixels, [H, W, 3] uint8.
+        time_s: strictly increasing time in seconds since the first frame. It is based on the
+            source's clock if that is plausible, otherwise on the arrival times (`StreamClock`).
+        number: index of the frame among all received frames, including dropped frames, from 0.
     """
 
     rgb: NDArray[np.uint8]
@@ -143,20 +160,21 @@ class LiveFrame:
 
 
 class LatestFrameReader:
-    """One frame is kept; one that comes before it was asked for takes its place.
+    """Reader thread that keeps only the newest frame of a source.
 
-    Reading goes on in a thread of its own, so that no frame waits in a queue and a slow
-    consumer sees the present and not the past. That thread also closes the source: nobody may
-    while it is read, and a source that hangs must not hold up the end.
+    A new frame replaces a frame that was not consumed yet. Frames therefore do not wait in a queue,
+    and a slow consumer always gets the newest frame. The reader thread also closes the source,
+    because a source must not be closed while it is read, and because a hung source must not block
+    the end of the program.
 
     Attributes:
-        dropped: frames so far that nobody asked for in time.
+        dropped: number of frames that were replaced before they were consumed.
 
     Args:
-        capture: what is read.
-        stop: set from anywhere to end.
-        beat: called by the reader before every frame that it asks for.
-        meanwhile: called by the consumer, again and again while it waits.
+        capture: source to read.
+        stop: event that ends the reading; any thread may set it.
+        beat: callback for the heartbeat, which the reader thread calls before each read.
+        meanwhile: callback that the consumer calls repeatedly while it waits for a frame.
     """
 
     def __init__(
@@ -187,17 +205,18 @@ class LatestFrameReader:
             abandon(self._thread)
 
     def __iter__(self) -> Iterator[LiveFrame]:
-        """Frames until the source ends or `stop` is set.
+        """Yield frames until the source ends or `stop` is set.
 
         Raises:
-            StreamError: the source is lost; what came before it was handed on.
+            StreamError: the source is lost; the error is raised after the last received frame.
         """
         while (frame := self._next()) is not None:
             yield frame
 
     def _next(self) -> LiveFrame | None:
         while not self._has_news(within_s=_LOOK_S):
-            # Without the lock: closing a file may take seconds, and the reader goes on meanwhile.
+            # The lock is not held here, because `meanwhile` may take seconds to close a file, and
+            # the reader thread must not wait for it.
             self._meanwhile()
         with self._changed:
             frame, self._waiting = self._waiting, None
@@ -208,7 +227,7 @@ class LatestFrameReader:
         return frame
 
     def _has_news(self, *, within_s: float) -> bool:
-        """Waits for a frame or the end; False if neither comes in time."""
+        """Wait for a frame, the end or `stop`; return False after `within_s` seconds."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._waiting is not None or self._has_ended or self._stop.is_set(),
@@ -218,9 +237,10 @@ class LatestFrameReader:
     def _run(self) -> None:
         try:
             self._read()
-        except BaseException as error:  # noqa: BLE001 - raised where frames are waited for
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer's thread
             self._error = error
-        # Reported before the source is closed: that may hang in a driver, or fail.
+        # The end is reported before the source is closed, because closing may hang in a driver or
+        # fail.
         with self._changed:
             self._has_ended = True
             self._changed.notify()

@@ -1,8 +1,8 @@
 """Recordings of a live source: one video file, or numbered files of at most a given length.
 
-Numbered files are named `call-0001.mp4`, `call-0002.mp4` and so on.
-Every file is complete by itself and begins at time zero. One ends when its time has passed, also
-while no frame comes; a source that is lost for longer than that therefore goes on in a new file.
+Numbered files are named `call-0001.mp4`, `call-0002.mp4` and so on. Every file is complete and
+begins at time zero. A file ends when its length is reached, even if no frames arrive. Therefore, if
+the source is lost for longer than that, the recording continues in a new file.
 """
 
 from __future__ import annotations
@@ -29,29 +29,35 @@ Verb = Literal["wrote", "showed in"]
 
 
 class LiveWriter(Protocol):
-    """Takes frames of one size."""
+    """Writer for frames of one size."""
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
-        """Takes a frame [H, W, 3] uint8 RGB, made of the one that was read."""
+        """Write a frame.
+
+        Args:
+            rgb: processed frame, [H, W, 3] uint8 RGB.
+            at: source frame from which `rgb` was computed; its time is used.
+        """
         ...
 
 
 class RecordingWriter(LiveWriter, Protocol):
-    """Takes frames of a file."""
+    """Writer for the frames of a file."""
 
     def end_at(self, pts: int) -> None:
-        """Sets the time until which the last frame is shown, in ticks."""
+        """Set the end time of the last frame, in ticks."""
         ...
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A video file, which appears when the source has ended, or the disk is full.
+    """Recording to a video file, which gets its name when the source has ended or the disk is full.
 
     Attributes:
-        path: of the file.
-        comment: what its metadata say of it.
-        force: a file that exists may be replaced.
+        path: path of the file.
+        comment: comment in the metadata of the file.
+        verb: verb for the summary of a run.
+        force: whether an existing file may be replaced.
     """
 
     path: Path
@@ -61,12 +67,17 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """The path."""
+        """Path of the file."""
         return str(self.path)
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
-        """Begins a file."""
+        """Open the file for frames of the given layout.
+
+        Raises:
+            StreamError: the file cannot be written, or another file with this path was created
+                during the recording; the message names the path of the recording.
+        """
         moved: list[Path] = []
         with recorded(
             self.path, layout, comment=self.comment, force=self.force, moved=moved
@@ -80,14 +91,15 @@ class Recording:
 def recorded(
     path: Path, layout: VideoLayout, *, comment: str, force: bool, moved: list[Path]
 ) -> Iterator[RecordingWriter]:
-    """Records one file; what was recorded before an error is kept.
+    """Record one file; frames that were recorded before an error are kept.
 
     Args:
-        path: of the file.
-        layout: of the frames.
-        comment: what its metadata say of it.
-        force: a file that exists may be replaced.
-        moved: receives the file's other name, if a file of that name appears meanwhile.
+        path: path of the file.
+        layout: size, rate and colour of the frames.
+        comment: comment in the metadata of the file.
+        force: whether an existing file may be replaced.
+        moved: list to which the actual path is appended, if another file with the path `path` was
+            created during the recording.
 
     Raises:
         StreamError: the file cannot be written.
@@ -106,7 +118,11 @@ def recorded(
 
 
 def _is_worth_keeping(temporary: Path) -> bool:
-    """Whether pictures are in a recording that broke off; they play to its end then."""
+    """Return whether an interrupted recording contains frames.
+
+    An incomplete fragment at the end of an MP4 or QuickTime file is removed, so that the file plays
+    to its end.
+    """
     if not temporary.exists():
         return False
     if temporary.suffix.lower() == ".mkv":
@@ -124,21 +140,23 @@ def _holds_a_picture(path: Path) -> bool:
 
 _DIGITS = 4
 _MOST_NAMES = 3
-"""Names in the summary; of more files, the first and the last are named."""
+"""Maximum number of file names in the summary; for more files, only the first and last appear."""
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Video files, each of which appears when it is complete.
+    """Recording to numbered video files, each of which gets its name when it is complete.
 
     Attributes:
-        path: `call.mp4` stands for `call-0001.mp4` and so on; it is not written itself.
-        every_s: seconds after which a file ends.
-        comment: what their metadata say of them.
-        force: numbers begin at 1 and existing files are replaced. Otherwise numbers follow the
-            highest one that exists, so that nothing is replaced.
-        files: what was written, in order.
-        clock: seconds that never go back; tests put another one in its place.
+        path: pattern of the file names: `call.mp4` means `call-0001.mp4`, `call-0002.mp4` and so
+            on. The path itself is not written.
+        every_s: maximum length of a file in seconds.
+        comment: comment in the metadata of the files.
+        verb: verb for the summary of a run.
+        force: whether numbers begin at 1 and existing files are replaced. Otherwise, numbers
+            continue after the highest existing number, so that no file is replaced.
+        files: paths of the written files, in order.
+        clock: function that returns a monotonic time in seconds; tests replace it.
     """
 
     path: Path
@@ -151,7 +169,7 @@ class Segments:
 
     @property
     def name(self) -> str:
-        """The files that were written."""
+        """Names of the written files; `path` if there are none yet."""
         if not self.files:
             return str(self.path)
         first, *others = (str(self.files[0]), *(path.name for path in self.files[1:]))
@@ -161,13 +179,13 @@ class Segments:
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[SegmentWriter]:
-        """Begins the first file with the first frame."""
+        """Open a writer, which creates the first file with the first frame."""
         with SegmentWriter(self, layout) as writer:
             yield writer
 
 
 class SegmentWriter:
-    """Takes frames; each goes into the file of its time."""
+    """Writer that distributes frames to numbered files by their time."""
 
     def __init__(self, segments: Segments, layout: VideoLayout) -> None:
         self._segments, self._layout = segments, layout
@@ -193,7 +211,11 @@ class SegmentWriter:
             raise self._failure
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
-        """Writes a frame, into a new file if the last one's time has passed.
+        """Write a frame; a new file begins if the current file has reached its length.
+
+        Args:
+            rgb: processed frame, [H, W, 3] uint8 RGB.
+            at: source frame from which `rgb` was computed; its time is used.
 
         Raises:
             StreamError: a file cannot be written.
@@ -212,7 +234,10 @@ class SegmentWriter:
         self._writer.write(rgb, shifted)
 
     def idle(self) -> None:
-        """Ends a file whose time has passed while no frame came; keeps an error for `write`."""
+        """End the current file if it has reached its length while no frame arrived.
+
+        An error is stored and raised by the next `write`, or on leaving the context.
+        """
         if self._begun is not None and self._segments.clock() >= self._ends_s:
             try:
                 self._close()
@@ -255,6 +280,6 @@ def _segment_path(path: Path, number: int) -> Path:
 def _highest_number(path: Path) -> int:
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d{{{_DIGITS},}}){re.escape(path.suffix)}")
     if not path.parent.is_dir():
-        return 0  # opening the first file reports it
+        return 0  # opening the first file raises the error
     found = (pattern.fullmatch(entry.name) for entry in path.parent.iterdir())
     return max((int(match[1]) for match in found if match), default=0)

@@ -1,4 +1,4 @@
-"""RTSP streams, read by FFmpeg."""
+"""Reader for RTSP streams, based on FFmpeg."""
 
 from __future__ import annotations
 
@@ -17,27 +17,31 @@ from mggr_edge.media.files.pyav import closed_for_good, import_pyav
 from mggr_edge.media.live.address import LiveAddress
 
 _OPEN_S, _SILENT_S = 10.0, 5.0
-"""How long a server may take to answer, and to send a frame."""
+"""Timeouts in seconds: for opening a connection, and for the next undamaged frame."""
 
 _OPTIONS = {
-    # A packet that UDP loses is a torn picture.
+    # TCP is used, because each lost UDP packet would damage a frame.
     "rtsp_transport": "tcp",
-    # What came while the stream was looked at is the past, and looking is over soon.
+    # Frames that arrive during the analysis of the stream are not buffered, because they would add
+    # latency, and the analysis is limited to 0.5 seconds.
     "fflags": "nobuffer",
     "analyzeduration": "500000",
     "flags": "low_delay",
-    # Sound would keep a stream alive whose pictures have stopped.
+    # Audio is excluded, because it would hide that the video has stopped.
     "allowed_media_types": "video",
 }
 
 
 class RtspCapture:
-    """The stream's first video; sound is left alone.
+    """Capture for the first video stream of an RTSP address, without audio.
 
-    Frames that arrive damaged are left out: a live picture cannot be sent again.
+    Damaged frames are skipped, because the frames of a live stream cannot be requested again.
+
+    Args:
+        address: address of the stream; `place` is its URL.
 
     Raises:
-        StreamError: nobody answers, or there is no video.
+        StreamError: the server does not answer, or the stream has no video.
         MissingPackageError: PyAV is not installed.
     """
 
@@ -54,10 +58,10 @@ class RtspCapture:
         self._frames = self._whole_frames()
         self._converter: ColourConverter | None = None
         self.stream_time_s: float | None = None
-        """The last frame's RTP time in seconds; it starts with the session."""
+        """RTP time of the last frame in seconds since the start of the session; None if unknown."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next whole frame; see `Capture`."""
+        """Return the next undamaged frame; see `Capture`."""
         with self._told("is lost"):
             frame = next(self._frames, None)
         if frame is None:
@@ -66,7 +70,12 @@ class RtspCapture:
         return self._rgb(frame)
 
     def _whole_frames(self) -> Iterator[Any]:
-        """Frames without damage; too long without any is a loss, whatever else arrives."""
+        """Yield the undamaged frames.
+
+        Raises:
+            StreamError: no undamaged frame arrived for `_SILENT_S` seconds, even if damaged frames
+                arrived.
+        """
         last_s = time.monotonic()
         for packet in self._container.demux(video=0):
             for frame in self._decoded(packet):
@@ -82,11 +91,11 @@ class RtspCapture:
         try:
             return list(packet.decode())
         except self._av.InvalidDataError:
-            # Damaged, or from before the first picture that stands by itself.
+            # The packet is damaged, or it precedes the first keyframe.
             return []
 
     def close(self) -> None:
-        """Ends the session."""
+        """End the RTSP session."""
         self._frames = iter(())
         container, self._container = self._container, None
         if container is not None:
@@ -107,9 +116,10 @@ class RtspCapture:
             yield
         except (self._av.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
-            # FFmpeg reports an interrupted wait as whatever it was parsing at that moment.
+            # After a timeout, FFmpeg may report an unrelated error of the code that was
+            # interrupted, so the elapsed time is also checked.
             if isinstance(error, self._av.ExitError) or time.monotonic() - began_s >= limit_s:
                 reason = f"no answer for {limit_s:g} seconds"
-            elif error.errno == errno.EIO:  # FFmpeg's result of a failed name lookup
+            elif error.errno == errno.EIO:  # FFmpeg's error for a failed host name lookup
                 reason = f"{reason}, as when the host name cannot be resolved"
             raise StreamError(f"{self._address} {what}: {reason}") from error

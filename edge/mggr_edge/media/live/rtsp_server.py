@@ -1,4 +1,4 @@
-"""An RTSP server in this process: every client sees the frames as they are made."""
+"""RTSP server in this process, which sends the processed frames to all clients in real time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from mggr_edge.media.files.video_reader import TimedFrame, VideoLayout
 from mggr_edge.media.live.csi import GStreamer, import_gstreamer
 
 _ENCODERS = {
-    # A Jetson's own; not seen on hardware.
+    # Hardware encoder of a Jetson; not tested on hardware.
     "nvv4l2h264enc": "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 "
     "! nvv4l2h264enc insert-sps-pps=true idrinterval=30",
     "x264enc": "x264enc tune=zerolatency speed-preset=veryfast key-int-max=30",
 }
-"""The first one that GStreamer knows, and that gets ready, is taken: NVIDIA's plugin is there on
-an Orin Nano too, which has no encoder."""
+"""GStreamer's name of an H.264 encoder -> pipeline description.
+
+The first encoder that is installed and whose device can be opened is used. The second condition is
+necessary, because NVIDIA's plugin is also installed on an Orin Nano, which has no encoder."""
 
 _PIPELINE = (
     "( appsrc name=frames is-live=true do-timestamp=true format=time "
@@ -31,11 +33,18 @@ _PIPELINE = (
 )
 
 _SESSIONS_EVERY_S = 2
-"""How often sessions of clients that went away without a goodbye are looked for."""
+"""Interval in seconds for removing the sessions of clients that did not close their connection."""
 
 
 class _Served:
-    """The appsrc of the one pipeline that all who are connected share; none while nobody is."""
+    """Writer to the pipeline that all connected clients share.
+
+    The pipeline and its `appsrc` exist only while at least one client is connected; other frames
+    are dropped.
+
+    Args:
+        gstreamer: initialized modules of GStreamer.
+    """
 
     def __init__(self, gstreamer: GStreamer) -> None:
         self._gst = gstreamer.gst
@@ -44,9 +53,10 @@ class _Served:
         self._is_hungry = False
 
     def configure(self, factory: Any, media: Any) -> None:
-        """Somebody has connected: takes the new pipeline's source."""
+        """Connect to the source of a new pipeline; called when the first client connects."""
         source = media.get_element().get_by_name_recurse_up("frames")
-        # Pushed only while wanted: what piles up in a source is memory, and the past.
+        # Frames are pushed only while the source requests data. Buffered frames would occupy
+        # memory and add latency.
         source.connect("need-data", lambda *_: self._set(source, hungry=True))
         source.connect("enough-data", lambda *_: self._set(source, hungry=False))
         media.connect("unprepared", lambda *_: self._forget(source))
@@ -54,7 +64,8 @@ class _Served:
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
         with self._lock:
             source = self._source if self._is_hungry else None
-        # Not under the lock: a source that is full says so from within this very call.
+        # The lock is not held here, because a full source emits `enough-data` during this call, and
+        # its handler acquires the lock.
         if source is not None:
             content = np.ascontiguousarray(rgb).tobytes()
             source.emit("push-buffer", self._gst.Buffer.new_wrapped(content))
@@ -64,7 +75,7 @@ class _Served:
             self._source, self._is_hungry = source, hungry
 
     def _forget(self, source: Any) -> None:
-        """A pipeline has ended, perhaps after the next one began."""
+        """Drop the source of a pipeline that has ended, unless a newer pipeline replaced it."""
         with self._lock:
             if self._source is source:
                 self._source, self._is_hungry = None, False
@@ -72,16 +83,17 @@ class _Served:
 
 @contextmanager
 def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> Iterator[_Served]:
-    """Serves rtsp://HOST:PORT/NAME until the context is left.
+    """Serve frames at rtsp://HOST:PORT/NAME until the context is left.
 
     Args:
-        host: the address that is listened on.
-        port: the port.
-        name: of the stream.
-        layout: size and nominal rate of the frames; sides are even.
+        host: address of the interface on which the server listens.
+        port: port on which the server listens.
+        name: name of the stream.
+        layout: layout with the size and nominal rate of the frames; both sides must be even.
 
     Raises:
-        StreamError: GStreamer or its encoders are not there, or nobody can listen there.
+        StreamError: GStreamer or an H.264 encoder is not installed, the frame size is odd, or the
+            server cannot listen on the address.
     """
     gstreamer = import_gstreamer(serving=True)
     encoder = next((name for name in _ENCODERS if _gets_ready(gstreamer, name)), None)
@@ -114,8 +126,8 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             f"rtsp://{host}:{port}/{name} cannot be served: {host}:{port} is in use, not "
             "permitted, or no address of this machine"
         )
-    # A client that loses its network closes nothing. Frames are encoded and sent to it until its
-    # session is removed, which the server does only on request.
+    # A client that loses its network connection does not close its session. Frames are encoded and
+    # sent to it until the session is removed, which the server does only on request.
     sessions = server.get_session_pool()
     look = gstreamer.glib.timeout_source_new_seconds(_SESSIONS_EVERY_S)
     look.set_callback(lambda *_: sessions.cleanup() >= 0)
@@ -133,8 +145,9 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
             look.destroy()
             loop.quit()
 
-        # Within the loop: a quit that comes before `run` has begun would be lost, and a client
-        # that another thread removes may just be served. Before all else that the loop does.
+        # `end` runs inside the main loop, because a `quit` before the start of `run` would be lost,
+        # and because another thread could remove a client while the loop serves it. The high
+        # priority makes it run before all other sources of the loop.
         ending = gstreamer.glib.Idle()
         ending.set_priority(gstreamer.glib.PRIORITY_HIGH)
         ending.set_callback(end)
@@ -143,7 +156,7 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
 
 
 def _gets_ready(gstreamer: GStreamer, name: str) -> bool:
-    """Whether an element is there, and opens the device that it needs."""
+    """Return whether an element is installed and can open the device that it needs."""
     gst = gstreamer.gst
     element = gst.ElementFactory.make(name)
     if element is None:

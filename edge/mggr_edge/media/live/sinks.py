@@ -1,4 +1,4 @@
-"""Live outputs by address."""
+"""Live outputs by address: recordings, windows, virtual cameras and RTSP streams."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from mggr_edge.media.live.v4l2 import Controls
 
 
 class LiveOutput(Protocol):
-    """An output that is opened when the first frame is there.
+    """An output that is opened when the first frame is available.
 
     Attributes:
-        name: for people; None for nowhere.
-        verb: what is done with it.
+        name: name of the output for messages; None if the frames are discarded.
+        verb: verb for the summary of a run.
     """
 
     @property
@@ -47,23 +47,23 @@ class LiveOutput(Protocol):
     def verb(self) -> Verb: ...
 
     def opened(self, layout: VideoLayout) -> AbstractContextManager[LiveWriter]:
-        """Opens it for frames of that layout.
+        """Open the output for frames of the given layout.
 
         Raises:
-            StreamError: it cannot be opened or written.
+            StreamError: the output cannot be opened or written.
         """
         ...
 
 
 @dataclass(frozen=True)
 class NullOutput:
-    """Keeps nothing."""
+    """Output that discards all frames."""
 
     name = None
     verb: ClassVar[Verb] = "wrote"
 
     def opened(self, layout: VideoLayout) -> AbstractContextManager[LiveWriter]:
-        """Takes everything."""
+        """Return a writer that discards all frames."""
         return nullcontext(NoWriter())
 
 
@@ -72,7 +72,9 @@ class Window:
     """A window on this machine's screen.
 
     Attributes:
-        controls: what its keys change.
+        controls: state that the keys in the window change.
+        name: name of the output for messages.
+        verb: verb for the summary of a run.
     """
 
     controls: Controls
@@ -81,17 +83,18 @@ class Window:
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
-        """Opens it."""
+        """Open the window."""
         with open_window(layout, self.controls) as writer:
             yield writer
 
 
 @dataclass(frozen=True)
 class VirtualCamera:
-    """A v4l2loopback device, which programs for video calls take for a camera.
+    """A v4l2loopback device, which programs for video calls treat as a camera.
 
     Attributes:
-        device: its file.
+        device: path of the device file.
+        verb: verb for the summary of a run.
     """
 
     device: str
@@ -99,12 +102,12 @@ class VirtualCamera:
 
     @property
     def name(self) -> str:
-        """The device."""
+        """Path of the device file."""
         return self.device
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
-        """Begins to show frames."""
+        """Open the device for frames of the given layout."""
         with open_virtual_camera(self.device, layout) as writer:
             yield writer
 
@@ -114,9 +117,10 @@ class RtspStream:
     """An RTSP stream that this process serves.
 
     Attributes:
-        host: the address that is listened on.
-        port: the port.
-        path: the stream's name.
+        host: address of the interface on which the server listens.
+        port: port on which the server listens.
+        path: name of the stream.
+        verb: verb for the summary of a run.
     """
 
     host: str
@@ -126,12 +130,12 @@ class RtspStream:
 
     @property
     def name(self) -> str:
-        """The address that is listened on."""
+        """URL with the address and port on which the server listens."""
         return f"rtsp://{self.host}:{self.port}/{self.path}"
 
     @contextmanager
     def opened(self, layout: VideoLayout) -> Iterator[LiveWriter]:
-        """Begins to serve."""
+        """Start the server for frames of the given layout."""
         from mggr_edge.media.live.rtsp_server import open_rtsp_server
 
         with open_rtsp_server(self.host, self.port, self.path, layout) as writer:
@@ -139,12 +143,12 @@ class RtspStream:
 
 
 def is_shown(text: str | None) -> bool:
-    """Whether an OUTPUT is seen as it is made: a window, a virtual camera or a stream."""
+    """Return whether an OUTPUT is viewed live: a window, a virtual camera or an RTSP stream."""
     return output_scheme(text) in ("display", "v4l2loopback", "rtsp")
 
 
 def is_window(text: str | None) -> bool:
-    """Whether an OUTPUT is a window: `display://0`; there is one, whatever its number."""
+    """Return whether an OUTPUT is a window: `display://0`; the number does not matter."""
     return output_scheme(text) == "display"
 
 
@@ -156,19 +160,19 @@ def live_output(
     segment_s: float | None = None,
     controls: Controls | None = None,
 ) -> LiveOutput:
-    """Reads the OUTPUT of a live source.
+    """Parse the OUTPUT of a live source.
 
     Args:
-        text: as it was typed.
-        comment: what a file's metadata say of it.
-        force: a file that exists may be replaced.
-        segment_s: seconds after which a recording goes on in another file; None for one file.
-        controls: what a window's keys change.
+        text: OUTPUT as the user typed it; None if it is missing.
+        comment: comment for the metadata of a recording.
+        force: whether an existing file may be replaced.
+        segment_s: maximum length of each file of a recording in seconds; None for a single file.
+        controls: state that the keys in a window change; None for a new state.
 
     Raises:
         OutputExistsError: the named file exists and `force` is false.
-        UsageError: nothing is named, or nothing that live frames can go to, or a file in a folder
-            that does not exist or is not writable.
+        UsageError: OUTPUT is missing or is not supported for a live source, its folder does not
+            exist or is not writable, or `segment_s` is used without a video file.
     """
     suffixes = " ".join(VIDEO_OUTPUT_SUFFIXES)
     wanted = f"a video file ({suffixes}), {OUTPUT_FORMS}"
@@ -194,7 +198,7 @@ def live_output(
             f"{redact_credentials(text)} is no OUTPUT of a live source"
             f"{closest_form(closest_output(text))}; expected {wanted}"
         )
-    check_place(path)  # the source may come hours later
+    check_place(path)  # checked early, because the source may become available only hours later
     if segment_s is not None:
         return Segments(path, segment_s, comment, force)
     if os.path.lexists(path) and not force:
@@ -205,7 +209,7 @@ def live_output(
 TITLE = "mggr-edge"
 
 _WIDEST_PX = 1280
-"""At first; the mouse may pull it wider."""
+"""Maximum initial width of the window; the user can resize it."""
 
 _KEY_MS = 1
 _NO_KEY = -1
@@ -222,24 +226,25 @@ class _Window:
         if key != _NO_KEY:
             self._controls.press(chr(key & 0xFF))
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-            self._controls.stop.set()  # closed by the mouse
+            self._controls.stop.set()  # the user closed the window with the mouse
 
 
 @contextmanager
 def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
-    """Opens a window, from the main thread.
+    """Open a window; must be called from the main thread.
 
     Args:
-        layout: size of the frames.
-        controls: what its keys change, and closing it stops.
+        layout: layout with the size of the frames.
+        controls: state that the keys change; closing the window sets its `stop` event.
 
     Raises:
-        MissingPackageError: this OpenCV was built without windows.
-        StreamError: there is no screen.
+        MissingPackageError: the installed OpenCV was built without window support.
+        StreamError: no screen is available, or the window cannot be opened.
     """
     if not has_windows():
         raise MissingPackageError("an OpenCV with windows (opencv-python)", "display")
-    # Asked before OpenCV is: without a screen its toolkit ends the whole process.
+    # This is checked before OpenCV is called, because without a screen the GUI toolkit of OpenCV
+    # terminates the process.
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
         raise StreamError(
             "there is no screen here (DISPLAY is not set); leave the window out with --headless"
@@ -258,7 +263,7 @@ def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
 
 
 def has_windows() -> bool:
-    """Whether this OpenCV can show any; the headless wheel cannot."""
+    """Return whether the installed OpenCV supports windows; the headless wheel does not."""
     gui = [line for line in cv2.getBuildInformation().splitlines() if line.strip()[:4] == "GUI:"]
     return bool(gui) and "NONE" not in gui[0]
 
@@ -268,21 +273,23 @@ class _Writer:
         self._camera = camera
 
     def write(self, rgb: NDArray[np.uint8], at: TimedFrame) -> None:
-        # Shown at once: the source sets the pace.
+        # The frame is sent without waiting, because the source determines the frame rate.
         self._camera.send(np.ascontiguousarray(rgb))
 
 
 @contextmanager
 def open_virtual_camera(device: str, layout: VideoLayout) -> Iterator[_Writer]:
-    """Opens a device; no loopback device has been seen yet.
+    """Open a virtual camera.
+
+    This function was not tested with a real loopback device.
 
     Args:
-        device: its file, e.g. /dev/video10.
-        layout: size and nominal rate of the frames.
+        device: path of the device file, e.g. /dev/video10.
+        layout: layout with the size and nominal rate of the frames.
 
     Raises:
         MissingPackageError: pyvirtualcam is not installed.
-        StreamError: no such device, or one that does not take frames of this size.
+        StreamError: the device does not exist or does not accept frames of this size.
     """
     try:
         import pyvirtualcam

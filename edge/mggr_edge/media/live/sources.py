@@ -1,4 +1,4 @@
-"""Live sources by address, and their reconnection."""
+"""Opening of live sources by address, and automatic reconnection."""
 
 from __future__ import annotations
 
@@ -11,63 +11,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError, UsageError
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import CameraFormat
+from mggr_edge.media.live.address import CameraFormat, LiveAddress
 
 
 class Capture(Protocol):
     """An opened live source."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Waits for the next frame, [H, W, 3] uint8 RGB; None when the source has ended.
+        """Wait for the next frame and return it.
+
+        Returns:
+            The frame, [H, W, 3] uint8 RGB; None if the source has ended.
 
         Raises:
-            StreamError: the source is lost, or silent for too long.
+            StreamError: the connection is lost, or no frame arrives before a timeout.
         """
         ...
 
     def close(self) -> None:
-        """Lets go of the source."""
+        """Release the source."""
         ...
 
 
 @runtime_checkable
 class Clocked(Protocol):
-    """A `Capture` whose frames carry times of the source's own clock."""
+    """A `Capture` whose frames have timestamps of the source's clock."""
 
     @property
     def stream_time_s(self) -> float | None:
-        """When the frame that was read last was taken, in seconds of the source's clock.
+        """Capture time of the last frame in seconds of the source's clock; None if unknown.
 
-        Its zero is any moment; it may restart, repeat or jump (`stream_clock` guards against
-        that). None where the frame has none.
+        The zero point is arbitrary, and the clock may restart, repeat a time or jump.
+        `latest_frame.StreamClock` corrects that.
         """
         ...
 
 
 def stream_time_s(capture: Capture) -> float | None:
-    """Returns the source's own time of the frame that was read last; None where it has no clock."""
+    """Return the source's timestamp of the last frame in seconds; None if it has no timestamp."""
     return capture.stream_time_s if isinstance(capture, Clocked) else None
 
 
 @runtime_checkable
 class Described(Protocol):
-    """A source that reports what it sends."""
+    """A source with a description of the frames that it sends."""
 
     def described(self) -> str:
-        """Size, rate and format in one line."""
+        """Return size, rate and format in one line."""
         ...
 
 
 class OpenedByReader:
-    """A source that the first `read` opens, in the thread that reads it.
+    """Capture that opens its source on the first `read`, in the reader thread.
 
-    Opening a source takes seconds where nothing answers, and may hang in a driver. No signal
-    interrupts it, so the main thread, which handles signals, must not wait for it.
+    Opening takes seconds if the source does not answer, and it may hang in a driver. Signals do not
+    interrupt it, so it must not block the main thread, which handles signals.
 
     Args:
-        open_: opens the source, or raises `StreamError`.
-        opened: called once, by the reading thread, when the source is open.
+        open_: function that opens the source or raises `StreamError`.
+        opened: callback that the reader thread calls once, when the source is open.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class OpenedByReader:
         self._capture: Capture | None = None
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Waits for the next frame; see `Capture`."""
+        """Open the source if it is not open, and wait for the next frame; see `Capture`."""
         if self._capture is None:
             self._capture = self._open()
             self._opened()
@@ -85,11 +87,11 @@ class OpenedByReader:
 
     @property
     def stream_time_s(self) -> float | None:
-        """The source's own time of the last frame; see `Clocked`."""
+        """The source's timestamp of the last frame in seconds; see `Clocked`."""
         return None if self._capture is None else stream_time_s(self._capture)
 
     def close(self) -> None:
-        """Closes the source if it was opened."""
+        """Close the source if it was opened."""
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.close()
@@ -98,17 +100,17 @@ class OpenedByReader:
 def open_capture(
     address: LiveAddress, wanted: CameraFormat, *, notify: Callable[[str], None] = lambda text: None
 ) -> Capture:
-    """Opens a live source; who reads it closes it.
+    """Open a live source. The caller must close it.
 
     Args:
-        address: of the source.
-        wanted: size and rate of its pictures.
-        notify: takes the mode that a camera has taken.
+        address: address of the source.
+        wanted: requested size and rate of the frames.
+        notify: callback that receives a message with the actual mode of a camera.
 
     Raises:
-        UsageError: a size or rate is wanted of what cannot be asked.
-        StreamError: it is not there, or gives nothing.
-        MissingPackageError: what it is read with is not installed.
+        UsageError: a size or rate is requested from an RTSP stream, which does not support this.
+        StreamError: the source is not available or sends no frames.
+        MissingPackageError: a package that is needed to read the source is not installed.
     """
     capture = _opened(address, wanted)
     if isinstance(capture, Described):
@@ -147,21 +149,21 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
 
 
 class Reconnecting:
-    """Opens a source, also for the first time, as soon as it is there.
+    """Capture that opens its source as soon as it is available, and reconnects after a loss.
 
-    While it is away no frame is given. It is tried after half a second, and then after twice as
-    long each time, up to a quarter of a minute. A loss is reported once, another reason for it
-    again, and the return.
+    While the source is not available, `read` blocks. The first retry follows after 0.5 seconds; the
+    delay then doubles with each retry, up to 15 seconds. Each loss is reported once per reason, and
+    the recovery is reported too.
 
     Attributes:
-        reconnected: how often it came back, having been there before.
+        reconnected: number of successful reconnections; the first connection is not counted.
 
     Args:
-        open_: opens it, or raises `StreamError`.
-        name: of the source, for people.
-        stop: set from anywhere to end.
-        notify: takes what happens.
-        beat: called whenever something is tried, and when that has failed.
+        open_: function that opens the source or raises `StreamError`.
+        name: name of the source for messages.
+        stop: event that ends `read`; any thread may set it.
+        notify: callback that receives messages about losses and recoveries.
+        beat: callback for the heartbeat, called before each attempt and after each failure.
     """
 
     def __init__(
@@ -183,7 +185,7 @@ class Reconnecting:
         self._told: str | None = None
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Waits for the next frame, however long; None when it was stopped."""
+        """Wait for the next frame without a time limit; return None if `stop` is set."""
         while not self._stop.wait(self._wait_s):
             self._beat()
             try:
@@ -202,11 +204,11 @@ class Reconnecting:
 
     @property
     def stream_time_s(self) -> float | None:
-        """The source's own time of the last frame; it starts anew with every connection."""
+        """The source's timestamp of the last frame in seconds; may restart with each connection."""
         return None if self._capture is None else stream_time_s(self._capture)
 
     def close(self) -> None:
-        """Lets go of the source."""
+        """Release the source."""
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.close()

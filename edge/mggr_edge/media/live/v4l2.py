@@ -1,7 +1,8 @@
-"""V4L2 cameras: format, controls and capture.
+"""Capture from V4L2 cameras, and the run controls that keys change.
 
-A USB camera sends few raw frames of a large size: 1280 x 720 at 10 per second is usual over USB 2.
-The same camera sends 30 as Motion JPEG, but only if it is asked for that format.
+A USB camera has a low frame rate for large raw frames: 10 frames per second at 1280 x 720 are usual
+over USB 2. With Motion JPEG, the same camera sends 30 frames per second, but only if that format is
+requested.
 """
 
 from __future__ import annotations
@@ -15,23 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mggr_edge.errors import StreamError
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import CameraFormat
+from mggr_edge.media.live.address import CameraFormat, LiveAddress
 
 _API = cv2.CAP_V4L2
 _MJPG = "MJPG"
 _USUAL_RATE = 30
-"""Frames per second that are expected if no rate is asked for, as of CSI cameras."""
+"""Expected frames per second if no rate is requested; equal to the default of CSI cameras."""
 
 
 @dataclass(frozen=True)
 class CameraMode:
-    """What a camera sends.
+    """Actual frame format of a camera.
 
     Attributes:
-        width, height: in pixels.
-        rate: frames per second; 0 if the driver does not tell.
-        fourcc: format of the pixels, four characters.
+        width, height: frame size in pixels.
+        rate: frame rate in frames per second; 0 if the driver does not report it.
+        fourcc: pixel format, as a code of four characters.
     """
 
     width: int
@@ -40,7 +40,7 @@ class CameraMode:
     fourcc: str
 
     def gives(self, wanted: CameraFormat) -> bool:
-        """Whether it is what was asked for."""
+        """Return whether the mode has the requested size and rate."""
         return (
             wanted.width in (None, self.width)
             and wanted.height in (None, self.height)
@@ -53,20 +53,20 @@ class CameraMode:
 
 
 class V4L2Capture:
-    """A camera. Not seen on hardware: in tests another class stands in OpenCV's place.
+    """Capture for a V4L2 camera.
 
-    Raw frames are kept if they come in the wanted size at the wanted rate; otherwise the camera is
-    asked for Motion JPEG.
+    This class was not tested on hardware: tests replace OpenCV's class. If a size or rate is
+    requested and raw frames do not have it, Motion JPEG is requested from the camera.
 
     Attributes:
-        mode: what the camera sends.
+        mode: actual frame format of the camera.
 
     Args:
-        address: `place` is its device file.
-        wanted: size and rate; a camera that has others takes what is nearest.
+        address: address of the camera; `place` is its device file.
+        wanted: requested size and rate; the camera selects the nearest mode that it supports.
 
     Raises:
-        StreamError: no such device, no right to it, or no picture from it.
+        StreamError: the device does not exist or cannot be opened.
     """
 
     def __init__(self, address: LiveAddress, wanted: CameraFormat) -> None:
@@ -76,50 +76,61 @@ class V4L2Capture:
         self._device = cv2.VideoCapture(address.place, _API)
         if not self._device.isOpened():
             raise StreamError(f"{address} cannot be opened: it is busy, or not yours to read")
-        # One picture in the driver's queue: the newest is wanted.
+        # The queue of the driver is limited to one frame, because only the newest frame is used.
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.mode = _settled(self._device, wanted)
         self.stream_time_s: float | None = None
-        """When the driver took the last frame, in seconds; None where it does not say."""
+        """Capture time of the last frame in seconds of the driver's clock; None if unknown."""
 
     def described(self) -> str:
-        """The mode in a line, and what was asked for if it is another."""
+        """Return the mode in one line, with the requested format if it differs."""
         found = f"{self._address} sends {self.mode}"
         if self.mode.gives(self._wanted):
             return found
         return f"{found}; asked for {_asked(self._wanted)}, which it does not offer"
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next frame; a camera never ends, so none is a loss."""
+        """Return the next frame; see `Capture`.
+
+        Raises:
+            StreamError: no frame was read. A camera has no end, so a missing frame means that the
+                camera is lost.
+        """
         is_there, bgr = self._device.read()
         if not is_there:
             raise StreamError(f"{self._address} is lost: it gives no more pictures")
         taken_ms = self._device.get(cv2.CAP_PROP_POS_MSEC)
-        # 0 is the answer of drivers and backends that do not know.
+        # Drivers and backends that do not provide a timestamp return 0.
         self.stream_time_s = taken_ms / 1000 if taken_ms > 0 else None
         rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         return rgb
 
     def close(self) -> None:
-        """Lets go of the camera."""
+        """Release the camera."""
         self._device.release()
 
 
 def _settled(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
-    """Sets the mode that is nearest to what is wanted; raw frames where they are as near."""
+    """Set the mode that is nearest to the request and return it.
+
+    Motion JPEG is used only if it is nearer to the request than raw frames.
+    """
     raw = _set(device, wanted)
     if not wanted.is_asked_for or raw.fourcc == _MJPG or _distance(raw, wanted) == (0, 0):
         return raw
     device.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*_MJPG))
     compressed = _set(device, wanted)
     if compressed.fourcc != _MJPG or _distance(compressed, wanted) < _distance(raw, wanted):
-        return compressed  # OpenCV returns to a raw format by itself if the camera has no MJPG
+        return compressed  # OpenCV reverts to a raw format if the camera does not support MJPG
     device.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*raw.fourcc))
     return _set(device, wanted)
 
 
 def _set(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
-    """Asks for size, then rate (a new size resets the rate), and reads what the camera took."""
+    """Request the size and then the rate, and return the mode that the camera selected.
+
+    The rate is set last, because a new size resets the rate.
+    """
     for setting, value in (
         (cv2.CAP_PROP_FRAME_WIDTH, wanted.width),
         (cv2.CAP_PROP_FRAME_HEIGHT, wanted.height),
@@ -136,7 +147,13 @@ def _set(device: cv2.VideoCapture, wanted: CameraFormat) -> CameraMode:
 
 
 def _distance(mode: CameraMode, wanted: CameraFormat) -> tuple[int, int]:
-    """How far a mode is from what is wanted: in pixels of its sides, then in frames per second."""
+    """Return the distance of a mode from the request.
+
+    Returns:
+        (pixels, rate): sum of the differences of width and height in pixels, and the difference of
+        the rates in frames per second. Without a requested rate, only a rate below `_USUAL_RATE`
+        counts as a difference.
+    """
     width, height = wanted.width or mode.width, wanted.height or mode.height
     rate = round(mode.rate)
     missing = max(0, _USUAL_RATE - rate) if wanted.rate is None else abs(wanted.rate - rate)
@@ -155,18 +172,18 @@ def _asked(wanted: CameraFormat) -> str:
 KEYS = "space: on or off, + and -: strength, o: overlay, q: quit"
 
 _STEPS = 10
-"""Of strength, from nothing to all."""
+"""Number of steps between strength 0 and strength 1."""
 
 
 @dataclass
 class Controls:
-    """The state that keys change.
+    """State of a live run that keys change.
 
     Attributes:
-        strength: in [0, 1], what is asked for while it is on.
-        is_on: whether eyes are redirected at all.
-        overlay: whether what is done is drawn on the picture.
-        stop: set when somebody has seen enough.
+        strength: requested strength of the redirection in [0, 1], while `is_on` is true.
+        is_on: whether eyes are redirected.
+        overlay: whether eye outlines, gaze arrows and labels are drawn on the frames.
+        stop: event that is set when the user ends the run.
     """
 
     strength: float = 1.0
@@ -175,11 +192,16 @@ class Controls:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def in_words(self) -> str:
-        """What is asked for now."""
+        """Return the current request as text."""
         return f"strength {self.strength:.1f}" if self.is_on else "off"
 
     def press(self, key: str) -> None:
-        """Takes a key, one character; others than those of `KEYS` do nothing."""
+        """Apply a key press.
+
+        Args:
+            key: one character. Besides the keys in `KEYS`, `=` acts as `+`, `_` as `-`, and Escape
+                as `q`; all other keys are ignored.
+        """
         match key:
             case " ":
                 self.is_on = not self.is_on

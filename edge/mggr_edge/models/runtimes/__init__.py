@@ -1,4 +1,4 @@
-"""The seam between a model file and whatever runs it on this machine."""
+"""Interface to the runtimes that run model files on this machine: TFLite and ONNX Runtime."""
 
 from mggr_edge.models.runtimes.registry import import_runtime, open_file, runnable, runtimes
 from mggr_edge.models.runtimes.runner import FileRunner, Runner, check_fits, close_runner

@@ -1,4 +1,4 @@
-"""ONNX models on ONNX Runtime."""
+"""Run ONNX models with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _DTYPES = {
 
 
 def available_runtimes() -> dict[str, str]:
-    """ONNX Runtime, if it is installed: distribution name -> version; does not import it."""
+    """Return the installed ONNX Runtime without importing it: distribution name -> version.
+
+    The result is empty if ONNX Runtime is not installed.
+    """
     if util.find_spec(_PACKAGE) is None:
         return {}
     for name in _DISTRIBUTIONS:
@@ -41,10 +44,10 @@ def available_runtimes() -> dict[str, str]:
 
 
 def runtime_module() -> Any:
-    """ONNX Runtime itself.
+    """Import ONNX Runtime and return its module.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: ONNX Runtime is not installed.
     """
     if not available_runtimes():
         raise MissingPackageError(WHAT, "onnx")
@@ -52,17 +55,18 @@ def runtime_module() -> Any:
 
 
 class OnnxRunner:
-    """An ONNX model behind the `Runner` seam, on the processor.
+    """A `Runner` that runs an ONNX model on the CPU.
 
     ONNX Runtime allows several threads to run one session at the same time.
 
     Args:
-        content: the file's bytes.
-        num_threads: that one operation is spread over; one, as for TFLite.
+        content: the bytes of the model file.
+        num_threads: the number of threads that one operation may use; by default one, as for
+            TFLite.
 
     Raises:
         MissingPackageError: ONNX Runtime is not installed.
-        BundleError: the bytes are no model that it can load.
+        BundleError: ONNX Runtime cannot load the bytes as a model.
     """
 
     def __init__(self, content: bytes, *, num_threads: int = 1) -> None:
@@ -75,7 +79,8 @@ class OnnxRunner:
             self._session = runtime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
-        # Its errors have a common base only in C++; in Python each is a class of its own.
+        # The errors of ONNX Runtime have a common base class only in C++. In Python they are
+        # unrelated classes.
         except Exception as error:
             raise BundleError(f"not an ONNX model that can be loaded: {_line(error)}") from error
         self._inputs = _specs(self._session.get_inputs())
@@ -84,22 +89,23 @@ class OnnxRunner:
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         check_inputs(inputs, self._inputs)
         names = [spec.name for spec in self._outputs]
-        session = self._session  # A call that is running keeps it alive through `close`.
+        session = self._session  # This reference keeps the session alive if `close` is called.
         if session is None:
             raise closed_model()
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def close(self) -> None:
-        """Releases the session; see `FileRunner.close`."""
+        """Release the session; see `FileRunner.close`."""
         self._session = None
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
-        """Specs of the file's own inputs or outputs, in alphabetical order."""
+        """Return the specs of the model's inputs or outputs, sorted by name."""
         return self._inputs if kind == "inputs" else self._outputs
 
 
 def _specs(arguments: Any) -> tuple[TensorSpec, ...]:
-    # An open size has a name, or none, in place of a number; no artifact of ours has one.
+    # For a dynamic dimension ONNX Runtime returns a name or None instead of a number. The
+    # artifacts of this project have no dynamic dimensions.
     return tuple(
         TensorSpec(
             name=one.name,

@@ -1,4 +1,4 @@
-"""Which runtime a file asks for, and whether this machine has it."""
+"""Selection of the runtime for a model file among those installed on this machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from mggr_edge.models.runtimes.runner import FileRunner
 def open_file(
     content: bytes, file_format: Format, *, num_threads: int = 1, runtime: str | None = None
 ) -> FileRunner:
-    """Loads a model file into a runtime of its format.
+    """Load a model file into a runtime of its format.
 
     Args:
-        content: the file's bytes.
-        file_format: as the contract says.
-        num_threads: of the runtime.
-        runtime: one of `runtimes(file_format)`; None takes the best.
+        content: the bytes of the model file.
+        file_format: the format of the file, as stated in the contract.
+        num_threads: the number of threads of the runtime.
+        runtime: the name of a runtime from `runtimes(file_format)`; None uses the preferred one.
+            It is ignored for ONNX files, which have only one runtime.
 
     Raises:
-        MissingPackageError: no runtime is installed.
-        BundleError: the bytes are no model of that format, or the format cannot be run.
+        MissingPackageError: the runtime is not installed, or no runtime is installed.
+        BundleError: the bytes are not a model of that format, or the format cannot be run.
     """
     match file_format:
         case "tflite":
@@ -35,7 +36,11 @@ def open_file(
 
 
 def runtimes(file_format: Format) -> dict[str, str]:
-    """What can run files of a format here, best first: distribution name -> version."""
+    """Return the installed runtimes for a format, preferred first.
+
+    Returns:
+        distribution name -> version; empty if no runtime is installed or none exists.
+    """
     match file_format:
         case "tflite":
             return tflite.available_interpreters()
@@ -46,7 +51,11 @@ def runtimes(file_format: Format) -> dict[str, str]:
 
 
 def import_runtime(file_format: Format, runtime: str) -> None:
-    """Loads a runtime's code, and no model."""
+    """Import the code of a runtime without loading a model.
+
+    Raises:
+        MissingPackageError: the runtime is not installed.
+    """
     if file_format == "tflite":
         tflite.interpreter_class(runtime)
     elif file_format == "onnx":
@@ -54,10 +63,13 @@ def import_runtime(file_format: Format, runtime: str) -> None:
 
 
 def runnable(formats: Sequence[Artifact]) -> Artifact:
-    """Of one model in several formats, the first that this machine can run.
+    """Return the first artifact of a model that this machine can run.
+
+    Args:
+        formats: the artifacts of one model in several formats, preferred first.
 
     Raises:
-        MissingPackageError: it can run none of them.
+        MissingPackageError: this machine can run none of them.
     """
     for artifact in formats:
         if runtimes(artifact.format):

@@ -1,4 +1,4 @@
-"""The runner of a model file, and batches of its fixed size."""
+"""The `Runner` interface of a loaded model, checks of its tensors, and splitting into batches."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ Kind = Literal["inputs", "outputs"]
 
 
 class Runner(Protocol):
-    """A model, ready to run.
+    """A loaded model.
 
-    Called with every input by name; returns every output by name. Arrays carry
-    the batch dimension, which a file fixes (see `batching`); the returned ones
-    belong to the caller.
+    The runner is called with a mapping from the name of each input to its array, and returns a
+    mapping from the name of each output to its array. Arrays include the batch dimension. A model
+    file has a fixed batch size; `InBatches` accepts other sizes. The caller owns the returned
+    arrays.
 
-    Threads: any thread may call a runner. Simultaneous calls of one runner take turns.
+    Threads: any thread may call a runner. A runtime that runs one call at a time serializes
+    simultaneous calls of one runner.
     """
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]: ...
@@ -35,33 +37,33 @@ class Closeable(Protocol):
 
 
 class FileRunner(Runner, Protocol):
-    """A runner that was loaded from a file, and knows what stands in it."""
+    """A runner that was loaded from a model file, with the specs of the file's tensors."""
 
     def close(self) -> None:
-        """Releases the model's memory, after a call that is running; harmless when repeated.
+        """Release the model's memory, after a running call has ended.
 
-        Later calls of the runner raise ValueError.
+        Later calls of the runner raise ValueError. Further calls of `close` have no effect.
         """
         ...
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
-        """Specs of the file's own inputs or outputs, in alphabetical order."""
+        """Return the specs of the file's inputs or outputs, sorted by name."""
         ...
 
 
 def close_runner(runner: Runner) -> None:
-    """Closes a runner that holds memory; others, such as functions, need no closing."""
+    """Close a runner that has a `close` method; other runners, such as functions, need none."""
     if isinstance(runner, Closeable):
         runner.close()
 
 
 def closed_model() -> ValueError:
-    """The error of a call after `close()`."""
+    """Return the error for a call after `close()`."""
     return ValueError("the model is closed; open its bundle again")
 
 
 def check_fits(runner: FileRunner, artifact: Artifact) -> None:
-    """Refuses a file whose tensors are not those of its contract.
+    """Check that the tensors of a model file match those in its contract.
 
     Raises:
         BundleError: names, shapes or dtypes differ.
@@ -80,7 +82,7 @@ def check_fits(runner: FileRunner, artifact: Artifact) -> None:
 
 
 def check_inputs(inputs: Mapping[str, NDArray], expected: Iterable[TensorSpec]) -> None:
-    """Refuses inputs that a model does not take.
+    """Check that inputs match the specs of a model.
 
     Raises:
         ValueError: names, shapes or dtypes differ.
@@ -97,21 +99,22 @@ def check_inputs(inputs: Mapping[str, NDArray], expected: Iterable[TensorSpec]) 
 
 
 def batch_of(runner: FileRunner) -> int:
-    """How many examples a file takes at once."""
+    """Return the batch size of a model file."""
     return runner.tensor_specs("inputs")[0].shape[0]
 
 
 class InBatches:
-    """A runner of fixed batch as one that takes [N, ...] of every input, N at least 1.
+    """A runner that accepts any batch size and calls a runner of fixed batch size.
 
-    What is left over in the last batch is filled up with its last example, and dropped again.
+    Inputs have the shape [N, ...] with N of at least 1. The last batch is padded with its last
+    example, and the results of the padding are dropped.
 
     Args:
-        runner: takes `batch` examples at once.
-        batch: how many that are.
+        runner: the runner of fixed batch size.
+        batch: the batch size of `runner`.
 
     Attributes:
-        runner: the runner of fixed batch.
+        runner: the runner of fixed batch size.
     """
 
     def __init__(self, runner: Runner, batch: int) -> None:
@@ -126,12 +129,12 @@ class InBatches:
         return {name: np.concatenate([part[name] for part in made])[:count] for name in made[0]}
 
     def close(self) -> None:
-        """Closes the runner of fixed batch."""
+        """Close the runner of fixed batch size."""
         close_runner(self.runner)
 
 
 def cut(inputs: Mapping[str, NDArray], batch: int) -> Iterator[dict[str, NDArray]]:
-    """Inputs [N, ...] in batches of one size, the last one filled up with its last example."""
+    """Yield inputs [N, ...] in batches of fixed size; pad the last batch with its last example."""
     count = len(next(iter(inputs.values())))
     for first in range(0, count, batch):
         chosen = np.minimum(np.arange(first, first + batch), count - 1)

@@ -1,11 +1,12 @@
-"""TFLite files in the interpreter that is installed.
+"""Run TFLite models with the installed interpreter, and prune them to some of their outputs.
 
-ai-edge-litert before tflite-runtime (measured up to ten times faster on int8
-depthwise layers), and TensorFlow's own nowhere: the device has none.
+ai-edge-litert is preferred to tflite-runtime, because it is up to ten times faster on int8
+depthwise layers (measured). The interpreter of TensorFlow is never used, because TensorFlow is not
+installed on the device.
 
-The runtimes write to file descriptor 2 from C++, once per process, and have no Python interface to
-their log level: "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." Warnings and errors are
-passed on.
+Both runtimes write the line "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." once per
+process. They write it in C++ to file descriptor 2 and have no Python interface to their log level.
+This module removes such lines; warnings and errors are kept.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ _STDERR = 2
 _INFORMATION = re.compile(rb"INFO: .*(TensorFlow Lite|TfLite|LiteRT|XNNPACK|delegate)", re.DOTALL)
 _one_at_a_time = threading.Lock()
 _LATE_S = 0.001
-"""What another thread's write may still take that began before the end."""
+"""Wait in seconds for writes of other threads that began before standard error was restored."""
 
 
 @contextmanager
 def without_information() -> Iterator[None]:
-    """Holds back what is written to standard error, and passes it on without such messages.
+    """Buffer standard error, and write it at the end without the runtimes' INFO lines.
 
-    Other threads may write meanwhile: their lines are passed on at the end, in order. The buffer is
-    in memory, so that nothing depends on a writable folder. Where the system has no such buffer, or
-    no standard error is open, nothing is held back.
+    Lines that other threads write in the meantime are written at the end, in order. The buffer is
+    in memory, so no writable folder is needed. If the system has no such buffer or standard error
+    is closed, standard error is not changed.
     """
     with _one_at_a_time:
         try:
@@ -61,7 +62,7 @@ def without_information() -> Iterator[None]:
 
 
 def _buffer() -> int:
-    """A file in memory that every write is appended to, wherever others read or write."""
+    """Return a file in memory; each write appends to it, whatever its current position is."""
     import fcntl
 
     buffer = os.memfd_create("stderr")
@@ -74,7 +75,8 @@ def _pass_on(buffer: int) -> None:
         read = 0
         for wait_s in (0.0, _LATE_S):
             time.sleep(wait_s)
-            # Not from the file's own position, which writes to a copy of it move.
+            # Read at an explicit offset, because writes to file descriptor 2, which is a duplicate
+            # of this one, move the shared file position.
             while held := os.pread(buffer, 1 << 20, read):
                 read += len(held)
                 for line in held.splitlines(keepends=True):
@@ -98,7 +100,7 @@ _INTERPRETERS = {  # distribution name -> module with `Interpreter`, in order of
 
 
 def available_interpreters() -> dict[str, str]:
-    """Installed interpreters, best first: distribution name -> version."""
+    """Return the installed interpreters, preferred first: distribution name -> version."""
     return {
         name: metadata.version(name)
         for name, module in _INTERPRETERS.items()
@@ -107,23 +109,24 @@ def available_interpreters() -> dict[str, str]:
 
 
 class TFLiteRunner:
-    """A TFLite model behind the `Runner` seam.
+    """A `Runner` that runs a TFLite model.
 
-    An interpreter runs one call at a time, so a lock makes simultaneous calls take turns.
+    An interpreter runs one call at a time, so a lock serializes simultaneous calls.
     Interpreters of the same `content` share its bytes.
 
-    Models with a signature are called by its names; models without one (the
-    landmark models) by their tensors' names.
+    Inputs and outputs have the names of the model's signature. Models without a signature (the
+    landmark models) use the names of their tensors.
 
     Args:
-        content: the file's bytes.
-        num_threads: threads of the interpreter; one, because two eyes of one
-            frame are better run side by side than each on all cores.
-        interpreter: one of `available_interpreters`; None takes the best.
+        content: the bytes of the model file.
+        num_threads: the number of threads of the interpreter; by default one, because running the
+            two eyes of a frame in parallel is faster than running each eye on all cores.
+        interpreter: the name of an interpreter from `available_interpreters`; None uses the
+            preferred one.
 
     Raises:
-        MissingPackageError: no interpreter is installed.
-        BundleError: the bytes are no model that this interpreter can load.
+        MissingPackageError: the interpreter is not installed, or no interpreter is installed.
+        BundleError: the interpreter cannot load the bytes as a model.
     """
 
     def __init__(
@@ -155,20 +158,21 @@ class TFLiteRunner:
             }
 
     def close(self) -> None:
-        """Releases the interpreter; see `FileRunner.close`."""
+        """Release the interpreter; see `FileRunner.close`."""
         with self._lock:
             self._interpreter = None
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
-        """Specs of the file's own inputs or outputs, in alphabetical order."""
+        """Return the specs of the model's inputs or outputs, sorted by name."""
         details = self._inputs if kind == "inputs" else self._outputs
         return tuple(_spec(name, details[name]) for name in sorted(details))
 
     def _details(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Tensors by the names of the file's signature, or by their own.
+        """Return the details of the inputs or outputs by name.
 
-        A signature is only read, not run: its runner allocates everything anew in each call,
-        a millisecond of six.
+        The names are those of the file's signature or, without a signature, those of the tensors.
+        The signature is used only for the names. Calls do not use its runner, because it allocates
+        all tensors again in each call, which takes one of six milliseconds.
         """
         signatures = self._interpreter.get_signature_list()
         if signatures:
@@ -190,10 +194,13 @@ def _spec(name: str, details: dict[str, Any]) -> TensorSpec:
 
 
 def interpreter_class(name: str | None = None) -> Any:
-    """The class `Interpreter` of an installed distribution; None takes the best.
+    """Return the class `Interpreter` of an installed distribution.
+
+    Args:
+        name: the name of the distribution; None uses the preferred one.
 
     Raises:
-        MissingPackageError: none is installed, or not that one.
+        MissingPackageError: this distribution is not installed, or none is.
     """
     installed = available_interpreters()
     if not installed or (name is not None and name not in installed):
@@ -207,25 +214,30 @@ _IDENTIFIER = b"TFL3"
 
 
 def can_be_parted() -> bool:
-    """Whether this machine has what reads a model's graph; tflite-runtime has not."""
+    """Return whether the TFLite schema that `part_of` needs is installed.
+
+    ai-edge-litert contains the schema; tflite-runtime does not.
+    """
     return util.find_spec(_SCHEMA.split(".", maxsplit=1)[0]) is not None and bool(
         util.find_spec(_SCHEMA)
     )
 
 
 def part_of(content: bytes, outputs: Collection[str]) -> bytes:
-    """Leaves out of a model all that some outputs do not need; its inputs stay.
+    """Prune a model to the given outputs: remove operators and weights that they do not need.
+
+    All inputs are kept.
 
     Args:
-        content: a model with a signature.
-        outputs: names of the signature's outputs that are kept.
+        content: the bytes of a model with a signature.
+        outputs: the names of the signature's outputs to keep.
 
     Returns:
-        a model that computes the same values for them.
+        The bytes of a model that computes the same values for these outputs.
 
     Raises:
-        ImportError: `can_be_parted` is false.
-        ValueError: the model has no signature, or one without these outputs.
+        ImportError: the TFLite schema is not installed; see `can_be_parted`.
+        ValueError: the model has no signature, or its signature lacks one of the outputs.
     """
     schema, flatbuffers = import_module(_SCHEMA), import_module("flatbuffers")
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
@@ -249,7 +261,12 @@ def part_of(content: bytes, outputs: Collection[str]) -> bytes:
 
 
 def _leave_out_operators(graph: Any) -> set[int]:
-    """Keeps those that lead to the outputs; returns the tensors that they read and write."""
+    """Remove the operators of a graph that its outputs do not need.
+
+    Returns:
+        The indices of the tensors that the remaining operators read or write, and of the graph's
+        inputs and outputs.
+    """
     used = {int(index) for index in (*graph.inputs, *graph.outputs)}
     wanted = {int(index) for index in graph.outputs}
     kept = []

@@ -1,5 +1,5 @@
-"""TensorRT engines: built on the device from a bundle's ONNX files, kept in the user's cache.
+"""TensorRT engines: built on the device from a bundle's ONNX files, stored in the user's cache.
 
-An engine works for one TensorRT version on one kind of GPU; no bundle holds one.
-Only `tensorrt_api` and `trtexec` touch TensorRT.
+An engine works only with one TensorRT version on one model of GPU, so bundles contain no engines.
+Only `python_builder`, `trtexec_builder` and `runner` call TensorRT.
 """

@@ -1,4 +1,4 @@
-"""How TensorRT gets a precision: by the graph's own types, or by flags before version 10."""
+"""TensorRT build options for a precision: strong typing from version 10 on, flags before."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from mggr_edge.errors import UsageError
 EnginePrecision = Literal["float32", "float16", "int8"]
 
 OLDEST = (8, 5)
-"""The first with GridSample."""
+"""First version with GridSample."""
 
 TYPED_BY_GRAPH = (10, 0)
-"""The first that takes precisions from the graph alone."""
+"""First version that can determine all precisions from the types in the graph."""
 
 _FLAGS_GONE = (11, 0)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a builder is asked for.
+    """Build options of an engine.
 
     Attributes:
-        strongly_typed: every tensor's type is the graph's; no flag says otherwise.
-        flags: names of builder flags, in order.
-        dla: which deep learning accelerator; None builds for the GPU.
+        strongly_typed: whether every tensor has the type that the graph defines, without
+            precision flags.
+        flags: names of the builder flags, in order.
+        dla: number of the deep learning accelerator; None builds for the GPU.
     """
 
     strongly_typed: bool
@@ -37,15 +38,22 @@ class Recipe:
 def recipe_for(
     precision: EnginePrecision, *, version: tuple[int, ...], dla: int | None = None
 ) -> Recipe:
-    """What a TensorRT version must be asked for to keep a file's precision.
+    """Return the build options with which a TensorRT version keeps the precision of an ONNX file.
 
-    Files carry their precision themselves: Q/DQ pairs, or float16 weights. From 10 on a strongly
-    typed network takes it from there. Before, flags allow the types that the graph asks for;
-    float16 stands beside int8, as what is not quantised is better halved than not fused. On a
-    deep learning accelerator flags are asked for where there are any: strong typing is for GPUs.
+    The ONNX file itself defines its precision by Q/DQ pairs or float16 weights. From version 10 on
+    a strongly typed network uses these types. Before version 10, flags allow the types that the
+    graph uses. For int8 the float16 flag is set, too, because float16 is better for layers that
+    are not quantized than leaving them unfused. For a deep learning accelerator (DLA) precision
+    flags are used in every version that has them, because strong typing supports only GPUs.
+
+    Args:
+        precision: the precision of the ONNX file.
+        version: the version of TensorRT.
+        dla: the number of the deep learning accelerator; None builds for the GPU.
 
     Raises:
-        UsageError: a version that lacks GridSample, or that cannot build for an accelerator.
+        UsageError: the version lacks GridSample or cannot build for an accelerator, or the
+            precision is float32 and `dla` is not None.
     """
     if version < OLDEST:
         raise UsageError(
@@ -66,10 +74,10 @@ def recipe_for(
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """Numbers of "10.3.0" or "8.6.1.6".
+    """Parse a version such as "10.3.0" or "8.6.1.6" into its numbers.
 
     Raises:
-        ValueError: no version.
+        ValueError: the text is not a version.
     """
     match = re.match(r"\d+(?:\.\d+)+", text)
     if match is None:
@@ -78,5 +86,5 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def dotted(version: tuple[int, ...]) -> str:
-    """The version as people write it."""
+    """Return the version as text with dots, such as "10.3.0"."""
     return ".".join(str(part) for part in version)

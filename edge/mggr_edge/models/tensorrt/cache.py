@@ -1,4 +1,7 @@
-"""Where engines lie: in the user's cache, each with a note of what it was built for."""
+"""Cache of TensorRT engines in the user's cache folder.
+
+Each engine has a JSON note that contains the key for which it was built and its checksum.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ _OPTION = {"float32": "", "float16": " --fp16", "int8": " --int8"}
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that an engine depends on.
+    """Key of an engine in the cache: all properties that an engine depends on.
 
     Attributes:
-        tensorrt: version, dotted.
-        gpu: its name.
-        precision: of the file that it was built from.
-        model_sha256: of that file.
-        dla: which accelerator; None for the GPU.
+        tensorrt: version of TensorRT, such as "10.3.0".
+        gpu: name of the GPU.
+        precision: precision of the ONNX file from which the engine was built.
+        model_sha256: SHA-256 checksum of that file in hexadecimal.
+        dla: number of the deep learning accelerator; None for the GPU.
     """
 
     tensorrt: str
@@ -37,30 +40,34 @@ class EngineKey:
     dla: int | None = None
 
     def build_command(self, bundle: str = "BUNDLE") -> str:
-        """The command that builds such an engine on this machine."""
+        """Return the command that builds an engine of this precision on this machine."""
         place = "" if self.dla is None else f" --dla {self.dla}"
         return f"mggr-edge build-engine {shlex.quote(bundle)}{_OPTION[self.precision]}{place}"
 
     def digest(self) -> str:
-        """A name for a file."""
+        """Return a hash of the key, used as file name: 24 hexadecimal digits."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def cache_folder() -> Path | None:
-    """`$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`.
+    """Return `$XDG_CACHE_HOME/mggr-edge/engines`, by default under `~/.cache`.
 
-    None where no home folder is known.
+    The result is None if there is no home folder.
     """
     home = cache_home()
     return None if home is None else home / "mggr-edge" / "engines"
 
 
 def store(folder: Path, key: EngineKey, engine: bytes) -> Path:
-    """Puts an engine and its note into the cache; another with the same key is replaced.
+    """Store an engine and its note in the cache, and replace an engine with the same key.
+
+    Returns:
+        The path of the engine.
 
     Raises:
-        OSError: the cache cannot be written; nothing half-written is left.
+        OSError: the cache cannot be written; no partial file remains.
+        DiskError: the disk is full, over its quota, or read-only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = engine_path(folder, key)
@@ -75,22 +82,24 @@ def store(folder: Path, key: EngineKey, engine: bytes) -> Path:
 
 
 def engine_path(folder: Path, key: EngineKey) -> Path:
-    """Path of the engine that was built for this key, if it was."""
+    """Return the path of the engine with this key, whether or not it exists."""
     return folder / f"{key.digest()}{_APART[0]}"
 
 
 def has_engines(folder: Path) -> bool:
-    """Whether a cache holds any engine."""
+    """Return whether a cache contains any engine."""
     return any(folder.glob(f"*{_APART[0]}"))
 
 
 def load(folder: Path, key: EngineKey) -> bytes | None:
-    """The engine that was built for this key; None if none was built of this model file.
+    """Return the bytes of the engine with this key.
+
+    The result is None if no engine was built from this model file.
 
     Raises:
-        EngineError: it was built for another TensorRT or GPU, or it is damaged. The message
-            says which.
-        OSError: it cannot be read.
+        EngineError: the engine was built for another TensorRT version or GPU, or it is damaged;
+            the message contains the reason.
+        OSError: the engine cannot be read.
     """
     path = engine_path(folder, key)
     if not path.is_file():
@@ -108,7 +117,7 @@ def load(folder: Path, key: EngineKey) -> bytes | None:
 
 
 def keys_in(folder: Path) -> list[EngineKey]:
-    """What the engines in a cache were built for; what has no readable note is left out."""
+    """Return the keys of the engines in a cache; engines without a readable note are skipped."""
     keys = []
     for file in sorted(folder.glob(f"*{_APART[1]}")) if folder.is_dir() else ():
         note = {name: value for name, value in _note(file).items() if name != "engine_sha256"}
@@ -120,7 +129,10 @@ def keys_in(folder: Path) -> list[EngineKey]:
 
 
 def built_elsewhere(folder: Path, key: EngineKey) -> EngineKey | None:
-    """Key of an engine of the same file for another TensorRT or GPU."""
+    """Return the key of an engine of the same file for another TensorRT version or GPU, or None.
+
+    If `key` itself is in the cache, the result may also be `key`.
+    """
     others = (k for k in keys_in(folder) if replace(k, tensorrt=key.tensorrt, gpu=key.gpu) == key)
     return next(others, None)
 

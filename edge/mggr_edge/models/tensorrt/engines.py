@@ -1,4 +1,4 @@
-"""Builds engines for a bundle's models, and finds those that were built."""
+"""Build TensorRT engines for the models of a bundle, and compute their cache keys."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from mggr_edge.models.tensorrt.cache import EngineKey, cache_folder, store
 _JETSON_MODEL = Path("/proc/device-tree/model")
 _TIMING = "timing-{}.cache"
 _PATIENCE_S = 20.0
-"""Loading a driver that keeps no state between calls takes several seconds; a hung one for ever."""
+"""Timeout of `nvidia-smi` in seconds.
+
+A driver without persistence mode takes several seconds to load; a hung driver never responds.
+"""
 
 
 @dataclass(frozen=True)
 class Builder:
-    """TensorRT as it is here.
+    """The TensorRT installation of this machine.
 
     Attributes:
-        version: of it.
-        gpu: that it builds for.
-        build: makes an engine of (ONNX file, recipe, timings): (engine, timings).
+        version: version of TensorRT.
+        gpu: name of the GPU for which it builds engines.
+        build: function (ONNX file, recipe, timing cache) -> (engine, updated timing cache).
     """
 
     version: tuple[int, ...]
@@ -40,10 +43,10 @@ class Builder:
 
 
 def find_builder() -> Builder:
-    """TensorRT's Python package, or else `trtexec`.
+    """Return a builder that uses TensorRT's Python package or, without it, `trtexec`.
 
     Raises:
-        UsageError: neither is here.
+        UsageError: neither is installed.
     """
     if (module := tensorrt_api.find()) is not None:
         version = tensorrt_api.version_of(module)
@@ -67,23 +70,24 @@ def build_engines(
     folder: Path | None = None,
     notify: Callable[[str], None],
 ) -> tuple[Path, ...]:
-    """Builds an engine of every model that the bundle has in ONNX at this precision.
+    """Build an engine for every model of which the bundle has an ONNX file at this precision.
 
     Args:
-        contract: of the bundle.
-        files: its bytes by name.
-        builder: TensorRT.
-        precision: whose files are built.
-        dla: for which accelerator; None for the GPU.
-        folder: the cache; None takes the user's.
-        notify: called with a message about the next model.
+        contract: the contract of the bundle.
+        files: the bytes of the bundle's files by name.
+        builder: the TensorRT installation.
+        precision: the precision of the ONNX files to build from.
+        dla: the number of the deep learning accelerator to build for; None builds for the GPU.
+        folder: the cache folder; None uses the user's cache.
+        notify: callback that receives a message before each model is built.
 
     Returns:
-        where the engines lie.
+        The paths of the engines.
 
     Raises:
-        BundleError: the bundle has no such file, or TensorRT fails.
-        UsageError: this TensorRT cannot do it.
+        BundleError: the bundle has no such ONNX file, or TensorRT fails.
+        UsageError: this TensorRT version does not support the precision or the accelerator, or
+            there is no home folder for the cache.
     """
     chosen = onnx_files(contract, precision)
     if not chosen:
@@ -110,7 +114,7 @@ def build_engines(
 
 
 def onnx_files(contract: Contract, precision: EnginePrecision) -> dict[str, Artifact]:
-    """Model -> its ONNX file of this precision, of those that have one."""
+    """Return the ONNX files of this precision: model name -> artifact."""
     return {
         name: artifact
         for name, formats in contract.models.items()
@@ -122,16 +126,16 @@ def onnx_files(contract: Contract, precision: EnginePrecision) -> dict[str, Arti
 def key_of(
     artifact: Artifact, version: Sequence[int], gpu: str, *, dla: int | None = None
 ) -> EngineKey:
-    """What an engine of this file depends on."""
+    """Return the cache key of the engine that is built from this ONNX file."""
     return EngineKey(dotted(tuple(version)), gpu, artifact.precision, artifact.sha256, dla)
 
 
 @lru_cache(maxsize=1)
 def gpu_name() -> str:
-    """Name of the Jetson module, or of the first GPU that the driver names.
+    """Return the name of the Jetson module, or of the first GPU that `nvidia-smi` lists.
 
-    Asked once in a process. Without an answer it is "an unknown GPU"; a driver that does not
-    answer in time is logged.
+    The result is cached for the process. If no name is found, it is "an unknown GPU". If
+    `nvidia-smi` exceeds the timeout, a warning is logged.
     """
     try:
         return _JETSON_MODEL.read_bytes().rstrip(b"\0").decode().strip()

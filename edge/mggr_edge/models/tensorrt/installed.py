@@ -1,4 +1,4 @@
-"""Finds and opens the engine of a model, if one was built here."""
+"""Find and load the TensorRT engine of a model, if one was built on this machine."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ from mggr_edge.models.tensorrt.engines import gpu_name, key_of
 from mggr_edge.models.tensorrt.runner import Cuda
 
 _PLACES: tuple[int | None, ...] = (None, 0, 1)
-"""The GPU, then the accelerators that a Jetson may have."""
+"""Values of `dla` in order of preference: the GPU, then the accelerators that a Jetson may have."""
 
 _UNUSABLE = (MggrError, RuntimeError, OSError, MemoryError)
-"""Stale, damaged or unreadable engines; errors of CUDA and TensorRT; a full memory."""
+"""Errors after which the next runtime is used.
+
+They cover stale, damaged or unreadable engines, errors of CUDA and TensorRT, and lack of memory.
+"""
 
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """An engine in the cache that was built for this machine, not opened yet.
+    """An engine in the cache that was built for this machine and is not loaded yet.
 
     Attributes:
-        artifact: the ONNX file that it was built from.
-        key: what it depends on.
-        folder: the cache.
+        artifact: ONNX file from which the engine was built.
+        key: cache key of the engine.
+        folder: cache folder.
         module: TensorRT's Python package.
     """
 
@@ -51,11 +54,11 @@ class BuiltEngine:
     module: ModuleType
 
     def open(self) -> FileRunner:
-        """Loads the engine and runs it once on zeros, so that errors come now.
+        """Load the engine, and run it once on zeros so that errors are raised now.
 
         Raises:
-            EngineError: it is damaged, does not load or run, has other tensors than its file, or
-                CUDA fails. Nothing of it stays in memory.
+            EngineError: the engine is damaged, cannot be loaded or run, or has other tensors than
+                its ONNX file, or CUDA fails. All memory of the engine is released.
         """
         from mggr_edge.models.tensorrt.runner import TensorRTRunner
 
@@ -77,11 +80,15 @@ class BuiltEngine:
 
 
 def find_engine(formats: Sequence[Artifact]) -> BuiltEngine | None:
-    """The engine of the first of a model's ONNX files that has one here; opens none.
+    """Return the engine of a model without loading it; None if there is none.
+
+    Args:
+        formats: the model's artifacts. The first ONNX file that has an engine for this machine is
+            used.
 
     Raises:
-        EngineError: there are engines of this model, but for another TensorRT or GPU, or TensorRT
-            cannot be imported.
+        EngineError: engines of this model exist, but only for another TensorRT version or GPU, or
+            TensorRT cannot be imported.
     """
     files, folder = [one for one in formats if one.format == "onnx"], cache_folder()
     if not files or folder is None or not has_engines(folder):
@@ -96,19 +103,20 @@ def find_engine(formats: Sequence[Artifact]) -> BuiltEngine | None:
             return BuiltEngine(artifact, key, folder, module)
     for _, key in keys:
         if built_elsewhere(folder, key) is not None:
-            load(folder, key)  # Raises the reason.
+            load(folder, key)  # Raises an EngineError with the reason.
     return None
 
 
 def engine_of(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> FileRunner | None:
-    """The engine of a model, opened; None if there is none that can be used.
+    """Load the engine of a model; return None if no engine can be used.
 
-    An engine that cannot be used is logged once in a process, with the command that builds it
-    anew. The caller then takes the next runtime: a TensorRT update must not stop a service.
+    If an engine cannot be used, a warning with the command that rebuilds it is logged once per
+    process. The caller then falls back to the next runtime, so that a TensorRT update does not
+    stop a service.
 
     Args:
-        formats: the model's files.
-        bundle: name or path of the bundle, for the message.
+        formats: the model's artifacts.
+        bundle: the name or path of the bundle, for the log message.
     """
     found = None
     try:
@@ -120,7 +128,10 @@ def engine_of(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> FileRun
 
 
 def usable_engine(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> BuiltEngine | None:
-    """As `engine_of`, but not opened: it may still fail to load."""
+    """Return the engine of a model without loading it; see `engine_of`.
+
+    Loading the returned engine may still fail.
+    """
     try:
         return find_engine(formats)
     except _UNUSABLE as error:
@@ -129,7 +140,14 @@ def usable_engine(formats: Sequence[Artifact], *, bundle: str = "BUNDLE") -> Bui
 
 
 def _tensorrt(folder: Path, files: Sequence[Artifact]) -> ModuleType | None:
-    """TensorRT's Python package; None without it, if no engine of these files needs it."""
+    """Return TensorRT's Python package.
+
+    The result is None if the package is missing and the cache has no engine of these files.
+
+    Raises:
+        EngineError: the package is missing or cannot be imported, but the cache has an engine of
+            one of these files.
+    """
     try:
         module = tensorrt_api.find()
         reason = "TensorRT's Python package is not installed for this Python"
@@ -155,7 +173,7 @@ def _log_unusable(
 
 
 def _keys_of(folder: Path, files: Sequence[Artifact]) -> list[EngineKey]:
-    """Keys of the engines that were built of one of these files, for any machine."""
+    """Return the keys of all engines that were built from one of these files, for any machine."""
     shas = {one.sha256 for one in files}
     return [key for key in keys_in(folder) if key.model_sha256 in shas]
 

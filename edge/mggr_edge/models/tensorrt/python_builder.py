@@ -1,6 +1,6 @@
-"""The seam to TensorRT's Python API: the only file that calls it.
+"""Build engines with TensorRT's Python API.
 
-Written against the published documentation of 8.5 to 11; it has not run on hardware.
+The code follows the published documentation of TensorRT 8.5 to 11. It has not run on hardware.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ NAME = "tensorrt"
 
 
 def find() -> ModuleType | None:
-    """The module; None if it is not installed.
+    """Import TensorRT's Python package and return it; None if it is not installed.
 
     Raises:
-        UsageError: it is installed and cannot be imported, as without its libraries.
+        UsageError: the package is installed but cannot be imported, for example because its
+            libraries are missing.
     """
     spec = util.find_spec(NAME)
-    if spec is None or spec.origin is None:  # A folder of that name is no package of TensorRT.
+    # A folder named `tensorrt` is found as a namespace package, which has no origin.
+    if spec is None or spec.origin is None:
         return None
     try:
         return import_module(NAME)
@@ -34,25 +36,25 @@ def find() -> ModuleType | None:
 
 
 def version_of(module: ModuleType) -> tuple[int, ...]:
-    """Its version."""
+    """Return the version of TensorRT's Python package."""
     return parse_version(module.__version__)
 
 
 def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[bytes, bytes]:
-    """Builds an engine.
+    """Build an engine.
 
     Args:
-        module: TensorRT.
-        onnx: the model's file.
-        recipe: what to ask for.
-        timing: what former builds measured; may be empty.
+        module: TensorRT's Python package.
+        onnx: the content of the ONNX file.
+        recipe: the build options.
+        timing: the timing cache of previous builds; may be empty.
 
     Returns:
-        the engine, and what is now known of timings.
+        (engine, updated timing cache).
 
     Raises:
-        BundleError: the file cannot be read, or no engine could be built; with TensorRT's own
-            reasons.
+        BundleError: TensorRT cannot parse the file or cannot build an engine. The message contains
+            TensorRT's parser errors, or refers to the build errors that TensorRT printed.
     """
     trt: Any = module
     logger = trt.Logger(trt.Logger.WARNING)
@@ -77,6 +79,7 @@ def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tup
 
 def _network_flags(trt: Any, recipe: Recipe) -> int:
     known = trt.NetworkDefinitionCreationFlag
-    # Each version deprecates the other's flag, and where one is gone it is the rule.
+    # Newer versions of TensorRT deprecate these flags and later remove them. If a flag no longer
+    # exists, its behaviour is the default.
     name = "STRONGLY_TYPED" if recipe.strongly_typed else "EXPLICIT_BATCH"
     return 1 << int(getattr(known, name)) if hasattr(known, name) else 0

@@ -1,8 +1,8 @@
-"""Runs TensorRT engines on CUDA memory.
+"""Run TensorRT engines with inputs and outputs in CUDA memory.
 
-Written against the published documentation of 8.5 to 11; it has not run on hardware.
-
-JetPack and CUDA bring `libcudart`; no Python package is needed. It has not run on hardware.
+CUDA is called through `libcudart`, which JetPack and CUDA install; no Python package for CUDA is
+needed. The code follows the published documentation of TensorRT 8.5 to 11. It has not run on
+hardware.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ _OUT_OF_MEMORY = 2
 
 
 class Cuda:
-    """Buffers and a stream, freed by `close()` or when this object is garbage-collected.
+    """CUDA buffers and a stream, freed by `close()` or when this object is garbage-collected.
+
+    All methods raise RuntimeError if CUDA reports an error.
 
     Args:
-        library: loaded `libcudart`; None looks for it.
+        library: the loaded `libcudart`; None finds and loads it.
 
     Raises:
-        UsageError: it is missing, or cannot be loaded.
-        RuntimeError: CUDA reports an error; so do all methods.
+        UsageError: `libcudart` is missing or cannot be loaded.
+        RuntimeError: CUDA reports an error.
     """
 
     def __init__(self, library: Any = None) -> None:
@@ -44,14 +46,15 @@ class Cuda:
         self._check("cudaStreamCreate", ctypes.byref(stream))
         self.stream = stream
         self._release = weakref.finalize(self, _release, self._library, self._buffers, stream)
-        # At the end of the process the driver frees everything, and CUDA may be gone by then.
+        # Do not free at exit: the driver frees all memory when the process ends, and CUDA may
+        # already be unloaded when Python runs its exit handlers.
         self._release.atexit = False
 
     def allocate(self, size: int) -> ctypes.c_void_p:
-        """Memory of so many bytes, freed with this object.
+        """Allocate GPU memory of `size` bytes, which is freed with this object.
 
         Raises:
-            ValueError: it is closed.
+            ValueError: this object is closed.
         """
         if not self._release.alive:
             raise ValueError("CUDA's memory is closed; open the engine again")
@@ -61,19 +64,19 @@ class Cuda:
         return pointer
 
     def upload(self, pointer: ctypes.c_void_p, array: NDArray[Any]) -> None:
-        """Copies a contiguous array to the GPU, in the stream."""
+        """Copy a contiguous array to GPU memory, asynchronously in the stream."""
         self._copy(pointer, array.ctypes.data_as(ctypes.c_void_p), array.nbytes, _TO_DEVICE)
 
     def download(self, array: NDArray[Any], pointer: ctypes.c_void_p) -> None:
-        """Copies from the GPU into a contiguous array, in the stream."""
+        """Copy from GPU memory to a contiguous array, asynchronously in the stream."""
         self._copy(array.ctypes.data_as(ctypes.c_void_p), pointer, array.nbytes, _TO_HOST)
 
     def wait(self) -> None:
-        """Until everything in the stream is done."""
+        """Block until all operations in the stream are complete."""
         self._check("cudaStreamSynchronize", self.stream)
 
     def close(self) -> None:
-        """Frees all buffers and the stream; harmless when repeated."""
+        """Free all buffers and the stream; further calls have no effect."""
         self._release()
 
     def _copy(
@@ -86,12 +89,12 @@ class Cuda:
 
 
 def contiguous(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The array as CUDA copies it."""
+    """Return the array as a contiguous array of this dtype, as `Cuda.upload` requires."""
     return np.ascontiguousarray(array, dtype)
 
 
 def _release(library: Any, buffers: list[ctypes.c_void_p], stream: ctypes.c_void_p) -> None:
-    """Frees everything before the first error is raised."""
+    """Free all buffers and the stream, and only then raise the first error."""
     codes = [("cudaFree", library.cudaFree(buffers.pop())) for _ in range(len(buffers))]
     codes.append(("cudaStreamDestroy", library.cudaStreamDestroy(stream)))
     for function, code in codes:
@@ -117,22 +120,25 @@ def _load() -> Any:
 
 
 class TensorRTRunner:
-    """An engine behind the `Runner` seam.
+    """A `Runner` that runs a TensorRT engine.
 
-    An execution context runs one call at a time, so a lock makes simultaneous calls take turns.
+    An execution context runs one call at a time, so a lock serializes simultaneous calls.
 
     Args:
-        engine: what `engines.build` made here.
+        engine: the bytes of an engine that `engines.build_engines` built on this machine.
         module: TensorRT's Python package.
-        cuda: memory and a stream of its own; the runner closes it, also when it raises here.
+        cuda: the CUDA memory and stream for this runner alone. The runner closes it, even if the
+            constructor raises an error.
 
     Raises:
-        EngineError: this TensorRT does not load the bytes, or memory is short.
+        EngineError: this TensorRT version cannot load the engine, or there is not enough GPU
+            memory.
         RuntimeError: CUDA reports an error.
     """
 
     def __init__(self, engine: bytes, module: ModuleType, cuda: Cuda) -> None:
-        # Released in this order: a context needs its engine, an engine its runtime.
+        # `close` releases these in this order, because a context needs its engine, and an engine
+        # needs its runtime.
         self._context: Any = None
         self._engine: Any = None
         self._runtime: Any = None
@@ -167,7 +173,7 @@ class TensorRTRunner:
 
     def __call__(self, inputs: Mapping[str, NDArray], /) -> dict[str, NDArray]:
         check_inputs(inputs, self._inputs)
-        # Kept until the stream is done: copies are asynchronous.
+        # Keep these arrays until the stream is complete, because the copies are asynchronous.
         sent = {s.name: contiguous(inputs[s.name], np.dtype(s.dtype)) for s in self._inputs}
         with self._lock:
             if self._context is None:
@@ -183,7 +189,7 @@ class TensorRTRunner:
         return made
 
     def close(self) -> None:
-        """Frees the engine and its GPU memory; see `FileRunner.close`."""
+        """Free the engine and its GPU memory; see `FileRunner.close`."""
         with self._lock:
             self._context = None
             self._engine = None
@@ -191,7 +197,7 @@ class TensorRTRunner:
             self._cuda.close()
 
     def tensor_specs(self, kind: Kind) -> tuple[TensorSpec, ...]:
-        """Specs of the engine's own inputs or outputs, in alphabetical order."""
+        """Return the specs of the engine's inputs or outputs, sorted by name."""
         return self._inputs if kind == "inputs" else self._outputs
 
     def _spec(self, trt: Any, name: str) -> TensorSpec:

@@ -1,4 +1,4 @@
-"""The seam to `trtexec`, which JetPack brings where the Python package is missing."""
+"""Build engines with `trtexec`, which JetPack installs even without TensorRT's Python package."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from mggr_edge.errors import BundleError
 from mggr_edge.models.tensorrt.build_options import Recipe
 
 _PATIENCE_S = 60.0
-"""Loading its libraries from a memory card takes many seconds."""
+"""Timeout of `trtexec --help` in seconds.
+
+Loading the libraries of `trtexec` from a memory card takes many seconds.
+"""
 
 _JETPACK = Path("/usr/src/tensorrt/bin/trtexec")
 _OPTIONS = {"FP16": "--fp16", "INT8": "--int8", "GPU_FALLBACK": "--allowGPUFallback"}
 
 
 def find() -> Path | None:
-    """The program, on the path or where JetPack puts it."""
+    """Return the path of `trtexec` from PATH or from JetPack's folder; None if not found."""
     found = shutil.which("trtexec")
     if found is not None:
         return Path(found)
@@ -27,10 +30,10 @@ def find() -> Path | None:
 
 
 def version_of(program: Path) -> tuple[int, ...]:
-    """Its version, read off the first line that it prints.
+    """Return the TensorRT version that `trtexec --help` prints.
 
     Raises:
-        BundleError: it cannot be started, does not end in time, or prints none.
+        BundleError: the program cannot be started, exceeds the timeout, or prints no version.
     """
     try:
         done = subprocess.run(
@@ -55,10 +58,19 @@ def version_of(program: Path) -> tuple[int, ...]:
 
 
 def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[bytes, bytes]:
-    """Builds an engine; as `tensorrt_api.build`.
+    """Build an engine with `trtexec`; see `python_builder.build`.
+
+    Args:
+        program: the path of `trtexec`.
+        onnx: the content of the ONNX file.
+        recipe: the build options.
+        timing: the timing cache of previous builds; may be empty.
+
+    Returns:
+        (engine, updated timing cache).
 
     Raises:
-        BundleError: it failed, with the last line that it printed.
+        BundleError: `trtexec` failed; the message contains the last line that it printed.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -66,7 +78,8 @@ def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[by
         if timing:
             (folder / "timing").write_bytes(timing)
         command = [str(program), *arguments(folder, recipe)]
-        # No timeout: a build takes from seconds to an hour, and Ctrl-C ends it with this process.
+        # No timeout is set, because a build takes between seconds and an hour, and Ctrl-C stops it
+        # together with this process.
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False
         )
@@ -79,7 +92,7 @@ def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[by
 
 
 def arguments(folder: Path, recipe: Recipe) -> list[str]:
-    """What it is called with for files in a folder."""
+    """Return the arguments of `trtexec` for the files in a folder."""
     return [
         f"--onnx={folder / 'model.onnx'}",
         f"--saveEngine={folder / 'model.engine'}",
@@ -90,14 +103,18 @@ def arguments(folder: Path, recipe: Recipe) -> list[str]:
 
 
 def precision_arguments(recipe: Recipe) -> list[str]:
-    """The arguments that say what an engine computes in, and where."""
+    """Return the arguments that select the precision and the device of an engine."""
     made = ["--stronglyTyped"] if recipe.strongly_typed else []
     made += [_OPTIONS[flag] for flag in recipe.flags]
     return made + ([] if recipe.dla is None else [f"--useDLACore={recipe.dla}"])
 
 
 def _version_of_number(number: int) -> tuple[int, int, int]:
-    """8502 is 8.5.2; from 10 on minor and patch have two digits each: 100300 is 10.3.0."""
+    """Convert the version number that `trtexec` prints to (major, minor, patch).
+
+    Before version 10 the number has one digit for the minor version and two for the patch: 8502 is
+    8.5.2. From version 10 on both have two digits: 100300 is 10.3.0.
+    """
     if number >= 100_000:
         return number // 10_000, number // 100 % 100, number % 100
     return number // 1000, number // 100 % 10, number % 100

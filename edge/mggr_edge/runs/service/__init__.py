@@ -1,1 +1,1 @@
-"""What a program needs that is left switched on."""
+"""Services for unattended live runs: supervision, load shedding and hot reload."""

@@ -1,4 +1,4 @@
-"""A bundle that is replaced while it is in use: the next frames use the new one, if it is good."""
+"""Hot reload of a bundle: the next frames use a replaced bundle if it is valid."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import FrameProcess, FrameResult
 
 LOOK_S = 1.0
-"""How often is looked; what still changes between two looks is being copied, and is left alone."""
+"""Interval between two checks of the path, in seconds. A bundle that changes between two checks is
+still being copied and is not opened yet."""
 
 Print = tuple[tuple[str, int, int, int], ...]
-"""Name, inode, size and time of change of every file of a bundle."""
+"""Name, inode, size in bytes and modification time in nanoseconds of every file of a bundle."""
 
 
 class BundleReloader:
-    """Watches a bundle's path, opens a new bundle there in the background, and uses it.
+    """Frame process that watches the path of a bundle and switches to a new bundle.
 
-    A bundle that cannot be used is reported once with the reason, and the old one stays in use.
+    A new bundle is opened in a background thread. If it is invalid, the error is reported once and
+    the old bundle stays in use.
 
-    As a context manager it owns the redirector's bundles: each is closed after the last frame
-    that uses it, the first one included, and at the end the one in use.
+    As a context manager, the reloader owns the redirector's bundles, including the first one. It
+    closes each bundle after the last frame that uses it, and the current bundle at exit.
 
     Args:
-        process: passes frames to the redirector.
-        redirector: takes a new bundle.
-        path: of the bundle, a folder or a zip.
-        correction_of: correction of a new bundle's estimates; raises where it cannot be used.
-        notify: takes what happens.
-        coarse: whether the fine branch may be turned off later, so `coarse` is loaded as well.
+        process: wrapped frame process, which passes frames to the redirector.
+        redirector: redirector that switches to a new bundle.
+        path: path of the bundle, a folder or a zip file.
+        correction_of: returns the correction for a new bundle's estimates; raises an error if the
+            bundle cannot be used.
+        notify: receives messages.
+        coarse: True if the fine branch may be turned off later, so that the model `coarse` is
+            loaded in advance.
     """
 
     def __init__(
@@ -67,9 +71,10 @@ class BundleReloader:
         self.close()
 
     def close(self) -> None:
-        """Closes the bundle in use, and one that was opened since the last frame.
+        """Close the current bundle, and a bundle that was opened since the last frame.
 
-        A thread that is still opening one closes it itself: the end does not wait for it.
+        A background thread that is still opening a bundle closes that bundle itself, so `close`
+        does not wait for the thread.
         """
         with self._ending:
             self._has_ended = True
@@ -79,7 +84,7 @@ class BundleReloader:
         self._redirector.bundle.close()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Passes a frame on, perhaps to another bundle than the one before."""
+        """Process a frame, after switching to a new bundle if one is ready."""
         self._look()
         self._take()
         return self._process(frame, time_s=time_s)
@@ -110,7 +115,7 @@ class BundleReloader:
                 bundle.close()
 
     def _offer(self, bundle: Bundle, correction: GazeCorrection) -> bool:
-        """Leaves a bundle to the next frame; False if there is none because the end came."""
+        """Store a bundle for the next frame; return False if the reloader was closed."""
         with self._ending:
             if not self._has_ended:
                 self._opened = bundle, correction
@@ -123,7 +128,7 @@ class BundleReloader:
         if isinstance(opened, tuple):
             old = self._redirector.bundle
             self._redirector.take(*opened)
-            old.close()  # Frames are passed on by this thread, so no frame uses it any more.
+            old.close()  # This thread processes the frames, so none uses the old bundle.
             self._notify(f"{self._path} was replaced: the new one is in use")
         else:
             reason = opened or "it cannot be run"
@@ -131,9 +136,10 @@ class BundleReloader:
 
 
 def _print_of(path: Path) -> Print:
-    """What changes when a bundle does; empty while none lies there.
+    """Return a fingerprint that changes when the bundle changes; empty if there is no bundle.
 
-    Of every file: one whose models are still being copied counts as bad, and is good later.
+    The fingerprint covers every file. A bundle whose models are still being copied is invalid when
+    it is opened; after the copy, its fingerprint differs, so it is opened again.
     """
     try:
         found = [

@@ -1,15 +1,17 @@
-"""Load shedding: less work under heat or overload, and more again afterwards.
+"""Load shedding: reduce the work under heat or overload, and increase it again afterwards.
 
-The steps, each on top of the one before: the fine branch is skipped, where the bundle allows it;
-the processing rate is halved (see `workload`). The first step down follows two seconds of overload
-or heat. While the machine is hot, the next one follows only after the first has had time to cool it
-and has not done so. A step up needs room for the work that it adds, for longer each time that it
-turned out to be too early.
+There are two steps down, and the second is added to the first: skip the fine branch, if the bundle
+supports it; then process at most every second frame (`FrameSkipper`). The first step down follows
+two seconds of overload or heat. While the machine is hot, the next step down follows only when the
+temperature has reached no new minimum for `_WINDOWS_COOLING` windows. A step up requires free
+capacity for the work that it adds. The required duration doubles each time that a step up was too
+early.
 
-At `Level.HALF` at most every second frame is taken. On a machine that needs longer than a frame
-lasts that saves nothing, because the reader has already dropped the frames in between. So while
-the machine must cool, no frame is taken for w seconds after work of w seconds: at most half of the
-time is spent on frames. A slow machine that is cool keeps its frame rate.
+`Level.HALF` processes at most every second frame. On a machine that needs longer than a frame
+interval for each frame, this saves nothing, because the reader already drops the frames in between.
+So while the machine must cool, no frame is processed for w seconds after a frame that took w
+seconds, and at most half of the time is spent on frames. A slow machine that is cool keeps its
+frame rate.
 """
 
 from __future__ import annotations
@@ -24,23 +26,25 @@ from pathlib import Path
 ZONES = Path("/sys/class/thermal")
 
 HOT_C = 85.0
-"""From here on it is too hot: a little later the clock is lowered."""
+"""Temperature in degrees Celsius from which the machine counts as hot; at slightly higher
+temperatures, the hardware lowers its clock rate."""
 
 _MILLIDEGREES = 1000
 _BELIEVABLE_C = (0.0, 150.0)
-"""What lies outside is a sensor that is off: Jetsons have zones that say -256."""
+"""Plausible temperatures in degrees Celsius. Values outside are from sensors that are off: Jetsons
+have zones that report -256."""
 
 _CONSTANT = "PMIC"
-"""Some Jetsons have a zone of this name that says the same number for ever."""
+"""Name prefix of a thermal zone on some Jetsons that always reports the same value."""
 
 
 def zones_c(folder: Path = ZONES) -> dict[str, float]:
-    """Every zone that can be read and believed, by its kind, in degrees Celsius."""
+    """Return the highest plausible temperature in degrees Celsius of each kind of thermal zone."""
     found: dict[str, float] = {}
     for zone in folder.glob("thermal_zone*"):
         try:
             celsius = int((zone / "temp").read_text(encoding="ascii")) / _MILLIDEGREES
-        except (OSError, ValueError):  # a zone may be there and refuse to be read
+        except (OSError, ValueError):  # a zone may exist and not be readable
             continue
         name = _kind(zone)
         if _BELIEVABLE_C[0] < celsius < _BELIEVABLE_C[1] and not name.startswith(_CONSTANT):
@@ -49,7 +53,7 @@ def zones_c(folder: Path = ZONES) -> dict[str, float]:
 
 
 def hottest_c(folder: Path = ZONES) -> float | None:
-    """Temperature of the hottest zone in degrees Celsius; None where none can be read."""
+    """Return the temperature of the hottest zone in degrees Celsius; None if none is readable."""
     return max(zones_c(folder).values(), default=None)
 
 
@@ -63,40 +67,42 @@ def _kind(zone: Path) -> str:
 WINDOW_S = 1.0
 
 _COOLER_C = 7.0
-"""So far below what is hot there may be more work again."""
+"""Degrees Celsius below the hot threshold at which the work may increase again."""
 
 _TOO_MUCH, _ROOM = 0.95, 0.75
 _WINDOWS_DOWN, _WINDOWS_UP = 2, 3
 _WINDOWS_COOLING = 15
-"""A step takes effect on the load at once; a heat sink follows within some ten seconds."""
+"""Number of windows that a step down gets to cool the machine. It reduces the load at once, while
+the temperature of a heat sink follows within about ten seconds."""
 
 _MOST_WINDOWS_UP = 60
 _TOO_EARLY_WINDOWS = 10
 _GROWTH = {"fine": 1.6, "frames": 2.0}
-"""How much more work a step up is. The fine branch takes a third of a frame's work or less."""
+"""Factor by which a step up increases the work. The fine branch takes a third of the work of a
+frame or less."""
 
 
 class Level(IntEnum):
-    """How much of the work is done."""
+    """Amount of work: all, without the fine branch, or at most every second frame."""
 
     ALL = 0
     COARSE = 1
     HALF = 2
 
     def in_words(self) -> str:
-        """What is done there."""
+        """Return a description of the level."""
         return ("all of the work", "without the fine branch", "at most every second frame")[self]
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a while was like.
+    """Load during a period.
 
     Attributes:
-        arrived: frames that came from the source, taken or not.
-        taken: frames that were worked on.
-        busy_s: seconds that these took.
-        lasted_s: how long the while was.
+        arrived: number of frames that arrived from the source, processed or not.
+        taken: number of frames that were processed.
+        busy_s: total processing time of these frames in seconds.
+        lasted_s: duration of the period in seconds.
     """
 
     arrived: int
@@ -106,24 +112,25 @@ class Load:
 
     @property
     def share(self) -> float:
-        """Work that every arriving frame would make, over the time there is; 1 is all of it."""
+        """Time to process all arriving frames, as a fraction of the period; 1 is full load."""
         if not self.taken or self.lasted_s <= 0:
             return 0.0
         return self.busy_s / self.taken * self.arrived / self.lasted_s
 
 
 class LoadController:
-    """Decides how much is done, from what a second was like.
+    """Controller that sets the level of work from the load of each second.
 
     Attributes:
-        level: what is done now.
-        must_cool: whether the machine was too hot and has not cooled down since.
+        level: current level of work.
+        must_cool: True if the machine was too hot and has not cooled down since.
 
     Args:
-        has_coarse: whether the fine branch can be left out, of the bundle that is in use then.
-        temperature: of the machine in degrees Celsius, None where it does not tell.
-        notify: takes every step, and its reason.
-        hot_c: from where on it is too hot.
+        has_coarse: returns whether the current bundle can skip the fine branch.
+        temperature: returns the temperature of the machine in degrees Celsius, None if it is
+            unknown.
+        notify: receives a message with the reason at each change of the level.
+        hot_c: temperature in degrees Celsius from which the machine counts as hot.
     """
 
     def __init__(
@@ -145,13 +152,13 @@ class LoadController:
         self._since_up: int | None = None
 
     def look(self, load: Load) -> None:
-        """Takes a window of `WINDOW_S`, and perhaps a step."""
+        """Update with the load of one window of `WINDOW_S`, and change the level if needed."""
         celsius = self._temperature()
         is_hot = celsius is not None and celsius >= self._hot_c
         is_cool = celsius is None or celsius < self._hot_c - _COOLER_C
         self.must_cool = is_hot or (self.must_cool and not is_cool)
         share = load.share / 2 if self.level is Level.HALF else load.share
-        if is_hot or load.taken:  # a while without work says nothing of how long it takes
+        if is_hot or load.taken:  # without processed frames, the load is unknown
             self._too_much = self._too_much + 1 if is_hot or share > _TOO_MUCH else 0
             has_room = is_cool and share * self._growth() < _ROOM
             self._room = self._room + 1 if has_room else 0
@@ -167,7 +174,7 @@ class LoadController:
             self._step(-1, "there is room again")
 
     def _note_cooling(self, celsius: float | None) -> None:
-        """Counts windows since the last step down, or since the coolest one after it."""
+        """Count the windows since the last step down, or since the lowest temperature after it."""
         self._uncooled += 1
         if celsius is not None and celsius < self._coolest_c:
             self._coolest_c, self._uncooled = celsius, 0
@@ -194,15 +201,15 @@ class LoadController:
 
 
 class FrameSkipper:
-    """Measures the work of a live source and reduces it.
+    """Measurement and reduction of the work of a live source.
 
     Attributes:
-        left_out: frames skipped on purpose so far.
+        left_out: number of frames that were skipped to reduce the load.
 
     Args:
-        pressure: decides the level.
-        set_fine: turns the fine branch on and off; called in the frame loop, so it must not load
-            a model.
+        pressure: controller that decides the level of work.
+        set_fine: turns the fine branch on and off; called in the frame loop, so it must not load a
+            model.
     """
 
     def __init__(self, pressure: LoadController, set_fine: Callable[[bool], None]) -> None:
@@ -213,10 +220,10 @@ class FrameSkipper:
         self._begin(0)
 
     def takes(self, number: int) -> bool:
-        """Returns whether a frame is to be processed.
+        """Return whether a frame is to be processed.
 
         Args:
-            number: of the frame among all that arrived, dropped ones included.
+            number: number of the frame among all frames that arrived, including dropped ones.
         """
         self._arrived = number
         self._look()
@@ -233,7 +240,7 @@ class FrameSkipper:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """Measures the code inside as the work of one frame."""
+        """Measure the duration of the `with` block as the processing time of one frame."""
         started = time.monotonic()
         yield
         ended = time.monotonic()

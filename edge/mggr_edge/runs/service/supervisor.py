@@ -1,7 +1,7 @@
-"""Supervision of a live run that is left switched on: options, systemd, Prometheus.
+"""Supervision of unattended live runs: options, systemd notifications, Prometheus metrics.
 
-Messages to systemd go to a Unix socket that it names in the environment; without one, as in a
-terminal, nothing is said.
+Messages to systemd are sent to the Unix socket in the environment variable `NOTIFY_SOCKET`. If it
+is not set, as in a terminal, no message is sent.
 
 References:
     sd_notify(3), systemd.service(5): `Type=notify`, `WatchdogSec=`.
@@ -38,10 +38,11 @@ _MICROSECONDS = 1e6
 
 
 class Systemd:
-    """The service manager that started this process, if one did.
+    """Notifications to systemd, if it started this process.
 
     Args:
-        environment: with `NOTIFY_SOCKET`, and `WATCHDOG_USEC` where a watchdog is set.
+        environment: environment variables: `NOTIFY_SOCKET`, and `WATCHDOG_USEC` if a watchdog is
+            set.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -52,29 +53,32 @@ class Systemd:
         self._kicked_s = -float("inf")
 
     def ready(self) -> None:
-        """It has started: models are loaded, and the source is being read."""
+        """Report that the service has started: models are loaded, and the source is being read."""
         self._tell("READY=1")
 
     def status(self, text: str) -> None:
-        """What it does, in a line for people."""
+        """Report the current activity as one line of text."""
         self._tell(f"STATUS={' '.join(text.split())}")
 
     def alive(self) -> None:
-        """It is well. May be said as often as one likes; the watchdog hears it often enough."""
+        """Report to the watchdog that the service is alive.
+
+        May be called at any rate: a message is sent at most three times per watchdog timeout.
+        """
         now = time.monotonic()
         if self._kick_s is not None and now - self._kicked_s >= self._kick_s:
             self._kicked_s = now
             self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """It has been asked to end."""
+        """Report that the service is shutting down."""
         self._tell("STOPPING=1")
 
     def _tell(self, what: str) -> None:
         if not self._address:
             return
         with (
-            contextlib.suppress(OSError),  # nobody listens: a service goes on
+            contextlib.suppress(OSError),  # a missing listener must not end the service
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
             sender.setblocking(False)
@@ -88,33 +92,35 @@ def _seconds(microseconds: str | None) -> float | None:
 
 
 STUCK_S = 30.0
-"""Longer than any source may take to open or to give a frame: what is silent for so long hangs."""
+"""Seconds without a heartbeat after which the reader thread counts as hung. This is longer than any
+source may take to open or to deliver a frame."""
 
 
 class Heartbeat:
-    """Beaten by who reads, looked at by who waits."""
+    """Heartbeat of the reader thread, which the main thread checks."""
 
     def __init__(self) -> None:
         self._last_s = time.monotonic()
 
     def beat(self) -> None:
-        """Says that something is being tried, whether it works or not."""
+        """Record an attempt to open or read the source, successful or not."""
         self._last_s = time.monotonic()
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it is too long ago."""
+        """True if the last heartbeat is more than `STUCK_S` ago."""
         return time.monotonic() - self._last_s > STUCK_S
 
 
 @dataclass
 class LiveCounts:
-    """Counted by `live_run` while it goes on.
+    """Counts that `live_run` updates during a run.
 
     Attributes:
-        dropped: frames that came while another was in work.
-        left_out: frames that were not taken on purpose, as there was too much to do.
-        reconnected: how often the source came back.
+        dropped: number of frames that were replaced by a newer frame before they could be
+            processed.
+        left_out: number of frames that load shedding skipped.
+        reconnected: number of reconnections to the source.
     """
 
     dropped: int = 0
@@ -126,10 +132,10 @@ HOST = "127.0.0.1"
 
 
 class CountedProcess:
-    """Counts what is done to the frames that go through.
+    """Frame process that counts frames, failures, faces and redirected eyes.
 
     Args:
-        process: what is done to each frame.
+        process: wrapped frame process.
     """
 
     def __init__(self, process: FrameProcess) -> None:
@@ -138,7 +144,7 @@ class CountedProcess:
         self.left_alone: Counter[str] = Counter()
 
     def __call__(self, frame: NDArray[np.uint8], /, *, time_s: float | None = None) -> FrameResult:
-        """Passes a frame through."""
+        """Process a frame and update the counts."""
         result = self._process(frame, time_s=time_s)
         self.frames += 1
         self.failed += result.failure is not None
@@ -151,7 +157,7 @@ class CountedProcess:
 
 
 class _Figures:
-    """What Prometheus reads, as it stands at that moment."""
+    """Prometheus collector that reads the current counts at each scrape."""
 
     def __init__(
         self,
@@ -165,7 +171,7 @@ class _Figures:
         self._auto_calibration = auto_calibration
 
     def collect(self) -> Iterable[Any]:
-        """For the client library."""
+        """Yield the metric families for the client library."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         watched, counts = self._watched, self._counts
@@ -226,15 +232,15 @@ def open_endpoint(
     level: Callable[[], int],
     auto_calibration: AutoCalibration | None = None,
 ) -> Iterator[CountedProcess]:
-    """Serves figures at http://127.0.0.1:PORT/metrics; gives what counts the frames.
+    """Serve metrics at http://127.0.0.1:PORT/metrics, and yield the process that counts frames.
 
     Args:
-        port: 0 takes any that is free.
-        process: what is done to each frame.
-        counts: of the source.
-        clock: of the stages.
-        level: how far the work is stepped down.
-        auto_calibration: reported if it is in use.
+        port: port to listen on; 0 selects a free port.
+        process: wrapped frame process.
+        counts: counts of the source.
+        clock: clock that records the time of each stage.
+        level: returns the current level of load shedding.
+        auto_calibration: automatic calibration to report; None if it is not in use.
 
     Raises:
         MissingPackageError: prometheus_client is not installed.
@@ -263,13 +269,13 @@ def open_endpoint(
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """What is asked for.
+    """Options for unattended live runs.
 
     Attributes:
-        reconnect: wait for a source that is lost or not yet there.
-        step_down: do less when there is too much to do, or the machine is hot.
-        hot_c: from which temperature on it is hot.
-        prometheus_port: where figures are served; None serves none.
+        reconnect: wait for a source that is lost or not yet available.
+        step_down: reduce the work under overload or heat.
+        hot_c: temperature in degrees Celsius from which the machine counts as hot.
+        prometheus_port: port of the Prometheus metrics; None serves no metrics.
     """
 
     reconnect: bool = False
@@ -283,17 +289,18 @@ DEFAULT_SERVICE = ServiceOptions()
 
 @dataclass
 class ServiceSupervisor:
-    """Attends to one redirector.
+    """Load shedding, hot reload and metrics for one redirector.
 
     Attributes:
-        options: what is asked for.
-        redirector: works less, or with another bundle.
-        path: where that lies, and may be replaced.
-        correction_of: correction of a new bundle's estimates; raises where it cannot be used.
-        clock: of its stages.
-        notify: takes what happens.
-        counts: of the source.
-        auto_calibration: refines the redirector's correction; None if nothing does.
+        options: options of the services.
+        redirector: redirector whose work is reduced and whose bundle is replaced.
+        path: path of the bundle, which may be replaced during the run.
+        correction_of: returns the correction for a new bundle's estimates; raises an error if the
+            bundle cannot be used.
+        clock: clock that records the time of each stage.
+        notify: receives messages.
+        counts: counts of the source.
+        auto_calibration: refines the redirector's correction; None if it is not in use.
     """
 
     options: ServiceOptions
@@ -318,11 +325,11 @@ class ServiceSupervisor:
 
     @contextmanager
     def around(self, process: FrameProcess) -> Iterator[FrameProcess]:
-        """Gives what passes frames to `process`, with all that attends to it.
+        """Yield a frame process that wraps `process` with hot reload and metrics.
 
         Raises:
-            MissingPackageError: figures shall be served, and their library is not installed.
-            StreamError: their port is in use.
+            MissingPackageError: metrics are requested, and prometheus_client is not installed.
+            StreamError: the port of the metrics is in use.
         """
         attended = BundleReloader(
             process,
@@ -336,7 +343,7 @@ class ServiceSupervisor:
             yield watched
 
     def _figures(self, process: FrameProcess) -> AbstractContextManager[FrameProcess]:
-        """Passes frames to `process`, and serves figures of them if a port was given."""
+        """Return `process`, wrapped by a server of its metrics if a port is set."""
         if self.options.prometheus_port is None:
             return nullcontext(process)
         return open_endpoint(

@@ -1,1 +1,1 @@
-"""How fast a bundle's models run here, on every runtime that is installed."""
+"""Speed of a bundle's models on this machine, on every installed runtime."""

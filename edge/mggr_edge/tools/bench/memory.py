@@ -1,4 +1,4 @@
-"""How much memory a model takes: measured in a process of its own, which holds nothing else."""
+"""Memory use of a model, measured in a separate process that contains nothing else."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _PATIENCE_S = 120
 
 
 def memory_mb(contestant: Candidate) -> float | None:
-    """By how much resident memory grows when a model is loaded and run, in megabytes.
+    """Return the growth of resident memory in megabytes when a model is loaded and run.
 
-    The runtime's own code is not counted. None where the system does not tell (it is read
-    from Linux' `/proc`), and for an engine, which lies in the GPU's memory.
+    The code of the runtime is not included. The result is None if the system does not report the
+    memory of a process (it is read from `/proc` of Linux), and for an engine, which is in the
+    memory of the GPU.
 
     Raises:
-        RuntimeError: the process that measures it died.
+        RuntimeError: the measuring process failed.
     """
     if resident_mb() is None or contestant.runtime == tensorrt_api.NAME:
         return None
@@ -44,7 +45,7 @@ def memory_mb(contestant: Candidate) -> float | None:
 
 
 def growth_mb(content: bytes, file_format: Format, *, runtime: str, threads: int) -> float:
-    """By how much this process grows when it loads and runs a model."""
+    """Return the growth of this process in megabytes when it loads and runs a model."""
     import_runtime(file_format, runtime)
     before = resident_mb()
     runner = open_file(content, file_format, num_threads=threads, runtime=runtime)

@@ -1,7 +1,7 @@
-"""Times the models of bundles in turns, on every runtime that can run them here.
+"""Times of the models of bundles on every runtime that can run them on this machine.
 
-Contestants take turns: one call each, round after round. Whatever slows the machine down for a
-moment slows all of them, and ratios are taken within a round.
+The calls of all candidates are interleaved: each round calls every candidate once. A temporary
+slowdown of the machine then affects all candidates, and ratios are computed within a round.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from mggr_edge.tools.bench.memory import memory_mb
 from mggr_edge.tools.bench.result import Candidate, Row, candidates_of, inputs_for, rows_of
 
 WARM_UP = 5
-"""Untimed calls of each contestant: runtimes allocate and pack weights in the first."""
+"""Number of untimed calls of each candidate, because runtimes allocate memory and pack weights in
+the first calls."""
 
 FEWEST_ROUNDS = 20
-"""Run even when the time is up; below, a 95th percentile is hardly one."""
+"""Minimum number of rounds, even after the time limit; with fewer, a 95th percentile is not
+meaningful."""
 
 Call = Callable[[], object]
 
@@ -37,13 +39,13 @@ def interleaved(
     clock: Callable[[], int] = time.perf_counter_ns,
     advance: Callable[[int], None] = lambda n: None,
 ) -> NDArray[np.float64]:
-    """Times every call once a round until the time is up.
+    """Time each call once per round until the time limit.
 
     Args:
-        calls: what is timed, at least one.
-        seconds: for all of them together, warm-up not counted.
-        clock: nanoseconds, never backwards.
-        advance: called after every round.
+        calls: functions to time, at least one.
+        seconds: time limit in seconds for all functions together, without the warm-up.
+        clock: returns nanoseconds and never decreases.
+        advance: called after each round.
 
     Returns:
         [rounds, calls] milliseconds, at least `FEWEST_ROUNDS` rounds.
@@ -55,7 +57,7 @@ def interleaved(
     end = clock() + int(seconds * 1e9)
     while len(rounds) < FEWEST_ROUNDS or clock() < end:
         took = [0.0] * len(calls)
-        # Who follows whom changes from round to round: caches remember the one before.
+        # Each round starts with the next candidate, because the previous call affects the caches.
         first = len(rounds) % len(calls)
         for place in range(len(calls)):
             index = (first + place) % len(calls)
@@ -75,18 +77,18 @@ def bench(
     seconds: float,
     progress: Progress,
 ) -> tuple[Row, ...]:
-    """Times every model file of some bundles on every runtime that is installed.
+    """Time every model file of some bundles on every installed runtime.
 
     Args:
-        bundles: folders, zips or packaged names; compared with each other.
-        models: only these; None takes all.
-        threads: numbers of threads that each is run with.
-        seconds: for one model's contestants together.
-        progress: shows how far it is.
+        bundles: folders, zip files or packaged names; they are compared with each other.
+        models: names of the models to time; None times all.
+        threads: numbers of threads; each file is run with each number.
+        seconds: time limit in seconds for all candidates of one model together.
+        progress: shows the progress.
 
     Raises:
         BundleError: a bundle is damaged.
-        UsageError: an unknown model, the same bundle twice, or nothing to run here.
+        UsageError: a model is unknown, a bundle is named twice, or no candidate can run here.
     """
     if len(set(bundles)) < len(bundles):
         raise UsageError("a bundle is named twice")

@@ -1,4 +1,4 @@
-"""How fast a whole video goes: decoding, interpreters, and what we add to them, in one run."""
+"""Speed of a whole video in one run: decoding, interpreters, and the code of this package."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ _PATIENCE_S = 600.0
 
 @dataclass(frozen=True)
 class PipelineFigures:
-    """What a run took; milliseconds are of one frame with a face, after a warm-up.
+    """Times of a run; milliseconds are per frame with a face, after a warm-up.
 
     Attributes:
-        bundle: as its user named it.
+        bundle: name of the bundle as the user typed it.
         size: (height, width) of the frames.
-        frames: with a face, that were timed.
-        decode_ms: median of reading a frame.
-        interpreters_ms: median of all calls of models in a frame.
-        own_ms: median of all else that the redirector does.
-        whole_ms: median of reading and redirecting; `whole_p99_ms` its 99th percentile.
-        per_second: frames that go through.
-        reachable: share of the frames a second that reading and interpreters alone would allow.
-        start_s: from starting `mggr-edge run` to its first frame's result.
-        peak_mb: the most memory that it held.
+        frames: number of timed frames with a face.
+        decode_ms: median time to read a frame.
+        interpreters_ms: median time of all model calls in a frame.
+        own_ms: median time of the rest of the redirector.
+        whole_ms: median time to read and redirect a frame.
+        whole_p99_ms: 99th percentile of the time to read and redirect a frame.
+        per_second: frames per second.
+        reachable: fraction of the frame rate that reading and interpreters alone would allow.
+        start_s: seconds from the start of `mggr-edge run` to the result of the first frame.
+        peak_mb: peak memory of that run in megabytes.
     """
 
     bundle: str
@@ -60,11 +61,11 @@ class PipelineFigures:
     peak_mb: float
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the times as JSON-serializable values."""
         return asdict(self)
 
     def in_words(self) -> str:
-        """For people."""
+        """Return the times as text."""
         height, width = self.size
         return (
             f"{self.bundle}, {width} x {height}, {self.frames} frames with a face:\n"
@@ -79,7 +80,7 @@ class PipelineFigures:
 
 
 class _Timed:
-    """A model whose calls are added up."""
+    """Model whose call durations are summed."""
 
     def __init__(self, runner: Runner, spent: list[float]) -> None:
         self._runner, self._spent = runner, spent
@@ -95,17 +96,17 @@ class _Timed:
 def time_pipeline(
     clip: Path, bundle: str, *, max_faces: int, progress: Progress
 ) -> PipelineFigures:
-    """Sends a video through a bundle, nowhere to.
+    """Time a video with a bundle, without writing an output.
 
     Args:
-        clip: the video.
-        bundle: folder, zip or packaged name.
-        max_faces: per frame.
-        progress: shows how far it is.
+        clip: path of the video.
+        bundle: folder, zip file or packaged name.
+        max_faces: maximum number of faces per frame.
+        progress: shows the progress.
 
     Raises:
         BundleError: the bundle is damaged.
-        StreamError: the video cannot be read, or shows no face.
+        StreamError: the video cannot be read, or too few of its frames show a face.
     """
     spent = [0.0]
     redirector = Redirector(
@@ -150,7 +151,7 @@ def time_pipeline(
 
 
 def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
-    """Seconds from starting `mggr-edge run` to its first result, and its most memory in MB."""
+    """Run `mggr-edge run`; return seconds until its first result, and its peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         lines, errors = Path(folder) / "frames.jsonl", Path(folder) / "errors"
         command = ["run", str(clip), "null://", "--model", bundle, "--metrics", str(lines)]
@@ -169,7 +170,7 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
             if took_s > _PATIENCE_S:
                 process.kill()
             time.sleep(_LOOK_S)
-        process.returncode = os.waitstatus_to_exitcode(status[1])  # it was waited for here
+        process.returncode = os.waitstatus_to_exitcode(status[1])  # os.wait4 has reaped it
         if process.returncode != 0 or first_s is None:
             last = errors.read_text(errors="replace").strip().splitlines()[-1:]
             raise StreamError(f"mggr-edge run {shlex.quote(str(clip))} failed: {''.join(last)}")

@@ -1,4 +1,4 @@
-"""Model files that are timed, and the rows and floors of their times."""
+"""Model files to time, and the rows and floors of their times."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Candidate:
-    """One file on one runtime with so many threads.
+    """One file on one runtime with a number of threads.
 
     Attributes:
-        bundle: name that its user gave the bundle.
-        model: name of the model there.
-        artifact: the file, as the contract describes it.
-        content: its bytes.
-        runtime: distribution name of what runs it.
-        version: of that.
-        threads: that the runtime may use.
+        bundle: name of the bundle as the user typed it.
+        model: name of the model in the bundle.
+        artifact: description of the file in the contract.
+        content: bytes of the file.
+        runtime: distribution name of the runtime.
+        version: version of the runtime.
+        threads: number of threads of the runtime.
     """
 
     bundle: str
@@ -42,7 +42,7 @@ class Candidate:
     threads: int
 
     def open(self) -> FileRunner:
-        """Loads the file into its runtime; an engine of it from where it was built.
+        """Load the file into its runtime; an engine is loaded from the cache.
 
         Raises:
             EngineError: the engine cannot be opened.
@@ -65,17 +65,17 @@ def candidates_of(
     models: Sequence[str] | None,
     threads: Sequence[int],
 ) -> list[Candidate]:
-    """Everybody of one bundle who can run on this machine.
+    """Return all candidates of one bundle that can run on this machine.
 
     Args:
-        bundle: how it is called in the table.
-        contract: of the bundle.
-        files: its bytes by name.
-        models: only these; None takes all.
-        threads: each file is run with each of these numbers.
+        bundle: name of the bundle in the table.
+        contract: contract of the bundle.
+        files: bytes of the bundle's files by name.
+        models: names of the models to use; None uses all.
+        threads: numbers of threads; each file is run with each number.
 
     Raises:
-        UsageError: a model that the bundle does not hold.
+        UsageError: the bundle does not contain a model.
     """
     chosen = tuple(contract.models) if models is None else tuple(models)
     if unknown := [name for name in chosen if name not in contract.models]:
@@ -86,13 +86,13 @@ def candidates_of(
         for model in chosen
         for artifact in contract.models[model]
         for runtime, version in (runtimes(artifact.format) | _engine_runtime(artifact)).items()
-        # An engine has no threads to choose.
+        # The number of threads does not apply to an engine.
         for count in (threads if runtime != tensorrt_api.NAME else threads[:1])
     ]
 
 
 def _engine_runtime(artifact: Artifact) -> dict[str, str]:
-    """TensorRT, where an engine of the file was built here: name -> version."""
+    """Return TensorRT by name and version if an engine of the file was built here, else {}."""
     engine = usable_engine((artifact,))
     if engine is None:
         return {}
@@ -100,7 +100,7 @@ def _engine_runtime(artifact: Artifact) -> dict[str, str]:
 
 
 def inputs_for(specs: Sequence[TensorSpec]) -> dict[str, NDArray]:
-    """Inputs of the right shapes, seeded: within a tensor's range, or around zero."""
+    """Return random inputs with a fixed seed, in each tensor's range or in [-1, 1]."""
     rng = np.random.default_rng(_SEED)
     made = {}
     for spec in specs:
@@ -119,16 +119,16 @@ _HEAD = (
 
 @dataclass(frozen=True)
 class Row:
-    """One contestant's figures.
+    """Times of one candidate.
 
     Attributes:
-        bundle, model, format, precision, runtime, version, threads: who it is.
-        size_mb: of the file, in millions of bytes.
-        memory_mb: by how much a process grows that loads and runs it; None where unknown.
-        rounds: timed calls.
-        median_ms, p95_ms, p99_ms: of a call.
-        speedup: how many times as fast as the model's first contestant, in the median over
-            rounds.
+        bundle, model, format, precision, runtime, version, threads: identification of the
+            candidate.
+        size_mb: size of the file in millions of bytes.
+        memory_mb: growth of a process that loads and runs the file, in megabytes; None if unknown.
+        rounds: number of timed calls.
+        median_ms, p95_ms, p99_ms: median and percentiles of the duration of a call in milliseconds.
+        speedup: speed relative to the model's first candidate, as the median over rounds.
     """
 
     bundle: str
@@ -148,23 +148,23 @@ class Row:
 
     @property
     def per_second(self) -> float:
-        """Calls a second, by the median."""
+        """Calls per second, from the median."""
         return 1000 / self.median_ms
 
     @property
     def words(self) -> frozenset[str]:
-        """What a floor may call it by."""
+        """Words that select this row in a floor."""
         named = (self.bundle, self.model, self.format, self.precision, self.runtime)
         return frozenset((*named, f"{self.threads}-threads"))
 
     def as_json(self) -> dict[str, Any]:
-        """The row as JSON's types."""
+        """Return the row as JSON-serializable values."""
         return {**asdict(self), "per_second": self.per_second}
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What the best of some rows must reach, as `redirector.int8.per_second=200`."""
+    """Minimum for the best of some rows, such as `redirector.int8.per_second=200`."""
 
     key: str
     words: tuple[str, ...]
@@ -173,10 +173,10 @@ class Floor:
 
 
 def parse_floor(text: str) -> Floor:
-    """Reads `WORD[.WORD...].METRIC=VALUE`.
+    """Parse `WORD[.WORD...].METRIC=VALUE`.
 
     Raises:
-        UsageError: anything else.
+        UsageError: the text has another form.
     """
     key, equals, value = text.partition("=")
     *words, metric = key.split(".")
@@ -193,10 +193,10 @@ def parse_floor(text: str) -> Floor:
 
 
 def missed(floors: Sequence[Floor], rows: Sequence[Row]) -> list[str]:
-    """Floors that even the best matching row does not reach, one sentence each.
+    """Return one sentence for each floor that even the best matching row does not reach.
 
     Raises:
-        UsageError: no row has all of a floor's words.
+        UsageError: no row has all words of a floor.
     """
     faults = []
     for floor in floors:
@@ -215,12 +215,12 @@ def rows_of(
     took_ms: NDArray[np.float64],
     memory_mb: Sequence[float | None],
 ) -> tuple[Row, ...]:
-    """Figures of every contestant.
+    """Return the row of each candidate.
 
     Args:
-        contestants: who took part.
-        took_ms: [rounds, contestants].
-        memory_mb: of each.
+        contestants: candidates that were timed.
+        took_ms: [rounds, candidates], duration of each call in milliseconds.
+        memory_mb: memory of each candidate in megabytes; None if unknown.
     """
     names = [one.model for one in contestants]
     rows = []
@@ -250,7 +250,7 @@ def rows_of(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows for a terminal."""
+    """Return the rows as a table for a terminal."""
     cells = [list(_HEAD)] + [
         [
             *(row.bundle, row.model, row.format, row.precision),

@@ -1,8 +1,8 @@
-"""Checks of this machine, each with the line that corrects what is missing.
+"""Checks of this machine's setup, with the commands that fix problems.
 
-Every check looks at one thing and returns one `Check`, or None where it does not apply. Nothing is
-installed, opened or changed, nobody is asked over a network, and a machine with nothing but numpy
-and click can run it.
+Each check covers one subject and returns one `Check`, or None if it does not apply. No check
+installs, opens or changes anything or uses the network. The checks run on a machine that has only
+numpy and click.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ CHECKS: Mapping[str, Callable[[Machine], Check | None]] = {
     "memory": check_memory,
     "disk": check_disk,
 }
-"""By the name that the check gives, in the order in which things build on each other."""
+"""Checks by the name in their result. A check comes after the checks that it depends on."""
 
 
 def run_checks(machine: Machine | None = None) -> tuple[Check, ...]:
-    """Looks at everything that applies; what goes wrong while looking is a warning, too."""
+    """Run all checks that apply; an exception in a check becomes a warning."""
     looked_at = Machine() if machine is None else machine
     checks = (_looked(name, check, looked_at) for name, check in CHECKS.items())
     return tuple(check for check in checks if check is not None)
@@ -70,7 +70,7 @@ def run_checks(machine: Machine | None = None) -> tuple[Check, ...]:
 def _looked(name: str, check: Callable[[Machine], Check | None], machine: Machine) -> Check | None:
     try:
         return check(machine)
-    except Exception as error:  # noqa: BLE001 - a doctor that dies says nothing of the rest
+    except Exception as error:  # noqa: BLE001 - one failed check must not stop the others
         found = f"could not be looked at: {type(error).__name__}: {error}"
         return Check(name, "warn", found)
 

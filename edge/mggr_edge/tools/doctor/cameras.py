@@ -1,4 +1,4 @@
-"""Checks cameras and GStreamer. No camera is opened."""
+"""Checks of cameras, virtual cameras and GStreamer. No camera is opened."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _VIRTUAL = "/sys/devices/virtual/video4linux"
 
 
 def video_devices(machine: Machine) -> list[Path]:
-    """All of them, in the order of their numbers."""
+    """Return all video devices, sorted by number."""
     found = [d for d in machine.at("/dev").glob("video*") if d.name[5:].isdigit()]
     return sorted(found, key=lambda device: int(device.name[5:]))
 
 
 def virtual_devices(machine: Machine) -> list[str]:
-    """Names of those that no hardware is behind, in the order of their numbers."""
+    """Return the names of the video devices without hardware, sorted by number."""
     found = [d.name for d in machine.at(_VIRTUAL).glob("video*") if d.name[5:].isdigit()]
     return sorted(found, key=lambda name: int(name[5:]))
 
 
 def check_cameras(machine: Machine) -> Check:
-    """Whether this user may read them, and whether somebody else does."""
+    """Check whether this user may read the cameras, and whether other processes hold them."""
     virtual = virtual_devices(machine)
     devices = video_devices(machine)
     cameras = [device for device in devices if device.name not in virtual]
@@ -59,7 +59,7 @@ _STUCK = {"D": "waits for the kernel", "T": "is stopped", "Z": "has died and is 
 
 
 def check_argus(machine: Machine) -> Check | None:
-    """Whether nvargus-daemon runs, without which nvarguscamerasrc gives nothing."""
+    """Check whether nvargus-daemon runs, because nvarguscamerasrc delivers no frames without it."""
     if machine.jetson is None:
         return None
     said = machine.answer(["systemctl", "is-active", _DAEMON])
@@ -77,13 +77,13 @@ def check_argus(machine: Machine) -> Check | None:
 
 
 def check_csi(machine: Machine) -> Check | None:
-    """Whether the kernel found a sensor on a CSI connector."""
+    """Check whether the kernel found a sensor on a CSI connector."""
     if machine.jetson is None:
         return None
     sensors = []
     for device in video_devices(machine):
         name = machine.text(f"/sys/class/video4linux/{device.name}/name") or ""
-        # Its driver calls it e.g. "vi-output, imx219 9-0010".
+        # The driver sets a name such as "vi-output, imx219 9-0010".
         if name.startswith(_SENSOR):
             sensors.append(f"{name.removeprefix(_SENSOR).strip(' ,')} at /dev/{device.name}")
     if not sensors:
@@ -98,7 +98,7 @@ def check_csi(machine: Machine) -> Check | None:
 
 
 def _state(machine: Machine, pid: int) -> str:
-    # "123 (name) S ...": the name may hold spaces and brackets.
+    # The format is "123 (name) S ...", and the name may contain spaces and brackets.
     return (machine.text(f"/proc/{pid}/stat") or "").rpartition(")")[2].strip()[:1]
 
 
@@ -118,7 +118,7 @@ PYVIRTUALCAM = "pip install 'pyvirtualcam>=0.11'"
 
 
 def check_virtual_camera(machine: Machine) -> Check:
-    """Whether a device is there that browsers list, that stays, and that we can write to."""
+    """Check for a virtual camera that is writable, persistent, and visible to browsers."""
     writer = [] if machine.version("pyvirtualcam") else [PYVIRTUALCAM]
     keeping = [] if _is_kept(machine) else [KEEP]
     if not machine.at("/sys/module/v4l2loopback").is_dir():
@@ -146,7 +146,7 @@ def _shown(machine: Machine, device: str) -> str:
 
 
 def _install(machine: Machine) -> list[str]:
-    """What brings the module, where no kernel that is installed has it."""
+    """Return the command that installs the module, or an empty list if the kernel has it."""
     release = machine.text("/proc/sys/kernel/osrelease") or ""
     if "v4l2loopback.ko" in (machine.text(f"/lib/modules/{release}/modules.dep") or ""):
         return []
@@ -155,7 +155,11 @@ def _install(machine: Machine) -> list[str]:
 
 
 def _is_exclusive(machine: Machine, device: str, devices: list[str]) -> bool:
-    """The module's options are lists, one place for each device that it made when loaded."""
+    """Return whether a device has exclusive_caps=1.
+
+    The options of the module are lists with one entry for each device that it created when it was
+    loaded.
+    """
     flags = _list(machine, "exclusive_caps")
     numbers = _list(machine, "video_nr")
     number = device.removeprefix("video")
@@ -185,7 +189,8 @@ def _lines(machine: Machine, folders: tuple[str, ...]) -> list[str]:
 _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 
 ENCODERS = ("nvv4l2h264enc", "x264enc")
-"""As in `live/rtsp_server.py`, which cannot be imported on a bare machine; a test compares."""
+"""Encoders as in `media/live/rtsp_server.py`, which cannot be imported without the dependencies; a
+test compares both."""
 
 _BASE = "gstreamer1.0-plugins-base"
 _NVIDIA = "nvidia-l4t-gstreamer"
@@ -203,14 +208,14 @@ _RTSP = ("appsrc", "videoconvert", "rtph264pay")
 
 
 def check_gstreamer(machine: Machine) -> Check:
-    """Whether this Python has it, and on a Jetson what csi:// takes."""
+    """Check whether this Python has GStreamer, and on a Jetson the elements that csi:// needs."""
     try:
         machine.import_("gi")
     except ImportError as error:
         return _without_bindings(machine, error)
     try:
         gst = machine.gstreamer(serving=False).gst
-    except Exception as error:  # noqa: BLE001 - ours, gi's and GLib's errors have no common parent
+    except Exception as error:  # noqa: BLE001 - the errors of gi and GLib share no base class
         fix = f"sudo apt install gir1.2-gstreamer-1.0 {_BASE}"
         return Check("GStreamer", "missing", f"cannot be used: {_reason(error)}", fix)
     version = ".".join(str(part) for part in gst.version()[:3])
@@ -220,13 +225,13 @@ def check_gstreamer(machine: Machine) -> Check:
         return Check("GStreamer", "ok", version + (", reads csi://" if machine.jetson else ""))
     fix = _packages(missing)
     if _NVIDIA in fix:
-        # What could not be loaded once is not tried again while the list of plugins lasts.
+        # GStreamer does not retry plugins that failed to load until its registry is deleted.
         fix += "\nrm -f ~/.cache/gstreamer-1.0/registry.*.bin"
     return Check("GStreamer", "warn", f"{version}, without {', '.join(missing)}", fix)
 
 
 def check_rtsp_output(machine: Machine) -> Check:
-    """Whether rtsp:// can be served from here."""
+    """Check whether this machine can serve an rtsp:// output."""
     try:
         machine.import_("gi")
     except ImportError:
@@ -250,7 +255,11 @@ def check_rtsp_output(machine: Machine) -> Check:
 
 
 def _without_bindings(machine: Machine, error: ImportError) -> Check:
-    """PyGObject belongs to the system's Python: compiled for it, and outside environments."""
+    """Return the check for a Python without PyGObject.
+
+    PyGObject belongs to the system's Python: it is compiled for that version, and virtual
+    environments do not contain it.
+    """
     wanted = f"cpython-{machine.python[0]}{machine.python[1]}-"
     compiled = [f.name for f in machine.at(_DIST_PACKAGES).glob("gi/_gi.cpython-*.so")]
     if not compiled:
@@ -281,7 +290,7 @@ def _is_closed(machine: Machine) -> bool:
 
 
 def _opened(machine: Machine) -> str:
-    """Lets an environment that was made from the system's Python see its packages."""
+    """Return the command that gives a virtual environment access to the system's packages."""
     if machine.base_prefix != "/usr":
         return "/usr/bin/python3 -m venv --system-site-packages VENV, and install mggr-tf there"
     return (

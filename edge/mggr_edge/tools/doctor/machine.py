@@ -1,4 +1,4 @@
-"""What a check sees of the machine, and what it reports."""
+"""Access of the checks to the machine, and the result of a check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE_S = 5.0
 
 
 def installed_version(distribution: str) -> str | None:
-    """Of a Python package; None where it is not installed."""
+    """Return the version of a Python package; None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -26,7 +26,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def available_interpreters() -> dict[str, str] | None:
-    """Best first; None when the seam that knows them cannot be imported."""
+    """Return the installed interpreters, best first; None if numpy or OpenCV is missing."""
     try:
         from mggr_edge.models.runtimes import available_interpreters as available
     except ModuleNotFoundError as error:
@@ -37,7 +37,10 @@ def available_interpreters() -> dict[str, str] | None:
 
 
 def answer(command: Sequence[str]) -> str | None:
-    """What a program prints, whatever its exit code; None where there is none, or it hangs."""
+    """Return the standard output of a program; None if the program is missing or hangs.
+
+    The exit code is ignored.
+    """
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S
@@ -48,21 +51,21 @@ def answer(command: Sequence[str]) -> str | None:
 
 
 def import_gstreamer(*, serving: bool) -> Any:
-    """GStreamer, as cameras and streams import it."""
+    """Import GStreamer in the same way as cameras and streams."""
     from mggr_edge.media.live.csi import import_gstreamer as import_
 
     return import_(serving=serving)
 
 
 def engine_folder() -> Path | None:
-    """The user's cache of TensorRT engines; None where no home folder is known."""
+    """Return the user's cache folder of TensorRT engines; None if no home folder is known."""
     from mggr_edge.models.tensorrt.cache import cache_folder
 
     return cache_folder()
 
 
 def gpu_name() -> str:
-    """What engines are built for here."""
+    """Return the name of the GPU for which engines are built on this machine."""
     from mggr_edge.models.tensorrt.engines import gpu_name as name
 
     return name()
@@ -70,23 +73,23 @@ def gpu_name() -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine, or a tree of files that looks like one.
+    """Access to a machine, or to a folder tree that imitates one.
 
     Attributes:
-        root: what stands in the place of `/`.
-        folder: the current one.
-        own_pid: of this process.
+        root: folder that replaces `/`.
+        folder: current folder.
+        own_pid: process ID of this process.
         python: version of this Python, (major, minor).
-        prefix: of the environment that this Python runs in.
-        base_prefix: of the Python that the environment was made with.
+        prefix: folder of the environment in which this Python runs.
+        base_prefix: folder of the Python from which the environment was created.
         import_: imports a module.
-        version: of an installed package.
-        interpreters: what runs TFLite files, best first.
+        version: returns the version of an installed package.
+        interpreters: returns the interpreters for TFLite files, best first.
         gstreamer: imports GStreamer.
-        answer: runs a program that only tells.
-        may_use: whether this user may read and write a device.
-        engine_folder: where TensorRT engines lie.
-        gpu_name: of the GPU.
+        answer: runs a read-only program and returns its output.
+        may_use: returns whether this user may read and write a device.
+        engine_folder: returns the cache folder of TensorRT engines.
+        gpu_name: returns the name of the GPU.
     """
 
     root: Path = Path("/")
@@ -105,11 +108,11 @@ class Machine:
     gpu_name: Callable[[], str] = gpu_name
 
     def at(self, path: str) -> Path:
-        """Where an absolute path of the machine is found."""
+        """Return the location of an absolute path of the machine under `root`."""
         return self.root / path.lstrip("/")
 
     def text(self, path: str | Path) -> str | None:
-        """What a small file says, without the space around it; None where it cannot be read."""
+        """Return the text of a small file without surrounding whitespace; None if unreadable."""
         file = self.at(path) if isinstance(path, str) else path
         try:
             return file.read_text(encoding="utf-8", errors="replace").strip(" \t\r\n\0")
@@ -118,21 +121,21 @@ class Machine:
 
     @property
     def jetson(self) -> str | None:
-        """Which Jetson Linux this is, e.g. "Jetson L4T R35.4.1"; None on any other machine."""
+        """Version of Jetson Linux, e.g. "Jetson L4T R35.4.1"; None on any other machine."""
         if (text := self.text("/etc/nv_tegra_release")) is None:
             return None
-        # "# R35 (release), REVISION: 4.1, GCID: ..."
+        # Format: "# R35 (release), REVISION: 4.1, GCID: ..."
         match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", text)
         return f"Jetson L4T R{match[1]}.{match[2]}" if match else "Jetson"
 
     @property
     def model(self) -> str:
-        """What a board calls itself; empty where there is no such thing."""
+        """Model name of the board; empty if the machine has none."""
         return self.text("/proc/device-tree/model") or ""
 
     @property
     def is_venv(self) -> bool:
-        """Whether this Python runs in an environment of its own."""
+        """True if this Python runs in a virtual environment."""
         return self.prefix != self.base_prefix
 
 
@@ -141,15 +144,15 @@ State = Literal["ok", "warn", "missing"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        name: what was looked for.
-        state: "ok", "warn" (works, with a catch) or "missing".
-        found: what is there.
-        fix: the line that fixes it, or several, one below the other; None where there is
-            nothing to do.
-        needed: `mggr-edge run` on files cannot work without it.
+        name: subject of the check.
+        state: "ok", "warn" (works with restrictions) or "missing".
+        found: description of the current state.
+        fix: command that fixes the problem, or several, one per line; None if nothing is to be
+            done.
+        needed: True if `mggr-edge run` on files cannot work without the subject.
     """
 
     name: str
@@ -159,17 +162,17 @@ class Check:
     needed: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """The check as JSON's types."""
+        """Return the check as JSON-serializable values."""
         return asdict(self)
 
 
 def all_passed(checks: Sequence[Check]) -> bool:
-    """Whether `mggr-edge run` can work on pictures and videos."""
+    """Return whether `mggr-edge run` can process pictures and videos."""
     return not any(check.needed and check.state == "missing" for check in checks)
 
 
 def report(checks: Sequence[Check]) -> str:
-    """The checks as lines for people."""
+    """Return the checks as lines of text."""
     width = max(len(check.name) for check in checks)
     lines = []
     for check in checks:

@@ -1,4 +1,4 @@
-"""Checks Python, its packages, the installed models, and TensorRT with its engines."""
+"""Checks of Python, its packages, the installed models, and TensorRT with its engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OLDEST_PYTHON = (3, 10)
 
 
 def check_python(machine: Machine) -> Check:
-    """Python and the machine under it."""
+    """Check the Python version, and report the system and the architecture."""
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if machine.jetson:
         found += f", {machine.jetson}"
@@ -28,7 +28,7 @@ def check_python(machine: Machine) -> Check:
 
 
 def check_numpy(machine: Machine) -> Check:
-    """numpy, which tflite-runtime wants below 2."""
+    """Check numpy, which must be older than 2 for tflite-runtime."""
     version = machine.version("numpy")
     if version is None:
         return Check("numpy", "missing", "not installed", "pip install numpy", needed=True)
@@ -39,7 +39,7 @@ def check_numpy(machine: Machine) -> Check:
 
 
 def check_interpreter(machine: Machine) -> Check:
-    """The interpreter that runs the models."""
+    """Check the interpreter that runs the models."""
     installed = machine.interpreters()
     if installed is None:
         found = "unknown until numpy and OpenCV are installed"
@@ -63,7 +63,7 @@ def check_interpreter(machine: Machine) -> Check:
 
 
 def check_pyav(machine: Machine) -> Check:
-    """PyAV, which reads and writes videos."""
+    """Check PyAV, which reads and writes videos."""
     try:
         av = machine.import_("av")
     except ImportError as error:
@@ -80,7 +80,7 @@ def check_pyav(machine: Machine) -> Check:
 
 
 def check_pillow(machine: Machine) -> Check:
-    """Pillow, which reads and writes pictures."""
+    """Check Pillow, which reads and writes pictures."""
     fix = "pip install 'pillow>=11.3'"
     try:
         version = machine.import_("PIL").__version__
@@ -92,7 +92,7 @@ def check_pillow(machine: Machine) -> Check:
 
 
 def is_two(numpy_version: str | None) -> bool:
-    """Whether a numpy is one that older binaries do not load beside."""
+    """Return whether a numpy version is at least 2, which older binaries do not support."""
     return numpy_version is not None and int(numpy_version.split(".")[0]) >= 2
 
 
@@ -118,7 +118,7 @@ _FROM_JETPACK = (
 
 
 def check_opencv(machine: Machine) -> Check:
-    """Whether it can be imported, and whose it is."""
+    """Check whether OpenCV can be imported, and which package provides it."""
     builds = [name for name in _DISTRIBUTIONS if machine.version(name) is not None]
     try:
         cv2 = machine.import_("cv2")
@@ -144,7 +144,7 @@ def check_opencv(machine: Machine) -> Check:
 def _fix_of_import(machine: Machine, builds: Sequence[str]) -> str:
     numpy = machine.version("numpy")
     if not builds and is_two(numpy) and _system_opencvs(machine):
-        # What a system brings was built with its own, older numpy, and does not load beside 2.
+        # The system's OpenCV was built with an older numpy, and cannot be imported with numpy 2.
         return f"pip install 'numpy<2' (the system's OpenCV was built with numpy 1, not {numpy})"
     return _FROM_JETPACK if machine.jetson else _FROM_PIP
 
@@ -166,7 +166,8 @@ def _origin(cv2: ModuleType, builds: Sequence[str]) -> str:
 
 
 def _leave_one(builds: Sequence[str]) -> str:
-    # They write into the same folder, so removing one breaks the other: remove all, add one.
+    # All builds write into the same folder, so removing one breaks the others. So remove all and
+    # install one.
     return f"pip uninstall -y {' '.join(builds)} && {_FROM_PIP}"
 
 
@@ -176,7 +177,7 @@ _VISIBLE = f"{_INSTALL}, in an environment that was made with --system-site-pack
 
 
 def check_tensorrt(machine: Machine) -> Check | None:
-    """Whether engines can be used here, and whether those in the cache are for this machine."""
+    """Check whether TensorRT engines can run here, and whether cached engines fit this machine."""
     folder = machine.engine_folder()
     keys = [] if folder is None else keys_in(folder)
     try:
@@ -220,12 +221,12 @@ def _without_bindings(machine: Machine, error: ImportError, *, engines: int) -> 
 
 
 def _has_fitting(keys: list[EngineKey], key: EngineKey, version: str, gpu: str) -> bool:
-    """Whether the same model has an engine for this machine: older ones beside it do no harm."""
+    """Return whether the model has an engine for this machine; older engines may exist as well."""
     return replace(key, tensorrt=version, gpu=gpu) in keys
 
 
 def check_landmark_models(machine: Machine) -> Check:
-    """MediaPipe's face models, outside a bundle."""
+    """Check MediaPipe's face models, which are used if a bundle does not contain them."""
     from mggr_edge.models.installed import find_landmark_models
 
     try:
@@ -238,7 +239,7 @@ def check_landmark_models(machine: Machine) -> Check:
 
 
 def check_own_weights(machine: Machine) -> Check:
-    """What `mggr-edge run` takes where no bundle is named."""
+    """Check the packaged weights, which `mggr-edge run` uses if no bundle is named."""
     from mggr_edge.models.installed import NAMES, bundle_path, find_landmark_models
 
     try:

@@ -1,4 +1,4 @@
-"""Checks other processes, heat, memory and disk."""
+"""Checks of other processes, temperature, memory and disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from mggr_edge.runs.service.load_shedding import HOT_C, ZONES, zones_c
 from mggr_edge.tools.doctor.machine import Check, Machine
 
 UNIT = "mggr-edge.service"
-"""As it lies in `edge/`."""
+"""Name of the systemd unit file in `edge/`."""
 
 _PROGRAM = "mggr-edge"
 _WORDS_BEFORE = 6
-"""Python, and options of its own."""
+"""Number of words of a command line in which the program name is searched, because Python and its
+own options come first."""
 
 _COMMANDS = ("run", "calibrate", "studio")
 _LIVE_COMMANDS = ("calibrate", "studio")
@@ -27,12 +28,12 @@ _LIVE_ADDRESS = re.compile(r"/dev/(?!shm/)|v4l2|csi://|rtsps?://", re.IGNORECASE
 
 @dataclass(frozen=True)
 class Process:
-    """A process.
+    """Running process.
 
     Attributes:
-        pid: its number.
-        name: as the kernel knows it.
-        arguments: its command line; empty for what is none of this user's business.
+        pid: process ID.
+        name: name of the process in the kernel.
+        arguments: command line; empty if this user may not read it.
     """
 
     pid: int
@@ -45,11 +46,11 @@ class Process:
 
 @dataclass
 class Holders:
-    """Who has devices open.
+    """Processes that have devices open.
 
     Attributes:
-        of: device, e.g. "/dev/video0", to processes.
-        unseen: how many processes may not be looked into.
+        of: processes by device, e.g. "/dev/video0".
+        unseen: number of processes whose open files this user may not read.
     """
 
     of: dict[str, list[Process]] = field(default_factory=dict)
@@ -57,7 +58,7 @@ class Holders:
 
 
 def processes(machine: Machine) -> Iterator[Process]:
-    """All but this one."""
+    """Yield all processes except this one."""
     for folder in sorted(machine.at("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         name = machine.text(folder / "comm")
         if name is None or int(folder.name) == machine.own_pid:
@@ -67,7 +68,7 @@ def processes(machine: Machine) -> Iterator[Process]:
 
 
 def holders(machine: Machine, prefix: str) -> Holders:
-    """Who has a device open whose path begins like this."""
+    """Return the processes that have a device open whose path begins with `prefix`."""
     found = Holders()
     for process in processes(machine):
         folder = machine.at(f"/proc/{process.pid}/fd")
@@ -76,7 +77,7 @@ def holders(machine: Machine, prefix: str) -> Holders:
         except PermissionError:
             found.unseen += 1
             continue
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended
             continue
         for device in sorted(opened):
             if device.startswith(prefix):
@@ -85,7 +86,7 @@ def holders(machine: Machine, prefix: str) -> Holders:
 
 
 def check_own_kind(machine: Machine) -> Check:
-    """Another `mggr-edge`, which may have the camera, or the port."""
+    """Check whether another `mggr-edge` runs, which may hold the camera or the port."""
     others = [p for p in processes(machine) if (_command(p) or ("",))[0] in _COMMANDS]
     live = [p for p in others if _is_live(p)]
     if not live:
@@ -97,10 +98,10 @@ def check_own_kind(machine: Machine) -> Check:
 
 
 def _command(process: Process) -> tuple[str, ...] | None:
-    """What follows `mggr-edge` on a command line; None where it is something else."""
+    """Return the arguments after `mggr-edge` on a command line; None for any other program."""
     words = process.arguments
     program = words[0].rpartition("/")[2]
-    if not program.startswith(("python", _PROGRAM)):  # sudo, timeout, an editor
+    if not program.startswith(("python", _PROGRAM)):  # for example sudo, timeout, an editor
         return None
     for place, word in enumerate(words[:_WORDS_BEFORE]):
         is_module = word == "mggr_edge" and "-m" in words[:place]
@@ -123,7 +124,7 @@ def _shown(process: Process) -> str:
 
 def _fix(machine: Machine, process: Process) -> str:
     is_service = UNIT in (machine.text(f"/proc/{process.pid}/cgroup") or "")
-    # SIGINT: what it records becomes a whole file.
+    # Use SIGINT, because the process then completes its recording.
     return f"sudo systemctl stop {UNIT}" if is_service else f"kill -INT {process.pid}"
 
 
@@ -132,7 +133,7 @@ _LEAST_DISK_MB = 1000
 
 
 def check_temperature(machine: Machine) -> Check:
-    """The hottest thermal zone."""
+    """Check the temperature of the hottest thermal zone."""
     zones = zones_c(machine.at(str(ZONES)))
     if not zones:
         return Check("temperature", "missing", "no thermal zone can be read")
@@ -145,7 +146,7 @@ def check_temperature(machine: Machine) -> Check:
 
 
 def check_memory(machine: Machine) -> Check:
-    """What programs may still take."""
+    """Check the memory that is available to programs."""
     match = re.search(r"^MemAvailable:\s+(\d+) kB", machine.text("/proc/meminfo") or "", re.M)
     if match is None:
         return Check("memory", "warn", "/proc/meminfo does not tell what is free")
@@ -157,7 +158,7 @@ def check_memory(machine: Machine) -> Check:
 
 
 def check_disk(machine: Machine) -> Check:
-    """Room for what a run writes into the current folder."""
+    """Check the free space of the current folder, where a run writes its output."""
     free_mb = shutil.disk_usage(machine.folder).free / 1e6
     if free_mb < _LEAST_DISK_MB:
         fix = f"du -xh -d 1 {machine.folder} | sort -h | tail (says what takes it)"

@@ -1,1 +1,1 @@
-"""A small web page on this machine, for seeing and setting gaze redirection without a terminal."""
+"""Web page on this machine that shows gaze redirection and changes its settings."""

@@ -1,14 +1,16 @@
-"""Access control of the studio: its own user, from its own page.
+"""Access control of the studio: only its own user, and only from its own page.
 
-127.0.0.1 is open to every user of the machine, so an address alone gives no access to a camera's
-pictures. As Jupyter does, the server makes a random token and prints it in its URL. The page's
-first request carries it; the answer puts it into a cookie and takes it out of the address.
+The server listens on 127.0.0.1 only, but this address is open to every user of the machine, so it
+does not protect the frames of a camera. As in Jupyter, the server generates a random token and
+prints it in its URL. The first request of the page contains the token. The response stores it in a
+cookie and removes it from the address.
 
-The cookie is `HttpOnly` (no script reads it) and `SameSite=Strict` (no other site's page sends it).
+The cookie is `HttpOnly`, so no script reads it, and `SameSite=Strict`, so no page of another site
+sends it.
 
-It listens on this machine alone, but a browser that runs here also shows pages of others. Such a
-page can send requests to 127.0.0.1, and by DNS rebinding [1] under a name of its own; both are
-recognised by the headers `Host` and `Origin`, which a page cannot forge.
+A browser on this machine also shows pages of other sites. Such a page can send requests to
+127.0.0.1, and by DNS rebinding [1] under its own host name. Both kinds of requests are detected by
+the headers `Host` and `Origin`, which a page cannot forge.
 
 References:
     [1] Jackson et al., Protecting Browsers from DNS Rebinding Attacks, ACM CCS 2007.
@@ -27,7 +29,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 NAMES = ("127.0.0.1", "localhost")
 _HTTP_PORT = 80
-"""Left out of addresses."""
+"""Default port of HTTP, which addresses omit."""
 
 HEADERS = (
     (
@@ -41,18 +43,18 @@ HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
 )
-"""Of every answer: nothing from elsewhere, not shown within other pages, and never kept."""
+"""Headers of each response: no content from other sites, no embedding, no caching."""
 
 _OWN_FETCHES = ("same-origin", "none")
-"""What a browser says of a request by the page itself, or typed by somebody."""
+"""Values of `Sec-Fetch-Site` for requests of the page itself, and for addresses a user typed."""
 
 
 class OwnPageOnly:
-    """Refuses, with 403, what does not come from the page; a WSGI application around another.
+    """WSGI middleware that rejects requests from other pages with status 403.
 
     Args:
-        application: what answers the others.
-        port: that the server listens on.
+        application: WSGI application that handles the other requests.
+        port: port on which the server listens.
     """
 
     def __init__(self, application: Application, port: int) -> None:
@@ -63,7 +65,7 @@ class OwnPageOnly:
         self._origins = {f"http://{host}" for host in self._hosts}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answers one request."""
+        """Handle one request."""
         if not self._is_own(environ):
             text = f"This page is at http://{NAMES[0]}:{self._port}/ and answers itself only.\n"
             start_response("403 Forbidden", [("Content-Type", "text/plain"), *HEADERS])
@@ -86,7 +88,7 @@ class OwnPageOnly:
 PARAMETER = "token"
 
 PUBLIC = frozenset({"/studio.css", "/studio.js", "/favicon.ico"})
-"""Files of the package, which hold nothing of the user's; everything else needs the token."""
+"""Files of the package, which contain no user data. All other paths require the token."""
 
 _REFUSED = (
     "This request lacks the studio's token. Open the address that `mggr-edge studio` printed; it "
@@ -95,25 +97,29 @@ _REFUSED = (
 
 
 def new_token() -> str:
-    """256 random bits, as a URL takes them."""
+    """Return 256 random bits as URL-safe text."""
     return secrets.token_urlsafe(32)
 
 
 def cookie_name(port: int) -> str:
-    """A cookie is of a host and not of its port, so the name tells two studios apart."""
+    """Return the name of the cookie of a studio.
+
+    A cookie belongs to a host and not to a port, so the name contains the port to separate two
+    studios.
+    """
     return f"mggr-studio-{port}"
 
 
 class TokenOnly:
-    """Refuses, with 403, requests without the token; a WSGI application around another.
+    """WSGI middleware that rejects requests without the token with status 403.
 
-    The token is taken from the cookie or from the query. A request for the page itself with the
-    token in its query is answered by the cookie and a redirect to the page without the query.
+    The token is accepted in the cookie or in the query. For a request of the page itself with the
+    token in its query, the response sets the cookie and redirects to the page without the query.
 
     Args:
-        application: answers the others.
-        token: the secret.
-        port: that the server listens on.
+        application: WSGI application that handles the other requests.
+        token: secret token.
+        port: port on which the server listens.
     """
 
     def __init__(self, application: Application, token: str, port: int) -> None:
@@ -121,7 +127,7 @@ class TokenOnly:
         self._cookie = cookie_name(port)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answers one request."""
+        """Handle one request."""
         path = environ.get("PATH_INFO", "")
         by_query = self._any_fits(parse_qs(environ.get("QUERY_STRING", "")).get(PARAMETER, ()))
         if by_query and path == "/":
@@ -134,13 +140,13 @@ class TokenOnly:
         return [_REFUSED.encode()]
 
     def _any_fits(self, given: Iterable[str]) -> bool:
-        """Compares in constant time."""
+        """Return whether any value equals the token, compared in constant time."""
         return any(
             secrets.compare_digest(one.encode("utf-8", "replace"), self._token) for one in given
         )
 
 
 def _cookies(environ: Environ, name: str) -> list[str]:
-    """Values of the cookies of that name."""
+    """Return the values of the cookies with a name."""
     pairs = (part.strip().partition("=") for part in environ.get("HTTP_COOKIE", "").split(";"))
     return [value for key, _, value in pairs if key == name]

@@ -1,4 +1,4 @@
-"""Calibration from the page: one look into the lens, from the frames that pass."""
+"""Calibration on the page: from the frames of one gaze at the lens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mggr_edge.runs.calibration import Calibration, LensLook, LookProgress
 from mggr_edge.runs.profile import Profile, write_profile
 
 SETTLE_S = 1.5
-"""Eyes that were on the button have reached the lens by then."""
+"""Seconds that the eyes need to move from the button on the page to the lens."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class CalibrationState:
     """State of the calibration, for the page.
 
     Attributes:
-        running: whether frames are gathered now.
-        seconds_left: of the look that is running, at least.
-        share: in [0, 1], how much of it is done.
-        covered: for pitch and yaw of the head, in [0, 1], the range of head poses so far as a
-            share of a full turn.
-        failure: why the last calibration failed.
-        notes: how the next calibration would be better than the last one.
-        error_deg: mean error (before, after) of the last calibration, cross-validated; None
-            before the first one of this session.
-        path: where the profile is written; None while nothing can be calibrated.
-        offset_deg: (pitch, yaw) that is subtracted from estimates at the middle of the head poses
-            seen; None without a profile.
+        running: True while frames are collected.
+        seconds_left: minimum remaining time of the running calibration, in seconds.
+        share: completed fraction of the running calibration, in [0, 1].
+        covered: range of head poses so far as a fraction of a full turn, in [0, 1], for pitch and
+            yaw.
+        failure: reason why the last calibration failed; None if it did not.
+        notes: advice for a better calibration than the last one.
+        error_deg: mean error (before, after) of the last calibration in degrees, cross-validated;
+            None before the first calibration of this session.
+        path: path of the profile to write; None if the source cannot be calibrated.
+        offset_deg: (pitch, yaw) in degrees that is subtracted from estimates at the middle of the
+            head poses of the calibration; None without a profile.
     """
 
     running: bool = False
@@ -50,19 +50,19 @@ class CalibrationState:
     offset_deg: tuple[float, float] | None = None
 
     def facts(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return the state as JSON-serializable values."""
         return asdict(self)
 
 
 class PageCalibration:
-    """Calibrates from the frames that pass, and writes the profile.
+    """Calibration from the frames of a running session; writes the profile.
 
     Args:
-        bundle: its estimator is calibrated.
-        path: of the profile, replaced if it exists; None where nothing can be calibrated,
-            because the source is no camera.
-        profile: what is used until then.
-        found: takes a new profile.
+        bundle: bundle whose estimator is calibrated.
+        path: path of the profile, which is replaced if it exists; None if the source is not a
+            camera, so that it cannot be calibrated.
+        profile: profile that is in use before the first calibration.
+        found: receives a new profile.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class PageCalibration:
         self._failure: str | None = None
 
     def begin(self) -> None:
-        """Gathers frames from now on; a calibration that is running starts again.
+        """Start to collect frames; a running calibration restarts.
 
         Raises:
-            UsageError: the source is no camera.
+            UsageError: the source is not a camera.
         """
         if self._path is None:
             raise UsageError("calibration needs a camera with a person in front of it, not a file")
@@ -96,17 +96,18 @@ class PageCalibration:
 
     @property
     def redirector(self) -> Redirector | None:
-        """Estimates the gazes of frames while a calibration is running; None otherwise."""
+        """Redirector that estimates gazes while a calibration is running; None otherwise."""
         running = self._running
         return None if running is None else running[1]
 
     def see(self, result: FrameResult, time_s: float, *, by: Redirector) -> None:
-        """Takes a frame that went through `redirector`.
+        """Add a frame that `redirector` processed.
 
         Args:
-            result: of the frame.
-            time_s: of the frame.
-            by: what it went through; a calibration that was begun since then does not take it.
+            result: result of the frame.
+            time_s: time of the frame in seconds.
+            by: redirector that processed the frame; a calibration that was started after that
+                ignores the frame.
         """
         with self._lock:
             running = self._running
@@ -131,7 +132,7 @@ class PageCalibration:
         calibration: Calibration | None,
         failure: str | None,
     ) -> None:
-        """Ends a calibration, unless another one was begun meanwhile; writes its profile."""
+        """End a calibration, unless it was restarted in the meantime, and write its profile."""
         with self._lock:
             if self._running is not running:
                 return
@@ -147,7 +148,7 @@ class PageCalibration:
         self._found(calibration.profile)
 
     def state(self) -> CalibrationState:
-        """How far it has come."""
+        """Return the state of the calibration."""
         with self._lock:
             running, last, profile = self._running, self._last, self._profile
             progress = None if running is None else self._progress

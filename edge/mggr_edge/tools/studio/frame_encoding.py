@@ -1,4 +1,4 @@
-"""The newest frame, before and after redirection, encoded for the page."""
+"""The newest frame before and after redirection, encoded for the page."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from numpy.typing import NDArray
 from mggr_edge.pipeline.results import EyeResult, FaceResult
 
 WIDEST_PX = 1280
-"""Of each half; a page is hardly wider."""
+"""Maximum width of each half in pixels; a page is hardly wider."""
 
 _QUALITY = 88
 _BLOCK_PX = 8
-"""JPEG codes squares of that side."""
+"""Side length in pixels of the square blocks of JPEG."""
 
 _ENCODING = (
     *(cv2.IMWRITE_JPEG_QUALITY, _QUALITY),
-    # Full colour: a block's colours end at its edge, and do not reach into the other half.
+    # No chroma subsampling, so that the colours of a block do not extend into the other half.
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture of both halves.
+    """Image of both halves.
 
     Attributes:
-        jpeg: before on the left, after on the right.
-        size: (width, height) of each half in its pixels.
-        after_x: where the right half begins, at or a little after the left one's end.
+        jpeg: JPEG data, with the frame before redirection on the left and after it on the right.
+        size: (width, height) of each half in pixels.
+        after_x: x position in pixels at which the right half begins, at the end of the left half or
+            a little after it.
     """
 
     jpeg: bytes
@@ -44,12 +45,12 @@ class Pair:
 
 
 def encode_pair(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Pair:
-    """Puts both halves into one JPEG, smaller where they are wider than `WIDEST_PX`.
+    """Encode both halves as one JPEG, scaled down if they are wider than `WIDEST_PX`.
 
-    Halves that are equal are equal in the JPEG too: each begins at a block's edge.
+    Equal halves are equal in the JPEG too, because each half begins at the edge of a block.
 
     Args:
-        before, after: [H, W, 3] uint8 RGB, of one size.
+        before, after: [H, W, 3] uint8 RGB, of the same size.
     """
     halves = [_bounded(half) for half in (before, after)]
     height, width = halves[0].shape[:2]
@@ -71,11 +72,11 @@ def _bounded(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def face_facts(face: FaceResult, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Where a face is and what was done to its eyes, as the page wants it.
+    """Return the position of a face and the results of its eyes, in the format of the page.
 
     Args:
-        face: of a frame.
-        shape: (height, width, ...) of that frame; places are given as shares of it.
+        face: face of a frame.
+        shape: (height, width, ...) of that frame; positions are fractions of it.
     """
     height, width = shape[:2]
     points = face.landmarks[:, :2]
@@ -93,7 +94,7 @@ def face_facts(face: FaceResult, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _gaze_deg(face: FaceResult) -> tuple[float, float] | None:
-    """(pitch, yaw) as it was estimated; None where no eye could be seen well."""
+    """Return the estimated (pitch, yaw) in degrees; None if there is no estimate."""
     gaze = next((eye.gaze_before for eye in face.eyes if eye.gaze_before is not None), None)
     return None if gaze is None else (round(gaze.pitch_deg, 1), round(gaze.yaw_deg, 1))
 
@@ -108,16 +109,16 @@ def _eye(eye: EyeResult, width: int) -> dict[str, Any]:
 
 
 _WATCHED_S = 3.0
-"""Somebody who asked so long ago looks no more."""
+"""Seconds after the last request during which the page counts as open."""
 
 Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Item]):
-    """Keeps one item; another takes its place, whether anybody saw it or not.
+    """Mailbox for one item; a new item replaces the previous one even if it was not read.
 
     Args:
-        clock: seconds that only go forward.
+        clock: returns a time in seconds that never decreases.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -129,20 +130,20 @@ class Mailbox(Generic[Item]):
         self._is_closed = False
 
     def put(self, item: Item) -> None:
-        """Takes the next one."""
+        """Replace the item."""
         with self._changed:
             self._item, self._number = item, self._number + 1
             self._changed.notify_all()
 
     def after(self, number: int, *, patience_s: float) -> tuple[int, Item] | None:
-        """The newest item, if it is another than that; else waits for the next.
+        """Return the newest item if its number differs from `number`, else wait for the next item.
 
         Args:
-            number: of the item that was seen last; 0 for none.
-            patience_s: how long is waited.
+            number: number of the item that was read last; 0 for none.
+            patience_s: timeout in seconds.
 
         Returns:
-            its number and the item; None if none came.
+            The number of the item and the item; None after a timeout.
         """
         with self._changed:
             self._asked_s = self._clock()
@@ -156,12 +157,12 @@ class Mailbox(Generic[Item]):
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody asked lately."""
+        """True if an item was requested recently."""
         asked_s = self._asked_s
         return asked_s is not None and self._clock() - asked_s < _WATCHED_S
 
     def close(self) -> None:
-        """Nobody waits any longer."""
+        """Wake all waiting readers."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""`mggr-edge studio`: its page, its requests, and its server on this machine alone."""
+"""`mggr-edge studio`: its page, its request handlers, and its server on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -40,23 +40,24 @@ PAGE = {
     "/studio.css": ("studio.css", "text/css; charset=utf-8"),
     "/studio.js": ("studio.js", "text/javascript; charset=utf-8"),
 }
-"""Address -> (file, type): the whole page, and all of it our own."""
+"""Files of the page by path: (file, content type). The page uses no files of other sites."""
 
 FACTS = "Frame-Facts"
-"""The header that says what is known of a frame, so that both arrive together."""
+"""Header that contains the facts of a frame, so that both arrive together."""
 
 _PATIENCE_S = 1.0
-"""How long a request for a frame waits; the facts without one are news too."""
+"""Seconds for which a request waits for a frame. After that, the response has only the facts, which
+are also useful without a frame."""
 
 _MOST_BYTES = 4096
 _MOST_DIGITS = 18
 
 
 def import_bottle() -> ModuleType:
-    """Bottle, which the page is served by.
+    """Import bottle, which serves the page.
 
     Raises:
-        MissingPackageError: it is not installed.
+        MissingPackageError: bottle is not installed.
     """
     try:
         import bottle
@@ -66,16 +67,16 @@ def import_bottle() -> ModuleType:
 
 
 def studio_app(session: Session) -> Application:
-    """The page's server side.
+    """Return the WSGI application of the page.
 
-    `GET /frame?after=N` waits for a frame other than number N: 200 with a JPEG, or 204 after a
-    second without one. `POST /settings` takes settings, `POST /calibrate` takes `{}` and begins a
-    calibration; both take JSON, and answer 400 with `{"error": ...}` to what they cannot do.
-    Settings are answered with `{"revision": ...}`, by which the page tells newer facts from older
-    ones.
+    `GET /frame?after=N` waits for a frame whose number is not N: status 200 with a JPEG, or 204
+    after a second without one. `POST /settings` changes settings. `POST /calibrate` accepts `{}`
+    and starts a calibration. Both accept JSON, and respond to an invalid request with status 400
+    and `{"error": ...}`. The response to settings is `{"revision": ...}`, which the page uses to
+    ignore outdated facts.
 
     Args:
-        session: what is shown and steered.
+        session: session that the page shows and controls.
 
     Raises:
         MissingPackageError: bottle is not installed.
@@ -121,7 +122,7 @@ def studio_app(session: Session) -> Application:
 
 
 def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """Does what a POST asks for, and answers with what comes of it."""
+    """Execute a POST request and return the response with its result."""
     request = bottle.request
     if request.content_type.split(";")[0].strip().lower() != "application/json":
         return _answer(bottle, 415, {"error": "send application/json"})
@@ -148,7 +149,10 @@ def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) ->
 
 
 def _whole_number(text: str) -> int | None:
-    """A number of ASCII digits alone; None for any other text. Long ones are large, not exact."""
+    """Return the number if the text has only ASCII digits, else None.
+
+    A number with more than `_MOST_DIGITS` digits is returned as 10**_MOST_DIGITS.
+    """
     if not (text.isascii() and text.isdecimal()):
         return None
     return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
@@ -160,27 +164,27 @@ def _answer(bottle: ModuleType, status: int, content: dict[str, Any]) -> Any:
 
 
 _LOOK_S = 0.1
-"""How often the server looks whether it shall end."""
+"""Interval in seconds at which the server checks whether it must stop."""
 
 _SILENT_S = 10.0
-"""A connection that says nothing for so long is closed."""
+"""Seconds without data after which a connection is closed."""
 
 _LINGER_S = 1.0
 _MOST_UNREAD_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 16
-"""Of what is read after an answer: for so long without a byte, so many bytes, and at once."""
+"""Limits on reading after a response: seconds without data, total bytes, and bytes per read."""
 
 
 class _Quiet(WSGIRequestHandler):
     timeout = _SILENT_S
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing: there is a request for every frame, and addresses may hold the token."""
+        """Log nothing, because each frame is a request and addresses may contain the token."""
 
     def finish(self) -> None:
-        """Reads what is left of a refused request, so that its sender gets the answer.
+        """Read the rest of a rejected request, so that the client receives the response.
 
-        A connection that is closed with unread bytes is reset, and the answer is lost.
+        If a connection is closed with unread bytes, it is reset and the response is lost.
         """
         headers = getattr(self, "headers", None)
         if headers is not None and "Content-Length" in headers:
@@ -192,21 +196,21 @@ class _Quiet(WSGIRequestHandler):
                 while left > 0 and (chunk := self.connection.recv(_CHUNK_BYTES)):
                     left -= len(chunk)
             except OSError:
-                pass  # The client is gone or silent, and does not read the answer.
+                pass  # The client has closed or is silent, and does not read the response.
         super().finish()
 
 
 class PageServer(ThreadingMixIn, WSGIServer):
-    """Listens from the moment it is made; answers once it serves.
+    """HTTP server of the page: listens after construction, responds inside `serving`.
 
     Attributes:
-        token: the secret that requests need; see `access`.
+        token: secret that requests must contain; see `access`.
 
     Args:
-        port: to listen on; 0 for any that is free.
+        port: port to listen on; 0 selects a free port.
 
     Raises:
-        StreamError: the port is in use, or not for this user.
+        StreamError: the port is in use, or this user may not use it.
     """
 
     daemon_threads = True
@@ -221,22 +225,22 @@ class PageServer(ThreadingMixIn, WSGIServer):
             raise StreamError(f"port {port} {reason}; name another one: --port PORT") from error
 
     def server_bind(self) -> None:
-        """Binds, without asking the network for this machine's name."""
+        """Bind without a network request for the name of this machine."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = NAMES[0], self.server_address[1]
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A page that is closed while it is answered is nobody's fault."""
+        """Ignore the error of a page that was closed during a response."""
 
     @property
     def url(self) -> str:
-        """Address of the page, with the token: print it for the user, and nowhere else."""
+        """Address of the page with the token: print it for the user only."""
         return f"http://{NAMES[0]}:{self.server_port}/?{PARAMETER}={self.token}"
 
     @contextmanager
     def serving(self, application: Application) -> Iterator[None]:
-        """Serves requests that carry the token, in a thread, for the length of the context."""
+        """Serve requests that contain the token, in a thread, until the context ends."""
         for_user = TokenOnly(application, self.token, self.server_port)
         self.set_app(OwnPageOnly(for_user, self.server_port))
         threading.Thread(
@@ -255,21 +259,21 @@ def run_studio(
     port: int = 8080,
     notify: Callable[[str], None],
 ) -> None:
-    """Serves the page until SIGINT or SIGTERM comes.
+    """Serve the page until SIGINT or SIGTERM arrives.
 
     Args:
-        source: a camera, a stream, a video file or a picture.
-        options: of the source. Calibrating writes the profile that they name.
-        port: on 127.0.0.1; 0 for any that is free.
-        notify: takes where the page is, and which profile is used.
+        source: camera, stream, video file or picture.
+        options: options of the source; a calibration writes the profile that they name.
+        port: port on 127.0.0.1; 0 selects a free port.
+        notify: receives messages with the address of the page and the profile in use.
 
     Raises:
-        MissingPackageError: bottle is not installed, or what the source is read with.
-        StreamError: the port is in use, or no such file.
-        UsageError: no source, or no profile of this model.
+        MissingPackageError: bottle, or a package that reads the source, is not installed.
+        StreamError: the port is in use, or the file does not exist.
+        UsageError: the source is invalid, or the profile is not of this model.
         BundleError: see `Bundle.open`.
     """
-    # Mistakes first: models take a moment to load.
+    # Check the arguments first, because loading models is slow.
     import_bottle()
     address = _address(source, options)
     profile = options.profile
@@ -292,13 +296,13 @@ def run_studio(
         )
         with open_session(session), server.serving(studio_app(session)):
             notify(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
-            # Again and again: a signal that another thread receives does not wake this one.
+            # Poll, because a signal that another thread receives does not wake this thread.
             while not session.stop.wait(_LOOK_S):
                 pass
 
 
 def is_camera(address: LiveAddress) -> bool:
-    """Whether somebody may sit before it."""
+    """Return whether a person can be in front of the source."""
     return address.is_own_camera or address.scheme == "rtsp"
 
 
@@ -311,7 +315,7 @@ def _address(source: str, options: SourceOptions) -> LiveAddress:
 def _written_profile(
     address: LiveAddress, named: str | None, notify: Callable[[str], None]
 ) -> Path | None:
-    """The file that calibrating writes; None where there is nobody or no place for it."""
+    """Return the file that a calibration writes; None without a camera or a home folder."""
     if not is_camera(address):
         return None
     if named not in (None, NO_PROFILE):
@@ -323,7 +327,10 @@ def _written_profile(
 
 
 def _profile(address: LiveAddress, named: str | None, bundle: Bundle) -> Profile | None:
-    """What calibrating found; with a camera, it writes a file that is not there yet."""
+    """Return the profile to use; None without one.
+
+    For a camera, the named file need not exist yet, because a calibration writes it.
+    """
     path = chosen_profile(named, own_camera=address.is_own_camera)
     if path is None or (is_camera(address) and not path.exists()):
         return None

@@ -1,4 +1,4 @@
-"""A source, redirected as the page asks, and its newest frame."""
+"""Session of the studio: redirects a source with the page's settings and keeps its newest frame."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from mggr_edge.common.timing import StageClock
 from mggr_edge.errors import UsageError
 from mggr_edge.geometry.angles import Gaze
-from mggr_edge.media.live.address import LiveAddress
-from mggr_edge.media.live.csi import CameraFormat, flipped
+from mggr_edge.media.live.address import CameraFormat, LiveAddress, flipped
 from mggr_edge.media.live.latest_frame import LatestFrameReader, LiveFrame
 from mggr_edge.media.live.sources import Capture, Reconnecting, open_capture, stream_time_s
 from mggr_edge.models.bundle import Bundle
@@ -37,13 +36,14 @@ from mggr_edge.tools.studio.frame_encoding import Mailbox, Pair, encode_pair, fa
 
 @dataclass(frozen=True)
 class Settings:
-    """How eyes are redirected, and what is drawn.
+    """Settings of the redirection and of the drawing.
 
     Attributes:
-        pitch_deg, yaw_deg: of the target; up and to the picture's right are +.
-        strength: in [0, 1], what is asked for while it is on.
-        is_on: whether eyes are redirected at all.
-        overlay: whether what is seen and done is drawn on the picture.
+        pitch_deg, yaw_deg: angles of the target in degrees; positive values are up and to the right
+            of the image.
+        strength: fraction of the full redirection to apply while `is_on`, in [0, 1].
+        is_on: True if eyes are redirected.
+        overlay: True if outlines, gazes and reasons are drawn on the frame.
     """
 
     pitch_deg: float = 0.0
@@ -54,12 +54,12 @@ class Settings:
 
     @property
     def target(self) -> Gaze:
-        """Where eyes shall look."""
+        """Target direction of the eyes."""
         return Gaze(self.pitch_deg, self.yaw_deg)
 
     @property
     def applied_strength(self) -> float:
-        """How far on the way there: nothing while it is off."""
+        """Fraction of the full redirection to apply; 0 while `is_on` is false."""
         return self.strength if self.is_on else 0.0
 
 
@@ -67,14 +67,14 @@ _KINDS = {field.name: field.type for field in fields(Settings)}
 
 
 def changed(settings: Settings, asked: Mapping[str, Any]) -> Settings:
-    """The settings with what is asked for in place of what was.
+    """Return the settings with some fields replaced.
 
     Args:
-        settings: as they are.
-        asked: some of their fields, as JSON gives them.
+        settings: current settings.
+        asked: new values of some fields, as parsed from JSON.
 
     Raises:
-        UsageError: an unknown name, another type, or a number that is out of range.
+        UsageError: a name is unknown, or a value has another type or is out of range.
     """
     values: dict[str, Any] = {name: _value(name, value) for name, value in asked.items()}
     after = replace(settings, **values)
@@ -91,12 +91,12 @@ def _value(name: str, value: object) -> bool | float:
         if not isinstance(value, bool):
             raise UsageError(f"{name} is {_shown(value)}, expected true or false")
         return value
-    # True is a number to Python.
+    # In Python, bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{name} is {_shown(value)}, expected a number")
     try:
         number = float(value)
-    except OverflowError:  # An integer of more than 308 digits.
+    except OverflowError:  # for integers with more than 308 digits
         number = inf
     if not isfinite(number):
         raise UsageError(f"{name} is {_shown(value)}, expected a number that a float holds")
@@ -104,7 +104,10 @@ def _value(name: str, value: object) -> bool | float:
 
 
 def _shown(value: object) -> str:
-    """A value for a message: lists and objects, which may be nested deeply, by their kind."""
+    """Return the text of a value for a message; at most 60 characters of it.
+
+    Lists and objects are named by type only, because they may be nested deeply.
+    """
     if isinstance(value, (list, dict)):
         return "a list" if isinstance(value, list) else "an object"
     text = repr(value)
@@ -115,7 +118,8 @@ _LONGEST = 60
 
 
 _REMEMBERED = 60
-"""Frames that stage times are medians of: the page shows the present."""
+"""Number of frames over which the median time of a stage is computed; few, so that the page shows
+current values."""
 
 _FILES = ("film", "still")
 _ENCODE = "encode"
@@ -123,7 +127,7 @@ _ENCODE = "encode"
 
 @dataclass
 class _Frame:
-    """A frame that may be shown; encoded for the first client that asks."""
+    """Frame that the page may request; encoded at the first request."""
 
     before: NDArray[np.uint8]
     result: FrameResult
@@ -133,11 +137,11 @@ class _Frame:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page gets.
+    """Response to a request for a frame.
 
     Attributes:
-        jpeg: before and after; None where nothing newer came in time.
-        facts: about the frame and the session, as JSON takes it.
+        jpeg: frame before and after redirection; None if no newer frame arrived in time.
+        facts: values about the frame and the session, JSON-serializable.
     """
 
     jpeg: bytes | None
@@ -145,11 +149,14 @@ class Shown:
 
 
 class _RecordedSource:
-    """A source that tells of every frame as it comes, and in the order of what else it tells.
+    """Source that calls a function at each frame.
+
+    The call comes from the thread that reads the source, so that it is in order with the messages
+    of the source.
 
     Args:
-        source: what is read.
-        note: called with every frame.
+        source: wrapped source.
+        note: called at each frame.
     """
 
     def __init__(self, source: Capture, note: Callable[[], None]) -> None:
@@ -157,7 +164,7 @@ class _RecordedSource:
         self.close = source.close
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next frame; see `Capture`."""
+        """Return the next frame; see `Capture`."""
         frame = self._source.read()
         if frame is not None:
             self._note()
@@ -165,25 +172,25 @@ class _RecordedSource:
 
     @property
     def stream_time_s(self) -> float | None:
-        """The source's own time of the last frame; see `Clocked`."""
+        """Time of the last frame by the source's own clock; see `Clocked`."""
         return stream_time_s(self._source)
 
 
 class Session:
-    """Redirects a live source while somebody watches; run by `open_session`.
+    """Redirection of a live source while a page requests frames; `open_session` runs it.
 
     Attributes:
-        stop: set from anywhere to end.
-        error: what ended it, other than `stop`.
+        stop: event that ends the session when any thread sets it.
+        error: exception that ended the session; None otherwise.
 
     Args:
-        address: of the source.
-        bundle: the networks.
-        camera_format: requested of a camera.
-        profile: what is known of who sits there; None for nothing.
-        profile_path: where calibrating writes; None where it cannot be done.
-        stop: see above.
-        notify: takes the mode of a camera.
+        address: address of the source.
+        bundle: bundle with the networks.
+        camera_format: format to request from a camera.
+        profile: calibration profile of the person; None for no correction.
+        profile_path: path of the profile that a calibration writes; None if it is not possible.
+        stop: event that ends the session.
+        notify: receives a message with the mode of a camera.
     """
 
     def __init__(
@@ -219,17 +226,17 @@ class Session:
 
     @property
     def settings(self) -> Settings:
-        """What is set now."""
+        """Current settings."""
         return self._settings
 
     def set(self, asked: Mapping[str, Any]) -> int:
-        """Changes settings, from the next frame on.
+        """Change settings, from the next frame on.
 
         Returns:
-            how often settings were changed so far: answers about an older state are out of date.
+            The number of changes so far; facts with a smaller revision are out of date.
 
         Raises:
-            UsageError: see `settings.changed`.
+            UsageError: see `changed`.
         """
         with self._lock:
             self._settings = changed(self._settings, asked)
@@ -237,7 +244,12 @@ class Session:
             return self._revision
 
     def shown(self, number: int, *, patience_s: float) -> Shown:
-        """The newest frame, if it is another than the one of that number; else waits for it."""
+        """Return the newest frame if its number is not `number`, else wait for the next frame.
+
+        Args:
+            number: number of the frame that the page shows; 0 for none.
+            patience_s: timeout in seconds.
+        """
         found = self._latest.after(number, patience_s=patience_s)
         if found is None:
             return Shown(None, self._session_facts())
@@ -257,10 +269,10 @@ class Session:
         return Shown(frame.pair.jpeg, self._session_facts() | of_frame)
 
     def run(self) -> None:
-        """Reads and redirects until `stop` is set; for a thread of its own."""
+        """Read and redirect frames until `stop` is set; call this in a separate thread."""
         try:
             self._run()
-        except BaseException as error:  # noqa: BLE001 - raised where the session was opened
+        except BaseException as error:  # noqa: BLE001 - raised by `open_session`
             self.error = error
         finally:
             self.stop.set()
@@ -308,7 +320,7 @@ class Session:
         self._redirector = self._made(profile)
 
     def _notify(self, text: str) -> None:
-        """What happens to the source; the next frame that it gives shows that it is back."""
+        """Store a message about the loss of the source; the next frame clears it."""
         self._lost = text
 
     def _note_frame(self) -> None:
@@ -338,10 +350,10 @@ class Session:
 
 @contextmanager
 def open_session(session: Session) -> Iterator[Session]:
-    """Runs a session beside what is in the context, and ends it with the context.
+    """Run a session in a thread, and end it at the end of the context.
 
     Raises:
-        MggrError: what ended the session, if that was no wish of anybody's.
+        MggrError: an error ended the session.
     """
     thread = threading.Thread(target=session.run, name="studio", daemon=True)
     thread.start()

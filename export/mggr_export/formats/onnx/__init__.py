@@ -1,1 +1,1 @@
-"""ONNX files: converted, quantised and checked."""
+"""ONNX files: conversion, quantization and checks."""

@@ -1,10 +1,11 @@
-"""Conversion to ONNX: float32 or float16, the warp one native op.
+"""Conversion to ONNX in float32 or float16, with the warp as one native op.
 
-While a model is traced for ONNX, its warps are marker ops; the converter asks here what to
-write in their place.
+While a model is traced for ONNX, its warps are marker ops. The converter calls a handler in this
+module, which replaces each marker by `GridSample`.
 
-tf2onnx numbers what it makes by a counter, and walks sets of names on its way: two processes get
-the same computation with its nodes in another order and under other numbers.
+tf2onnx numbers nodes with a counter and iterates over sets of names. Two processes therefore
+produce the same computation with different node orders and numbers. `canonical` removes these
+differences.
 
 References:
     [1] ONNX operators, GridSample, opset 16.
@@ -32,13 +33,13 @@ from mggr_export.formats.onnx.graph import CONVOLUTIONS, Graph
 from mggr_tf.models.warp import Interpolation, warps_traced_as
 
 OPSET = 17
-"""The highest that TensorRT 8.5 reads; GridSample is there from 16 on."""
+"""Highest opset that TensorRT 8.5 reads. GridSample is available from opset 16 on."""
 
 _MARKER = "PyFuncStateless"
 
 
 def marked_warp(image: tf.Tensor, flow: tf.Tensor, interpolation: Interpolation) -> tf.Tensor:
-    """Stands for a warp in a graph that is converted, never run."""
+    """Return a marker op for a warp in a graph that is converted but never run."""
 
     def never_run(image: Any, flow: Any) -> Any:
         raise AssertionError("a warp's marker is for conversion")
@@ -49,16 +50,16 @@ def marked_warp(image: tf.Tensor, flow: tf.Tensor, interpolation: Interpolation)
 
 
 def handlers() -> dict[str, tuple[Any, list[Any]]]:
-    """What tf2onnx takes as `custom_op_handlers`."""
+    """Return the argument `custom_op_handlers` for tf2onnx."""
     return {_MARKER: (_write_grid_sample, [])}
 
 
 def _write_grid_sample(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
-    """Replaces a marker by Mul, Add, Transpose, GridSample, Transpose.
+    """Replace a marker by Mul, Add, Transpose, GridSample and Transpose.
 
-    `GridSample` takes pictures as NCHW and places in [-1, 1], which with `align_corners`
-    are the centres of the outermost pixels: the marker's flow, in pixels, is scaled and
-    added to every pixel's own place.
+    `GridSample` expects NCHW pictures and coordinates in [-1, 1]. With `align_corners`, the
+    ends of this range are the centres of the outermost pixels. The marker's flow, in pixels,
+    is therefore scaled and added to the coordinates of every pixel.
     """
     image, flow = node.input
     shape = ctx.get_shape(image)
@@ -107,14 +108,18 @@ def _write_grid_sample(ctx: Any, node: Any, name: str, args: list[Any]) -> None:
 
 
 _FINE = ("Resize", "Min", "Max")
-"""On the list for other runtimes' sake: nearest neighbours and comparisons round nothing."""
+"""Ops that can run in float16 although they are on the converter's block list.
+
+The list contains them because of other runtimes. Nearest-neighbour resizing and comparisons do
+not round.
+"""
 
 
 def halve(content: bytes) -> bytes:
-    """Converts a float32 file; inputs, outputs, warp and clip stay float32.
+    """Convert a float32 file to float16; inputs, outputs, warp and clip stay float32.
 
-    Near 1, neighbouring float16 numbers are 0.03 pixels of a 64-pixel patch apart, in the
-    units of a warp's coordinates.
+    The warp stays float32 because float16 is too coarse for its coordinates. Near 1, adjacent
+    float16 values differ by 0.03 pixels of a 64-pixel patch.
     """
     model = onnx.load_from_string(content)
     halved = convert_float_to_float16(
@@ -124,16 +129,16 @@ def halve(content: bytes) -> bytes:
         node_block_list=[node.name for node in Graph(model.graph).tail()],
     )
     _skip_round_trips(halved.graph)
-    # The casts at the inputs were appended behind their readers.
+    # The converter appends the casts of the inputs after the nodes that read them.
     OnnxModel(halved).topological_sort(is_deterministic=True)
     return bytes(halved.SerializeToString(deterministic=True))
 
 
 def _skip_round_trips(graph: onnx.GraphProto) -> None:
-    """Puts in place of a tensor that was halved and widened again the tensor itself.
+    """Replace each tensor that was cast to float16 and back to float32 by the original tensor.
 
-    The converter halves every input and output on principle; the warp shall move the
-    picture's own pixels.
+    The converter casts every input and output to float16, but the warp must read the original
+    pixels of the picture.
     """
     nodes = Graph(graph)
     for node in graph.node:
@@ -156,17 +161,18 @@ def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
 
 
 _NUMBERED = re.compile(r"__\d+")
-"""What tf2onnx's counter leaves in a name."""
+"""Number that tf2onnx's counter adds to a name."""
 
 
 def canonical(graph: onnx.GraphProto) -> None:
-    """Reorders and renames a graph in place; it computes what it computed.
+    """Reorder and rename a graph in place without changing its computation.
 
-    Nodes stand in depth-first order from the outputs, each behind what it reads. What multiplies by
-    weights keeps its layer's name, without tf2onnx's numbers; any other node is named for its op,
-    as tf2onnx merges equal ones and keeps the name of either. A tensor is named for the node
-    that makes it, a constant for the first one that reads it. The graph's own inputs and outputs
-    keep their names; inferred types (`value_info`) are dropped: who needs them infers them again.
+    The nodes are in depth-first order from the outputs, each after the nodes that produce its
+    inputs. Nodes that multiply by weights keep their layer's name without tf2onnx's numbers. Any
+    other node is named after its op, because tf2onnx merges equal nodes and keeps the name of
+    either one. A tensor is named after the node that produces it, a constant after the first node
+    that reads it. The graph's own inputs and outputs keep their names. Inferred types
+    (`value_info`) are removed, because a reader of the file can infer them again.
     """
     nodes = list(_depth_first(graph))
     constants = {constant.name: constant for constant in graph.initializer}
@@ -218,7 +224,7 @@ def _depth_first(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _free(name: str, seen: Counter[str]) -> str:
-    """The name, or the name with the first number that makes it the only one."""
+    """Return the name, or the name with the first number that makes it unique."""
     seen[name] += 1
     if seen[name] == 1:
         return name
@@ -226,7 +232,10 @@ def _free(name: str, seen: Counter[str]) -> str:
 
 
 def _replace(field: Any, values: Sequence[Any]) -> None:
-    """Puts values in place of what a repeated field holds, among them perhaps its own."""
+    """Replace the content of a repeated field by the given values.
+
+    The values may be elements of the same field.
+    """
     kept = [value if isinstance(value, str) else _copied(value) for value in values]
     del field[:]
     field.extend(kept)
@@ -242,7 +251,7 @@ _DEPRECATED = b"tf_half_pixel_for_nn"
 
 
 def convert_float32(model: keras.Model, *, batch: int = 1) -> bytes:
-    """Converts without any loss; inputs and outputs have the model's own names."""
+    """Convert a model without loss; inputs and outputs keep the model's names."""
     with warps_traced_as(marked_warp):
         frozen = freeze(model, batch=batch)
     constant = convert_variables_to_constants_v2(frozen.function)
@@ -266,10 +275,10 @@ def convert_float32(model: keras.Model, *, batch: int = 1) -> bytes:
 
 
 def _resize_plainly(graph: onnx.GraphProto) -> None:
-    """Says nearest-neighbour doubling in words that are not deprecated.
+    """Replace the deprecated coordinate mode of nearest-neighbour resizing.
 
-    tf2onnx writes TensorFlow's own rule; for whole factors it reads the same pixels as the
-    plainest one.
+    tf2onnx writes TensorFlow's own mode. For integer factors, the mode `asymmetric` with the
+    nearest mode `floor` reads the same pixels.
     """
     for node in graph.node:
         said = {attribute.name: attribute for attribute in node.attribute}
@@ -280,7 +289,7 @@ def _resize_plainly(graph: onnx.GraphProto) -> None:
 
 
 def _names(frozen: FrozenModel) -> dict[str, tuple[str, str]]:
-    """Tensor in the graph -> what it is, and what the model calls it."""
+    """Return kind (`input` or `output`) and name in the model, by tensor name in the graph."""
     function = frozen.function
     inputs = [t for t in function.inputs if t.dtype != tf.resource]
     outputs = zip(function.outputs, sorted(function.structured_outputs), strict=True)

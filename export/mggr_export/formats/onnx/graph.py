@@ -1,4 +1,4 @@
-"""The graph of an ONNX file: who makes and reads what, and its notes."""
+"""Graph of an ONNX file: producers and readers of tensors, and metadata."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import onnx
 
 
 class Graph:
-    """Nodes by what they make and read.
+    """Nodes of a graph, with lookup by the tensors that they produce and read.
 
     Attributes:
-        nodes: in order of execution.
-        constants: by name.
+        nodes: Nodes in order of execution.
+        constants: Constants (initializers) by name.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -22,17 +22,20 @@ class Graph:
         self._outputs = [tensor.name for tensor in graph.output]
 
     def maker(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that makes a tensor; None for inputs and constants."""
+        """Return the node that produces a tensor; None for inputs and constants."""
         return self._makers.get(tensor)
 
     def readers(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """The nodes that read what a node makes."""
+        """Return the nodes that read an output of a node."""
         made = set(node.output)
         return (reader for reader in self.nodes if made & set(reader.input))
 
     def tail(self) -> tuple[onnx.NodeProto, ...]:
-        """The nodes between the last convolutions and the outputs, in order: the warp, the
-        way of flow and residual to it, sum and clip."""
+        """Return the nodes between the last convolutions and the outputs, in order.
+
+        In a redirector, these are the warp, the nodes that process flow and residual, the sum
+        and the clip.
+        """
         found: set[str] = set()
         waiting = list(self._outputs)
         while waiting:
@@ -45,11 +48,11 @@ class Graph:
 
 
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""The ops that multiply by weights."""
+"""Ops that multiply by weights."""
 
 
 def with_metadata(content: bytes, name: str, text: str) -> bytes:
-    """The file with one more note; one of that name is replaced."""
+    """Return the file with one more metadata entry; an entry of the same name is replaced."""
     model = onnx.load_from_string(content)
     notes = {prop.key: prop.value for prop in model.metadata_props} | {name: text}
     onnx.helper.set_model_props(model, notes)
@@ -57,5 +60,5 @@ def with_metadata(content: bytes, name: str, text: str) -> bytes:
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
-    """All notes by name."""
+    """Return all metadata entries by name."""
     return {prop.key: prop.value for prop in onnx.load_from_string(content).metadata_props}

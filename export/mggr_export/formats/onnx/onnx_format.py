@@ -1,4 +1,4 @@
-"""ONNX behind the seam that all formats share."""
+"""ONNX implementation of the common format interface."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mggr_tf.config.conversion_limits import Precision
 
 
 class OnnxFormat(ModelFormat):
-    """ONNX files, one native op for the warp; see `ModelFormat`."""
+    """ONNX files with one native op for the warp; see `ModelFormat`."""
 
     title = "ONNX"
     suffix = "onnx"
     precisions = ("float32", "float16", "int8")
 
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """Without any loss."""
+        """Convert without loss."""
         return convert_float32(model, batch=batch)
 
     def float16(self, model: keras.Model, *, batch: int) -> bytes:
-        """Weights in half precision, and what computes with them."""
+        """Convert weights, and the ops that compute with them, to half precision."""
         return halve(convert_float32(model, batch=batch))
 
     def int8(
@@ -39,26 +39,26 @@ class OnnxFormat(ModelFormat):
         batch: int,
         advance: Callable[[int], None],
     ) -> bytes:
-        """Explicit pairs of QuantizeLinear and DequantizeLinear before convolutions."""
+        """Convert with pairs of QuantizeLinear and DequantizeLinear before convolutions."""
         plain = convert_float32(model, batch=batch)
         return quantise(plain, calibration, batch=batch, advance=advance)
 
     def dissect(self, model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
-        """Calibrates once more."""
+        """Calibrate again, and return the int8 file with its variants."""
         return dissect(model, calibration, batch=batch)
 
     def check_structure(self, content: bytes, precision: Precision) -> None:
-        """By the rules in `onnx.structure`."""
+        """Check the file by the rules in `onnx.structure`."""
         check_structure(content, precision=precision)
 
     def open(self, content: bytes) -> FileRunner:
-        """In ONNX Runtime."""
+        """Open the file in ONNX Runtime."""
         return open_file(content, "onnx")
 
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """One more of the model's properties."""
+        """Return the file with one more property of the model."""
         return with_metadata(content, name, text)
 
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """The model's properties."""
+        """Return the properties of the model by name."""
         return metadata_of(content)

@@ -1,9 +1,9 @@
-"""Explicit int8: pairs of QuantizeLinear and DequantizeLinear before every convolution.
+"""Explicit int8 quantization: QuantizeLinear and DequantizeLinear before every convolution.
 
-What reads them is TensorRT, which has no calibrators any more: precision stands in the graph.
-Activations have zero-point 0, weights a scale for every output channel, biases stay float.
-Only what convolutions read is quantised, never what they give: flow, residual, warp and clip stay
-float, and so do dense layers.
+TensorRT reads these pairs. It no longer has calibrators, so the graph must state the precision.
+Activations have zero-point 0, weights have one scale for every output channel, and biases stay
+float. Only the inputs of convolutions are quantized, never their outputs. Flow, residual, warp,
+clip and dense layers stay float.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ from mggr_export.formats.onnx.graph import Graph
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 
 QUANTISED = ("Conv",)
-"""Dense layers of two angles stay float: they cost nothing, and their rounding is an angle."""
+"""Ops that are quantized.
+
+Dense layers that output two angles stay float. They take almost no time, and their rounding error
+is directly an error of the angle.
+"""
 
 
 def quantise(
@@ -45,13 +49,16 @@ def quantise(
     batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> bytes:
-    """Writes the pairs into a float32 file, by the ranges that calibration shows.
+    """Insert the pairs into a float32 file, with ranges from the calibration data.
 
     Args:
-        content: of the float32 file.
-        calibration: [N, ...] of every input by name.
-        batch: how many examples the file takes at once.
-        advance: called for every calibration example.
+        content: Content of the float32 file.
+        calibration: Calibration inputs by name, [N, ...] each.
+        batch: Fixed batch size of the file.
+        advance: Callback, called with the number of processed calibration examples.
+
+    Returns:
+        Content of the int8 file.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -78,10 +85,10 @@ def quantise(
 
 
 def _leave_others_float(graph: onnx.GraphProto) -> None:
-    """Lets whatever is no convolution read what was there before it was quantised.
+    """Connect every node that is not a convolution to the original float tensors again.
 
-    ONNX Runtime gives the quantised tensor to everybody who read it, skip connections among
-    them.
+    ONNX Runtime connects all readers of a quantized tensor to the quantized version, including
+    skip connections.
     """
     before = {node.output[0]: node.input[0] for node in graph.node if node.op_type == _QUANTISE}
     original = {
@@ -96,7 +103,7 @@ def _leave_others_float(graph: onnx.GraphProto) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Calibration examples, one after another, as ONNX Runtime asks for them."""
+    """Calibration examples for ONNX Runtime, one batch at a time."""
 
     def __init__(self, calibration: Arrays, batch: int, advance: Callable[[int], None]) -> None:
         self._examples: Iterator[dict[str, NDArray[np.float32]]] = cut(calibration, batch)
@@ -104,7 +111,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         self._advance = advance
 
     def get_next(self) -> Any:
-        """The next example, or None."""
+        """Return the next batch, or None at the end."""
         example = next(self._examples, None)
         if example is not None:
             self._advance(self._batch)
@@ -112,7 +119,10 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def dissect(model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
-    """Calibrates once more; every variant takes one layer back from the float file."""
+    """Calibrate again, and return the int8 file with its variants.
+
+    Each variant uses the float inputs and weights of the float file for one layer.
+    """
     plain = convert_float32(model, batch=batch)
     content = quantise(plain, calibration, batch=batch)
     return Dissection(
@@ -131,7 +141,10 @@ def _layers(content: bytes) -> list[onnx.NodeProto]:
 
 
 def _with_float_layer(content: bytes, plain: bytes, layer: str) -> bytes:
-    """The int8 file in which one layer reads picture and weights as the float file's does."""
+    """Return the int8 file with one float layer.
+
+    The layer reads the same picture and weights as in the float file.
+    """
     model = onnx.load_from_string(content)
     (ours,) = (node for node in model.graph.node if node.name == layer)
     (theirs,) = (node for node in _layers(plain) if node.name == layer)

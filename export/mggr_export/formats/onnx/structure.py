@@ -1,4 +1,4 @@
-"""Gates on what stands inside an ONNX file, whatever it computes."""
+"""Structure checks of ONNX files, independent of the values that they compute."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ TENSORRT_OPS = frozenset(
         *("GlobalAveragePool", "ReduceMean"),
     }
 )
-"""What a graph may consist of: of the ops that TensorRT's parser lists as supported [1], those that
-redirectors and estimators can need. All take float32; GridSample from TensorRT 8.5 on.
+"""Ops that a graph may contain.
+
+TensorRT's parser lists all of them as supported [1]; redirectors and estimators may need them.
+All of them accept float32. GridSample requires TensorRT 8.5 or later.
 
 References:
     [1] github.com/onnx/onnx-tensorrt, docs/operators.md.
@@ -43,12 +45,14 @@ _RESIZES = (("nearest", "asymmetric"), ("linear", "half_pixel"))
 
 
 def check_structure(content: bytes, *, precision: Precision) -> None:
-    """Refuses a file that is not what its precision promises, or that TensorRT could not read.
+    """Reject a file that does not match its precision, or that TensorRT cannot read.
 
     Raises:
-        ArtifactError: no valid ONNX by the full checker; another opset; ops that TensorRT
-            lacks; open sizes; a resize in a mode it does not list; quantisation that is
-            not int8, not symmetric, or elsewhere than before convolutions.
+        ArtifactError: If a check fails. ONNX's full checker must accept the file, and the opset
+            must be `OPSET`. TensorRT must support all ops and resize modes, and all sizes of
+            inputs and outputs must be fixed. Quantization must be int8, symmetric, and only
+            before convolutions. Weights must have the dtype of the precision, and the tail must
+            be float32.
     """
     model = _checked(content)
     _ops_are_known(model)
@@ -61,7 +65,7 @@ def check_structure(content: bytes, *, precision: Precision) -> None:
 
 
 def op_counts(content: bytes) -> dict[str, int]:
-    """How often each op occurs, by name."""
+    """Return the number of occurrences of each op, by name."""
     nodes = onnx.load_from_string(content).graph.node
     return dict(sorted(Counter(node.op_type for node in nodes).items()))
 
@@ -70,11 +74,7 @@ def _checked(content: bytes) -> onnx.ModelProto:
     try:
         model = onnx.load_from_string(content)
         onnx.checker.check_model(model, full_check=True)
-    except (
-        DecodeError,
-        onnx.checker.ValidationError,
-        onnx.shape_inference.InferenceError,
-    ) as error:
+    except _INVALID as error:
         reason = str(error).strip().splitlines()[0]
         raise ArtifactError(f"no valid ONNX model: {reason}") from error
     opsets = {(opset.domain or "ai.onnx"): opset.version for opset in model.opset_import}
@@ -112,7 +112,10 @@ def _resizes_are_plain(graph: onnx.GraphProto) -> None:
 
 
 def _weights_are(dtype: np.dtype, graph: Graph) -> None:
-    """Where weights are stored as numbers at all: quantised ones are their own check's."""
+    """Check the dtype of the weights that are stored directly.
+
+    `_quantisation_is` checks quantized weights.
+    """
     for node in graph.nodes:
         weights = graph.constants.get(node.input[1]) if node.op_type in CONVOLUTIONS else None
         if weights is not None and numpy_helper.to_array(weights).dtype != dtype:
@@ -121,7 +124,7 @@ def _weights_are(dtype: np.dtype, graph: Graph) -> None:
 
 
 def _tail_is_float(model: onnx.ModelProto) -> None:
-    """The warp and all that follows the last convolutions compute in float32."""
+    """Check that the warp and all nodes after the last convolutions compute in float32."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     tensors = (*inferred.value_info, *inferred.output)
     dtypes = {tensor.name: tensor.type.tensor_type.elem_type for tensor in tensors}

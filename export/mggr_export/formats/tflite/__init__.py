@@ -1,1 +1,1 @@
-"""TFLite files: converted, read and checked."""
+"""TFLite files: conversion, graph and checks."""

@@ -1,11 +1,11 @@
-"""Conversion to TFLite: float32, float16, or int8 by calibration after training.
+"""Conversion to TFLite: float32, float16, or int8 by post-training calibration.
 
-In a float16 file the weights are halved and everything computes in float32.
+In a float16 file, the weights are stored in half precision, and all ops compute in float32.
 
-In an int8 file the convolutions and what lies between them compute with 8-bit
-integers (weights per channel). Inputs, outputs and everything behind the last
-convolutions stay float: a device feeds both files alike, and the warp reads
-its coordinates unrounded.
+In an int8 file, the convolutions and the ops between them compute with 8-bit integers. Weights are
+quantized per channel. Inputs, outputs and all ops after the last convolutions stay float.
+Therefore a device feeds float and int8 files in the same way, and the warp reads unrounded
+coordinates.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from mggr_export.formats.tflite.graph import CONVOLUTIONS, Graph, read_graph
 
 
 def convert_float32(frozen: FrozenModel) -> bytes:
-    """Converts without any loss, to builtin ops only."""
+    """Convert without loss, to builtin ops only."""
     content: bytes = _converter(frozen).convert()
     return content
 
 
 def convert_float16(frozen: FrozenModel) -> bytes:
-    """Stores weights in half precision; an interpreter widens them when it loads the file."""
+    """Convert with weights in half precision, which the interpreter widens on loading."""
     converter = _converter(frozen)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
@@ -50,30 +50,30 @@ def convert_int8(
     batch: int = 1,
     advance: Callable[[int], None] = lambda n: None,
 ) -> bytes:
-    """Quantises all but the tail (see `Graph.tail`) by the ranges that calibration shows.
+    """Quantize all ops except the tail (see `Graph.tail`), with ranges from the calibration data.
 
-    Plain quantisation would take the warp's coordinates with it: 30 dB instead
-    of 53 on real eyes. Which ops to leave out is decided by where they stand in
-    the graph, not by their kinds (the warp's additions are like any other) and
-    not by layers' names (the converter fuses and renames).
+    Standard quantization would also round the coordinates of the warp. PSNR would then be 30 dB
+    instead of 53 dB on real eyes. Ops are excluded by their position in the graph. Op types are
+    not suitable, because the additions of the warp have the same type as any other addition.
+    Layer names are not suitable, because the converter fuses and renames layers.
 
     Args:
-        frozen: what to convert.
-        calibration: [N, ...] of every input by name.
-        batch: how many examples the file takes at once.
-        advance: called for every calibration example.
+        frozen: Function to convert.
+        calibration: Calibration inputs by name, [N, ...] each.
+        batch: Fixed batch size of the file.
+        advance: Callback, called with the number of processed calibration examples.
     """
     return Calibrated(frozen, calibration, batch=batch, advance=advance).quantised()
 
 
 class Calibrated:
-    """A model that calibration has been through, to be quantised once or in several ways.
+    """A calibrated model that can be quantized in several variants.
 
     Args:
-        frozen: what to convert.
-        calibration: [N, ...] of every input by name.
-        batch: how many examples the file takes at once.
-        advance: called for every calibration example.
+        frozen: Function to convert.
+        calibration: Calibration inputs by name, [N, ...] each.
+        batch: Fixed batch size of the file.
+        advance: Callback, called with the number of processed calibration examples.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Calibrated:
         advance: Callable[[int], None] = lambda n: None,
     ) -> None:
         def examples() -> Iterator[dict[str, NDArray[np.float32]]]:
-            # Dicts: lists would be fed in the converter's own order of inputs.
+            # Examples are dicts, because the converter assigns lists in its own input order.
             for example in cut(calibration, batch):
                 advance(batch)
                 yield example
@@ -97,30 +97,37 @@ class Calibrated:
 
     @property
     def content(self) -> bytes:
-        """The still float file; names of tensors differ in other conversions."""
+        """The calibrated file, still float. Other conversions have other tensor names."""
         content: bytes = self._debugger.calibrated_model
         return content
 
     def quantised(self, *, but: str | None = None) -> bytes:
-        """The int8 file, perhaps but for the op that makes a tensor of that name."""
+        """Return the int8 file.
+
+        Args:
+            but: Name of a tensor; the op that produces it stays float. None keeps only the tail
+                float.
+        """
         self._debugger.options = _all_but_the_tail(read_graph(self.content), but)
         content: bytes = self._debugger.get_nondebug_quantized_model()
         return content
 
 
 def _all_but_the_tail(calibrated: Graph, spared: str | None = None) -> Any:
-    """What the quantiser must leave alone, by the names that it goes by itself.
+    """Return quantizer options that keep the tail float.
+
+    The options contain the tensor names of the quantizer's own model.
 
     Args:
-        calibrated: its own, still float, model.
-        spared: one more tensor whose op stays float.
+        calibrated: Graph of the quantizer's own model, which is still float.
+        spared: Name of one more tensor whose op stays float.
     """
     tail = calibrated.tail()
     names = [tensor.name for tensor in calibrated.made_by(tail)]
     return tf.lite.experimental.QuantizationDebugOptions(
         denylisted_nodes=names if spared is None else [*names, spared],
-        # An op with several outputs has no one name that would match (the warp's
-        # UNPACK of x and y: 46 dB); it has to be named by its kind.
+        # An op with several outputs has no single tensor name, so it is excluded by its kind.
+        # Without this, the warp's UNPACK of x and y is quantized, and PSNR is 46 dB.
         denylisted_ops=sorted({op.kind for op in tail if len(op.outputs) > 1}),
     )
 
@@ -130,7 +137,10 @@ def _converter(frozen: FrozenModel) -> tf.lite.TFLiteConverter:
 
 
 def dissect(model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
-    """Calibrates once more; every variant is quantised from there."""
+    """Calibrate again, and return the int8 file with its variants.
+
+    All variants are quantized from the same calibration.
+    """
     calibrated = Calibrated(freeze(model, batch=batch), calibration, batch=batch)
     return Dissection(
         quantised=calibrated.quantised(),
@@ -143,14 +153,15 @@ def dissect(model: keras.Model, calibration: Arrays, *, batch: int) -> Dissectio
 
 
 def _layers(content: bytes) -> dict[str, int]:
-    """What the layers' output tensors are called, and which they are."""
+    """Return the indices of the layers' output tensors by tensor name."""
     graph = read_graph(content)
     indices = [op.outputs[0] for op in graph.ops if op.kind in CONVOLUTIONS]
     return {graph.tensors[index].name: index for index in indices}
 
 
 def _outputs(content: bytes, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-    # The device's own interpreter: TensorFlow 2.15's writes over what it was asked to keep.
+    # Use the device's interpreter: that of TensorFlow 2.15 overwrites tensors that it should
+    # preserve.
     of_runtime = interpreter_class(None)
     resolvers = import_module(of_runtime.__module__).OpResolverType
     interpreter = of_runtime(

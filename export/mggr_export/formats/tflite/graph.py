@@ -1,10 +1,10 @@
-"""The graph of a TFLite file: its ops, its notes, and the checks of its structure.
+"""Graph of a TFLite file: ops, metadata, and checks of the structure.
 
-Read from the file's own tables, not from an interpreter, which would show the
-graph after its delegates have rewritten it.
+The graph is read from the file's own tables. An interpreter would show the graph after its
+delegates have changed it.
 
-Parity alone would let through a warp whose coordinates were rounded a little,
-an int8 file that runs in float, or an op that the device's interpreter lacks.
+The checks detect problems that parity does not detect: a warp with slightly rounded coordinates,
+an int8 file that computes in float, or an op that the device's interpreter lacks.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from mggr_tf.config.conversion_limits import Precision
 CONVOLUTIONS = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
 )
-"""The ops that multiply by weights: where time goes, and what quantisation is for."""
+"""Ops that multiply by weights. They take most of the time, so quantization targets them."""
+
+_MARK = b"TFL3"
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a file; `shape` has -1 where a size is open."""
+    """One tensor of a file; `shape` has -1 for every size that is not fixed."""
 
     name: str
     dtype: str
@@ -38,7 +40,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Op:
-    """One op; `kind` is its builtin name, or `custom:<name>`."""
+    """One op; `kind` is the name of its builtin, or `custom:<name>`."""
 
     kind: str
     inputs: tuple[int, ...]
@@ -47,12 +49,12 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """One file's only subgraph.
+    """The only subgraph of a file.
 
     Attributes:
-        ops: in order of execution.
-        tensors: `Op.inputs` and `Op.outputs` are indices into this.
-        inputs, outputs: indices of the model's own.
+        ops: Ops in order of execution.
+        tensors: All tensors. `Op.inputs` and `Op.outputs` are indices into this tuple.
+        inputs, outputs: Tensor indices of the model's own inputs and outputs.
     """
 
     ops: tuple[Op, ...]
@@ -61,11 +63,11 @@ class Graph:
     outputs: tuple[int, ...]
 
     def tail(self) -> tuple[Op, ...]:
-        """The ops between the last convolutions and the outputs, in order.
+        """Return the ops between the last convolutions and the outputs, in order.
 
-        In a redirector: what turns the flow head's numbers into pixels, the
-        warp with all its coordinates, the residual's way to the picture, sum
-        and clip. Nothing in it has weights, so nothing is won by quantising it.
+        In a redirector, these are the ops that convert the flow head's output to pixels, the warp
+        with all its coordinates, the ops from the residual to the picture, the sum and the clip.
+        These ops have no weights, so quantizing them has no benefit.
         """
         maker = {index: op for op in self.ops for index in op.outputs}
         found: set[int] = set()
@@ -79,19 +81,19 @@ class Graph:
         return tuple(op for op in self.ops if op.outputs[0] in found)
 
     def made_by(self, ops: tuple[Op, ...]) -> tuple[Tensor, ...]:
-        """All tensors that these ops write."""
+        """Return all tensors that these ops write."""
         return tuple(self.tensors[index] for op in ops for index in op.outputs)
 
 
 def read_graph(content: bytes) -> Graph:
-    """Reads a .tflite file.
+    """Read the graph of a .tflite file.
 
     Raises:
-        BundleError: the bytes are no such file, or one with several subgraphs.
+        BundleError: If the content is not such a file, or has several subgraphs.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
-    if content[4:8] != b"TFL3":
+    if content[4:8] != _MARK:
         raise BundleError("not a TFLite file: it has no TFL3 mark")
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     if len(model.subgraphs) != 1:
@@ -122,12 +124,12 @@ def read_graph(content: bytes) -> Graph:
 def _kind(code: Any, names: dict[int, str]) -> str:
     if code.customCode is not None:
         return f"custom:{code.customCode.decode()}"
-    # Old files keep the op's number in a field of one byte; the larger one counts.
+    # Old files store the op's number in a one-byte field. The larger of both fields is valid.
     return names[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 
 def _indices(values: Any) -> tuple[int, ...]:
-    """Tensor indices; -1 stands for an optional input that is not there."""
+    """Return tensor indices without -1, which marks an omitted optional input."""
     return tuple(index for index in _numbers(values) if index >= 0)
 
 
@@ -135,11 +137,8 @@ def _numbers(values: Any) -> tuple[int, ...]:
     return () if values is None else tuple(int(v) for v in values)
 
 
-_MARK = b"TFL3"
-
-
 def with_metadata(content: bytes, name: str, text: str) -> bytes:
-    """The file with one more note; one of that name is replaced."""
+    """Return the file with one more metadata entry; an entry of the same name is replaced."""
     schema = _schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     model.metadata = [m for m in model.metadata or [] if m.name != name.encode()]
@@ -155,7 +154,7 @@ def with_metadata(content: bytes, name: str, text: str) -> bytes:
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
-    """All notes that are text, by name."""
+    """Return all metadata entries that are text, by name."""
     model = _schema().ModelT.InitFromPackedBuf(content, 0)
     found = {}
     for note in model.metadata or []:
@@ -182,12 +181,12 @@ _FLOATS_AND_INDICES = frozenset({"float32", "int32", "int64", "bool"})
 
 
 def check_structure(graph: Graph, *, precision: Precision) -> None:
-    """Refuses a file that is not what its precision promises.
+    """Reject a file that does not match its precision.
 
     Raises:
-        ArtifactError: ops that are no builtins, open sizes, quantised tensors
-            between the last convolutions and the outputs (the warp is among
-            them), or convolutions of another precision.
+        ArtifactError: If an op is not a builtin or is forbidden, if a size is not fixed, if a
+            tensor between the last convolutions and the outputs (including the warp) is
+            quantized, or if a convolution has another precision.
     """
     for check in (_only_builtins, _fixed_sizes, _float_tail):
         check(graph)
@@ -195,7 +194,7 @@ def check_structure(graph: Graph, *, precision: Precision) -> None:
 
 
 def op_counts(graph: Graph) -> dict[str, int]:
-    """How often each op occurs, by name."""
+    """Return the number of occurrences of each op, by name."""
     return dict(sorted(Counter(op.kind for op in graph.ops).items()))
 
 
@@ -239,7 +238,7 @@ def _convolutions_are(precision: Precision, graph: Graph) -> None:
 
 
 def _weights_are_halved(graph: Graph) -> None:
-    """Every weight comes from a float16 constant, and whatever computes is float32."""
+    """Check that weights are float16 constants, and that convolutions compute in float32."""
     maker = {index: op for op in graph.ops for index in op.outputs}
     for op in graph.ops:
         if op.kind not in CONVOLUTIONS:

@@ -1,4 +1,4 @@
-"""TFLite behind the seam that all formats share."""
+"""TFLite implementation of the common format interface."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from mggr_tf.config.conversion_limits import Precision
 
 
 class TFLiteFormat(ModelFormat):
-    """TFLite files, builtin ops only; see `ModelFormat`."""
+    """TFLite files with builtin ops only; see `ModelFormat`."""
 
     title = "TFLite"
     suffix = "tflite"
     precisions = ("float32", "float16", "int8")
 
     def float32(self, model: keras.Model, *, batch: int) -> bytes:
-        """Without any loss."""
+        """Convert without loss."""
         return convert_float32(freeze(model, batch=batch))
 
     def float16(self, model: keras.Model, *, batch: int) -> bytes:
-        """Weights in half precision, which interpreters widen."""
+        """Convert with weights in half precision, which interpreters widen."""
         return convert_float16(freeze(model, batch=batch))
 
     def int8(
@@ -43,25 +43,25 @@ class TFLiteFormat(ModelFormat):
         batch: int,
         advance: Callable[[int], None],
     ) -> bytes:
-        """Everything before the last convolutions in integers."""
+        """Convert all ops except the tail (see `graph.Graph.tail`) to 8-bit integers."""
         return convert_int8(freeze(model, batch=batch), calibration, batch=batch, advance=advance)
 
     def dissect(self, model: keras.Model, calibration: Arrays, *, batch: int) -> Dissection:
-        """Calibrates once more."""
+        """Calibrate again, and return the int8 file with its variants."""
         return dissect(model, calibration, batch=batch)
 
     def check_structure(self, content: bytes, precision: Precision) -> None:
-        """By the rules in `tflite.structure`."""
+        """Check the file by the rules in `tflite.graph`."""
         check_structure(read_graph(content), precision=precision)
 
     def open(self, content: bytes) -> FileRunner:
-        """In the interpreter that a device would take."""
+        """Open the file in the interpreter that a device would use."""
         return open_file(content, "tflite")
 
     def with_metadata(self, content: bytes, name: str, text: str) -> bytes:
-        """A named buffer more."""
+        """Return the file with one more named buffer."""
         return with_metadata(content, name, text)
 
     def metadata_of(self, content: bytes) -> dict[str, str]:
-        """The named buffers."""
+        """Return the contents of the named buffers by name."""
         return metadata_of(content)
