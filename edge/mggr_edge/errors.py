@@ -12,10 +12,11 @@
     ├── RunError             a run folder is missing, damaged or incomplete
     ├── StreamError          a picture, video or camera cannot be read or written
     ├── DiskError            a disk is full, over its quota, or read-only
-    ├── ArtifactError        a converted model differs from the trained one (in mggr_export)
+    ├── ArtifactError        a converted model differs from the trained one
     └── MissingPackageError  an optional package is not installed
 
-Every other exception is a bug in this project and keeps its traceback.
+Every error has a stable `code`, and `fields` with the values that its message contains. Every other
+exception is a bug in this project and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -26,52 +27,100 @@ from pathlib import Path
 class MggrError(Exception):
     """An error that the user can correct.
 
-    The message states what failed, the value found, the values accepted, and what to do.
+    The message states what failed, the value found, the values accepted, and what to do. It may
+    change between versions; programs test `code` and `fields`.
+
+    Args:
+        message: one line for the user.
+        code: stable identifier of the cause, in kebab case; None uses the one of the class.
+        fields: values that the message contains, by name.
+
+    Attributes:
+        code: stable identifier of the cause.
+        fields: values that the message contains, by name.
     """
+
+    code: str = "error"
+
+    def __init__(self, message: str, *, code: str | None = None, **fields: object) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+        self.fields = fields
 
 
 class UsageError(MggrError):
     """Invalid arguments, or a combination of arguments that is not possible."""
 
+    code = "usage"
+
 
 class OutputExistsError(UsageError):
     """The output already exists, and the user did not pass `--force` to replace it."""
 
+    code = "output-exists"
+
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists; choose another name or pass --force to replace it")
+        super().__init__(
+            f"{path} exists; choose another name or pass --force to replace it", path=path
+        )
 
 
 class ConfigError(MggrError):
     """A config or contract that does not match its schema; the message contains the key's path."""
 
+    code = "config"
+
 
 class DataError(MggrError):
     """Training data that is missing, corrupt or has a wrong file name."""
+
+    code = "data"
 
 
 class BundleError(MggrError):
     """A bundle that is damaged, has another schema version, or has incompatible models."""
 
+    code = "bundle"
+
 
 class EngineError(BundleError):
     """A TensorRT engine that this machine cannot use: stale, damaged, or CUDA fails."""
+
+    code = "engine"
 
 
 class RunError(MggrError):
     """A run folder that is missing, damaged or incomplete."""
 
+    code = "run"
+
 
 class StreamError(MggrError):
     """A picture, video or camera that cannot be read or written."""
+
+    code = "stream"
 
 
 class DiskError(MggrError):
     """A disk that cannot be written to: full, over its quota, or read-only."""
 
+    code = "disk"
+
+
+class ArtifactError(MggrError):
+    """An exported file that a device could load but that does not match its trained model."""
+
+    code = "artifact"
+
 
 class MissingPackageError(MggrError):
     """An optional package that the requested operation needs is not installed."""
 
+    code = "missing-package"
+
     def __init__(self, package: str, extra: str, *, command: str | None = None) -> None:
         command = command or f"pip install 'mggr-tf[{extra}]'"
-        super().__init__(f"{package} is not installed; run: {command}")
+        super().__init__(
+            f"{package} is not installed; run: {command}", package=package, command=command
+        )

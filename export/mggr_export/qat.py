@@ -27,9 +27,9 @@ from tensorflow_model_optimization.quantization.keras.quantizers import (
     Quantizer,
 )
 
+from mggr_edge.errors import ArtifactError
 from mggr_edge.models.runtimes.runner import cut
 from mggr_export.arrays import Arrays
-from mggr_export.errors import ArtifactError
 from mggr_export.eyes.export_eyes import FITTING_BATCH
 from mggr_export.formats.keras_models import outputs_by_name, outputs_of
 from mggr_export.proofs.proof import span_of

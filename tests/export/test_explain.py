@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mggr_edge.errors import UsageError
+from mggr_edge.errors import ArtifactError, UsageError
 from mggr_edge.models.runtimes.runner import check_inputs
-from mggr_export.errors import ArtifactError
 from mggr_export.exporting.request import ExportRequest
 from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import models_of_run, outputs_of

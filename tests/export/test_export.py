@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from mggr_edge import Bundle, Gaze
+from mggr_edge.errors import ArtifactError
 from mggr_edge.models.bundle_archive import read_bundle_files
-from mggr_export.errors import ArtifactError
 from mggr_export.exporting.labels import read_label
 from mggr_export.eyes.export_eyes import CALIBRATION_PAIRS, PARITY_PAIRS
 from mggr_export.formats.keras_models import freeze, models_of_run

@@ -10,10 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mggr_edge import Bundle, Gaze
 from mggr_edge.common.progress import no_progress
-from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.errors import ArtifactError, BundleError, MissingPackageError
 from mggr_edge.models.runtimes import onnx as onnx_runtime
 from mggr_edge.models.runtimes import open_file
-from mggr_export.errors import ArtifactError
 from mggr_export.exporting.export_run import export_run
 from mggr_export.exporting.labels import read_label
 from mggr_export.exporting.request import ExportRequest

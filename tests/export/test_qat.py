@@ -10,11 +10,10 @@ from click.testing import CliRunner
 
 from mggr_edge import Bundle
 from mggr_edge.common.progress import no_progress
-from mggr_edge.errors import DataError, MissingPackageError, UsageError
+from mggr_edge.errors import ArtifactError, DataError, MissingPackageError, UsageError
 from mggr_edge.models.bundle_archive import read_bundle_files
 from mggr_edge.models.contract import Parity
 from mggr_edge.models.runtimes import open_file
-from mggr_export.errors import ArtifactError
 from mggr_export.exporting.bundle_writer import BundledModel
 from mggr_export.exporting.export_run import Exporter, export_run
 from mggr_export.exporting.labels import label_of

@@ -2,8 +2,7 @@
 
 import pytest
 
-from mggr_edge.errors import BundleError
-from mggr_export.errors import ArtifactError
+from mggr_edge.errors import ArtifactError, BundleError
 from mggr_export.formats.tflite.graph import (
     Graph,
     Op,

@@ -38,11 +38,11 @@ class MggrGroup(click.Group):
         try:
             return super().invoke(ctx)
         except MggrError as error:
-            raise OneLineError(str(error)) from error
+            raise OneLineError(error) from error
         except ModuleNotFoundError as error:
             if error.name not in _PACKAGES:
                 raise
-            raise OneLineError(str(MissingPackageError(*_PACKAGES[error.name]))) from error
+            raise OneLineError(MissingPackageError(*_PACKAGES[error.name])) from error
 
 
 @contextmanager
@@ -50,13 +50,24 @@ def _as_one_line() -> Iterator[None]:
     try:
         yield
     except MggrError as error:
-        raise OneLineError(str(error)) from error
+        raise OneLineError(error) from error
 
 
 class OneLineError(click.ClickException):
-    """An error that click shows as `error: <message>`; the process exits with code 2."""
+    """An error that click shows as `error: <message>`; the process exits with code 2.
+
+    Args:
+        error: the error of the user.
+
+    Attributes:
+        error: the error of the user.
+    """
 
     exit_code = USER_ERROR
+
+    def __init__(self, error: MggrError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
     def show(self, file: IO[Any] | None = None) -> None:
         echo_error(self.message)

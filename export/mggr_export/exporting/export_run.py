@@ -14,9 +14,8 @@ from tensorflow import keras
 
 from mggr_edge.common.atomic import atomic_folder
 from mggr_edge.common.progress import Progress
-from mggr_edge.errors import MissingPackageError, RunError, UsageError
+from mggr_edge.errors import ArtifactError, MissingPackageError, RunError, UsageError
 from mggr_edge.models.bundle_archive import CONTRACT_FILE
-from mggr_export.errors import ArtifactError
 from mggr_export.exporting.bundle_writer import BundledModel, bundle_files, write_files
 from mggr_export.exporting.labels import label_of, labelled
 from mggr_export.exporting.request import (

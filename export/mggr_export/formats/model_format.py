@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
+from mggr_edge.errors import ArtifactError
 from mggr_edge.models.contract import RunnableFormat
 from mggr_edge.models.runtimes import FileRunner
 from mggr_export.arrays import Arrays
-from mggr_export.errors import ArtifactError
 from mggr_tf.config.conversion_limits import Precision
 
 

@@ -15,11 +15,10 @@ from tensorflow import keras
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from mggr_edge.common.bounded_zip import MOST_UNPACKED, UNREADABLE_ZIP, open_entry, read_declared
-from mggr_edge.errors import BundleError
+from mggr_edge.errors import ArtifactError, BundleError
 from mggr_edge.models.contract import TensorSpec
 from mggr_edge.models.runtimes import FileRunner
 from mggr_edge.models.runtimes.runner import Kind, check_inputs, closed_model
-from mggr_export.errors import ArtifactError
 from mggr_export.formats.keras_models import SIGNATURE, freeze
 from mggr_export.formats.model_format import ModelFormat
 from mggr_tf.config.conversion_limits import Precision

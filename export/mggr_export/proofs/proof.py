@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from mggr_edge.errors import BundleError
+from mggr_edge.errors import ArtifactError, BundleError
 from mggr_edge.models.contract import GazeShown, OpeningParity, Parity
 from mggr_edge.models.runtimes import FileRunner, Runner
 from mggr_edge.models.runtimes.runner import InBatches, Kind, batch_of
 from mggr_export.arrays import Arrays
-from mggr_export.errors import ArtifactError
 from mggr_export.eyes.sight import WIDE_DEG, Openings, Sight
 from mggr_export.formats import model_format
 from mggr_export.formats.keras_models import outputs_of

@@ -294,7 +294,7 @@ def main(run: str, seconds: float) -> None:
         redirector = models_of_run(open_run(run))["redirector"]
         click.echo(speed_text(measure_speed(redirector, seconds=seconds, progress=progress)))
     except MggrError as error:
-        raise OneLineError(str(error)) from error
+        raise OneLineError(error) from error
 
 
 if __name__ == "__main__":

@@ -295,7 +295,7 @@ def main(
         if install:
             put_into_package(made, notify=_notify)
     except MggrError as error:
-        raise OneLineError(str(error)) from error
+        raise OneLineError(error) from error
     except KeyboardInterrupt:
         _notify("\ninterrupted; what was trained is kept, and the same command goes on with it")
         raise SystemExit(_INTERRUPTED) from None

@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from mggr_export.errors import ArtifactError
+from mggr_edge.errors import ArtifactError
 from mggr_export.formats.onnx.convert import OPSET
 from mggr_export.formats.onnx.graph import CONVOLUTIONS, Graph
 from mggr_export.formats.onnx.quantise import QUANTISED

@@ -16,8 +16,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from mggr_edge.errors import BundleError
-from mggr_export.errors import ArtifactError
+from mggr_edge.errors import ArtifactError, BundleError
 from mggr_tf.config.conversion_limits import Precision
 
 CONVOLUTIONS = frozenset(
