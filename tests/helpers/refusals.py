@@ -2,12 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO, Any
 
 import pytest
 from click.testing import Result
 
 from mggr_edge.common.cli_group import USER_ERROR, OneLineError
+from mggr_edge.common.process import one_line
 from mggr_edge.errors import MggrError
+
+_SHOWN: list[MggrError] = []
+"""Errors that commands of this process showed, in order. click keeps only the exit code."""
+
+_show = OneLineError.show
+
+
+def _recorded_show(self: OneLineError, file: IO[Any] | None = None) -> None:
+    _SHOWN.append(self.error)
+    _show(self, file)
+
+
+OneLineError.show = _recorded_show  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -38,12 +53,11 @@ def error_of(result: Result, code: str | None = None, **fields: object) -> MggrE
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, result.output
     assert "Traceback" not in result.output
-    # click shows the error and then raises SystemExit.
-    shown = None if result.exception is None else result.exception.__context__
-    assert isinstance(shown, OneLineError), result.exception
+    error = _SHOWN[-1]
+    assert lines[0] == f"error: {one_line(str(error))}", "another command failed last"
     if code is not None:
-        check_error(shown.error, code, **fields)
-    return shown.error
+        check_error(error, code, **fields)
+    return error
 
 
 def check_error(error: MggrError, code: str, **fields: object) -> None:
