@@ -114,13 +114,26 @@ def _pictures(source: Path) -> list[Path]:
     if source.is_dir():
         found, ignored = pictures_in(source)
         if not found:
-            raise StreamError(f"{source} holds no pictures, only {ignored} other entries")
+            raise StreamError(
+                f"{source} contains no pictures, only {ignored} other entries",
+                code="folder-without-pictures",
+                path=source,
+                ignored=ignored,
+            )
         return found
     if not source.exists():
-        raise StreamError(f"{source} does not exist; name a picture or a folder of pictures")
+        raise StreamError(
+            f"{source} does not exist; pass a picture or a folder of pictures",
+            code="picture-missing",
+            path=source,
+        )
     if source.suffix.lower() not in PICTURE_SUFFIXES:
         known = ", ".join(PICTURE_SUFFIXES)
-        raise StreamError(f"{source} is no picture ({known}); videos are for `mggr-edge run`")
+        raise StreamError(
+            f"{source} is not a picture file ({known}); for videos, use `mggr-edge run`",
+            code="not-a-picture",
+            path=source,
+        )
     return [source]
 
 
@@ -136,8 +149,10 @@ def _redirect_patch(
         redirected = bundle.redirect_eye(patch, side=side, target=target)
     else:
         raise UsageError(
-            f"{file.name} is an eye patch, and its name does not say which eye it shows: "
-            "pass --side left or --side right (the subject's own)"
+            f"{file.name} is an eye patch, and its file name does not contain the side of the eye; "
+            "pass --side left or --side right (the subject's own side)",
+            code="side-of-patch-unknown",
+            path=file,
         )
     levels = limited_to_colours_of(patch, redirected.astype(np.float32))
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -27,47 +27,55 @@ def _formats(ctx: click.Context, param: click.Parameter, value: str) -> tuple[st
     named = tuple(dict.fromkeys(word.strip() for word in value.split(",")))
     if unknown := [name for name in named if name not in _FORMATS]:
         known = ", ".join(_FORMATS)
-        raise click.BadParameter(f"no format {', '.join(unknown)}; there are: {known}")
+        raise click.BadParameter(f"unknown format {', '.join(unknown)}; expected {known}")
     return named
 
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="Bundle; default inside the run.")
-@click.option("--int8", is_flag=True, help="Quantise the convolutions; the warp stays float.")
-@click.option("--fp16", is_flag=True, help="Weights in half precision; the warp stays float32.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the bundle; default: in the run's folder.",
+)
+@click.option("--int8", is_flag=True, help="Quantize the convolutions; the warp stays float.")
+@click.option(
+    "--fp16", is_flag=True, help="Store weights in half precision; the warp stays float32."
+)
 @click.option(
     "--data",
-    help="Eyes to compare with Keras on, and to calibrate on, a folder of patches or "
-    "`synthetic`; default: what the run was trained on.",
+    help="Eyes for the comparison with Keras and for the calibration: a folder of patches or "
+    "`synthetic`.  [default: the run's training data]",
 )
 @click.option(
     "--formats",
     default="tflite",
     show_default=True,
     callback=_formats,
-    help="Of tflite, onnx, tensorrt, saved_model: every model in each, the one that devices "
-    "prefer first.",
+    help="File formats of every model, separated by commas, the preferred one of devices first: "
+    "tflite, onnx, tensorrt, saved_model.",
 )
 @click.option(
     "--calibration",
-    help="Eyes to calibrate --int8 on instead of --data, a folder or `synthetic`.",
+    help="Calibrate --int8 on these eyes instead of --data: a folder or `synthetic`.",
 )
 @click.option(
-    "--qat", is_flag=True, help="Fit the weights to integers first; what it gains is said."
+    "--qat", is_flag=True, help="Fine-tune the weights for int8 first, and report the gain."
 )
 @click.option(
     "--qat-steps",
     type=click.IntRange(min=1),
-    help=f"How long --qat trains, 16 pairs a step.  [default: {_QAT_STEPS}]",
+    help=f"Number of --qat steps, 16 pairs each.  [default: {_QAT_STEPS}]",
 )
-@click.option("--explain", is_flag=True, help="Name the layers that --int8 costs most in.")
+@click.option(
+    "--explain", is_flag=True, help="List the layers that lose the most accuracy in --int8."
+)
 @click.option(
     "--batch",
     type=click.Choice(["1", "2"]),
     default="1",
     show_default=True,
-    help="Eyes that a file takes at once: one, or both of a face.",
+    help="Eyes per call of a model: 1, or 2 for both eyes of a face.",
 )
 @click.option(
     "--set",
@@ -126,9 +134,13 @@ def export(
     is always float32.
     """
     if int8 and fp16:
-        raise UsageError("--int8 and --fp16 exclude each other")
+        raise UsageError(
+            "--int8 and --fp16 cannot be combined; pass one of them", code="int8-with-fp16"
+        )
     if qat_steps and not qat:
-        raise UsageError("--qat-steps goes with --qat")
+        raise UsageError(
+            "--qat-steps requires --qat", code="qat-steps-without-qat", steps=qat_steps
+        )
     if out is not None:
         check_is_free(out, force=force)
     _need_tensorflow()
@@ -140,7 +152,7 @@ def export(
     # `tensorrt` has no file format of its own: the device builds engines from ONNX files.
     files = dict.fromkeys("onnx" if name == "tensorrt" else name for name in formats)
     chosen = open_run(run) if run is not None else newest_run()
-    notify(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete one)"))
+    notify(f"run: {chosen.path}" + ("" if run is not None else " (the newest complete run)"))
     bundle = export_run(
         _with_limits(chosen, changes),
         out,
@@ -160,7 +172,7 @@ def export(
     )
     size = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
     notify(
-        f"wrote {bundle} ({size / 1e6:.1f} MB); look at it again with: "
+        f"wrote {bundle} ({size / 1e6:.1f} MB); verify it again with: "
         f"{shlex.join(['mggr-tf', 'verify', str(bundle)])}"
     )
     click.echo(bundle)
@@ -169,9 +181,18 @@ def export(
 @click.command()
 @click.argument("bundle")
 @click.option(
-    "--data", default="synthetic", show_default=True, help="A folder of patches, or `synthetic`."
+    "--data",
+    default="synthetic",
+    show_default=True,
+    help="Eyes for the comparison: a folder of patches or `synthetic`.",
 )
-@click.option("--pairs", default=256, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--pairs",
+    default=256,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of pairs of eyes to compare.",
+)
 @subjects_option
 def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None) -> None:
     """Check a bundle's files and compare its models with Keras again.
@@ -198,9 +219,9 @@ def verify(bundle: str, data: str, pairs: int, subjects: tuple[str, ...] | None)
     )
     click.echo(proofs_text(proofs))
     if faults := faults_of(proofs):
-        echo_error(f"{bundle} is not what was trained; {faults}")
+        echo_error(f"{bundle} does not match its trained models; {faults}")
         raise SystemExit(_NOT_EQUAL)
-    notify(f"{bundle}: checksums, structure and parity hold")
+    notify(f"{bundle}: the checks of checksums, structure and parity passed")
 
 
 def _with_limits(run: RunFolder, changes: tuple[str, ...]) -> RunFolder:
@@ -216,7 +237,12 @@ def _with_limits(run: RunFolder, changes: tuple[str, ...]) -> RunFolder:
 
     for change in changes:
         if not change.startswith("limits."):
-            raise UsageError(f"--set {change}: an export can change limits only, as limits.int8...")
+            raise UsageError(
+                f"--set {change}: an export can change only limits, for example "
+                "limits.int8.redirected.min_psnr_db=45",
+                code="set-not-a-limit",
+                change=change,
+            )
     return RunFolder(run.path, changed_config(run.config, changes), run.record)
 
 

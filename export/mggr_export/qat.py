@@ -205,7 +205,11 @@ def _copied(
 
     def copied(layer: keras.layers.Layer) -> Any:
         if id(layer) in seen:
-            raise ArtifactError(f"layer {layer.name} is shared; its weights cannot be fitted")
+            raise ArtifactError(
+                f"layer {layer.name} is shared between models; QAT does not support shared layers",
+                code="layer-shared",
+                layer=layer.name,
+            )
         seen.add(id(layer))
         return cloned(layer) if isinstance(layer, keras.Model) else copied_layer(layer)
 

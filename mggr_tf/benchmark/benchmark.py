@@ -55,8 +55,8 @@ def draw_curves(folder: Path, entrants: Sequence[BenchmarkEntry]) -> Picture:
     figure.save(folder / _FILE)
     return Picture(
         _FILE,
-        "L1 on training batches (augmented, so above the table's) against steps. A curve that "
-        "still falls at its end is of a method that was not trained to its own.",
+        "L1 on training batches against steps. The batches are augmented, so values are higher "
+        "than in the tables. An entrant whose curve still falls at its end is undertrained.",
     )
 
 
@@ -112,7 +112,9 @@ def run_benchmark(
     try:
         wanted = wanted.with_present_names(seed=seed)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(
+            str(error), code="benchmark-plan-invalid", reason=str(error), folds=wanted.folds
+        ) from error
     samples = open_samples(
         wanted.data, config=config, subjects=wanted.report, progress=progress, notify=notify
     )
@@ -125,7 +127,10 @@ def run_benchmark(
     there = [e for e in field if _is_there(folder, e)]
     rows = rows_of(folder, there, sources)
     if not rows:
-        raise UsageError("no entrant has a gaze estimator: leave out --source estimated")
+        raise UsageError(
+            "no entrant has a gaze estimator; omit --source estimated",
+            code="no-entrant-with-estimator",
+        )
     score_entrants(folder, plan, rows, samples, progress=progress, notify=notify)
     scores = read_scores(folder, [row.name for row in rows])
     shown = [e for e in there if e.group == "method"] or there

@@ -104,7 +104,13 @@ def _pace_of(folder: Path, entrant: BenchmarkEntry, field: Sequence[BenchmarkEnt
     path = run_path(folder, pace)
     config = load_config(pace.config, changes=pace.changes)
     if not is_trained(path, config.last_stage(portraits=False)):
-        raise UsageError(f"{entrant.name} takes its steps from {entrant.steps_of}: train it first")
+        raise UsageError(
+            f"{entrant.name} is trained for as many steps as {entrant.steps_of}; train "
+            f"{entrant.steps_of} first",
+            code="steps-of-untrained-entrant",
+            entrant=entrant.name,
+            steps_of=entrant.steps_of,
+        )
     return RunFolder.open(path)
 
 
@@ -142,6 +148,9 @@ def _train(
         raise KeyboardInterrupt
     if ended.returncode != 0:
         raise RunError(
-            f"{path}: training ended with exit code {ended.returncode}; what was trained is "
-            "kept, run the same command again to go on"
+            f"{path}: training ended with exit code {ended.returncode}; its progress is saved, run "
+            "the same command again to continue",
+            code="benchmark-training-failed",
+            path=path,
+            exit_code=ended.returncode,
         )

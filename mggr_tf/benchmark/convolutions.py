@@ -280,14 +280,14 @@ _WORDS = {
     "resizing": ("Resize",),
     "random numbers": ("Random", "Stateless"),
     "variables": ("ReadVariable", "Assign"),
-    "moving, padding, choosing, casting": (
+    "moving, padding, selecting, casting": (
         *("Pad", "Slice", "Concat", "Transpose", "Reverse", "Gather", "Split", "Tile", "Pack"),
         *("Select", "Reshape", "DepthToSpace", "SpaceToDepth", "UnsortedSegmentSum", "Cast"),
     ),
 }
 """Kind of op -> substrings of op types. The first kind that matches is used."""
 
-ARITHMETIC = "arithmetic, number by number"
+ARITHMETIC = "element-wise arithmetic"
 
 
 def kind_of(op: OpTime) -> str:

@@ -153,7 +153,7 @@ def write_comparison(out: Path, runs: tuple[RunFolder, RunFolder], *, force: boo
     """
     names = (str(runs[0].path), str(runs[1].path))
     sections = [
-        Section("What differs", (_differences(runs, names),)),
+        Section("Differences", (_differences(runs, names),)),
         *(
             Section(f"Stage {stage}", tuple(_of_stage(stage, runs, names)))
             for stage in STAGES
@@ -173,7 +173,7 @@ def _differences(runs: tuple[RunFolder, RunFolder], names: tuple[str, str]) -> T
         for key in keys
         if flat[0].get(key) != flat[1].get(key)
     )
-    return Table(("", *names), rows or (("nothing", "", ""),))
+    return Table(("", *names), rows or (("no differences", "", ""),))
 
 
 def _facts(run: RunFolder) -> Iterator[tuple[str, str]]:
@@ -201,11 +201,11 @@ def _of_stage(
     logged = _by_metric([run.log_file(stage) for run in runs])
     validated = _by_metric([run.validation_file(stage) for run in runs])
     if logged:
-        yield Picture(_embedded(_curves(logged, names)), "What was logged, by step")
+        yield Picture(_embedded(_curves(logged, names)), "Logged values by step")
     else:
-        yield "Neither has a log of it."
+        yield "Neither run has a log of this stage."
     if validated:
-        yield Picture(_embedded(_curves(validated, names)), "What validation found, by step")
+        yield Picture(_embedded(_curves(validated, names)), "Validation by step")
     for run, name in zip(runs, names, strict=True):
         sheets = sorted((run.path / "sheets").glob(f"{stage}-*.png"))
         if sheets:

@@ -82,17 +82,15 @@ def draw_pictures(
             Picture(
                 f"{_FOLDER}/grid.png",
                 f"From left: source, {columns}, real target. "
-                "Redirections start at labelled source gazes.",
+                "Redirections use labelled source gazes.",
             ),
             Picture(
                 f"{_FOLDER}/sweep.png",
                 f"Yaw from {SWEEP_DEG[0]:g} to {SWEEP_DEG[-1]:g} degrees at pitch 0, left to "
-                f"right behind the source; from top: {columns}, for two eyes.",
+                f"right after the source; from top: {columns}, for two eyes.",
             ),
-            Picture(
-                f"{_FOLDER}/shift.png", "Gaze error and ST-LPIPS against the size of the shift."
-            ),
-            Picture(f"{_FOLDER}/head.png", "Gaze error by the head's yaw."),
+            Picture(f"{_FOLDER}/shift.png", "Gaze error and ST-LPIPS by the size of the shift."),
+            Picture(f"{_FOLDER}/head.png", "Gaze error by head yaw."),
         ),
     )
 

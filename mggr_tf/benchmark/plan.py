@@ -298,7 +298,11 @@ def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
     file = folder / _FILE
     if not file.exists():
         if folder.exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder} is not empty and holds no benchmark; name another folder")
+            raise UsageError(
+                f"{folder} is not empty and does not contain a benchmark; choose another folder",
+                code="folder-without-plan",
+                path=folder,
+            )
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(file, force=True) as temporary:
             temporary.write_text(json.dumps(plain(wanted), indent=2) + "\n", encoding="utf-8")
@@ -307,14 +311,22 @@ def open_plan(folder: Path, wanted: Plan, *, seed: int = 1) -> Plan:
         there = read(Plan, json.loads(file.read_text(encoding="utf-8")))
         there = there.with_present_names(seed=seed)
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{file}: the benchmark's plan is damaged: {error}") from error
+        raise ConfigError(
+            f"{file}: the benchmark's plan is damaged: {error}", code="plan-damaged", path=file
+        ) from error
     if there != wanted:
         differing = [
-            f"{f.name} is {getattr(there, f.name)}, not {getattr(wanted, f.name)}"
+            f"{f.name} {getattr(there, f.name)} -> {getattr(wanted, f.name)}"
             for f in fields(Plan)
             if getattr(there, f.name) != getattr(wanted, f.name)
         ]
-        raise UsageError(f"{folder} holds another benchmark: {'; '.join(differing)}")
+        raise UsageError(
+            f"{folder} contains a benchmark with another plan: {'; '.join(differing)}; use the "
+            "plan of the folder, or choose another folder",
+            code="plan-differs",
+            path=folder,
+            changes="; ".join(differing),
+        )
     return there
 
 
@@ -333,6 +345,10 @@ def chosen(names: Iterable[str] | None) -> tuple[BenchmarkEntry, ...]:
     known = {e.name for e in ENTRANTS} | {e.group for e in ENTRANTS}
     if unknown := sorted(wanted - known):
         raise UsageError(
-            f"no entrant or group {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
+            f"no entrant or group {', '.join(unknown)}; expected some of: "
+            f"{', '.join(sorted(known))}",
+            code="entrant-unknown",
+            found=", ".join(unknown),
+            expected=", ".join(sorted(known)),
         )
     return tuple(e for e in ENTRANTS if {e.name, e.group} & wanted)

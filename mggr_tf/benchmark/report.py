@@ -236,7 +236,7 @@ def sections_of(plan: Plan, entrants: Sequence[BenchmarkEntry], results: Results
         )
     )
     about = (_setting(plan), _sources_note(entrants, there), _effort_table(results, titles))
-    sections = [Section("What was done", about)]
+    sections = [Section("Setup", about)]
     if main:
         sections.append(_group("Methods", ["copy", *main, "target"], results, titles))
     for ours in (OURS, estimated_name(OURS)):
@@ -247,7 +247,7 @@ def sections_of(plan: Plan, entrants: Sequence[BenchmarkEntry], results: Results
         sections.append(_group(title, ["copy", *ablations, "target"], results, titles))
     for ours in (CONTROL, estimated_name(CONTROL)):
         if results.against.get(ours):
-            title = "What each idea brings" + (", estimated source" if ours != CONTROL else "")
+            title = "Effect of each component" + (", estimated source" if ours != CONTROL else "")
             sections.append(_against(title, ours, results, titles))
     sections.append(_bins("Gaze error above the judge's own, by shift", results.by_shift, titles))
     sections.append(_bins("Gaze error above the judge's own, by head yaw", results.by_head, titles))
@@ -263,8 +263,9 @@ def _setting(plan: Plan) -> str:
     )
     return (
         f"Trained on {len(plan.train)} subjects ({plan.train[0]} to {plan.train[-1]}), scored on "
-        f"{', '.join(plan.report)}, whom no method saw; {plan.pairs} pairs, seed {plan.seed}, "
-        f"{plan.minutes:g} minutes a method; {judge}; {date.today().isoformat()}, {_machine()}."
+        f"{', '.join(plan.report)}, which no method was trained on; {plan.pairs} pairs, "
+        f"seed {plan.seed}, {plan.minutes:g} minutes per method; {judge}; "
+        f"{date.today().isoformat()}, {_machine()}."
     )
 
 
@@ -272,12 +273,11 @@ def _sources_note(entrants: Sequence[BenchmarkEntry], there: Mapping[str, object
     """Return a note about the source gazes of the rows."""
     without = [e.title for e in entrants if estimated_name(e.name) not in there]
     note = (
-        "Rows start at the labelled gaze of the source, which a device does not have. Rows with an "
-        "estimated source start at the entrant's own estimate, the mean of both eyes of a "
-        "photograph where the data has both. Head poses, the judges' too, are the labels in all "
-        "rows."
+        "Rows use the labelled gaze of the source, which a device does not have. Rows with an "
+        "estimated source use the entrant's own estimate, the mean of both eyes of a photograph if "
+        "the data has both. Head poses are the labels in all rows, for methods and judges."
     )
-    return note + (f" No estimated row: {', '.join(without)}." if without else "")
+    return note + (f" Without an estimated row: {', '.join(without)}." if without else "")
 
 
 def _machine() -> str:
@@ -298,7 +298,9 @@ def _effort_table(results: Results, titles: Mapping[str, str]) -> Table:
         )
         for name, effort in results.effort.items()
     )
-    return Table(("entrant", "parameters", "MMAC an eye", "minutes", "steps", "pairs shown"), rows)
+    return Table(
+        ("entrant", "parameters", "MMAC per eye", "minutes", "steps", "training pairs"), rows
+    )
 
 
 def _group(
@@ -316,8 +318,8 @@ def _group(
         for name, value in results.floor.items()
     )
     note = (
-        "Two photographs of one gaze differ too; extrapolated from small shifts, by "
-        f"{floors}: no method can know the rest."
+        "Floor, extrapolated from small shifts: two photographs with the same gaze differ by "
+        f"{floors}. A method cannot predict this difference."
     )
     return Section(title, (Table(head, tuple(rows)), note))
 
@@ -330,7 +332,7 @@ def _against(title: str, ours: str, results: Results, titles: Mapping[str, str])
     )
     note = (
         f"{titles[ours]} minus the row, with its 95 % interval over resampled subjects; `ahead` or "
-        "`behind` where that excludes zero."
+        "`behind` if the interval excludes zero."
     )
     return Section(title, (note, Table(head, rows)))
 

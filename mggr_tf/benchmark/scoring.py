@@ -257,5 +257,7 @@ def _read(path: Path) -> dict[str, NDArray]:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(
-            f"{path}: scores cannot be read: {error}; remove it to score again"
+            f"{path}: scores cannot be read: {error}; remove the file to score again",
+            code="scores-unreadable",
+            path=path,
         ) from error

@@ -184,16 +184,16 @@ def profile_text(speed: TrainingSpeed) -> str:
     return "\n".join(
         [
             f"a step on one batch under the profiler: {step.call_ms:.1f} ms; its "
-            f"{len(step.ops)} ops take {_sum(step.ops):.1f} ms of all threads that call them, "
-            f"what lies between them {step.executor_ms - _sum(step.ops):.1f} ms",
+            f"{len(step.ops)} ops take {_sum(step.ops):.1f} ms, summed over threads, and the "
+            f"overhead between them {step.executor_ms - _sum(step.ops):.1f} ms",
             "",
             *_shares("kind of op", step.ops, kind_of),
             "",
-            *_shares("whose", step.ops, lambda op: part_of(op.name)),
+            *_shares("part of the network", step.ops, lambda op: part_of(op.name)),
             "",
-            *_shares("whose, without convolutions", others, lambda op: part_of(op.name)),
+            *_shares("part, without convolutions", others, lambda op: part_of(op.name)),
             "",
-            "the longest that are no convolutions",
+            "slowest ops except convolutions",
             *(_OP.format(f"{op.ms:.2f} ms", op.op, op.name) for op in slowest),
         ]
     )
@@ -216,7 +216,7 @@ def _ratios(speed: TrainingSpeed) -> Iterator[str]:
     ):
         between = f"{ratio.low:.1%} to {ratio.high:.1%}"
         yield _RATIO.format(name, f"{ratio.median:.1%}", between, f"{ratio.mean:.1%}")
-    yield f"{len(speed.took.bare)} rounds in turns; ratios within a round, medians over rounds"
+    yield f"{len(speed.took.bare)} interleaved rounds; ratios per round, medians over rounds"
 
 
 def _table_of_convolutions(speed: TrainingSpeed) -> Iterator[str]:

@@ -20,54 +20,72 @@ _INTERRUPTED = 130
 
 
 @click.command()
-@click.option("--data", required=True, help="A folder of patches, or `synthetic`.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The results' folder.")
-@click.option("--train", type=SubjectList(), help="Trained on; default: by --split.")
-@click.option("--report", type=SubjectList(), help="Scored on; default: by --split.")
+@click.option("--data", required=True, help="Folder of patches, or `synthetic`.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for runs and results."
+)
+@click.option("--train", type=SubjectList(), help="Subjects to train on. Default: from --split.")
+@click.option("--report", type=SubjectList(), help="Subjects to score. Default: from --split.")
 @click.option(
     "--split",
     default="columbia",
     show_default=True,
-    help="A packaged split or a .yaml: trains on its `train` and `select`, scores its `report`.",
+    help="Packaged split or .yaml file: train on its `train` and `select`, score its `report`.",
 )
 @click.option(
     "--minutes",
     default=100.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Budget of each method, all its stages together.",
+    help="Training budget of each method in minutes, for all its stages together.",
 )
 @click.option(
     "--ablation-minutes",
     default=20.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Budget of the ablations' control, whose steps they all make, and of each rival at "
-    "its published size.",
+    help="Training budget in minutes of the control of the ablations, and of each other method "
+    "at its published size. All ablations train for as many steps as the control.",
 )
-@click.option("--judge-steps", default=5000, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--judge-steps",
+    default=5000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Training steps of each judge.",
+)
 @click.option(
     "--folds",
     default=2,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Judges: with 2 and more, each also learns from the reported subjects it does not score.",
+    help="Number of judges. With 2 or more, each judge is also trained on the reported subjects "
+    "that it does not score.",
 )
-@click.option("--pairs", default=2000, show_default=True, type=click.IntRange(min=10))
-@click.option("--seed", default=1, show_default=True, type=int, help="Of the methods.")
+@click.option(
+    "--pairs",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(min=10),
+    help="Maximum number of scored pairs.",
+)
+@click.option(
+    "--seed", default=1, show_default=True, type=int, help="Seed for training the methods."
+)
 @click.option(
     "--only",
-    help="Entrants or groups, with commas: mggr,deepwarp or method,ablation. Default: all.",
+    help="Train only these entrants or groups, separated by commas: mggr,deepwarp or "
+    "method,ablation. Default: all.",
 )
 @click.option(
     "--show",
-    help="Whose eyes the pictures show: a folder of patches, or `synthetic`. Default: --data's.",
+    help="Data to show in the pictures: a folder of patches, or `synthetic`. Default: --data.",
 )
 @click.option(
     "--source",
     type=click.Choice(["estimated", "labelled"]),
-    help="Source gaze of the redirections: each entrant's own estimate, as on a device, or the "
-    "label.  [default: both, a row for each]",
+    help="Source gaze of the redirections: the entrant's own estimate, as on a device, or the "
+    "label.  [default: both, one row each]",
 )
 def benchmark(
     data: str,
@@ -127,7 +145,9 @@ def benchmark(
             seed=seed,
         )
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(
+            str(error), code="benchmark-plan-invalid", reason=str(error), folds=folds
+        ) from error
     try:
         run_benchmark(
             out,
@@ -139,7 +159,7 @@ def benchmark(
             sources=SOURCES if source is None else (source,),
         )
     except KeyboardInterrupt:
-        notify("\ninterrupted; what was done is kept. The same command goes on from here")
+        notify("\ninterrupted; results so far are saved. Run the same command again to continue")
         raise SystemExit(_INTERRUPTED) from None
     click.echo(out / "benchmark.md")
 
@@ -161,34 +181,43 @@ def _subjects(
     "config_name",
     default="mggr-edge",
     show_default=True,
-    help="A packaged config or a .yaml file.",
+    help="Packaged config or .yaml file.",
 )
 @click.option(
     "--stage",
     type=click.Choice(["estimator", "judge", "coarse", "fine", "joint"]),
     default="joint",
     show_default=True,
+    help="Training stage to measure.",
 )
 @click.option(
     "--data",
     default="synthetic",
     show_default=True,
-    help="A folder of patches (see docs/data.md), or `synthetic`.",
+    help="Folder of patches (see docs/data.md), or `synthetic`.",
 )
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the config.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the config; may be repeated.",
+)
 @click.option(
     "--seconds",
     default=60.0,
     show_default=True,
     type=FiniteRange(min=0),
-    help="Of timing, all together; twenty rounds at least.",
+    help="Duration of all measurements together in seconds; at least 20 rounds are measured.",
 )
-@click.option("--profile", is_flag=True, help="Also say where a step's time goes, op by op.")
-@click.option("--json", "json_file", type=FileToWrite(), help="Also write a file.")
+@click.option("--profile", is_flag=True, help="Also print the time of a step by op.")
+@click.option(
+    "--json", "json_file", type=FileToWrite(), help="Also write the results as JSON to this file."
+)
 @click.option(
     "--vgg16",
     type=click.Path(path_type=Path),
-    help="VGG-16 weights (.h5, no dense layers), for configs whose losses compare its features.",
+    help="VGG-16 weights (.h5, without dense layers), for configs with `models.features: vgg16`.",
 )
 @force_option
 def bench_train(
@@ -219,7 +248,7 @@ def bench_train(
     if json_file is not None:
         check_is_free(json_file, force=force)
     if vgg16 is not None and not vgg16.is_file():
-        raise UsageError(f"--vgg16 {vgg16}: no such file")
+        raise UsageError(f"--vgg16 {vgg16}: no such file", code="vgg16-missing", path=vgg16)
     from mggr_edge.common.atomic import atomic_file
     from mggr_edge.common.progress import progress
     from mggr_tf.benchmark.speed_report import profile_text, speed_text

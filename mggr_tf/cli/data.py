@@ -32,7 +32,9 @@ _INTERRUPTED = 130
 @click.argument("source", type=click.Path(path_type=Path), metavar="SRC")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes; default: one for every core."
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Number of processes. Default: one per core.",
 )
 @force_option
 def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
@@ -62,7 +64,7 @@ def pack(source: Path, out: Path, workers: int | None, force: bool) -> None:
             source, out, workers=workers, force=force, progress=progress, notify=notify
         )
     except KeyboardInterrupt:
-        notify("\ninterrupted; the same command goes on from here")
+        notify("\ninterrupted; run the same command again to continue")
         raise SystemExit(_INTERRUPTED) from None
     _tell(packed)
     click.echo(out)
@@ -73,7 +75,7 @@ def _tell(packed: Packed) -> None:
         f"packed {packed.patches} patches of {packed.subjects} subjects into {packed.shards} shards"
     )
     if packed.left_out:
-        notify(f"left out {packed.left_out} patches; left-out.csv says why")
+        notify(f"omitted {packed.left_out} patches; left-out.csv lists them with the reasons")
 
 
 _FOUND_BAD = 1
@@ -90,12 +92,20 @@ data.add_command(pack)
 
 @data.command()
 @click.argument("out", type=click.Path(path_type=Path), required=False)
-@click.option("--count", default=2100, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--count",
+    default=2100,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of patches to draw.",
+)
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Seed of the people."
+)
 @click.option(
     "--preview",
     type=FileToWrite(),
-    help="Draw a contact sheet of the first people into this .png; OUT may then be left out.",
+    help="Write a contact sheet of the first people to this .png file; OUT is then optional.",
 )
 @force_option
 def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: bool) -> None:
@@ -107,7 +117,10 @@ def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: 
       mggr-tf data synth --preview sheet.png
     """
     if out is None and preview is None:
-        raise UsageError("nothing to draw: name a folder OUT, or --preview FILE.png")
+        raise UsageError(
+            "no output given; pass a folder OUT, --preview FILE.png, or both",
+            code="synth-without-output",
+        )
     for path in (out, preview):
         if path is not None:
             check_is_free(path, force=force)
@@ -134,10 +147,12 @@ def synth(out: Path | None, count: int, seed: int, preview: Path | None, force: 
     "--gaze",
     type=GazeLabel(),
     metavar="PITCH,YAW",
-    help="Gaze of the person in every photograph, degrees; `0,0`: all look into the lens.",
+    help="Gaze of the person in every photograph in degrees; `0,0` is a look into the lens.",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes; default: one for every core."
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Number of processes. Default: one per core.",
 )
 @force_option
 def crop(photos: Path, out: Path, gaze: Gaze | None, workers: int | None, force: bool) -> None:
@@ -209,7 +224,7 @@ def check(folder: Path) -> None:
         click.echo(f"{title}: " + ", ".join(f"{key} {count}" for key, count in counts.items()))
     click.echo(f"{counted.good} good, {len(counted.bad)} bad; {counted.licence}")
     if counted.unlabelled:
-        click.echo(f"{counted.unlabelled} of them without a gaze, which training refuses")
+        click.echo(f"{counted.unlabelled} of them without a gaze label; training rejects them")
     for bad in counted.bad:
         click.echo(f"{bad.name}: {bad.reason}")
     if counted.bad:
@@ -222,23 +237,29 @@ def _tallied(folder: Path) -> Tally:
     from mggr_tf.data.source import list_source
 
     listing = list_source(folder)
-    with progress("looking at patches", None) as advance:
+    with progress("checking patches", None) as advance:
         return tally(listing, source=folder, advance=advance)
 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=FileToWrite(), help="A .yaml to write.")
-@click.option("--train", type=SubjectList(), help="Who is trained on, e.g. 0001-0027.")
-@click.option("--select", type=SubjectList(), help="Who runs are compared on.")
-@click.option("--report", type=SubjectList(), help="Who is reported.")
-@click.option("--shares", help="Draw the parts in these shares instead; default 0.7,0.15,0.15.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the drawing; default 1.")
+@click.option("--out", required=True, type=FileToWrite(), help=".yaml file to write.")
+@click.option("--train", type=SubjectList(), help="Training subjects, e.g. 0001-0027.")
+@click.option("--select", type=SubjectList(), help="Subjects for comparing runs.")
+@click.option("--report", type=SubjectList(), help="Subjects for published scores.")
+@click.option(
+    "--shares",
+    help="Assign subjects to train, select and report at random, in these shares; "
+    "default 0.7,0.15,0.15.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of the random assignment; default 1."
+)
 @click.option(
     "--every",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Draw nothing: select every N-th subject in the order of names, train on the others.",
+    help="Select every N-th subject in the order of names, and train on the others.",
 )
 @force_option
 def split(
@@ -265,12 +286,25 @@ def split(
     """
     check_is_free(out, force=force)
     if out.suffix not in (".yaml", ".yml"):
-        raise UsageError(f"--out {out}: a split is a .yaml file")
+        raise UsageError(
+            f"--out {out}: expected a file name that ends in .yaml", code="split-not-yaml", path=out
+        )
     named = train is not None or select is not None or report is not None
     if named and (shares is not None or seed is not None):
-        raise UsageError("name the subjects or draw them: --shares and --seed are for drawing")
+        raise UsageError(
+            "--shares and --seed assign subjects at random; they cannot be combined with --train, "
+            "--select or --report",
+            code="split-named-and-random",
+            shares=shares,
+            seed=seed,
+        )
     if every is not None and (named or shares is not None or seed is not None):
-        raise UsageError("--every chooses all subjects by itself; leave the other choices out")
+        raise UsageError(
+            "--every assigns all subjects; it cannot be combined with --train, --select, --report, "
+            "--shares or --seed",
+            code="split-every-combined",
+            every=every,
+        )
     from mggr_tf.data.names import present_names
     from mggr_tf.data.subject_split import (
         PARTS,
@@ -308,4 +342,8 @@ def _shares(text: str | None) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise UsageError(f"--shares: expected 0.7,0.15,0.15, got {text!r}") from error
+        raise UsageError(
+            f"--shares: expected numbers such as 0.7,0.15,0.15, got {text!r}",
+            code="shares-not-numbers",
+            found=text,
+        ) from error

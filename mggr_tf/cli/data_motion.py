@@ -26,12 +26,12 @@ _PER_SIDE = 10
 @click.option(
     "--people",
     type=click.IntRange(min=1),
-    help=f"People to draw for `{_DRAWN}`; default {_PEOPLE}.",
+    help=f"Number of people to draw for `{_DRAWN}`; default {_PEOPLE}.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), help=f"Seed of the people of `{_DRAWN}`; default 1."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def motion(
     source: str,
     subjects: tuple[str, ...] | None,
@@ -53,9 +53,17 @@ def motion(
     for the Columbia data set, people 0001-0032, and the ratio of both values.
     """
     if source != _DRAWN and (people is not None or seed is not None):
-        raise UsageError(f"--people and --seed are for {_DRAWN}, not for the folder {source}")
+        raise UsageError(
+            f"--people and --seed are only accepted for `{_DRAWN}`, not for the folder {source}; "
+            "omit them",
+            code="drawing-options-for-folder",
+            path=source,
+        )
     if source == _DRAWN and subjects is not None:
-        raise UsageError(f"--subjects and --split are for folders; for {_DRAWN} give --people")
+        raise UsageError(
+            f"--subjects and --split are only accepted for folders; for `{_DRAWN}`, use --people",
+            code="subjects-for-synthetic",
+        )
     from mggr_edge.common.progress import progress
     from mggr_edge.models.bundle import Bundle
     from mggr_edge.vision.iris import IrisFinder
@@ -91,7 +99,7 @@ def _read(folder: Path, subjects: tuple[str, ...] | None) -> EyeSamples:
 def _print_table(found: EyeMotion) -> None:
     from mggr_tf.evaluation.eye_motion import COLUMBIA
 
-    click.echo(f"{'':20}{'here':>9}{'error':>8}{'Columbia':>10}{'ratio':>7}")
+    click.echo(f"{'':20}{'value':>9}{'error':>8}{'Columbia':>10}{'ratio':>7}")
     real = COLUMBIA.rows()
     for name, row in found.rows().items():
         ratio = row.value / real[name].value

@@ -16,47 +16,56 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run")
-@click.option("--data", required=True, help="A folder of patches, or `synthetic`.")
+@click.option("--data", required=True, help="Folder of patches, or `synthetic`.")
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="A run whose stage `judge` is complete; made by `train --stage judge`.",
+    help="Score redirected pictures with the judge of this run (see `train --stage judge`).",
 )
-@click.option("--estimator", is_flag=True, help="Score the gaze estimator alone; takes no judge.")
+@click.option(
+    "--estimator", is_flag=True, help="Score only the gaze estimator; a judge is not needed."
+)
 @click.option(
     "--still",
     is_flag=True,
-    help="Redirect eyes to where they look already, and measure how far irises move; takes no "
-    "judge.",
+    help="Redirect eyes to their own gaze and measure how far the irises move; a judge is not "
+    "needed.",
 )
 @click.option(
     "--bundle",
     metavar="BUNDLE",
-    help="An export of the run, whose models are asked in its place; with --estimator or --still.",
+    help="Use the models of this export of the run; only with --estimator or --still.",
 )
 @click.option(
     "--source",
     type=click.Choice(["estimated", "labelled"]),
     help="Source gaze of the redirections: the run's own estimate, as on a device, or the label.  "
-    "[default: both, a row for each]",
+    "[default: both, one row each]",
 )
 @subjects_option
 @click.option(
-    "--pairs", default=4000, show_default=True, type=click.IntRange(min=1), help="At most so many."
+    "--pairs",
+    default=4000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Maximum number of scored pairs.",
 )
-@click.option("--quick", is_flag=True, help="Leave out ST-LPIPS, FD-VGG and KD-VGG.")
+@click.option("--quick", is_flag=True, help="Omit ST-LPIPS, FD-VGG and KD-VGG.")
 @click.option(
     "--lpips-weights",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Also stock LPIPS: torchvision's vgg16 or alexnet `.pth`, and lpips' linear `.pth`.",
+    help="Also compute stock LPIPS: pass torchvision's vgg16 or alexnet `.pth`, and lpips' linear "
+    "`.pth`.",
 )
 @click.option(
     "--inception-weights",
     type=click.Path(path_type=Path),
-    help="Also FID and KID of Keras' InceptionV3: its `.h5` without the top.",
+    help="Also compute FID and KID with Keras' InceptionV3: pass its `.h5` without the top.",
 )
-@click.option("--json", "json_file", type=FileToWrite(), help="Also write a file.")
+@click.option(
+    "--json", "json_file", type=FileToWrite(), help="Also write the scores as JSON to this file."
+)
 @force_option
 def evaluate(
     run: str,
@@ -113,15 +122,23 @@ def evaluate(
     """
     if json_file is not None:
         check_is_free(json_file, force=force)
-    if (judge is not None) + estimator + still != 1:
+    if (modes := (judge is not None) + estimator + still) != 1:
         raise UsageError(
-            "name a judge with --judge, or ask for the gaze estimator with --estimator, or for "
-            "irises that should stay with --still: one of the three"
+            "expected exactly one of --judge RUN (score redirected pictures), --estimator (score "
+            f"the gaze estimator) and --still (measure iris movements), got {modes}",
+            code="not-one-mode",
+            found=modes,
         )
     if judge is None and source is not None:
-        raise UsageError("--source goes with --judge")
+        raise UsageError(
+            f"--source {source} needs --judge", code="source-without-judge", source=source
+        )
     if judge is not None and bundle is not None:
-        raise UsageError("--bundle goes with --estimator or --still")
+        raise UsageError(
+            f"--bundle {bundle} needs --estimator or --still; it cannot be combined with --judge",
+            code="bundle-with-judge",
+            bundle=bundle,
+        )
     from mggr_edge.common.progress import progress
     from mggr_tf.evaluation.network_metrics import open_network_metrics
     from mggr_tf.evaluation.report import summarise, summary_text, write_json

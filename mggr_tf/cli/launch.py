@@ -12,17 +12,19 @@ _MISTAKE = 2
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option(
-    "--workers", type=click.IntRange(min=1), help="So many processes, all on this machine."
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Start this number of processes on this machine.",
 )
 @click.option(
     "--hosts",
-    help="host:port of each worker, separated by commas: prints what to start on each of them, "
-    "and starts nothing.",
+    help="Print the command to run on each host, and start nothing: host:port of each worker, "
+    "separated by commas.",
 )
 @click.option(
     "--gpus-each",
     type=click.IntRange(min=1),
-    help="With --workers: each sees so many of this machine's GPUs, and none sees another's.",
+    help="With --workers: give each process this number of this machine's GPUs exclusively.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def launch(
@@ -45,11 +47,21 @@ def launch(
     from mggr_tf.training.launch import as_worker, host_lines, run_workers
 
     if (workers is None) == (hosts is None):
-        raise UsageError("say --workers N to start them here, or --hosts a:2222,b:2222")
+        raise UsageError(
+            "expected either --workers N (processes on this machine) or --hosts a:2222,b:2222 "
+            f"(several machines), got {'neither' if hosts is None else 'both'}",
+            code="workers-or-hosts",
+            workers=workers,
+            hosts=hosts,
+        )
     as_told = as_worker(command)
     if hosts is not None:
         if gpus_each is not None:
-            raise UsageError("--gpus-each goes with --workers")
+            raise UsageError(
+                f"--gpus-each {gpus_each} cannot be combined with --hosts; it needs --workers",
+                code="gpus-each-with-hosts",
+                gpus_each=gpus_each,
+            )
         for line in host_lines([host.strip() for host in hosts.split(",")], as_told):
             click.echo(line)
         return
@@ -61,9 +73,9 @@ def launch(
         tell=lambda index, line: notify(f"[{index}] {line}"),
     )
     if ended.first is not None:
-        on = "" if ended.code == _MISTAKE else ". The same command with --resume goes on"
+        advice = "" if ended.code == _MISTAKE else ". Add --resume to the command to continue"
         notify(
-            f"worker {ended.first} ended first, with code {ended.code}, and the others with it; "
-            f"what it said stands above{on}"
+            f"worker {ended.first} ended first, with code {ended.code}; the others were stopped. "
+            f"Its messages are above{advice}"
         )
         raise SystemExit(ended.code)

@@ -59,12 +59,12 @@ class _Row:
     default=("camera",),
     show_default=True,
     metavar="camera|PITCH,YAW",
-    help="Where eyes shall look; may be repeated.",
+    help="Target gaze: `camera`, or angles in degrees; may be repeated.",
 )
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="A run whose stage `judge` is complete, of people who are not in SOURCE.",
+    help="Run with a judge that was not trained on the people in SOURCE.",
 )
 @click.option(
     "--labels",
@@ -72,9 +72,9 @@ class _Row:
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE.csv",
-    help="Labels of eyes in frames of one SOURCE, to score the results against; may be repeated.",
+    help="Score the results with these labels of eyes in frames of one SOURCE; may be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def natural(
     bundle: str,
     sources: tuple[str, ...],
@@ -125,7 +125,9 @@ def natural(
         if source == DRAWN:
             _refuse_training_people(opened, bundle)
             if asked is not None:
-                notify("the judge is not asked about drawn people, whose gaze is known")
+                notify(
+                    f"the judge does not score `{DRAWN}`, because the gaze of its people is known"
+                )
             rows += _drawn(opened, aims)
         else:
             rows += _filmed(Path(source), opened, aims, asked, labels.get(Path(source)))
@@ -156,8 +158,11 @@ def _refuse_training_people(bundle: Bundle, name: str) -> None:
     seen = {*subjects_of_contract(bundle.contract.training)}
     if known := seen & {DrawnClip(person).name for person in range(_PEOPLE)}:
         raise UsageError(
-            f"{name} was trained on people of the drawn clips ({some_names(known)}), so "
-            f"`{DRAWN}` would not measure it; name videos or pictures instead"
+            f"{name} was trained on people of the synthetic clips ({some_names(known)}), so its "
+            f"scores for `{DRAWN}` are not valid; pass videos or pictures instead",
+            code="trained-on-clip-people",
+            bundle=name,
+            subjects=some_names(known),
         )
 
 
@@ -193,7 +198,7 @@ def _filmed(
                 before, after = jitter(read_whole_picture(source).rgb, bundle, target=target)
                 trembling = after / before
             except ValueError as error:
-                notify(f"{source.name}: no jitter: {error}")
+                notify(f"{source.name}: jitter cannot be measured: {error}")
         scores = None if scorer is None else scorer.scores()
         yield _Row(source.name, text, found, jitter=trembling, labels=scores)
 
@@ -205,7 +210,7 @@ def _drawn(bundle: Bundle, aims: dict[str, Gaze]) -> Iterator[_Row]:
     for person in range(_PEOPLE):
         clip = DrawnClip(person)
         for text, target in aims.items():
-            notify(f"drawn person {person}, target {text}")
+            notify(f"{DRAWN} {person}, target {text}")
             known = measure_known_gaze(clip, bundle, target=target)
             yield _Row(
                 f"{DRAWN} {person}", text, watch(clip.frames(), bundle, target=target), known=known

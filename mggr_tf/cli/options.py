@@ -89,7 +89,12 @@ class SplitPart(click.ParamType):
             self.fail(f"expected FILE:PART with a part of {', '.join(PARTS)}, got {value!r}", param)
         subjects = read_split(file).part(part)
         if not subjects:
-            raise DataError(f"{file}: part {part} names no subject")
+            raise DataError(
+                f"{file}: part {part} of the split has no subjects; choose another part",
+                code="split-part-empty",
+                path=file,
+                part=part,
+            )
         return subjects
 
 
@@ -99,24 +104,32 @@ def subjects_option(command: Callable[..., Any]) -> Callable[..., Any]:
     The command receives the argument `subjects`, which is set by either option.
     """
 
-    @click.option("--subjects", type=SubjectList(), help="Only these, e.g. 0001-0032 or 0003,0007.")
+    @click.option(
+        "--subjects",
+        type=SubjectList(),
+        help="Use only these subjects, e.g. 0001-0032 or 0003,0007.",
+    )
     @click.option(
         "--split",
         type=SplitPart(),
-        help="Only one part of a split file's subjects, e.g. columbia:train or split.yaml:report.",
+        help="Use only the subjects of one part of a split, e.g. columbia:train or "
+        "split.yaml:report.",
     )
     @functools.wraps(command)
     def with_subjects(
         *args: Any, subjects: tuple[str, ...] | None, split: tuple[str, ...] | None, **kwargs: Any
     ) -> Any:
         if subjects is not None and split is not None:
-            raise UsageError("--subjects and --split exclude each other; name subjects in one way")
+            raise UsageError(
+                "--subjects and --split cannot be combined; pass one of them",
+                code="subjects-and-split",
+            )
         return command(*args, subjects=split if subjects is None else subjects, **kwargs)
 
     return with_subjects
 
 
-force_option = click.option("--force", is_flag=True, help="Replace a named output that exists.")
+force_option = click.option("--force", is_flag=True, help="Replace an output that exists.")
 
 
 def notify(text: str) -> None:
@@ -143,4 +156,9 @@ def one_budget(steps: int | None, minutes: float | None) -> None:
         UsageError: steps and minutes are both set.
     """
     if steps is not None and minutes is not None:
-        raise UsageError("--steps and --minutes exclude each other; give one budget")
+        raise UsageError(
+            "--steps and --minutes cannot be combined; pass one of them",
+            code="steps-and-minutes",
+            steps=steps,
+            minutes=minutes,
+        )

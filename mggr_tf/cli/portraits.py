@@ -25,14 +25,14 @@ def portraits_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--portraits-split",
             metavar="FILE",
-            help="A split file of people in --portraits: `train` is trained on, `select` held "
-            "out, `report` left out. Default: the config's `held_out` share is held out.",
+            help="Split file for the people in --portraits: train on `train`, hold out `select`, "
+            "omit `report`. Default: hold out the config's `held_out` share.",
         ),
         click.option(
             "--portraits",
             metavar="FOLDER",
-            help="Photographs of people whose gaze is known (`mggr-tf data crop --gaze`), for "
-            "stages whose config has `portraits`: adapted and joint.",
+            help="Photographs of people with known gaze (`mggr-tf data crop --gaze`), for stages "
+            "whose config has `portraits`: adapted and joint.",
         ),
     ):
         command = option(command)
@@ -46,7 +46,11 @@ def check_portraits(portraits: str | None, split_file: str | None, *, resume: bo
         UsageError: it is used without both.
     """
     if split_file is not None and portraits is None and not resume:
-        raise UsageError("--portraits-split divides the people of --portraits FOLDER; name it")
+        raise UsageError(
+            f"--portraits-split {split_file} needs --portraits FOLDER",
+            code="portraits-split-without-portraits",
+            path=split_file,
+        )
 
 
 def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) -> None:
@@ -67,8 +71,10 @@ def check_stages(config: Config, stages: Iterable[Stage], *, portraits: bool) ->
     for stage in stages:
         if stage == "adapted":
             raise UsageError(
-                "stage adapted trains on photographs of people whose gaze is known: name them "
-                "with --portraits FOLDER (see docs/data.md)"
+                "stage adapted needs photographs of people with known gaze; pass "
+                "--portraits FOLDER (see docs/data.md)",
+                code="adapted-without-portraits",
+                stage=stage,
             )
         if config.stage(stage).portraits is not None:
             notify(f"no --portraits: stage {stage} trains without photographs")
@@ -175,7 +181,12 @@ def followed_portraits(run: RunFolder, source: str | None) -> Split | None:
         source or known.source, run.config, SubjectSplit(known.subjects, known.held_out)
     )
     if (changes := data_changes(known, DataRecord.of(found))) is not None:
-        raise RunError(f"{run.path}: this worker sees other portraits than the chief: {changes}")
+        raise RunError(
+            f"{run.path}: the portraits on this worker differ from those of the chief: {changes}",
+            code="worker-portraits-differ",
+            path=run.path,
+            changes=changes,
+        )
     return found
 
 
@@ -196,15 +207,23 @@ def _known_people(
         same = {*split.train} == {*known.subjects} and {*split.select} == {*known.held_out}
         if not same and not may_differ:
             raise UsageError(
-                f"{run.path} was trained on other people of --portraits; leave --portraits-split "
-                "out, or go on with them with --changed-data"
+                f"{run.path} was trained on other people of --portraits than those of "
+                f"{split_file}; omit --portraits-split, or pass --changed-data to continue with "
+                "the new people",
+                code="portraits-people-differ",
+                path=run.path,
+                split=split_file,
             )
     try:
         return _opened(source, run.config, split, some_may_lack=may_differ)
     except DataError as error:
         raise RunError(
-            f"{run.path}: its portraits are not what it began with: {error}; put them back, or "
-            "go on with those that are there with --changed-data"
+            f"{run.path}: the portraits differ from those that the run was started with: {error}; "
+            "restore them, or pass --changed-data to continue with the existing ones",
+            code="portraits-not-usable",
+            path=run.path,
+            cause=error.code,
+            reason=str(error),
         ) from error
 
 
@@ -215,8 +234,14 @@ def _refuse_half_trained(run: RunFolder) -> None:
             continue
         if record.done and not record.complete:
             raise RunError(
-                f"{run.path}: stage {stage} was begun without portraits, at step {record.done} "
-                f"of {record.steps}; end it without --portraits first, or make a new run"
+                f"{run.path}: stage {stage} was started without portraits and is at step "
+                f"{record.done} of {record.steps}; complete it without --portraits first, or make "
+                "a new run",
+                code="stage-started-without-portraits",
+                path=run.path,
+                stage=stage,
+                done=record.done,
+                steps=record.steps,
             )
 
 
@@ -236,6 +261,6 @@ def _opened(
     )
     notify(
         f"portraits: {Path(source)}; {len(found.train)} patches of {len(found.train.subjects)} "
-        f"people, {len(found.aside)} others held out"
+        f"people, {len(found.aside)} other people held out"
     )
     return found

@@ -18,19 +18,22 @@ from mggr_tf.cli.options import check_is_free, force_option, notify
     "--model",
     default="default",
     show_default=True,
-    help="A run, a bundle, or the weights of this package.",
+    help="Run, bundle, or name of packaged weights.",
 )
 @click.option(
-    "--pitch", required=True, type=FiniteRange(), help="Degrees, + looks up in the image."
+    "--pitch", required=True, type=FiniteRange(), help="Target pitch in degrees, + up in the image."
 )
 @click.option(
-    "--yaw", required=True, type=FiniteRange(), help="Degrees, + looks to the image's right."
+    "--yaw",
+    required=True,
+    type=FiniteRange(),
+    help="Target yaw in degrees, + to the right in the image.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to be made.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to create.")
 @click.option(
     "--side",
     type=click.Choice(["left", "right"]),
-    help="Which of the subject's eyes patches show, where their names do not say.",
+    help="Subject's own side of the eye in patches whose file names do not contain it.",
 )
 @force_option
 def redirect(
@@ -58,7 +61,13 @@ def redirect(
     from mggr_tf.redirect import open_model, redirect_files
 
     if not (abs(pitch) <= 60 and abs(yaw) <= 60):  # this condition also rejects NaN
-        raise UsageError(f"a target lies within 60 degrees, got pitch {pitch:g}, yaw {yaw:g}")
+        raise UsageError(
+            "--pitch and --yaw must lie between -60 and 60 degrees, "
+            f"got pitch {pitch:g}, yaw {yaw:g}",
+            code="target-out-of-range",
+            pitch=pitch,
+            yaw=yaw,
+        )
     done = redirect_files(
         pictures,
         out,
@@ -72,5 +81,5 @@ def redirect(
     for file in done.untouched:
         notify(f"{file}: no eye was redirected; the picture is unchanged")
     for reason, count in Counter(done.left_alone).items():
-        notify(f"{count} eyes left alone or held back: {reason}")
+        notify(f"{count} eyes redirected less or not at all: {reason}")
     click.echo(out)

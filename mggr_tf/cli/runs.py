@@ -80,7 +80,7 @@ def fingerprint(run: Path) -> None:
     type=FileToWrite(),
     default=Path("comparison.html"),
     show_default=True,
-    help="The page; it needs no other file.",
+    help="HTML file to write; it refers to no other files.",
 )
 @force_option
 def compare(a: Path, b: Path, out: Path, force: bool) -> None:
@@ -94,7 +94,11 @@ def compare(a: Path, b: Path, out: Path, force: bool) -> None:
     from mggr_tf.runs.folder import RunFolder
 
     if out.suffix.lower() != ".html":
-        raise UsageError(f"{out} must end in .html")
+        raise UsageError(
+            f"--out {out}: expected a file name that ends in .html",
+            code="comparison-not-html",
+            path=out,
+        )
     check_is_free(out, force=force)
     write_comparison(out, (RunFolder.open(a), RunFolder.open(b)), force=force)
     click.echo(out)

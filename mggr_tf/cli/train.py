@@ -38,57 +38,72 @@ _CONFIG, _DATA = "mggr-edge", "synthetic"
 @click.option(
     "--stage",
     type=click.Choice(["estimator", "judge", "coarse", "fine", "joint", "adapted"]),
-    help="Last stage to train; stages that it needs and the run lacks come first. "
-    "Default: the last of the config's recipe, without --portraits the last but `adapted`.",
+    help="Last stage to train; stages that it needs are trained first if the run lacks them. "
+    "Default: the last stage of the config's recipe, without --portraits the last one except "
+    "`adapted`.",
 )
 @click.option(
     "--data",
     show_default=_DATA,
-    help="A folder of patches (see docs/data.md), or `synthetic`.",
+    help="Folder of patches (see docs/data.md), or `synthetic`.",
 )
 @click.option(
     "--config",
     "config_name",
     show_default=_CONFIG,
-    help="A packaged config or a .yaml file.",
+    help="Packaged config or .yaml file.",
 )
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the config.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder; default under runs/.")
-@click.option("--minutes", type=FiniteRange(min=0, min_open=True), help="Budget, all stages.")
-@click.option("--steps", type=click.IntRange(min=1), help="Budget of each stage.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the config; may be repeated.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Run folder. Default: a new folder under runs/.",
+)
+@click.option(
+    "--minutes",
+    type=FiniteRange(min=0, min_open=True),
+    help="Training budget in minutes, for all stages together.",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps of each stage.")
 @subjects_option
 @portraits_options
 @click.option(
     "--from",
     "from_run",
-    help="Go on from another run's weights (fine-tuning), or from this package's: `default`. On "
-    "other data than they saw the estimator goes on first.",
+    help="Fine-tune the weights of this run, or the packaged weights: `default`. On other data "
+    "than that of the run, fine-tune the estimator first.",
 )
 @click.option(
     "--vgg16",
     type=click.Path(path_type=Path),
-    help="VGG-16 weights (.h5, no dense layers), for configs whose losses compare its features.",
+    help="VGG-16 weights (.h5, without dense layers), for configs with `models.features: vgg16`.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run named by --out.")
+@click.option("--resume", is_flag=True, help="Resume the run in --out.")
 @click.option(
     "--changed-data",
     is_flag=True,
-    help="Go on although data or portraits are not what the run began with. Whom it held out "
-    "stays so.",
+    help="Continue although the data or portraits differ from those that the run was started "
+    "with. Held-out subjects stay held out.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(["auto", "one", "mirrored", "multiworker"]),
     default="auto",
     show_default=True,
-    help="Which devices share each batch: `auto` takes all GPUs of this machine, `multiworker` "
-    "what TF_CONFIG names (see `mggr-tf launch`).",
+    help="Select the devices that share each batch: `auto` uses all GPUs of this machine, "
+    "`multiworker` the workers in TF_CONFIG (see `mggr-tf launch`).",
 )
 @click.option(
     "--changed-config",
     is_flag=True,
-    help="Go on by the config that --config and --set ask for: as a lower learning rate. The "
-    "networks stay as they are.",
+    help="Continue with the changes of --config and --set, for example a lower learning rate. "
+    "The networks cannot change.",
 )
 @force_option
 def train(
@@ -129,14 +144,22 @@ def train(
     one_budget(steps, minutes)
     check_portraits(portraits, portraits_split, resume=resume)
     if vgg16 is not None and not vgg16.is_file():
-        raise UsageError(f"--vgg16 {vgg16}: no such file")
+        raise UsageError(f"--vgg16 {vgg16}: no such file", code="vgg16-missing", path=vgg16)
     if vgg16 is not None and resume:
-        raise UsageError("--vgg16 would change a run that is being resumed; make a new one")
+        raise UsageError(
+            "--vgg16 cannot be combined with --resume, because it would change the run; make a "
+            "new run",
+            code="vgg16-with-resume",
+            path=vgg16,
+        )
     if (changed_data or changed_config) and not resume:
-        raise UsageError("--changed-data and --changed-config go with --resume")
+        raise UsageError(
+            "--changed-data and --changed-config need --resume", code="changes-without-resume"
+        )
     if strategy == "multiworker" and out is None:
         raise UsageError(
-            "--strategy multiworker needs --out RUN: all workers must mean the same one"
+            "--strategy multiworker needs --out RUN, the run folder that all workers share",
+            code="multiworker-without-out",
         )
     from mggr_tf.config.files import load_config
     from mggr_tf.runs.lock import explained_interruption
@@ -225,11 +248,9 @@ def _train(
                 distribution=distribution,
             )
     except KeyboardInterrupt as stopped:
-        kept = (
-            "what the newest checkpoint holds" if isinstance(stopped, SecondSignal) else "all of it"
-        )
+        saved = "the newest checkpoint" if isinstance(stopped, SecondSignal) else "all progress"
         if distribution.is_chief:
-            notify(f"\ninterrupted; {kept} is kept. Go on with: {resume_command(run, stage)}")
+            notify(f"\ninterrupted; {saved} is saved. Resume with: {resume_command(run, stage)}")
         code = stopped.code if isinstance(stopped, Preempted) else INTERRUPTED
         raise SystemExit(code) from None
     notify(f"{run.path}: stage {stage} is complete")

@@ -77,8 +77,11 @@ def follow_run(out: Path, distribution: Distribution) -> RunFolder:
         distribution.agreed(1.0)
     if not out.exists():
         raise RunError(
-            f"{out} is not there on worker {distribution.index}: all workers must see the run "
-            "folder on one file system"
+            f"{out} does not exist on worker {distribution.index}; put the run folder on a file "
+            "system that all workers share",
+            code="run-not-on-worker",
+            path=out,
+            worker=distribution.index,
         )
     return RunFolder.open(out)
 
@@ -108,7 +111,12 @@ def followed_data(run: RunFolder, stage: Stage, data: str | None) -> Split:
         held_out=known.held_out,
     )
     if (changes := data_changes(known, DataRecord.of(split))) is not None:
-        raise RunError(f"{run.path}: this worker sees other data than the chief: {changes}")
+        raise RunError(
+            f"{run.path}: the data on this worker differs from that of the chief: {changes}",
+            code="worker-data-differs",
+            path=run.path,
+            changes=changes,
+        )
     return split
 
 
@@ -167,6 +175,12 @@ def _is_as_long(record: StageRecord, minutes: float | None) -> bool:
 def _refused(run: RunFolder, stage: Stage, record: StageRecord, option: str) -> UsageError:
     minutes = "" if record.minutes is None else f" ({record.minutes:.4g} minutes)"
     return UsageError(
-        f"{run.path}: {stage} was begun with a budget of {record.steps} steps{minutes}, and keeps "
-        f"it; leave {option} out until {stage} is complete, or make a new run"
+        f"{run.path}: stage {stage} was started with a budget of {record.steps} steps{minutes}, "
+        f"which cannot change; omit {option} until {stage} is complete, or make a new run",
+        code="stage-budget-fixed",
+        path=run.path,
+        stage=stage,
+        steps=record.steps,
+        minutes=record.minutes,
+        option=option,
     )

@@ -75,8 +75,12 @@ def plan_run(
 
     if (vgg16 is not None) != (config.models.features == "vgg16"):
         raise UsageError(
-            f"config {config.name} compares features of {config.models.features}; "
-            "--vgg16 FILE and `models.features: vgg16` go together"
+            f"config {config.name} has models.features: {config.models.features}; --vgg16 FILE is "
+            "needed for `models.features: vgg16`, and not accepted for other features",
+            code="vgg16-features-mismatch",
+            config=config.name,
+            features=config.models.features,
+            vgg16=vgg16,
         )
     donor = open_run(from_run) if from_run is not None else None
     if donor is not None:
@@ -98,7 +102,8 @@ def _for_donor(config: Config, donor: RunFolder) -> Config:
     fitting = config.for_donor(donor.config)
     if fitting != config:
         notify(
-            f"the estimator of {donor.path} predicts no state of an eye; the new run goes without"
+            f"the estimator of {donor.path} does not predict the eye state; the new run is "
+            "trained without it"
         )
     return fitting
 
@@ -151,11 +156,17 @@ def create_run(
 
 def _check_is_replaceable(out: Path, donor: RunFolder | None) -> None:
     if not (out / "run.json").is_file():
-        raise UsageError(f"{out} is no run; --force replaces runs only")
+        raise UsageError(
+            f"{out} is not a run, and --force replaces runs only; choose another --out",
+            code="force-not-a-run",
+            path=out,
+        )
     if donor is not None and donor.path.resolve().is_relative_to(out.resolve()):
         raise UsageError(
-            f"--force would remove {donor.path}, whose weights --from asks for; choose another "
-            "--out"
+            f"--force would delete {donor.path}, the run of --from; choose another --out",
+            code="force-would-delete-donor",
+            path=out,
+            donor=donor.path,
         )
 
 
@@ -170,7 +181,12 @@ def _make(plan: NewRun) -> Path:
     except FileExistsError as error:
         raise OutputExistsError(plan.out) from error
     except OSError as error:
-        raise RunError(f"{plan.out}: the run cannot be made: {error}") from error
+        raise RunError(
+            f"{plan.out}: the run folder cannot be created: {error}",
+            code="run-not-created",
+            path=plan.out,
+            reason=error.strerror,
+        ) from error
     return plan.out
 
 
@@ -199,11 +215,11 @@ def _say_if_known(config: Config, donor: RunFolder, split: Split) -> None:
     if not (known := seen & {*split.train.subjects, *split.aside}):
         return
     drawn = split.source == "synthetic"
-    others = f"; others come with --set synthetic.seed={config.synthetic.seed + 1}" * drawn
+    advice = f"; for other subjects, pass --set synthetic.seed={config.synthetic.seed + 1}" * drawn
     notify(
-        f"{len(known)} of these subjects are training subjects of {donor.path}, "
-        f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out ones among them: "
-        f"validation on those says little, and `evaluate` refuses them{others}"
+        f"{len(known)} of these subjects are training subjects of {donor.path}, including "
+        f"{len(seen & {*split.aside})} of the {len(split.aside)} held-out subjects: their "
+        f"validation is too optimistic, and `evaluate` rejects them{advice}"
     )
 
 
@@ -249,14 +265,14 @@ def reopen_run(
     from mggr_tf.runs.record import asked_changes, installed_versions, other_versions
 
     if out is None:
-        raise UsageError("--resume needs --out RUN, the run to go on with")
+        raise UsageError("--resume needs --out RUN, the run to resume", code="resume-without-out")
     run_file(out)  # raises an error before a lock is created in a folder that is not a run
     held.enter_context(only_training(out))
     run = RunFolder.open(out)
     if versions := other_versions(run.record.versions, installed_versions()):
         notify(
-            f"warning: {out} was begun with other versions ({versions}); its next steps may not "
-            "be those that it would have made with them"
+            f"warning: {out} was started with other versions ({versions}); its next steps may "
+            "differ from those with the earlier versions"
         )
     asked = changed_config(run.config, changes)
     if config_name is not None:
@@ -268,7 +284,7 @@ def reopen_run(
             run.config, stages=asked.stages, checkpoints=asked.checkpoints, limits=asked.limits
         )
         check_config_steps(run, {one.key for one in found})
-        notify(f"the config changed: {in_words(found)}; going on by it")
+        notify(f"the config changed: {in_words(found)}; training continues with the changes")
     return run, in_words(found)
 
 
@@ -310,11 +326,23 @@ def resumed_data(
         # These are numbers of other data, which would select synthetic people of this folder.
         held_out = ()
     if subjects is not None and {*subjects} != {*known.subjects} and not (named and may_differ):
-        raise UsageError(f"{run.path} was trained on other subjects; make a new run")
+        raise UsageError(
+            f"{run.path} was trained on other subjects ({some_names(known.subjects)}) than "
+            f"{some_names(subjects)}; omit --subjects, or make a new run",
+            code="subjects-differ",
+            path=run.path,
+            found=some_names(subjects),
+            expected=some_names(known.subjects),
+        )
     if subjects is None and named and present_names(named, source, seed=seed) != named:
         raise RunError(
-            f"{run.path} was trained on {some_names(named)} of {known.source}, and {source} has "
-            "drawn people; put the data back, or go on with them with --changed-data and --subjects"
+            f"{run.path} was trained on {some_names(named)} of {known.source}, but {source} has "
+            "synthetic people; restore the data, or pass --changed-data and --subjects to continue "
+            "with them",
+            code="subjects-of-other-data",
+            path=run.path,
+            subjects=some_names(named),
+            source=source,
         )
     try:
         found = opened_data(
@@ -326,9 +354,14 @@ def resumed_data(
             held_out=held_out,
         )
     except DataError as error:
-        advice = "; name people of this data with --subjects" if may_differ and named else ""
+        advice = "; select subjects of this data with --subjects" if may_differ and named else ""
         raise RunError(
-            f"{run.path}: its data is not what it began with: {error}{advice}"
+            f"{run.path}: the data differs from that which the run was started with: "
+            f"{error}{advice}",
+            code="data-not-usable",
+            path=run.path,
+            cause=error.code,
+            reason=str(error),
         ) from error
     note_data(run, found, may_differ=may_differ, notify=notify)
     return found

@@ -92,11 +92,15 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not {"gazemap", "delta"} & set(self.guidance):
-            raise ValueError("guidance must hold gazemap or delta: nothing else says where to look")
+            raise ValueError(
+                "guidance must contain gazemap or delta; no other input has the target gaze"
+            )
         if self.features == "estimator" and self.features_precision != "float32":
-            raise ValueError("features_precision: the estimator computes in float32")
+            raise ValueError("features_precision must be float32 with features: estimator")
         if self.features == "estimator" and self.random_views:
-            raise ValueError("random_views: the estimator knows upright eyes of one size only")
+            raise ValueError(
+                "random_views must be false with features: estimator, which needs upright eyes"
+            )
 
     @property
     def parts(self) -> tuple[Literal["coarse", "fine"], ...]:
@@ -145,14 +149,19 @@ class Config:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must lie in [0, 2**32), got {self.seed}")
+            raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
         if not 0 <= self.moving_average < 1 or not 0 <= self.held_out < 1:
-            raise ValueError("moving_average and held_out must lie in [0, 1)")
+            raise ValueError(
+                f"moving_average and held_out must be in [0, 1), got {self.moving_average} and "
+                f"{self.held_out}"
+            )
         if set(self.stages) - set(STAGES):
             unknown = ", ".join(sorted(set(self.stages) - set(STAGES)))
             raise ValueError(f"stages: unknown {unknown}; known: {', '.join(STAGES)}")
         if not self.recipe or set(self.recipe) - set(self.stages):
-            raise ValueError("recipe must name at least one stage, and only configured ones")
+            raise ValueError(
+                "recipe must list at least one stage, and only stages that are in `stages`"
+            )
         _check_networks(self)
         _check_losses(self)
         check_portraits(self.recipe, {name: one.portraits for name, one in self.stages.items()})
@@ -238,18 +247,27 @@ class Config:
         for stage in stages:
             if stage in ("coarse", "fine") and stage not in self.models.parts:
                 raise ConfigError(
-                    f"{self.name}: stage {stage} has no {stage} branch to train; set "
-                    f"models.{stage}, or train another stage of the recipe: "
-                    f"{', '.join(self.recipe)}"
+                    f"{self.name}: stage {stage} trains models.{stage}, which is not set; set it, "
+                    f"or train a stage of the recipe: {', '.join(self.recipe)}",
+                    code="branch-not-set",
+                    config=self.name,
+                    stage=stage,
                 )
             has_estimator = has_estimator or stage == "estimator"
             if stage == "adapted" and not has_estimator:
                 raise ConfigError(
-                    f"{self.name}: stage adapted fine-tunes the estimator, which no stage before "
-                    "it trains; put estimator into the recipe"
+                    f"{self.name}: stage adapted fine-tunes the estimator, but no earlier stage "
+                    "trains it; add estimator to the recipe",
+                    code="adapted-without-estimator",
+                    config=self.name,
                 )
             if not has_estimator and (asking := self.losses_that_ask_the_estimator(stage)):
-                raise ConfigError(_estimator_needed(stage, asking, self))
+                raise ConfigError(
+                    _estimator_needed(stage, asking, self),
+                    code="losses-without-estimator",
+                    stage=stage,
+                    losses=", ".join(asking),
+                )
 
     def needed(self, stage: Stage) -> tuple[Stage, ...]:
         """Return the stages that must be trained before a stage.
@@ -274,29 +292,43 @@ class Config:
         """
         if name not in self.stages:
             known = ", ".join(self.stages)
-            raise ConfigError(f"{self.name} has no stage {name!r}; its stages: {known}")
+            raise ConfigError(
+                f"{self.name} has no stage {name!r}; its stages: {known}",
+                code="no-such-stage",
+                config=self.name,
+                stage=name,
+                known=known,
+            )
         return self.stages[name]
 
 
 def _check_networks(config: Config) -> None:
     models, method = config.models, config.method
     if (models.generator is not None) != (method == "prgan"):
-        raise ValueError("models.generator belongs to method prgan, and to no other")
+        raise ValueError(
+            "models.generator is required for method prgan, and not accepted for other methods"
+        )
     if method == "prgan" and (models.coarse or models.fine):
-        raise ValueError("method prgan has a generator, no coarse and no fine branch")
+        raise ValueError(
+            "models.coarse and models.fine must be null for method prgan, which has a generator"
+        )
     if method == "deepwarp" and not (models.coarse and models.fine):
         raise ValueError("method deepwarp needs both models.coarse and models.fine")
     if method != "deepwarp" and StackSize in map(type, (models.coarse, models.fine)):
-        raise ValueError("a stack of convolutions (widths, kernels) belongs to method deepwarp")
+        raise ValueError(
+            "a stack of convolutions (widths, kernels) is accepted for method deepwarp only"
+        )
     for name in ("coarse", "fine") if method != "mggr" else ("coarse",):
         size = getattr(models, name)
         if isinstance(size, BranchSize) and (size.detail or size.paint):
-            raise ValueError(f"models.{name}: detail and paint belong to mggr's fine branch")
+            raise ValueError(
+                f"models.{name}: detail and paint are accepted for models.fine of method mggr only"
+            )
     if method == "mggr" and not models.parts:
         raise ValueError("method mggr needs models.coarse, models.fine or both")
     for stage in ("coarse", "fine"):
         if stage in config.recipe and stage not in models.parts:
-            raise ValueError(f"recipe: there is no {stage} branch to train")
+            raise ValueError(f"recipe: stage {stage} trains models.{stage}, which is not set")
 
 
 def _check_losses(config: Config) -> None:
@@ -308,16 +340,18 @@ def _check_losses(config: Config) -> None:
             of_estimator = loss.name in OF_ESTIMATOR
             if (stage in ("estimator", "adapted")) != of_estimator or stage == "judge":
                 raise ValueError(
-                    f"{here}: the stages estimator and adapted have the losses "
-                    f"{', '.join(sorted(OF_ESTIMATOR))} alone, and no other stage has them; the "
-                    "judge has no losses to choose"
+                    f"{here}: loss {loss.name!r} is not accepted for stage {stage}; the stages "
+                    f"estimator and adapted accept {', '.join(sorted(OF_ESTIMATOR))}, the stage "
+                    "judge accepts none, and all other stages accept the other losses"
                 )
             if stage == "coarse" and loss.name in NEEDS_DISCRIMINATOR | NEEDS_CYCLE:
-                raise ValueError(f"{here}: {loss.name!r} belongs to the fine and joint stages")
+                raise ValueError(
+                    f"{here}: {loss.name!r} is accepted for the stages fine and joint only"
+                )
             if stage == "coarse" and loss.name not in ON_NO_PICTURE and loss.picture != "coarse":
                 raise ValueError(
-                    f"{here}: the coarse stage has no redirected picture; "
-                    f"put {loss.name!r} `picture: coarse`"
+                    f"{here}: stage coarse has no redirected picture; set `picture: coarse` for "
+                    f"{loss.name!r}"
                 )
             if loss.name == "lpips" and config.models.features != "alexnet":
                 raise ValueError(f"{here}: 'lpips' needs `models.features: alexnet`")
@@ -351,9 +385,9 @@ def _check_state_is_learned(config: Config) -> None:
             continue
         if config.models.estimator_state != config.asks_for_state(stage):
             raise ValueError(
-                f"models.estimator_state and a loss `state` in stages.{stage}.losses go together: "
-                f"got {str(config.models.estimator_state).lower()} and "
-                f"{'a' if config.asks_for_state(stage) else 'no'} loss; set both, as "
+                f"models.estimator_state: true requires a loss `state` in stages.{stage}.losses, "
+                f"and false forbids it; got {str(config.models.estimator_state).lower()} and "
+                f"{'a' if config.asks_for_state(stage) else 'no'} loss; set both, for example "
                 f"stages.{stage}.losses.state={{name: state, weight: 1}}, or neither"
             )
 
@@ -366,7 +400,9 @@ def _check_is_trained(config: Config, stage: Stage) -> None:
     """
     active = config.stages[stage].active
     if not active:
-        raise ValueError(f"stages.{stage}.losses: none has a weight; name one, as l1")
+        raise ValueError(
+            f"stages.{stage}.losses: no loss has a weight other than 0; add one, for example l1"
+        )
     # MGGR's fine branch and PRGAN's generator do not change the flow; they only add to the eye.
     with_flow = config.method == "deepwarp" or (
         config.method == "mggr" and config.models.coarse is not None and stage != "fine"
@@ -374,8 +410,9 @@ def _check_is_trained(config: Config, stage: Stage) -> None:
     if not with_flow and all(_is_on_the_flow(loss) for loss in active):
         names = ", ".join(loss.name for loss in active)
         raise ValueError(
-            f"stages.{stage}.losses: {names} depend on the flow alone, which stage {stage} does "
-            f"not train with method {config.method}; add a loss on `picture: redirected`, as l1"
+            f"stages.{stage}.losses: {names} depend on the flow only, which stage {stage} does "
+            f"not train with method {config.method}; add a loss with `picture: redirected`, for "
+            "example l1"
         )
 
 
@@ -388,18 +425,23 @@ def _estimator_needed(stage: Stage, asking: tuple[str, ...], config: Config) -> 
     recipe = ("estimator", *(name for name in config.recipe if name != "estimator"))
     need = "needs" if len(asking) == 1 else "need"
     compared = [name for name in asking if name in NEEDS_FEATURES]
-    what = f"compare features of the estimator: {', '.join(compared)}" if compared else "ask it"
+    use = f"feature maps for {', '.join(compared)}" if compared else "gaze estimates"
     other = ", or models.features: alexnet (or vgg16)" if len(compared) == len(asking) else ""
     return (
-        f"stages.{stage}.losses: {', '.join(asking)} {need} the estimator in the recipe before "
-        f"stage {stage} ({what}); set recipe: "
-        f"[{', '.join(recipe)}]{other}"
+        f"stages.{stage}.losses: {', '.join(asking)} {need} the estimator ({use}) in the recipe "
+        f"before stage {stage}; set recipe: [{', '.join(recipe)}]{other}"
     )
 
 
 def _check_is_finite(data: object, keys: tuple[str, ...]) -> None:
     if isinstance(data, float) and not math.isfinite(data):
-        raise ConfigError(f"{'.'.join(keys)}: expected a finite number, got {data}")
+        at = ".".join(keys)
+        raise ConfigError(
+            f"{at}: expected a finite number, got {data}",
+            code="number-not-finite",
+            at=at,
+            found=data,
+        )
     below = enumerate(data) if isinstance(data, list) else ()
     for key, value in data.items() if isinstance(data, dict) else below:
         _check_is_finite(value, (*keys, str(key)))

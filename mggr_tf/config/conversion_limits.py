@@ -34,9 +34,9 @@ class Limit:
     def __post_init__(self) -> None:
         values = [getattr(self, one.name) for one in fields(self)]
         if all(value is None for value in values):
-            raise ValueError("name at least one of max_abs, mean_abs, min_psnr_db")
+            raise ValueError("set at least one of max_abs, mean_abs, min_psnr_db")
         if any(value is not None and not value >= 0 for value in values):
-            raise ValueError("a limit is a number of at least 0, or null")
+            raise ValueError("limits must be at least 0, or null")
 
     def __str__(self) -> str:
         parts = []
@@ -83,7 +83,7 @@ class PrecisionLimits:
     def __post_init__(self) -> None:
         limit = self.opening
         if limit is not None and (limit.max_abs is not None or limit.mean_abs is not None):
-            raise ValueError("opening takes min_psnr_db only")
+            raise ValueError("opening accepts min_psnr_db only")
 
     def of(self, output: str) -> Limit | None:
         """Return the limit of an output by its name; None if the output has no limit.

@@ -34,11 +34,15 @@ def load_config(name_or_file: str, *, changes: Iterable[str] = ()) -> Config:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name_or_file}: not YAML: {error}") from error
+        raise ConfigError(
+            f"{name_or_file} is not valid YAML: {error}", code="file-not-yaml", file=name_or_file
+        ) from error
     try:
         return changed_config(config_from_plain(data), changes)
     except ConfigError as error:
-        raise ConfigError(f"{name_or_file}: {error}") from error
+        raise ConfigError(
+            f"{name_or_file}: {error}", code=error.code, **{**error.fields, "file": name_or_file}
+        ) from error
 
 
 def changed_config(config: Config, changes: Iterable[str]) -> Config:
@@ -73,13 +77,16 @@ def config_file(name_or_file: str) -> Path:
     given = Path(name_or_file)
     if given.suffix in (".yaml", ".yml"):
         if not given.is_file():
-            raise ConfigError(f"{given}: no such config file")
+            raise ConfigError(f"{given}: no such config file", code="no-such-file", file=given)
         return given
     packaged = packaged_folder() / f"{name_or_file}.yaml"
     if not packaged.is_file():
         raise ConfigError(
-            f"{name_or_file}: no packaged config of that name ({', '.join(config_names())}); "
-            "name one of these or a .yaml file"
+            f"{name_or_file}: no packaged config has this name; choose one of "
+            f"{', '.join(config_names())}, or the path of a .yaml file",
+            code="no-such-config",
+            name=name_or_file,
+            known=", ".join(config_names()),
         )
     return packaged
 
@@ -94,11 +101,19 @@ def packaged_folder() -> Path:
 def _changed(data: Any, change: str) -> Any:
     key, equals, text = change.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {change}: expected key=value, for example seed=2")
+        raise ConfigError(
+            f"--set {change}: expected key=value, for example seed=2",
+            code="change-without-value",
+            change=change,
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {change}: the value is not YAML: {error}") from error
+        raise ConfigError(
+            f"--set {change}: the value is not valid YAML: {error}",
+            code="change-not-yaml",
+            change=change,
+        ) from error
     if isinstance(value, str) and _EXPONENT.fullmatch(value):
         value = float(value)
     *parents, last = re.findall(r"[^.\[\]]+", key)
@@ -118,7 +133,12 @@ def _index(place: Any, step: str, change: str) -> Any:
     if isinstance(place, list):
         return _index_in_list(place, step, change)
     if not isinstance(place, dict):
-        raise ConfigError(f"--set {change}: there is nothing below {step!r}")
+        raise ConfigError(
+            f"--set {change}: {step!r} does not exist; the key before it has a plain value",
+            code="change-below-value",
+            change=change,
+            key=step,
+        )
     return step
 
 
@@ -134,8 +154,21 @@ def _index_in_list(place: list[Any], step: str, change: str) -> int:
     if len(named) == 1:
         return named[0]
     if named:
-        raise ConfigError(f"--set {change}: {step!r} stands {len(named)} times; give its index")
-    raise ConfigError(f"--set {change}: {step!r} is no index or name in a list of {len(place)}")
+        raise ConfigError(
+            f"--set {change}: {len(named)} elements have the name {step!r}; use the index",
+            code="change-name-not-unique",
+            change=change,
+            key=step,
+            count=len(named),
+        )
+    raise ConfigError(
+        f"--set {change}: {step!r} is neither an index nor a name in the list of {len(place)} "
+        "elements",
+        code="change-no-such-element",
+        change=change,
+        key=step,
+        count=len(place),
+    )
 
 
 def _named(item: dict[str, Any], name: str) -> bool:
@@ -160,7 +193,7 @@ class Difference:
     after: str
 
     def __str__(self) -> str:
-        return f"{self.key} {self.before or 'nothing'} -> {self.after or 'nothing'}"
+        return f"{self.key} {self.before or '(not set)'} -> {self.after or '(not set)'}"
 
 
 def differences(before: Config, after: Config) -> tuple[Difference, ...]:

@@ -34,12 +34,12 @@ class BranchSize:
         if len(self.decoder) != len(self.widths) - 1:
             raise ValueError(
                 f"decoder must have one level less than widths, got {len(self.decoder)} "
-                f"for {len(self.widths)}"
+                f"and {len(self.widths)} levels"
             )
         if self.stem_stride not in (1, 2):
             raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
         if min(*self.widths, *self.decoder) < 1 or self.blocks < 0 or self.detail < 0:
-            raise ValueError("widths and decoder must be positive, blocks and detail not negative")
+            raise ValueError("widths and decoder must be at least 1, blocks and detail at least 0")
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class StackSize:
 
     def __post_init__(self) -> None:
         if not self.widths or len(self.kernels) != len(self.widths):
-            raise ValueError("a stack needs widths, and as many kernels")
+            raise ValueError("widths and kernels must be of equal length, and not empty")
         if min(*self.widths, *self.kernels) < 1:
-            raise ValueError("widths and kernels must be positive")
+            raise ValueError("widths and kernels must be at least 1")
         if self.stem_stride not in (1, 2):
             raise ValueError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
 
@@ -79,7 +79,7 @@ class GeneratorSize:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.blocks < 0:
-            raise ValueError("width must be positive, blocks not negative")
+            raise ValueError("width must be at least 1, blocks at least 0")
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         for one in fields(self):
             if getattr(self, one.name) < 0:
-                raise ValueError(f"{one.name} must not be negative, got {getattr(self, one.name)}")
+                raise ValueError(f"{one.name} must be at least 0, got {getattr(self, one.name)}")
         for name in ("ramp", "blur", "occlusion", "colour_mix", "surroundings"):
             if getattr(self, name) > 1:
-                raise ValueError(f"{name} must not be above 1, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at most 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class TargetRange:
 
     def __post_init__(self) -> None:
         if self.pairs < 1:
-            raise ValueError("pairs must be at least 1")
+            raise ValueError(f"pairs must be at least 1, got {self.pairs}")
         for name in ("pitch_range_deg", "yaw_range_deg"):
             if not 0 < getattr(self, name) <= 45:
-                raise ValueError(f"{name} must lie in (0, 45], got {getattr(self, name)}")
+                raise ValueError(f"{name} must be in (0, 45], got {getattr(self, name)}")
 
     @property
     def range_deg(self) -> tuple[float, float]:
@@ -102,7 +102,7 @@ class RedirectedPortraits(TargetRange):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.redirected < 1:
-            raise ValueError("redirected must be at least 1: pairs need a second picture")
+            raise ValueError(f"redirected must be at least 1, got {self.redirected}")
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,12 @@ class CycledPortraits(TargetRange):
         weights = (self.cycle, self.identity, self.gaze, self.adversarial)
         if min(weights) < 0 or max(weights) == 0:
             raise ValueError(
-                "cycle, identity, gaze, adversarial: at least one must be above 0, none below"
+                "cycle, identity, gaze and adversarial must be at least 0, and one of them above 0"
             )
         if not self.gaze:
             raise ValueError(
-                "gaze must be above 0: cycle, identity and adversarial alone are least where every "
-                "photograph is left as it is"
+                "gaze must be above 0; without it, the other losses are lowest if all photographs "
+                "stay unchanged"
             )
 
 
@@ -163,13 +163,13 @@ def check_portraits(recipe: Sequence[str], portraits: Mapping[str, Portraits | N
     for stage, how in portraits.items():
         if (stage == "adapted") != isinstance(how, RedirectedPortraits):
             raise ValueError(
-                f"stages.{stage}.portraits: redirected photographs belong to the stage adapted, "
-                "which needs them, as {pairs: 16}"
+                f"stages.{stage}.portraits: redirected photographs are required for the stage "
+                "adapted, for example {pairs: 16}, and not accepted for other stages"
             )
         if stage != "joint" and isinstance(how, CycledPortraits):
             raise ValueError(
-                f"stages.{stage}.portraits: cycle, identity and adversarial belong to the stage "
-                "joint"
+                f"stages.{stage}.portraits: cycle, identity, gaze and adversarial are accepted for "
+                "the stage joint only"
             )
     if "adapted" not in recipe:
         return
@@ -177,7 +177,8 @@ def check_portraits(recipe: Sequence[str], portraits: Mapping[str, Portraits | N
     redirecting = {*before} - {"estimator", "judge", "adapted"}
     if last != "adapted" or "adapted" in before or "estimator" not in before or not redirecting:
         raise ValueError(
-            "recipe: adapted comes last, after the estimator and a stage that trains a redirector"
+            "recipe: adapted must be the last stage, after estimator and a stage that trains a "
+            "redirector"
         )
 
 
@@ -263,7 +264,7 @@ class AdversaryConfig:
         if self.critic_steps < 1:
             raise ValueError("critic_steps must be at least 1")
         if (self.penalty == "none") != (self.penalty_weight == 0):
-            raise ValueError("penalty and penalty_weight go together: both, or neither")
+            raise ValueError("set both penalty and penalty_weight, or neither")
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ class ValidationConfig:
         if self.every < 0 or self.patience < 0 or self.pairs < 1:
             raise ValueError("every and patience must be at least 0, pairs at least 1")
         if self.patience and not self.every:
-            raise ValueError("patience counts validations, and `every: 0` has none")
+            raise ValueError("patience must be 0 with `every: 0`, which disables validations")
 
     def is_due(self, step: int, total: int) -> bool:
         """Return whether a validation follows `step`, counted from 1, of `total` steps."""
@@ -337,18 +338,18 @@ class StageConfig:
         if self.steps < 1 or self.batch < 1:
             raise ValueError("steps and batch must be at least 1")
         if self.learning_rate <= 0 or self.discriminator_learning_rate <= 0:
-            raise ValueError("learning rates must be positive")
+            raise ValueError("learning_rate and discriminator_learning_rate must be above 0")
         judged = isinstance(self.portraits, CycledPortraits) and self.portraits.adversarial
         if judged and not any(loss.name in NEEDS_DISCRIMINATOR for loss in self.active):
-            raise ValueError("portraits.adversarial needs a discriminator: name a loss adversarial")
+            raise ValueError("portraits.adversarial needs a discriminator; add a loss adversarial")
         aimed = isinstance(self.portraits, CycledPortraits)
         if aimed and not any(loss.name in NEEDS_GAZE for loss in self.active):
-            raise ValueError("portraits.gaze needs an estimator: name a loss gaze")
+            raise ValueError("portraits.gaze needs a loss gaze in losses; add it")
         if self.share <= 0:
-            raise ValueError("share must be positive")
+            raise ValueError(f"share must be above 0, got {self.share}")
         if any(one.name in NEEDS_EXACT_FLOW for one in self.active):
             for name in ("stretch", "surroundings"):
                 if getattr(self.augmentation, name):
                     raise ValueError(
-                        f"augmentation.{name} moves points where loss exact_flow cannot follow"
+                        f"augmentation.{name} must be 0 with loss exact_flow, which ignores it"
                     )

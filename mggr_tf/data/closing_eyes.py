@@ -148,7 +148,7 @@ def trained_closing_eyes(seed: int, people: int, *, progress: Progress = no_prog
 
 
 def _drawn(seed: int, people: int, *, first: int, progress: Progress) -> EyeSamples:
-    with progress("drawing eyes that close", None) as advance:
+    with progress("rendering closing eyes", None) as advance:
         drawn = draw_closing_eyes(
             subjects=people,
             per_group=_PER_GROUP,

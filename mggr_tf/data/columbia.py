@@ -105,15 +105,20 @@ def parse_name(file_name: str) -> PatchName:
     """
     match = _PATCH_NAME.fullmatch(file_name)
     if match is None:
-        do = (
-            "is a whole photograph; cut its eyes out with `mggr-tf data crop`: "
-            if parse_photo_name(file_name) is not None
-            else ""
-        )
+        if parse_photo_name(file_name) is not None:
+            raise DataError(
+                f"{file_name}: the name is that of a whole photograph, not of an eye patch; cut "
+                "its eyes out with `mggr-tf data crop`",
+                code="patch-name-of-photograph",
+                name=file_name,
+            )
         raise DataError(
-            f"{file_name}: {do}expected <subject>_2m_<head>P_<pitch>V_<yaw>H_<L|R>.jpg "
+            f"{file_name}: invalid name of an eye patch; expected "
+            "<subject>_2m_<head>P_<pitch>V_<yaw>H_<L|R>.jpg "
             f"(or {', '.join(PICTURE_SUFFIXES[1:])}), "
-            "for example 0001_2m_0P_10V_-5H_L.jpg"
+            "for example 0001_2m_0P_10V_-5H_L.jpg",
+            code="patch-name-invalid",
+            name=file_name,
         )
     return _photo_name(match).patch(SIDE_OF_LABEL[match["eye"]])
 
@@ -132,7 +137,12 @@ def _photo_name(match: re.Match[str]) -> PhotoName:
             gaze=Gaze(float(match["pitch"]), float(match["yaw"])),
         )
     except ValueError as error:
-        raise DataError(f"{match.string}: {error}") from error
+        raise DataError(
+            f"{match.string}: {error}",
+            code="name-angle-invalid",
+            name=match.string,
+            reason=str(error),
+        ) from error
 
 
 def recognises(path: Path) -> bool:
@@ -182,7 +192,7 @@ def _entries(folder: Path, subjects: Collection[str] | None) -> Iterator[Entry |
         for name in names:
             if not _is_jpeg(name) and not _PATCH_NAME.fullmatch(name):
                 if subjects is None:
-                    yield BadPatch(folder / name, "its name states no labels", fatal=False)
+                    yield BadPatch(folder / name, "its name contains no labels", fatal=False)
                 continue
             label = parse_name(name).label()
             person = present_name(label.subject, seed=seed, first=FIRST_IN_FOLDER)
@@ -204,7 +214,12 @@ def _refuse_twins(names: SortedNames) -> None:
         if _is_jpeg(name):
             parse_name(name)
         if Path(name).stem == Path(before).stem:
-            raise DataError(f"{before} and {name} are one patch in two files; remove one of them")
+            raise DataError(
+                f"{before} and {name} contain the same patch; remove one of them",
+                code="patch-in-two-files",
+                first=before,
+                second=name,
+            )
         before = name
 
 
@@ -240,9 +255,11 @@ def write_dataset(
         OutputExistsError: `out` exists and `force` is false.
     """
     if count < 1:
-        raise UsageError(f"count: expected at least 1 patch, got {count}")
+        raise UsageError(
+            f"count: expected at least 1 patch, got {count}", code="count-too-small", count=count
+        )
     if seed < 0:
-        raise UsageError(f"seed: expected 0 or more, got {seed}")
+        raise UsageError(f"seed: expected 0 or more, got {seed}", code="seed-negative", seed=seed)
     with atomic_folder(out, force=force) as partial:
         for done, (name, image) in enumerate(islice(_pictures(seed), count), 1):
             (partial / name).write_bytes(patch_jpeg(image))

@@ -165,14 +165,22 @@ def find_photos(source: Path) -> tuple[Photo, ...]:
             if not is_system_file(file.relative_to(source)) and file.is_file()
         )
     else:
-        raise DataError(f"{source} does not exist; name a photograph or a folder of them")
+        raise DataError(
+            f"{source} does not exist; name a photograph or a folder of photographs",
+            code="photos-not-found",
+            path=source,
+        )
     photos = tuple(
         Photo(file, parse_photo_name(file.name))
         for file in files
         if file.suffix.lower() in PICTURE_SUFFIXES
     )
     if not photos:
-        raise DataError(f"{source} holds no photographs ({', '.join(PICTURE_SUFFIXES)})")
+        raise DataError(
+            f"{source} contains no photographs ({', '.join(PICTURE_SUFFIXES)})",
+            code="no-photographs",
+            path=source,
+        )
     _refuse_mixture(photos)
     _refuse_twins(photos)
     return photos
@@ -183,8 +191,12 @@ def _refuse_mixture(photos: tuple[Photo, ...]) -> None:
     if plain and len(plain) < len(photos):
         named = next(photo for photo in photos if photo.name is not None)
         raise DataError(
-            f"{plain[0].file.name} has no labels in its name, {named.file.name} has: rename it "
-            "as 0001_2m_-15P_10V_-10H.jpg or cut the two kinds apart from each other"
+            f"the name of {plain[0].file.name} contains no labels, but that of {named.file.name} "
+            "does: rename the first, for example to 0001_2m_-15P_10V_-10H.jpg, or crop the two "
+            "kinds of photographs separately",
+            code="photo-names-mixed",
+            unlabelled=plain[0].file.name,
+            labelled=named.file.name,
         )
 
 
@@ -194,7 +206,11 @@ def _refuse_twins(photos: tuple[Photo, ...]) -> None:
         other = first.setdefault(photo.patch_file("right", face=0), photo)
         if other is not photo:
             raise DataError(
-                f"{photo.file} and {other.file} would give patches of the same names; rename one"
+                f"the patches of {photo.file} and {other.file} would have the same file names; "
+                "rename one of the photographs",
+                code="photo-names-collide",
+                first=other.file,
+                second=photo.file,
             )
 
 

@@ -87,8 +87,10 @@ def crop_photos(
     photos = find_photos(source)
     if gaze is not None and photos[0].name is not None:
         raise UsageError(
-            f"--gaze is for photographs without labels, and the name of {photos[0].file.name} "
-            "carries some; leave --gaze out"
+            "--gaze is only for photographs without labels in their names, but the name of "
+            f"{photos[0].file.name} contains labels; omit --gaze",
+            code="gaze-for-labelled-photos",
+            name=photos[0].file.name,
         )
     find_landmark_models()  # Raises the error once, before the processes start.
     count = min(workers or _processes(len(photos)), len(photos))
@@ -105,7 +107,13 @@ def crop_photos(
         result = _summary(done, gaze)
         if not result.patches:
             photo, _, reason = result.not_cut[0]
-            raise DataError(f"{source}: not one eye could be cut; {photo.name}: {reason}")
+            raise DataError(
+                f"{source}: no eye could be cut out; {photo.name}: {reason}",
+                code="no-eye-cut",
+                path=source,
+                photo=photo.name,
+                reason=reason,
+            )
         _write_lists(folder, done, result, gaze)
         _carry_licence(source, folder)
     return result
@@ -124,8 +132,11 @@ def _write_patches(folder: Path, outcome: Outcome) -> None:
                 handle.write(patch.jpeg)
         except FileExistsError as error:
             raise DataError(
-                f"{outcome.photo.file} and another photograph would both give {file.name}; "
-                "rename one"
+                f"patches of {outcome.photo.file} and of another photograph would both be named "
+                f"{file.name}; rename one of the photographs",
+                code="patch-name-taken",
+                photo=outcome.photo.file,
+                patch=file.name,
             ) from error
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from mggr_edge.common.folders import is_system_file
 from mggr_edge.errors import DataError
@@ -42,6 +42,16 @@ _COLUMNS = (*_NEEDED, *_HEAD)
 _ANGLES = (*_GAZE, *_HEAD)
 _SEPARATORS = (",", ";", "\t")
 _SIDES: dict[str, Side] = {"left": "left", "right": "right"}
+
+
+class _Where(NamedTuple):
+    """Row of a table, for error messages."""
+
+    path: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path} line {self.line}"
 
 
 def recognises(path: Path) -> bool:
@@ -109,17 +119,25 @@ def _read_table(table: Path) -> Iterator[Entry | BadPatch]:
     line = 0
     with SortedNames() as seen:
         for line, row in _rows(table):
-            where = f"{table} line {line}"
+            where = _Where(table, line)
             file = _file(table.parent, row["file"], where)
             earlier = seen.add(str(file), line)
             if earlier is not None:
-                raise DataError(f"{where}: {row['file']} stands in line {earlier} already")
+                raise DataError(
+                    f"{where}: {row['file']} is already listed in line {earlier}; remove one row",
+                    code="file-listed-twice",
+                    **where._asdict(),
+                    file=row["file"],
+                    earlier=earlier,
+                )
             if is_system_file(row["file"]):
-                yield BadPatch(file, "a file of the system, no patch", fatal=False)
+                yield BadPatch(file, "system file, not a patch", fatal=False)
             else:
                 yield Entry(file, _label(row, where))
     if not line:
-        raise DataError(f"{table} holds no eye patch: it has no rows")
+        raise DataError(
+            f"{table} contains no eye patch: it has no rows", code="table-empty", path=table
+        )
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -128,7 +146,7 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         with open(table, encoding="utf-8-sig", newline="") as handle:
             separator, before = _separator(handle)
             reader = csv.reader(handle, delimiter=separator, strict=True)
-            columns = _header(_without_empty_end(next(reader, [])), f"{table} line {before + 1}")
+            columns = _header(_without_empty_end(next(reader, [])), _Where(table, before + 1))
             for cells in reader:
                 line = before + reader.line_num
                 stripped = _without_empty_end(cells, keep=len(columns))
@@ -137,16 +155,29 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if len(stripped) != len(columns):
                     raise DataError(
                         f"{table} line {line}: expected {len(columns)} cells "
-                        f"({', '.join(columns)}), got {len(stripped)}"
+                        f"({', '.join(columns)}), got {len(stripped)}",
+                        code="row-cell-count",
+                        path=table,
+                        line=line,
+                        expected=len(columns),
+                        found=len(stripped),
                     )
                 row = dict(zip(columns, stripped, strict=True))
                 if separator != ",":
                     row |= {name: row[name].replace(",", ".") for name in _ANGLES if name in row}
                 yield line, row
     except UnicodeDecodeError as error:
-        raise DataError(f"{table} is not UTF-8 text; save it as such") from error
+        raise DataError(
+            f"{table} is not UTF-8 text; save it as UTF-8", code="file-not-utf8", path=table
+        ) from error
     except csv.Error as error:
-        raise DataError(f"{table} line {before + reader.line_num}: {error}") from error
+        where = _Where(table, before + reader.line_num)
+        raise DataError(
+            f"{where}: invalid CSV: {error}",
+            code="table-not-csv",
+            **where._asdict(),
+            reason=str(error),
+        ) from error
 
 
 def _separator(handle: TextIO) -> tuple[str, int]:
@@ -173,40 +204,71 @@ def _without_empty_end(cells: list[str], *, keep: int = 0) -> list[str]:
     return stripped
 
 
-def _header(cells: list[str], where: str) -> list[str]:
+def _header(cells: list[str], where: _Where) -> list[str]:
     columns = cells
     for column in columns:
         if column not in _COLUMNS:
             raise DataError(
-                f"{where}: unknown column {column!r}; known columns: {', '.join(_COLUMNS)}"
+                f"{where}: unknown column {column!r}; known columns: {', '.join(_COLUMNS)}",
+                code="column-unknown",
+                **where._asdict(),
+                column=column,
             )
         if columns.count(column) > 1:
-            raise DataError(f"{where}: column {column!r} stands there twice")
+            raise DataError(
+                f"{where}: duplicate column {column!r}",
+                code="column-duplicate",
+                **where._asdict(),
+                column=column,
+            )
     missing = [column for column in _NEEDED if column not in columns]
     if len(set(_HEAD) & set(columns)) == 1:
         missing += [column for column in _HEAD if column not in columns]
     if missing:
-        raise DataError(f"{where}: column {', '.join(map(repr, missing))} is missing")
+        raise DataError(
+            f"{where}: missing column {', '.join(map(repr, missing))}",
+            code="column-missing",
+            **where._asdict(),
+            columns=", ".join(missing),
+        )
     return columns
 
 
-def _file(folder: Path, text: str, where: str) -> Path:
+def _file(folder: Path, text: str, where: _Where) -> Path:
     relative = PurePosixPath(text)
     absolute = relative.is_absolute() or PureWindowsPath(text).anchor
     if not text or absolute or ".." in relative.parts:
-        raise DataError(f"{where}: file must be a path inside {folder}, got {text!r}")
+        raise DataError(
+            f"{where}: file must be a path inside {folder}, got {text!r}",
+            code="file-outside-folder",
+            **where._asdict(),
+            file=text,
+        )
     file = folder / relative
     if not file.is_file():
-        raise DataError(f"{where}: {text} does not exist in {folder}")
+        raise DataError(
+            f"{where}: {text} does not exist in {folder}",
+            code="listed-file-missing",
+            **where._asdict(),
+            file=text,
+        )
     return file
 
 
-def _label(row: dict[str, str], where: str) -> EyeLabel:
+def _label(row: dict[str, str], where: _Where) -> EyeLabel:
     if not row["subject"]:
-        raise DataError(f"{where}: subject is empty; name whose eye this is")
+        raise DataError(
+            f"{where}: subject is empty; enter the name of the subject",
+            code="subject-empty",
+            **where._asdict(),
+        )
     if row["side"] not in _SIDES:
         raise DataError(
-            f"{where}: side must be left or right (the subject's own), got {row['side']!r}"
+            f"{where}: side must be left or right (from the subject's point of view), "
+            f"got {row['side']!r}",
+            code="side-invalid",
+            **where._asdict(),
+            found=row["side"],
         )
     empty = [column for column in _GAZE if not row[column]]
     gaze = None if len(empty) == len(_GAZE) else _direction(row, _GAZE, where)
@@ -214,16 +276,28 @@ def _label(row: dict[str, str], where: str) -> EyeLabel:
     return EyeLabel(row["subject"], _SIDES[row["side"]], head, gaze)
 
 
-def _direction(row: dict[str, str], columns: tuple[str, str], where: str) -> Gaze:
+def _direction(row: dict[str, str], columns: tuple[str, str], where: _Where) -> Gaze:
     pitch_deg, yaw_deg = (_number(row[column], column, where) for column in columns)
     try:
         return Gaze(pitch_deg, yaw_deg)
     except ValueError as error:
-        raise DataError(f"{where}: {', '.join(columns)}: {error}") from error
+        raise DataError(
+            f"{where}: {', '.join(columns)}: {error}",
+            code="angle-out-of-range",
+            **where._asdict(),
+            columns=", ".join(columns),
+            reason=str(error),
+        ) from error
 
 
-def _number(text: str, column: str, where: str) -> float:
+def _number(text: str, column: str, where: _Where) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise DataError(f"{where}: {column} must be a number of degrees, got {text!r}") from error
+        raise DataError(
+            f"{where}: {column} must be a number of degrees, got {text!r}",
+            code="angle-not-number",
+            **where._asdict(),
+            column=column,
+            found=text,
+        ) from error

@@ -157,7 +157,7 @@ def tally(listing: Listing, *, source: Path, advance: Advance) -> Tally:
         for what, value in _counted(found[0], step).items():
             counters.setdefault(what, Counter())[value] += 1
     if not good and not bad:
-        raise DataError(f"{source} holds no eye patch")
+        raise DataError(f"{source} contains no eye patch", code="no-patches", path=source)
     counts = {what: dict(sorted(counter.items())) for what, counter in counters.items()}
     return Tally(counts, good, unlabelled, tuple(bad), listing.licence)
 
@@ -250,7 +250,13 @@ def refuse_fatal(bad: Sequence[BadPatch], source: Path) -> None:
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
         raise DataError(
             f"{fatal[0].file.parent / fatal[0].name}: {fatal[0].reason}{more}; "
-            f"`mggr-tf data check {shlex.quote(str(source))}` lists all: remove or replace them"
+            f"`mggr-tf data check {shlex.quote(str(source))}` lists all invalid patches; remove "
+            "or replace them",
+            code="patch-invalid",
+            path=fatal[0].file,
+            within=fatal[0].within,
+            reason=fatal[0].reason,
+            count=len(fatal),
         )
 
 
@@ -262,8 +268,12 @@ def refuse_unlabelled(unlabelled: int, patches: int, source: Path) -> None:
     """
     if unlabelled:
         raise DataError(
-            f"{source}: nobody said where the eye looks in {unlabelled} of {patches} patches; "
-            "fill in pitch_deg and yaw_deg or remove their rows"
+            f"{source}: {unlabelled} of {patches} patches have no gaze label; "
+            "fill in pitch_deg and yaw_deg or remove their rows",
+            code="gaze-label-missing",
+            path=source,
+            count=unlabelled,
+            patches=patches,
         )
 
 
@@ -282,8 +292,11 @@ def samples_of(scanned: Scan, *, source: Path) -> EyeSamples:
     refuse_fatal(scanned.bad, source)
     if not scanned.labels:
         raise DataError(
-            f"{source}: not one of {len(scanned.bad)} patches can be used; "
-            f"`mggr-tf data check {shlex.quote(str(source))}` says why"
+            f"{source}: none of the {len(scanned.bad)} patches can be used; "
+            f"`mggr-tf data check {shlex.quote(str(source))}` lists the reasons",
+            code="no-usable-patch",
+            path=source,
+            count=len(scanned.bad),
         )
     gazes = [label.gaze for label in scanned.labels if label.gaze is not None]
     refuse_unlabelled(scanned.unlabelled, len(scanned.labels), source)

@@ -161,7 +161,7 @@ def _entry(eyes: _Eyes, index: int, *, file: Path, subject: str, side: Side) -> 
     where = f"{side} {index + 1}"
     if not np.isfinite([*gaze, *pose]).all() or abs(np.linalg.norm(gaze) - 1) > _UNIT_TOLERANCE:
         return BadPatch(
-            file, "gaze is no unit vector or pose is not finite", fatal=False, within=where
+            file, "gaze is not a unit vector or pose is not finite", fatal=False, within=where
         )
     face = -cv2.Rodrigues(pose)[0][:, 2]
     if gaze[2] >= 0 or face[2] >= 0:
@@ -185,7 +185,12 @@ def _day(file: Path) -> dict[Side, _Eyes]:
     try:
         state = file.stat()
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{file} cannot be read: {error.strerror}",
+            code="file-unreadable",
+            path=file,
+            reason=error.strerror,
+        ) from error
     return _kept(file, state.st_size, state.st_mtime_ns)
 
 
@@ -203,24 +208,45 @@ def _load(file: Path) -> dict[Side, _Eyes]:
     unreadable = (OSError, ValueError, TypeError, IndexError, NotImplementedError, zlib.error)
     try:
         data = loadmat(file)["data"]
-        return {side: _eyes(data[side][0, 0], f"{file}: data.{side}") for side in _SIDES}
+        return {side: _eyes(data[side][0, 0], file, f"data.{side}") for side in _SIDES}
     except KeyError as error:
-        raise DataError(f"{file}: field {error} is missing; expected MPIIGaze's layout") from error
+        raise DataError(
+            f"{file}: field {error} is missing; expected the layout of MPIIGaze",
+            code="mat-field-missing",
+            path=file,
+            field=error.args[0],
+        ) from error
     except (*unreadable, MatReadError) as error:
         raise DataError(
-            f"{file} cannot be read as one of MPIIGaze's .mat files: {error}"
+            f"{file} cannot be read as a .mat file of MPIIGaze: {error}",
+            code="mat-unreadable",
+            path=file,
+            reason=str(error),
         ) from error
 
 
-def _eyes(struct: Any, where: str) -> _Eyes:
+def _eyes(struct: Any, file: Path, where: str) -> _Eyes:
     images, gazes, poses = (struct[name][0, 0] for name in ("image", "gaze", "pose"))
     count = len(images)
     if images.dtype != np.uint8 or images.shape != (count, *_SIZE):
+        expected = f"uint8 [N, {_SIZE[0]}, {_SIZE[1]}]"
+        found = f"{images.dtype} {list(images.shape)}"
         raise DataError(
-            f"{where}.image: expected uint8 [N, {_SIZE[0]}, {_SIZE[1]}], "
-            f"got {images.dtype} {list(images.shape)}"
+            f"{file}: {where}.image: expected {expected}, got {found}",
+            code="mat-array-invalid",
+            path=file,
+            field=f"{where}.image",
+            expected=expected,
+            found=found,
         )
     for name, values in (("gaze", gazes), ("pose", poses)):
         if values.shape != (count, 3):
-            raise DataError(f"{where}.{name}: expected [{count}, 3], got {list(values.shape)}")
+            raise DataError(
+                f"{file}: {where}.{name}: expected [{count}, 3], got {list(values.shape)}",
+                code="mat-array-invalid",
+                path=file,
+                field=f"{where}.{name}",
+                expected=[count, 3],
+                found=list(values.shape),
+            )
     return _Eyes(images, gazes.astype(np.float64), poses.astype(np.float64))

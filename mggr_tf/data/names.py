@@ -43,7 +43,9 @@ def parse_subjects(text: str) -> tuple[str, ...]:
         if not part or (not quoted and "-" in (part[0], part[-1])):
             raise DataError(
                 f"subjects: expected 0001-0032 or 0003,0007 or anna,bert, got {text!r}; a name "
-                'with a comma or a range\'s dash goes into double quotes: "Smith, Anna"'
+                'with a comma or in the form of a range needs double quotes: "Smith, Anna"',
+                code="subjects-syntax",
+                found=text,
             )
         span = None if quoted else _RANGE.fullmatch(part)
         if span is None:
@@ -51,7 +53,11 @@ def parse_subjects(text: str) -> tuple[str, ...]:
             continue
         first, last = int(span["first"]), int(span["last"])
         if last < first:
-            raise DataError(f"subjects: {part!r} runs backwards")
+            raise DataError(
+                f"subjects: the range {part!r} ends before it begins; swap its ends",
+                code="subjects-range-reversed",
+                found=part,
+            )
         width = len(span["first"])
         names += [f"{span['prefix']}{number:0{width}d}" for number in range(first, last + 1)]
     return tuple(dict.fromkeys(names))

@@ -56,8 +56,10 @@ def pair_table(samples: EyeSamples) -> PairTable:
     groups = [np.flatnonzero(samples.group == g) for g in numbers]
     if not groups:
         raise DataError(
-            f"{samples.source}: no two patches share subject, side and head pose; "
-            "training needs pairs"
+            f"{samples.source}: no two patches have the same subject, side and head pose; "
+            "training needs pairs",
+            code="no-pairs",
+            source=samples.source,
         )
     width = max(len(g) for g in groups)
     members = np.stack([np.resize(g, width) for g in groups]).astype(np.int32)
@@ -133,8 +135,11 @@ def pair_dataset(
     """
     if with_flow and samples.flows is None:
         raise DataError(
-            f"{samples.source} does not say what moved where, which loss 'exact_flow' learns "
-            "from: train on `synthetic`, or give that loss weight 0"
+            f"{samples.source} contains no exact flow, which the loss 'exact_flow' requires: train "
+            "on `synthetic`, or set the weight of that loss to 0",
+            code="flow-unknown",
+            source=samples.source,
+            loss="exact_flow",
         )
     tables = _Tables(
         samples,

@@ -31,9 +31,15 @@ def read_licence(folder: Path, *, otherwise: str) -> str:
     try:
         text = " ".join(file.read_text(encoding="utf-8-sig").split())
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text; save it as such") from error
+        raise DataError(
+            f"{file} is not UTF-8 text; save it as UTF-8", code="file-not-utf8", path=file
+        ) from error
     if not text:
-        raise DataError(f"{file} is empty; say in a line what the pictures may be used for")
+        raise DataError(
+            f"{file} is empty; describe in one line what the pictures may be used for",
+            code="licence-empty",
+            path=file,
+        )
     return text
 
 

@@ -47,7 +47,11 @@ def open_portraits(
         UsageError: the source is `synthetic`, which has no photographs.
     """
     if source == SYNTHETIC:
-        raise UsageError(f"--portraits {source}: expected a folder of photographed eyes")
+        raise UsageError(
+            f"--portraits {source}: expected a folder of photographed eyes",
+            code="portraits-synthetic",
+            source=source,
+        )
     everyone = open_samples(source, config=config, subjects=None, progress=progress, notify=notify)
     names = everyone.subjects
     if split is None:
@@ -82,6 +86,11 @@ def _refuse_shared(
     if both := sorted({*trained} & {*aside}):
         shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
         raise DataError(
-            f"{len(both)} people of {trains} would be trained on that {holds_out} holds out "
-            f"({shown}); name others with --subjects or --portraits-split"
+            f"{len(both)} subjects of {trains} are selected for training, but they are held out in "
+            f"{holds_out} ({shown}); select others with --subjects or --portraits-split",
+            code="subject-in-both-roles",
+            count=len(both),
+            trained=trains,
+            held_out=holds_out,
+            subjects=", ".join(both),
         )

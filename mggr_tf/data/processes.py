@@ -64,8 +64,10 @@ def mapped(
         yield outcomes
     except BrokenProcessPool as error:
         raise UsageError(
-            f"one of {workers} processes was killed, perhaps for want of memory; "
-            f"{otherwise}try --workers {max(1, workers // 2)}"
+            f"one of {workers} processes was killed, probably because memory ran out; "
+            f"{otherwise}try --workers {max(1, workers // 2)}",
+            code="worker-killed",
+            workers=workers,
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -43,8 +43,11 @@ class Shares:
     def __post_init__(self) -> None:
         if self.batch % (self.parts * self.replicas):
             raise ConfigError(
-                f"a batch of {self.batch // self.parts} pairs cannot be shared by "
-                f"{self.replicas} devices; make `batch` a multiple of {self.replicas}"
+                f"a batch of {self.batch // self.parts} pairs cannot be divided equally among "
+                f"{self.replicas} devices; set `batch` to a multiple of {self.replicas}",
+                code="batch-not-divisible",
+                batch=self.batch // self.parts,
+                devices=self.replicas,
             )
 
     @property

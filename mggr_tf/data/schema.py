@@ -98,7 +98,11 @@ class EyeSamples:
             DataError: the states or the lid regions are unknown.
         """
         if self.state is None or self.lid_region is None:
-            raise DataError(f"{self.source} does not say in what state eyes are")
+            raise DataError(
+                f"{self.source} contains no eye states; only synthetic eyes have them",
+                code="eye-state-unknown",
+                source=self.source,
+            )
         return self.state, self.lid_region
 
     def first(self, count: int) -> EyeSamples:
@@ -144,7 +148,12 @@ class EyeSamples:
         names = set(wanted)
         missing = sorted(names - set(self.subjects))
         if missing:
-            raise DataError(f"{self.source} has no subject {', '.join(missing)}")
+            raise DataError(
+                f"{self.source} contains no subject {', '.join(missing)}",
+                code="subject-unknown",
+                source=self.source,
+                subjects=", ".join(missing),
+            )
         return self._take(np.isin(self.subject, sorted(names)))
 
     def _take(self, keep: NDArray[np.bool_]) -> EyeSamples:
@@ -165,8 +174,11 @@ class EyeSamples:
 def landmarks_unknown(source: str) -> DataError:
     """Return the error for a source without landmarks."""
     return DataError(
-        f"{source} does not say where lids and iris lie, which loss 'landmarks' "
-        "learns from: train on `synthetic`, or give that loss weight 0"
+        f"{source} contains no landmarks of lids and iris, which the loss 'landmarks' requires: "
+        "train on `synthetic`, or set the weight of that loss to 0",
+        code="landmarks-unknown",
+        source=source,
+        loss="landmarks",
     )
 
 

@@ -58,13 +58,13 @@ class Reader:
 
 
 READERS: tuple[Reader, ...] = (
-    Reader("what `mggr-tf data pack` wrote", packed.recognises, packed.listing),
+    Reader("a folder that `mggr-tf data pack` wrote", packed.recognises, packed.listing),
     Reader(
         f"patches listed in {folder.TABLE} (see docs/data.md)", folder.recognises, folder.listing
     ),
     Reader("MPIIGaze with Data/Normalized/p00/day01.mat", mpiigaze.recognises, mpiigaze.listing),
     Reader(
-        "patches named 0001_2m_0P_10V_-5H_L.jpg as those of the Columbia data set",
+        "patches named 0001_2m_0P_10V_-5H_L.jpg as in the Columbia data set",
         columbia.recognises,
         columbia.listing,
     ),
@@ -85,31 +85,39 @@ def list_source(path: Path, *, subjects: Collection[str] | None = None) -> Listi
             error. The reader may raise it as late as at the last entry.
     """
     if not path.is_dir():
-        what = "it is a file" if path.exists() else "it does not exist"
-        raise DataError(f"{path} is not a folder of eye patches: {what}")
+        what, code = (
+            ("it is a file", "source-is-file")
+            if path.exists()
+            else ("it does not exist", "source-missing")
+        )
+        raise DataError(f"{path} is not a folder of eye patches: {what}", code=code, path=path)
     for reader in READERS:
         if reader.recognises(path):
             return reader.listing(path, subjects=subjects)
     kinds = "; ".join(reader.expects for reader in READERS)
+    code, found = _in_words(path)
     raise DataError(
-        f"{path} holds no eye patch that can be read: {_in_words(path)}; expected one of: {kinds}"
+        f"{path} contains no readable eye patch: {found}; expected one of: {kinds}",
+        code=code,
+        path=path,
+        found=found,
     )
 
 
-def _in_words(path: Path) -> str:
-    """Describe the content of a folder that no reader recognises."""
+def _in_words(path: Path) -> tuple[str, str]:
+    """Return the error code and the description of a folder that no reader recognises."""
     entries = [entry for entry in sorted(path.iterdir()) if not is_system_file(entry.name)]
     for entry in entries:
         if entry.is_dir() and any(reader.recognises(entry) for reader in READERS):
-            return f"patches are in the folder {entry.name} within it, so name {entry}"
+            return "patches-in-subfolder", f"the patches are in its subfolder; name {entry}"
     kinds = Counter(entry.suffix.lower() for entry in entries if entry.is_file())
     if not kinds:
-        return "no file is in it, but for hidden files and those of the system"
+        return "folder-empty", "it contains no files, except hidden files and system files"
     named = ", ".join(
         f"{count} {suffix or 'without a suffix'}" for suffix, count in kinds.most_common(_KINDS)
     )
     pictures = ", ".join(PICTURE_SUFFIXES)
-    return f"the files in it are {named} (patches are {pictures})"
+    return "folder-unrecognised", f"its files are {named} (formats of patches: {pictures})"
 
 
 def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
@@ -121,7 +129,12 @@ def scan_source(path: Path, *, subjects: Collection[str] | None = None) -> Scan:
     scanned = scan_listing(list_source(path, subjects=subjects))
     if not scanned.labels and not scanned.bad:
         whose = "" if subjects is None else f" of subject {', '.join(sorted(subjects))}"
-        raise DataError(f"{path} holds no eye patch{whose}")
+        raise DataError(
+            f"{path} contains no eye patch{whose}",
+            code="no-patches",
+            path=path,
+            subjects=None if subjects is None else ", ".join(sorted(subjects)),
+        )
     return scanned
 
 
@@ -212,7 +225,12 @@ def _split(source: str, samples: Samples, aside: tuple[str, ...]) -> Split:
         return Split(source, samples, None)
     others = [name for name in samples.subjects if name not in aside]
     if not others:
-        raise DataError(f"{source} shows nobody but the {len(aside)} who are held out")
+        raise DataError(
+            f"{source}: all {len(aside)} subjects are held out, so none is left to train on",
+            code="all-subjects-held-out",
+            source=source,
+            count=len(aside),
+        )
     shown = samples.of_subjects(aside)
     if isinstance(shown, PackedSamples):
         shown = shown.preview(_HELD_OUT)
@@ -248,8 +266,13 @@ def open_samples(
     )
     if isinstance(samples, PackedSamples):
         raise DataError(
-            f"{source}: {len(samples)} patches of {len(samples.subjects)} subjects are more than "
-            f"packed.memory_mb {config.packed.memory_mb} allows; name fewer with --subjects"
+            f"{source}: {len(samples)} patches of {len(samples.subjects)} subjects need more "
+            f"memory than packed.memory_mb = {config.packed.memory_mb} MB; select fewer subjects "
+            "with --subjects",
+            code="pack-exceeds-memory",
+            source=source,
+            patches=len(samples),
+            limit_mb=config.packed.memory_mb,
         )
     return samples
 
@@ -277,11 +300,16 @@ def open_samples_or_pack(
     if subjects is not None:
         missing = sorted(set(subjects) - set(samples.subjects))
         if missing:
-            raise DataError(f"{source} has no patch of subject {', '.join(missing)}")
+            raise DataError(
+                f"{source} contains no patch of subject {', '.join(missing)}",
+                code="subject-without-patch",
+                path=source,
+                subjects=", ".join(missing),
+            )
     if scanned.bad:
         notify(
-            f"{source}: left out {len(scanned.bad)} patches that show no eye or have no "
-            f"possible label (`mggr-tf data check {shlex.quote(str(source))}` lists them)"
+            f"{source}: skipped {len(scanned.bad)} patches that show no eye or have an invalid "
+            f"label (`mggr-tf data check {shlex.quote(str(source))}` lists them)"
         )
     return samples
 
@@ -293,7 +321,7 @@ def drawing_processes(subjects: int) -> int:
 
 def _drawn(config: Config, progress: Progress, *, with_flow: bool) -> EyeSamples:
     how = config.synthetic
-    with progress("drawing synthetic eyes", None) as advance:
+    with progress("rendering synthetic eyes", None) as advance:
         drawn = draw_samples(
             subjects=how.subjects,
             per_group=how.per_group,

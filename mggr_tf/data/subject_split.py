@@ -46,11 +46,15 @@ class SubjectSplit:
 
     def __post_init__(self) -> None:
         if not self.train:
-            raise DataError("part train names no subject")
+            raise DataError("part train contains no subject", code="split-train-empty")
         counts = Counter(name for part in PARTS for name in set(self.part(part)))
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
-            raise DataError(f"{_listed(twice)} in more than one of {', '.join(PARTS)}")
+            raise DataError(
+                f"{_listed(twice)} in more than one of {', '.join(PARTS)}",
+                code="split-subject-twice",
+                subjects=", ".join(twice),
+            )
 
     def part(self, name: str) -> tuple[str, ...]:
         """Return the subjects of one part."""
@@ -65,7 +69,11 @@ class SubjectSplit:
         """
         unknown = sorted({name for part in PARTS for name in self.part(part)} - set(known))
         if unknown:
-            raise DataError(f"{_listed(unknown)} in the split and not in the data")
+            raise DataError(
+                f"{_listed(unknown)} in the split but not in the data",
+                code="split-subject-unknown",
+                subjects=", ".join(unknown),
+            )
 
 
 PARTS = tuple(field.name for field in fields(SubjectSplit))
@@ -86,7 +94,12 @@ def draw_split(
         DataError: the shares are invalid, or there are too few subjects for them.
     """
     if len(shares) != len(PARTS) or min(shares) < 0 or not 0 < sum(shares) < float("inf"):
-        raise DataError(f"shares: expected {len(PARTS)} numbers such as 0.7,0.15,0.15")
+        raise DataError(
+            f"shares: expected {len(PARTS)} numbers of at least 0 with a positive sum, such as "
+            f"0.7,0.15,0.15; got {','.join(map(str, shares))}",
+            code="split-shares-invalid",
+            found=",".join(map(str, shares)),
+        )
     everyone = sorted(subjects)
     counts = _counts(len(everyone), shares)
     order = np.random.default_rng(seed).permutation(len(everyone))
@@ -112,8 +125,11 @@ def every_nth_split(subjects: Collection[str], nth: int) -> SubjectSplit:
     everyone = sorted(subjects)
     if not 2 <= nth <= len(everyone):
         raise DataError(
-            f"to select every n-th of {len(everyone)} subjects takes an n from 2 to their number, "
-            f"got {nth}"
+            f"every n-th subject: expected n from 2 to the number of subjects, {len(everyone)}; "
+            f"got {nth}",
+            code="split-every-invalid",
+            found=nth,
+            subjects=len(everyone),
         )
     selected = everyone[nth - 1 :: nth]
     return SubjectSplit(tuple(sorted({*everyone} - {*selected})), tuple(selected))
@@ -123,7 +139,12 @@ def _counts(people: int, shares: Sequence[float]) -> list[int]:
     """Return the number of subjects of each part; at least 1 if its share is not 0."""
     counts = [int(share > 0) for share in shares]
     if people < sum(counts):
-        raise DataError(f"{people} subjects are too few for {sum(counts)} parts")
+        raise DataError(
+            f"{people} subjects are too few for {sum(counts)} parts",
+            code="split-too-few-subjects",
+            subjects=people,
+            parts=sum(counts),
+        )
     for _ in range(people - sum(counts)):
         wanting = [
             share / sum(shares) * people - n for share, n in zip(shares, counts, strict=True)
@@ -146,9 +167,15 @@ def read_split(name_or_file: str) -> SubjectSplit:
         parts = _parts(node)
         return SubjectSplit(**{part: _names(parts[part], part) for part in PARTS})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not YAML: {error}") from error
+        raise DataError(
+            f"{file} is not a valid YAML file: {error}",
+            code="split-file-not-yaml",
+            path=file,
+            reason=str(error),
+        ) from error
     except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+        fields = {**error.fields, "path": file}
+        raise DataError(f"{file}: {error}", code=error.code, **fields) from error
 
 
 def write_split(path: Path, split: SubjectSplit, *, force: bool = False) -> None:
@@ -178,13 +205,17 @@ def _split_file(name_or_file: str) -> Path:
     given = Path(name_or_file)
     if given.suffix in (".yaml", ".yml"):
         if not given.is_file():
-            raise DataError(f"{given}: no such split file")
+            raise DataError(
+                f"the split file {given} does not exist", code="split-file-missing", path=given
+            )
         return given
     packaged = packaged_folder() / "splits" / f"{name_or_file}.yaml"
     if not packaged.is_file():
         raise DataError(
-            f"{name_or_file}: no packaged split of that name ({', '.join(packaged_splits())}); "
-            "name one of these or a .yaml file"
+            f"unknown split {name_or_file}; expected a packaged split "
+            f"({', '.join(packaged_splits())}) or a .yaml file",
+            code="split-unknown",
+            name=name_or_file,
         )
     return packaged
 
@@ -193,16 +224,22 @@ def _parts(node: Any) -> dict[str, Any]:
     """Return the YAML node of each part; reject missing, duplicate and unknown parts."""
     expected = f"expected the parts {', '.join(PARTS)}"
     if not isinstance(node, yaml.MappingNode):
-        raise DataError(f"{expected}, each with its subjects")
+        raise DataError(f"{expected}, each with its subjects", code="split-without-parts")
     keys = [key.value for key, _ in node.value]
     for key in keys:
         if key not in PARTS:
-            raise DataError(f"unknown part {key!r}; {expected}")
+            raise DataError(
+                f"unknown part {key!r}; {expected}", code="split-part-unknown", part=key
+            )
         if keys.count(key) > 1:
-            raise DataError(f"part {key!r} stands there twice")
+            raise DataError(f"duplicate part {key!r}", code="split-part-duplicate", part=key)
     missing = [part for part in PARTS if part not in keys]
     if missing:
-        raise DataError(f"part {missing[0]!r} is missing; an empty one is written {missing[0]}: []")
+        raise DataError(
+            f"part {missing[0]!r} is missing; write an empty part as {missing[0]}: []",
+            code="split-part-missing",
+            part=missing[0],
+        )
     return {key.value: value for key, value in node.value}
 
 
@@ -213,7 +250,11 @@ def _names(node: Any, part: str) -> tuple[str, ...]:
         isinstance(item, yaml.ScalarNode) and item.value for item in node.value
     ):
         return tuple(dict.fromkeys(item.value for item in node.value))
-    raise DataError(f"part {part!r}: expected names such as 0001-0027, or a list of names")
+    raise DataError(
+        f"part {part!r}: expected names such as 0001-0027, or a list of names",
+        code="split-names-invalid",
+        part=part,
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

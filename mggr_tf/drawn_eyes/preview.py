@@ -80,7 +80,11 @@ def write_contact_sheet(path: Path, *, seed: int, force: bool = False) -> None:
         OutputExistsError: the file exists and `force` is false.
     """
     if path.suffix.lower() != ".png":
-        raise UsageError(f"{path}: a contact sheet is a picture; name a .png file")
+        raise UsageError(
+            f"{path}: a contact sheet is a PNG picture; choose a file name that ends in .png",
+            code="contact-sheet-not-png",
+            path=path,
+        )
     _, code = cv2.imencode(".png", contact_sheet(seed=seed)[..., ::-1])
     with atomic_file(path, force=force) as temporary:
         temporary.write_bytes(code.tobytes())
@@ -99,8 +103,20 @@ _PER_GROUP = 5
 
 
 @click.command()
-@click.option("--people", default=20, show_default=True, type=click.IntRange(min=1))
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--people",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of people to render in each round.",
+)
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Number of rounds.",
+)
 def main(people: int, rounds: int) -> None:
     """Measure the rendering speed.
 
@@ -117,9 +133,9 @@ def main(people: int, rounds: int) -> None:
         drawing.append(_seconds_of_drawing(people, seed=number))
     rate = patches / min(drawing)
     gflops = 2 * _SIDE**3 / min(products) / 1e9
-    click.echo(f"{rate:.0f} patches a second on one core")
+    click.echo(f"{rate:.0f} patches per second on one core")
     click.echo(f"reference: {gflops:.0f} GFLOP/s of float32 matrices on the same core")
-    click.echo(f"one patch takes as long as {gflops / rate * 1000:.0f} MFLOP of matrix product")
+    click.echo(f"time of one patch: {gflops / rate * 1000:.0f} MFLOP of matrix multiplication")
 
 
 def _seconds_of_drawing(people: int, *, seed: int) -> float:

@@ -87,7 +87,10 @@ def draw_subjects(subject: ArrayLike, *, draws: int = DRAWS, seed: int = _SEED) 
     count = len(names)
     if count < MIN_SUBJECTS:
         raise UsageError(
-            f"a bootstrap over subjects needs at least {MIN_SUBJECTS} of them, got {count}"
+            f"a bootstrap over subjects needs at least {MIN_SUBJECTS} subjects, got {count}",
+            code="too-few-subjects",
+            found=count,
+            expected=MIN_SUBJECTS,
         )
     counts = np.random.default_rng(seed).multinomial(count, [1 / count] * count, size=draws)
     return SubjectDraws(subject_of.astype(np.int64), counts)

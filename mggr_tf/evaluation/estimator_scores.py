@@ -113,8 +113,8 @@ def aim_text(scores: AimScores) -> str:
         ahead = scores.ahead_deg
         parts = [
             f"error {scores.frontal_error_deg:.2f}",
-            *([f"slope of answer on label: {slopes}"] if slopes else []),
-            *([] if ahead is None else [f"a look into the lens is read as {_both(ahead)}"]),
+            *([f"slope of estimate on label: {slopes}"] if slopes else []),
+            *([] if ahead is None else [f"mean estimate for a look into the lens: {_both(ahead)}"]),
         ]
         lines.append(f"  frontal heads: {'; '.join(parts)}")
     return "\n".join(lines)
@@ -228,7 +228,8 @@ def scores_text(scores: EstimatorScores) -> str:
         f"{scores.patches} patches of {people} subject{'s' if people > 1 else ''}; "
         f"mean error {scores.error_deg:.2f} degrees",
         f"mean offset of a person: {scores.offsets.length_deg:.2f} degrees; of all people: pitch "
-        f"{scores.offsets.pitch_deg:+.2f}, yaw {scores.offsets.yaw_deg:+.2f} (picture's right)",
+        f"{scores.offsets.pitch_deg:+.2f}, yaw {scores.offsets.yaw_deg:+.2f} "
+        "(+ to the picture's right)",
     ]
     if scores.axes:
         lines += _axes_text(scores.axes)

@@ -183,9 +183,12 @@ def measure_eye_motion(
             slopes = slopes_within(reading, gaze_deg, group=samples.group[rows], person=person)
         except ValueError:
             raise DataError(
-                f"{samples.source}: {len(rows)} patches of frontal heads (within "
-                f"{FRONTAL_DEG:g} degrees) are too few, or too much alike, to measure motion: it "
-                "takes people whose gazes differ in pitch and in yaw"
+                f"{samples.source}: motion cannot be measured on {len(rows)} patches of frontal "
+                f"heads (within {FRONTAL_DEG:g} degrees); the gazes of each person must differ in "
+                "both pitch and yaw",
+                code="too-few-gazes",
+                source=samples.source,
+                patches=len(rows),
             ) from None
         numbers[name] = slopes[axis]
     return EyeMotion(**numbers)
@@ -325,7 +328,8 @@ def still_text(found: StillEyes) -> str:
     """Format the movements as one line of text."""
     x, y = found.drift_px
     return (
-        f"{found.eyes} eyes redirected to where they look already: irises move by "
-        f"{found.moved_deg:.2f} degrees ({found.moved_px:.2f} px), {found.far_share:.0%} by more "
-        f"than {_FAR_DEG:g}; mean movement {x:+.2f} px to the right, {y:+.2f} px down"
+        f"{found.eyes} eyes redirected to their own gaze: irises move by "
+        f"{found.moved_deg:.2f} degrees ({found.moved_px:.2f} px) on average, "
+        f"{found.far_share:.0%} of them by more than {_FAR_DEG:g} degrees; mean movement "
+        f"{x:+.2f} px to the right, {y:+.2f} px down"
     )

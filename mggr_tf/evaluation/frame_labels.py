@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from mggr_edge.errors import DataError, UsageError
 from mggr_edge.geometry.angles import Side
@@ -101,11 +101,21 @@ def labels_by_clip(files: Sequence[Path], clips: Sequence[Path]) -> dict[Path, F
         if not mine:
             raise UsageError(
                 f"{file} labels a clip of {labels.frame_count} frames with SHA-256 "
-                f"{labels.sha256}, which no SOURCE has; pass that clip as SOURCE"
+                f"{labels.sha256}, but no SOURCE has this SHA-256; pass that clip as SOURCE",
+                code="labels-without-clip",
+                path=file,
+                sha256=labels.sha256,
+                frames=labels.frame_count,
             )
         for clip in mine:
             if clip in found:
-                raise UsageError(f"{found[clip].path} and {file} label the same clip; pass one")
+                raise UsageError(
+                    f"{found[clip].path} and {file} label the same clip, {clip}; pass one of them",
+                    code="clip-labelled-twice",
+                    path=file,
+                    other=found[clip].path,
+                    clip=clip,
+                )
             found[clip] = labels
     return found
 
@@ -120,16 +130,31 @@ def read_frame_labels(path: Path) -> FrameLabels:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}",
+            code="labels-unreadable",
+            path=path,
+            reason=error.strerror,
+        ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text") from error
+        raise DataError(f"{path} is not UTF-8 text", code="labels-not-utf8", path=path) from error
     comments = [*takewhile(lambda line: line.startswith("#"), lines)]
     sha256 = _comment(path, comments, "sha256")
     count = _comment(path, comments, "frames")
     if not _SHA256.fullmatch(sha256):
-        raise DataError(f"{path}: sha256 has 64 hexadecimal digits, got {sha256!r}")
+        raise DataError(
+            f"{path}: expected 64 lower-case hexadecimal digits after `# sha256:`, got {sha256!r}",
+            code="labels-sha256-invalid",
+            path=path,
+            found=sha256,
+        )
     if not _COUNT.fullmatch(count) or not int(count):
-        raise DataError(f"{path}: frames is the clip's number of frames, got {count!r}")
+        raise DataError(
+            f"{path}: expected the clip's number of frames after `# frames:`, got {count!r}",
+            code="labels-frames-invalid",
+            path=path,
+            found=count,
+        )
     frames = _frames(path, lines, header=len(comments), count=int(count))
     return FrameLabels(path, sha256, int(count), frames)
 
@@ -139,7 +164,22 @@ def _comment(path: Path, comments: Iterable[str], name: str) -> str:
         key, _, value = comment[1:].partition(":")
         if key.strip() == name:
             return value.strip()
-    raise DataError(f"{path} has no line `# {name}: ...`, which identifies the clip")
+    raise DataError(
+        f"{path} has no line `# {name}: ...`, which identifies the clip",
+        code="labels-comment-missing",
+        path=path,
+        missing=name,
+    )
+
+
+class _Line(NamedTuple):
+    """A line of a label file; its number counts from 1."""
+
+    path: Path
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.path} line {self.number}"
 
 
 def _frames(path: Path, lines: list[str], *, header: int, count: int) -> dict[int, LabelledFrame]:
@@ -150,35 +190,58 @@ def _frames(path: Path, lines: list[str], *, header: int, count: int) -> dict[in
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise DataError(
-                f"{path} has no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}"
+                f"{path} has no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}",
+                code="labels-column-missing",
+                path=path,
+                missing=", ".join(missing),
             )
         for row in reader:
-            where = f"{path} line {header + reader.line_num}"
+            where = _Line(path, header + reader.line_num)
             number = _frame_number(where, row["frame"], count)
             time_ms, *centre = (_number(where, name, row[name]) for name in ("time_ms", "x", "y"))
             side = cast(Side, _choice(where, "side", row["side"], _SIDES))
             label = cast(Label, _choice(where, "label", row["label"], LABELS))
             if times.setdefault(number, time_ms) != time_ms:
                 raise DataError(
-                    f"{where}: frame {number} has two times, {times[number]:g} and {time_ms:g} ms"
+                    f"{where}: frame {number} has two times, {times[number]:g} and {time_ms:g} ms",
+                    code="label-time-differs",
+                    path=path,
+                    line=where.number,
+                    frame=number,
                 )
             place = centre[0], centre[1]
             face = faces.setdefault(number, {}).setdefault(place, LabelledFace(place))
             if side in face.labels:
                 raise DataError(
                     f"{where}: the {side} eye of the face at {place[0]:g}, {place[1]:g} in frame "
-                    f"{number} has a label already; expected one label per eye"
+                    f"{number} already has a label; expected one label per eye",
+                    code="eye-labelled-twice",
+                    path=path,
+                    line=where.number,
+                    frame=number,
+                    side=side,
+                    centre=place,
                 )
             face.labels[side] = label
     except csv.Error as error:
-        raise DataError(f"{path} line {header + reader.reader.line_num}: {error}") from error
+        line = header + reader.reader.line_num
+        raise DataError(
+            f"{_Line(path, line)} is not valid CSV: {error}",
+            code="labels-not-csv",
+            path=path,
+            line=line,
+        ) from error
     if not times:
-        raise DataError(f"{path} has no rows")
+        raise DataError(f"{path} has no rows", code="labels-without-rows", path=path)
     for before, after in pairwise(sorted(times)):
         if times[after] <= times[before]:
             raise DataError(
-                f"{path}: times rise with frames, got {times[before]:g} ms for frame {before} and "
-                f"{times[after]:g} ms for frame {after}"
+                f"{path}: times must increase with frames, got {times[before]:g} ms for frame "
+                f"{before} and {times[after]:g} ms for frame {after}",
+                code="label-times-not-increasing",
+                path=path,
+                before=before,
+                after=after,
             )
     return {
         number: LabelledFrame(times[number], tuple(faces[number].values()))
@@ -186,25 +249,46 @@ def _frames(path: Path, lines: list[str], *, header: int, count: int) -> dict[in
     }
 
 
-def _frame_number(where: str, text: str | None, count: int) -> int:
+def _frame_number(where: _Line, text: str | None, count: int) -> int:
     if text is None or not _COUNT.fullmatch(text) or int(text) >= count:
-        raise DataError(f"{where}: frame is a number from 0 to {count - 1}, got {text!r}")
+        raise DataError(
+            f"{where}: frame must be a number from 0 to {count - 1}, got {text!r}",
+            code="label-frame-invalid",
+            path=where.path,
+            line=where.number,
+            column="frame",
+            found=text,
+        )
     return int(text)
 
 
-def _number(where: str, name: str, text: str | None) -> float:
+def _number(where: _Line, name: str, text: str | None) -> float:
     try:
         value = float(text or "")
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{where}: {name} is a number, got {text!r}")
+        raise DataError(
+            f"{where}: {name} must be a number, got {text!r}",
+            code="label-not-a-number",
+            path=where.path,
+            line=where.number,
+            column=name,
+            found=text,
+        )
     return value
 
 
-def _choice(where: str, name: str, text: str | None, choices: tuple[str, ...]) -> str:
+def _choice(where: _Line, name: str, text: str | None, choices: tuple[str, ...]) -> str:
     if text not in choices:
-        raise DataError(f"{where}: {name} is one of {', '.join(choices)}, got {text!r}")
+        raise DataError(
+            f"{where}: {name} must be one of {', '.join(choices)}, got {text!r}",
+            code="label-not-a-choice",
+            path=where.path,
+            line=where.number,
+            column=name,
+            found=text,
+        )
     return text
 
 

@@ -168,7 +168,12 @@ class LabelScorer:
         if time_ms is None or abs(time_ms - labelled.time_ms) > _SAME_TIME_MS:
             raise DataError(
                 f"{self._labels.path} labels frame {self._count - 1} at {labelled.time_ms:g} ms, "
-                f"the clip has it at {time_ms} ms"
+                f"but the clip shows it at {time_ms} ms; pass the clip that was labelled",
+                code="label-time-not-in-clip",
+                path=self._labels.path,
+                frame=self._count - 1,
+                expected=labelled.time_ms,
+                found=time_ms,
             )
         found = _matched(labelled.faces, result.faces)
         for face, other in zip(labelled.faces, found, strict=True):
@@ -187,8 +192,12 @@ class LabelScorer:
         """
         if self._count != self._labels.frame_count:
             raise DataError(
-                f"{self._labels.path} is for a clip of {self._labels.frame_count} frames, "
-                f"this one has {self._count}"
+                f"{self._labels.path} labels a clip of {self._labels.frame_count} frames, but the "
+                f"clip has {self._count}; pass the clip that was labelled",
+                code="clip-length-differs",
+                path=self._labels.path,
+                expected=self._labels.frame_count,
+                found=self._count,
             )
         return LabelScores(tuple(self._eyes))
 

@@ -167,10 +167,14 @@ CATALOGUE: dict[str, Metric] = {
     "psnr_db": Metric("PSNR", ".2f", "higher", "pair", "peak signal-to-noise ratio, dB"),
     "ssim": Metric("SSIM", ".4f", "higher", "pair", "structural similarity"),
     "gaze_error_deg": Metric(
-        "gaze error", ".2f", "lower", "pair", "angle between what the judge sees and the wish, deg"
+        "gaze error",
+        ".2f",
+        "lower",
+        "pair",
+        "angle between the judge's estimate and the target, deg",
     ),
     "outside_iris": Metric(
-        "outside", ".4f", None, "pair", "mean change of the source where neither iris is, [0, 1]"
+        "outside", ".4f", None, "pair", "mean change of the source outside both irises, [0, 1]"
     ),
     "st_lpips": Metric("ST-LPIPS", ".4f", "lower", "pair", "shift-tolerant LPIPS, VGG-16"),
     "lpips": Metric("LPIPS", ".4f", "lower", "pair", "stock LPIPS, with the user's weights"),

@@ -209,7 +209,7 @@ def jitter(
                 eyes.append([np.divide(one.iris_centre, pair[0].width_px) for one in pair])
         places.append(np.array(eyes, np.float64))
     if not places or not places[0].size or len({p.shape for p in places}) > 1:
-        raise ValueError("not every frame shows the same eyes, redirected fully")
+        raise ValueError("the eyes redirected at full strength are not the same in every frame")
     found = np.stack(places)  # [frames, eyes, 2, (x, y)]
     off = np.linalg.norm(found - found.mean(axis=0), axis=-1)
     before, after = np.sqrt((off**2).mean(axis=(0, 1)))

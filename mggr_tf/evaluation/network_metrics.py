@@ -62,8 +62,10 @@ def read_lpips(files: Sequence[Path]) -> Lpips:
         lpips(*tf.zeros([2, 1, 64, 64, 3]))
     except (KeyError, ValueError, tf.errors.InvalidArgumentError) as error:
         raise RunError(
-            f"{names}: not the weights of LPIPS; expected torchvision's vgg16 or alexnet "
-            "and the linear weights that the package lpips has for it"
+            f"{names}: not LPIPS weights; expected torchvision's vgg16 or alexnet, and the linear "
+            "weights of the package lpips for the same network",
+            code="lpips-weights-wrong",
+            files=names,
         ) from error
     return lpips
 
@@ -94,7 +96,9 @@ def read_inception(file: Path) -> keras.Model:
         inception.load_weights(file)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
-            f"{file}: no weights of Keras' InceptionV3 without its top (.h5): {error}"
+            f"{file}: expected weights of Keras' InceptionV3 without its top (.h5): {error}",
+            code="inception-weights-wrong",
+            path=file,
         ) from error
     image = keras.Input((None, None, 3), name="image")
     enlarged = keras.layers.Resizing(
@@ -164,7 +168,7 @@ def open_network_metrics(
     """
     absent: dict[str, str] = {}
     if quick:
-        absent |= dict.fromkeys(("st_lpips", "fd_vgg", "kd_vgg"), "left out by --quick")
+        absent |= dict.fromkeys(("st_lpips", "fd_vgg", "kd_vgg"), "omitted by --quick")
     if not lpips_weights:
         absent["lpips"] = "no --lpips-weights"
     if inception_weights is None:

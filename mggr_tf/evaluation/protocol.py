@@ -155,7 +155,7 @@ def evaluate_pairs(
     if estimates is not None:
         starts["estimated"] = estimates.gaze_deg
     if not starts:
-        raise ValueError("name estimates, or redirect from the labels")
+        raise ValueError("expected estimates, or labelled=True")
     pairs = all_pairs(samples, limit=limit, seed=seed)
     outputs: dict[SourceGaze, dict[str, NDArray[np.float32]]] = {}
     with progress("redirecting", len(pairs) * len(starts)) as advance:
@@ -266,7 +266,10 @@ def refuse_seen_subjects(subjects: tuple[str, ...], trained: Mapping[str, tuple[
             shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
             raise UsageError(
                 f"{who} was trained on {len(both)} of these subjects ({shown}); "
-                "name others with --subjects"
+                "select other subjects with --subjects",
+                code="subjects-seen",
+                trained=who,
+                subjects=", ".join(both),
             )
 
 
@@ -334,8 +337,8 @@ def roles_text(roles: dict[str, int]) -> str:
         return ""
     counts = ", ".join(f"{count} {part}" for part, count in roles.items())
     use = (
-        "includes report subjects: publish these scores, choose nothing by them"
+        "includes report subjects: publish these scores, but do not use them to select models"
         if "report" in roles
-        else "no report subject"
+        else "no report subjects"
     )
     return f"subjects by split {_SPLIT}: {counts}; {use}"

@@ -262,7 +262,7 @@ def summary_text(summary: Summary) -> str:
                 f"verdict\n{comparison_text(comparisons)}"
             )
     if any("fd_vgg" in found.get("copy", {}) for found in against.values()):
-        parts.append("copies are real pictures: FD-VGG and KD-VGG favour them by their nature")
+        parts.append("FD-VGG and KD-VGG favour copies, because they are real pictures")
     if not any(against.values()):
         parts.append(f"no intervals: they need at least {MIN_SUBJECTS} subjects")
     return "\n\n".join(parts)
@@ -272,10 +272,10 @@ def _source_text(found: SourceSummary | None) -> list[str]:
     """Return the paragraph about the source gazes of the rows."""
     labelled, estimated = REDIRECTED["labelled"], REDIRECTED["estimated"]
     if found is None:
-        return [f"{labelled} starts at the labelled source gaze, which a device does not have"]
+        return [f"{labelled} uses the labelled source gaze, which a device does not have"]
     return [
-        f"{estimated} starts at the run's own estimate of the source gaze, as a device does: "
-        f"{found.error_deg:.2f} degrees off on {found.patches} patches, the mean of both eyes for "
+        f"{estimated} uses the run's own estimate of the source gaze, as a device does: mean error "
+        f"{found.error_deg:.2f} degrees on {found.patches} patches, the mean of both eyes for "
         f"{found.both_eyes_share:.0%} of them"
     ]
 

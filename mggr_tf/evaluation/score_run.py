@@ -263,7 +263,7 @@ def _sources(
         return (asked,)
     if run.has_weights("estimator"):
         return SOURCES
-    notify(f"{run.path} has no gaze estimator: its redirections start at labelled gazes only")
+    notify(f"{run.path} has no gaze estimator: only labelled source gazes are used")
     return ("labelled",)
 
 
@@ -300,5 +300,11 @@ def _unseen(
         return samples
     unseen = set(samples.subjects) - set().union(*trained.values())
     if not unseen:
-        raise UsageError(f"{data} has no subject that {' and '.join(trained)} never saw")
+        raise UsageError(
+            f"all subjects of {data} are training subjects of {' or '.join(trained)}; score other "
+            "subjects",
+            code="only-seen-subjects",
+            data=data,
+            trained=", ".join(trained),
+        )
     return samples.of_subjects(unseen)

@@ -107,10 +107,10 @@ def derive_limits(
 def limits_text(limits: StateLimits) -> str:
     """Format the limits as a text table."""
     lines = [
-        f"{'limits that follow':<20}{'none':>8}{'full':>8}{'left alone':>14}{'redirected':>14}"
+        f"{'derived limits':<20}{'none':>8}{'full':>8}{'not redirected':>16}{'redirected':>14}"
     ]
     lines += [
-        f"{name:<20}{of.none:>8.3f}{of.full:>8.3f}{of.left_alone:>14.1%}{of.redirected:>14.1%}"
+        f"{name:<20}{of.none:>8.3f}{of.full:>8.3f}{of.left_alone:>16.1%}{of.redirected:>14.1%}"
         for name, of in limits.items()
     ]
     return "\n".join(lines)
@@ -279,9 +279,9 @@ def separation(low: NDArray[np.float32], high: NDArray[np.float32]) -> Separatio
 def state_text(scores: StateScores) -> str:
     """Format the scores as a few lines of text."""
     lines = [
-        f"state of {scores.patches} drawn eyes of {scores.people} other people; "
+        f"state of {scores.patches} synthetic eyes of {scores.people} other people; "
         "mean absolute errors:",
-        f"{'':<16}{'all':>8}{'nothing before the eye':>26}",
+        f"{'':<16}{'all':>8}{'without occlusion':>26}",
         *(
             f"{name:<16}{scores.errors[name]:>8.3f}{scores.free_errors[name]:>26.3f}"
             for name in STATES
@@ -289,12 +289,12 @@ def state_text(scores: StateScores) -> str:
     ]
     for what, found in (
         (f"closed (openness below {CLOSED_BELOW:g}) against open eyes", scores.closed),
-        (f"free against covered eyes (occlusion from {OCCLUDED_FROM:g})", scores.occluded),
+        (f"free against occluded eyes (occlusion from {OCCLUDED_FROM:g})", scores.occluded),
     ):
         if found is not None:
             lines.append(
                 f"{what}: area under the ROC curve {found.area:.4f}; at {found.threshold:.3f} "
-                f"{found.low_found:.1%} and {found.high_found:.1%} are recognised"
+                f"{found.low_found:.1%} and {found.high_found:.1%} are classified correctly"
             )
     if scores.limits is not None:
         lines.append(limits_text(scores.limits))

@@ -29,8 +29,11 @@ def load_redirector(run: RunFolder) -> Networks:
     if not run.can_redirect():
         last = run.config.last_stage(portraits=False)
         raise RunError(
-            f"{run.path} holds no trained redirector; run: "
-            f"mggr-tf train --stage {last} --out {shlex.quote(str(run.path))} --resume"
+            f"{run.path} has no trained redirector; run: "
+            f"mggr-tf train --stage {last} --out {shlex.quote(str(run.path))} --resume",
+            code="no-redirector",
+            path=run.path,
+            stage=last,
         )
     networks = Networks(run.config)
     if run.has_weights("estimator"):
@@ -51,7 +54,10 @@ def load_exported(run: RunFolder) -> Networks:
     if not run.has_weights("estimator"):
         raise RunError(
             f"{run.path} has no gaze estimator, which a device needs; run: "
-            f"mggr-tf train --stage estimator --out {shlex.quote(str(run.path))} --resume"
+            f"mggr-tf train --stage estimator --out {shlex.quote(str(run.path))} --resume",
+            code="no-estimator",
+            path=run.path,
+            stage="estimator",
         )
     return networks
 
@@ -101,7 +107,12 @@ def _load(run: RunFolder, name: Literal["judge", "estimator"]) -> Judge:
 
 def _outputs(run: RunFolder, name: Literal["judge", "estimator"]) -> Outputs:
     if not run.has_weights(name):
-        raise RunError(f"{run.path} has no {name}; run: mggr-tf train --stage {name}")
+        raise RunError(
+            f"{run.path} has no {name}; run: mggr-tf train --stage {name}",
+            code=f"no-{name}",
+            path=run.path,
+            stage=name,
+        )
     model = getattr(Networks(run.config), name)
     weights = run.device_estimator if name == "estimator" else name
     load_weights(model, run.weights_file(weights))

@@ -69,7 +69,10 @@ def build_vgg16_features(weights: Path) -> keras.Model:
         vgg.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
-            f"{weights}: no weights of VGG-16 without its dense layers (.h5): {error}"
+            f"{weights} does not contain weights of VGG-16 without its dense layers (.h5): {error}",
+            code="vgg16-weights-invalid",
+            path=weights,
+            reason=str(error),
         ) from error
     inner = keras.Model(vgg.input, {name: vgg.get_layer(name).output for name in VGG16_FEATURES})
     eye = keras.Input((None, None, 3), name="eye")
@@ -136,7 +139,12 @@ def build_efficientnet_features(levels: tuple[str, ...] = FEATURES) -> keras.Mod
     try:
         model = _Builder(efficientnet_weights()).build(levels, depth)
     except (KeyError, ValueError) as error:
-        raise RunError(f"{_PACKAGE}: its weights are of another network: {error}") from error
+        raise RunError(
+            f"the weights in package {_PACKAGE} belong to another network: {error}",
+            code="efficientnet-weights-invalid",
+            package=_PACKAGE,
+            reason=str(error),
+        ) from error
     return model
 
 

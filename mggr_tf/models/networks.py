@@ -201,8 +201,10 @@ class Networks:
             case "vgg16":
                 if self.vgg16 is None:
                     raise RunError(
-                        f"config {self.config.name} compares VGG-16's features; name their "
-                        "weights with --vgg16 FILE"
+                        f"config {self.config.name} compares features of VGG-16; pass its weights "
+                        "with --vgg16 FILE",
+                        code="vgg16-weights-missing",
+                        config=self.config.name,
                     )
                 with computing_in(self.config.models.features_precision):
                     return build_vgg16_features(self.vgg16)
@@ -238,8 +240,17 @@ def load_weights(model: keras.Model, path: Path) -> None:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             values = [stored[name] for name in sorted(stored.files)]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: weights cannot be read: {error}") from error
+        raise RunError(
+            f"{path}: weights cannot be read: {error}",
+            code="weights-unreadable",
+            path=path,
+            reason=str(error),
+        ) from error
     expected = [tuple(w.shape) for w in model.weights]
     if [value.shape for value in values] != expected:
-        raise RunError(f"{path}: these weights belong to a model of another size than the config")
+        raise RunError(
+            f"{path}: the shapes of the weights differ from those of the config's model",
+            code="weights-of-other-size",
+            path=path,
+        )
     model.set_weights(values)

@@ -67,14 +67,23 @@ def read_state_dict(path: Path) -> dict[str, NDArray[Any]]:
             file.seek(0)
             entries, storages = form(file, path)
         if not isinstance(entries, Mapping):
-            raise pickle.UnpicklingError("it holds no state dict")
+            raise pickle.UnpicklingError("it contains no state dict")
         return {str(name): _resolve(name, entry, storages) for name, entry in entries.items()}
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        raise RunError(
+            f"{path} cannot be read: {reason}",
+            code="state-dict-unreadable",
+            path=path,
+            reason=reason,
+        ) from error
     except _DAMAGE as error:
         raise RunError(
-            f"{path} is damaged or no PyTorch state dict ({error}); expected a file written by "
-            "torch.save(model.state_dict(), ...)"
+            f"{path} is damaged or not a PyTorch state dict ({error}); expected a file written by "
+            "torch.save(model.state_dict(), ...)",
+            code="state-dict-damaged",
+            path=path,
+            reason=str(error),
         ) from error
 
 
@@ -111,8 +120,12 @@ class _StateDictUnpickler(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         raise RunError(
-            f"{self._path} asks for {module}.{name}, which no state dict needs; nothing of it "
-            "was run. Save it again with torch.save(model.state_dict(), ...)"
+            f"{self._path} refers to {module}.{name}, which a state dict does not need; the file "
+            "was rejected without running its code. Save the model again with "
+            "torch.save(model.state_dict(), ...)",
+            code="state-dict-unsafe",
+            path=self._path,
+            name=f"{module}.{name}",
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -136,7 +149,7 @@ def _view(storage: object, offset: object, shape: Any, strides: Any, *_unused: o
 
 def _natural(value: object) -> int:
     if not isinstance(value, int) or value < 0:
-        raise pickle.UnpicklingError(f"{value!r} where a size belongs")
+        raise pickle.UnpicklingError(f"expected a size, found {value!r}")
     return value
 
 
@@ -148,7 +161,7 @@ def _read_legacy(file: BinaryIO, path: Path) -> tuple[Any, _Read]:
         return _StateDictUnpickler(file, path).load()
 
     if load() != _MAGIC or load() != _PROTOCOL:
-        raise ValueError("its first bytes are not PyTorch's")
+        raise ValueError("its first bytes are not those of a PyTorch file")
     if not load()["little_endian"]:
         raise ValueError("it was written on a big-endian machine")
     entries, keys = load(), load()
@@ -187,10 +200,10 @@ def _is_view(value: object) -> bool:
 
 def _resolve(name: object, view: object, read: _Read) -> NDArray[Any]:
     if not isinstance(view, _View):
-        raise pickle.UnpicklingError(f"{name} is no tensor")
+        raise pickle.UnpicklingError(f"{name} is not a tensor")
     flat = np.frombuffer(read(view.storage), view.storage.dtype)
     if len(flat) != view.storage.count:
-        raise ValueError(f"{name} is cut short")
+        raise ValueError(f"{name} is truncated")
     reach = view.offset + sum(
         (size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)
     )

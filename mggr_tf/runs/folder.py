@@ -117,7 +117,12 @@ class RunFolder:
                 (path / name).mkdir(parents=True, exist_ok=True)
             run._write_config()
         except OSError as error:
-            raise RunError(f"{path}: the run cannot be made: {error}") from error
+            raise RunError(
+                f"{path}: the run cannot be created: {error}",
+                code="run-not-created",
+                path=path,
+                reason=error,
+            ) from error
         run._write_record()
         return run
 
@@ -135,7 +140,11 @@ class RunFolder:
             schema = data.get("schema")
             if schema != SCHEMA:
                 raise RunError(
-                    f"{path}: the run has schema {schema!r}, this version reads {SCHEMA}"
+                    f"{path}: the run has schema {schema!r}, this version reads {SCHEMA}",
+                    code="run-schema-unknown",
+                    path=path,
+                    found=schema,
+                    expected=SCHEMA,
                 )
             record = read(RunRecord, data)
             config = _config_in(path / _CONFIG)
@@ -144,7 +153,12 @@ class RunFolder:
                 check_config(path / _CONFIG, made_with=made_with, found=config)
             return cls(path, config, with_present_names(record, seed=config.synthetic.seed))
         except (OSError, ValueError, AttributeError, yaml.YAMLError, ConfigError) as error:
-            raise RunError(f"{path}: the run is damaged: {error}") from error
+            raise RunError(
+                f"{path}: the run is damaged: {error}",
+                code="run-damaged",
+                path=path,
+                reason=error,
+            ) from error
 
     def adopt(self, donor: RunFolder, *, stage: Stage, train_on: Collection[Stage] = ()) -> None:
         """Copy another run's weights; the stages that `stage` needs then count as complete.
@@ -189,7 +203,13 @@ class RunFolder:
         """
         parts = self.config.models.parts
         if missing := [name for name in parts if not donor.has_weights(name)]:
-            raise RunError(f"{donor.path} has no {' and '.join(missing)} network to start from")
+            networks = " and ".join(missing)
+            raise RunError(
+                f"{donor.path} has no {networks} network to start from",
+                code="donor-lacks-network",
+                donor=donor.path,
+                networks=networks,
+            )
         _refuse_other_networks(self.config, donor, parts)
         self._take(donor, {name: name for name in parts})
 
@@ -361,15 +381,24 @@ def weights_to_adopt(config: Config, donor: RunFolder) -> tuple[str, ...]:
     networks = ("estimator", "coarse", "fine", "adapted")
     names = tuple(name for name in networks if donor.has_weights(name))
     if not names:
-        raise RunError(f"{donor.path} has no weights to start from")
+        raise RunError(
+            f"{donor.path} has no weights to start from",
+            code="donor-without-weights",
+            donor=donor.path,
+        )
     _refuse_other_networks(config, donor, names)
     return names
 
 
 def _refuse_other_networks(config: Config, donor: RunFolder, names: Iterable[str]) -> None:
     if other := [n for n in names if not config.builds_alike(n, donor.config)]:
+        networks = " and ".join(other)
         raise RunError(
-            f"{donor.path} has another {' and '.join(other)} network than config {config.name}"
+            f"the {networks} network of {donor.path} differs from that of config {config.name}",
+            code="donor-network-differs",
+            donor=donor.path,
+            networks=networks,
+            config=config.name,
         )
 
 
@@ -377,7 +406,9 @@ def _config_in(file: Path) -> Config:
     try:
         return config_from_plain(yaml.safe_load(file.read_text(encoding="utf-8")))
     except ConfigError as error:
-        raise ConfigError(f"{file.name}: {error}") from error
+        raise ConfigError(
+            f"{file.name}: {error}", code=error.code, **{**error.fields, "file": file}
+        ) from error
 
 
 def run_file(path: Path) -> Path:
@@ -388,7 +419,11 @@ def run_file(path: Path) -> Path:
     """
     file = path / _RECORD
     if not file.is_file():
-        raise RunError(f"{path} is no run: it has no run.json; `mggr-tf train` makes one")
+        raise RunError(
+            f"{path} is not a run: it has no run.json; `mggr-tf train` creates runs",
+            code="not-a-run",
+            path=path,
+        )
     return file
 
 

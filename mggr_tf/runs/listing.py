@@ -61,7 +61,11 @@ def list_runs(root: Path) -> tuple[ListedRun, ...]:
         RunError: the folder does not exist.
     """
     if not root.is_dir():
-        raise RunError(f"{root} does not exist; `mggr-tf train` makes runs under runs/")
+        raise RunError(
+            f"{root} does not exist; `mggr-tf train` creates runs under runs/",
+            code="no-such-folder",
+            path=root,
+        )
     return tuple(_listed(file.parent) for file in sorted(root.glob("*/run.json")))
 
 
@@ -135,7 +139,8 @@ def open_run(name_or_path: str | Path) -> RunFolder:
         return RunFolder.open(Path(name_or_path))
     if not packaged_run().is_dir():
         raise RunError(
-            "this installation carries no weights of its own; name a run that `mggr-tf train` made"
+            "this installation has no packaged weights; pass a run that `mggr-tf train` created",
+            code="no-packaged-weights",
         )
     return RunFolder.open(packaged_run())
 
@@ -158,7 +163,11 @@ def fingerprint(run: RunFolder) -> dict[str, str]:
         if not is_partial(file) and not is_system_file(file.name)
     )
     if not files:
-        raise RunError(f"{run.path} has no weights yet; a stage leaves them when it is complete")
+        raise RunError(
+            f"{run.path} has no weights yet; a stage writes them when it is complete",
+            code="no-weights",
+            path=run.path,
+        )
     found = {file.stem: _of_file(file) for file in files}
     whole = hashlib.sha256()
     for name, one in found.items():
@@ -176,7 +185,12 @@ def _of_file(file: Path) -> str:
                 digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
                 digest.update(array.tobytes())
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{file}: the weights are damaged: {error}") from error
+        raise RunError(
+            f"{file}: the weights are damaged: {error}",
+            code="weights-damaged",
+            path=file,
+            reason=error,
+        ) from error
     return digest.hexdigest()
 
 
@@ -191,7 +205,11 @@ def newest_run(root: Path = DEFAULT_ROOT) -> RunFolder:
         run = RunFolder.open(file.parent)
         if run.can_redirect() and all(s.complete for s in run.record.stages.values()):
             return run
-    raise RunError(f"no complete run under {root}/; make one with: mggr-tf train --stage joint")
+    raise RunError(
+        f"no complete run under {root}/; create one with: mggr-tf train --stage joint",
+        code="no-complete-run",
+        path=root,
+    )
 
 
 def free_name(root: Path, stem: str) -> Path:

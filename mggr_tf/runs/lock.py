@@ -7,7 +7,7 @@ import fcntl
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,7 +46,9 @@ def only_training(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RunError(
-                f"{folder}: another training is running in it; wait for its end, or stop it"
+                f"{folder}: another training uses this folder; wait until it ends, or stop it",
+                code="training-already-running",
+                path=folder,
             ) from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:
@@ -78,20 +80,29 @@ def check_is_writable(folder: Path) -> None:
     """
     there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
-        raise DiskError(f"{folder} cannot be written to: {there} is no folder")
+        raise DiskError(
+            f"{folder} is not writable: {there} is not a folder; choose another folder",
+            code="not-a-folder",
+            path=folder,
+            at=there,
+        )
     within = [] if there != folder else [str(path) for path in folder.iterdir() if path.is_dir()]
     for path in (str(there), *within):
         if not os.access(path, os.W_OK | os.X_OK):
+            code, reason = _why_not(path)
             raise DiskError(
-                f"{folder} cannot be written to: {_why_not(path)}; make it writable, or choose "
-                "another place"
+                f"{folder} is not writable: {reason}; change this, or choose another folder",
+                code=code,
+                path=folder,
+                at=path,
             )
 
 
-def _why_not(path: str) -> str:
+def _why_not(path: str) -> tuple[str, str]:
+    """Return the error code and the reason why a path is not writable."""
     if os.statvfs(path).f_flag & os.ST_RDONLY:
-        return f"{path} lies on a read-only file system"
-    return f"no permission in {path}"
+        return "file-system-read-only", f"{path} is on a read-only file system"
+    return "no-write-permission", f"no write permission for {path}"
 
 
 @contextmanager
@@ -100,7 +111,12 @@ def _opened(file: Path) -> Iterator[int]:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DiskError(f"{file.parent} cannot be written to: {file}: {reason}") from error
+        raise DiskError(
+            f"{file.parent} is not writable: {file}: {reason}",
+            code="lock-not-written",
+            path=file,
+            reason=reason,
+        ) from error
     try:
         yield descriptor
     finally:
@@ -123,13 +139,14 @@ def explained_interruption(run: RunFolder, stage: Stage) -> Iterator[None]:
     except BrokenPipeError:  # the reader of the progress line has exited; the run is intact
         raise
     except (OSError, DiskError, UsageError) as error:
-        raise _with_what_is_kept(_reason(error), run, stage) from error
+        raise _with_what_is_kept(_reason(error), run, stage, _fields(error)) from error
     except tf.errors.OpError as error:
         # TensorFlow writes TensorBoard's events. It raises ResourceExhausted for a full disk and
         # for exhausted memory, so only errors about this run's path are converted.
         if str(run.path) not in error.message:
             raise
-        raise _with_what_is_kept(disk_reason(error), run, stage) from error
+        reason = disk_reason(error)
+        raise _with_what_is_kept(reason, run, stage, {"reason": reason}) from error
 
 
 def kept(record: RunRecord) -> str:
@@ -137,9 +154,9 @@ def kept(record: RunRecord) -> str:
     parts = []
     for stage in STAGES:
         if (known := record.stages.get(stage)) is not None:
-            part = f"{stage} up to step {known.done}" if known.done else f"nothing of {stage}"
-            parts.append(f"{stage} whole" if known.complete else part)
-    return ", ".join(parts) or "nothing was trained yet"
+            part = f"{stage} up to step {known.done}" if known.done else f"no steps of {stage}"
+            parts.append(f"{stage} complete" if known.complete else part)
+    return ", ".join(parts) or "no training steps"
 
 
 def resume_command(run: RunFolder, stage: Stage) -> str:
@@ -147,11 +164,22 @@ def resume_command(run: RunFolder, stage: Stage) -> str:
     return f"mggr-tf train --stage {stage} --out {shlex.quote(str(run.path))} --resume"
 
 
-def _with_what_is_kept(reason: str, run: RunFolder, stage: Stage) -> DiskError:
+def _with_what_is_kept(
+    reason: str, run: RunFolder, stage: Stage, fields: Mapping[str, object]
+) -> DiskError:
+    command = resume_command(run, stage)
     return DiskError(
-        f"{reason}. Kept: {kept(run.record)}. When {run.path} can be written again, go on with: "
-        f"{resume_command(run, stage)}"
+        f"{reason}. Kept: {kept(run.record)}. When {run.path} is writable again, resume with: "
+        f"{command}",
+        code="training-not-written",
+        **{**fields, "run": run.path, "kept": kept(run.record), "command": command},
     )
+
+
+def _fields(error: OSError | MggrError) -> Mapping[str, object]:
+    if isinstance(error, MggrError):
+        return {**error.fields, "cause": error.code}
+    return {"path": error.filename, "reason": (error.strerror or str(error)).lower()}
 
 
 def _reason(error: OSError | MggrError) -> str:

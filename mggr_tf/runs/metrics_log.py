@@ -126,7 +126,12 @@ def _append_whole(file: Path, row: bytes) -> None:
                 raise
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DiskError(f"{file} takes no further row, and is as it was: {reason}") from error
+        raise DiskError(
+            f"{file}: a row was not written: {reason}; the file is unchanged",
+            code="log-row-not-written",
+            path=file,
+            reason=reason,
+        ) from error
 
 
 def _as_csv(rows: Iterable[list[str]]) -> bytes:

@@ -109,9 +109,13 @@ def refuse_unknown_seeds(
             if known and all(drawn) != all(known):
                 without = source if not all(drawn) else f"{title} ({run.path}, {origin.data})"
                 raise UsageError(
-                    f"{without} numbers drawn people without their seed, so whether {title} was "
-                    f"trained on the people of {source} cannot be known; draw them again with "
-                    "`mggr-tf data synth` (and `data pack`), with a seed that was not trained on"
+                    f"{without} numbers synthetic people without their seed, so people that "
+                    f"{title} was trained on cannot be excluded; render them again with `mggr-tf "
+                    "data synth` (and `data pack`), with a seed that was not used in training",
+                    code="synthetic-seed-unknown",
+                    trained=title,
+                    data=source,
+                    without=without,
                 )
 
 
@@ -120,8 +124,8 @@ def warn_of_unknown_donors(runs: Mapping[str, RunFolder], notify: Callable[[str]
     for title, run in runs.items():
         if not run.record.origins_known:
             notify(
-                f"warning: {title} ({run.path}) was made by a version that did not record donors "
-                "(--from): whether their training people are among those scored is unknown"
+                f"warning: {title} ({run.path}) was created by a version that did not record "
+                "donors (--from); the evaluated people may include training people of its donors"
             )
 
 
@@ -159,7 +163,7 @@ def note_data(
     Raises:
         RunError: the data differs and `may_differ` is False; the run is unchanged.
     """
-    now, what = DataRecord.of(found), "portraits are" if portraits else "data is"
+    now, what = DataRecord.of(found), "portraits" if portraits else "data"
     known = run.record.portraits if portraits else run.record.data
     if known is None:
         run.note_data(now, portraits=True)
@@ -170,10 +174,14 @@ def note_data(
     if changes is not None:
         if not may_differ:
             raise RunError(
-                f"{run.path}: its {what} not what it began with: {changes}; put it back, go "
-                f"on all the same with --changed-data, or make a new run with --from {run.path}"
+                f"{run.path}: the {what} changed since the training started: {changes}; restore "
+                "the earlier ones, pass --changed-data to continue with the changed ones, or "
+                f"create a new run with --from {run.path}",
+                code=f"{what}-changed",
+                path=run.path,
+                changes=changes,
             )
-        notify(f"the {what.split()[0]} changed: {changes}; going on with it")
+        notify(f"the {what} changed: {changes}; the training continues with the changed {what}")
     seen = {*known.seen} - {*now.subjects}
     now = replace(now, earlier=tuple(sorted(seen)))
     if now != (run.record.portraits if portraits else run.record.data):

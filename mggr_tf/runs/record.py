@@ -287,9 +287,12 @@ def check_config(file: Path, *, made_with: Config, found: Config) -> None:
     """
     if changed := differences(made_with, found):
         raise RunError(
-            f"{file} was changed since the run was made: {in_words(changed)}; put it back. A "
-            "changed copy makes a new run: mggr-tf train --config COPY.yaml "
-            f"--from {shlex.quote(str(file.parent))}"
+            f"{file} has changed since the run was created: {in_words(changed)}; restore it. To "
+            "create a new run from a changed copy: mggr-tf train --config COPY.yaml "
+            f"--from {shlex.quote(str(file.parent))}",
+            code="config-file-changed",
+            path=file,
+            changes=in_words(changed),
         )
 
 
@@ -312,14 +315,20 @@ def asked_changes(
     changed = tuple(d for d in differences(trained, asked) if d.after != "auto")
     if changed and not may_differ:
         raise RunError(
-            f"{run} is trained with another config: {in_words(changed)}; leave --config and "
-            "--set out, say --changed-config where it is meant, or make a new run with "
-            f"--from {run}"
+            f"{run} was started with another config: {in_words(changed)}; omit --config and "
+            "--set, pass --changed-config to continue with the changed config, or create a new "
+            f"run with --from {run}",
+            code="config-differs",
+            path=run,
+            changes=in_words(changed),
         )
     if fixed := tuple(d for d in changed if not d.key.startswith(_MAY_CHANGE)):
         raise RunError(
-            f"{run}: a run that was begun goes on with the same networks and data: "
-            f"{in_words(fixed)}; make a new run with --from {run}"
+            f"{run}: the networks and data of a started run cannot be changed: "
+            f"{in_words(fixed)}; create a new run with --from {run}",
+            code="config-change-not-possible",
+            path=run,
+            changes=in_words(fixed),
         )
     return changed
 
@@ -332,10 +341,10 @@ def data_changes(before: DataRecord, now: DataRecord) -> str | None:
     if before.subjects != now.subjects or before.held_out != now.held_out:
         return f"{_people(before, now)}, {before.patches} patches before, {now.patches} now"
     if before.patches != now.patches:
-        return f"of the same people {before.patches} patches before, {now.patches} now"
+        return f"{before.patches} patches before, {now.patches} now, of the same people"
     if before.fingerprint is None:
         moved = before.source != now.source
-        return f"{before.source} before, and nothing to know it by elsewhere" if moved else None
+        return f"{before.source} before, with no fingerprint to compare" if moved else None
     if before.fingerprint != now.fingerprint:
         return f"the same number of patches ({now.patches}) with other pictures or labels"
     return None
@@ -344,8 +353,8 @@ def data_changes(before: DataRecord, now: DataRecord) -> str | None:
 def _people(before: DataRecord, now: DataRecord) -> str:
     were, are = ({*data.subjects, *data.held_out} for data in (before, now))
     if were == are:
-        return "the same people, but others of them held out"
-    changes = [("gone", sorted(were - are)), ("new", sorted(are - were))]
+        return "the same people, but with other held-out subjects"
+    changes = [("removed", sorted(were - are)), ("new", sorted(are - were))]
     return ", ".join(
         f"{len(names)} subject{'s' * (len(names) > 1)} {how} ({_named(names)})"
         for how, names in changes

@@ -116,7 +116,11 @@ class Checkpoints:
                 _make_durable(temporary)
         except tf.errors.OpError as error:
             raise DiskError(
-                f"{target} was not written, nothing of it is left: {disk_reason(error)}"
+                f"{target} was not written: {disk_reason(error)}; the incomplete checkpoint was "
+                "removed",
+                code="checkpoint-not-written",
+                path=target,
+                reason=disk_reason(error),
             ) from error
         self._forget(step)
 
@@ -132,7 +136,7 @@ class Checkpoints:
                 return self._load(path)
             except RunError as error:
                 failure = failure or error
-                self._warn(f"{error}; it is passed over")
+                self._warn(f"{error}; skipping it")
         if failure is not None:
             raise failure
         return 0
@@ -143,7 +147,7 @@ class Checkpoints:
             try:
                 return self._load(path)
             except RunError as error:
-                self._warn(f"{error}; it is passed over")
+                self._warn(f"{error}; skipping it")
         return None
 
     def forget_after(self, step: int) -> None:
@@ -162,13 +166,19 @@ class Checkpoints:
         try:
             about = _about(path)
             if _checksums(path) != about.files:
-                raise ValueError("its content is not what was written")
+                raise _not_restored(path, "a checksum is wrong", code="checkpoint-checksum-wrong")
             if about.seed != self._seed:
-                raise ValueError(f"it was made with seed {about.seed}, the run has {self._seed}")
+                raise _not_restored(
+                    path,
+                    f"it was written with seed {about.seed}, the run has seed {self._seed}",
+                    code="checkpoint-seed-differs",
+                    found=about.seed,
+                    expected=self._seed,
+                )
             self._state.read(str(path / _PREFIX)).assert_existing_objects_matched()
         except _UNREADABLE as error:
             reason = " ".join(str(error).split())[:_LONGEST_REASON]
-            raise RunError(f"{path}: the checkpoint cannot be restored: {reason}") from error
+            raise _not_restored(path, reason, code="checkpoint-not-readable") from error
         return about.step
 
     def _there(self) -> list[Path]:
@@ -198,6 +208,16 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _not_restored(path: Path, reason: str, *, code: str, **fields: object) -> RunError:
+    return RunError(
+        f"{path}: the checkpoint cannot be restored: {reason}",
+        code=code,
+        path=path,
+        reason=reason,
+        **fields,
+    )
+
+
 def _step_of(path: Path) -> int:
     return int(path.name.partition("-")[2])
 
@@ -217,7 +237,13 @@ def _checksums(folder: Path) -> dict[str, str]:
 def _check_written(folder: Path, step: int) -> None:
     found = int(tf.train.load_checkpoint(str(folder / _PREFIX)).get_tensor(_STEP))
     if found != step:
-        raise RunError(f"{folder}: step {step} was written, and step {found} is read back")
+        raise RunError(
+            f"{folder}: step {step} was written, but step {found} was read back",
+            code="checkpoint-step-wrong",
+            path=folder,
+            expected=step,
+            found=found,
+        )
 
 
 def _make_durable(folder: Path) -> None:

@@ -188,9 +188,12 @@ class Distribution:
         except LOST_A_WORKER as error:
             if self.workers == 1:
                 raise
+            reason = plain_reason(error)
             raise RunError(
-                "another worker is gone, and training cannot go on without it; start all of them "
-                f"again with --resume. TensorFlow says: {plain_reason(error)}"
+                "another worker was lost, and training cannot continue without it; start all "
+                f"workers again with --resume. Error of TensorFlow: {reason}",
+                code="worker-lost",
+                reason=reason,
             ) from error
 
 
@@ -223,8 +226,11 @@ def open_distribution(
         return _of_several(cluster, notify)
     if cluster is not None and cluster.workers > 1:
         raise ConfigError(
-            f"TF_CONFIG names {cluster.workers} workers, and --strategy is {name}: say --strategy "
-            "multiworker, or unset TF_CONFIG to train on this machine alone"
+            f"TF_CONFIG lists {cluster.workers} workers, but --strategy is {name}; pass "
+            "--strategy multiworker, or unset TF_CONFIG to train on this machine only",
+            code="strategy-not-multiworker",
+            workers=cluster.workers,
+            strategy=name,
         )
     several = len(tf.config.list_physical_devices("GPU")) > 1
     if name == "mirrored" or (name == "auto" and several):
@@ -263,22 +269,39 @@ def _cluster(environment: Mapping[str, str]) -> Cluster | None:
         raise ConfigError(
             "TF_CONFIG cannot be read; expected "
             '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
-            f", got {text!r}"
+            f", got {text!r}",
+            code="tf-config-not-readable",
+            found=text,
         ) from error
     if kind != "worker" or set(said["cluster"]) != {"worker"}:
-        raise ConfigError("TF_CONFIG may name tasks of type worker alone: all of them train")
+        kinds = ", ".join(sorted({str(kind), *said["cluster"]}))
+        raise ConfigError(
+            f"TF_CONFIG: expected tasks of type worker only, because all tasks train; got {kinds}",
+            code="tf-config-other-tasks",
+            found=kinds,
+        )
     if not addresses or not all(isinstance(one, str) and ":" in one for one in addresses):
-        raise ConfigError(f"TF_CONFIG: expected a list of host:port, got {addresses!r}")
+        raise ConfigError(
+            f"TF_CONFIG: expected a list of host:port, got {addresses!r}",
+            code="tf-config-bad-addresses",
+            found=addresses,
+        )
     if not 0 <= index < len(addresses):
-        raise ConfigError(f"TF_CONFIG: task index {index}, and {len(addresses)} workers")
+        raise ConfigError(
+            f"TF_CONFIG: expected a task index from 0 to {len(addresses) - 1}, got {index}",
+            code="tf-config-bad-index",
+            index=index,
+            workers=len(addresses),
+        )
     return Cluster(tuple(addresses), index)
 
 
 def _of_several(cluster: Cluster | None, notify: Callable[[str], None]) -> Distribution:
     if cluster is None:
         raise ConfigError(
-            "--strategy multiworker reads TF_CONFIG, which is not set; `mggr-tf launch --workers 2 "
-            "-- train ...` sets it"
+            "--strategy multiworker needs TF_CONFIG, which is not set; `mggr-tf launch --workers 2 "
+            "-- train ...` sets it",
+            code="tf-config-missing",
         )
     if cluster.workers == 1:
         return Distribution(tf.distribute.get_strategy())
@@ -289,8 +312,13 @@ def _of_several(cluster: Cluster | None, notify: Callable[[str], None]) -> Distr
     except (RuntimeError, *LOST_A_WORKER, tf.errors.UnknownError) as error:
         reason = " ".join(str(error).split())[:_LONGEST]
         raise RunError(
-            f"worker {cluster.index} at {cluster.addresses[cluster.index]} did not find the "
-            f"others ({', '.join(cluster.addresses)}): {reason}"
+            f"worker {cluster.index} at {cluster.addresses[cluster.index]} could not connect to "
+            f"the other workers ({others}): {reason}",
+            code="workers-not-reachable",
+            worker=cluster.index,
+            address=cluster.addresses[cluster.index],
+            others=others,
+            reason=reason,
         ) from error
     return Distribution(strategy, cluster.workers, cluster.index)
 

@@ -46,11 +46,21 @@ def as_worker(command: Sequence[str]) -> tuple[str, ...]:
     """
     if not command or command[0] != "train":
         what = command[0] if command else "nothing"
-        raise UsageError(f"launch starts `train`, got {what}: mggr-tf launch -- train ...")
+        raise UsageError(
+            f"launch starts `train` only, got {what}; run: mggr-tf launch -- train ...",
+            code="command-not-train",
+            found=what,
+        )
     if any(word == _CHOSEN or word.startswith(f"{_CHOSEN}=") for word in command):
-        raise UsageError("leave --strategy to launch: its workers train by `multiworker`")
+        raise UsageError(
+            "launch does not accept --strategy, because it sets `multiworker`; omit the option",
+            code="strategy-not-accepted",
+        )
     if "--out" not in command and not any(word.startswith("--out=") for word in command):
-        raise UsageError("name the run with --out RUN: all workers must mean the same one")
+        raise UsageError(
+            "launch needs `train --out RUN`, so that all workers use the same run; add it",
+            code="out-missing",
+        )
     return (*command, _CHOSEN, "multiworker")
 
 
@@ -67,9 +77,18 @@ def host_lines(addresses: Sequence[str], command: Sequence[str]) -> tuple[str, .
     for address in addresses:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise UsageError(f"--hosts: expected host:port, got {address!r}")
+            raise UsageError(
+                f"--hosts: expected host:port, got {address!r}",
+                code="host-without-port",
+                address=address,
+            )
     if len(set(addresses)) < len(addresses):
-        raise UsageError("--hosts: an address stands there twice")
+        address = next(one for one in addresses if addresses.count(one) > 1)
+        raise UsageError(
+            f"--hosts: {address} occurs twice; list each worker once",
+            code="host-twice",
+            address=address,
+        )
     return tuple(
         f"{address.rpartition(':')[0]}: TF_CONFIG={shlex.quote(tf_config(addresses, index))} "
         f"{shlex.join(('mggr-tf', *command))}"
@@ -164,7 +183,12 @@ def _gpus(index: int, each: int) -> list[str]:
     mine = [name for name in visible.split(",") if name][first:last]
     if len(mine) < each:
         raise UsageError(
-            f"--gpus-each {each}: CUDA_VISIBLE_DEVICES={visible} leaves worker {index} too few"
+            f"--gpus-each {each}: CUDA_VISIBLE_DEVICES={visible} has too few GPUs for worker "
+            f"{index}",
+            code="too-few-gpus",
+            each=each,
+            visible=visible,
+            worker=index,
         )
     return mine
 

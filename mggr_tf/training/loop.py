@@ -159,8 +159,11 @@ class Loop:
             self._divergence.begin()
         if step != (chiefs := round(self._distribution.agreed(step))):
             raise RunError(
-                f"this worker goes on from step {step}, the chief from {chiefs}: all of them must "
-                "see the run folder on one file system"
+                f"this worker resumes from step {step}, the chief from step {chiefs}; all workers "
+                "must use the run folder on one shared file system",
+                code="resumed-steps-differ",
+                step=step,
+                chief=chiefs,
             )
         return step
 
@@ -265,25 +268,35 @@ class Loop:
             # The warp raises this error if the flow contains NaN.
             if _OUTSIDE not in error.message:
                 raise
-            raise self._diverged(self.at + 1, plain_reason(error), batch, hooks) from error
+            reason = plain_reason(error)
+            raise self._diverged(self.at + 1, reason, batch, hooks, code="flow-invalid") from error
         done = int(self._at.assign_add(1))
         if (wrong := self._divergence.tell(values)) is not None:
-            raise self._diverged(done, wrong, batch, hooks)
+            raise self._diverged(done, wrong, batch, hooks, code="training-diverged")
         return values, heard
 
     def _validated(self, batch: Batch, hooks: LoopCallbacks) -> float:
         metric = hooks.validate(self.at)
         if not math.isfinite(metric):
-            raise self._diverged(self.at, "validation is no longer a number", batch, hooks)
+            wrong = "the validation metric is not a finite number"
+            raise self._diverged(self.at, wrong, batch, hooks, code="validation-not-finite")
         return metric
 
-    def _diverged(self, step: int, wrong: str, batch: Batch, hooks: LoopCallbacks) -> RunError:
+    def _diverged(
+        self, step: int, wrong: str, batch: Batch, hooks: LoopCallbacks, *, code: str
+    ) -> RunError:
         """Return the error for a divergence, and remove the checkpoints that may be affected."""
         self._checkpoints.forget_after(step - self._divergence.block)
+        file = hooks.bad_batch(step, batch)
         return RunError(
-            f"step {step}: {wrong}; lower the learning rate and go on with --resume "
-            f"--changed-config --set stages.{self._stage}.learning_rate=... What the step saw is "
-            f"in {hooks.bad_batch(step, batch)}"
+            f"step {step}: {wrong}; lower the learning rate and continue with --resume "
+            f"--changed-config --set stages.{self._stage}.learning_rate=... The batch of this step "
+            f"is in {file}",
+            code=code,
+            stage=self._stage,
+            step=step,
+            reason=wrong,
+            path=file,
         )
 
     def _ask(self, batch: Batch, wishes: WorkerRequest) -> tuple[Values, WorkerRequest]:

@@ -103,7 +103,11 @@ def portrait_shares(
     try:
         return Shares(settings.portraits.pairs * parts, replicas, first, local, parts)
     except ConfigError as error:
-        raise ConfigError(f"portraits.pairs: {error}") from error
+        raise ConfigError(
+            f"portraits.pairs: {error}",
+            code=error.code,
+            **{**error.fields, "at": "portraits.pairs"},
+        ) from error
 
 
 def check_shares(config: Config, stages: Iterable[Stage], *, replicas: int) -> None:
@@ -118,7 +122,9 @@ def check_shares(config: Config, stages: Iterable[Stage], *, replicas: int) -> N
             if config.stage(stage).portraits is not None:
                 portrait_shares(config, stage, replicas=replicas)
         except ConfigError as error:
-            raise ConfigError(f"stages.{stage}: {error}") from error
+            raise ConfigError(
+                f"stages.{stage}: {error}", code=error.code, **{**error.fields, "stage": stage}
+            ) from error
 
 
 def stage_dataset(
@@ -221,9 +227,20 @@ def warm_start(run: RunFolder, donor: RunFolder) -> None:
     """
     estimator = donor.device_estimator
     if not donor.has_weights(estimator):
-        raise RunError(f"{donor.path} has no estimator to start from")
+        raise RunError(
+            f"{donor.path} has no estimator network to start from",
+            code="donor-lacks-network",
+            donor=donor.path,
+            networks="estimator",
+        )
     if not run.config.for_donor(donor.config).builds_alike("estimator", donor.config):
-        raise RunError(f"{donor.path} has another estimator network than config {run.config.name}")
+        raise RunError(
+            f"the estimator network of {donor.path} differs from that of config {run.config.name}",
+            code="donor-network-differs",
+            donor=donor.path,
+            networks="estimator",
+            config=run.config.name,
+        )
     run.adopt_redirector(donor)
     theirs, ours = Networks(donor.config).estimator, Networks(run.config).estimator
     load_weights(theirs, donor.weights_file(estimator))
@@ -272,9 +289,13 @@ def _check_precision(config: Config, asked: str, warn: Callable[[str], None]) ->
     if precision == "float16":
         instead = EXACT if missing_for("bfloat16") else "bfloat16"
         raise ConfigError(
-            f"compute.precision: to train {asked} in float16 takes {missing}; set {instead}"
+            f"compute.precision: training {asked} in float16 needs {missing}; set {instead}",
+            code="float16-not-supported",
+            stages=asked,
+            needed=missing,
+            instead=instead,
         )
-    warn(f"compute.precision: {precision} is slower than float32 here: it takes {missing}")
+    warn(f"compute.precision: {precision} needs {missing}; it is slower than float32 here")
 
 
 def _check_xla(asked: str, replicas: int, warn: Callable[[str], None]) -> None:
@@ -282,8 +303,11 @@ def _check_xla(asked: str, replicas: int, warn: Callable[[str], None]) -> None:
         # Inside the compiled program, each device would have to access the variables and the sums
         # of the other devices.
         raise ConfigError(
-            f"compute.xla: a step of {asked} that {replicas} devices share cannot be compiled; "
-            "set false, or train on one device"
+            f"compute.xla: a step of {asked} on {replicas} devices cannot be compiled; set false, "
+            "or train on one device",
+            code="xla-on-several-devices",
+            stages=asked,
+            devices=replicas,
         )
     if not tf.config.list_physical_devices("GPU"):
-        warn("compute.xla: without a GPU a compiled step takes three to seven times as long")
+        warn("compute.xla: without a GPU, a compiled step takes three to seven times as long")

@@ -149,8 +149,12 @@ class StageTrainer:
         record = run.record.stages.get(stage)
         if done == 0 and record is not None and record.done:
             raise RunError(
-                f"{run.checkpoint_folder(stage)} is gone, and with it {record.done} steps of "
-                f"{stage}; put it back, or make a new run"
+                f"{run.checkpoint_folder(stage)} has no checkpoint, but {record.done} steps of "
+                f"{stage} are recorded; restore the folder, or create a new run",
+                code="checkpoints-missing",
+                path=run.checkpoint_folder(stage),
+                stage=stage,
+                steps=record.done,
             )
         if record is None or (done == 0 and budget != Budget()):
             record = StageRecord(steps=self._steps(budget, started), minutes=budget.minutes)
@@ -237,8 +241,8 @@ def _announcement(stage: Stage, record: StageRecord, done: int) -> str:
 
 def _early_end(stage: Stage, patience: Patience, steps: int) -> str:
     return (
-        f"{stage}: ended before step {steps}, as validation finds nothing better; "
-        f"kept is step {patience.best_step}"
+        f"{stage}: stopped early, before step {steps}; kept the weights of step "
+        f"{patience.best_step}, which have the best validation metric"
     )
 
 
@@ -288,16 +292,20 @@ def train_stages(
         return
     if len(todo) > 1:
         notify(
-            f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training them in order"
+            f"{run.path}: stage {stage} needs {', '.join(todo[:-1])} first; training all in order"
         )
     distribution = distribution or open_distribution()
     check_shares(run.config, todo, replicas=distribution.replicas)
     run.config.refuse_untrainable(todo, has_estimator=run.has_weights("estimator"))
     if portraits is None and "adapted" in todo:
-        raise RunError(f"{run.path}: stage adapted needs photographs, and the run has none")
+        raise RunError(
+            f"{run.path}: stage adapted needs photographs, and the run has none; pass --portraits",
+            code="photographs-missing",
+            path=run.path,
+        )
     check_devices(run.config, todo, replicas=distribution.replicas, warn=notify)
     if held_out is None and any(run.config.stage(s).validation.patience for s in todo):
-        notify("nobody is held out: validation, which may end a stage, asks people it trains on")
+        notify("no subjects are held out; validation and early stopping use training subjects")
     with distribution.reporting_lost_workers():
         minutes = {} if budget.minutes is None else minutes_of_each(run, stage, budget.minutes)
         with distribution.strategy.scope():
@@ -365,7 +373,7 @@ def _closing_eyes(
         Origin(run.path.resolve().name, SYNTHETIC, SYNTHETIC_LICENCE, people),
         write=distribution.is_chief,
     )
-    notify(f"drawing eyes of {how.closing_subjects} people that close, for loss state")
+    notify(f"rendering closing eyes of {how.closing_subjects} people, for loss state")
     return closing_eyes(how, progress=no_progress if stream is None else progress)
 
 

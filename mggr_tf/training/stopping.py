@@ -50,11 +50,9 @@ class Divergence:
             Description of the divergence, as the text after `step 123: `; None if there is none.
         """
         if bad := [name for name, value in values.items() if not abs(value) < float("inf")]:
-            return f"{', '.join(bad)} is no longer a number"
+            return f"{', '.join(bad)} is not a finite number"
         if values.get("loss_scale", math.inf) <= 1.0:
-            return (
-                "gradients do not fit into float16 any more (compute.precision: bfloat16 has room)"
-            )
+            return "gradients overflow in float16 (compute.precision: bfloat16 has a larger range)"
         self._recent.append(values["loss"])
         if not float(self._size):
             self._size.assign(max(1.0, abs(values["loss"])))
@@ -91,7 +89,7 @@ class Divergence:
         above = sum(loss - lowest for loss in self._recent) / self._block
         if above <= self._far * max(float(self._size), abs(lowest)):
             return None
-        return f"loss has gone up from {lowest:.3g} to {max(self._recent):.3g}: it diverges"
+        return f"the loss diverges: it increased from {lowest:.3g} to {max(self._recent):.3g}"
 
 
 class Patience:

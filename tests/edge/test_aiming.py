@@ -10,6 +10,7 @@ import pytest
 from mggr_edge.errors import DataError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.targets import MAX_PITCH_DEG, MAX_YAW_DEG, Glances, read_target_track
+from refusals import refusal
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -27,32 +28,55 @@ def test_a_table_is_followed_in_straight_lines_and_rests_at_its_ends(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "code", "fields"),
     [
-        ("", "has no column time_s, pitch_deg, yaw_deg"),
-        ("time_s,yaw_deg\n0,1\n", "has no column pitch_deg"),
-        ("time_s,pitch_deg,yaw_deg\n", "has no rows"),
-        ("time_s,pitch_deg,yaw_deg\n0,0,0\n1,up,0\n", "line 3: could not convert"),
-        ("time_s,pitch_deg,yaw_deg\n0,0,0\n1,2\n", "line 3: could not convert"),
-        ("time_s,pitch_deg,yaw_deg\n0,0,40\n", "line 2: yaw is 40 degrees, expected -30 to 30"),
-        ("time_s,pitch_deg,yaw_deg\n0,nan,4\n", "line 2: pitch is nan degrees"),
-        ("time_s,pitch_deg,yaw_deg\ninf,0,4\n", "line 2: no time: inf"),
-        ("time_s,pitch_deg,yaw_deg\n2,0,0\n2,0,1\n", "times must go up, got 2 after 2"),
+        ("", "targets-without-column", {"missing": "time_s, pitch_deg, yaw_deg"}),
+        ("time_s,yaw_deg\n0,1\n", "targets-without-column", {"missing": "pitch_deg"}),
+        ("time_s,pitch_deg,yaw_deg\n", "targets-empty", {}),
+        (
+            "time_s,pitch_deg,yaw_deg\n0,0,0\n1,up,0\n",
+            "target-not-a-number",
+            {"line": 3, "column": "pitch_deg", "found": "up"},
+        ),
+        (
+            "time_s,pitch_deg,yaw_deg\n0,0,0\n1,2\n",
+            "target-not-a-number",
+            {"line": 3, "column": "yaw_deg", "found": ""},
+        ),
+        (
+            "time_s,pitch_deg,yaw_deg\n0,0,40\n",
+            "target-out-of-range",
+            {"line": 2, "angle": "yaw", "found": 40.0, "limit": 30.0},
+        ),
+        (
+            "time_s,pitch_deg,yaw_deg\n0,nan,4\n",
+            "target-out-of-range",
+            {"line": 2, "angle": "pitch", "found": "nan"},
+        ),
+        (
+            "time_s,pitch_deg,yaw_deg\ninf,0,4\n",
+            "target-time-not-finite",
+            {"line": 2, "found": "inf"},
+        ),
+        (
+            "time_s,pitch_deg,yaw_deg\n2,0,0\n2,0,1\n",
+            "target-times-not-increasing",
+            {"found": 2.0, "before": 2.0},
+        ),
     ],
 )
 def test_a_table_that_cannot_be_followed_says_where(
-    tmp_path: Path, text: str, message: str
+    tmp_path: Path, text: str, code: str, fields: dict[str, object]
 ) -> None:
-    with pytest.raises(DataError, match=r"targets\.csv") as caught:
+    with refusal(DataError, code, path=tmp_path / "targets.csv", **fields):
         read_target_track(written(tmp_path, text))
-    assert message in str(caught.value)
 
 
 def test_a_table_that_is_missing_or_no_text(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with refusal(DataError, "targets-not-readable", path=tmp_path / "gone.csv"):
         read_target_track(tmp_path / "gone.csv")
     (tmp_path / "picture.csv").write_bytes(b"\xff\xd8\xff\xe0" * 9)
-    with pytest.raises(DataError, match="is no CSV"):
+    with refusal(DataError, "targets-not-csv", path=tmp_path / "picture.csv"):
         read_target_track(tmp_path / "picture.csv")
 
 

@@ -13,6 +13,7 @@ import pytest
 from mggr_edge.common import atomic
 from mggr_edge.common.atomic import atomic_file, atomic_folder, reserved_folder
 from mggr_edge.errors import DiskError, OutputExistsError, UsageError
+from refusals import refusal
 
 
 def names(folder: Path) -> list[str]:
@@ -65,7 +66,7 @@ def test_failure_leaves_nothing_and_the_old_file_untouched(
 def test_an_existing_file_is_refused_before_any_work(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(OutputExistsError, match="--force"), atomic_file(target):
+    with refusal(OutputExistsError, "output-exists", path=target), atomic_file(target):
         pytest.fail("the body must not run")
     with atomic_file(target, force=True) as temporary:
         temporary.write_text("new")
@@ -89,18 +90,24 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_folder_where_a_file_should_be_is_refused_even_by_force(tmp_path: Path) -> None:
     (tmp_path / "thing").mkdir()
     with (
-        pytest.raises(UsageError, match="is a folder"),
+        refusal(UsageError, "output-is-folder", path=tmp_path / "thing"),
         atomic_file(tmp_path / "thing", force=True),
     ):
         pass
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="is a file"), atomic_folder(tmp_path / "file", force=True):
+    with (
+        refusal(UsageError, "output-is-file", path=tmp_path / "file"),
+        atomic_folder(tmp_path / "file", force=True),
+    ):
         pass
 
 
 @pytest.mark.parametrize("maker", [atomic_file, atomic_folder])
 def test_a_missing_parent_is_named(tmp_path: Path, maker) -> None:
-    with pytest.raises(UsageError, match="nowhere does not exist"), maker(tmp_path / "nowhere/x"):
+    with (
+        refusal(UsageError, "output-folder-missing", folder=tmp_path / "nowhere"),
+        maker(tmp_path / "nowhere/x"),
+    ):
         pass
     assert names(tmp_path) == []
 
@@ -161,7 +168,10 @@ def test_the_old_folder_comes_back_if_the_new_one_cannot_move_in(
 def test_no_permission_is_said_at_once(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(UsageError, match="no permission"), atomic_file(tmp_path / "a"):
+        with (
+            refusal(UsageError, "output-folder-not-writable", folder=tmp_path),
+            atomic_file(tmp_path / "a"),
+        ):
             pass
     finally:
         tmp_path.chmod(0o700)
@@ -181,7 +191,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_old(tmp_path: Path, make
         with maker(target, force=True), open("/dev/full", "wb", buffering=0) as full:
             full.write(b"more than it takes")
 
-    with pytest.raises(DiskError, match=r"kept was not written.*no space left on device"):
+    with refusal(DiskError, "output-not-written", path=target, reason="no space left on device"):
         fill()
     assert names(tmp_path) == ["kept"]
     assert (target if maker is atomic_file else target / "old").read_text() == "old"

@@ -27,7 +27,13 @@ from mggr_edge.pipeline.gaze_correction import GazeCorrection, constant_correcti
 from mggr_edge.pipeline.redirector import Redirector
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.runs import calibration as calibrating
-from mggr_edge.runs.calibration import LensLook, LookProgress, calibrate, calibrate_by_video
+from mggr_edge.runs.calibration import (
+    MOST_SPREAD_DEG,
+    LensLook,
+    LookProgress,
+    calibrate,
+    calibrate_by_video,
+)
 from mggr_edge.runs.profile import (
     SLOPE_PRIOR,
     Profile,
@@ -36,6 +42,7 @@ from mggr_edge.runs.profile import (
     read_profile,
     write_profile,
 )
+from refusals import error_of, refusal
 from scripted_source import CAMERA
 
 LINEAR = GazeCorrection((1.5, -2.0), ((0.1, 0.0), (0.05, -0.2)), (3.0, 1.0), (-6, 8), (-20, 15.5))
@@ -156,9 +163,9 @@ def test_too_few_open_eyes_are_refused(bundle: Bundle, monkeypatch: pytest.Monke
     look = LensLook(duration_s=5.0)
     for n in range(20):
         assert not look.take(_frame((0, 0), (0, 0) if n < 2 else None), float(n))
-    with pytest.raises(StreamError, match="only 2 of 21 frames show open eyes"):
+    with refusal(StreamError, "too-few-open-eyes", found=2, frames=21, needed=6):
         look.take(_frame((0, 0), None), 20.5)
-    with pytest.raises(StreamError, match="only 2 of 21 frames"):
+    with refusal(StreamError, "too-few-open-eyes", found=2, frames=21, needed=6):
         look.calibration(bundle)
 
 
@@ -167,8 +174,9 @@ def test_eyes_that_wander_are_refused(bundle: Bundle) -> None:
     rng = np.random.default_rng(0)
     for n in range(100):
         look.take(_frame((0, 0), tuple(rng.uniform(-15, 15, 2))), n / 30)
-    with pytest.raises(UsageError, match=r"differ by \d+\.\d degrees"):
+    with refusal(UsageError, "gaze-not-steady", limit_deg=MOST_SPREAD_DEG) as refused:
         look.calibration(bundle)
+    assert refused.value.fields["spread_deg"] > MOST_SPREAD_DEG
 
 
 def test_a_look_before_a_camera_is_measured_and_its_error_is_removed(
@@ -204,11 +212,11 @@ def test_a_camera_that_ends_or_shows_nobody_is_refused(
 ) -> None:
     monkeypatch.setattr(calibrating, "PATIENCE_S", 0.3)
     sitter = scripted(Sitter(np.full_like(portrait, 90)))
-    with pytest.raises(StreamError, match=r"only 0 of \d+ frames show open eyes"):
+    with refusal(StreamError, "too-few-open-eyes", found=0, needed=6):
         calibrate(CAMERA, bundle, camera_format=ANY_FORMAT, ask=sitter.ask)
     left = iter([portrait, portrait])
     monkeypatch.setattr(sitter, "read", lambda: next(left, None))
-    with pytest.raises(StreamError, match="ended"):
+    with refusal(StreamError, "calibration-cut-short", address=CAMERA):
         calibrate(CAMERA, bundle, camera_format=ANY_FORMAT, ask=lambda: time.sleep(0.2))
 
 
@@ -266,7 +274,7 @@ def test_a_profile_comes_back_and_fits_its_estimator_only(
     with pytest.raises(OutputExistsError):
         write_profile(path, profile, force=False)
     write_profile(path, replace(profile, estimator_sha256=("0" * 64,)), force=True)
-    with pytest.raises(UsageError, match=r"was measured with another model.*--profile none"):
+    with refusal(UsageError, "profile-of-other-model", path=path):
         read_profile(path, bundle.contract)
 
 
@@ -300,33 +308,34 @@ def test_a_profile_of_schema_1_is_a_constant_offset(
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
+    ("content", "named"),
     [
-        ("{", "is no profile"),
-        ("[1]", "a mapping"),
-        ('{"schema": 1}', "key 'estimator_sha256' is missing"),
-        ('{"schema": 2}', "key 'estimator_sha256' is missing"),
+        ("{", "line 1 column 2"),
+        ("[1]", "mapping"),
+        ('{"schema": 1}', "'estimator_sha256'"),
+        ('{"schema": 2}', "'estimator_sha256'"),
         ('{"estimator_sha256": [], "lens_deg": [0, 0], "screen_deg": [0], "schema": 1}', "list"),
         ('{"estimator_sha256": [], "lens_deg": [0, 91], "screen_deg": [0, 0]}', "91"),
         ('{"estimator_sha256": [], "lens_deg": [0, 80], "screen_deg": [0, -80]}', "-160"),
-        ('{"estimator_sha256": [], "correction": {}, "frames": 9, "schema": 9}', "9"),
+        ('{"estimator_sha256": [], "correction": {}, "frames": 9, "schema": 9}', "schema is 9"),
         ('{"estimator_sha256": [], "correction": {}, "frames": 0, "schema": 2}', "frames is 0"),
         (
             '{"estimator_sha256": [], "correction": {"slope": [[9, 9], [9, 9]], '
             '"head_yaw_deg": [-30, 30]}, "frames": 9, "schema": 2}',
-            "correction: offsets must lie",
+            "correction: offsets",
         ),
-        (None, "does not exist; `mggr-edge calibrate` writes a profile"),
     ],
 )
 def test_what_is_no_profile_is_refused(
-    bundle: Bundle, tmp_path: Path, content: str | None, reason: str
+    bundle: Bundle, tmp_path: Path, content: str, named: str
 ) -> None:
     path = tmp_path / "me.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(UsageError, match=reason):
+    with refusal(UsageError, "profile-missing", path=path):
         read_profile(path, bundle.contract)
+    path.write_text(content)
+    with refusal(UsageError, "profile-invalid", path=path) as refused:
+        read_profile(path, bundle.contract)
+    assert named in str(refused.value.fields["reason"])
 
 
 def test_the_command_asks_once_and_writes_the_users_own_profile(
@@ -371,14 +380,13 @@ def test_the_command_takes_a_video_and_no_picture(
     result = CliRunner().invoke(main, asked)
     assert result.exit_code == 0, result.output
     assert read_profile(Path("me.json"), bundle.contract).frames == 12
-    for arguments, said in (
-        (asked, "me.json exists"),
-        ([*asked, "--force", "--input-width", "640"], "look.mp4 is no camera"),
-        (["calibrate", "me.jpg"], "me.jpg does not exist"),
-        (["calibrate", "."], "is a folder, expected a video file or a camera"),
+    for arguments, code, path in (
+        (asked, "output-exists", "me.json"),
+        ([*asked, "--force", "--input-width", "640"], "camera-options-for-file", "look.mp4"),
+        (["calibrate", "me.jpg"], "input-missing", "me.jpg"),
+        (["calibrate", "."], "calibration-input-not-video", "."),
     ):
-        refused = CliRunner().invoke(main, arguments)
-        assert (refused.exit_code, said in refused.output) == (2, True), refused.output
+        error_of(CliRunner().invoke(main, arguments), code, path=path)
 
 
 @pytest.mark.parametrize("correction", [LINEAR, constant_correction(Gaze(4.0, -3.0))])

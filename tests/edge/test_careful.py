@@ -35,7 +35,8 @@ def test_a_frame_that_fails_passes_through_and_the_next_is_redirected() -> None:
         "ZeroDivisionError: at 3",
     ]
     assert careful.failed == 2
-    assert said == ["a frame passes through as it came, and others may: ZeroDivisionError: at 1"]
+    (text,) = said
+    assert text.endswith(": ZeroDivisionError: at 1")
 
 
 def test_what_the_user_can_mend_is_raised() -> None:

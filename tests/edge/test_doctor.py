@@ -24,7 +24,7 @@ def test_a_whole_machine_is_able(fake: FakeMachine) -> None:
     assert {c.name: c.state for c in checks if c.needed} == dict.fromkeys(
         ("Python", "numpy", "interpreter", "OpenCV", "PyAV", "Pillow"), "ok"
     )
-    assert report(checks).endswith("mggr-edge run can work on pictures and videos here")
+    assert report(checks).splitlines()[-1].startswith("mggr-edge run can process ")
 
 
 def old_pillow(fake: FakeMachine) -> None:
@@ -70,7 +70,7 @@ def test_what_is_needed_and_missing_makes_it_unable(
     assert (check.state, check.fix) == ("missing", fix)
     assert not all_passed(checks)
     assert f"-> {fix}" in report(checks)
-    assert report(checks).endswith("mggr-edge run cannot work on pictures and videos here")
+    assert report(checks).splitlines()[-1].startswith("mggr-edge run cannot process ")
 
 
 def test_old_python_is_missing(fake: FakeMachine) -> None:
@@ -91,13 +91,15 @@ def test_pip_opencv_over_jetpacks_is_to_be_removed(fake: FakeMachine) -> None:
     fake.become_jetson()
     check = fake.look("OpenCV")
     assert check.state == "warn"
-    assert "hides JetPack's own" in check.found
+    assert "hides JetPack's OpenCV" in check.found
     assert check.fix == "pip uninstall -y opencv-python-headless"
     fake.packages.pop("opencv-python-headless")
     fake.modules["cv2"] = fake_cv2(gstreamer=True, windows=True)
     check = fake.look("OpenCV")
     assert (check.state, check.fix) == ("ok", None)
-    assert check.found == "4.8.0, GStreamer yes, with windows, the system's, in /usr/lib/cv2.so"
+    parts = check.found.split(", ")
+    assert parts[:3] == ["4.8.0", "GStreamer yes", "with windows"]
+    assert "/usr/lib/cv2.so" in parts[3]
 
 
 def test_two_opencvs_are_one_too_many(fake: FakeMachine) -> None:
@@ -170,9 +172,8 @@ def test_what_goes_wrong_in_a_check_is_a_warning_and_the_rest_is_looked_at(
 
     monkeypatch.setattr(examination_module, "CHECKS", {"cameras": fail, "numpy": CHECKS["numpy"]})
     first, second = run_checks(fake.machine)
-    assert first == Check(
-        "cameras", "warn", "could not be looked at: RuntimeError: the tree is on fire"
-    )
+    assert (first.name, first.state) == ("cameras", "warn")
+    assert first.found.endswith(": RuntimeError: the tree is on fire")
     assert second.state == "ok"
 
 
@@ -189,7 +190,7 @@ def test_this_very_machine() -> None:
     assert found["OpenCV"].found.startswith(cv2.__version__)
     assert found["interpreter"].state in ("ok", "warn")
     assert all(isinstance(check, Check) for check in found.values())
-    assert not [c for c in found.values() if c.found.startswith("could not be looked at")]
+    assert not [c for c in found.values() if c.found.startswith("check failed")]
     states = {found["PyAV"].state, found["Pillow"].state}
     assert all_passed(tuple(found.values())) == (states == {"ok"})
 
@@ -212,4 +213,8 @@ def test_interpreters_cannot_be_told_without_what_their_seam_imports(
     assert available_interpreters() is None
     fake.interpreters = None
     check = fake.look("interpreter")
-    assert (check.state, check.needed, check.fix) == ("missing", True, "install them first")
+    assert (check.state, check.needed, check.fix) == (
+        "missing",
+        True,
+        "install numpy and OpenCV first",
+    )

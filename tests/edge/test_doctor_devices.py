@@ -30,7 +30,11 @@ def test_cameras_are_found_in_the_order_of_their_numbers(fake: FakeMachine) -> N
     for name in ("video10", "video2", "videonotes"):
         fake.write(f"/dev/{name}")
     check = fake.look("cameras")
-    assert (check.state, check.found, check.fix) == ("ok", "/dev/video2, /dev/video10, free", None)
+    assert (check.state, check.found, check.fix) == (
+        "ok",
+        "/dev/video2, /dev/video10, not in use",
+        None,
+    )
 
 
 def test_permissions_are_tried(fake: FakeMachine) -> None:
@@ -49,7 +53,8 @@ def test_a_busy_camera_names_who_holds_it(fake: FakeMachine) -> None:
     fake.run(124, "bash", "bash", holds="/dev/null")
     check = fake.look("cameras")
     assert check.state == "warn"
-    assert check.found == "/dev/video0; /dev/video0 is held by cheese (pid 123)"
+    assert check.found.startswith("/dev/video0; ")
+    assert "/dev/video0 is in use by cheese (pid 123)" in check.found
     assert check.fix == "kill 123"
 
 
@@ -65,7 +70,7 @@ def test_who_writes_a_virtual_camera_keeps_no_camera_busy(fake: FakeMachine) -> 
     fake.write("/sys/devices/virtual/video4linux/video10/name", "mggr-edge\n")
     fake.run(123, "obs", "obs", holds="/dev/video10")
     check = fake.look("cameras")
-    assert (check.state, check.found) == ("ok", "/dev/video0, free")
+    assert (check.state, check.found) == ("ok", "/dev/video0, not in use")
 
 
 def test_what_others_processes_hold_is_said_to_be_unknown(
@@ -83,9 +88,8 @@ def test_what_others_processes_hold_is_said_to_be_unknown(
     monkeypatch.setattr(os, "listdir", listdir)
     check = fake.look("cameras")
     assert check.state == "ok"
-    assert check.found == (
-        "/dev/video0; whether one of 1 processes of others holds one, only root can tell"
-    )
+    assert check.found.startswith("/dev/video0; 1 processes of other users")
+    assert "root" in check.found
 
 
 def test_a_process_that_has_ended_meanwhile_is_passed_over(fake: FakeMachine) -> None:
@@ -106,13 +110,13 @@ def test_other_machines_have_no_argus(fake: FakeMachine, name: str) -> None:
 @pytest.mark.parametrize(
     ("said", "state", "found", "fix"),
     [
-        ("active", "ok", f"running; where it gives no picture all the same: {RESTART}", None),
-        ("failed", "warn", "not running, systemd says: failed", RESTART),
-        ("activating", "warn", "not running, systemd says: activating", RESTART),
+        ("active", "ok", f"running; if cameras deliver no frames, run: {RESTART}", None),
+        ("failed", "warn", "not running; state in systemd: failed", RESTART),
+        ("activating", "warn", "not running; state in systemd: activating", RESTART),
         (
             "inactive",
             "missing",
-            "not running, systemd says: inactive",
+            "not running; state in systemd: inactive",
             "sudo systemctl enable --now nvargus-daemon",
         ),
         (None, "missing", "not running", "sudo systemctl enable --now nvargus-daemon"),
@@ -136,7 +140,8 @@ def test_a_stuck_daemon_is_not_well_whatever_systemd_says(fake: FakeMachine) -> 
     fake.write("/proc/77/stat", "77 (nvargus-daemon) D 1 1")
     check = fake.look("nvargus-daemon")
     assert check.state == "warn"
-    assert check.found == "stuck: nvargus-daemon (pid 77) waits for the kernel"
+    assert "stuck: nvargus-daemon (pid 77)" in check.found
+    assert "(state D)" in check.found
     assert check.fix == RESTART
 
 
@@ -158,7 +163,7 @@ def test_csi_sensors_are_told_from_usb_cameras(fake: FakeMachine) -> None:
     fake.write("/sys/class/video4linux/video1/name", "vi-output, imx219 9-0010\n")
     check = fake.look("CSI cameras")
     assert (check.state, check.fix) == ("ok", None)
-    assert check.found.startswith("imx219 9-0010 at /dev/video1; to be named csi://0:")
+    assert check.found.startswith("imx219 9-0010 at /dev/video1; use csi://0:")
 
 
 # v4l2loopback
@@ -181,7 +186,7 @@ def test_a_virtual_camera_that_is_right_in_all(fake: FakeMachine) -> None:
     keep_loopback(fake)
     check = fake.look("virtual camera")
     assert (check.state, check.fix) == ("ok", None)
-    assert check.found == "/dev/video10 (mggr-edge), exclusive_caps=1, kept over a reboot"
+    assert check.found.startswith("/dev/video10 (mggr-edge), exclusive_caps=1, ")
 
 
 def test_a_module_that_is_nowhere_is_installed_loaded_and_kept(fake: FakeMachine) -> None:
@@ -217,7 +222,8 @@ def test_a_device_without_exclusive_caps(fake: FakeMachine, exclusive: str, numb
     keep_loopback(fake)
     check = fake.look("virtual camera")
     assert check.state == "warn"
-    assert "without exclusive_caps=1, so that browsers do not list it: video10" in check.found
+    assert "without exclusive_caps=1" in check.found
+    assert check.found.endswith(" video10")
     assert check.fix.splitlines() == [UNLOAD, LOAD]
 
 
@@ -243,7 +249,7 @@ def test_what_is_gone_after_a_reboot(fake: FakeMachine) -> None:
     make_loopback(fake)
     check = fake.look("virtual camera")
     assert (check.state, check.fix) == ("warn", KEEP)
-    assert check.found.endswith("gone after a reboot")
+    assert check.found.endswith("not loaded after a reboot")
     keep_loopback(fake)
     fake.write("/etc/modprobe.d/v4l2loopback.conf", "options v4l2loopback video_nr=10\n")
     assert fake.look("virtual camera").fix == KEEP
@@ -288,7 +294,7 @@ def test_a_second_one_would_fight_for_the_camera(
     fake.run(55, "mggr-edge", *arguments)
     check = fake.look("mggr-edge")
     assert check.state == "warn"
-    assert check.found == f"{shown}: a second one gets no camera and no port"
+    assert check.found.startswith(f"{shown}: ")
     assert check.fix == "kill -INT 55"
 
 
@@ -301,12 +307,12 @@ def test_a_service_is_stopped_by_systemd(fake: FakeMachine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (("vim", "mggr-edge"), "no other one runs"),
-        (("mggr-edge", "doctor"), "no other one runs"),
-        (("sudo", "mggr-edge", "run", "csi://0"), "no other one runs"),
-        (("",), "no other one runs"),
-        (("mggr-edge", "run", "a.mp4"), "mggr-edge run a.mp4 (pid 55); on files"),
-        (("mggr-edge",), "no other one runs"),
+        (("vim", "mggr-edge"), "no other process"),
+        (("mggr-edge", "doctor"), "no other process"),
+        (("sudo", "mggr-edge", "run", "csi://0"), "no other process"),
+        (("",), "no other process"),
+        (("mggr-edge", "run", "a.mp4"), "mggr-edge run a.mp4 (pid 55); files only"),
+        (("mggr-edge",), "no other process"),
     ],
 )
 def test_what_takes_no_camera_is_no_trap(
@@ -320,7 +326,7 @@ def test_what_takes_no_camera_is_no_trap(
 
 def test_this_process_is_not_another_one(fake: FakeMachine) -> None:
     fake.run(1, "mggr-edge", "mggr-edge", "run", "csi://0")
-    assert fake.look("mggr-edge").found == "no other one runs"
+    assert fake.look("mggr-edge").found == "no other process"
 
 
 # Heat, memory, disk
@@ -341,12 +347,12 @@ def test_the_hottest_zone_is_named(fake: FakeMachine) -> None:
         fake.write(f"/sys/class/thermal/thermal_zone{number}/temp", f"{text}\n")
     check = fake.look("temperature")
     assert (check.state, check.fix) == ("ok", None)
-    assert check.found == "62 °C in gpu-thermal, the hottest of 2"
+    assert check.found == "62 °C in gpu-thermal, the hottest of 2 zones"
     fake.write("/sys/class/thermal/thermal_zone0/temp", "91000\n")
     check = fake.look("temperature")
     assert check.state == "warn"
-    assert check.found == "91 °C in cpu-thermal, the hottest of 2: the clock is lowered soon"
-    assert check.fix.startswith("a fan, or less to do: ")
+    assert check.found.startswith("91 °C in cpu-thermal, the hottest of 2 zones; ")
+    assert "--input-width 640" in check.fix
 
 
 @pytest.mark.parametrize(("kilobytes", "state"), [(400_000, "warn"), (4_000_000, "ok")])
@@ -361,7 +367,10 @@ def test_little_memory_is_a_warning(fake: FakeMachine, kilobytes: int, state: st
 
 def test_memory_that_is_not_told(fake: FakeMachine) -> None:
     check = fake.look("memory")
-    assert (check.state, check.found) == ("warn", "/proc/meminfo does not tell what is free")
+    assert (check.state, check.found) == (
+        "warn",
+        "the free memory cannot be read from /proc/meminfo",
+    )
 
 
 @pytest.mark.parametrize(("free", "state"), [(700_000_000, "warn"), (70_000_000_000, "ok")])

@@ -41,15 +41,15 @@ def test_gstreamer_that_is_whole(with_gi: FakeMachine) -> None:
     assert (check.state, check.found, check.fix) == ("ok", "1.20.3", None)
     with_gi.become_jetson()
     with_gi.elements |= CSI
-    assert with_gi.look("GStreamer").found == "1.20.3, reads csi://"
+    assert with_gi.look("GStreamer").found == "1.20.3, supports csi://"
     check = with_gi.look("RTSP output")
-    assert (check.state, check.found, check.fix) == ("ok", "H.264 by x264enc", None)
+    assert (check.state, check.found, check.fix) == ("ok", "H.264 encoder: x264enc", None)
 
 
 def test_bindings_that_are_nowhere(fake: FakeMachine) -> None:
     check = fake.look("GStreamer")
     assert (check.state, check.needed) == ("missing", False)
-    assert check.found.startswith("no PyGObject (No module named 'gi')")
+    assert "PyGObject is not installed (No module named 'gi')" in check.found
     assert check.fix == (
         "sudo apt install python3-gi gir1.2-gstreamer-1.0 gstreamer1.0-plugins-base"
     )
@@ -69,9 +69,7 @@ def test_an_environment_that_does_not_see_the_systems_bindings(fake: FakeMachine
     fake.write(COMPILED)
     make_venv(fake)
     check = fake.look("GStreamer")
-    assert check.found == (
-        "PyGObject belongs to the system's Python, which this environment does not see"
-    )
+    assert "this virtual environment" in check.found
     assert check.fix == (
         "sed -i 's/^include-system-site-packages = false/include-system-site-packages = true/' "
         "/home/me/venv/pyvenv.cfg"
@@ -96,7 +94,7 @@ def test_bindings_that_are_nowhere_and_would_not_be_seen(fake: FakeMachine) -> N
 def test_bindings_of_a_python_that_is_too_old_for_us(fake: FakeMachine) -> None:
     fake.write(COMPILED.replace("310", "38"))
     check = fake.look("GStreamer")
-    assert check.found == "PyGObject is there for the system's Python 3.8, and this is 3.10"
+    assert "Python 3.8; this is Python 3.10" in check.found
     assert check.fix.splitlines()[-1] == "pip install 'PyGObject<3.47'"
 
 
@@ -120,7 +118,10 @@ def test_bindings_without_gstreamer(with_gi: FakeMachine) -> None:
 def test_a_jetson_without_its_camera_source(with_gi: FakeMachine) -> None:
     with_gi.become_jetson()
     check = with_gi.look("GStreamer")
-    assert (check.state, check.found) == ("warn", "1.20.3, without nvarguscamerasrc, nvvidconv")
+    assert (check.state, check.found) == (
+        "warn",
+        "1.20.3; missing elements: nvarguscamerasrc, nvvidconv",
+    )
     assert check.fix.splitlines() == [
         "sudo apt install nvidia-l4t-gstreamer",
         "rm -f ~/.cache/gstreamer-1.0/registry.*.bin",
@@ -132,7 +133,7 @@ def test_elements_that_are_missing_name_their_packages(with_gi: FakeMachine) -> 
     check = with_gi.look("GStreamer")
     assert check.fix == "sudo apt install gstreamer1.0-plugins-base"
     check = with_gi.look("RTSP output")
-    assert check.found == "GStreamer lacks appsrc, videoconvert, rtph264pay, x264enc"
+    assert check.found.endswith(": appsrc, videoconvert, rtph264pay, x264enc")
     assert check.fix == (
         "sudo apt install gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
         "gstreamer1.0-plugins-ugly"
@@ -141,11 +142,12 @@ def test_elements_that_are_missing_name_their_packages(with_gi: FakeMachine) -> 
 
 def test_an_orin_nano_has_an_encoder_in_name_only(with_gi: FakeMachine) -> None:
     with_gi.elements.add("nvv4l2h264enc")
-    assert with_gi.look("RTSP output").found == "H.264 by nvv4l2h264enc"
+    assert with_gi.look("RTSP output").found == "H.264 encoder: nvv4l2h264enc"
     with_gi.write("/proc/device-tree/model", "NVIDIA Jetson Orin Nano Developer Kit\0")
     check = with_gi.look("RTSP output")
     assert check.state == "warn"
-    assert "an Orin Nano has no hardware that encodes" in check.found
+    assert "nvv4l2h264enc would be used" in check.found
+    assert "Orin Nano" in check.found
 
 
 # TensorRT
@@ -169,26 +171,26 @@ def test_a_jetson_whose_python_does_not_see_tensorrt(fake: FakeMachine) -> None:
     fake.become_jetson()
     check = fake.look("TensorRT")
     assert check.state == "warn"
-    assert check.found == ("not seen by this Python (No module named 'tensorrt'); the CPU computes")
-    assert check.fix == (
-        "sudo apt install python3-libnvinfer, in an environment that was made with "
-        "--system-site-packages"
-    )
+    assert "(No module named 'tensorrt')" in check.found
+    assert "CPU" in check.found
+    assert check.fix.startswith("sudo apt install python3-libnvinfer, ")
+    assert check.fix.endswith(" --system-site-packages")
     fake.write("/usr/lib/python3.8/dist-packages/tensorrt/__init__.py")
     check = fake.look("TensorRT")
-    assert check.found.startswith("there for the system's Python 3.8, and this is 3.10;")
-    assert check.fix == "use that Python where it is 3.10 or newer"
+    assert "Python 3.8; this is Python 3.10;" in check.found
+    assert check.fix == "use that Python if it is 3.10 or newer"
 
 
 def test_engines_that_nobody_can_use(fake: FakeMachine) -> None:
     store(fake.root / "engines", key(), b"engine")
     check = fake.look("TensorRT")
-    assert "1 engines are built and not used" in check.found
+    assert "1 engines are built but not used" in check.found
 
 
 def test_no_engines_yet(with_tensorrt: FakeMachine) -> None:
     check = with_tensorrt.look("TensorRT")
-    assert (check.state, check.found) == ("missing", "10.3.0; no engines, the CPU computes")
+    assert check.state == "missing"
+    assert check.found.startswith("10.3.0; no engines ")
     assert check.fix.startswith("mggr-edge build-engine BUNDLE --int8")
 
 
@@ -197,7 +199,7 @@ def test_a_tensorrt_that_is_too_old(with_tensorrt: FakeMachine) -> None:
     check = with_tensorrt.look("TensorRT")
     assert check.state == "warn"
     assert "8.4.1.5 has no GridSample" in check.found
-    assert check.fix == "install JetPack 5.1 or newer; TFLite does without"
+    assert check.fix.startswith("install JetPack 5.1 or newer")
 
 
 @pytest.mark.parametrize(

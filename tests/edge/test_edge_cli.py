@@ -22,6 +22,7 @@ from mggr_edge.media.files.pictures import Picture, read_picture, write_picture
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.runs import redirect as redirecting
 from mggr_edge.tools import doctor
+from refusals import error_of
 
 
 def invoke(*arguments: object):
@@ -112,47 +113,48 @@ def test_single_failures_are_listed_and_end_with_two(inverting: list[object], ph
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "fields"),
     [
-        (["run", "nothing.jpg", "--model", "b"], "nothing.jpg does not exist"),
-        (["run", "csi://x", "--model", "b"], "csi://x is no source that this version reads"),
-        (["run", "me.png", "--input-width", "640"], "me.png is no camera; leave out --input-"),
-        (["run", "rtsp://host/a", "--model", "b"], "a live source needs an OUTPUT"),
-        (["run", "rtsp://host/a", "a.jpg", "--model", "b"], "a.jpg is no OUTPUT of a live source"),
-        (["run", "me.png", "me.png", "--model", "b", "--force"], "is the input itself"),
-        (["run", "me.png", "other.png", "--model", "b"], "other.png exists; "),
-        (["run", "me.png", "x.mp4", "--model", "b"], "x.mp4 ends in .mp4"),
-        (["run", "me.png", "--model", "b", "--target", "up"], "target 'up'"),
-        (["run", "empty", "--model", "b"], "empty holds no pictures"),
-        (["run", "me.png", "--follow", "gone.csv"], "gone.csv cannot be read"),
-        (["run", "me.png", "--follow", "a.csv", "--look-away"], "leave out --target and"),
-        (["run", "me.png", "--follow", "a.csv", "--target", "1,2"], "leave out --target and"),
-        (["run", "me.png", "o.png", "--metrics", "me.png", "--force"], "another file of this run"),
-        (["run", "me.png", "o.png", "--metrics", "o.png"], "another file of this run"),
-        (["run", "me.png", "--estimate-only", "--strength", "0.5"], "--estimate-only changes"),
-        (["run", "me.png", "--estimate-only", "--target", "5,5"], "--estimate-only changes"),
-        (["run", "me.png", "--estimate-only", "--mark"], "--estimate-only changes"),
-        (["run", "nothing.png", "--metrics", "new.jsonl"], "nothing.png does not exist"),
-        (["run", "me.png", "--estimate-only", "--compare"], "--estimate-only changes nothing"),
-        (["run", "me.png", "--metrics", "other.png"], "other.png exists; "),
-        (["run", "me.png", "--metrics", "no/such.jsonl"], "no/such.jsonl cannot be written"),
+        ("nothing.jpg --model b", "input-missing", {"path": "nothing.jpg"}),
+        ("csi://x --model b", "input-not-valid", {"address": "csi://x"}),
+        ("me.png --input-width 640", "camera-options-for-file", {"path": "me.png"}),
+        ("me.png --reconnect", "reconnect-for-file", {"path": "me.png"}),
+        ("me.png --prometheus 9105", "prometheus-for-file", {"path": "me.png"}),
+        ("rtsp://host/a --model b", "live-output-missing", {}),
+        ("rtsp://host/a a.jpg --model b", "live-output-not-valid", {"address": "a.jpg"}),
+        ("me.png me.png --model b --force", "output-is-input", {"path": "me.png"}),
+        ("me.png other.png --model b", "output-exists", {"path": "other.png"}),
+        ("me.png x.mp4 --model b", "output-suffix-unsupported", {"suffix": ".mp4"}),
+        ("me.png --model b --target up", "target-not-an-angle-pair", {"target": "up"}),
+        ("empty --model b", "folder-without-media", {"path": "empty", "ignored": 0}),
+        ("me.png --follow gone.csv", "targets-not-readable", {"path": "gone.csv"}),
+        ("me.png --follow a.csv --look-away", "follow-with-target", {"follow": "a.csv"}),
+        ("me.png --follow a.csv --target 1,2", "follow-with-target", {"follow": "a.csv"}),
+        ("me.png o.png --metrics me.png --force", "metrics-file-in-use", {"path": "me.png"}),
+        ("me.png o.png --metrics o.png", "metrics-file-in-use", {"path": "o.png"}),
+        ("me.png --estimate-only --strength 0.5", "estimate-only-with-changes", {}),
+        ("me.png --estimate-only --target 5,5", "estimate-only-with-changes", {}),
+        ("me.png --estimate-only --mark", "estimate-only-with-changes", {}),
+        ("nothing.png --metrics new.jsonl", "input-missing", {"path": "nothing.png"}),
+        ("me.png --estimate-only --compare", "estimate-only-with-changes", {}),
+        ("me.png --metrics other.png", "output-exists", {"path": "other.png"}),
+        ("me.png --metrics no/such.jsonl", "metrics-folder-missing", {"path": "no/such.jsonl"}),
     ],
 )
 def test_mistakes_are_one_line_and_exit_two(
     inverting: list[object],
     photo: Path,
     monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    message: str,
+    arguments: str,
+    code: str,
+    fields: dict[str, object],
 ) -> None:
     monkeypatch.chdir(photo.parent)
     Path("other.png").write_bytes(b"theirs")
     Path("empty").mkdir()
-    result = invoke(*arguments)
-    assert result.exit_code == 2
+    result = invoke("run", *arguments.split())
+    error_of(result, code, **fields)
     assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert sorted(p.name for p in Path().iterdir()) == ["empty", "me.png", "other.png"]
     assert Path("other.png").read_bytes() == b"theirs"

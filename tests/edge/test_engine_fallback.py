@@ -30,6 +30,7 @@ from mggr_edge.models.tensorrt.cache import cache_folder, engine_path
 from mggr_edge.models.tensorrt.engines import key_of
 from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
 from mggr_edge.tools.doctor.packages import check_tensorrt
+from refusals import refusal
 
 PATCH = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
@@ -105,7 +106,7 @@ MACHINES: dict[str, tuple[Callable[[pytest.MonkeyPatch], object], str]] = {
     "another TensorRT": (lambda patch: install(patch, "10.4.0"), "TensorRT 10.3.0 on Orin"),
     "another GPU": (lambda patch: patch.setattr(use, "gpu_name", lambda: "Nano"), "on Nano"),
     "no CUDA": (lambda patch: patch.setattr(use, "Cuda", no_cuda), "libcudart"),
-    "no memory for it": (lambda patch: install(patch, has_memory=False), "memory is short"),
+    "no memory for it": (lambda patch: install(patch, has_memory=False), "not enough GPU memory"),
     "does not run": (lambda patch: install(patch, runs=False), "did not run"),
     "no TensorRT": (
         lambda patch: patch.setattr(tensorrt_api, "find", lambda: None),
@@ -119,7 +120,7 @@ MACHINES: dict[str, tuple[Callable[[pytest.MonkeyPatch], object], str]] = {
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated": (truncate, "is damaged"),
     "without its note": (lose_note, "is damaged"),
-    "of another patch release": (replace_by_other_bytes, "cannot load it"),
+    "of another patch release": (replace_by_other_bytes, "cannot load the engine"),
 }
 FAILING_CALLS = {
     name: (
@@ -230,8 +231,9 @@ def test_tensorrt_that_cannot_be_imported_is_an_error_of_one_line(
     import importlib
 
     importlib.invalidate_caches()
-    with pytest.raises(UsageError, match=r"cannot be imported: libnvinfer\.so\.10"):
+    with refusal(UsageError, "tensorrt-not-importable") as caught:
         tensorrt_api.find()
+    assert "libnvinfer.so.10" in str(caught.value.fields["reason"])
 
 
 @pytest.fixture

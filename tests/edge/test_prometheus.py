@@ -17,6 +17,7 @@ from mggr_edge.errors import MissingPackageError, StreamError
 from mggr_edge.geometry.angles import Gaze
 from mggr_edge.pipeline.results import EyeResult, FaceResult, FrameResult
 from mggr_edge.runs.service.supervisor import CountedProcess, LiveCounts, open_endpoint
+from refusals import refusal
 
 client = pytest.importorskip("prometheus_client.parser")
 
@@ -95,14 +96,15 @@ def endpoint(port: int) -> AbstractContextManager[CountedProcess]:
 def test_a_port_that_is_taken_is_one_line() -> None:
     with closing(create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        message = f"http://127.0.0.1:{port} cannot be served: address already in use"
-        with pytest.raises(StreamError, match=message), endpoint(port):
+        reason = "address already in use"
+        with refusal(StreamError, "port-not-available", port=port, reason=reason), endpoint(port):
             pass
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(MissingPackageError, match=r"mggr-tf\[prometheus\]"), endpoint(1):
+    command = "pip install 'mggr-tf[prometheus]'"
+    with refusal(MissingPackageError, "missing-package", command=command), endpoint(1):
         pass
 
 

@@ -23,6 +23,7 @@ from streaming import Server, serving, shows_bars
 
 av = pytest.importorskip("av")
 
+from refusals import refusal  # noqa: E402
 from scripted_source import frames_of, invert  # noqa: E402
 
 
@@ -90,7 +91,7 @@ def test_a_server_that_falls_silent_is_a_loss_and_the_recording_stays(
     )
     # Answer, or a whole picture of what was still on its way.
     assert summary.lost is not None
-    assert summary.lost.startswith(f"{server.url} is lost: no ")
+    assert server.url in summary.lost
     assert summary.lost.endswith(" for 1.5 seconds")
     assert len(frames_of(tmp_path / "bars.mp4")) == summary.frames > 10
 
@@ -147,8 +148,8 @@ def test_a_signal_ends_a_recording_well(
 def test_an_address_where_nobody_answers(serve: Callable[..., Server]) -> None:
     server = serve(5)
     gone = server.url.replace("/bars", "/other")
-    with pytest.raises(StreamError, match="/other cannot be opened: "):
+    with refusal(StreamError, "rtsp-open-failed", address=gone):
         run_live(LiveAddress("rtsp", gone), NullOutput(), process=invert)
     server.kill()
-    with pytest.raises(StreamError, match="cannot be opened: Connection refused"):
+    with refusal(StreamError, "rtsp-open-failed", address=server.url, reason="Connection refused"):
         run_live(address_of(server), NullOutput(), process=invert)

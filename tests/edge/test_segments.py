@@ -23,6 +23,7 @@ from mggr_edge.runs.redirect import redirect
 
 av = pytest.importorskip("av")
 
+from refusals import refusal  # noqa: E402
 from scripted_source import CAMERA, Scripted, frames_of, invert  # noqa: E402
 from videos_with_audio import video_times, write_video  # noqa: E402
 
@@ -162,14 +163,18 @@ def test_a_live_source_is_recorded_in_segments_until_a_signal(
 
 @pytest.mark.parametrize("output", ["null://", "display://0", "rtsp://@:8554/a", None])
 def test_only_files_are_segmented(output: str | None) -> None:
-    with pytest.raises(UsageError, match="--segment"):
+    with refusal(UsageError, "segment-without-video-file", address=output or "none"):
         live_output(output, segment_s=60.0)
 
 
 def test_only_live_sources_are_segmented(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=2)
-    for output in (str(tmp_path / "b.mp4"), "display://0", None):
-        with pytest.raises(UsageError, match="--segment"):
+    for output, code in (
+        (str(tmp_path / "b.mp4"), "segment-for-file"),
+        ("display://0", "segment-without-video-file"),
+        (None, "segment-for-file"),
+    ):
+        with refusal(UsageError, code):
             redirect(
                 str(tmp_path / "a.mp4"),
                 output,

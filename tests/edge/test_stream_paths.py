@@ -8,11 +8,12 @@ import pytest
 
 from mggr_edge.errors import OutputExistsError, StreamError, UsageError
 from mggr_edge.media.files.paths import choose_output, find_source, pictures_in
+from refusals import refusal
 
 
 @pytest.mark.parametrize("text", ["csi://0", "rtsp://host/x", "/dev/video0", "v4l2:///dev/video0"])
 def test_cameras_are_refused_in_words(text: str) -> None:
-    with pytest.raises(UsageError, match="camera or network address; expected a picture"):
+    with refusal(UsageError, "input-not-a-file", address=text):
         find_source(text)
 
 
@@ -22,9 +23,10 @@ def test_inputs_are_told_apart(tmp_path: Path) -> None:
     assert find_source(tmp_path / "a.JPG").kind == "picture"
     assert find_source(tmp_path / "b.MP4").kind == "video"
     assert find_source(tmp_path).kind == "folder"
-    with pytest.raises(UsageError, match=r"c\.txt is a file that ends in \.txt"):
-        find_source(tmp_path / "c.txt")
-    with pytest.raises(StreamError, match="does not exist"):
+    path = tmp_path / "c.txt"
+    with refusal(UsageError, "input-suffix-unsupported", path=path, suffix=".txt"):
+        find_source(path)
+    with refusal(StreamError, "input-missing", path=tmp_path / "d.png"):
         find_source(tmp_path / "d.png")
 
 
@@ -54,28 +56,36 @@ def test_unnamed_output_of_folders_and_foreign_containers(
 
 
 @pytest.mark.parametrize(
-    ("input_", "output", "message"),
+    ("input_", "output", "code", "fields"),
     [
-        ("a.jpg", "a.jpg", "the input itself"),
-        ("a.jpg", "pics/../a.jpg", "the input itself"),
-        ("a.jpg", "b.mp4", "must end in .jpg"),
-        ("a.jpg", "b", "has no suffix"),
-        ("a.jpg", "pics", "name the file, e.g. "),
-        ("v.mp4", "b.avi", "must end in .mp4 .mov .mkv"),
-        ("v.mp4", "rtsp://@:1/x", "device or network address"),
-        ("pics", "a.jpg", "so OUTPUT must be one; "),
-        ("pics", "new.png", "so OUTPUT must be one; "),
-        ("pics", ".", "contains the input"),
+        ("a.jpg", "a.jpg", "output-is-input", {"path": "a.jpg"}),
+        ("a.jpg", "pics/../a.jpg", "output-is-input", {"path": "pics/../a.jpg"}),
+        ("a.jpg", "b.mp4", "output-suffix-unsupported", {"path": "b.mp4", "suffix": ".mp4"}),
+        ("a.jpg", "b", "output-suffix-unsupported", {"path": "b", "suffix": ""}),
+        ("a.jpg", "pics", "output-is-folder", {"path": "pics"}),
+        ("v.mp4", "b.avi", "output-suffix-unsupported", {"expected": ".mp4 .mov .mkv"}),
+        (
+            *("v.mp4", "rtsp://@:1/x", "output-not-a-file"),
+            {"address": "rtsp://@:1/x", "expected": "video"},
+        ),
+        ("pics", "a.jpg", "output-is-file", {"path": "a.jpg", "source": "pics"}),
+        ("pics", "new.png", "output-named-like-file", {"path": "new.png", "source": "pics"}),
+        ("pics", ".", "output-contains-input", {"path": ".", "source": "pics"}),
     ],
 )
 def test_outputs_that_do_not_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input_: str, output: str, message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    input_: str,
+    output: str,
+    code: str,
+    fields: dict[str, object],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("pics").mkdir()
     for name in ("a.jpg", "v.mp4"):
         Path(name).write_bytes(b"x")
-    with pytest.raises(UsageError, match=message.replace(".", r"\.")):
+    with refusal(UsageError, code, **fields):
         choose_output(find_source(input_), output, force=True)
 
 
@@ -83,7 +93,7 @@ def test_a_named_output_that_exists_is_refused(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"x")
     source = find_source(tmp_path / "a.jpg")
-    with pytest.raises(OutputExistsError, match="--force"):
+    with refusal(OutputExistsError, "output-exists", path=tmp_path / "b.jpg"):
         choose_output(source, tmp_path / "b.jpg", force=False)
     assert choose_output(source, tmp_path / "b.jpg", force=True) == tmp_path / "b.jpg"
 

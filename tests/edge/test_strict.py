@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mggr_edge.common.schema import plain, read
 from mggr_edge.errors import ConfigError
+from refusals import refusal
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,53 @@ class Whole:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "code", "at", "fields"),
     [
-        ({"parts": [{"name": "a", "w": 1}]}, r"parts\[0\]: unknown key 'w'"),
-        ({"parts": [{"name": "c"}]}, r"parts\[0\].name: expected one of 'a', 'b', got 'c'"),
-        ({"parts": [{"name": "a", "weight": "x"}]}, r"parts\[0\].weight: expected float, got 'x'"),
-        ({"parts": [{"name": "a", "weight": True}]}, r"parts\[0\].weight: expected float"),
-        ({}, "top level: key 'parts' is missing"),
-        ({"parts": [], "size": [1]}, "size: expected a list of 2"),
-        ({"parts": [], "size": [1, 2.5]}, r"size\[1\]: expected int, got 2.5"),
-        ({"parts": [], "notes": {"k": "v"}}, "notes.k: expected int"),
-        ({"parts": {}}, "parts: expected a list"),
-        ({"parts": [], "either": {"height": 1, "w": 2}}, "either: unknown key 'w'"),
-        ({"parts": [], "either": {"name": "c", "weight": 2}}, "either.name: expected one of 'a'"),
-        ({"parts": [], "either": 3}, "either: expected Part or Other"),
-        ([], "top level: expected a mapping"),
+        ({"parts": [{"name": "a", "w": 1}]}, "unknown-key", "parts[0]", {"key": "w"}),
+        ({"parts": [{"name": "c"}]}, "value-not-allowed", "parts[0].name", {"found": "'c'"}),
+        (
+            {"parts": [{"name": "a", "weight": "x"}]},
+            "wrong-type",
+            "parts[0].weight",
+            {"expected": "float", "found": "'x'"},
+        ),
+        (
+            {"parts": [{"name": "a", "weight": True}]},
+            "wrong-type",
+            "parts[0].weight",
+            {"expected": "float", "found": True},
+        ),
+        ({}, "missing-key", "top level", {"key": "parts"}),
+        ({"parts": [], "size": [1]}, "wrong-length", "size", {"found": "[1]"}),
+        (
+            {"parts": [], "size": [1, 2.5]},
+            "wrong-type",
+            "size[1]",
+            {"expected": "int", "found": 2.5},
+        ),
+        (
+            {"parts": [], "notes": {"k": "v"}},
+            "wrong-type",
+            "notes.k",
+            {"expected": "int", "found": "'v'"},
+        ),
+        ({"parts": {}}, "wrong-type", "parts", {"expected": "a list"}),
+        ({"parts": [], "either": {"height": 1, "w": 2}}, "unknown-key", "either", {"key": "w"}),
+        (
+            {"parts": [], "either": {"name": "c", "weight": 2}},
+            "value-not-allowed",
+            "either.name",
+            {"expected": "one of 'a', 'b'"},
+        ),
+        ({"parts": [], "either": 3}, "wrong-type", "either", {"expected": "Part or Other"}),
+        ([], "wrong-type", "top level", {"found": "[]"}),
+        ({"parts": [{"name": "a", "weight": 10**400}]}, "number-too-large", "parts[0].weight", {}),
     ],
 )
-def test_complaints_name_the_path(data, message):
-    with pytest.raises(ConfigError, match=message):
+def test_complaints_name_the_path(data, code, at, fields):
+    with refusal(ConfigError, code, at=at, **fields) as caught:
         read(Whole, data)
+    assert str(caught.value).startswith(f"{at}: ")
 
 
 parts = st.builds(Part, name=st.sampled_from("ab"), weight=st.floats(-1e6, 1e6))

@@ -135,7 +135,7 @@ def test_a_browser_needs_the_printed_address_and_says_when_it_is_stale(
         with studio(bundle) as (session, url):  # type: ignore[arg-type]
             page = url.partition("?")[0]
             browser.get(page)
-            assert "lacks the studio's token" in text(browser, "document.body.textContent")
+            assert "?token=" in text(browser, "document.body.textContent")
             browser.get(url)
             soon(lambda: text(browser, "document.getElementById('eyes').textContent"))
             assert text(browser, "location.href") == page

@@ -21,6 +21,7 @@ from mggr_edge.models.bundle import Bundle
 from mggr_edge.runs.options import SourceOptions
 from mggr_edge.tools.studio.server import run_studio
 from ramps import smooth_picture
+from refusals import error_of
 from studio_page import answer, frame, soon
 
 pytest.importorskip("bottle")
@@ -38,19 +39,20 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_mistakes_are_one_line(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*arguments: object) -> str:
+    def refused(*arguments: object, code: str, **fields: object) -> None:
         result = CliRunner().invoke(main, ["studio", *map(str, arguments)])
-        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-        return result.stderr
+        error_of(result, code, **fields)
+        assert result.stderr.count("\n") == 1
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"error: port {port} is in use; name another" in refused(photo, "--port", port)
-    assert "gone.mp4 does not exist" in refused("gone.mp4")
-    assert "me.json does not exist" in refused(photo, "--profile", "me.json", "--port", 0)
-    assert "leave out --input-" in refused(photo, "--input-width", 640)
+        refused(photo, "--port", port, code="port-in-use", port=port)
+    refused("gone.mp4", code="input-missing", path="gone.mp4")
+    refused(*(photo, "--profile", "me.json", "--port", 0), code="profile-missing", path="me.json")
+    refused(photo, "--input-width", 640, code="camera-options-for-file", path=photo)
     monkeypatch.setitem(sys.modules, "bottle", None)
-    assert refused(photo) == "error: bottle is not installed; run: pip install 'mggr-tf[studio]'\n"
+    command = "pip install 'mggr-tf[studio]'"
+    refused(photo, code="missing-package", package="bottle", command=command)
 
 
 def test_help_has_examples_and_signals_are_as_before(photo: Path) -> None:

@@ -15,6 +15,7 @@ from mggr_edge.common import folders as user_folders
 from mggr_edge.models.bundle import Bundle
 from mggr_edge.models.tensorrt.cache import cache_folder
 from mggr_edge.runs.profile import NO_PROFILE, chosen_profile, profile_file
+from refusals import error_of
 
 
 @pytest.fixture
@@ -51,9 +52,8 @@ def test_a_picture_is_redirected_without_a_home(
 
 def test_calibrating_without_a_home_asks_for_a_file(no_home: None) -> None:
     ended = CliRunner().invoke(main, ["calibrate", "/dev/video77"])
-    assert ended.exit_code == 2
-    assert "--profile FILE" in ended.output
-    assert "Traceback" not in ended.output
+    error_of(ended, "no-home-folder")
+    assert "--profile FILE" in ended.stderr
 
 
 def test_the_doctor_examines_a_machine_without_a_home(no_home: None) -> None:
@@ -75,7 +75,7 @@ def test_files_to_write_are_no_folders(
     assert cv2.imwrite("in.png", np.full((32, 32, 3), 90, np.uint8))
     ended = CliRunner().invoke(main, [*arguments, name])
     assert ended.exit_code == 2
-    assert "names a folder" in ended.output
+    error_of(ended, "option-names-folder", option=arguments[-1], path=name)
     assert sorted(os.listdir()) == ["folder", "in.png"]
 
 

@@ -17,6 +17,7 @@ from mggr_edge.runs.live_run import run_live
 
 av = pytest.importorskip("av")
 
+from refusals import refusal  # noqa: E402
 from scripted_source import CAMERA, Scripted, invert  # noqa: E402
 
 
@@ -73,8 +74,12 @@ def test_a_virtual_camera_that_is_not_there_says_how_to_make_it(
     scripted: Callable[[Scripted], Scripted], loopback: type[Loopback]
 ) -> None:
     scripted(Scripted(frames=5, pause_s=0.01))
-    with pytest.raises(StreamError, match="modprobe v4l2loopback video_nr=7 exclusive_caps=1"):
+    command = "modprobe v4l2loopback video_nr=7 exclusive_caps=1"
+    with refusal(
+        StreamError, "virtual-camera-open-failed", device="/dev/video7", command=command
+    ) as caught:
         run_live(CAMERA, VirtualCamera("/dev/video7"), process=invert)
+    assert command in str(caught.value)
 
 
 def test_a_missing_pyvirtualcam_is_named(
@@ -82,5 +87,5 @@ def test_a_missing_pyvirtualcam_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     scripted(Scripted(frames=5, pause_s=0.01))
-    with pytest.raises(MissingPackageError, match="pyvirtualcam is not installed"):
+    with refusal(MissingPackageError, "missing-package", package="pyvirtualcam"):
         run_live(CAMERA, VirtualCamera("/dev/video10"), process=invert)

@@ -26,6 +26,7 @@ from mggr_edge.pipeline.results import FrameResult
 from mggr_edge.runs.console import AdjustableStrength
 from mggr_edge.runs.live_run import run_live
 from ramps import smooth_picture
+from refusals import refusal
 
 av = pytest.importorskip("av")
 
@@ -155,7 +156,7 @@ def test_without_a_screen_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     with (
-        pytest.raises(StreamError, match=r"no screen here .*--headless"),
+        refusal(StreamError, "no-screen"),
         live_output("display://0").opened(None),  # type: ignore[arg-type]
     ):
         pass
@@ -165,14 +166,17 @@ def test_an_opencv_without_windows_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:       NONE\n  Other: x\n")
     assert not window.has_windows()
     with (
-        pytest.raises(MissingPackageError, match=r"opencv-python.*mggr-tf\[display\]"),
+        refusal(
+            MissingPackageError, "missing-package", command="pip install 'mggr-tf[display]'"
+        ) as caught,
         live_output("display://0").opened(None),  # type: ignore[arg-type]
     ):
         pass
+    assert "opencv-python" in str(caught.value.fields["package"])
 
 
 def test_a_folder_is_not_shown(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder; show one of its pictures"):
+    with refusal(UsageError, "folder-as-live-source", path=tmp_path):
         shown_file(str(tmp_path))
 
 

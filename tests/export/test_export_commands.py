@@ -17,21 +17,13 @@ from mggr_export.exporting.request import ExportRequest, samples_for_export
 from mggr_tf.cli import main
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord, StageRecord
+from refusals import error_of, refusal
 
 pytestmark = pytest.mark.extended
 
 
 def export(*arguments):
     return CliRunner().invoke(main, ["export", *map(str, arguments)])
-
-
-def refused(result, message):
-    """One line, exit code 2."""
-    assert result.exit_code == 2, result.output
-    error = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(error) == 1
-    assert message in error[0]
-    return True
 
 
 @pytest.fixture
@@ -46,42 +38,44 @@ def test_the_newest_run_gives_the_same_bytes_again_under_the_next_name(runs, flo
     (runs / "bundle-float").mkdir()
     result = export()
     assert result.exit_code == 0, result.output
-    assert "run: runs/tiny (the newest complete one)" in result.stderr
+    assert "run: runs/tiny (the newest complete" in result.stderr
     assert result.stdout == "runs/tiny/bundle-float-2\n"
     assert read_bundle_files(runs / "bundle-float-2") == read_bundle_files(float_bundle[0])
 
 
 def test_no_run_at_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refused(export(), "no complete run under runs/")
+    error_of(export(), "no-complete-run", path="runs")
 
 
 def test_a_missing_run(tmp_path):
-    assert refused(export(tmp_path / "gone"), "gone")
+    error_of(export(tmp_path / "gone"), "not-a-run", path=tmp_path / "gone")
 
 
 def test_an_incomplete_run(runs):
     RunFolder.open(runs).update_stage("joint", StageRecord(steps=50, done=20))
     result = export(runs, "--out", runs / "b")
-    assert refused(result, "stage joint is at step 20 of 50; go on with: mggr-tf train --stage")
+    fields = {"path": runs, "stage": "joint", "done": 20, "steps": 50}
+    error = error_of(result, "stage-incomplete", **fields)
+    assert "mggr-tf train --stage joint" in str(error)
     assert not (runs / "b").exists()
 
 
 def test_a_run_without_weights(runs):
     (runs / "weights" / "coarse.npz").unlink()
     result = export(runs, "--out", runs.parent / "b")
-    assert refused(result, "holds no trained redirector")
+    error_of(result, "no-redirector", path=runs)
     assert [path.name for path in runs.parent.iterdir()] == ["tiny"]
 
 
 def test_a_named_bundle_that_exists(runs):
     (runs / "b").mkdir()
-    assert refused(export(runs, "--out", runs / "b"), "exists; choose another name or pass --force")
+    error_of(export(runs, "--out", runs / "b"), "output-exists", path=runs / "b")
 
 
 def test_force_replaces_bundles_only(runs):
     result = export(runs, "--out", runs / "weights", "--force")
-    assert refused(result, "is no bundle; --force replaces bundles only")
+    error_of(result, "force-not-a-bundle", path=runs / "weights")
     assert (runs / "weights" / "coarse.npz").is_file()
 
 
@@ -95,19 +89,20 @@ def test_force_replaces_a_bundle(runs, float_bundle, eyes):
 
 
 def test_no_folder_to_write_in(runs):
-    assert refused(export(runs, "--out", runs / "no" / "b"), "does not exist")
+    result = export(runs, "--out", runs / "no" / "b")
+    error_of(result, "output-folder-missing", path=runs / "no" / "b", folder=runs / "no")
 
 
 def test_a_named_data_folder_that_is_gone(runs):
     result = export(runs, "--data", "gone", "--out", runs / "b")
-    assert refused(result, "gone is not a folder of eye patches")
+    error_of(result, "source-missing", path="gone")
     assert not list(runs.glob("b*"))
 
 
 def test_the_run_s_own_data_is_gone(tmp_path, run):
     record = DataRecord(str(tmp_path / "moved"), ("0001",), (), 9, "research only")
     moved = RunFolder.create(tmp_path / "run", run.config, record)
-    with pytest.raises(DataError, match=r"is gone; name the eyes .*--data FOLDER"):
+    with refusal(DataError, "training-data-missing", source=tmp_path / "moved"):
         chosen_samples(moved, ExportRequest("int8"))
 
 
@@ -122,7 +117,7 @@ def test_what_calibrates_also_compares_where_the_run_s_own_data_is_gone(tmp_path
 def test_one_person_alone_is_not_both_compared_and_calibrated_on(tmp_path, run, eyes):
     record = DataRecord(str(eyes), ("0001",), (), 9, "research only")
     alone = RunFolder.create(tmp_path / "run", run.config, record)
-    with pytest.raises(DataError, match="0001 is the only one with a pair of patches"):
+    with refusal(DataError, "only-one-person", source=eyes.name, person="0001"):
         chosen_samples(alone, ExportRequest("int8"))
     compared, calibration = chosen_samples(alone, ExportRequest("float16"))
     assert (compared.subjects, calibration) == (("0001",), None)
@@ -158,8 +153,9 @@ def chosen_samples(run, request):
 def test_a_limit_that_is_missed_leaves_nothing(runs, eyes):
     impossible = ("--set", "limits.float32.coarse.max_abs=1e-12")
     result = export(runs, "--data", eyes, "--out", runs / "b", *impossible)
-    assert refused(result, "not exported; redirector.tflite: coarse differs by max")
-    assert "BROKEN" in result.stderr
+    error = error_of(result, "checks-failed", files="redirector.tflite")
+    assert error.fields["faults"].startswith("redirector.tflite: coarse differs")
+    assert "FAILED" in result.stderr
     assert not list(runs.glob("b*"))
 
 
@@ -180,8 +176,8 @@ def test_a_run_from_before_the_limit_of_the_opening_is_exported_without_it(runs,
     assert redirector.opening.region == "eyeball disc"
     assert 0.1 < redirector.opening.share < 0.3
     strict = ("--set", "limits.int8.opening={min_psnr_db: 99}")
-    refusal = export(runs, *words, "--out", runs / "c", *strict)
-    assert refused(refusal, "inside the eye opening redirected differs")
+    error = error_of(export(runs, *words, "--out", runs / "c", *strict), "checks-failed")
+    assert error.fields["faults"].startswith("redirector.tflite: inside the eye opening")
     assert not (runs / "c").exists()
 
 
@@ -192,7 +188,9 @@ def test_an_estimator_that_int8_hurts_stays_float_and_it_is_said(runs, eyes):
     strict = ("--set", "limits.int8.gaze.mean_abs=1e-9")
     result = export(runs, "--int8", "--data", eyes, "--out", runs / "b", *strict)
     assert result.exit_code == 0, result.output
-    assert "estimator.tflite stays float32; in int8 estimator.tflite: gaze differs" in result.stderr
+    (note,) = [line for line in result.stderr.splitlines() if "stays float32" in line]
+    assert note.startswith("estimator.tflite ")
+    assert "estimator.tflite: gaze differs" in note
     models = Bundle.open(runs / "b").contract.models
     assert models["estimator"][0].precision == "float32"
     assert models["redirector"][0].precision == "int8"
@@ -229,20 +227,34 @@ def test_two_fresh_processes_write_the_same_bytes(run, tmp_path):
 
 
 def test_calibration_without_anything_to_calibrate(runs):
-    assert refused(export(runs, "--calibration", "synthetic"), "--calibration goes with --int8")
+    error_of(export(runs, "--calibration", "synthetic"), "calibration-without-int8")
+
+
+def test_only_limits_can_be_changed(runs):
+    error_of(export(runs, "--set", "seed=2"), "set-not-a-limit", change="seed=2")
+    assert not list(runs.glob("bundle*"))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "code", "at", "named"),
     [
-        ("seed=2", "an export can change limits only"),
-        ("limits.int8.redirected.best=3", "unknown key 'best'"),
-        ("limits.int8.redirected.min_psnr_db=-3", "at least 0"),
-        ("limits.int8.flow={}", "name at least one of max_abs"),
+        (
+            "limits.int8.redirected.best=3",
+            "unknown-key",
+            "limits.int8.redirected",
+            "unknown key 'best'",
+        ),
+        (
+            "limits.int8.redirected.min_psnr_db=-3",
+            "invalid-value",
+            "limits.int8.redirected",
+            "at least 0",
+        ),
+        ("limits.int8.flow={}", "invalid-value", "limits.int8.flow", "at least one of max_abs"),
     ],
 )
-def test_changes_that_do_not_fit(runs, change, message):
-    assert refused(export(runs, "--set", change), message)
+def test_changes_that_do_not_fit(runs, change, code, at, named):
+    assert named in str(error_of(export(runs, "--set", change), code, at=at))
     assert not list(runs.glob("bundle*"))
 
 
@@ -255,5 +267,5 @@ def test_a_disk_that_fills_up_in_mid_write_leaves_nothing(runs, eyes):
         result = export(runs, "--data", eyes, "--out", runs / "b")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert refused(result, "b was not written, nothing of it is left: file too large")
+    error_of(result, "output-not-written", path=runs / "b", reason="file too large")
     assert not list(runs.glob("b*"))

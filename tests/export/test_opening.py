@@ -82,7 +82,7 @@ def test_a_limit_of_the_opening_is_missed_below_it():
         parity = OpeningParity("lids", 0.2, psnr_db)
         assert breaks_opening(allowed, parity) is missed
         assert bool(opening_misses(allowed, parity)) is missed
-        assert ("BROKEN" in opening_text(allowed, parity)) is missed
+        assert ("FAILED" in opening_text(allowed, parity)) is missed
     assert not breaks_opening(limits(None), OpeningParity("lids", 0.2, 1.0))
     assert not opening_misses(allowed, None)
     with pytest.raises(ValueError, match="min_psnr_db only"):

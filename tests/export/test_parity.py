@@ -1,5 +1,7 @@
 """What counts as equal."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -76,7 +78,7 @@ def test_each_input_runs_alone_and_the_table_shows_what_broke():
     assert seen == [(1, 2, 2, 3)] * 2
     assert [p.output for p in parity] == ["flow", "redirected"]
     table = parity_text({"redirector": ("float32", LIMITS.float32, parity)})
-    assert [line.endswith("BROKEN") for line in table.splitlines()] == [False, True, False]
+    assert [line.endswith("FAILED") for line in table.splitlines()] == [False, True, False]
     assert "flow differs by max 1, mean 1" in misses(LIMITS.float32, parity)[0]
 
 
@@ -85,10 +87,9 @@ def test_other_outputs_than_keras_are_a_fault_of_ours():
         compare_each({"coarse": RIGHT}, {"flow": RIGHT}, data="noise")
 
 
-@pytest.mark.parametrize(
-    ("extra", "missed"), [(0.05, []), (0.2, ["0.2 degrees further off (limit: 0.1)"]), (-3, [])]
-)
+@pytest.mark.parametrize(("extra", "missed"), [(0.05, []), (0.2, ["0.2", "0.1"]), (-3, [])])
 def test_what_conversion_costs_in_aim_is_limited(extra, missed):
     reported = gaze_misses(LIMITS.int8, GazeShown(error_deg=5 + extra, keras_error_deg=5))
-    assert reported == [f"the redirected gaze is {one}" for one in missed]
+    assert len(reported) == bool(missed)
+    assert re.findall(r"\d+\.\d+", " ".join(reported)) == missed  # measured, limit
     assert gaze_misses(LIMITS.int8, GazeShown(error_deg=float("nan"), keras_error_deg=5))

@@ -276,7 +276,12 @@ def test_pictures_and_clips_in_the_report_decode(reader, tmp_path):
     assert kinds.count("data:video/mp4") == 2
 
 
+def headings(page):
+    return re.findall(r"<h[12][^>]*>([^<]*)<", page)
+
+
 def test_the_report_tells_the_numbers(page, outcome):
+    assert headings(page)[0] == "Gaze redirection after 3 minutes of training"
     for text in ("0.7500", "0.2500", "21.2 ms", "31.5 ms", "180 s", "200 s"):
         assert text in page
     assert f"{outcome.demo.iris.yaw.slope:.2f}" in page
@@ -287,11 +292,20 @@ def test_the_report_tells_the_numbers(page, outcome):
 def test_the_report_of_a_training_that_went_on_tells_what_it_began_with(page, outcome):
     from dataclasses import replace
 
-    assert "before this training" not in page
+    assert measured_by(page) == ["iris model", "run’s own estimator"]
     gone_on = report_text(replace(outcome, first=outcome.demo.own))
-    assert "iris model, before this training" in gone_on
-    assert "The package’s redirector, trained further" in gone_on
-    assert "from nothing" not in gone_on.split("<section")[0]
+    assert headings(gone_on)[0] == "Gaze redirection after 3 minutes of fine-tuning"
+    first, *others = measured_by(gone_on)
+    assert first.startswith("iris model, before")
+    assert others == measured_by(page)
+    assert "from scratch" in page.split("<section")[0]
+    assert "from scratch" not in gone_on.split("<section")[0]
+
+
+def measured_by(page):
+    """The models that measured the gaze, in the order of the table."""
+    section = page.split('aria-labelledby="follow"')[1].split("</section>")[0]
+    return list(dict.fromkeys(re.findall(r'<th scope="row">([^<]*)<', section)))
 
 
 def test_changed_pixels_are_not_hidden(outcome):
@@ -351,5 +365,5 @@ def test_the_whole_way(tmp_path, how):
     page = (out / names.REPORT).read_text(encoding="utf-8")
     assert f"of {FRAMES}" in page
     assert ">none<" in page
-    assert ("before this training" in page) == (how == [])
+    assert ("before fine-tuning" in page) == (how == [])
     assert not [file for file in out.rglob("*") if ".partial-" in file.name]

@@ -1,5 +1,7 @@
 """Speed beside a rival's: what is timed is what it is called, and the arithmetic is right."""
 
+import re
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -18,6 +20,7 @@ from mggr_export.tools.speed import (
     speed_text,
 )
 from mggr_tf.evaluation.metrics import multiply_accumulates
+from refusals import error_of
 
 
 def test_convolutions_are_found_in_nested_models_and_counted():
@@ -75,12 +78,15 @@ def test_rates_and_shares():
     )
     assert speed.convolution_gmacs("float32") == pytest.approx(20)
     lines = speed_text(speed).splitlines()
-    assert (
-        "convolutions, float32: 3.00 ms, 20.0 GMAC/s, 50% of that; everything else 2.00 ms" in lines
-    )
-    assert (
-        "convolutions, int8: 1.50 ms, 40.0 GMAC/s, 100% of that; everything else 1.50 ms" in lines
-    )
+    numbers = {
+        line.split(":")[0]: re.findall(r"[\d.]+(?: ms| GMAC/s|%)", line)
+        for line in lines
+        if line.startswith("convolutions, ")
+    }
+    assert numbers == {
+        "convolutions, float32": ["3.00 ms", "20.0 GMAC/s", "50%", "2.00 ms"],
+        "convolutions, int8": ["1.50 ms", "40.0 GMAC/s", "100%", "1.50 ms"],
+    }
     assert any(line.split() == ["b", "30.00", "2.000", "15.0", "1.000", "30.0"] for line in lines)
 
 
@@ -98,5 +104,4 @@ def test_everything_is_timed_in_turns(run):
 
 def test_a_run_that_is_not_there():
     result = CliRunner().invoke(main, ["nowhere"])
-    assert result.exit_code == 2
-    assert "nowhere" in result.stderr
+    error_of(result, "not-a-run", path="nowhere")

@@ -27,7 +27,7 @@ OneLineError.show = _recorded_show  # type: ignore[method-assign]
 
 @contextmanager
 def refusal(
-    kind: type[MggrError], code: str, **fields: object
+    kind: type[MggrError], code: str, /, **fields: object
 ) -> Iterator[pytest.ExceptionInfo[MggrError]]:
     """Check that the block raises an error of a type with a code, and with these fields.
 
@@ -41,7 +41,7 @@ def refusal(
     check_error(caught.value, code, **fields)
 
 
-def error_of(result: Result, code: str | None = None, **fields: object) -> MggrError:
+def error_of(result: Result, code: str | None = None, /, **fields: object) -> MggrError:
     """Return the error that ended a command, after checking how the command reported it.
 
     Args:
@@ -60,7 +60,7 @@ def error_of(result: Result, code: str | None = None, **fields: object) -> MggrE
     return error
 
 
-def check_error(error: MggrError, code: str, **fields: object) -> None:
+def check_error(error: MggrError, code: str, /, **fields: object) -> None:
     """Check code and fields of an error."""
     assert error.code == code, f"{error.code}: {error}"
     found = {name: str(error.fields.get(name)) for name in fields}

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from mggr_edge.errors import ConfigError
+from refusals import refusal
+
 tf = pytest.importorskip("tensorflow")
 
 from mggr_tf.config.files import load_config  # noqa: E402
@@ -92,14 +95,15 @@ def test_a_share_of_the_pictures_keeps_its_colours():
 
 @pytest.mark.parametrize("field", ["occlusion", "colour_mix", "surroundings"])
 def test_a_share_is_no_more_than_all(field):
-    with pytest.raises(ValueError, match=f"{field} must not be above 1"):
+    with pytest.raises(ValueError, match=f"{field} must be at most 1, got 1.5"):
         Augmentation(**{field: 1.5})
 
 
 @pytest.mark.parametrize("field", ["stretch", "surroundings"])
 def test_exact_flow_excludes_what_it_cannot_follow(field):
-    with pytest.raises(Exception, match=f"{field} moves points where loss exact_flow"):
+    with refusal(ConfigError, "invalid-value", at="stages.coarse") as caught:
         load_config("mggr-synthetic", changes=[f"stages.coarse.augmentation.{field}=0.1"])
+    assert f"augmentation.{field} must be 0" in caught.value.fields["reason"]
 
 
 def test_surroundings_change_and_the_eye_stays_in_both_pictures_alike():

@@ -25,6 +25,7 @@ from mggr_tf.benchmark.convolutions import (
 from mggr_tf.benchmark.speed_report import Spread
 from mggr_tf.benchmark.training_speed import convolutions_only_graph
 from mggr_tf.cli import main
+from refusals import error_of
 
 pytestmark = pytest.mark.extended
 
@@ -162,7 +163,7 @@ def test_names_tell_whose_an_op_is(name, part, backward):
         ("_MklNativePadWithFusedConv2D", "convolutions, forward"),
         ("_MklNativeFusedMatMul", "matrix products"),
         ("_MklNativeAvgPoolGrad", "pooling"),
-        ("MirrorPadGrad", "moving, padding, choosing, casting"),
+        ("MirrorPadGrad", "moving, padding, selecting, casting"),
         ("ResizeBicubicGrad", "resizing"),
         ("ReadVariableOp", "variables"),
         ("Mul", ARITHMETIC),
@@ -249,18 +250,25 @@ def test_the_command_says_every_rate_and_writes_it(timed):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "saying"),
+    ("arguments", "code", "fields"),
     [
-        (["--data", "nowhere"], "nowhere is not a folder"),
-        (["--config", "nonsense"], "no packaged config"),
-        (["--config", "deepwarp-edge", "--stage", "coarse"], "has no stage 'coarse'"),
-        (["--stage", "sixth"], "'sixth' is not one of"),
-        (["--vgg16", "nowhere.h5"], "no such file"),
-        (["--json", "."], "names a folder"),
+        (["--data", "nowhere"], "source-missing", {"path": "nowhere"}),
+        (["--config", "nonsense"], "no-such-config", {"name": "nonsense"}),
+        (
+            ["--config", "deepwarp-edge", "--stage", "coarse"],
+            "no-such-stage",
+            {"config": "deepwarp-edge", "stage": "coarse"},
+        ),
+        (["--vgg16", "nowhere.h5"], "vgg16-missing", {"path": "nowhere.h5"}),
+        (["--json", "."], "option-names-folder", {"option": "--json", "path": "."}),
     ],
 )
-def test_mistakes_are_one_line(arguments, saying):
-    result = invoke(*arguments)
+def test_mistakes_are_one_line(arguments, code, fields):
+    error_of(invoke(*arguments), code, **fields)
+
+
+def test_an_unknown_stage_is_refused():
+    result = invoke("--stage", "sixth")
     assert result.exit_code == 2
-    assert saying in result.stderr
+    assert "'sixth' is not one of" in result.stderr
     assert "Traceback" not in result.output

@@ -28,6 +28,7 @@ from mggr_tf.config.files import load_config
 from mggr_tf.data.columbia import write_dataset
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord, StageRecord
+from refusals import refusal
 
 DATA = DataRecord("patches", ("a", "b"), (), 1, "none")
 PLAN = Plan(data="patches", train=("a", "b"), report=("c", "d", "e"), minutes=1.0)
@@ -148,11 +149,11 @@ def test_entrants_and_judges_are_not_scored_on_people_of_their_donors(tmp_path, 
     judges = [made(judge_path(tmp_path, fold), PLAN.judge_subjects(fold)) for fold in (0, 1)]
     _refuse_seen(tmp_path, PLAN, [entrant], notify=print)
     run.adopt(donor, stage="joint")
-    with pytest.raises(UsageError, match="entrant mggr's donor donor on eyes"):
+    with refusal(UsageError, "subjects-seen", trained="entrant mggr's donor donor on eyes"):
         _refuse_seen(tmp_path, PLAN, [entrant], notify=print)
     _refuse_seen(tmp_path, PLAN, [], notify=print)
     judges[0].adopt(made_with_weights(made, tmp_path / "other", ("c",)), stage="judge")
-    with pytest.raises(UsageError, match="judge 1's donor"):
+    with refusal(UsageError, "subjects-seen", trained="judge 1's donor other on eyes"):
         _refuse_seen(tmp_path, PLAN, [], notify=print)
 
 
@@ -166,14 +167,14 @@ def test_a_plan_stays_what_it_was(tmp_path):
     folder = tmp_path / "bench"
     assert open_plan(folder, PLAN) == PLAN
     assert open_plan(folder, PLAN) == PLAN
-    with pytest.raises(UsageError, match=r"minutes is 1\.0, not 2\.0"):
+    with refusal(UsageError, "plan-differs", path=folder, changes="minutes 1.0 -> 2.0"):
         open_plan(folder, replace(PLAN, minutes=2.0))
     (folder / "plan.json").write_text("{")
-    with pytest.raises(ConfigError, match="plan is damaged"):
+    with refusal(ConfigError, "plan-damaged", path=folder / "plan.json"):
         open_plan(folder, PLAN)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="not empty and holds no benchmark"):
+    with refusal(UsageError, "folder-without-plan", path=tmp_path / "other"):
         open_plan(tmp_path / "other", PLAN)
 
 
@@ -181,7 +182,7 @@ def test_entrants_are_chosen_by_name_or_group_and_keep_their_order():
     assert chosen(None) == ENTRANTS
     assert [e.name for e in chosen(["prgan", "mggr"])] == ["mggr", "prgan"]
     assert {e.group for e in chosen(["ablation"])} == {"ablation"}
-    with pytest.raises(UsageError, match="no entrant or group beauty"):
+    with refusal(UsageError, "entrant-unknown", found="beauty"):
         chosen(["beauty"])
 
 
@@ -220,7 +221,8 @@ def test_a_benchmark_trains_scores_reports_and_goes_on_where_it_stopped(tmp_path
     def run(entrants):
         run_benchmark(out, plan, entrants, progress=no_progress, notify=said.append, field=field)
 
-    with pytest.raises(UsageError, match="takes its steps from mggr: train it first"):
+    pace = {"entrant": "rival-steps", "steps_of": "mggr"}
+    with refusal(UsageError, "steps-of-untrained-entrant", **pace):
         run(field[2:])
     run(field[:1])
     first = (run_path(out, field[0]) / "weights" / "fine.npz").stat().st_mtime_ns

@@ -11,6 +11,7 @@ from mggr_tf.evaluation.bootstrap import (
     ratio,
     resampled_mean,
 )
+from refusals import refusal
 
 
 def simulated(rng, *, subjects, gain):
@@ -102,5 +103,5 @@ def test_a_seed_repeats_its_draws_and_another_does_not():
 
 
 def test_too_few_subjects_are_refused():
-    with pytest.raises(UsageError, match="at least 6 of them, got 5"):
+    with refusal(UsageError, "too-few-subjects", expected=6, found=5):
         draw_subjects([1, 1, 2, 2, 3, 4, 5])

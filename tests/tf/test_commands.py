@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from mggr_tf.cli import main
 from mggr_tf.runs.folder import RunFolder
+from refusals import error_of
 
 TINY_DATA = (
     *("--set", "synthetic.subjects=4", "--set", "synthetic.per_group=2"),
@@ -21,13 +22,6 @@ TINY_DATA = (
 
 def invoke(*arguments):
     return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def failed(result, *, saying):
-    assert result.exit_code == 2, result.output
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, result.output
-    assert saying in lines[0]
 
 
 @pytest.fixture
@@ -106,30 +100,46 @@ def test_check_lists_bad_files_and_exits_with_one(eyes):
 
 
 def test_a_named_output_that_exists_is_refused(eyes):
-    failed(invoke("data", "synth"), saying="nothing to draw")
-    failed(invoke("data", "synth", eyes, "--count", 2), saying="exists")
+    error_of(invoke("data", "synth"), "synth-without-output")
+    error_of(invoke("data", "synth", eyes, "--count", 2), "output-exists", path=eyes)
     assert invoke("data", "synth", eyes, "--count", 2, "--force").exit_code == 0
     assert len(list(eyes.glob("*.jpg"))) == 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "saying"),
+    ("arguments", "code", "fields"),
     [
-        (["--data", "nowhere"], "nowhere is not a folder"),
-        (["--config", "nonsense"], "no packaged config"),
-        (["--set", "stages.joint.losses[0].w=1"], "losses[0]: unknown key 'w'"),
-        (["--set", "seed=many"], "seed: expected int, got 'many'"),
-        (["--steps", "3", "--minutes", "1"], "exclude each other"),
-        (["--vgg16", "nowhere.h5"], "nowhere.h5: no such file"),
-        (["--config", "mggr-paper", *TINY_DATA], "--vgg16 FILE and `models.features: vgg16` go"),
-        (["--config", "deepwarp-edge", "--stage", "coarse", *TINY_DATA], "has no stage 'coarse'"),
-        (["--resume"], "--resume needs --out"),
-        (["--from", "nowhere", *TINY_DATA], "nowhere is no run"),
+        (["--data", "nowhere"], "source-missing", {"path": "nowhere"}),
+        (["--config", "nonsense"], "no-such-config", {"name": "nonsense"}),
+        (
+            ["--set", "stages.joint.losses[0].w=1"],
+            "unknown-key",
+            {"at": "stages.joint.losses[0]", "key": "w"},
+        ),
+        (
+            ["--set", "seed=many"],
+            "wrong-type",
+            {"at": "seed", "expected": "int", "found": "'many'"},
+        ),
+        (["--steps", "3", "--minutes", "1"], "steps-and-minutes", {"steps": 3, "minutes": 1.0}),
+        (["--vgg16", "nowhere.h5"], "vgg16-missing", {"path": "nowhere.h5"}),
+        (
+            ["--config", "mggr-paper", *TINY_DATA],
+            "vgg16-features-mismatch",
+            {"config": "mggr-paper", "vgg16": None},
+        ),
+        (
+            ["--config", "deepwarp-edge", "--stage", "coarse", *TINY_DATA],
+            "no-such-stage",
+            {"config": "deepwarp-edge", "stage": "coarse"},
+        ),
+        (["--resume"], "resume-without-out", {}),
+        (["--from", "nowhere", *TINY_DATA], "not-a-run", {"path": "nowhere"}),
     ],
 )
-def test_train_refuses(arguments, saying, tmp_path, monkeypatch):
+def test_train_refuses(arguments, code, fields, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    failed(invoke("train", *arguments), saying=saying)
+    error_of(invoke("train", *arguments), code, **fields)
     assert not list(tmp_path.rglob("run.json"))
 
 
@@ -143,18 +153,37 @@ def test_train_refuses_minutes_that_are_no_number(minutes, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("arguments", "saying"),
+    ("arguments", "code", "fields"),
     [
-        (["--data", "nowhere"], "nowhere is not a folder"),
-        (["--data", "x", "--only", "beauty"], "no entrant or group beauty"),
-        (["--data", "x", "--train", "0001", "--report", "0001"], "both trained on and reported"),
-        (["--data", "x", "--folds", "9"], "folds must lie between 1 and"),
-        (["--data", "x", "--split", "nonsense"], "nonsense"),
+        (["--data", "x", "--only", "beauty"], "entrant-unknown", {"found": "beauty"}),
+        (["--data", "x", "--split", "nonsense"], "split-unknown", {"name": "nonsense"}),
     ],
 )
-def test_benchmark_refuses(arguments, saying, tmp_path, monkeypatch):
+def test_benchmark_refuses(arguments, code, fields, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    failed(invoke("benchmark", *arguments, "--out", "bench"), saying=saying)
+    error_of(invoke("benchmark", *arguments, "--out", "bench"), code, **fields)
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_benchmark_refuses_data_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("benchmark", "--data", "nowhere", "--out", "bench")
+    error_of(result, "source-missing", path=tmp_path / "nowhere")
+    assert not list(tmp_path.rglob("run.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--train", "0001", "--report", "0001"], "trained on and reported: 0001"),
+        (["--folds", "9"], "folds"),
+    ],
+)
+def test_benchmark_refuses_impossible_plans(arguments, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke("benchmark", "--data", "x", *arguments, "--out", "bench")
+    error = error_of(result, "benchmark-plan-invalid")
+    assert reason in error.fields["reason"]
     assert not list(tmp_path.rglob("run.json"))
 
 
@@ -162,14 +191,16 @@ def test_train_refuses_an_empty_folder_a_wrong_name_and_an_existing_run(tmp_path
     empty = tmp_path / "empty"
     empty.mkdir()
     out = tmp_path / "run"
-    failed(invoke("train", "--data", empty, "--out", out), saying="holds no eye patch")
+    asked = ("train", "--data", empty, "--out", out)
+    error_of(invoke(*asked), "folder-empty", path=empty)
     (empty / "me.jpg").write_bytes(b"")
-    failed(invoke("train", "--data", empty, "--out", out), saying="me.jpg: expected <subject>")
+    error_of(invoke(*asked), "patch-name-invalid", name="me.jpg")
     (empty / "me.jpg").unlink()
     cv2.imwrite(str(empty / "0001_2m_0P_0V_0H_L.jpg"), np.zeros((32, 64, 3), np.uint8))
-    failed(invoke("train", "--data", empty, "--out", out), saying="64 x 32 pixels instead of")
+    error = error_of(invoke(*asked), "patch-invalid", path=empty / "0001_2m_0P_0V_0H_L.jpg")
+    assert "64 x 32" in error.fields["reason"]
     assert not out.exists()
-    failed(invoke("train", "--data", eyes, "--out", empty), saying="exists; choose another name")
+    error_of(invoke("train", "--data", eyes, "--out", empty), "output-exists", path=empty)
 
 
 @pytest.mark.extended
@@ -179,7 +210,7 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     result = invoke(*arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(run)
-    failed(invoke(*arguments), saying="exists; choose another name")
+    error_of(invoke(*arguments), "output-exists", path=run)
     again = invoke("train", "--stage", "coarse", "--out", run, "--resume")
     assert "nothing to do" in again.output
 
@@ -189,13 +220,18 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
     assert made.exit_code == 0, made.output
     assert "14 patches, 0 photographs, 14 eyes redirected" in made.output
     assert len(list((tmp_path / "made").iterdir())) == 14
-    failed(invoke("redirect", eyes, *look, "--out", tmp_path / "made"), saying="exists")
+    made = tmp_path / "made"
+    error_of(invoke("redirect", eyes, *look, "--out", made), "output-exists", path=made)
     nameless = tmp_path / "eye.jpg"
     nameless.write_bytes(patch.read_bytes())
-    failed(invoke("redirect", nameless, *look, "--out", tmp_path / "n"), saying="--side left or")
-    failed(invoke("redirect", tmp_path / "no.jpg", *look, "--out", tmp_path / "n"), saying="no.jpg")
+    out = ["--out", tmp_path / "n"]
+    result = invoke("redirect", nameless, *look, *out)
+    error_of(result, "side-of-patch-unknown", path=nameless)
+    missing = tmp_path / "no.jpg"
+    error_of(invoke("redirect", missing, *look, *out), "picture-missing", path=missing)
     far = ["--pitch", 0, "--yaw", 70, "--model", run]
-    failed(invoke("redirect", nameless, *far, "--out", tmp_path / "n"), saying="within 60")
+    result = invoke("redirect", nameless, *far, *out)
+    error_of(result, "target-out-of-range", pitch=0.0, yaw=70.0)
     for angles in (("nan", 0), (0, "nan")):
         no_number = [
             part for pair in zip(("--pitch", "--yaw"), angles, strict=True) for part in pair
@@ -204,12 +240,11 @@ def test_the_whole_way_of_a_run(tmp_path, eyes, tiny_changes):
         assert result.exit_code == 2
         assert "not a finite number" in result.stderr
     assert not (tmp_path / "n").exists()
-    failed(
-        invoke("evaluate", run, "--data", eyes, "--judge", run),
-        saying="mggr-tf train --stage judge",
-    )
-    failed(invoke("evaluate", run, "--data", eyes), saying="with --judge, or ask for")
-    failed(invoke("evaluate", run, "--data", eyes, "--estimator"), saying="that the run never saw")
+    asked = ["evaluate", run, "--data", eyes]
+    error_of(invoke(*asked, "--judge", run), "no-judge", path=run, stage="judge")
+    error_of(invoke(*asked), "not-one-mode", found=0)
+    error_of(invoke(*asked, "--judge", run, "--estimator"), "not-one-mode", found=2)
+    error_of(invoke(*asked, "--estimator"), "only-seen-subjects", data=eyes, trained="the run")
     (tmp_path / "other").mkdir()
     for file in eyes.glob("*.jpg"):
         (tmp_path / "other" / f"0099_{file.name.partition('_')[2]}").write_bytes(file.read_bytes())

@@ -10,6 +10,7 @@ from mggr_edge.geometry.angles import Gaze
 from mggr_edge.vision.face_finder import Face
 from mggr_edge.vision.iris import Eye
 from mggr_tf.data.crop_eyes import by_size, cut_eyes, find_photos, level_crop, upright_crop
+from refusals import refusal
 
 
 def put(folder, *names):
@@ -122,22 +123,31 @@ def test_other_names_stand_for_their_people(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "saying"),
+    ("names", "code", "fields"),
     [
-        ([], "holds no photographs"),
-        (["film.mp4"], "holds no photographs"),
-        (["0001_2m_0P_0V_0H.jpg", "0001_2m_0P_0V.jpg"], r"0001_2m_0P_0V\.jpg has no labels"),
-        (["a/me.jpg", "b/me.png"], r"me\.png and .*me\.jpg would give patches of the same names"),
-        (["0001_2m_0P_0V_95H.jpg"], r"0001_2m_0P_0V_95H\.jpg: yaw_deg must lie in"),
+        ([], "no-photographs", {"path": "{}"}),
+        (["film.mp4"], "no-photographs", {"path": "{}"}),
+        (
+            ["0001_2m_0P_0V_0H.jpg", "0001_2m_0P_0V.jpg"],
+            "photo-names-mixed",
+            {"unlabelled": "0001_2m_0P_0V.jpg", "labelled": "0001_2m_0P_0V_0H.jpg"},
+        ),
+        (
+            ["a/me.jpg", "b/me.png"],
+            "photo-names-collide",
+            {"first": "{}/a/me.jpg", "second": "{}/b/me.png"},
+        ),
+        (["0001_2m_0P_0V_95H.jpg"], "name-angle-invalid", {"name": "0001_2m_0P_0V_95H.jpg"}),
     ],
 )
-def test_what_cannot_be_cut_is_refused(tmp_path, names, saying):
-    with pytest.raises(DataError, match=saying):
+def test_what_cannot_be_cut_is_refused(tmp_path, names, code, fields):
+    expected = {name: value.format(tmp_path) for name, value in fields.items()}
+    with refusal(DataError, code, **expected):
         find_photos(put(tmp_path, *names))
 
 
 def test_what_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DataError, match="nowhere does not exist"):
+    with refusal(DataError, "photos-not-found", path=tmp_path / "nowhere"):
         find_photos(tmp_path / "nowhere")
 
 

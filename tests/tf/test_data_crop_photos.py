@@ -22,6 +22,7 @@ from mggr_tf.data import columbia, folder
 from mggr_tf.data.crop_folder import crop_photos
 from mggr_tf.data.listing import samples_of
 from mggr_tf.data.source import scan_source
+from refusals import error_of, refusal
 
 NAME = "0001_2m_{head}P_{pitch}V_{yaw}H.jpg"
 
@@ -125,7 +126,7 @@ def test_what_failed_is_listed_and_the_rest_is_cut(photos, tmp_path):
         ("0001_2m_0P_0V_15H.jpg", ""),
     ]
     assert rows[1][2] == "no face was found"
-    assert "damaged or cut short" in rows[2][2]
+    assert "damaged" in rows[2][2]
     assert "0001_2m_0P_0V_10H.jpg: no face was found" in result.stderr
     assert "cut 2 patches from 3 photographs, 2 of which failed" in result.stderr
     assert invoke("check", out).exit_code == 0
@@ -147,12 +148,13 @@ def test_one_labelled_photograph_shows_one_person(tmp_path):
 def test_nothing_is_written_where_there_is_nothing_to_write(tmp_path):
     put(tmp_path / "photos" / "wall.png", np.full((300, 400, 3), 128, np.uint8))
     result = invoke("crop", tmp_path / "photos", tmp_path / "out")
-    assert result.exit_code == 2
-    assert "not one eye could be cut; wall.png: no face was found" in result.stderr
-    with pytest.raises(DataError, match="not one eye"):
+    expected = {"path": tmp_path / "photos", "photo": "wall.png", "reason": "no face was found"}
+    error_of(result, "no-eye-cut", **expected)
+    with refusal(DataError, "no-eye-cut", **expected):
         crop_photos(tmp_path / "photos", tmp_path / "out", progress=no_progress)
     (tmp_path / "out").mkdir()
-    assert "exists" in invoke("crop", tmp_path / "photos", tmp_path / "out").stderr
+    result = invoke("crop", tmp_path / "photos", tmp_path / "out")
+    error_of(result, "output-exists", path=tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
 
 
@@ -277,7 +279,7 @@ def test_with_a_gaze_each_photograph_shows_one_person(tmp_path):
 
 
 def test_a_gaze_for_photographs_with_labels_is_refused(photos, tmp_path):
-    with pytest.raises(UsageError, match=r"0001_2m_0P_0V_0H\.jpg carries some"):
+    with refusal(UsageError, "gaze-for-labelled-photos", name="0001_2m_0P_0V_0H.jpg"):
         crop_photos(photos, tmp_path / "out", gaze=Gaze(0, 0), progress=no_progress)
     assert not (tmp_path / "out").exists()
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mggr_edge.errors import DataError
 from mggr_tf.data.names import names_text, parse_subjects, subjects_text
+from refusals import refusal
 
 
 @pytest.mark.parametrize(
@@ -27,10 +28,15 @@ def test_lists_and_ranges(text, names):
     assert parse_subjects(text) == tuple(names)
 
 
-@pytest.mark.parametrize("text", ["", ",", "3-", "-3", '"anna', '"a"b', "0003-0001"])
+@pytest.mark.parametrize("text", ["", ",", "3-", "-3", '"anna', '"a"b'])
 def test_what_is_no_list_is_refused(text):
-    with pytest.raises(DataError, match="subjects"):
+    with refusal(DataError, "subjects-syntax", found=text):
         parse_subjects(text)
+
+
+def test_a_range_that_runs_backwards_is_refused():
+    with refusal(DataError, "subjects-range-reversed", found="0003-0001"):
+        parse_subjects("0007,0003-0001")
 
 
 def test_runs_are_written_short():

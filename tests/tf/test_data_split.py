@@ -18,6 +18,7 @@ from mggr_tf.data.subject_split import (
     write_split,
 )
 from portrait_folder import write_portraits
+from refusals import error_of, refusal
 
 EVERYONE = tuple(f"{number:04d}" for number in range(1, 39))
 
@@ -46,32 +47,39 @@ def test_names_are_texts_lists_or_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "saying"),
+    ("text", "code", "fields"),
     [
-        ("train: 0001-0003\nselect: 0003\nreport: 0004", "subject 0003 is in more than one of"),
-        ("train: a,b\nselect: b,a\nreport: c", "subjects a, b are in more than one of"),
-        ("train: a\nselect: b", "part 'report' is missing"),
-        ("train: a\nselect: b\nreport: c\ntest: d", "unknown part 'test'"),
-        ("train: a\nselect: b\nreport: c\ntrain: d", "part 'train' stands there twice"),
-        ("train: []\nselect: b\nreport: c", "part train names no subject"),
-        ("train: a\nselect:\nreport: c", "part 'select': expected names"),
-        ("train: {a: b}\nselect: b\nreport: c", "part 'train': expected names"),
-        ("train: [[a]]\nselect: b\nreport: c", "part 'train': expected names"),
-        ("train: 3-1\nselect: b\nreport: c", "'3-1' runs backwards"),
-        ("- train", "expected the parts train, select, report"),
-        ("", "expected the parts train, select, report"),
-        ("train: [", "not YAML"),
+        (
+            "train: 0001-0003\nselect: 0003\nreport: 0004",
+            "split-subject-twice",
+            {"subjects": "0003"},
+        ),
+        ("train: a,b\nselect: b,a\nreport: c", "split-subject-twice", {"subjects": "a, b"}),
+        ("train: a\nselect: b", "split-part-missing", {"part": "report"}),
+        ("train: a\nselect: b\nreport: c\ntest: d", "split-part-unknown", {"part": "test"}),
+        ("train: a\nselect: b\nreport: c\ntrain: d", "split-part-duplicate", {"part": "train"}),
+        ("train: []\nselect: b\nreport: c", "split-train-empty", {}),
+        ("train: a\nselect:\nreport: c", "split-names-invalid", {"part": "select"}),
+        ("train: {a: b}\nselect: b\nreport: c", "split-names-invalid", {"part": "train"}),
+        ("train: [[a]]\nselect: b\nreport: c", "split-names-invalid", {"part": "train"}),
+        ("train: 3-1\nselect: b\nreport: c", "subjects-range-reversed", {"found": "3-1"}),
+        ("- train", "split-without-parts", {}),
+        ("", "split-without-parts", {}),
+        ("train: [", "split-file-not-yaml", {}),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused(tmp_path, text, saying):
-    with pytest.raises(DataError, match=r"split\.yaml: .*" + saying):
-        read_split(put(tmp_path, text))
+def test_a_file_that_does_not_fit_is_refused(tmp_path, text, code, fields):
+    file = put(tmp_path, text)
+    with refusal(DataError, code, path=file, **fields) as caught:
+        read_split(file)
+    assert str(caught.value).startswith(file)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "nowhere.yaml"])
-def test_a_split_that_is_not_there_is_named(name):
-    with pytest.raises(DataError, match=r"nowhere.*(no packaged split|no such split file)"):
-        read_split(name)
+def test_a_split_that_is_not_there_is_named():
+    with refusal(DataError, "split-unknown", name="nowhere"):
+        read_split("nowhere")
+    with refusal(DataError, "split-file-missing", path="nowhere.yaml"):
+        read_split("nowhere.yaml")
 
 
 @pytest.mark.parametrize(
@@ -99,12 +107,12 @@ def test_a_drawn_split_is_disjoint_whole_and_a_function_of_its_seed():
 
 @pytest.mark.parametrize("shares", [(1,), (1, 1, -1), (0, 0, 0), (1, float("nan"), 1)])
 def test_impossible_shares_are_refused(shares):
-    with pytest.raises(DataError, match="shares: expected 3 numbers"):
+    with refusal(DataError, "split-shares-invalid", found=",".join(map(str, shares))):
         draw_split(EVERYONE, shares=shares)
 
 
 def test_too_few_subjects_are_refused():
-    with pytest.raises(DataError, match="2 subjects are too few for 3 parts"):
+    with refusal(DataError, "split-too-few-subjects", subjects=2, parts=3):
         draw_split(["a", "b"])
     assert draw_split(["a", "b"], shares=(0.5, 0, 0.5)).select == ()
     assert all(len(draw_split(["a", "b", "c"], seed=3).part(part)) == 1 for part in PARTS)
@@ -142,29 +150,33 @@ def test_the_command_draws_parts(eyes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "saying"),
+    ("arguments", "code", "fields"),
     [
-        (["--train", "0001", "--report", "0009"], "subject 0009 is in the split and not in the"),
-        (["--train", "0001", "--report", "0001"], "subject 0001 is in more than one of"),
-        (["--report", "0001"], "part train names no subject"),
-        (["--train", "0001", "--seed", "2"], "--shares and --seed are for drawing"),
-        (["--shares", "a,b"], "--shares: expected 0.7,0.15,0.15, got 'a,b'"),
+        (
+            ["--train", "0001", "--report", "0009"],
+            "split-subject-unknown",
+            {"subjects": "0009"},
+        ),
+        (["--train", "0001", "--report", "0001"], "split-subject-twice", {"subjects": "0001"}),
+        (["--report", "0001"], "split-train-empty", {}),
+        (["--train", "0001", "--seed", "2"], "split-named-and-random", {"seed": 2}),
+        (["--shares", "a,b"], "shares-not-numbers", {"found": "a,b"}),
     ],
 )
-def test_the_command_refuses(eyes, tmp_path, arguments, saying):
+def test_the_command_refuses(eyes, tmp_path, arguments, code, fields):
     out = tmp_path / "split.yaml"
     result = invoke("data", "split", eyes, "--out", out, *arguments)
-    assert result.exit_code == 2
-    assert saying in result.stderr
+    error_of(result, code, **fields)
     assert not out.exists()
 
 
 def test_the_command_writes_yaml_and_overwrites_nothing(eyes, tmp_path):
     out = tmp_path / "split.txt"
-    assert "is a .yaml file" in invoke("data", "split", eyes, "--out", out).stderr
+    refused = invoke("data", "split", eyes, "--out", out)
+    error_of(refused, "split-not-yaml", path=out)
     out = tmp_path / "split.yaml"
     out.write_text("mine")
-    assert "exists" in invoke("data", "split", eyes, "--out", out).stderr
+    error_of(invoke("data", "split", eyes, "--out", out), "output-exists", path=out)
     assert out.read_text() == "mine"
 
 
@@ -198,8 +210,6 @@ def test_a_part_of_a_split_stands_for_its_subjects(tmp_path):
     [
         (["--split", "columbia"], "expected FILE:PART"),
         (["--split", "columbia:test"], "expected FILE:PART with a part of train, select, report"),
-        (["--split", "nowhere:train"], "no packaged split"),
-        (["--split", "columbia:train", "--subjects", "0001"], "exclude each other"),
     ],
 )
 def test_a_split_that_cannot_be_meant_is_refused(arguments, saying):
@@ -208,9 +218,15 @@ def test_a_split_that_cannot_be_meant_is_refused(arguments, saying):
     assert saying in result.stderr
 
 
+def test_an_unknown_split_or_two_choices_are_refused():
+    error_of(shown("--split", "nowhere:train"), "split-unknown", name="nowhere")
+    error_of(shown("--split", "columbia:train", "--subjects", "0001"), "subjects-and-split")
+
+
 def test_an_empty_part_is_refused(tmp_path):
     file = put(tmp_path, "train: a\nselect: []\nreport: b")
-    assert "part select names no subject" in shown("--split", f"{file}:select").stderr
+    refused = shown("--split", f"{file}:select")
+    error_of(refused, "split-part-empty", path=file, part="select")
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
@@ -222,7 +238,7 @@ def test_every_nth_subject_by_name_is_selected():
     split = every_nth_split({"b", "a", "d", "c", "f", "e", "g"}, 3)
     assert split == SubjectSplit(train=("a", "b", "d", "e", "g"), select=("c", "f"))
     for nth in (1, 8):
-        with pytest.raises(DataError, match=f"got {nth}"):
+        with refusal(DataError, "split-every-invalid", found=nth, subjects=7):
             every_nth_split("abcdefg", nth)
 
 

@@ -14,6 +14,7 @@ from mggr_tf.data.columbia import parse_photo_name
 from mggr_tf.data.crop_eyes import find_photos
 from mggr_tf.data.source import open_samples, scan_source
 from packs import SUBJECTS, opened, pack, put_patches
+from refusals import refusal
 
 JUNK = b"\0\5\x16\7\0\2\0\0Mac OS X"
 
@@ -124,8 +125,9 @@ def test_a_picture_beside_patches_is_left_out_with_a_reason(tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     (tmp_path / "eyes" / "overview.png").rename(alone / "overview.png")
-    with pytest.raises(DataError, match=r"1 \.png"):
+    with refusal(DataError, "folder-unrecognised", path=alone) as caught:
         scan_source(alone)
+    assert "1 .png" in caught.value.fields["found"]
 
 
 def test_photographs_of_any_kind_carry_their_labels():
@@ -138,20 +140,23 @@ def test_one_patch_in_two_files_is_refused(tmp_path):
     folder = put_patches(tmp_path / "eyes")
     file = sorted(folder.iterdir())[0]
     shutil.copy(file, file.with_suffix(".JPG"))
-    with pytest.raises(DataError, match="are one patch in two files"):
+    twins = {"first": file.with_suffix(".JPG").name, "second": file.name}
+    with refusal(DataError, "patch-in-two-files", **twins):
         scan_source(folder)
 
 
 def test_what_no_reader_takes_is_named(tmp_path):
     folder = put_patches(tmp_path / "eyes")
-    with pytest.raises(DataError, match=r"patches are in the folder eyes within it"):
+    with refusal(DataError, "patches-in-subfolder", path=tmp_path) as caught:
         scan_source(tmp_path)
+    assert str(folder) in caught.value.fields["found"]
     for file in folder.iterdir():
         file.rename(file.with_suffix(".raw"))
-    with pytest.raises(DataError, match=r"60 \.raw"):
+    with refusal(DataError, "folder-unrecognised", path=folder) as caught:
         scan_source(folder)
+    assert "60 .raw" in caught.value.fields["found"]
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / ".DS_Store").write_bytes(JUNK)
-    with pytest.raises(DataError, match="but for hidden files"):
+    with refusal(DataError, "folder-empty", path=empty):
         scan_source(empty)

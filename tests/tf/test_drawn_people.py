@@ -35,6 +35,7 @@ from mggr_tf.runs.provenance import subjects_of_contract
 from mggr_tf.runs.record import DataRecord
 from packs import opened as packed
 from packs import pack
+from refusals import check_error, error_of, refusal
 
 SEED = 5
 CONFIG = load_config(
@@ -149,7 +150,8 @@ def test_people_of_other_data_keep_their_names_when_a_run_goes_on_with_drawn_peo
     # Subjects that the command line named are numbers of other data, not of this folder.
     named = replace(photographed, held_out=())
     run = RunFolder.create(tmp_path / "named", CONFIG, named)
-    with pytest.raises(RunError, match="--subjects"):
+    refused = {"path": run.path, "subjects": "0001, 0002", "source": eyes}
+    with refusal(RunError, "subjects-of-other-data", **refused):
         resumed_data(run, "estimator", str(eyes), subjects=None, may_differ=True)
     assert RunFolder.open(run.path).record.data == named
 
@@ -173,15 +175,13 @@ def test_the_packaged_weights_are_not_scored_on_their_training_people(tmp_path, 
 
     own = put(tmp_path / "own", former=former, seed=1)
     for subjects in ((), ("--subjects", "0001"), ("--subjects", "drawn-1-00000")):
-        refused = scored(own, *subjects)
-        assert refused.exit_code == 2, refused.output
-        assert "the run" in refused.stderr
+        code = "subjects-seen" if subjects else "only-seen-subjects"
+        error_of(scored(own, *subjects), code, trained="the run")
     other = scored(put(tmp_path / "other", former=former, seed=2))
     assert other.exit_code == 0, other.output
     # A number without a seed can be anybody.
     unknown = scored(without_seed(put(tmp_path / "unknown", former=True, seed=1)))
-    assert unknown.exit_code == 2, unknown.output
-    assert "without their seed" in unknown.stderr
+    error_of(unknown, "synthetic-seed-unknown", trained="the run")
 
 
 def test_drawn_clips_of_training_people_are_refused(tmp_path):
@@ -197,4 +197,5 @@ def test_drawn_clips_of_training_people_are_refused(tmp_path):
     (bundle / SUMS_FILE).write_text(checksum_lines(files))
     result = CliRunner().invoke(natural, [str(bundle), "synthetic"])
     assert result.exit_code != 0
-    assert DrawnClip(1).name in str(result.exception)
+    people = DrawnClip(1).name
+    check_error(result.exception, "trained-on-clip-people", bundle=bundle, subjects=people)

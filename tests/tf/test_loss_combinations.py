@@ -26,6 +26,7 @@ from mggr_tf.config.stages import (
 )
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.step import RedirectionStep
+from refusals import refusal
 
 STAGES_OF_LOSSES = ("coarse", "fine", "joint")
 PICTURES = get_args(get_type_hints(LossConfig)["picture"])
@@ -162,8 +163,9 @@ def one_of_each_kind(stage):
 def test_a_loss_of_each_kind_can_be_a_stages_only_one(tiny_changes, stage, option):
     settings = base("mggr", tiny_changes, ("estimator", "joint"))
     if not accepted(config_from_plain(settings), stage, [option]):
-        with pytest.raises(ConfigError, match=rf"stages\.{stage}\.losses"):
+        with refusal(ConfigError, "invalid-value", at="top level") as caught:
             config_of(settings, stage, [option])
+        assert f"stages.{stage}.losses" in caught.value.fields["reason"]
         return
     config = config_of(settings, stage, [option])
     run_one_step(networks_of("mggr", tiny_changes), stage, config, traced=False)
@@ -210,20 +212,21 @@ def test_without_an_estimator_in_the_recipe_no_accepted_loss_asks_one(tiny_chang
 def test_a_stage_beside_the_recipe_is_refused_before_it_asks_an_untrained_network(tiny_changes):
     settings = base("mggr", tiny_changes, ("joint",))
     config = config_of(settings, "fine", [("style", "redirected")])
-    with pytest.raises(ConfigError, match="style"):
+    with refusal(ConfigError, "losses-without-estimator", stage="fine", losses="style"):
         config.refuse_untrainable(["fine"], has_estimator=False)
     config.refuse_untrainable(["fine"], has_estimator=True)
     config.refuse_untrainable(["estimator", "fine"], has_estimator=False)
     fine_only = config_from_plain(base("mggr-fine", tiny_changes, ("estimator", "joint")))
-    with pytest.raises(ConfigError, match="no coarse branch"):
+    with refusal(ConfigError, "branch-not-set", stage="coarse"):
         fine_only.refuse_untrainable(["coarse"], has_estimator=True)
 
 
 @pytest.mark.parametrize("stage", STAGES_OF_LOSSES)
 def test_a_stage_without_losses_is_refused(tiny_changes, stage):
     settings = base("mggr", tiny_changes, ("estimator", "joint"))
-    with pytest.raises(ConfigError, match="none has a weight"):
+    with refusal(ConfigError, "invalid-value", at="top level") as caught:
         config_of(settings, stage, [])
+    assert f"stages.{stage}.losses: no loss" in caught.value.fields["reason"]
 
 
 def test_updates_of_a_discriminator_that_no_loss_needs_enlarge_no_batch(tiny_changes):

@@ -173,9 +173,9 @@ def test_penalties_look_where_they_should():
 
 
 def test_a_penalty_and_its_weight_go_together():
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="both penalty and penalty_weight"):
         AdversaryConfig(penalty="real")
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="both penalty and penalty_weight"):
         AdversaryConfig(penalty_weight=1.0)
 
 

@@ -20,6 +20,7 @@ from mggr_tf.evaluation.clips import DrawnClip, frames_of, judge_of, measure_kno
 from mggr_tf.models.networks import Networks, save_weights
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord
+from refusals import refusal
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def judging(tmp_path_factory):
         "synthetic", config=config, stage="judge", subjects=None, progress=no_progress, notify=print
     )
     run = RunFolder.create(tmp_path_factory.mktemp("runs") / "judge", config, DataRecord.of(split))
-    with pytest.raises(RunError, match="has no judge"):
+    with refusal(RunError, "no-judge", path=run.path):
         judge_of(run, Conventions())
     run.weights_file("judge").parent.mkdir(exist_ok=True)
     save_weights(Networks(config).judge, run.weights_file("judge"))

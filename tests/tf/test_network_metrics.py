@@ -8,6 +8,7 @@ from mggr_edge.errors import MissingPackageError
 from mggr_tf.evaluation.network_metrics import REAL, compare_by, features_of, open_network_metrics
 from mggr_tf.models import torch_weights as packaged_weights
 from mggr_tf.models.stlpips import Lpips
+from refusals import refusal
 
 rng = np.random.default_rng(0)
 
@@ -56,5 +57,5 @@ def test_features_keep_the_order_of_the_pairs():
 def test_without_the_wheel_only_quick_works(monkeypatch):
     monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None)
     assert open_network_metrics(quick=True).st_lpips is None
-    with pytest.raises(MissingPackageError, match="stlpips_pytorch is not installed"):
+    with refusal(MissingPackageError, "missing-package", package="stlpips_pytorch"):
         open_network_metrics()

@@ -21,6 +21,7 @@ from mggr_tf.data.source import open_samples, open_split
 from mggr_tf.runs.record import DataRecord
 from mggr_tf.training.stage_parts import stage_dataset
 from packs import NOTHING_IN_MEMORY, PATCHES, opened, pack, put_patches
+from refusals import refusal
 
 UNCHANGED = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0)
 
@@ -244,7 +245,8 @@ def test_a_preview_is_bounded_seeded_and_of_whole_chunks(packed):
 
 def test_what_must_be_in_memory_and_is_too_large_is_refused(folder, tiny_config):
     config = replace(tiny_config, packed=NOTHING_IN_MEMORY)
-    with pytest.raises(DataError, match="name fewer with --subjects"):
+    exceeded = {"source": folder / "packed", "patches": PATCHES, "limit_mb": 0}
+    with refusal(DataError, "pack-exceeds-memory", **exceeded):
         open_samples(
             str(folder / "packed"), config=config, subjects=None, progress=no_progress, notify=print
         )
@@ -260,11 +262,11 @@ def test_what_must_be_in_memory_and_is_too_large_is_refused(folder, tiny_config)
 
 
 def test_losses_that_know_more_of_drawn_eyes_are_refused(packed, tiny_config):
-    for loss, stage, options in (
-        ("exact_flow", "coarse", {"with_flow": True}),
-        ("landmarks", "estimator", {"with_landmarks": True}),
+    for code, loss, stage, options in (
+        ("flow-unknown", "exact_flow", "coarse", {"with_flow": True}),
+        ("landmarks-unknown", "landmarks", "estimator", {"with_landmarks": True}),
     ):
-        with pytest.raises(DataError, match=f"loss '{loss}' learns from") as caught:
+        with refusal(DataError, code, source="eyes", loss=loss) as caught:
             packed_pair_dataset(
                 packed,
                 shares=Shares(2),

@@ -22,6 +22,7 @@ from mggr_tf.data.source import open_samples
 from mggr_tf.drawn_eyes.flow import UNSEEN, flow_codes, mirrored_codes
 from mggr_tf.drawn_eyes.rendered import LANDMARKS
 from mggr_tf.models.warp import BackwardWarp
+from refusals import refusal
 
 NONE = Augmentation(brightness=0, contrast=0, colour=0, shift_px=0)
 
@@ -115,7 +116,7 @@ def test_all_pairs_are_all_and_their_choice_is_seeded(samples):
 
 def test_lonely_patches_are_refused(samples):
     lonely = samples._take(np.arange(len(samples)) == 0)
-    with pytest.raises(DataError, match="no two patches"):
+    with refusal(DataError, "no-pairs", source=lonely.source):
         all_pairs(lonely, limit=1, seed=0)
 
 
@@ -242,12 +243,15 @@ def test_landmarks_go_where_the_pictures_go(followed):
 
 
 @pytest.mark.parametrize(
-    ("asked", "saying"),
-    [("with_flow", "what moved where"), ("with_landmarks", "where lids and iris lie")],
+    ("asked", "code", "loss"),
+    [
+        ("with_flow", "flow-unknown", "exact_flow"),
+        ("with_landmarks", "landmarks-unknown", "landmarks"),
+    ],
 )
-def test_what_nobody_knows_is_refused(samples, asked, saying):
+def test_what_nobody_knows_is_refused(samples, asked, code, loss):
     unknown = dataclasses.replace(samples, flows=None, landmarks=None)
-    with pytest.raises(DataError, match=f"{saying}.*or give that loss weight 0"):
+    with refusal(DataError, code, source=samples.source, loss=loss):
         pair_dataset(
             unknown,
             shares=Shares(2),

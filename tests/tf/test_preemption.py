@@ -99,7 +99,7 @@ def test_a_training_that_is_preempted_saves_at_once_and_has_a_code_of_its_own(tm
     _, said = running.communicate(timeout=60)
     assert running.returncode == 143, said
     assert time.monotonic() - started < 20  # seconds on a machine that has nothing else to do
-    assert "interrupted; all of it is kept. Go on with: mggr-tf train" in said
+    assert "interrupted; all progress is saved. Resume with: mggr-tf train" in said
     assert "Traceback" not in said
     record = RunFolder.open(tmp_path / "run").record.stages["estimator"]
     assert not record.complete

@@ -6,12 +6,11 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
 from mggr_edge.errors import DataError, RunError
 from mggr_tf.data.listing import samples_of
 from mggr_tf.evaluation.trained import load_redirector
 from mggr_tf.runs.lock import resume_command
+from refusals import refusal
 
 FOLDER = "my run's; rm x"
 
@@ -27,7 +26,7 @@ def test_training_a_run_to_its_end() -> None:
         can_redirect=lambda: False,
         config=SimpleNamespace(last_stage=lambda portraits: "joint"),
     )
-    with pytest.raises(RunError) as caught:
+    with refusal(RunError, "no-redirector", path=FOLDER, stage="joint") as caught:
         load_redirector(run)  # type: ignore[arg-type]
     words = shlex.split(str(caught.value).split("run: ")[1])
     assert words[words.index("--out") + 1] == FOLDER
@@ -35,7 +34,7 @@ def test_training_a_run_to_its_end() -> None:
 
 def test_looking_a_source_over() -> None:
     scanned = SimpleNamespace(bad=(), labels=())
-    with pytest.raises(DataError) as caught:
+    with refusal(DataError, "no-usable-patch", path=FOLDER, count=0) as caught:
         samples_of(scanned, source=Path(FOLDER))  # type: ignore[arg-type]
     words = shlex.split(str(caught.value).split("`")[1])
     assert words == ["mggr-tf", "data", "check", FOLDER]

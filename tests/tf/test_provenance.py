@@ -13,6 +13,7 @@ from mggr_tf.redirect import bundle_of_run
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.provenance import training_of
 from mggr_tf.runs.record import UNKNOWN_DONORS, DataRecord, Origin, StageRecord
+from refusals import error_of
 
 PHOTOGRAPHED = DataRecord("/data/photos", ("0001", "0002"), ("0003",), 9, "research only")
 DRAWN = DataRecord("synthetic", ("drawn-3-00000",), ("drawn-3-00001",), 9, "Apache-2.0")
@@ -131,9 +132,8 @@ def test_donors_people_are_not_scored(tmp_path, tiny_config, weights):
         asked = ["evaluate", str(run.path), "--estimator", "--data", str(data)]
         return CliRunner().invoke(main, asked)
 
-    refused = scored(run, data)
-    assert refused.exit_code == 2, refused.output
-    assert "donor on synthetic" in refused.stderr
+    error = error_of(scored(run, data), "only-seen-subjects", data=data)
+    assert "donor on synthetic" in error.fields["trained"]
     write_dataset(tmp_path / "others", count=8, seed=4)
     found = scored(run, tmp_path / "others")
     assert found.exit_code == 0, found.output

@@ -98,5 +98,5 @@ def test_gradients_reach_the_picture_where_the_view_lies_and_never_the_target():
 
 def test_the_estimator_is_not_shown_views():
     branch = BranchSize((4, 6), 0, (4,))
-    with pytest.raises(ValueError, match="knows upright eyes"):
+    with pytest.raises(ValueError, match="random_views must be false"):
         ModelConfig(discriminator=(4,), coarse=branch, fine=branch, random_views=True)

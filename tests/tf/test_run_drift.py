@@ -19,6 +19,7 @@ from mggr_tf.config.files import differences, in_words, load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord, StageRecord
+from refusals import error_of
 
 STAGE = "estimator"
 CHANGES = (
@@ -29,14 +30,9 @@ CHANGES = (
 )
 
 
-def refused(*arguments):
-    """The one line that a command is refused with."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == 2, result.output
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, result.output
-    assert "Traceback" not in result.output
-    return lines[0]
+def refused(*arguments, code, **fields):
+    """The error that a command is refused with, after checking its code and fields."""
+    return error_of(CliRunner().invoke(main, [str(a) for a in arguments]), code, **fields)
 
 
 def resuming(run, *more):
@@ -47,8 +43,8 @@ def resume(run, *more):
     return CliRunner().invoke(main, resuming(run, *more))
 
 
-def resume_refused(run, *more):
-    return refused(*resuming(run, *more))
+def resume_refused(run, /, *more, code, **fields):
+    return refused(*resuming(run, *more), code=code, **fields)
 
 
 def content(folder):
@@ -103,7 +99,7 @@ def test_a_config_that_was_edited_is_refused_by_all_who_open_the_run(run, eyes):
     assert resume(run.path).exit_code == 0
     file.write_text(text.replace("held_out: 0.4", "held_out: 0.3").replace("seed: 1", "seed: 2", 1))
     before = content(run.path)
-    shown = f"{file} was changed since the run was made: seed 1 -> 2; held_out 0.4 -> 0.3; put it"
+    changes = "seed 1 -> 2; held_out 0.4 -> 0.3"
     for command in (
         resuming(run.path),
         ["train", "--stage", STAGE, "--out", run.path.parent / "new", "--from", run.path],
@@ -111,12 +107,14 @@ def test_a_config_that_was_edited_is_refused_by_all_who_open_the_run(run, eyes):
         ["export", run.path],
         ["runs", "fingerprint", run.path],
     ):
-        assert shown in refused(*command)
+        refused(*command, code="config-file-changed", path=file, changes=changes)
     listed = CliRunner().invoke(main, ["runs", "list", str(run.path.parent)])
-    assert shown in listed.stdout
+    assert f"{file} has changed" in listed.stdout
+    assert changes in listed.stdout
     assert content(run.path) == before
     file.write_text(text.replace("held_out: 0.4", "held_out: many"))
-    assert "config.yaml: held_out: expected float, got 'many'" in resume_refused(run.path)
+    error = resume_refused(run.path, code="run-damaged", path=run.path)
+    assert "config.yaml: held_out: expected float, got 'many'" in str(error.fields["reason"])
 
 
 def test_a_run_that_kept_no_config_opens_as_ever(run):
@@ -136,19 +134,30 @@ def test_another_config_is_refused_with_what_differs_and_the_same_one_is_none(ru
     sets = [part for change in CHANGES for part in ("--set", change)]
     # The packaged one leaves to the machine what the run has settled.
     assert resume(run.path, "--config", "mggr-edge", *sets).exit_code == 0
-    line = resume_refused(
+    resume_refused(
         run.path,
         "--config",
         "mggr-edge",
         "--set",
         "seed=7",
         *sets[2:],
+        code="config-differs",
+        path=run.path,
+        changes="seed 1 -> 7; held_out 0.4 -> 0.15",
     )
-    assert f"{run.path} is trained with another config: seed 1 -> 7; held_out 0.4 -> 0.15;" in line
-    line = resume_refused(run.path, "--set", "stages.joint.losses.l1.weight=3")
-    assert "'l1' stands 2 times" in line
-    line = resume_refused(run.path, "--set", "stages.joint.losses.lpips.weight=3")
-    assert "stages.joint.losses.lpips.weight 1.0 -> 3;" in line.replace("3.0", "3")
+    change = "stages.joint.losses.l1.weight=3"
+    resume_refused(
+        run.path, "--set", change, code="change-name-not-unique", change=change, key="l1", count=2
+    )
+    error = resume_refused(
+        run.path,
+        "--set",
+        "stages.joint.losses.lpips.weight=3",
+        code="config-differs",
+        path=run.path,
+    )
+    changes = str(error.fields["changes"]).replace("3.0", "3")
+    assert changes == "stages.joint.losses.lpips.weight 1.0 -> 3"
     assert content(run.path) == before
 
 
@@ -165,12 +174,10 @@ def test_a_picture_with_another_pixel_is_noticed(run, eyes):
     picture[:8] = 255 - picture[:8]
     cv2.imwrite(str(file), picture)
     before = content(run.path)
-    line = resume_refused(run.path)
-    assert (
-        f"{run.path}: its data is not what it began with: the same number of patches "
-        f"({run.record.data.patches}) with other pictures or labels; put it back, go on all the "
-        f"same with --changed-data, or make a new run with --from {run.path}"
-    ) in line
+    error = resume_refused(run.path, code="data-changed", path=run.path)
+    assert f"the same number of patches ({run.record.data.patches})" in error.fields["changes"]
+    assert "--changed-data" in str(error)
+    assert f"--from {run.path}" in str(error)
     assert content(run.path) == before
     result = resume(run.path, "--changed-data")
     assert result.exit_code == 0, result.output
@@ -189,15 +196,17 @@ def test_another_label_is_noticed(run, eyes):
     one.rename(aside)
     other.rename(one)
     aside.rename(other)
-    line = resume_refused(run.path)
-    assert "with other pictures or labels" in line
+    error = resume_refused(run.path, code="data-changed", path=run.path)
+    assert "other pictures or labels" in error.fields["changes"]
 
 
 def test_a_patch_less_is_noticed(run, eyes):
     sorted(eyes.glob(f"{run.record.data.subjects[0]}*"))[0].unlink()
-    line = resume_refused(run.path)
+    error = resume_refused(run.path, code="data-changed", path=run.path)
     count = run.record.data.patches
-    assert f"of the same people {count} patches before, {count - 1} now" in line
+    changes = error.fields["changes"]
+    assert f"{count} patches before, {count - 1} now" in changes
+    assert "the same people" in changes
 
 
 def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run, eyes):
@@ -208,8 +217,8 @@ def test_people_who_are_gone_and_new_are_named_and_who_was_held_out_stays_so(run
             shutil.copy(file, eyes / f"{new}_{file.name.partition('_')[2]}")
         file.unlink()
     before = content(run.path)
-    line = resume_refused(run.path)
-    assert f"1 subject gone ({gone}), 2 subjects new (0008, 0009)" in line
+    error = resume_refused(run.path, code="data-changed", path=run.path)
+    assert f"1 subject removed ({gone}), 2 subjects new (0008, 0009)" in error.fields["changes"]
     assert content(run.path) == before
     assert resume(run.path, "--changed-data").exit_code == 0
     after = RunFolder.open(run.path).record.data
@@ -229,19 +238,26 @@ def test_where_only_people_who_are_held_out_are_left_nothing_is_trained_on(run, 
     for name in run.record.data.subjects:
         for file in eyes.glob(f"{name}*"):
             file.unlink()
-    line = resume_refused(run.path, "--changed-data")
-    assert f"{eyes} shows nobody but the 2 who are held out" in line
+    error = resume_refused(
+        run.path,
+        "--changed-data",
+        code="data-not-usable",
+        path=run.path,
+        cause="all-subjects-held-out",
+    )
+    assert str(eyes) in error.fields["reason"]
+    assert " 2 " in error.fields["reason"]
 
 
 def test_data_that_moved_is_known_again_and_other_data_is_not(run, eyes, tmp_path):
     moved = eyes.rename(tmp_path / "moved")
-    assert "eyes is not a folder" in resume_refused(run.path)
+    resume_refused(run.path, code="data-not-usable", path=run.path, cause="source-missing")
     result = resume(run.path, "--data", moved)
     assert result.exit_code == 0, result.output
     assert RunFolder.open(run.path).record.data.source == str(moved)
     assert resume(run.path).exit_code == 0
-    line = resume_refused(run.path, "--data", "synthetic")
-    assert "5 subjects gone (0001, 0002, 0003, 0004, 0005)" in line
+    error = resume_refused(run.path, "--data", "synthetic", code="data-changed", path=run.path)
+    assert "5 subjects removed (0001, 0002, 0003, 0004, 0005)" in error.fields["changes"]
 
 
 def test_of_an_older_run_people_and_numbers_are_compared(run, eyes, tmp_path):
@@ -250,8 +266,9 @@ def test_of_an_older_run_people_and_numbers_are_compared(run, eyes, tmp_path):
         DataRecord(known.source, known.subjects, known.held_out, known.patches, known.licence)
     )
     moved = shutil.copytree(eyes, tmp_path / "moved")
-    line = resume_refused(run.path, "--data", moved)
-    assert f"{eyes} before, and nothing to know it by elsewhere" in line
+    error = resume_refused(run.path, "--data", moved, code="data-changed", path=run.path)
+    assert f"{eyes} before" in error.fields["changes"]
+    assert "no fingerprint" in error.fields["changes"]
     assert resume(run.path).exit_code == 0
     assert RunFolder.open(run.path).record.data == known  # known by its content from now on
 
@@ -260,12 +277,12 @@ def test_people_who_were_named_and_are_gone(tmp_path, eyes):
     run = made(tmp_path / "run", eyes, subjects=("0001", "0002"))
     for file in eyes.glob("0002*"):
         file.unlink()
-    line = resume_refused(run.path)
-    assert "its data is not what it began with: " in line
-    assert "has no patch of subject 0002" in line
+    error = resume_refused(
+        run.path, code="data-not-usable", path=run.path, cause="subject-without-patch"
+    )
+    assert "0002" in error.fields["reason"]
     again = ("--subjects", "0001")
-    line = resume_refused(run.path, *again)
-    assert "was trained on other subjects" in line
+    resume_refused(run.path, *again, code="subjects-differ", path=run.path, found="0001")
     assert resume(run.path, *again, "--changed-data").exit_code == 0
     after = RunFolder.open(run.path).record.data
     assert (after.subjects, after.earlier) == (("0001",), ("0002",))
@@ -305,8 +322,7 @@ def test_a_package_that_was_not_recorded_is_not_compared(run):
 
 def test_changes_are_a_matter_of_resuming(tmp_path):
     for flag in ("--changed-data", "--changed-config"):
-        line = refused("train", "--out", tmp_path / "new", flag)
-        assert "--changed-data and --changed-config go with --resume" in line
+        refused("train", "--out", tmp_path / "new", flag, code="changes-without-resume")
 
 
 def test_a_changed_config_that_cannot_be_written_down_leaves_the_run_as_it_was(run):
@@ -318,13 +334,20 @@ def test_a_changed_config_that_cannot_be_written_down_leaves_the_run_as_it_was(r
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[0] + 100, was[1]))
-        line = resume_refused(
-            run.path, "--changed-config", "--set", "stages.joint.losses.lpips.weight=0.53125"
+        error = resume_refused(
+            run.path,
+            "--changed-config",
+            "--set",
+            "stages.joint.losses.lpips.weight=0.53125",
+            code="training-not-written",
+            run=run.path,
+            path=run.path / "run.json",
+            reason="file too large",
         )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, was)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert "run.json was not written, nothing of it is left: file too large. Kept: " in line
+    assert f"Kept: {error.fields['kept']}" in str(error)
     assert content(run.path) == before
     assert RunFolder.open(run.path).config == run.config
 
@@ -332,15 +355,23 @@ def test_a_changed_config_that_cannot_be_written_down_leaves_the_run_as_it_was(r
 def test_a_config_that_is_meant_to_change_is_written_down_but_never_other_networks(run, eyes):
     before = content(run.path)
     how = ("--changed-config", "--set", "stages.joint.batch=8")
-    line = resume_refused(run.path, *how, "--set", "models.judge=4")
-    assert "goes on with the same networks and data: models.judge 16 -> 4; make a new run" in line
+    resume_refused(
+        run.path,
+        *how,
+        "--set",
+        "models.judge=4",
+        code="config-change-not-possible",
+        path=run.path,
+        changes="models.judge 16 -> 4",
+    )
     kept = eyes.rename(eyes.with_name("kept"))
-    resume_refused(run.path, *how)  # nor while its data is not there
+    # Neither while its data is not there.
+    resume_refused(run.path, *how, code="data-not-usable", cause="source-missing")
     kept.rename(eyes)
     assert content(run.path) == before
     result = resume(run.path, *how)
     assert result.exit_code == 0, result.output
-    assert "the config changed: stages.joint.batch 16 -> 8; going on by it" in result.stderr
+    assert "the config changed: stages.joint.batch 16 -> 8" in result.stderr
     after = RunFolder.open(run.path)
     assert after.config.stage("joint").batch == 8
     assert after.config.models == run.config.models

@@ -21,13 +21,14 @@ import tensorflow as tf
 from click.testing import CliRunner, Result
 
 from mggr_edge.common.progress import no_progress
-from mggr_edge.errors import DiskError, RunError
+from mggr_edge.errors import DiskError, MggrError, RunError
 from mggr_tf.cli import main
 from mggr_tf.config.files import load_config
 from mggr_tf.data.source import open_split
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.lock import explained_interruption, only_training
 from mggr_tf.runs.record import DataRecord, StageRecord
+from refusals import check_error, error_of, refusal
 
 pytestmark = pytest.mark.extended
 
@@ -59,14 +60,13 @@ def resume(out: Path) -> Result:
     return train(out, "--resume")
 
 
-def line_of(result: Result) -> str:
-    """The one line that a command failed with."""
-    assert result.exit_code == 2, result.output
+def error_in(result: Result, code: str | None = None, **fields: object) -> MggrError:
+    """The error that a command failed with, in one line, which is the last one."""
     assert isinstance(result.exception, SystemExit)  # anything else would be a traceback
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, result.output
-    assert result.stderr.endswith(f"{lines[0]}\n")
-    return lines[0]
+    error = error_of(result, code, **fields)
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert result.stderr.endswith("\n")
+    return error
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -136,21 +136,23 @@ def test_a_full_disk_ends_in_one_line_and_with_room_the_run_ends_as_an_unbroken_
     if broken.exit_code == 0:
         assert size_kb > 300
         return
-    line = line_of(broken)
-    assert "no space left on device" in line.lower()
+    error = error_in(broken)
+    assert "no space left on device" in str(error).lower()
     assert not list(run.rglob("*.partial-*"))
     disk("size=16m")
     if not run.exists():  # it never came into being
-        assert "was not written, nothing of it is left" in line
+        assert error.code == "output-not-written"
         assert begin(run).exit_code == 0
     else:
         done = newest_checkpoint(run)
-        kept = f"{STAGE} up to step {done}" if done else f"nothing of {STAGE}"
-        assert f"Kept: {kept}. When {run} can be written again, go on with: mggr-tf train" in line
+        kept = f"{STAGE} up to step {done}" if done else f"no steps of {STAGE}"
+        check_error(error, "training-not-written", run=run, kept=kept)
+        assert str(error).endswith(str(error.fields["command"]))
+        assert str(error.fields["command"]).startswith("mggr-tf train")
         again = resume(run)
         assert again.exit_code == 0, again.output
         assert (f", from step {done}" in again.output) == (done > 0)
-        assert "passed over" not in again.output
+        assert "cannot be restored" not in again.output
     assert_same_weights(run, whole)
     assert list(RunFolder.open(run).logged(STAGE, "loss")) == list(range(1, STEPS + 1))
 
@@ -171,10 +173,15 @@ def test_a_file_that_may_not_grow_any_more_ends_in_one_line_too(whole: Path, pla
         broken = begin(run)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, was)
-    line = line_of(broken)
-    assert "step-00000001 was not written" in line
-    assert "file too large" in line.lower()
-    assert f"Kept: nothing of {STAGE}." in line
+    error = error_in(
+        broken,
+        "training-not-written",
+        run=run,
+        cause="checkpoint-not-written",
+        path=run / "checkpoints" / STAGE / "step-00000001",
+        kept=f"no steps of {STAGE}",
+    )
+    assert "file too large" in str(error.fields["reason"]).lower()
     assert not list(run.rglob("*.partial-*"))
     assert resume(run).exit_code == 0
     assert_same_weights(run, whole)
@@ -208,11 +215,11 @@ def test_a_read_only_run_is_refused_before_its_data_is_opened(
     before = files(place)
     disk("ro")
     refused = resume(run)
-    assert f"{run} cannot be written to: {run} lies on a read-only file system" in line_of(refused)
+    error_in(refused, "file-system-read-only", path=run, at=run)
     new = begin(place / "runs" / "new")
-    assert f"{place} lies on a read-only file system; make it writable, or" in line_of(new)
+    error_in(new, "file-system-read-only", path=place / "runs" / "new", at=place)
     replaced = begin(run, "--force")
-    assert "lies on a read-only file system" in line_of(replaced)
+    error_in(replaced, "file-system-read-only")
     for result in (refused, new, replaced):
         assert "data:" not in result.output
     assert files(place) == before
@@ -226,9 +233,15 @@ def test_what_tensorflow_says_of_a_full_disk_is_told_like_the_rest(
     with suppress(OSError), open(run.path / "ballast", "wb", buffering=0) as ballast:
         while True:
             ballast.write(bytes(512))
-    saying = rf"events\.out.*: no space left on device\. Kept: nothing .*--out {run.path} --resume"
-    with pytest.raises(DiskError, match=saying), explained_interruption(run, STAGE):
+    kept = "no training steps"
+    with (
+        refusal(DiskError, "training-not-written", run=run.path, kept=kept) as caught,
+        explained_interruption(run, STAGE),
+    ):
         tf.summary.create_file_writer(str(run.log_folder(STAGE)))
+    fields = caught.value.fields
+    assert re.search(r"events\.out.*: no space left on device", str(fields["reason"]))
+    assert str(fields["command"]).endswith(f"--out {run.path} --resume")
 
 
 def test_faults_that_are_not_the_disks_stay_what_they_are(
@@ -238,7 +251,7 @@ def test_faults_that_are_not_the_disks_stay_what_they_are(
     for fault in (
         BrokenPipeError("who listened went away"),
         tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor"),
-        RunError("step 3: loss is no longer a number"),
+        RunError("step 3: loss is not a finite number"),
     ):
         with pytest.raises(type(fault)) as raised, explained_interruption(run, STAGE):
             raise fault
@@ -252,19 +265,19 @@ def test_a_run_that_belongs_to_another_is_refused_before_its_data_is_opened(
     run = untrained(tmp_path / "run")
     (run / "logs").chmod(0o555)
     refused = resume(run)
-    assert f"{run} cannot be written to: no permission in {run / 'logs'}" in line_of(refused)
+    error_in(refused, "no-write-permission", path=run, at=run / "logs")
     assert "data:" not in refused.output
     tmp_path.chmod(0o555)
     new = begin(tmp_path / "runs" / "new")
     tmp_path.chmod(0o755)
-    assert f"no permission in {tmp_path}" in line_of(new)
+    error_in(new, "no-write-permission", at=tmp_path)
     assert "data:" not in new.output
 
 
 def test_a_run_whose_place_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     new = begin(tmp_path / "file" / "run")
-    assert f"{tmp_path / 'file'} is no folder" in line_of(new)
+    error_in(new, "not-a-folder", path=tmp_path / "file" / "run", at=tmp_path / "file")
     assert "data:" not in new.output
 
 
@@ -274,8 +287,9 @@ def test_a_second_training_in_a_run_is_refused_and_touches_nothing(
     run = untrained(tmp_path / "run")
     with only_training(run):
         before = files(run)
-        for second in (resume(run), begin(run, "--force")):
-            assert f"{run}: another training is running in it; wait" in line_of(second)
+        for how in (resume, lambda out: begin(out, "--force")):
+            second = how(run)
+            error_in(second, "training-already-running", path=run)
             assert "data:" not in second.output
         assert files(run) == before
     with only_training(run):  # none of them kept the lock
@@ -289,13 +303,13 @@ def test_a_run_that_is_replaced_is_held_by_the_new_training(
     (run / "logs" / "old.csv").write_text("")
 
     def try_another_and_fail(path: Path, *_: object, **__: object) -> None:
-        with pytest.raises(RunError, match="another training"), only_training(path):
+        with refusal(RunError, "training-already-running", path=path), only_training(path):
             pytest.fail("two at once")
         assert list(path.iterdir()) == [path / ".lock"]
-        raise RunError("enough was seen")
+        raise RunError("enough was seen", code="enough")
 
     monkeypatch.setattr(RunFolder, "create", try_another_and_fail)
-    assert line_of(begin(run, "--force")) == "error: enough was seen"
+    error_in(begin(run, "--force"), "enough")
     assert not run.exists()
 
 
@@ -313,7 +327,7 @@ def test_a_run_that_came_into_being_meanwhile_is_not_replaced(
 
     monkeypatch.setattr("mggr_tf.data.source.open_split", open_while_another_is_faster)
     result = begin(run)
-    assert f"{run} exists" in line_of(result)
+    error_in(result, "output-exists", path=run)
     assert RunFolder.open(run).record.stages == {}
 
 
@@ -323,7 +337,7 @@ def test_a_run_is_not_replaced_by_one_that_starts_from_it(whole: Path, tmp_path:
     (tmp_path / "other").symlink_to(run)
     for donor in (run, tmp_path / "other"):
         again = begin(run, "--force", "--from", str(donor))
-        assert f"--force would remove {donor}, whose weights --from asks for" in line_of(again)
+        error_in(again, "force-would-delete-donor", donor=donor)
     assert files(run) == before
 
 
@@ -333,9 +347,9 @@ def test_a_run_is_not_cleared_for_one_that_cannot_start(
     run, donor = shutil.copytree(whole, tmp_path / "run"), untrained(tmp_path / "donor")
     before = files(run)
     again = begin(run, "--force", "--from", str(donor))
-    assert f"{donor} has no weights to start from" in line_of(again)
+    error_in(again, "donor-without-weights", donor=donor)
     other = begin(run, "--force", "--from", str(whole), "--set", "models.estimator=[4, 4, 4, 6]")
-    assert f"{whole} has another estimator network" in line_of(other)
+    error_in(other, "donor-network-differs", donor=whole, networks="estimator")
     assert files(run) == before
 
 
@@ -355,7 +369,7 @@ def test_a_checkpoint_that_was_cut_is_passed_over_loudly(whole: Path, tmp_path: 
     again = resume(run)
     assert again.exit_code == 0, again.output
     assert f"{newest}: the checkpoint cannot be restored" in again.stderr
-    assert "it is passed over" in again.stderr
+    assert "skipping it" in again.stderr
     assert f"{STAGE}: {STEPS} steps, from step {STEPS - 1}" in again.stderr
     assert_same_weights(run, whole)
 
@@ -366,11 +380,10 @@ def test_a_loss_that_is_no_number_is_told_and_what_was_before_is_kept(
     run = unfinished(whole, tmp_path / "run", steps=12)
     changed = ("--resume", "--changed-config", "--set", "checkpoints.seconds=3600")
     broken = train(run, *changed, "--set", "stages.estimator.learning_rate=1e30", steps=12)
-    line = line_of(broken)
-    said = re.search(r"step (\d+): loss, .*is no longer a number.* in (\S+\.npz)", line)
-    assert said is not None, line
-    assert STEPS < int(said[1]) <= 12
-    with np.load(said[2]) as batch:
+    fields = error_in(broken, "training-diverged", stage=STAGE).fields
+    assert str(fields["reason"]).startswith("loss, ")
+    assert STEPS < int(str(fields["step"])) <= 12
+    with np.load(str(fields["path"])) as batch:
         assert np.isfinite(batch["eye"]).all()
     assert RunFolder.open(run).record.stages[STAGE].done == newest_checkpoint(run) == STEPS
     ended = train(run, *changed, "--set", "stages.estimator.learning_rate=1e-4", steps=12)

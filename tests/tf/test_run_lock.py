@@ -13,6 +13,7 @@ import pytest
 
 from mggr_edge.errors import DiskError, RunError
 from mggr_tf.runs.lock import check_is_writable, only_training
+from refusals import refusal
 
 _HOLD = """
 import sys, time
@@ -40,7 +41,7 @@ def held_by_another(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_training_is_refused_until_the_first_is_gone_even_killed(tmp_path):
     with (
         held_by_another(tmp_path),
-        pytest.raises(RunError, match="another training is running in it"),
+        refusal(RunError, "training-already-running", path=tmp_path),
         only_training(tmp_path),
     ):
         pytest.fail("two at once")
@@ -70,7 +71,7 @@ def test_who_is_refused_removes_nothing_that_another_writes(tmp_path):
     with held_by_another(tmp_path):
         written = tmp_path / "run.partial-0a1b2c3d.json"
         written.write_text("")
-        with pytest.raises(RunError), only_training(tmp_path):
+        with refusal(RunError, "training-already-running"), only_training(tmp_path):
             pytest.fail("two at once")
         assert written.exists()
 
@@ -80,7 +81,7 @@ def test_a_place_that_is_not_there_is_judged_by_the_folder_around_it(tmp_path):
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "runs" / "new"):
-        with pytest.raises(DiskError, match="file is no folder"):
+        with refusal(DiskError, "not-a-folder", path=place, at=tmp_path / "file"):
             check_is_writable(place)
 
 
@@ -90,7 +91,7 @@ def test_no_permission_is_said(tmp_path):
     for folder in (tmp_path / "logs", tmp_path):
         folder.chmod(0o555)
         try:
-            with pytest.raises(DiskError, match=f"no permission in {folder}"):
+            with refusal(DiskError, "no-write-permission", path=tmp_path, at=folder):
                 check_is_writable(tmp_path)
         finally:
             folder.chmod(0o755)

@@ -17,6 +17,7 @@ from mggr_tf.config.files import load_config
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.listing import fingerprint
 from mggr_tf.runs.record import DataRecord, StageRecord
+from refusals import error_of, refusal
 
 
 def made(path, *, steps=100, l1=(0.3, 0.2, 0.25), changes=()):
@@ -60,11 +61,11 @@ def test_a_run_without_weights_or_with_damaged_ones_says_so(tmp_path):
     run = made(tmp_path / "a")
     content = run.weights_file("coarse").read_bytes()
     run.weights_file("coarse").write_bytes(content[: len(content) // 2])
-    with pytest.raises(RunError, match="the weights are damaged"):
+    with refusal(RunError, "weights-damaged", path=run.weights_file("coarse")):
         fingerprint(run)
     for name in ("coarse", "fine"):
         run.weights_file(name).unlink()
-    with pytest.raises(RunError, match="has no weights yet"):
+    with refusal(RunError, "no-weights", path=run.path):
         fingerprint(run)
 
 
@@ -87,8 +88,7 @@ def test_the_list_tells_how_far_and_how_good_and_what_is_damaged(tmp_path):
     empty = CliRunner().invoke(runs, ["list", str(tmp_path / "notes")])
     assert empty.output == f"no runs under {tmp_path / 'notes'}\n"
     gone = CliRunner().invoke(runs, ["list", str(tmp_path / "gone")])
-    assert gone.exit_code == 2
-    assert "gone does not exist" in gone.output
+    error_of(gone, "no-such-folder", path=tmp_path / "gone")
 
 
 def test_the_list_tells_the_best_validation_where_there_is_one(tmp_path):
@@ -122,8 +122,8 @@ def test_two_runs_on_a_page_that_needs_no_other_file(tmp_path):
     assert rows == [("config.stages.joint.batch", "16", "32")]
     pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]*)"', page)
     assert [caption for _, caption in pictures] == [
-        "What was logged, by step",
-        "What validation found, by step",
+        "Logged values by step",
+        "Validation by step",
         f"{tmp_path / 'a'} after 100 steps",
         f"{tmp_path / 'b'} after 100 steps",
     ]
@@ -135,8 +135,7 @@ def test_two_runs_on_a_page_that_needs_no_other_file(tmp_path):
     assert shown[0].std() > 5
     assert shown[1].std() > 5
     assert not re.search(r'(src|href)="(?!data:)', page)
-    again = CliRunner().invoke(runs, asked)
-    assert again.exit_code == 2
-    assert "page.html exists" in again.output
-    wrong = CliRunner().invoke(runs, [*asked[:3], "--out", str(tmp_path / "page.png")])
-    assert "must end in .html" in wrong.output
+    error_of(CliRunner().invoke(runs, asked), "output-exists", path=out)
+    wrong = tmp_path / "page.png"
+    refused = CliRunner().invoke(runs, [*asked[:3], "--out", str(wrong)])
+    error_of(refused, "comparison-not-html", path=wrong)

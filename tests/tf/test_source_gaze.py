@@ -20,6 +20,7 @@ from mggr_tf.evaluation.score_run import score_run
 from mggr_tf.evaluation.source_gaze import estimate_sources, other_eyes
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.runs.record import DataRecord
+from refusals import error_of, refusal
 
 CONVENTIONS = Conventions()
 SCALE = np.float32(CONVENTIONS.gaze_scale_deg)
@@ -155,7 +156,7 @@ def test_labels_can_be_left_out():
     samples = faces(GAZES)
     summary = summarise(evaluated(samples, off_deg=np.float32([0, 0]), labelled=False))
     assert list(summary.overall) == ["copy", "coarse", "redirected_estimated", "target"]
-    with pytest.raises(ValueError, match="name estimates"):
+    with pytest.raises(ValueError, match="labelled=True"):
         evaluate_pairs(
             samples,
             redirect=brighter_by_delta,
@@ -180,7 +181,7 @@ def test_an_estimate_needs_an_estimator(tmp_path, tiny_config, monkeypatch):
     said = []
     assert scoring._sources(run, None, notify=said.append) == ("labelled",)
     assert len(said) == 1
-    with pytest.raises(RunError, match="has no estimator"):
+    with refusal(RunError, "no-estimator", path=run.path, stage="estimator"):
         score_run(
             run.path,
             run.path,
@@ -198,16 +199,15 @@ def test_source_is_a_matter_of_redirections():
     done = CliRunner().invoke(
         main, ["evaluate", "default", "--data", "x", "--estimator", "--source", "estimated"]
     )
-    assert done.exit_code == 2
-    assert "--source goes with --judge" in done.output
+    error_of(done, "source-without-judge", source="estimated")
 
 
 def test_people_of_the_columbia_split_have_a_role():
     people = ("0001", "0028", "0029", "0033", "0099")
     roles = roles_of(faces(GAZES, subjects=people, licence=LICENCE))
     assert roles == {"train": 1, "select": 2, "report": 1, "in no part": 1}
-    assert "choose nothing by them" in roles_text(roles)
+    assert "includes report subjects" in roles_text(roles)
     chosen = roles_of(faces(GAZES, subjects=("0028",), licence=LICENCE))
-    assert "choose nothing" not in roles_text(chosen)
+    assert "includes report subjects" not in roles_text(chosen)
     assert roles_of(faces(GAZES, subjects=people)) == {}
     assert roles_text({}) == ""

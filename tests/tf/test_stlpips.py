@@ -18,6 +18,7 @@ from mggr_tf.models.stlpips import (
     unit_length,
 )
 from mggr_tf.models.stlpips_layers import BlurPool, PixelSquares, on_squares
+from refusals import refusal
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -132,5 +133,6 @@ def test_blur_is_binomial_with_a_reflected_border():
 
 def test_without_the_wheel_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match=r"stlpips_pytorch .* 'mggr-tf\[train\]'"):
+    missing = {"package": "stlpips_pytorch", "command": "pip install 'mggr-tf[train]'"}
+    with refusal(MissingPackageError, "missing-package", **missing):
         build_features("vgg")

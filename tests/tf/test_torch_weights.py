@@ -1,5 +1,7 @@
 """State dicts in PyTorch's two forms, written here by hand, and what must be refused."""
 
+import errno
+import os
 import pickle
 from collections import OrderedDict
 from importlib.util import module_from_spec, spec_from_file_location
@@ -10,6 +12,7 @@ import pytest
 
 from mggr_edge.errors import RunError
 from mggr_tf.models.torch_weights import read_state_dict
+from refusals import refusal
 
 spec = spec_from_file_location("torch_writer", Path(__file__).with_name("torch_writer.py"))
 torch_writer = module_from_spec(spec)
@@ -62,7 +65,8 @@ def test_nothing_that_a_pickle_names_is_run(form, module, name, tmp_path):
     witness = tmp_path / "ran"
     entries, storages = state_dict()
     entries["bad"] = Call(Global(module, name), f"touch {witness}")
-    with pytest.raises(RunError, match=rf"weights.pth asks for {module}\.{name}"):
+    unsafe = {"path": tmp_path / "weights.pth", "name": f"{module}.{name}"}
+    with refusal(RunError, "state-dict-unsafe", **unsafe):
         read(tmp_path, form(entries, storages))
     assert not witness.exists()
 
@@ -78,7 +82,7 @@ def test_the_attack_would_have_worked(tmp_path):
 def test_a_file_cut_anywhere_is_damaged(form, tmp_path):
     whole = form(*state_dict())
     for length in range(0, len(whole), 7):
-        with pytest.raises(RunError, match=r"weights\.pth is damaged"):
+        with refusal(RunError, "state-dict-damaged", path=tmp_path / "weights.pth"):
             read(tmp_path, whole[:length])
 
 
@@ -96,7 +100,7 @@ def test_a_file_cut_anywhere_is_damaged(form, tmp_path):
 )
 def test_a_tensor_beyond_its_storage_is_refused(form, view, tmp_path):
     storage = Storage("1", KERNEL.ravel())
-    with pytest.raises(RunError, match="is damaged"):
+    with refusal(RunError, "state-dict-damaged", path=tmp_path / "weights.pth"):
         read(tmp_path, form({"kernel": tensor(storage, **view)}, [storage]))
 
 
@@ -114,11 +118,12 @@ def test_a_tensor_beyond_its_storage_is_refused(form, view, tmp_path):
     ],
 )
 def test_what_is_no_state_dict_is_refused_in_one_line(content, tmp_path):
-    with pytest.raises(RunError) as caught:
+    with refusal(RunError, "state-dict-damaged", path=tmp_path / "weights.pth") as caught:
         read(tmp_path, content)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RunError, match=r"gone\.pth cannot be read: No such file"):
+    gone = {"path": tmp_path / "gone.pth", "reason": os.strerror(errno.ENOENT)}
+    with refusal(RunError, "state-dict-unreadable", **gone):
         read_state_dict(tmp_path / "gone.pth")

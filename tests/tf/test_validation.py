@@ -15,6 +15,7 @@ from mggr_tf.evaluation.trained import redirect_with
 from mggr_tf.models.networks import Networks
 from mggr_tf.training.stopping import Patience
 from mggr_tf.training.validation import stage_validation
+from refusals import refusal
 
 PAIRS = 70
 """More than one batch, and a last one of another size."""
@@ -113,7 +114,7 @@ def test_what_is_not_shown_is_not_kept(networks, samples, monkeypatch):
 
 def test_samples_without_a_pair_say_so(networks, samples):
     lonely = samples._take(np.arange(len(samples)) == 0)
-    with pytest.raises(DataError, match="training needs pairs"):
+    with refusal(DataError, "no-pairs", source=lonely.source):
         stage_validation(networks, "joint", samples=lonely, pairs=8)
 
 

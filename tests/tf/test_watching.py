@@ -188,7 +188,7 @@ def test_no_number_stops_at_once_and_is_named():
     divergence = Divergence()
     assert divergence.tell({"loss": 1.0, "l1": 1.0}) is None
     assert divergence.tell({"loss": 1.0, "l1": float("nan"), "gaze": float("inf")}) == (
-        "l1, gaze is no longer a number"
+        "l1, gaze is not a finite number"
     )
 
 
@@ -196,15 +196,14 @@ def test_a_loss_far_above_its_past_stops(noise):
     fine = 0.5 + 0.1 * noise[:300]
     number, reason = reported(Divergence(), [*fine, *np.geomspace(0.5, 1000, 400)])
     assert 550 < number <= 600
-    assert reason.startswith("loss has gone up from 0.4")
-    assert reason.endswith("it diverges")
+    assert "increased from 0.4" in reason
 
 
 def test_the_first_steps_are_judged_by_the_very_first():
     """As the coarse stage's are with a learning rate of 1: nothing after them is of their size."""
     number, reason = reported(Divergence(), [0.15, 3.38e12, 2.75e14, 1.53e17])
     assert number == 2
-    assert reason == "loss has gone up from 0.15 to 3.38e+12: it diverges"
+    assert reason.endswith("increased from 0.15 to 3.38e+12")
 
 
 def test_the_step_that_did_it_is_the_last_one(noise):

@@ -21,7 +21,7 @@ from mggr_edge.common.version import __version__
 @click.group(cls=MggrGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mggr-edge")
 def main() -> None:
-    """Redirect gaze on a device: change where the eyes in pictures and videos look.
+    """Redirect gaze: change where the eyes in pictures, videos and camera streams look.
 
     \b
     Examples:

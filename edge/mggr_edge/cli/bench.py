@@ -13,34 +13,39 @@ from mggr_edge.common.cli_group import FiniteRange, echo_error
 
 @click.command()
 @click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True)
-@click.option("--model", "models", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="Time only this model; may be repeated. Default: all models of the bundle.",
+)
 @click.option(
     "--threads",
     multiple=True,
     type=click.IntRange(min=1),
     default=(1,),
     show_default=True,
-    help="Of the runtime; may be repeated.",
+    help="Number of threads of the runtime; may be repeated.",
 )
 @click.option(
     "--seconds",
     default=5.0,
     show_default=True,
     type=FiniteRange(min=0),
-    help="For each model, all that run it together.",
+    help="Measuring time per model in seconds, for all its files and runtimes together.",
 )
 @click.option(
     "--floor",
     "floors",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Exit with 1 where the best such row is below: redirector.int8.per_second=200, "
-    "redirector.onnx.speedup=0.5. May be repeated.",
+    help="Exit with code 1 if the best row that matches KEY is below VALUE, e.g. "
+    "redirector.int8.per_second=200 or redirector.onnx.speedup=0.5. May be repeated.",
 )
 @click.option(
     "--clip",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Time a whole video instead: decoding, interpreters, and what is added to them.",
+    help="Time the processing of a whole video instead: decoding, interpreters and other stages.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def bench(
@@ -74,7 +79,10 @@ def bench(
 
     if clip is not None:
         if models or floors:
-            raise UsageError("--clip times all models together; leave out --model and --floor")
+            raise UsageError(
+                "--clip times all models together; omit --model and --floor",
+                code="clip-with-model-or-floor",
+            )
         whole = [time_pipeline(clip, one, max_faces=1, progress=progress) for one in bundles]
         as_text = "\n".join(one.in_words() for one in whole)
         click.echo(json.dumps([one.as_json() for one in whole], indent=2) if as_json else as_text)

@@ -9,9 +9,19 @@ from mggr_edge.common.cli_group import echo_note
 
 @click.command("build-engine")
 @click.argument("bundle")
-@click.option("--fp16", is_flag=True, help="From the bundle's float16 files.")
-@click.option("--int8", is_flag=True, help="From the bundle's int8 files, with their Q/DQ pairs.")
-@click.option("--dla", type=click.IntRange(min=0), help="For this deep learning accelerator.")
+@click.option(
+    "--fp16",
+    is_flag=True,
+    help="Build from the bundle's float16 files. Default: from its float32 files.",
+)
+@click.option(
+    "--int8", is_flag=True, help="Build from the bundle's int8 files, which contain Q/DQ pairs."
+)
+@click.option(
+    "--dla",
+    type=click.IntRange(min=0),
+    help="Build for the deep learning accelerator with this number. Default: the GPU.",
+)
 def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
     """Build TensorRT engines of a bundle's models for this device.
 
@@ -32,7 +42,9 @@ def build_engine(bundle: str, fp16: bool, int8: bool, dla: int | None) -> None:
     from mggr_edge.models.tensorrt.engines import build_engines, find_builder
 
     if fp16 and int8:
-        raise UsageError("--fp16 and --int8 exclude each other")
+        raise UsageError(
+            "--fp16 and --int8 exclude each other; pass only one of them", code="fp16-with-int8"
+        )
     contract = Bundle.open(bundle).contract
     made = build_engines(
         contract,

@@ -19,10 +19,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("input_", metavar="INPUT")
-@click.option("--model", metavar="BUNDLE", default="default", show_default=True)
-@click.option("--profile", metavar="FILE", help="Default: the user's own, under ~/.config.")
+@click.option(
+    "--model",
+    metavar="BUNDLE",
+    default="default",
+    show_default=True,
+    help="Bundle to calibrate: folder or zip that `mggr-tf export` wrote, or packaged weights: "
+    "`default`, `default-int8`.",
+)
+@click.option(
+    "--profile",
+    metavar="FILE",
+    help="Write the profile to FILE. Default: your own profile, ~/.config/mggr-edge/profile.json.",
+)
 @camera_options
-@click.option("--force", is_flag=True, help="Replace FILE; the user's own is always replaced.")
+@click.option(
+    "--force", is_flag=True, help="Replace an existing FILE. Your own profile is always replaced."
+)
 def calibrate(
     input_: str,
     model: str,
@@ -56,7 +69,9 @@ def calibrate(
 
     path = profile_file() if profile is None else file_to_write("--profile", profile)
     if path is None:
-        raise UsageError(f"{NO_HOME}; set HOME, or name a file with --profile FILE")
+        raise UsageError(
+            f"{NO_HOME}; set HOME, or name a file with --profile FILE", code="no-home-folder"
+        )
     if profile is not None and path.exists() and not force:
         raise OutputExistsError(path)
     options = SourceOptions(model, camera_format=camera_format)
@@ -101,7 +116,10 @@ def _calibration(input_: str, options: SourceOptions) -> Calibration:
     source, named = find_source(input_), redact_credentials(input_)
     if source.kind != "video":
         raise UsageError(
-            f"{named} is a {source.kind}, expected a video file or a camera ({INPUT_FORMS})"
+            f"{named} is a {source.kind}, expected a video file or a camera ({INPUT_FORMS})",
+            code="calibration-input-not-video",
+            path=named,
+            found=source.kind,
         )
     options.check_source(input_, None)
     return calibrate_by_video(source.path, Bundle.open(options.model), progress=progress)
@@ -127,8 +145,8 @@ class _Display:
         self._is_shown = True
         pitch, yaw = progress.covered
         self._write(
-            f"\r{progress.seconds_left:3.1f} s left; head turned: {yaw:4.0%} of left and right, "
-            f"{pitch:4.0%} of up and down; {progress.frames} frames with open eyes "
+            f"\r{progress.seconds_left:3.1f} s left; covered head turn: {yaw:4.0%} left to right, "
+            f"{pitch:4.0%} up and down; {progress.frames} frames with open eyes "
         )
 
     def _write(self, text: str) -> None:

@@ -15,18 +15,26 @@ _FLIPS = ["none", "rotate-90", "rotate-180", "rotate-270", "horizontal", "vertic
 
 _OPTIONS = (
     click.option(
-        "--input-width", type=click.IntRange(min=16), help="Asked of a camera, in pixels."
+        "--input-width",
+        type=click.IntRange(min=16),
+        help="Request frames of this width from a camera, in pixels.",
     ),
     click.option(
-        "--input-height", type=click.IntRange(min=16), help="Asked of a camera, in pixels."
+        "--input-height",
+        type=click.IntRange(min=16),
+        help="Request frames of this height from a camera, in pixels.",
     ),
-    click.option("--input-rate", type=click.IntRange(min=1), help="Asked of a camera, per second."),
+    click.option(
+        "--input-rate",
+        type=click.IntRange(min=1),
+        help="Request this frame rate from a camera, in frames per second.",
+    ),
     click.option(
         "--input-flip",
         type=click.Choice(_FLIPS),
         default="none",
         show_default=True,
-        help="How a live picture is turned (clockwise) or mirrored first.",
+        help="Rotate (clockwise) or mirror the frames of a live source first.",
     ),
 )
 
@@ -57,12 +65,12 @@ _OPTIONS_SERVICE = (
     click.option(
         "--reconnect",
         is_flag=True,
-        help="Wait for a camera or stream that is lost or not yet there.",
+        help="Wait for a camera or stream that is lost or not yet available, and reopen it.",
     ),
     click.option(
         "--no-step-down",
         is_flag=True,
-        help="Do all of the work of a live picture, however late it gets or hot the machine.",
+        help="Turn off load shedding: do not reduce the work under overload or heat.",
     ),
     click.option(
         "--max-temperature",
@@ -70,14 +78,14 @@ _OPTIONS_SERVICE = (
         default=HOT_C,
         show_default=True,
         metavar="CELSIUS",
-        help="Above this temperature, reduce work: first skip the fine branch, then halve the "
-        "processing rate.",
+        help="Above this temperature in degrees Celsius, reduce work: first skip the fine branch, "
+        "then halve the processing rate.",
     ),
     click.option(
         "--prometheus",
         type=click.IntRange(1, 65535),
         metavar="PORT",
-        help="Serve figures at http://127.0.0.1:PORT/metrics.",
+        help="Serve Prometheus metrics at http://127.0.0.1:PORT/metrics.",
     ),
 )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     metavar="BUNDLE",
     default="default",
     show_default=True,
-    help="Folder or zip that `mggr-tf export` wrote, or the weights of this package: `default`, "
+    help="Folder or zip that `mggr-tf export` wrote, or packaged weights: `default`, "
     "`default-int8`.",
 )
 @click.option(
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     metavar="camera|PITCH,YAW",
     default="camera",
     show_default=True,
-    help="Where the eyes shall look: into the lens, or so many degrees up and to the right "
-    "as the picture is seen. Write --target=-5,10 for a negative pitch.",
+    help="Target of the gaze: `camera` for the lens, or pitch (up) and yaw (to the right of the "
+    "picture) in degrees. Write --target=-5,10 for a negative pitch.",
 )
 @click.option(
     "--follow",
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--look-away",
     is_flag=True,
-    help="Leave the target for a moment every few seconds, as people do.",
+    help="Look away from the target for a moment every few seconds.",
 )
 @click.option(
     "--strength",
@@ -57,51 +57,68 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="The most confident ones of a frame.",
+    help="Redirect at most this number of faces per frame, the most confident ones.",
 )
 @click.option(
     "--profile",
     metavar="FILE|none",
-    help="What `mggr-edge calibrate` measured. Cameras take the user's own, where there is one.",
+    help="Correct gazes with the profile FILE that `mggr-edge calibrate` wrote; `none` uses no "
+    "profile. Default: your own profile for cameras of this machine, none for other sources.",
 )
 @click.option(
     "--auto-calibrate",
     is_flag=True,
-    help="Refine the correction from looks near the lens while it runs, within a small bound; for "
-    "videos and live sources with one person. See docs/device.md.",
+    help="Refine the correction during the run from gazes near the lens, within a small bound; "
+    "for videos and live sources with one person. See docs/device.md.",
 )
-@click.option("--estimate-only", is_flag=True, help="See where eyes look, change nothing.")
-@click.option("--mark", is_flag=True, help="Draw a 'gaze redirected' label in a corner.")
-@click.option("--overlay", is_flag=True, help="Draw outlines, gazes, targets and reasons.")
-@click.option("--compare", is_flag=True, help="Show every frame twice: before, after.")
 @click.option(
-    "--metrics", metavar="FILE", help="Write a line of JSON for every frame: gazes, strengths."
+    "--estimate-only",
+    is_flag=True,
+    help="Estimate gazes and change no pixels; without OUTPUT and --overlay, write no file.",
+)
+@click.option("--mark", is_flag=True, help="Draw a 'gaze redirected' label in a corner.")
+@click.option(
+    "--overlay",
+    is_flag=True,
+    help="Draw outlines, gazes, targets, and reasons for eyes that are not redirected.",
+)
+@click.option(
+    "--compare", is_flag=True, help="Show every frame before and after redirection, side by side."
+)
+@click.option(
+    "--metrics", metavar="FILE", help="Write one JSON line per frame to FILE: gazes, strengths."
 )
 @click.option("--stats", is_flag=True, help="Print time per pipeline stage at the end.")
 @click.option(
     "--stats-every",
     metavar="SECONDS",
     type=FiniteRange(min=0, min_open=True),
-    help="Print time per pipeline stage every SECONDS, too.",
+    help="Print time per pipeline stage every SECONDS seconds and at the end.",
 )
-@click.option("--headless", is_flag=True, help="Open no window: display:// shows nothing.")
+@click.option(
+    "--headless", is_flag=True, help="Open no window; frames for display:// are discarded."
+)
 @click.option(
     "--input-loop",
     type=click.IntRange(min=-1),
     default=0,
     metavar="N",
-    help="Go through a video N times more, -1 for ever, where it is shown or goes to null://.",
+    show_default=True,
+    help="Repeat a video N more times, -1 without end; OUTPUT must show it or be null://.",
 )
 @click.option(
     "--segment",
     type=FiniteRange(min=0, min_open=True),
     metavar="MINUTES",
-    help="Start a new, complete file each MINUTES of a live recording: OUTPUT call.mp4 becomes "
-    "call-0001.mp4, call-0002.mp4. Numbers follow existing files; with --force they begin at 1.",
+    help="Start a new, complete file every MINUTES minutes of a live recording: OUTPUT call.mp4 "
+    "becomes call-0001.mp4, call-0002.mp4. Numbers follow existing files; with --force they begin "
+    "at 1.",
 )
 @service_options
 @camera_options
-@click.option("--force", is_flag=True, help="Replace OUTPUT and FILE of --metrics.")
+@click.option(
+    "--force", is_flag=True, help="Replace an existing OUTPUT and an existing FILE of --metrics."
+)
 def run(
     input_: str,
     output: str | None,
@@ -127,7 +144,7 @@ def run(
     camera_format: CameraFormat,
     force: bool,
 ) -> None:
-    """Redirect the eyes of INPUT and write a file of the same kind.
+    """Redirect the gaze in INPUT and write the result to OUTPUT.
 
     INPUT is a picture (JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF; HEIC with the package pillow-heif), a
     folder of pictures and videos, or a video file. OUTPUT is of the same kind. If OUTPUT is
@@ -146,11 +163,11 @@ def run(
     repeated as --input-loop specifies. Keys of a window: space turns the redirection on and off, +
     and - change the strength, o toggles the overlay, q ends the run.
 
-    Videos become H.264; sound, timing and metadata are kept, and a comment states that the gaze was
-    redirected. If no eye was redirected, the output is a copy of the input. Pictures keep their
-    metadata, colour profile and resolution; properties that a format cannot store are listed at the
-    end. If some files of a folder fail, the others are written, each failure is reported, and the
-    exit code is 2.
+    SDR videos of 8 bits become H.264; HDR and 10-bit videos become H.265. Sound, timing and
+    metadata are kept, and a comment states that the gaze was redirected. If no eye was redirected,
+    the output is a copy of the input. Pictures keep their metadata, colour profile and resolution;
+    properties that a format cannot store are listed at the end. If some files of a folder fail, the
+    others are written, each failure is reported, and the exit code is 2.
 
     \b
     Examples:

@@ -15,25 +15,32 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("input_", metavar="[INPUT]", default="/dev/video0")
-@click.option("--model", metavar="BUNDLE", default="default", show_default=True)
+@click.option(
+    "--model",
+    metavar="BUNDLE",
+    default="default",
+    show_default=True,
+    help="Folder or zip that `mggr-tf export` wrote, or packaged weights: `default`, "
+    "`default-int8`.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Of the page; 0 for any that is free.",
+    help="Serve the page at this port; 0 selects a free port.",
 )
 @click.option(
     "--profile",
     metavar="FILE|none",
-    help="What `mggr-edge calibrate` measured; the page writes it anew. Cameras take the user's "
-    "own, under ~/.config.",
+    help="Correct gazes with the profile FILE; a calibration on the page replaces it. `none` uses "
+    "no profile. Default for cameras of this machine: ~/.config/mggr-edge/profile.json.",
 )
 @camera_options
 def studio(
     input_: str, model: str, port: int, profile: str | None, camera_format: CameraFormat
 ) -> None:
-    """Show a page in the browser to see and adjust gaze redirection.
+    """Adjust gaze redirection on a page in the browser.
 
     INPUT is a camera (/dev/video0 by default), a stream, a video file, which is repeated endlessly,
     or a picture. The page shows every frame before and after redirection, with a slider between

@@ -45,7 +45,7 @@ PathType = Literal[
     "socket",
 ]
 
-NOT_SEEKABLE = "cannot be read from any position; save it to a file and name that file"
+NOT_SEEKABLE = "is not seekable; save it to a file and name that file"
 """Reason in error messages that reject a pipe or standard input as INPUT.
 
 Reading a video needs seeking, because a container may store its index at the end.
@@ -127,9 +127,17 @@ def input_address(text: str) -> Address:
     """
     scheme, rest = _split(text)
     if not rest and scheme in (None, "file"):
-        raise UsageError(f"INPUT is empty ({text!r}); name a file, a folder, or {INPUT_FORMS}")
+        raise UsageError(
+            f"INPUT is empty ({text!r}); name a file, a folder, or {INPUT_FORMS}",
+            code="input-empty",
+            address=text,
+        )
     if text == _STANDARD_STREAM:
-        raise UsageError(f"INPUT is -, but standard input {NOT_SEEKABLE}")
+        raise UsageError(
+            f"INPUT is -, but standard input {NOT_SEEKABLE}",
+            code="input-is-stdin",
+            address=text,
+        )
     if scheme in (None, "file"):
         return _input_path(rest)
     if scheme == "v4l2" and rest.startswith("/"):
@@ -139,13 +147,21 @@ def input_address(text: str) -> Address:
     if scheme in ("rtsp", "rtsps") and _has_host(text):
         port = _PORT.match(rest.rpartition("@")[2])
         if port is not None and not 0 < int(port[1]) < _PORTS:
+            shown = redact_credentials(text)
             raise UsageError(
-                f"{redact_credentials(text)} names the port {port[1]}; ports are 1 to {_PORTS - 1}"
+                f"{shown} has the port {port[1]}, expected 1 to {_PORTS - 1}",
+                code="port-out-of-range",
+                address=shown,
+                port=int(port[1]),
             )
         return Address("rtsp", f"{scheme}://{rest}")
+    closest = closest_input(text)
     raise UsageError(
-        f"{redact_credentials(text)} is no source that this version reads"
-        f"{closest_form(closest_input(text))}; cameras are {INPUT_FORMS}"
+        f"{redact_credentials(text)} is not a valid INPUT{closest_form(closest)}; an INPUT is a "
+        f"file, a folder, {INPUT_FORMS}",
+        code="input-not-valid",
+        address=redact_credentials(text),
+        closest=None if closest is None else redact_credentials(closest),
     )
 
 
@@ -163,16 +179,23 @@ def output_address(text: str) -> Address:
     scheme, rest = _split(text)
     if (special := _special_output(scheme, rest)) is not None:
         return special
-    reason = f"{redact_credentials(text) or 'an empty text'} is no OUTPUT"
+    shown = redact_credentials(text)
+    found: PathType = "missing"
+    reason, code = f"{shown or 'an empty text'} is not a valid OUTPUT", "output-not-valid"
     if scheme in (None, "file") and text != _STANDARD_STREAM:
         found = path_type(rest)
         is_usual = rest and found in ("missing", "file", "folder")
         if is_usual and not _may_be_camera(rest, found):
             return Address("file", rest)
         if found != "missing":
-            reason = f"{redact_credentials(text)} is a {found}, not a file"
+            reason, code = f"{shown} is a {found}, not a file", "output-is-device"
+    closest = closest_output(text)
     raise UsageError(
-        f"{reason}{closest_form(closest_output(text))}; an OUTPUT is a file, {OUTPUT_FORMS}"
+        f"{reason}{closest_form(closest)}; an OUTPUT is a file, {OUTPUT_FORMS}",
+        code=code,
+        address=shown,
+        found=found,
+        closest=None if closest is None else redact_credentials(closest),
     )
 
 
@@ -229,7 +252,10 @@ def file_to_write(option: str, named: str | os.PathLike[str]) -> Path:
     if not text or names_a_folder(text):
         raise UsageError(
             f"{option} {text or repr(text)} names a folder; name a file, e.g. "
-            f"{os.path.join(text, 'NAME')}"
+            f"{os.path.join(text, 'NAME')}",
+            code="option-names-folder",
+            option=option,
+            path=text,
         )
     return Path(text)
 
@@ -279,8 +305,10 @@ def _split(text: str, *, check: bool = True) -> tuple[str | None, str]:
         return scheme, rest
     if check and _USER_AND_PASSWORD.match(rest):
         raise UsageError(
-            f"{redact_credentials(text)} has a user and a password; a file has neither: "
-            "write file:///PATH"
+            f"{redact_credentials(text)} has a user and a password, which file URLs do not "
+            "support; write file:///PATH",
+            code="file-url-with-credentials",
+            address=redact_credentials(text),
         )
     local = _LOCALHOST.match(rest)
     return scheme, _decoded(rest if local is None else rest[local.end() :])
@@ -299,7 +327,12 @@ def _input_path(path: str) -> Address:
 def _camera(path: str) -> Address:
     found = path_type(path)
     if found not in ("missing", "video device"):
-        raise UsageError(f"v4l2://{path} is no camera: {path} is a {found}, not a video device")
+        raise UsageError(
+            f"v4l2://{path} is not a camera: {path} is a {found}, not a video device",
+            code="not-a-video-device",
+            path=path,
+            found=found,
+        )
     return Address("v4l2", path)
 
 

@@ -208,7 +208,12 @@ def _disk_errors_explained(target: Path) -> Iterator[None]:
         if error.errno not in TAKES_NO_MORE:
             raise
         reason = (error.strerror or str(error)).lower()
-        raise DiskError(f"{target} was not written, nothing of it is left: {reason}") from error
+        raise DiskError(
+            f"{target} was not written: {reason}; the incomplete output was removed",
+            code="output-not-written",
+            path=target,
+            reason=reason,
+        ) from error
 
 
 def _move_in(temporary: Path, target: Path) -> None:
@@ -231,7 +236,11 @@ def _move_in(temporary: Path, target: Path) -> None:
 def _check_file(target: Path, *, force: bool) -> None:
     check_place(target)
     if os.path.isdir(target):
-        raise UsageError(f"{target} is a folder; a file is to be written: name one")
+        raise UsageError(
+            f"{target} is a folder, expected the name of a file to write",
+            code="output-is-folder",
+            path=target,
+        )
     if os.path.lexists(target) and not force:
         raise OutputExistsError(target)
 
@@ -239,7 +248,11 @@ def _check_file(target: Path, *, force: bool) -> None:
 def _check_folder(target: Path, *, force: bool) -> None:
     check_place(target)
     if os.path.exists(target) and not os.path.isdir(target):
-        raise UsageError(f"{target} is a file; a folder is to be written: name another")
+        raise UsageError(
+            f"{target} is a file, expected the name of a folder to write",
+            code="output-is-file",
+            path=target,
+        )
     if os.path.lexists(target) and not force:
         raise OutputExistsError(target)
 
@@ -252,18 +265,37 @@ def check_place(target: Path) -> None:
             not writable.
     """
     if not target.name:
-        raise UsageError(f"{str(target)!r} cannot be written to; name a file or folder in it")
+        raise UsageError(
+            f"{str(target)!r} cannot be replaced; name a file or folder in it",
+            code="output-without-name",
+            path=target,
+        )
     if not os.path.isdir(target.parent):
-        raise UsageError(f"{target} cannot be written: the folder {target.parent} does not exist")
+        raise UsageError(
+            f"{target} cannot be written: the folder {target.parent} does not exist; create it",
+            code="output-folder-missing",
+            path=target,
+            folder=target.parent,
+        )
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{target} cannot be written: no permission in {target.parent}")
+        raise UsageError(
+            f"{target} cannot be written: no write permission for the folder {target.parent}",
+            code="output-folder-not-writable",
+            path=target,
+            folder=target.parent,
+        )
     try:
         target.lstat()
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:  # the name is too long or invalid
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{target} cannot be written: {reason.lower()}") from error
+        raise UsageError(
+            f"{target} cannot be written: {reason.lower()}",
+            code="output-name-invalid",
+            path=target,
+            reason=reason.lower(),
+        ) from error
 
 
 def _temporary_name(target: Path) -> Path:

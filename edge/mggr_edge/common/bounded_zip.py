@@ -53,7 +53,9 @@ class BoundedFile(io.FileIO):
         left = os.fstat(self.fileno()).st_size - self.tell()
         wanted = left if size is None or size < 0 else min(size, left)
         if wanted > _MOST_AT_ONCE_BYTES:
-            raise zipfile.BadZipFile("its table of contents is too large")
+            raise zipfile.BadZipFile(
+                f"its central directory is larger than {_MOST_AT_ONCE_BYTES >> 20} MiB"
+            )
         return super().read(max(0, wanted)) or b""
 
 
@@ -83,10 +85,22 @@ def read_declared(file: IO[bytes], declared: int, *, name: str) -> bytes:
     while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
         chunks.append(chunk)
         left -= len(chunk)
-    if left != 1:
-        got = "more" if left == 0 else f"{declared + 1 - left:,}"
+    if left == 0:
         raise BundleError(
-            f"{name} was declared to have {declared:,} bytes and has {got}; copy the bundle again"
+            f"{name} is longer than its declared size of {declared:,} bytes; copy the bundle again",
+            code="file-longer-than-declared",
+            name=name,
+            declared=declared,
+        )
+    if left > 1:
+        found = declared + 1 - left
+        raise BundleError(
+            f"{name} has {found:,} bytes, expected its declared size of {declared:,} bytes; copy "
+            "the bundle again",
+            code="file-shorter-than-declared",
+            name=name,
+            declared=declared,
+            found=found,
         )
     return b"".join(chunks)
 
@@ -104,16 +118,41 @@ def check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     """
     name = entry.filename
     if name != entry.orig_filename:
-        raise BundleError(f"{path}: {entry.orig_filename!r} is no name of a file")
+        raise BundleError(
+            f"{path}: {entry.orig_filename!r} is not a valid file name; rename the file and pack "
+            "the bundle again",
+            code="zip-name-invalid",
+            path=path,
+            file=entry.orig_filename,
+        )
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind == stat.S_IFLNK:
-        raise BundleError(f"{path}: {name} is a link; pack what it leads to")
+        raise BundleError(
+            f"{path}: {name} is a link; pack the file that it points to",
+            code="zip-has-link",
+            path=path,
+            file=name,
+        )
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BundleError(f"{path}: {name} is neither a file nor a folder; leave it out of the zip")
+        raise BundleError(
+            f"{path}: {name} is neither a file nor a folder; remove it from the zip",
+            code="zip-has-special-file",
+            path=path,
+            file=name,
+        )
     if entry.flag_bits & _ENCRYPTED:
-        raise BundleError(f"{path}: {name} is encrypted; pack the bundle without a password")
+        raise BundleError(
+            f"{path}: {name} is encrypted; pack the bundle without a password",
+            code="zip-is-encrypted",
+            path=path,
+            file=name,
+        )
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BundleError(
             f"{path}: {name} is compressed by method {entry.compress_type}, expected stored or "
-            "deflated; pack the bundle as an ordinary zip"
+            "deflated; pack the bundle as an ordinary zip",
+            code="zip-compression-unsupported",
+            path=path,
+            file=name,
+            method=entry.compress_type,
         )

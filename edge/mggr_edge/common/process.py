@@ -81,7 +81,9 @@ class _Checked:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise StreamError(
-                f"standard output cannot be written: {reason}; its last lines are lost"
+                f"standard output cannot be written: {reason}; its last lines are lost",
+                code="stdout-not-writable",
+                reason=reason,
             ) from error
 
 

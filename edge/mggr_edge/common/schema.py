@@ -19,6 +19,9 @@ from mggr_edge.errors import ConfigError
 
 T = TypeVar("T")
 
+_TOP = "top level"
+"""Path of the outermost data in error messages."""
+
 
 def read(kind: type[T], data: object, *, path: str = "") -> T:
     """Create an instance of the frozen dataclass `kind` from mappings, lists and scalars.
@@ -48,11 +51,11 @@ def read_json(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_no_number, object_pairs_hook=_keys_once)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("it has too many levels of nesting") from None
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a valid number")
 
 
 def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -60,7 +63,7 @@ def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in found if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
+        raise ValueError(f"duplicate key {twice!r}")
     return found
 
 
@@ -85,7 +88,8 @@ def _read(kind: Any, data: object, path: str) -> Any:
         return _read_union(arguments, data, path)
     if origin is typing.Literal:
         if data not in arguments:
-            raise _misfit(path, f"one of {', '.join(map(repr, arguments))}", data)
+            expected = f"one of {', '.join(map(repr, arguments))}"
+            raise _misfit(path, expected, data, code="value-not-allowed")
         return data
     if origin is tuple:
         return _read_tuple(arguments, data, path)
@@ -104,17 +108,30 @@ def _read_dataclass(kind: type, data: object, path: str) -> Any:
     for key in data:
         if key not in fields:
             known = ", ".join(fields)
-            raise ConfigError(f"{path or 'top level'}: unknown key {key!r}; known keys: {known}")
+            raise ConfigError(
+                f"{path or _TOP}: unknown key {key!r}; known keys: {known}",
+                code="unknown-key",
+                at=path or _TOP,
+                key=key,
+                known=known,
+            )
     values = {}
     for name, field in fields.items():
         if name in data:
             values[name] = _read(hints[name], data[name], _join(path, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{path or 'top level'}: key {name!r} is missing")
+            raise ConfigError(
+                f"{path or _TOP}: key {name!r} is missing",
+                code="missing-key",
+                at=path or _TOP,
+                key=name,
+            )
     try:
         return kind(**values)
     except ValueError as error:  # __post_init__ rejected a value that is out of range
-        raise ConfigError(f"{path or 'top level'}: {error}") from error
+        raise ConfigError(
+            f"{path or _TOP}: {error}", code="invalid-value", at=path or _TOP, reason=str(error)
+        ) from error
 
 
 def _read_tuple(arguments: tuple[Any, ...], data: object, path: str) -> tuple[Any, ...]:
@@ -123,7 +140,7 @@ def _read_tuple(arguments: tuple[Any, ...], data: object, path: str) -> tuple[An
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_read(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(data))
     if len(data) != len(arguments):
-        raise _misfit(path, f"a list of {len(arguments)}", data)
+        raise _misfit(path, f"a list of {len(arguments)}", data, code="wrong-length")
     pairs = enumerate(zip(arguments, data, strict=True))
     return tuple(_read(kind, item, f"{path}[{i}]") for i, (kind, item) in pairs)
 
@@ -155,7 +172,8 @@ def _read_scalar(kind: Any, data: object, path: str) -> Any:
         try:
             return float(data)
         except OverflowError:
-            raise _misfit(path, "a number that a float holds", data) from None
+            expected = "a number in the range of a float"
+            raise _misfit(path, expected, data, code="number-too-large") from None
     if isinstance(data, bool) and kind is not bool:
         raise _misfit(path, _name(kind), data)
     if kind is type(None):
@@ -171,9 +189,15 @@ def _name(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def _misfit(path: str, expected: str, got: object) -> ConfigError:
+def _misfit(path: str, expected: str, got: object, *, code: str = "wrong-type") -> ConfigError:
     shown = repr(got) if len(repr(got)) < 60 else type(got).__name__
-    return ConfigError(f"{path or 'top level'}: expected {expected}, got {shown}")
+    return ConfigError(
+        f"{path or _TOP}: expected {expected}, got {shown}",
+        code=code,
+        at=path or _TOP,
+        expected=expected,
+        found=shown,
+    )
 
 
 def _join(path: str, name: str) -> str:

@@ -98,9 +98,21 @@ class Bundle(GazeNetworks):
         contract = contract_from_json(files[CONTRACT_FILE])
         for artifact in contract.artifacts():
             if artifact.file not in files:
-                raise BundleError(f"{path}: the contract names {artifact.file}, which is missing")
+                raise BundleError(
+                    f"{path}: {CONTRACT_FILE} lists {artifact.file}, which is missing; copy the "
+                    "bundle again",
+                    code="contract-file-missing",
+                    path=path,
+                    file=artifact.file,
+                )
             if hashlib.sha256(files[artifact.file]).hexdigest() != artifact.sha256:
-                raise BundleError(f"{path}: {artifact.file} is not the file that was exported")
+                raise BundleError(
+                    f"{path}: {artifact.file} does not match its checksum in {CONTRACT_FILE}; "
+                    "export the bundle again",
+                    code="contract-checksum-wrong",
+                    path=path,
+                    file=artifact.file,
+                )
 
         def load(name: str) -> Runner:
             formats = contract.models[name]
@@ -151,7 +163,12 @@ class Bundle(GazeNetworks):
                 self._machine_models[name] = find_landmark_models()[name].read_bytes()
             return open_file(self._machine_models[name], "tflite")
         held = ", ".join(sorted(self.contract.models))
-        raise BundleError(f"the bundle has no model {name!r}; it holds: {held}")
+        raise BundleError(
+            f"the bundle has no model {name!r}; its models: {held}",
+            code="model-not-in-bundle",
+            model=name,
+            models=held,
+        )
 
     def session(self) -> Bundle:
         """Return a second bundle for another thread, with the same files but its own models.

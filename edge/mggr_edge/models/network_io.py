@@ -172,18 +172,44 @@ def check_usable(name: str, runner: FileRunner, conventions: Conventions) -> Non
     outputs = {one.name: one for one in runner.tensor_specs("outputs")}
     shapes = {key: one.shape[1:] for key, one in inputs.items()}
     if shapes != wanted.inputs:
-        raise BundleError(f"the model {name} takes {shapes}, expected {wanted.inputs}")
+        raise BundleError(
+            f"the model {name} has the inputs {shapes}, expected {wanted.inputs}",
+            code="model-inputs-wrong",
+            model=name,
+            found=shapes,
+            expected=wanted.inputs,
+        )
     batches = {one.shape[0] for one in inputs.values()}
     if len(batches) > 1 or min(batches) < 1:
-        raise BundleError(f"the model {name} takes batches of {sorted(batches)} at once")
+        raise BundleError(
+            f"the inputs of the model {name} have the batch sizes {sorted(batches)}, expected one "
+            "size of at least 1",
+            code="model-batch-sizes-wrong",
+            model=name,
+            found=sorted(batches),
+        )
     batch = batches.pop()
     read = {**wanted.outputs, **{k: n for k, n in wanted.optional.items() if k in outputs}}
     for key, count in read.items():
         found = prod(outputs[key].shape) if key in outputs else 0
         if found != batch * count:
             raise BundleError(
-                f"the model {name} gives {found} numbers of {key}, expected {batch * count}"
+                f"the output {key} of the model {name} has {found} values, expected "
+                f"{batch * count}",
+                code="model-output-size-wrong",
+                model=name,
+                output=key,
+                found=found,
+                expected=batch * count,
             )
     for one in (*inputs.values(), *(outputs[key] for key in read)):
         if one.dtype != "float32":
-            raise BundleError(f"the model {name}: {one.name} is of {one.dtype}, expected float32")
+            raise BundleError(
+                f"the tensor {one.name} of the model {name} has the dtype {one.dtype}, expected "
+                "float32",
+                code="model-dtype-wrong",
+                model=name,
+                tensor=one.name,
+                found=one.dtype,
+                expected="float32",
+            )

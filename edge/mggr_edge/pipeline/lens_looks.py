@@ -163,9 +163,9 @@ _REPORTED_DEG = 0.5
 """Change of the correction in degrees after which it is logged again."""
 
 _REASONS: dict[Found, str] = {
-    "few": f"a cluster near the lens needs {LEAST_S:g} s and {LEAST_SHARE:.0%} of recent looks, "
-    "and there is none",
-    "far": f"the looks nearest to the lens are more than {MOST_CHANGE_DEG:.1f} degrees from it; "
+    "few": f"no cluster of gazes near the lens was found; it needs {LEAST_S:g} s and "
+    f"{LEAST_SHARE:.0%} of the recent gazes",
+    "far": f"the gazes nearest to the lens are more than {MOST_CHANGE_DEG:.1f} degrees from it; "
     "run `mggr-edge calibrate`",
 }
 
@@ -231,7 +231,7 @@ class AutoCalibration:
         pitch_deg, yaw_deg = self.change_deg
         text = (
             f"auto-calibration changed the offset by {pitch_deg:+.1f} (pitch) and {yaw_deg:+.1f} "
-            f"(yaw) degrees; {self._near_s:.0f} of {self._used_s:.0f} s of steady looks were near "
+            f"(yaw) degrees; {self._near_s:.0f} of {self._used_s:.0f} s of steady gaze were near "
             "the lens"
         )
         reason = _REASONS.get(self._cluster.found)

@@ -61,12 +61,16 @@ def parse_target(text: str) -> Gaze:
         pitch_deg, yaw_deg = (float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            f"target {text!r} is neither 'camera' nor PITCH,YAW in degrees, such as 5,-10"
+            f"target {text!r} is neither 'camera' nor PITCH,YAW in degrees, such as 5,-10",
+            code="target-not-an-angle-pair",
+            target=text,
         ) from None
     try:
         return check_target(pitch_deg, yaw_deg)
     except UsageError as error:
-        raise UsageError(f"target {text!r}: {error} (PITCH,YAW)") from None
+        raise UsageError(
+            f"target {text!r}: {error} (PITCH,YAW)", code=error.code, target=text, **error.fields
+        ) from None
 
 
 def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
@@ -81,7 +85,13 @@ def check_target(pitch_deg: float, yaw_deg: float) -> Gaze:
     ):
         # A comparison with NaN is false, so this form also rejects NaN.
         if not -limit <= value <= limit:
-            raise UsageError(f"{name} is {value:g} degrees, expected {-limit:g} to {limit:g}")
+            raise UsageError(
+                f"{name} is {value:g} degrees, expected {-limit:g} to {limit:g}",
+                code="target-out-of-range",
+                angle=name,
+                found=value,
+                limit=limit,
+            )
     return Gaze(pitch_deg, yaw_deg)
 
 
@@ -118,28 +128,73 @@ def read_target_track(path: str | Path) -> TargetTrack:
             reader = csv.DictReader(file)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise DataError(f"{path} has no column {', '.join(missing)}; expected {_COLUMNS}")
+                raise DataError(
+                    f"{path} has no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}",
+                    code="targets-without-column",
+                    path=path,
+                    missing=", ".join(missing),
+                )
             rows = [_row(path, reader.line_num, row) for row in reader]
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}",
+            code="targets-not-readable",
+            path=path,
+            reason=error.strerror,
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV: {error}") from error
+        raise DataError(
+            f"{path} is not a CSV file: {error}",
+            code="targets-not-csv",
+            path=path,
+            reason=str(error),
+        ) from error
     if not rows:
-        raise DataError(f"{path} has no rows")
+        raise DataError(
+            f"{path} has no rows, expected at least one target", code="targets-empty", path=path
+        )
     for (before, _), (after, _) in pairwise(rows):
         if not after > before:
-            raise DataError(f"{path}: times must go up, got {after:g} after {before:g}")
+            raise DataError(
+                f"{path}: the times must increase, got {after:g} after {before:g} seconds",
+                code="target-times-not-increasing",
+                path=path,
+                found=after,
+                before=before,
+            )
     return TargetTrack(rows)
 
 
 def _row(path: str | Path, line: int, row: dict[str, str | None]) -> tuple[float, Gaze]:
+    time_s, pitch_deg, yaw_deg = (_number(path, line, name, row[name]) for name in _COLUMNS)
+    if not np.isfinite(time_s):
+        raise DataError(
+            f"{path}, line {line}: time_s is {time_s}, expected a finite number of seconds",
+            code="target-time-not-finite",
+            path=path,
+            line=line,
+            found=time_s,
+        )
     try:
-        time_s, pitch_deg, yaw_deg = (float(row[name] or "") for name in _COLUMNS)
-        if not np.isfinite(time_s):
-            raise ValueError(f"no time: {time_s}")
         return time_s, check_target(pitch_deg, yaw_deg)
-    except (ValueError, UsageError) as error:
-        raise DataError(f"{path}, line {line}: {error}") from error
+    except UsageError as error:
+        raise DataError(
+            f"{path}, line {line}: {error}", code=error.code, path=path, line=line, **error.fields
+        ) from error
+
+
+def _number(path: str | Path, line: int, column: str, cell: str | None) -> float:
+    try:
+        return float(cell or "")
+    except ValueError:
+        raise DataError(
+            f"{path}, line {line}: {column} is {cell or ''!r}, expected a number",
+            code="target-not-a-number",
+            path=path,
+            line=line,
+            column=column,
+            found=cell or "",
+        ) from None
 
 
 _HELD_S = (3.3, 0.7)

@@ -38,7 +38,7 @@ class PassThroughOnError:
             kind, failure = type(error).__name__, f"{type(error).__name__}: {error}"
         self._failures[kind] += 1
         if self._failures[kind] == 1:
-            self._notify(f"a frame passes through as it came, and others may: {failure}")
+            self._notify(f"a frame was left unmodified because of an error: {failure}")
         return FrameResult(frame.copy(), (), failure=failure)
 
     @property

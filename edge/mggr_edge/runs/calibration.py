@@ -166,9 +166,12 @@ class LensLook:
         fit = fit_correction(self._heads_deg, self._gazes_deg)
         if fit.spread_deg > MOST_SPREAD_DEG:
             raise UsageError(
-                f"the estimated gazes differ by {fit.spread_deg:.1f} degrees from a steady look "
+                f"the estimated gazes differ by {fit.spread_deg:.1f} degrees from a steady gaze "
                 f"(median; at most {MOST_SPREAD_DEG:g} are accepted); keep your eyes on the lens, "
-                "in even light, and calibrate again"
+                "in even light, and calibrate again",
+                code="gaze-not-steady",
+                spread_deg=fit.spread_deg,
+                limit_deg=MOST_SPREAD_DEG,
             )
         before_deg, after_deg = cross_validated_deg(self._heads_deg, self._gazes_deg)
         profile = Profile(
@@ -189,7 +192,12 @@ class LensLook:
     def _refuse_few(self) -> None:
         raise StreamError(
             f"only {len(self._gazes_deg)} of {self._seen} frames show open eyes, at least "
-            f"{FEWEST_FRAMES} are needed; sit in front of the camera, in the light"
+            f"{FEWEST_FRAMES} are needed; sit in front of the camera, in good light, and "
+            "calibrate again",
+            code="too-few-open-eyes",
+            found=len(self._gazes_deg),
+            frames=self._seen,
+            needed=FEWEST_FRAMES,
         )
 
 
@@ -221,7 +229,11 @@ def calibrate(
         flip = camera_format.flip
         frames = (LiveFrame(flipped(frame.rgb, flip), frame.time_s) for frame in iter(newest))
         if next(frames, None) is None:  # Do not prompt the user if the camera delivers no frame.
-            raise StreamError(f"{address} ended before its first frame")
+            raise StreamError(
+                f"{address} ended before its first frame",
+                code="source-without-frames",
+                address=str(address),
+            )
         redirector = Redirector(bundle, strength=0.0, max_faces=1)
         ask()
         look = LensLook(duration_s=DURATION_S, settle_s=_SETTLE_S)
@@ -231,7 +243,13 @@ def calibrate(
             show(look.progress())
             if is_complete:
                 return look.calibration(bundle)
-    raise StreamError(f"{address} ended after {look.progress().frames} frames with open eyes")
+    raise StreamError(
+        f"{address} ended after {look.progress().frames} frames with open eyes, before the "
+        "calibration was complete; calibrate again",
+        code="calibration-cut-short",
+        address=str(address),
+        frames=look.progress().frames,
+    )
 
 
 def calibrate_by_video(
@@ -254,7 +272,7 @@ def calibrate_by_video(
     begins_s: float | None = None
     with (
         open_video(path) as video,
-        progress(f"calibrating by {path.name}", video.layout.frames) as advance,
+        progress(f"calibrating with {path.name}", video.layout.frames) as advance,
     ):
         for item in video.items:
             if not isinstance(item, TimedFrame):
@@ -285,6 +303,6 @@ def _notes(fit: CorrectionFit) -> tuple[str, ...]:
     low, high = fit.correction.head_yaw_deg
     return (
         f"the head turned by only {high - low:.0f} degrees, so the correction is nearly constant; "
-        f"for one that fits a turned head, calibrate again and turn the head by about "
+        f"to correct a turned head as well, calibrate again and turn the head by about "
         f"{WANTED_YAW_DEG / 2:g} degrees to each side",
     )

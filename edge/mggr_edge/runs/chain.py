@@ -82,9 +82,7 @@ class FrameChain:
         """Return the notes that the summary of the run adds to its counts."""
         notes: list[str] = []
         if self.pass_through is not None and self.pass_through.failed:
-            notes.append(
-                f"{self.pass_through.failed} frames passed through as they came, after errors"
-            )
+            notes.append(f"frames left unmodified after errors: {self.pass_through.failed}")
         if self.auto_calibration is not None:
             notes.append(self.auto_calibration.in_words())
         return tuple(notes)

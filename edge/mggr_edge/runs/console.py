@@ -89,10 +89,10 @@ class PeriodicStats:
         if took_s >= self._every_s:
             rate = self._frames / took_s
             held_mb = resident_mb()
-            memory = "" if held_mb is None else f", {held_mb:.1f} MB held"
+            memory = "" if held_mb is None else f", {held_mb:.1f} MB of memory"
             self._notify(
-                f"{rate:.1f} frames a second, {self._all_frames} so far{memory}; the last ones:\n"
-                f"{self._stats()}"
+                f"{rate:.1f} frames per second, {self._all_frames} frames so far{memory}; time per "
+                f"stage:\n{self._stats()}"
             )
             self._since_s, self._frames = time.monotonic(), 0
         return result

@@ -101,8 +101,21 @@ def run(
     """
     source = find_source(source_path)
     output = choose_output(source, output_path, force=force)
-    if loops and (source.kind != "video" or output is not None):
-        raise UsageError(f"only a video can be looped, and only to where it is shown or {NOWHERE}")
+    if loops and source.kind != "video":
+        raise UsageError(
+            f"{source.path} is a {source.kind} and cannot be repeated; omit --input-loop",
+            code="loop-for-other-kind",
+            path=source.path,
+            found=source.kind,
+        )
+    if loops and output is not None:
+        raise UsageError(
+            f"a repeated video cannot be written to the file {output}; show it (display://0) or "
+            f"write nothing ({NOWHERE}), or omit --input-loop",
+            code="loop-to-file",
+            path=source.path,
+            output=output,
+        )
     is_named = output_path is not None
     task = _Task(
         source, output, is_named, process, columns, comment, force, loops, progress, stages, reset
@@ -112,7 +125,11 @@ def run(
         return summary
     if is_named:
         raise StreamError(
-            f"{output} was created by another program meanwhile; the result is {task.moved[-1]}"
+            f"{output} was created by another program during the run; the result is in "
+            f"{task.moved[-1]}",
+            code="output-path-taken",
+            path=output,
+            saved_as=task.moved[-1],
         )
     return replace(summary, output=task.moved[-1])
 
@@ -185,7 +202,13 @@ def _redirect_picture(
 def _run_folder(task: _Task) -> RunSummary:
     files, ignored = files_in(task.path)
     if not files:
-        raise StreamError(f"{task.path} holds no pictures or videos, only {ignored} other entries")
+        raise StreamError(
+            f"{task.path} contains no pictures or videos (number of other entries: {ignored}); "
+            "name a folder that contains some",
+            code="folder-without-media",
+            path=task.path,
+            ignored=ignored,
+        )
     results = FolderResults()
     names = output_names(files)
     with (

@@ -125,7 +125,7 @@ class _Session:
         self._flip, self._stages, self._stop = flip, stages, stop
         self._heartbeat, self._systemd, self._workload = heartbeat, systemd, workload
         self._counts, self._tally = counts, Tally()
-        self._lost: str | None = None
+        self._lost: StreamError | None = None
         self._idle: Callable[[], None] | None = None
 
     def run(self, output: LiveOutput, *, columns: int) -> RunSummary:
@@ -141,10 +141,14 @@ class _Session:
             first = next(frames, None)
             if first is None and self._stop.is_set():
                 return self._tally.summary(
-                    "stream", None, notes=("stopped before its first frame",)
+                    "stream", None, notes=("stopped before the first frame",)
                 )
             if first is None:
-                raise StreamError(self._lost or f"{self._address} ended before its first frame")
+                raise self._lost or StreamError(
+                    f"{self._address} ended before its first frame",
+                    code="source-without-frames",
+                    address=str(self._address),
+                )
             failure = None
             layout = _layout(first.rgb).widened(columns)
             with output.opened(layout) as writer:
@@ -163,7 +167,7 @@ class _Session:
             verb=output.verb,
             dropped=self._counts.dropped + self._counts.left_out,
             reconnected=self._counts.reconnected,
-            lost=self._lost,
+            lost=None if self._lost is None else str(self._lost),
             segments=tuple(output.files) if isinstance(output, Segments) else (),
         )
 
@@ -194,7 +198,7 @@ class _Session:
                 with self._stages("wait"):
                     frame = next(frames, None)
             except StreamError as error:
-                self._lost = str(error)
+                self._lost = error
                 return
             if frame is None:
                 return

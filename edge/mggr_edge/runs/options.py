@@ -56,7 +56,12 @@ class SourceOptions:
         """
         if address is None and self.camera_format != ANY_FORMAT:
             named = redact_credentials(source)
-            raise UsageError(f"{named} is no camera; leave out --input-...")
+            raise UsageError(
+                f"{named} is not a live source; omit --input-width, --input-height, --input-rate "
+                "and --input-flip",
+                code="camera-options-for-file",
+                path=named,
+            )
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,11 @@ class RunOptions(SourceOptions):
     def __post_init__(self) -> None:
         has_target = self.look_away or parse_target(self.target) != CAMERA
         if self.follow is not None and has_target:
-            raise UsageError("--follow says where eyes look; leave out --target and --look-away")
+            raise UsageError(
+                "--follow sets the target at all times; omit --target and --look-away",
+                code="follow-with-target",
+                follow=self.follow,
+            )
         changes = (
             has_target
             or self.follow is not None
@@ -99,8 +108,9 @@ class RunOptions(SourceOptions):
         )
         if self.estimate_only and changes:
             raise UsageError(
-                "--estimate-only changes nothing; leave out --target, --follow, --look-away, "
-                "--strength, --mark and --compare"
+                "--estimate-only changes no pixels; omit --target, --follow, --look-away, "
+                "--strength, --mark and --compare",
+                code="estimate-only-with-changes",
             )
 
     def check_source(self, source: str, address: LiveAddress | None) -> None:
@@ -108,11 +118,23 @@ class RunOptions(SourceOptions):
         super().check_source(source, address)
         named = redact_credentials(source)
         if address is not None and self.loops:
-            raise UsageError(f"{named} is no file; leave out --input-loop")
+            raise UsageError(
+                f"{named} is a live source and cannot be repeated; omit --input-loop",
+                code="loop-for-live-source",
+                address=named,
+            )
         if address is None and self.service.reconnect:
-            raise UsageError(f"{named} is a file, which is not lost; leave out --reconnect")
+            raise UsageError(
+                f"{named} is a file, and --reconnect is for live sources only; omit --reconnect",
+                code="reconnect-for-file",
+                path=named,
+            )
         if address is None and self.service.prometheus_port is not None:
-            raise UsageError(f"{named} is a file; figures for Prometheus are of live sources")
+            raise UsageError(
+                f"{named} is a file, and --prometheus is for live sources only; omit --prometheus",
+                code="prometheus-for-file",
+                path=named,
+            )
 
     def check_metrics(self, source: str, output: str | None) -> None:
         """Reject a metrics file that this run reads or writes for another purpose.
@@ -129,7 +151,12 @@ class RunOptions(SourceOptions):
         others += [text for text in (self.follow, self.model) if text]
         # Path.resolve raises an error for a link to itself, realpath does not.
         if os.path.realpath(self.metrics) in [os.path.realpath(other) for other in others]:
-            raise UsageError(f"--metrics {self.metrics} is another file of this run; name its own")
+            raise UsageError(
+                f"--metrics {self.metrics} is also an input or the output of this run; choose "
+                "another file",
+                code="metrics-file-in-use",
+                path=self.metrics,
+            )
 
     @property
     def writes_nothing_unnamed(self) -> bool:
@@ -180,5 +207,5 @@ class RunOptions(SourceOptions):
         if path is None:
             return NO_CORRECTION
         if self.profile is None:
-            notify(f"with the profile {path}; --profile {NO_PROFILE} leaves it out")
+            notify(f"using the profile {path}; to use no profile, pass --profile {NO_PROFILE}")
         return read_profile(path, bundle.contract).correction

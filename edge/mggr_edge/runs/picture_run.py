@@ -98,7 +98,7 @@ def picture_notes(done: Sequence[PictureDone]) -> tuple[str, ...]:
         named = [f"{one.path.name} ({one.damage})" for one in damaged[:_MOST_NAMED]]
         more = len(damaged) - len(named)
         named += [f"{more} more"] if more else []
-        notes.append("damaged, and read all the same: " + ", ".join(named))
+        notes.append("read in spite of damage: " + ", ".join(named))
     return tuple(notes)
 
 
@@ -137,7 +137,7 @@ class FolderResults:
             self._failures.append(Failure(file, str(error)))
         except Exception as error:  # noqa: BLE001 - one failed file must not discard others
             self._fault = self._fault or error
-            message = f"{file} failed by an internal error: {type(error).__name__}: {error}"
+            message = f"{file} failed with an internal error: {type(error).__name__}: {error}"
             self._failures.append(Failure(file, message, traceback.format_exc()))
         else:
             return
@@ -166,8 +166,13 @@ class FolderResults:
         if self._fault is not None:
             raise self._fault
         raise StreamError(
-            f"no picture or video of {folder} can be processed, {len(self._failures)} tried; "
-            f"the first: {self._failures[0].message}"
+            f"none of the {len(self._failures)} pictures and videos in {folder} can be processed; "
+            f"the first error: {self._failures[0].message}",
+            code="all-files-failed",
+            path=folder,
+            failed=len(self._failures),
+            first=self._failures[0].path,
+            reason=self._failures[0].message,
         )
 
     def summary(self, output: Path | None, *, ignored: int) -> RunSummary:

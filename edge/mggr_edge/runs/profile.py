@@ -61,7 +61,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
-            raise ValueError(f"schema {self.schema} is not {SCHEMA}; calibrate again")
+            raise ValueError(f"schema is {self.schema}, expected {SCHEMA}")
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames}, expected at least 1")
         # A comparison with NaN is false, so this form also rejects NaN.
@@ -129,7 +129,12 @@ def write_profile(path: Path, profile: Profile, *, force: bool) -> None:
         with atomic_file(path, force=force) as temporary:
             temporary.write_text(json.dumps(plain(profile), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"the profile {path} cannot be written: {error.strerror}",
+            code="profile-not-writable",
+            path=path,
+            reason=error.strerror,
+        ) from error
 
 
 def read_profile(path: Path, contract: Contract) -> Profile:
@@ -141,13 +146,24 @@ def read_profile(path: Path, contract: Contract) -> Profile:
     try:
         profile = _profile(read_json(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist; `mggr-edge calibrate` writes a profile") from None
+        raise UsageError(
+            f"{path} does not exist; run `mggr-edge calibrate` to create a profile",
+            code="profile-missing",
+            path=path,
+        ) from None
     except (OSError, ValueError, ConfigError) as error:
-        raise UsageError(f"{path} is no profile: {error}; calibrate again") from error
+        raise UsageError(
+            f"{path} is not a valid profile: {error}; calibrate again",
+            code="profile-invalid",
+            path=path,
+            reason=str(error),
+        ) from error
     if not set(profile.estimator_sha256) & set(estimator_of(contract)):
         raise UsageError(
-            f"{path} was measured with another model, and every model errs in its own way; "
-            "calibrate again, or leave it out with --profile none"
+            f"the profile {path} was measured with another model, and each model has its own "
+            f"errors; calibrate again with this model, or pass --profile {NO_PROFILE}",
+            code="profile-of-other-model",
+            path=path,
         )
     return profile
 

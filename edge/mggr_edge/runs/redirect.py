@@ -54,7 +54,12 @@ def redirect(
         address = shown_file(source, loops=options.loops)
     if address is None and options.segment_minutes is not None:
         named = redact_credentials(source)
-        raise UsageError(f"{named} is a file; --segment is for recordings of live sources")
+        raise UsageError(
+            f"{named} is a file, and --segment is for recordings of live sources only; omit "
+            "--segment",
+            code="segment-for-file",
+            path=named,
+        )
     options.check_metrics(source, output)
     controls = Controls(strength=options.initial_strength, overlay=options.overlay)
     sink = None

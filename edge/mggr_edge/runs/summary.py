@@ -96,15 +96,15 @@ class RunSummary:
             parts.append(f"{_count(self.eyes_redirected, 'eye')} redirected")
         if self.reasons:
             ranked = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
-            parts.append("left alone: " + ", ".join(f"{n} ({reason})" for reason, n in ranked))
+            parts.append("not redirected: " + ", ".join(f"{n} ({reason})" for reason, n in ranked))
         if self.kind == "stream":
             parts.append(f"{_count(self.dropped, 'frame')} dropped")
         if self.reconnected:
             parts.append(f"reconnected {_count(self.reconnected, 'time')}")
         if self.refitted:
-            parts.append(f"{_count(self.refitted, 'frame')} scaled into the size of the first")
+            parts.append(f"{_count(self.refitted, 'frame')} scaled to the size of the first")
         if self.is_copy:
-            parts.append("no pixel was changed, so it is a copy of the input")
+            parts.append("no pixel was changed, so the output is a copy of the input")
         if self.ignored:
             parts.append(f"{_count(self.ignored, 'other entry', 'other entries')} ignored")
         if self.failures:
@@ -222,7 +222,12 @@ class Metrics:
             self._file.write(json.dumps(line).encode() + b"\n")
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise DiskError(f"{self._path} takes no more lines: {reason}") from error
+            raise DiskError(
+                f"the metrics file {self._path} cannot be written: {reason}",
+                code="metrics-write-failed",
+                path=self._path,
+                reason=reason,
+            ) from error
         self._count += 1
         return result
 
@@ -254,8 +259,19 @@ def open_metrics(
     """
     if os.path.lexists(path) and not force:
         raise OutputExistsError(path)
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be written; name a file in a folder that is there")
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder, expected a file for the metrics",
+            code="metrics-is-folder",
+            path=path,
+        )
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"{path} cannot be written, because the folder {path.parent} does not exist; create "
+            "it or choose another file",
+            code="metrics-folder-missing",
+            path=path,
+        )
     with closing(Metrics(process, path, force=force, more=more)) as metrics:
         yield metrics
 
@@ -267,7 +283,12 @@ def _opened(path: Path, *, force: bool) -> FileIO:
     except FileExistsError as error:
         raise OutputExistsError(path) from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}",
+            code="metrics-not-writable",
+            path=path,
+            reason=error.strerror,
+        ) from error
 
 
 def frame_facts(

@@ -88,12 +88,15 @@ class Exporter:
             BundleError: If the converted file has other inputs or outputs than the model.
         """
         if precision not in model_format(file_format).precisions:
-            self.notify(f"{self.name} as {file_format}: float32, the only precision that it has")
+            self.notify(f"{self.name} as {file_format}: float32, the only precision of this format")
             precision = "float32"
         exported = self._exported(precision, file_format)
         if precision == "int8" and exported.proof.faults and self.name in _MAY_STAY_FLOAT:
             file = file_name(self.name, exported.converted)
-            self.notify(f"{file} stays float32; in int8 {faults_of({file: exported.proof})}")
+            self.notify(
+                f"{file} stays float32, because int8 exceeds a limit: "
+                f"{faults_of({file: exported.proof})}"
+            )
             return self._exported("float32", file_format)
         return exported
 
@@ -104,7 +107,7 @@ class Exporter:
         inputs = {
             name: value[:_PAIRS_TO_EXPLAIN] for name, value in self.eyes.compared[self.name].items()
         }
-        with self.progress(f"laying the {self.name} open", None) as advance:
+        with self.progress(f"measuring each layer of the {self.name}", None) as advance:
             opened = model_format(file_format).dissect(
                 self.fitted if _is_fitted(exported) else self.model,
                 self.eyes.calibration[self.name],
@@ -123,9 +126,9 @@ class Exporter:
         is_better = (not fitted.proof.faults, after) > (not plain.proof.faults, before)
         better = fitted if is_better else plain
         self.notify(
-            f"{file_name(self.name, plain.converted)}: {after:.1f} dB with weights fitted to "
-            f"integers, {before:.1f} dB by calibration alone"
-            + ("" if better is fitted else "; the fitted ones are left out")
+            f"{file_name(self.name, plain.converted)}: {after:.1f} dB with QAT, "
+            f"{before:.1f} dB with calibration alone"
+            + ("" if better is fitted else "; the original weights are kept")
         )
         if better is fitted and self.eyes.fitting is not None:
             gain_db = float(f"{after - before:.3g}")
@@ -241,7 +244,11 @@ def export_run(
     home = Path() if run.path.resolve() == packaged_run().resolve() else run.path
     target = out or free_name(home, _NAMES[request.precision])
     if force and target.exists() and not (target / CONTRACT_FILE).is_file():
-        raise UsageError(f"{target} is no bundle; --force replaces bundles only")
+        raise UsageError(
+            f"{target} is not a bundle; --force replaces only bundles",
+            code="force-not-a-bundle",
+            path=target,
+        )
     _note_missing_limit(run, request, notify=notify)
     moved: list[Path] = []
     with atomic_folder(
@@ -269,7 +276,10 @@ def export_run(
         write_files(folder, files)
     if moved and out is not None:
         raise UsageError(
-            f"{out} was created by another program meanwhile; the bundle is {moved[-1]}"
+            f"another program created {out} during the export; the bundle is {moved[-1]}",
+            code="output-created-meanwhile",
+            path=out,
+            moved=moved[-1],
         )
     return moved[-1] if moved else target
 
@@ -311,7 +321,7 @@ def _fitted(
 
     fitted = {}
     for name, model in models.items():
-        with progress(f"fitting the {name} to integers", steps) as advance:
+        with progress(f"fine-tuning the {name} for int8", steps) as advance:
             fitted[name] = fitted_to_integers(
                 model,
                 eyes.calibration[name],
@@ -344,7 +354,12 @@ def _proven_files(
                 if made.converted.precision == "int8":
                     notify(one.explain(made))
     if faults := faults_of(proofs):
-        raise ArtifactError(f"not exported; {faults}")
+        raise ArtifactError(
+            f"not exported; {faults}",
+            code="checks-failed",
+            files=", ".join(name for name, proof in proofs.items() if proof.faults),
+            faults=faults,
+        )
     models = {one.name: one.model for one in exporters}
     return bundle_files(
         run,
@@ -377,7 +392,8 @@ def _note_missing_limit(run: RunFolder, request: ExportRequest, *, notify: Say) 
     if default is None or run.config.limits.of(precision).opening is not None:
         return
     notify(
-        "the run's config is older than the limit of the eye opening and has none; add "
+        "the run's config has no PSNR limit for the eye opening, because an earlier version wrote "
+        "it; for the current limit, add "
         f'--set "limits.{precision}.opening={{min_psnr_db: {default.min_psnr_db:g}}}"'
     )
 
@@ -386,6 +402,11 @@ def _check_complete(run: RunFolder) -> None:
     for name, stage in run.record.stages.items():
         if name != "judge" and not stage.complete:
             raise RunError(
-                f"{run.path}: stage {name} is at step {stage.done} of {stage.steps}; go on with: "
-                f"mggr-tf train --stage {name} --out {shlex.quote(str(run.path))} --resume"
+                f"{run.path}: stage {name} is at step {stage.done} of {stage.steps}; continue "
+                f"with: mggr-tf train --stage {name} --out {shlex.quote(str(run.path))} --resume",
+                code="stage-incomplete",
+                path=run.path,
+                stage=name,
+                done=stage.done,
+                steps=stage.steps,
             )

@@ -77,15 +77,15 @@ def licences_text(
 Licences of this bundle
 
 models/{" and reference/" if face_models else ""}
-    The networks' structure, and the program that trained and exported them,
-    are mggr-tf's: Apache-2.0.
+    The architecture of the networks, and the program that trained and exported
+    them, are part of mggr-tf: Apache-2.0.
 {_data_terms(sources, complete=complete)}
-    What these terms do not allow with the data, do not do with the weights.
+    These terms also apply to the weights.
 {_FACE_MODELS if face_models else ""}
 contract.json, SHA256SUMS and this file
     Apache-2.0.
 
-The Apache License 2.0 stands at https://www.apache.org/licenses/LICENSE-2.0
+The text of the Apache License 2.0: https://www.apache.org/licenses/LICENSE-2.0
 """
 
 
@@ -93,11 +93,11 @@ def _data_terms(sources: Sequence[Origin], *, complete: bool) -> str:
     terms = dict.fromkeys((source.data, source.licence) for source in sources)
     pairs = [*terms, *([] if complete else [("other data", UNKNOWN_DONORS)])]
     lines = [
-        f"    The weights were learned from: {data}\n    Its terms: {licence}"
+        f"    The weights were trained on: {data}\n    Terms of this data: {licence}"
         for data, licence in pairs
     ]
     if len(pairs) > 1:
-        lines.append("    The terms of all of these data hold at once.")
+        lines.append("    All of these terms apply.")
     return "\n".join(lines)
 
 

@@ -58,11 +58,23 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         if self.calibration is not None and self.precision != "int8":
-            raise UsageError("--calibration goes with --int8; nothing else is calibrated")
+            raise UsageError(
+                "--calibration requires --int8; other precisions are not calibrated",
+                code="calibration-without-int8",
+                precision=self.precision,
+            )
         if self.explain and self.precision != "int8":
-            raise UsageError("--explain goes with --int8; nothing else loses anything by layers")
+            raise UsageError(
+                "--explain requires --int8; other precisions have no loss by layer",
+                code="explain-without-int8",
+                precision=self.precision,
+            )
         if self.qat_steps and self.precision != "int8":
-            raise UsageError("--qat goes with --int8; weights need not be fitted to anything else")
+            raise UsageError(
+                "--qat requires --int8; other precisions need no fine-tuning",
+                code="qat-without-int8",
+                precision=self.precision,
+            )
 
     @property
     def is_quantised(self) -> bool:
@@ -109,8 +121,8 @@ def samples_for_export(
             samples(calibration, people=_PEOPLE_TO_CALIBRATE),
         )
     notify(
-        f"compared on {len(parts[0].subjects)} people, calibrated on "
-        f"{len(parts[1].subjects)} others"
+        f"comparison on {len(parts[0].subjects)} people, calibration on "
+        f"{len(parts[1].subjects)} other people"
     )
     return parts
 
@@ -139,8 +151,10 @@ def _sources(run: RunFolder, request: ExportRequest) -> tuple[str, str]:
         named = request.calibration
         if named is None:
             raise DataError(
-                f"the data that the run was trained on ({own}) is gone; name the eyes to "
-                "calibrate and compare with: --data FOLDER or --data synthetic"
+                f"the run's training data ({own}) does not exist; pass other eyes for comparison "
+                "and calibration with --data FOLDER or --data synthetic",
+                code="training-data-missing",
+                source=own,
             )
     compared = own if named is None else named
     return compared, compared if request.calibration is None else request.calibration

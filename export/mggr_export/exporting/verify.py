@@ -100,7 +100,11 @@ def verify_bundle(
 
 def _opened(artifact: Artifact, files: Mapping[str, bytes]) -> FileRunner:
     if artifact.format == "keras-weights":
-        raise BundleError(f"{artifact.file}: weights are no model that can be run")
+        raise BundleError(
+            f"{artifact.file}: Keras weights are not a runnable model",
+            code="weights-not-runnable",
+            file=artifact.file,
+        )
     return model_format(artifact.format).open(files[artifact.file])
 
 
@@ -111,7 +115,11 @@ def _converted(contract: Contract, name: str, files: Mapping[str, bytes]) -> lis
         if artifact.format != "keras-weights"
     ]
     if not comparable:
-        raise BundleError(f"the bundle has a reference for {name}, and no model to compare with it")
+        raise BundleError(
+            f"the bundle has reference weights for {name}, but no model to compare with them",
+            code="no-model-to-compare",
+            model=name,
+        )
     return comparable
 
 
@@ -147,7 +155,10 @@ def _samples(
     config = config_of(contract)
     if data == SYNTHETIC:
         if subjects is not None:
-            raise UsageError("--subjects and --split choose from a folder: name one with --data")
+            raise UsageError(
+                "--subjects and --split select from a folder; pass a folder with --data",
+                code="subjects-without-folder",
+            )
         # Another seed draws people who are not in the run's training and calibration data.
         others = replace(config.synthetic, seed=config.synthetic.seed + 1, subjects=_PEOPLE)
         strangers = replace(config, synthetic=others)
@@ -156,18 +167,24 @@ def _samples(
     calibrated = calibrated_people(contract)
     if subjects is not None and (seen := sorted({*subjects} & calibrated)):
         raise UsageError(
-            f"the bundle was calibrated on {len(seen)} of these subjects ({', '.join(seen[:5])}): "
-            "name others with --subjects"
+            f"the bundle was calibrated on {len(seen)} of these subjects ({', '.join(seen[:5])}); "
+            "pass other subjects with --subjects",
+            code="subjects-calibrated-on",
+            count=len(seen),
+            subjects=", ".join(seen[:5]),
         )
     samples = open_samples(data, config=config, subjects=subjects, progress=progress, notify=notify)
     others_there = set(samples.subjects) - calibrated
     if not others_there:
         raise UsageError(
-            f"the bundle was calibrated on all {len(samples.subjects)} subjects of {data}: name "
-            "eyes of others with --data"
+            f"the bundle was calibrated on all {len(samples.subjects)} subjects of {data}; pass "
+            "eyes of other people with --data",
+            code="all-subjects-calibrated-on",
+            count=len(samples.subjects),
+            data=data,
         )
     if left_out := len(samples.subjects) - len(others_there):
-        notify(f"left out {left_out} subjects that the bundle was calibrated on")
+        notify(f"excluded {left_out} subjects that the bundle was calibrated on")
     return samples.of_subjects(others_there)
 
 

@@ -156,9 +156,12 @@ def separate_people(compared: EyeSamples, calibration: EyeSamples) -> tuple[EyeS
         return compared, calibration.of_subjects(calibrating - both)
     if len(both) < 2:
         raise DataError(
-            f"{compared.source}: int8 models are calibrated and compared on different people, and "
-            f"{next(iter(both))} is the only one with a pair of patches; name eyes of others with "
-            "--calibration (`synthetic` draws some)"
+            f"{compared.source}: an int8 export calibrates and compares on different people, but "
+            f"only {next(iter(both))} has a pair of patches; pass eyes of other people with "
+            "--calibration (or --calibration synthetic)",
+            code="only-one-person",
+            source=compared.source,
+            person=next(iter(both)),
         )
     names = sorted(both)
     count = max(1, round(len(names) * _COMPARED_SHARE))
@@ -175,7 +178,11 @@ def refuse_shared_people(compared: Iterable[str], calibrated: Iterable[str]) -> 
     if both := sorted({*compared} & {*calibrated}):
         shown = ", ".join(both[:5]) + (" ..." if len(both) > 5 else "")
         raise DataError(
-            f"{len(both)} people to compare on ({shown}) were calibrated on; name others"
+            f"{len(both)} people ({shown}) are in both the comparison and the calibration data; "
+            "pass other people for one of them",
+            code="people-in-both",
+            count=len(both),
+            people=shown,
         )
 
 

@@ -45,18 +45,30 @@ def models_of_bundle(contract: Contract, files: Mapping[str, bytes]) -> dict[str
         BundleError: If there are no reference weights, or if they do not fit the config.
     """
     if not contract.references:
-        raise BundleError("the bundle has no reference weights; export it again to verify it")
+        raise BundleError(
+            "the bundle has no reference weights; export it again to verify it",
+            code="no-reference-weights",
+        )
     try:
         models = _exported_networks(Networks(config_of(contract)))
         with TemporaryDirectory() as folder:
             for name, reference in contract.references.items():
                 if name not in models:
-                    raise BundleError(f"the bundle has a reference for an unknown model {name!r}")
+                    raise BundleError(
+                        f"the bundle has reference weights for an unknown model {name!r}; "
+                        f"expected {', '.join(models)}",
+                        code="reference-model-unknown",
+                        model=name,
+                    )
                 weights = Path(folder) / f"{name}.npz"
                 weights.write_bytes(files[reference.file])
                 load_weights(models[name], weights)
     except RunError as error:
-        raise BundleError(f"the bundle's reference cannot be rebuilt: {error}") from error
+        raise BundleError(
+            f"the bundle's Keras models cannot be rebuilt: {error}",
+            code="reference-not-rebuilt",
+            reason=str(error),
+        ) from error
     return {name: models[name] for name in contract.references}
 
 
@@ -69,7 +81,11 @@ def config_of(contract: Contract) -> Config:
     try:
         return config_from_plain(contract.training.config)
     except ConfigError as error:
-        raise BundleError(f"the bundle's training config cannot be read: {error}") from error
+        raise BundleError(
+            f"the bundle's training config cannot be read: {error}",
+            code="training-config-unreadable",
+            reason=str(error),
+        ) from error
 
 
 def outputs_of(

@@ -131,4 +131,10 @@ class ModelFormat(ABC):
 
     def _unsupported(self, precision: Precision) -> ArtifactError:
         known = ", ".join(self.precisions)
-        return ArtifactError(f"{self.title} files are {known}, not {precision}")
+        return ArtifactError(
+            f"{self.title} files support {known}, not {precision}",
+            code="precision-not-supported",
+            format=self.title,
+            precision=precision,
+            supported=known,
+        )

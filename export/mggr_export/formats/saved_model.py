@@ -59,7 +59,11 @@ class SavedModelFormat(ModelFormat):
         if precision not in self.precisions:
             raise self._unsupported(precision)
         if _GRAPH not in unpack(content):
-            raise ArtifactError(f"the zip holds no {_GRAPH}")
+            raise ArtifactError(
+                f"the zipped SavedModel has no file {_GRAPH}",
+                code="saved-model-without-graph",
+                file=_GRAPH,
+            )
 
     def open(self, content: bytes) -> FileRunner:
         """Open the file in TensorFlow."""
@@ -95,9 +99,16 @@ class SavedModelRunner:
             try:
                 self._model = tf.saved_model.load(name)
             except (OSError, ValueError, tf.errors.OpError) as error:
-                raise BundleError(f"no SavedModel: {error}") from error
+                raise BundleError(
+                    f"invalid SavedModel: {error}", code="saved-model-invalid", reason=str(error)
+                ) from error
         if SIGNATURE not in self._model.signatures:
-            raise BundleError(f"no SavedModel of ours: it has no signature {SIGNATURE}")
+            raise BundleError(
+                f"the SavedModel has no signature {SIGNATURE}; only those of `mggr-tf export` are "
+                "supported",
+                code="saved-model-without-signature",
+                signature=SIGNATURE,
+            )
         self._function = self._model.signatures[SIGNATURE]
         self._inputs = _specs(self._function.structured_input_signature[1])
         self._outputs = _specs(self._function.structured_outputs)
@@ -146,11 +157,18 @@ def unpack(content: bytes) -> dict[str, bytes]:
             total, most = sum(one.file_size for one in entries), MOST_UNPACKED * len(content)
             if total > most:
                 raise BundleError(
-                    f"no zipped SavedModel: it declares {total:,} bytes, expected at most {most:,}"
+                    f"the zipped SavedModel declares {total:,} bytes, expected at most {most:,}",
+                    code="saved-model-too-large",
+                    declared=total,
+                    most=most,
                 )
             return {one.filename: _content(archive, one) for one in entries}
     except UNREADABLE_ZIP as error:
-        raise BundleError(f"no zipped SavedModel: {error}") from error
+        raise BundleError(
+            f"invalid zip file of a SavedModel: {error}",
+            code="saved-model-zip-invalid",
+            reason=str(error),
+        ) from error
 
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
@@ -167,7 +185,11 @@ def _write_into(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
-            raise BundleError(f"no zipped SavedModel: it holds a path {name!r}")
+            raise BundleError(
+                f"the zipped SavedModel contains a path outside its folder: {name!r}",
+                code="saved-model-path-outside",
+                name=name,
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 

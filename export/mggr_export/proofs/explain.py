@@ -70,8 +70,8 @@ def explained_text(file: str, costs: Iterable[LayerCost]) -> str:
     """Return the table of layer costs as text for a terminal."""
     form = "  {:>8}  {:>8}  {}"
     lines = [
-        f"{file}: what its output gains in PSNR when one layer stays float, and how clean "
-        "that layer's own output is (signal over error, gathered up to there)",
+        f"{file}: PSNR gain of the output if one layer stays float, and the signal-to-noise "
+        "ratio of that layer's own output (SQNR, with the errors of all earlier layers)",
         form.format("gain", "SQNR", "layer"),
         *(
             form.format(_db(c.gain_db, sign=True), _db(c.sqnr_db), c.layer.split(";")[0])

@@ -138,7 +138,10 @@ def gaze_misses(limits: PrecisionLimits, gaze: GazeShown | None) -> list[str]:
     # The comparison uses "<=" so that NaN counts as a miss.
     if gaze is None or gaze.extra_deg <= limit:
         return []
-    return [f"the redirected gaze is {gaze.extra_deg:.3g} degrees further off (limit: {limit:g})"]
+    return [
+        f"the gaze error after redirection is {gaze.extra_deg:.3g} degrees larger than with Keras "
+        f"(limit: {limit:g})"
+    ]
 
 
 def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> list[str]:
@@ -149,7 +152,7 @@ def opening_misses(limits: PrecisionLimits, opening: OpeningParity | None) -> li
     if opening is None or not breaks_opening(limits, opening):
         return []
     return [
-        f"inside the eye opening redirected differs by {_db(opening.psnr_db)} "
+        f"inside the eye opening, redirected has a PSNR of {_db(opening.psnr_db)} "
         f"(limit: {limits.opening})"
     ]
 
@@ -165,9 +168,9 @@ def breaks_opening(limits: PrecisionLimits, opening: OpeningParity) -> bool:
 
 def opening_text(limits: PrecisionLimits, opening: OpeningParity) -> str:
     """Return the PSNR inside the eye opening and its limit, as text for a terminal."""
-    verdict = "  BROKEN" if breaks_opening(limits, opening) else ""
+    verdict = "  FAILED" if breaks_opening(limits, opening) else ""
     return (
-        f"{_db(opening.psnr_db)} inside the eye opening ({opening.region}, "
+        f"PSNR {_db(opening.psnr_db)} inside the eye opening ({opening.region}, "
         f"{opening.share:.0%} of the pixels; limit: {_limit_text(limits.opening)}){verdict}"
     )
 
@@ -184,7 +187,7 @@ def parity_text(files: Mapping[str, tuple[Precision, PrecisionLimits, Iterable[P
     for name, (precision, limits, parities) in files.items():
         for p in parities:
             limit = limits.of(p.output)
-            verdict = f"{_limit_text(limit)}{'  BROKEN' if breaks(limit, p) else ''}"
+            verdict = f"{_limit_text(limit)}{'  FAILED' if breaks(limit, p) else ''}"
             numbers = (f"{p.max_abs:.2e}", f"{p.mean_abs:.2e}", _db(p.psnr_db))
             lines.append(form.format(name, precision, p.output, *numbers, verdict))
     return "\n".join(lines)
@@ -327,8 +330,8 @@ def proofs_text(proofs: Mapping[str, Proof]) -> str:
         if proof.opening is not None
     ]
     lines += [
-        f"{name}: redirected gazes are {proof.gaze.error_deg:.2f} degrees off "
-        f"({proof.gaze.extra_deg:+.3f} against Keras), as the run's estimator sees them"
+        f"{name}: mean gaze error after redirection {proof.gaze.error_deg:.2f} degrees "
+        f"({proof.gaze.extra_deg:+.3f} compared with Keras), measured by the run's estimator"
         for name, proof in proofs.items()
         if proof.gaze is not None
     ]
@@ -341,10 +344,10 @@ def _hardness(proof: Proof) -> str:
     flow, wide = proof.median_flow_px or 0.0, proof.wide_share
     said = f"median flow {flow:.2f} px"
     if flow < 1:
-        said += "; under a pixel, this says little about the warp"
+        said += "; below 1 px, the comparison hardly tests the warp"
     if wide is not None:
-        said += f"; {wide:.0%} of the targets are beyond {WIDE_DEG:g} degrees"
-        said += "" if wide >= _FEWEST_WIDE else ", which are few"
+        said += f"; {wide:.0%} of the targets are more than {WIDE_DEG:g} degrees from the source"
+        said += "" if wide >= _FEWEST_WIDE else f", expected at least {_FEWEST_WIDE:.0%}"
     return said
 
 
@@ -360,5 +363,9 @@ def _check_names(runner: FileRunner, inputs: Arrays, outputs: Arrays) -> None:
         if set(found) != set(wanted):
             raise BundleError(
                 f"the file has {kind} {', '.join(sorted(found))}; "
-                f"its Keras model has {', '.join(sorted(wanted))}"
+                f"its Keras model has {', '.join(sorted(wanted))}",
+                code="tensor-names-differ",
+                kind=kind,
+                found=", ".join(sorted(found)),
+                expected=", ".join(sorted(wanted)),
             )

@@ -25,17 +25,27 @@ _NEEDED = {"tensorflow": "TensorFlow", "skimage": "scikit-image", "av": "PyAV"}
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for everything; default quickstart, with a number behind it where that is taken.",
+    help="Output folder.  [default: quickstart; if it exists, a number is appended]",
 )
 @click.option(
     "--minutes",
     default=3.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Of training; the rest takes about two more.",
+    help="Training time in minutes; all other parts take about two more minutes.",
 )
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
-@click.option("--from-nothing", is_flag=True, help="Do not start with the package's weights.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Seed of the synthetic people, the weights and the batches.",
+)
+@click.option(
+    "--from-nothing",
+    is_flag=True,
+    help="Train from scratch instead of fine-tuning the package's weights.",
+)
 @force_option
 def quickstart(
     out: Path | None, minutes: float, seed: int, from_nothing: bool, force: bool
@@ -73,8 +83,9 @@ def quickstart(
             raise SystemExit(_INTERRUPTED) from None
     seen = outcome.demo.iris
     notify(
-        f"the irises follow: yaw with slope {seen.yaw.slope:.2f}, pitch {seen.pitch.slope:.2f}; "
-        f"{sum(outcome.seconds.values()):.0f} seconds in all. Open in a browser:"
+        f"slope of the measured gaze over the target: yaw {seen.yaw.slope:.2f}, "
+        f"pitch {seen.pitch.slope:.2f}; {sum(outcome.seconds.values()):.0f} seconds in total. "
+        "Open the report in a browser:"
     )
     click.echo(outcome.folder / REPORT)
 
@@ -92,7 +103,11 @@ def _folder(out: Path | None, *, force: bool) -> AbstractContextManager[Path]:
         raise OutputExistsError(out)
     ours = (out / REPORT).is_file() or (out / RUN / "run.json").is_file()
     if out.exists() and not ours:
-        raise UsageError(f"{out} was not made by quickstart; --force replaces only what was")
+        raise UsageError(
+            f"{out} is not the output of a quickstart; --force replaces only such folders",
+            code="force-not-a-quickstart",
+            path=out,
+        )
     return nullcontext(out)
 
 
@@ -107,7 +122,7 @@ def _how_to_go_on(folder: Path) -> str:
     from mggr_tf.runs.folder import RunFolder
 
     if not (folder / RUN / "run.json").is_file():
-        return "nothing was trained yet. Begin again with: mggr-tf quickstart"
+        return "there is no training to keep yet. Start again with: mggr-tf quickstart"
     run = RunFolder.open(folder / RUN)
     steps = [
         ["mggr-tf", "train", "--stage", "joint", "--out", str(run.path), "--resume"],
@@ -115,5 +130,5 @@ def _how_to_go_on(folder: Path) -> str:
     ]
     if run.is_complete("joint"):
         del steps[0]
-    lines = [f"what was trained is kept in {run.path}. Go on with:"]
+    lines = [f"the training so far is kept in {run.path}. Continue with:"]
     return "\n  ".join([*lines, *(shlex.join(step) for step in steps)])

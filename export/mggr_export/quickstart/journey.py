@@ -68,18 +68,20 @@ def run_quickstart(
             donor, own = open_run(DEFAULT), Bundle.open(DEFAULT_INT8)
         except (RunError, BundleError) as error:
             raise RunError(
-                "this installation carries no weights to go on from; train with --from-nothing"
+                "this installation has no weights to fine-tune; pass --from-nothing to train from "
+                "scratch",
+                code="no-packaged-weights",
             ) from error
     people = f"synthetic.seed={_PEOPLE + seed}"
     changes = [f"seed={seed}", people, *(_FINE_TUNING if donor else ())]
     config = load_config(CONFIG, changes=changes)
     config = config if donor is None else config.for_donor(donor.config)
     seconds: dict[str, float] = {}
-    with _timed("drawing eyes", seconds):
+    with _timed("drawing synthetic eyes", seconds):
         split = open_split(
             SYNTHETIC, config=config, stage="joint", subjects=None, progress=progress, notify=notify
         )
-        notify(f"drew {len(split.train)} eyes of {len(split.train.subjects)} people")
+        notify(f"drew {len(split.train)} eyes of {len(split.train.subjects)} synthetic people")
     with _timed("training", seconds):
         run = _create_run(folder, config, split, donor)
         _train(run, split, minutes=minutes, notify=notify)
@@ -88,14 +90,14 @@ def run_quickstart(
         name = BUNDLES[precision]
         with _timed(f"exporting {name}", seconds):
             bundles[precision] = _export(run, folder / name, precision=precision, notify=notify)
-    with _timed("the portrait", seconds):
+    with _timed("redirecting the portrait", seconds):
         notify("redirecting the portrait")
         demo = run_demo(
             folder, redirecting=bundles["int8"], precise=bundles["float32"], progress=progress
         )
     first = None
     if own is not None:
-        with _timed("the portrait, with the package's weights", seconds):
+        with _timed("redirecting the portrait with the package's weights", seconds):
             first = watch_portrait(own, witness=bundles["float32"])
     outcome = Outcome(folder, minutes, run, bundles, demo, seconds, first)
     write_report(outcome)

@@ -78,10 +78,10 @@ def tiles(demo: Demo) -> str:
         '<span class="good">none</span>' if stray == 0 else f'<span class="bad">{stray}</span>'
     )
     facts = (
-        ("yaw, by the iris model", number(demo.iris.yaw.slope), "slope"),
-        ("pitch, by the iris model", number(demo.iris.pitch.slope), "slope"),
+        ("yaw, measured by the iris model", number(demo.iris.yaw.slope), "slope"),
+        ("pitch, measured by the iris model", number(demo.iris.pitch.slope), "slope"),
         ("frames with both eyes fully redirected", str(demo.fully_redirected), f"of {demo.frames}"),
-        (f"pixels changed outside the eyes' masks, all {demo.frames} frames", verdict, ""),
+        (f"changed pixels outside the eye masks, all {demo.frames} frames", verdict, ""),
     )
     return "".join(
         f"<div><dt>{name}</dt><dd>{value} <small>{unit}</small></dd></div>"
@@ -96,7 +96,7 @@ def following_rows(outcome: Outcome) -> str:
         ("run’s own estimator", outcome.demo.own),
     ]
     if outcome.first is not None:
-        witnesses.insert(0, ("iris model, before this training", outcome.first))
+        witnesses.insert(0, ("iris model, before fine-tuning", outcome.first))
     return "".join(
         _row([name, axis], _line_cells(line))
         for name, seen in witnesses
@@ -170,7 +170,7 @@ def parity_rows(outcome: Outcome) -> str:
 
 def time_rows(outcome: Outcome) -> str:
     """Return table rows with the duration of each part."""
-    seconds = {**outcome.seconds, "all of it": sum(outcome.seconds.values())}
+    seconds = {**outcome.seconds, "total": sum(outcome.seconds.values())}
     return "".join(_row([name], [f"{spent:.0f} s"]) for name, spent in seconds.items())
 
 
@@ -193,14 +193,14 @@ def summary(outcome: Outcome) -> str:
     data = outcome.run.record.data
     yaw = outcome.demo.iris.yaw
     trained = (
-        "A redirector trained from nothing"
+        "A redirector was trained from scratch"
         if outcome.first is None
-        else "The package’s redirector, trained further"
+        else "The package’s redirector was fine-tuned"
     )
     return (
-        f"{trained} on {data.patches} drawn eyes of {len(data.subjects)} "
-        "people who do not exist, exported for a small device and run, frame by frame, on a "
-        "photograph it never saw. The yaw of its irises over the yaw that was asked for: slope "
+        f"{trained} on {data.patches} synthetic eyes of {len(data.subjects)} synthetic people, "
+        "exported for small devices, and applied frame by frame to a photograph that is not in "
+        "the training data. Yaw of the redirected irises over target yaw: slope "
         f"{number(yaw.slope)}, correlation {number(yaw.correlation)}."
     )
 
@@ -210,46 +210,49 @@ def honest(outcome: Outcome) -> str:
     before = outcome.demo.before
     return _paragraphs(
         _expectation(outcome),
-        "How well real eyes are understood shows before anything is redirected: she looks into the "
-        "lens, which is pitch 0° and yaw 0°, and this run takes her to look to "
+        "The estimated gaze of the original photograph shows the accuracy of the estimator on real "
+        "eyes. The person looks into the lens, that is, pitch 0° and yaw 0°; the estimate is "
         f"pitch {number(before.pitch_deg, digits=1, sign=True)}° and "
-        f"yaw {number(before.yaw_deg, digits=1, sign=True)}°. The photograph is small, too: an "
-        "eye is 18 pixels wide in it and was enlarged nearly four times, so nothing here is "
-        "sharper than that.",
+        f"yaw {number(before.yaw_deg, digits=1, sign=True)}°. The resolution of the photograph is "
+        "also a limit: an eye is 18 pixels wide and was enlarged nearly four times.",
     )
 
 
 def _expectation(outcome: Outcome) -> str:
-    spent = minutes(outcome.minutes).capitalize()
+    spent = minutes(outcome.minutes)
     if outcome.first is not None:
         return (
-            f"{spent} on this machine, from the weights that come with the package. Those learned "
-            "from drawn eyes alone and were never shown a photograph; a few minutes more show "
-            "that training goes on from them, and shall do no harm. Training on real eyes is what "
-            "the method, its adversary above all, is made for."
+            f"The package’s weights were fine-tuned for {spent} on this machine. They were trained "
+            "on synthetic eyes only, without photographs. This fine-tuning demonstrates that "
+            "training can continue from them; it should neither improve nor reduce the quality "
+            "much. For good results, train on real eyes; the adversarial loss in particular was "
+            "designed for them."
         )
     return (
-        f"{spent} of synthetic eyes only, on this machine: enough to see that every part works "
-        "together, and not enough to be good. No photograph was trained on. Expect irises that "
-        "smear or wear a second rim where they go far, lids that hardly follow a look up or down, "
-        "and a rest that is some degrees beside the camera. Hours of training on real eyes are "
-        "what the method, its adversary above all, is made for."
+        f"All networks were trained from scratch for {spent} on this machine, on synthetic eyes "
+        "only, without photographs. This is enough to check that all parts work together, but not "
+        "enough for good quality. Typical faults are: smeared irises or irises with a second rim "
+        "at large shifts, lids that hardly follow the vertical gaze, and an error of some degrees "
+        "at the target “camera”. For good results, train for hours on real eyes; the adversarial "
+        "loss in particular was designed for them."
     )
 
 
 def witnesses(demo: Demo) -> str:
     """Return paragraphs about the two measuring models and their reliability."""
     return _paragraphs(
-        "The <strong>iris model</strong> is MediaPipe’s; training never saw it. It finds the iris "
-        "in every frame before and after, and how far it moved is turned into degrees by the "
-        "geometry of an eyeball. It takes her to look exactly into the lens before.",
-        "The <strong>run’s own estimator</strong> (from the float bundle) is not independent: its "
-        "opinion was a loss in training, so a redirector may learn to please it. It was trained on "
-        "the same drawn eyes, and is as wrong about photographs as they are. On average it sees "
-        f"the redirected eyes {demo.own.mean_error_deg:.1f}° from the target, the iris model "
-        f"{demo.iris.mean_error_deg:.1f}°. An honest score needs a judge that was trained on other "
-        "people’s photographs: <code>mggr-tf evaluate</code>.",
-        "Pixels were compared on every frame as decoded and as redirected, before encoding.",
+        "The <strong>iris model</strong> is MediaPipe’s; training does not use it. It detects the "
+        "iris in every frame before and after redirection. The geometry of the eyeball converts "
+        "the shift of the iris to degrees. The gaze before redirection is assumed to be exactly "
+        "into the lens.",
+        "The <strong>run’s own estimator</strong> (from the float bundle) is not independent: it "
+        "is part of a loss in training, so a redirector may learn to exploit its errors. It was "
+        "trained on the same synthetic eyes, so it is inaccurate on photographs. The mean gaze "
+        f"error of the redirected eyes is {demo.own.mean_error_deg:.1f}° by this estimator and "
+        f"{demo.iris.mean_error_deg:.1f}° by the iris model. For a reliable score, use a judge "
+        "that was trained on photographs of other people: <code>mggr-tf evaluate</code>.",
+        "The changed pixels were counted between the decoded frames and the redirected frames, "
+        "before encoding.",
     )
 
 
@@ -257,17 +260,22 @@ def training_text(outcome: Outcome) -> str:
     """Return sentences about the training data and the order of the stages."""
     data = outcome.run.record.data
     return (
-        f"{data.patches} drawn patches of {len(data.subjects)} people; {len(data.held_out)} more "
-        f"people were kept aside for the sheet below. {_order(outcome)} Steps were set by timing: "
-        f"{minutes(outcome.minutes)} in all."
+        f"Training data: {data.patches} synthetic patches of {len(data.subjects)} people. Held-out "
+        f"people, shown in the sheet below: {len(data.held_out)}. {_order(outcome)} The number of "
+        "steps was chosen from the measured speed, for "
+        f"{minutes(outcome.minutes)} in total."
     )
 
 
 def _order(outcome: Outcome) -> str:
     if outcome.first is not None:
-        return "Estimator and both branches began with the package’s weights; the branches went on."
+        return (
+            "The estimator and both branches start from the package’s weights; only the branches "
+            "are fine-tuned."
+        )
     return (
-        "The estimator comes first, then the coarse branch that warps, then both branches together."
+        "The estimator is trained first, then the coarse branch (warp), then both branches "
+        "together."
     )
 
 
@@ -277,12 +285,12 @@ def bundle_text(outcome: Outcome) -> str:
     stays = (
         ""
         if estimator == "int8"
-        else " In it the estimator stayed float32: in int8 it missed its limit."
+        else " Its estimator stays float32, because the int8 file exceeded a limit."
     )
     return (
-        "A bundle is all that a device needs: the networks, the face models, and the contract "
-        "that says how to use them. The clip above was made with the int8 bundle, in which "
-        f"convolutions are 8-bit and the warp is float.{stays}"
+        "A bundle contains everything that a device needs: the networks, the face models, and the "
+        "contract with their conventions. The clips above were made with the int8 bundle: its "
+        f"convolutions are 8-bit, and its warp is float.{stays}"
     )
 
 
@@ -293,27 +301,27 @@ def commands(outcome: Outcome) -> str:
     better = "runs/better"
     steps = (
         (
-            "Train longer and with more drawn people, starting from this run "
-            "(or from nothing, without <code>--from</code>):",
+            "Train longer and on more synthetic people, starting from this run (without "
+            "<code>--from</code>, training starts from scratch):",
             ["mggr-tf", "train", "--from", str(run), "--minutes", "30", "--out", better],
         ),
         (
-            "Train on your own eye patches, named like the Columbia Gaze Data Set "
-            "(<code>mggr-tf data check</code> looks them over first):",
+            "Train on your own eye patches with file names as in the Columbia Gaze Data Set "
+            "(check them first with <code>mggr-tf data check</code>):",
             ["mggr-tf", "train", "--data", "patches/", "--minutes", "30", "--out", "runs/mine"],
         ),
         ("Export for a device:", ["mggr-tf", "export", better, "--int8"]),
         (
-            "Redirect a video, a picture or a folder of pictures. This bundle and this clip first:",
+            "Redirect a video, a picture or a folder of pictures, for example the clip above:",
             ["mggr-edge", "run", str(folder / names.PORTRAIT), "--model", str(bundle)]
             + ["--target", "0,10"],
         ),
         (
-            "Then your own, into the camera:",
+            "Redirect the gaze in your own video into the camera:",
             ["mggr-edge", "run", "clip.mp4", "--model", f"{better}/bundle-int8"]
             + ["--target", "camera"],
         ),
-        ("See what this machine has for it:", ["mggr-edge", "doctor"]),
+        ("Check this machine’s setup:", ["mggr-edge", "doctor"]),
     )
     return "".join(
         f"<p>{text}</p><pre tabindex='0'><code>{escape(shlex.join(command))}</code></pre>"
@@ -324,8 +332,8 @@ def commands(outcome: Outcome) -> str:
 def chart_in_words(demo: Demo) -> str:
     """Return a text alternative to the chart, for readers who cannot see it."""
     return (
-        "Target, iris model and estimator over time. Iris model: yaw slope "
-        f"{demo.iris.yaw.slope:.2f}, pitch slope {demo.iris.pitch.slope:.2f}. Own estimator: yaw "
+        "Chart of target gaze and measured gaze over time. Iris model: yaw slope "
+        f"{demo.iris.yaw.slope:.2f}, pitch slope {demo.iris.pitch.slope:.2f}. Run’s estimator: yaw "
         f"slope {demo.own.yaw.slope:.2f}, pitch slope {demo.own.pitch.slope:.2f}."
     )
 

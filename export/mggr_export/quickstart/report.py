@@ -27,10 +27,10 @@ def sample_sheet(outcome: Outcome) -> str:
     if sheet is None:
         return ""
     return (
-        f'<figure><img class="pixels" src="{data_uri(sheet)}" alt="Drawn eyes of people that '
-        'training did not use"><figcaption>Drawn eyes of held-out people, a pair '
-        "per row. Columns: source, warped by the coarse branch, residual of the fine branch (grey "
-        "is zero), redirected, and the real target.</figcaption></figure>"
+        f'<figure><img class="pixels" src="{data_uri(sheet)}" alt="Synthetic eyes of held-out '
+        'people"><figcaption>Synthetic eyes of held-out people, one pair per row. Columns: '
+        "source, output of the coarse branch (warp), residual of the fine branch (grey is zero), "
+        "redirected, and ground truth.</figcaption></figure>"
     )
 
 
@@ -70,7 +70,7 @@ def report_text(outcome: Outcome) -> str:
     contract = outcome.bundles["int8"].contract
     return Template(template).substitute(
         minutes=prose.minutes(outcome.minutes),
-        kind="training" if outcome.first is None else "more training",
+        kind="training" if outcome.first is None else "fine-tuning",
         summary=prose.summary(outcome),
         faces_clip=data_uri(folder / names.FACES_CLIP),
         eyes_clip=data_uri(folder / names.EYES_CLIP),

@@ -247,21 +247,21 @@ def speed_text(speed: Speed) -> str:
     The tables compare the redirector with PRGAN's generator and with this core's speed, and list
     all convolutions.
     """
-    lines = ["one thread, one TFLite interpreter, all in turns", ""]
+    lines = ["one thread, one TFLite interpreter, all models timed in turns", ""]
     form = "{:<34} {:>10} {:>18}"
-    lines.append(form.format("one eye", "median", "times as fast as"))
+    lines.append(form.format("one eye", "median", "speedup over"))
     lines.append(form.format("", "", "PRGAN's generator"))
     for precision in PRECISIONS:
         ms, ratio = speed.redirector_ms[precision], speed.ratio[precision]
         lines.append(form.format(f"redirector, {precision}", f"{ms:.2f} ms", f"{ratio:.1f}"))
     lines.append(form.format("PRGAN's generator, float32", f"{speed.rival_ms:.1f} ms", "1.0"))
-    lines += ["", f"a float matrix product on this core: {speed.matrix_gmacs:.1f} GMAC/s"]
+    lines += ["", f"float matrix product on this core: {speed.matrix_gmacs:.1f} GMAC/s"]
     for precision in PRECISIONS:
         rate, part = speed.convolution_gmacs(precision), speed.convolutions_ms(precision)
         rest = speed.redirector_ms[precision] - part
         lines.append(
             f"convolutions, {precision}: {part:.2f} ms, {rate:.1f} GMAC/s, "
-            f"{rate / speed.matrix_gmacs:.0%} of that; everything else {rest:.2f} ms"
+            f"{rate / speed.matrix_gmacs:.0%} of the matrix product; all other ops {rest:.2f} ms"
         )
     lines += ["", _LAYER.format("convolution", "MMAC", *_heads())]
     for layer in speed.layers:
@@ -270,7 +270,7 @@ def speed_text(speed: Speed) -> str:
             ms = layer.ms[precision]
             cells += [f"{ms:.3f}", f"{layer.mmac / ms:.1f}"]
         lines.append(_LAYER.format(layer.name, f"{layer.mmac:.2f}", *cells))
-    return "\n".join([*lines, f"{speed.rounds} rounds; ms and GMAC/s"])
+    return "\n".join([*lines, f"{speed.rounds} rounds; times in ms, rates in GMAC/s"])
 
 
 _LAYER = "{:<34} {:>6} {:>9} {:>8} {:>9} {:>8}"
@@ -282,7 +282,13 @@ def _heads() -> list[str]:
 
 @click.command()
 @click.argument("run", default="default")
-@click.option("--seconds", default=30.0, show_default=True, type=FiniteRange(min=0))
+@click.option(
+    "--seconds",
+    default=30.0,
+    show_default=True,
+    type=FiniteRange(min=0),
+    help="Duration of the timing in seconds.",
+)
 def main(run: str, seconds: float) -> None:
     """Time a run's redirector and PRGAN's generator at its published size.
 

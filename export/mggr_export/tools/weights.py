@@ -162,7 +162,11 @@ def _trained(
     """Return a run that is complete up to a stage: an existing, resumed or new run."""
     run = RunFolder.open(path) if (path / "run.json").is_file() else None
     if run is not None and run.config != _settled_as(run.config, config):
-        raise UsageError(f"{path} was begun with another config; name another --out, or remove it")
+        raise UsageError(
+            f"{path} contains a run with another config; pass another --out, or remove {path}",
+            code="run-with-other-config",
+            path=path,
+        )
     if run is not None and run.is_complete(stage):
         notify(f"{path}: stage {stage} is complete")
         return run
@@ -241,32 +245,41 @@ _INTERRUPTED = 130
     default="runs/default-weights",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Where the training is kept; the same command goes on with it.",
+    help="Folder of the training; the same command resumes an interrupted training.",
 )
 @click.option(
     "--minutes",
     default=150.0,
     show_default=True,
     type=FiniteRange(min=0, min_open=True),
-    help="Of training the estimator and the redirector; drawing, judging and exporting add "
-    "about twenty. A training that was begun keeps its own.",
+    help="Training time of the estimator and the redirector in minutes; drawing, scoring and "
+    "export take about twenty more minutes. A resumed training keeps its own time.",
 )
-@click.option("--people", type=click.IntRange(min=2), help="Drawn people; default: the config's.")
+@click.option(
+    "--people",
+    type=click.IntRange(min=2),
+    help="Number of synthetic people.  [default: that of the config]",
+)
 @click.option(
     "--portraits",
     type=click.Path(path_type=Path),
-    help="Folder of photographed eyes whose gaze is known (`mggr-tf data crop --gaze`), for the "
-    "stage adapted. Default: train on drawn eyes alone.",
+    help="Folder of photographed eyes with known gaze (`mggr-tf data crop --gaze`), for the stage "
+    "adapted. Without it, all training data is synthetic.",
 )
-@click.option("--portraits-split", metavar="FILE", help="Split file of the people in it.")
+@click.option("--portraits-split", metavar="FILE", help="Split file of the people in --portraits.")
 @click.option(
     "--from",
     "start",
     metavar="RUN",
-    help="Run whose networks the training starts from, or `default`: those of this installation. "
-    "Default: from nothing.",
+    help="Start from the networks of this run; `default` is the run of this installation. "
+    "Without it, train from scratch.",
 )
-@click.option("--install/--no-install", default=True, help="Put the result into the package.")
+@click.option(
+    "--install/--no-install",
+    default=True,
+    show_default=True,
+    help="Replace the weights of this installation with the result.",
+)
 def main(
     out: Path,
     minutes: float,
@@ -297,7 +310,7 @@ def main(
     except MggrError as error:
         raise OneLineError(error) from error
     except KeyboardInterrupt:
-        _notify("\ninterrupted; what was trained is kept, and the same command goes on with it")
+        _notify("\ninterrupted; the training so far is kept, run the same command to continue")
         raise SystemExit(_INTERRUPTED) from None
 
 

@@ -179,33 +179,43 @@ A gaze estimator ({estimator:,} parameters) and an MGGR redirector ({redirector:
 eye patches of 64 x 64 pixels, as TFLite files (float and int8) and as Keras weights. Licence:
 Apache-2.0.
 
-## What for
+## Intended use
 
-Eye contact in calls and pictures, on the user's own device and of people who want it; a start for
-training on one's own data (`mggr-tf train --from default`); tests and demonstrations. Not for
-making others appear to look where they did not, nor for conclusions about a person's attention,
-health or honesty. Videos that `mggr-edge` writes say in their metadata that the gaze was
-redirected.
+- Eye contact in calls and pictures, on the user's own device and with the consent of the person
+  shown.
+- A starting point for training on other data (`mggr-tf train --from default`).
+- Tests and demonstrations.
 
-## What they learned from
+Do not use the weights to misrepresent the gaze of other people, or to draw conclusions about a
+person's attention, health or honesty. `mggr-edge` marks videos with redirected gaze in their
+metadata.
+
+## Training data
 
 {drawn}: {people} people of the renderer `mggr_tf.drawn_eyes` (seed {seed}),
 {patches:,} patches. Config `{config}`; steps: {steps}. {training}
 
-{photographs} Two other things come from photographs: losses compare
-features of networks that learned ImageNet (AlexNet, EfficientNet-Lite0), and the renderer's
-proportions were set by looking at eye patches of the Columbia Gaze Data Set beside drawn ones.
+{photographs} Photographs had two other influences: losses compare
+features of networks that were trained on ImageNet (AlexNet, EfficientNet-Lite0), and the
+renderer's proportions were set by comparing eye patches of the Columbia Gaze Data Set with drawn
+ones.
 
-## How well they do
+## Accuracy
 
-On {count:,} pairs of {tested} drawn people whom neither the networks nor the judge ever saw (seed
-{test_seed}). Estimator: mean angle between its answer and the truth, degrees. L1 and ST-LPIPS: of
-the redirected picture to the real one, as a share of what leaving the eye alone costs. Gaze: the
-angle between what a judge of another architecture sees and what was asked for, degrees; beside it
-what the judge sees in the real pictures. The first row of each group starts at the true gaze of
-the source; the second one starts at the estimator's answer for that eye, as a device has to (which
-also takes the mean of both eyes). Head poses are the true ones in both. All of it is measured on
-the Keras models; what the files differ by stands below.
+The metrics were measured on {count:,} pairs of {tested} drawn people (seed {test_seed}). Neither
+the networks nor the judge were trained on these people.
+
+- Estimator: mean gaze error of the estimator in degrees.
+- L1 and ST-LPIPS: distance between the redirected picture and the real target picture, divided by
+  the distance between the unchanged source and the target.
+- Gaze: mean gaze error of the redirected picture in degrees, measured by a judge with another
+  architecture.
+- Judge: gaze error of the judge on the real target pictures, in degrees.
+
+The first row of each group starts from the true source gaze. The second row starts from the
+estimated source gaze, as on a device (a device also averages both eyes). Both rows use the true
+head poses. All metrics were measured on the Keras models; the second table lists the differences
+of the exported files.
 
 {table}
 
@@ -213,13 +223,14 @@ the Keras models; what the files differ by stands below.
 
 ## Limits
 
-- Drawn eyes are not photographs: what holds here holds less there. `docs/synthetic.md` lists what
-  gives them away, and has what was measured on photographs.
-- Gazes within {pitch:g} degrees of pitch and {yaw:g} of yaw, heads within {head_pitch:g} and
-  {head_yaw:g} degrees were trained.
-- Strong reflections in glasses, eyes under hair, heavy make-up, one eye that looks elsewhere, and
-  very dark or blurred pictures were drawn seldom or never.
-- A closed eye stays closed because the device leaves it alone, not because the network would.
+- Drawn eyes differ from photographs, and the accuracy on photographs is lower. `docs/synthetic.md`
+  lists the differences and the results on photographs.
+- The training data cover gazes within {pitch:g} degrees of pitch and {yaw:g} of yaw, and head poses
+  within {head_pitch:g} and {head_yaw:g} degrees.
+- The training data contain few or no examples of strong reflections in glasses, eyes under hair,
+  heavy make-up, eyes with different gaze directions, and very dark or blurred pictures.
+- Closed eyes stay closed because the device does not redirect them. The network itself does not
+  handle closed eyes.
 """
 
 
@@ -237,7 +248,7 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
     return _CARD.format(
         estimator=networks.estimator.count_params(),
         redirector=networks.averaged.joined.count_params(),
-        drawn="Drawn eyes alone" if run.record.portraits is None else "Drawn eyes",
+        drawn="Drawn eyes only" if run.record.portraits is None else "Drawn eyes",
         photographs=_photographs(run.record.portraits),
         people=len(data.subjects),
         seed=run.config.synthetic.seed,
@@ -259,11 +270,12 @@ def model_card(run: RunFolder, found: Measured, contracts: Mapping[str, Contract
 
 def _photographs(portraits: DataRecord | None) -> str:
     if portraits is None:
-        return "No photograph is in the training data."
+        return "The training data contain no photographs."
     return (
-        f"Photographs of {len(portraits.subjects)} people whose gaze is known "
-        f"({portraits.patches:,} patches; {len(portraits.held_out)} others held out; "
-        f"{portraits.name}: {portraits.licence}), and versions of them that the redirector made."
+        f"The training data also contain photographs of {len(portraits.subjects)} people with "
+        f"known gaze ({portraits.patches:,} patches; {len(portraits.held_out)} other people are "
+        f"held out; {portraits.name}: {portraits.licence}), and redirected versions of these "
+        "photographs."
     )
 
 
@@ -294,9 +306,9 @@ def _files_of(contract: Contract) -> Iterator[tuple[str, Artifact]]:
 
 def _table(found: Measured) -> str:
     lines = [
-        "| who | pairs | estimator | L1 | ST-LPIPS | gaze | judge itself |",
+        "| group | pairs | estimator | L1 | ST-LPIPS | gaze | judge |",
         "|---|---|---|---|---|---|---|",
-        *_rows("everybody", found, np.ones(len(found.scores.subject), bool)),
+        *_rows("all", found, np.ones(len(found.scores.subject), bool)),
     ]
     for what, kinds in found.groups.items():
         for kind, where in kinds.items():

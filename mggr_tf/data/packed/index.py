@@ -134,9 +134,14 @@ def open_index(path: Path) -> PackIndex:
     missing = [one.file for one in about.shards if not (path / one.file).is_file()]
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise DataError(f"{path / missing[0]} is missing{more}; copy or pack the data again")
+        raise DataError(
+            f"{path / missing[0]} is missing{more}; copy or pack the data again",
+            code="shard-missing",
+            path=path / missing[0],
+            count=len(missing),
+        )
     if sha256_of(path / RECORDS) != about.records_sha256:
-        raise _damaged(path / RECORDS, "its checksum is another")
+        raise _damaged(path / RECORDS, "wrong checksum")
     return PackIndex(path, about, np.load(path / RECORDS, mmap_mode="r", allow_pickle=False))
 
 
@@ -155,21 +160,33 @@ def _about(path: Path) -> About:
         data = read_json(file.read_text(encoding="utf-8"))
         schema = data.get("schema") if isinstance(data, dict) else None
         if schema != SCHEMA:
-            raise DataError(f"{file} has schema {schema!r}, this version reads {SCHEMA}")
+            raise DataError(
+                f"{file} has schema version {schema!r}, but this version of mggr-tf reads "
+                f"{SCHEMA}; pack the data again",
+                code="pack-schema-version",
+                path=file,
+                found=schema,
+                expected=SCHEMA,
+            )
         about = read(About, data)
     except (OSError, ValueError, ConfigError) as error:
         raise _damaged(file, str(error)) from error
     if about.sealed() != about:
-        raise _damaged(file, "its checksum is another")
+        raise _damaged(file, "wrong checksum")
     return about
 
 
 def _damaged(file: Path, why: str) -> DataError:
-    return DataError(f"{file} is damaged: {why}; copy or pack the data again")
+    return DataError(
+        f"{file} is damaged: {why}; copy or pack the data again",
+        code="pack-damaged",
+        path=file,
+        reason=why,
+    )
 
 
 LEFT_OUT = "left-out.csv"
-NO_PARTNER = "no other good patch of this person, side and head pose"
+NO_PARTNER = "no other valid patch of this subject, side and head pose"
 
 
 @dataclass(frozen=True)
@@ -232,7 +249,7 @@ class CorruptRecords:
             if number not in self._found:
                 self._found.add(number)
                 self._notify(
-                    f"{self._index.path}: {self._index.name_of(number)} is corrupt and left out "
+                    f"{self._index.path}: {self._index.name_of(number)} is corrupt and is skipped "
                     f"({len(self._found)} so far, packed.corrupt_limit is {self._limit})"
                 )
             if len(self._found) > self._limit:
@@ -246,6 +263,11 @@ class CorruptRecords:
         self.failure = DataError(
             f"{self._index.path}: too many corrupt records ({len(names)}, packed.corrupt_limit is "
             f"{self._limit}): {', '.join(names[:_NAMED])}{more}; pack the source again, or copy "
-            f"the pack again (`{check}` lists all of them)"
+            f"the pack again (`{check}` lists all of them)",
+            code="too-many-corrupt-records",
+            path=self._index.path,
+            count=len(names),
+            limit=self._limit,
+            records=", ".join(names[:_NAMED]),
         )
         return self.failure

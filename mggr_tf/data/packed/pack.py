@@ -42,7 +42,7 @@ from mggr_tf.data.processes import mapped
 from mggr_tf.data.source import list_source
 
 _PLAN, _LOCK, _PACK = "plan.sqlite", "lock", "pack"
-_GOES_ON = "the same command goes on from here: "
+_GOES_ON = "run the same command again to resume, or "
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,17 @@ def pack_source(
     if out.exists() and not force:
         raise OutputExistsError(out)
     if is_pack(source):
-        raise DataError(f"{source} is packed already")
+        raise DataError(
+            f"{source} is already a pack; name a folder of eye patches",
+            code="already-packed",
+            path=source,
+        )
     if out.resolve() == source.resolve():
-        raise UsageError(f"{out} is the source itself; name another folder")
+        raise UsageError(
+            f"the output {out} is the source folder; name another folder",
+            code="output-is-source",
+            path=out,
+        )
     listing = list_source(source)
     folder = out.with_name(out.name + ".packing")
     sizes = {"chunk_patches": chunk_patches, "shard_chunks": shard_chunks}
@@ -107,7 +115,12 @@ def pack_source(
         with progress("listing patches", None) as advance:
             plan = make_plan(folder / _PLAN, listing, source=source, advance=advance, **sizes)
         if not plan.chunks:
-            raise DataError(f"{source}: no two patches share subject, side and head pose")
+            raise DataError(
+                f"{source}: no two patches have the same subject, side and head pose; training "
+                "needs pairs",
+                code="no-pairs",
+                path=source,
+            )
         whole = folder / _PACK
         orders = [
             Order(plan, number, whole, notes=folder, read=listing.read)
@@ -124,13 +137,21 @@ def pack_source(
 def _at_work_in(folder: Path) -> Iterator[None]:
     """Create the folder and lock it; the lock is released when the process ends."""
     if not folder.parent.is_dir():
-        raise UsageError(f"{folder.parent} does not exist; make it, or name another folder")
+        raise UsageError(
+            f"{folder.parent} does not exist; create it or name another folder",
+            code="parent-missing",
+            path=folder.parent,
+        )
     folder.mkdir(exist_ok=True)
     with open(folder / _LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError(f"another process is at work in {folder}; wait for it") from error
+            raise UsageError(
+                f"another process is packing into {folder}; wait until it ends",
+                code="pack-in-progress",
+                path=folder,
+            ) from error
         (folder / _PACK).mkdir(exist_ok=True)
         for half_written in (folder / _PACK).glob("*.part*-*"):
             half_written.unlink()
@@ -147,18 +168,29 @@ def _plainly_said(out: Path, folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, DiskError) as error:
-        raise DiskError(
-            f"{out} was not finished: {error}; the same command goes on from {folder}"
-        ) from error
+        raise _unfinished(out, folder, str(error)) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         if error.errno in TAKES_NO_MORE:
-            raise DiskError(
-                f"{out} was not finished: {reason}; the same command goes on from {folder}"
-            ) from error
+            raise _unfinished(out, folder, reason) from error
         if isinstance(error, (FileNotFoundError, PermissionError)) and error.filename:
-            raise DataError(f"{error.filename}: {reason}") from error
+            raise DataError(
+                f"{error.filename} cannot be read: {reason}",
+                code="file-unreadable",
+                path=error.filename,
+                reason=reason,
+            ) from error
         raise
+
+
+def _unfinished(out: Path, folder: Path, reason: str) -> DiskError:
+    return DiskError(
+        f"{out} was not completed: {reason}; run the same command again to resume from {folder}",
+        code="pack-unfinished",
+        path=out,
+        folder=folder,
+        reason=reason,
+    )
 
 
 def _write_shards(
@@ -176,9 +208,11 @@ def _write_shards(
             kept += outcome.kept
             advance(outcome.planned)
     if kept < tried:
-        notify(f"{tried - kept} shards of an earlier try were damaged, or their source has changed")
+        notify(
+            f"wrote {tried - kept} shards of an earlier run again: they were damaged or outdated"
+        )
     if kept:
-        notify(f"{kept} of {len(orders)} shards were there from an earlier try")
+        notify(f"kept {kept} of {len(orders)} shards from an earlier run")
     return kept
 
 
@@ -192,8 +226,12 @@ def _refuse_fatal(outcome: Outcome, source: Path) -> None:
         first = outcome.fatal[0]
         name = f"{source / first.file} {first.within}".rstrip()
         raise DataError(
-            f"{name}: {first.reason}; `mggr-tf data check {shlex.quote(str(source))}` lists all: "
-            "remove or replace them, and the same command goes on"
+            f"{name}: {first.reason}; `mggr-tf data check {shlex.quote(str(source))}` lists all "
+            "invalid patches; remove or replace them, then run the same command again to resume",
+            code="patch-invalid",
+            path=source / first.file,
+            within=first.within,
+            reason=first.reason,
         )
 
 
@@ -202,7 +240,12 @@ def _finish(folder: Path, orders: list[Order], listing: Listing, source: Path) -
     notes = [_note(order) for order in orders]
     records = [record for note in notes for record in note.records]
     if not records:
-        raise DataError(f"{source}: no two good patches share subject, side and head pose")
+        raise DataError(
+            f"{source}: no two valid patches have the same subject, side and head pose; training "
+            "needs pairs",
+            code="no-valid-pairs",
+            path=source,
+        )
     subjects = sorted({record.subject for record in records})
     place = {name: number for number, name in enumerate(subjects)}
     table = np.zeros(len(records), RECORD)

@@ -69,7 +69,7 @@ class _Pack:
                     spoilt = True
                     yield BadPatch(file, "corrupt", fatal=False, within=self._within(number))
             if subjects is None and not spoilt and sha256_of(file) != shard.sha256:
-                yield BadPatch(file, "has another checksum than index.json says", fatal=False)
+                yield BadPatch(file, "checksum differs from index.json", fatal=False)
 
     def read(self, entry: Entry) -> NDArray[np.uint8] | BadPatch:
         number = int(np.searchsorted(self._ends, entry.number - 1, side="right"))

@@ -67,7 +67,12 @@ class PackedSamples:
         names = set(wanted)
         missing = sorted(names - set(self.subjects))
         if missing:
-            raise DataError(f"{self.source} has no subject {', '.join(missing)}")
+            raise DataError(
+                f"{self.source} contains no subject {', '.join(missing)}",
+                code="subject-unknown",
+                source=self.source,
+                subjects=", ".join(missing),
+            )
         return replace(self, chosen=np.intersect1d(self.chosen, self.index.of_subjects(names)))
 
     def former_fingerprints(self) -> tuple[str, ...]:
@@ -155,5 +160,10 @@ def open_pack(
         return everything
     missing = sorted(set(subjects) - set(everything.subjects))
     if missing:
-        raise DataError(f"{path} has no patch of subject {', '.join(missing)}")
+        raise DataError(
+            f"{path} contains no patch of subject {', '.join(missing)}",
+            code="subject-without-patch",
+            path=path,
+            subjects=", ".join(missing),
+        )
     return everything.of_subjects(subjects)

@@ -159,7 +159,8 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        raise DiskError(disk_reason(error)) from error
+        reason = disk_reason(error)
+        raise DiskError(reason, code="shard-not-written", reason=reason) from error
 
 
 def _chunks(order: Order, left_out: list[LeftOut]) -> Iterator[Chunk]:

@@ -49,8 +49,11 @@ def packed_pair_dataset(
     """
     if with_flow:
         raise DataError(
-            f"{samples.source} does not say what moved where, which loss 'exact_flow' learns "
-            "from: train on `synthetic`, or give that loss weight 0"
+            f"{samples.source} contains no exact flow, which the loss 'exact_flow' requires: train "
+            "on `synthetic`, or set the weight of that loss to 0",
+            code="flow-unknown",
+            source=samples.source,
+            loss="exact_flow",
         )
     if with_landmarks:
         samples.known_landmarks()

@@ -99,7 +99,7 @@ class AudioTracks:
             stream = _add_aac(self._container, source)
             self._tracks[source.index] = _Encoded(source, stream, self._counts)
             self._changes.append(
-                f"{name} was encoded as AAC, because {_TITLES[muxer]} cannot hold a copy of it"
+                f"{name} was encoded as AAC, because it cannot be copied to {_TITLES[muxer]}"
             )
         stream.metadata.update(track_metadata(source.metadata))
         stream.disposition = source.disposition.value
@@ -158,9 +158,11 @@ class _Copied:
             dts = round(first / tick)
         if last is not None and dts <= last:
             if dts + length <= last:
-                self._counts["audio packets dropped, because their time was already past"] += 1
+                self._counts[
+                    "audio packets dropped, because they end before the previous packet"
+                ] += 1
                 return False
-            self._counts["audio packets moved by a moment, because their time did not rise"] += 1
+            self._counts["audio packets moved to a later time, because times must increase"] += 1
             dts = last + 1
         packet.time_base, packet.pts, packet.dts = self._stream.time_base, dts, dts
         packet.duration = length

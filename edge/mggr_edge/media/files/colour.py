@@ -270,8 +270,10 @@ def colour_of(frame: Any, codec_context: Any) -> VideoColour:
     if tag in _UNREADABLE and not frame.format.is_rgb:
         raise StreamError(
             f"the video's YUV matrix is {_UNREADABLE[tag]} (H.273 code {tag}), which cannot be "
-            "converted; encode it anew with that of BT.709, BT.601 or BT.2020 (non-constant "
-            "luminance)"
+            "converted; encode the video again with the matrix of BT.709, BT.601 or BT.2020 "
+            "(non-constant luminance)",
+            code="yuv-matrix-unsupported",
+            matrix=tag,
         )
     primaries, transfer = int(codec_context.color_primaries), int(codec_context.color_trc)
     is_hdr = tone_map_for(transfer, primaries) is not None

@@ -74,35 +74,58 @@ def find_source(named: str | Path) -> Source:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
+        closest = closest_input(str(named))
         raise StreamError(
-            f"{shown} does not exist{closest_form(closest_input(str(named)))}; expected a picture, "
-            f"a folder, a video file or a camera ({INPUT_FORMS})"
+            f"{shown} does not exist{closest_form(closest)}; expected a picture, a folder, a video "
+            f"file or a camera ({INPUT_FORMS})",
+            code="input-missing",
+            path=shown,
+            closest=None if closest is None else redact_credentials(closest),
         ) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StreamError(f"{shown} cannot be read: {reason}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StreamError(
+            f"{shown} cannot be read: {reason}", code="input-unreadable", path=shown, reason=reason
+        ) from error
     found, suffix = path_type(path), path.suffix.lower()
     if found == "folder":
         return Source("folder", path)
+    if found == "pipe":
+        raise UsageError(
+            f"{shown} is a pipe, which {NOT_SEEKABLE}",
+            code="input-is-pipe",
+            path=shown,
+            found=found,
+        )
     if found != "file":
-        reason = NOT_SEEKABLE if found == "pipe" else "is no INPUT"
-        raise UsageError(f"{shown} is a {found}, which {reason}")
+        raise UsageError(
+            f"{shown} is a {found}; expected a picture, a folder or a video file",
+            code="input-is-device",
+            path=shown,
+            found=found,
+        )
     if suffix in PICTURE_SUFFIXES:
         return Source("picture", path)
     if suffix in VIDEO_SUFFIXES:
         return Source("video", path)
     raise UsageError(
-        f"{shown} is a file that {_ending(path)}; expected a folder, a picture "
-        f"({_listed(PICTURE_SUFFIXES)}) or a video ({_listed(VIDEO_SUFFIXES)})"
+        f"{shown} {_ending(path)}, which is not supported; expected a folder, a picture "
+        f"({_listed(PICTURE_SUFFIXES)}) or a video ({_listed(VIDEO_SUFFIXES)})",
+        code="input-suffix-unsupported",
+        path=shown,
+        suffix=path.suffix,
     )
 
 
 def _path_of_input(text: str) -> Path:
     address = input_address(text)
     if address.scheme != "file":
+        shown = redact_credentials(text)
         raise UsageError(
-            f"{redact_credentials(text)} is a camera or network address; expected a picture, "
-            "a folder of pictures or a video file"
+            f"{shown} is a camera or network address; expected a picture, a folder of pictures or "
+            "a video file",
+            code="input-not-a-file",
+            address=shown,
         )
     return Path(address.place)
 
@@ -133,13 +156,17 @@ def choose_output(source: Source, output: str | Path | None, *, force: bool) -> 
         if address.scheme == "null":
             return None
         if address.scheme != "file":
+            shown = redact_credentials(output)
             raise UsageError(
-                f"{redact_credentials(output)} is a device or network address; expected "
-                f"{_what(source)}, as the input is one"
+                f"{shown} is a device or network address; the input is a {source.kind}, so OUTPUT "
+                f"must be {_what(source)}",
+                code="output-not-a-file",
+                address=shown,
+                expected=source.kind,
             )
         path = Path(address.place)
         if source.kind != "folder" and names_a_folder(address.place):
-            raise UsageError(f"{output} is a folder; name the file, e.g. {path / source.path.name}")
+            raise _folder_as_output(source, path, shown=output)
     _check_kind(source, path)
     _check_apart(source, path)
     if os.path.lexists(path) and not force:
@@ -221,31 +248,66 @@ def _unnamed(source: Source) -> Path:
 def _check_kind(source: Source, path: Path) -> None:
     if source.kind == "folder":
         if os.path.exists(path) and not os.path.isdir(path):
-            raise UsageError(f"{source.path} is a folder, so OUTPUT must be one; {path} is a file")
+            raise UsageError(
+                f"{source.path} is a folder, so OUTPUT must be a folder; {path} is a file",
+                code="output-is-file",
+                path=path,
+                source=source.path,
+            )
         if path.suffix.lower() in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES):
             raise UsageError(
-                f"{source.path} is a folder, so OUTPUT must be one; {path.name} is a file's name"
+                f"{source.path} is a folder, so OUTPUT must be a folder; {path.name} has the "
+                "suffix of a file",
+                code="output-named-like-file",
+                path=path,
+                source=source.path,
             )
         return
     if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder; name the file, e.g. {path / source.path.name}")
+        raise _folder_as_output(source, path, shown=str(path))
     if (found := path_type(path)) not in ("missing", "file"):
-        raise UsageError(f"{path} is a {found}, not a file; name another OUTPUT")
+        raise UsageError(
+            f"{path} is a {found}, not a file; choose another OUTPUT",
+            code="output-is-device",
+            path=path,
+            found=found,
+        )
     suffixes = _OUTPUT_SUFFIXES[source.kind]
     if path.suffix.lower() not in suffixes:
+        closest = closest_output(str(path))
         raise UsageError(
             f"{source.path} is a {source.kind}, so OUTPUT must end in {_listed(suffixes)}; "
-            f"{path.name} {_ending(path)}{closest_form(closest_output(str(path)))}"
+            f"{path.name} {_ending(path)}{closest_form(closest)}",
+            code="output-suffix-unsupported",
+            path=path,
+            suffix=path.suffix,
+            expected=_listed(suffixes),
+            closest=None if closest is None else redact_credentials(closest),
         )
+
+
+def _folder_as_output(source: Source, path: Path, *, shown: str) -> UsageError:
+    return UsageError(
+        f"{shown} is a folder; add the file name, for example {path / source.path.name}",
+        code="output-is-folder",
+        path=path,
+    )
 
 
 def _check_apart(source: Source, path: Path) -> None:
     # `Path.resolve` is not used, because it raises an exception for a link that points to itself.
     here, there = (Path(os.path.realpath(one)) for one in (source.path, path))
     if here == there:
-        raise UsageError(f"{path} is the input itself; name another OUTPUT")
+        raise UsageError(
+            f"{path} is the input itself; choose another OUTPUT", code="output-is-input", path=path
+        )
     if there in here.parents:
-        raise UsageError(f"{path} contains the input, which must survive; name another OUTPUT")
+        raise UsageError(
+            f"{path} contains the input and would replace it; choose another OUTPUT",
+            code="output-contains-input",
+            path=path,
+            source=source.path,
+        )
 
 
 def _what(source: Source) -> str:
@@ -255,7 +317,7 @@ def _what(source: Source) -> str:
 
 
 def _ending(path: Path) -> str:
-    return f"ends in {path.suffix}" if path.suffix else "has no suffix"
+    return f"has the suffix {path.suffix}" if path.suffix else "has no suffix"
 
 
 def _listed(suffixes: tuple[str, ...]) -> str:

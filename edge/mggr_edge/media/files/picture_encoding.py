@@ -21,6 +21,7 @@ from mggr_edge.media.files.picture_pixels import (
     import_pillow,
     is_grey,
     packed_colours,
+    reduced_depth,
     without_warnings,
 )
 
@@ -81,19 +82,32 @@ def encode(path: Path, pictures: Sequence[Picture]) -> Encoded:
     if len(pictures) > 1 and suffix not in suffixes:
         noun = "pages" if first.duration_ms is None else "frames"
         raise UsageError(
-            f"{suffix} cannot hold {len(pictures)} {noun}; write {' or '.join(suffixes)}"
+            f"{suffix} does not support {len(pictures)} {noun}; use {' or '.join(suffixes)}",
+            code="format-without-frames" if noun == "frames" else "format-without-pages",
+            suffix=suffix,
+            found=len(pictures),
         )
     height, width = first.rgb.shape[:2]
     if max(height, width) > _LONGEST_SIDE.get(file_format, max(height, width)):
         raise StreamError(
-            f"{path} cannot be encoded: it is {width} x {height}, and {suffix} holds at most "
-            f"{_LONGEST_SIDE[file_format]} pixels a side; write .png"
+            f"{path} cannot be encoded: its size is {width} x {height} pixels, and {suffix} "
+            f"supports at most {_LONGEST_SIDE[file_format]} pixels per side; use .png",
+            code="picture-side-too-long",
+            path=path,
+            width=width,
+            height=height,
+            most=_LONGEST_SIDE[file_format],
         )
     try:
         with without_warnings():
             return _ENCODERS[file_format](pictures)
     except (OSError, ValueError, RuntimeError) as error:
-        raise StreamError(f"{path} cannot be encoded as {suffix}: {error}") from error
+        raise StreamError(
+            f"{path} cannot be encoded as {suffix}: {error}",
+            code="picture-encoding-failed",
+            path=path,
+            reason=str(error),
+        ) from error
 
 
 def _without_needless_alpha(picture: Picture, suffix: str) -> Picture:
@@ -101,8 +115,11 @@ def _without_needless_alpha(picture: Picture, suffix: str) -> Picture:
         return picture
     if (picture.alpha != _OPAQUE).any():
         raise UsageError(
-            f"{suffix} cannot hold the picture's transparency; "
-            f"write {' or '.join(TRANSPARENT_SUFFIXES)}"
+            f"{suffix} does not support the picture's transparency; "
+            f"use {' or '.join(TRANSPARENT_SUFFIXES)}",
+            code="format-without-transparency",
+            suffix=suffix,
+            expected=" ".join(TRANSPARENT_SUFFIXES),
         )
     return replace(picture, alpha=None)
 
@@ -243,7 +260,7 @@ def _parsed_exif(metadata: Metadata) -> tuple[Any, tuple[str, ...]]:
             exif.get_ifd(directory)
         exif.tobytes()
     except DECODER_ERRORS:
-        return import_pillow().Exif(), ("EXIF, which is damaged",)
+        return import_pillow().Exif(), ("EXIF (damaged)",)
     return exif, ()
 
 
@@ -259,7 +276,7 @@ def _gif(pictures: Sequence[Picture]) -> Encoded:
             indices = np.where(picture.alpha < 128, _GIF_COLOURS - 1, indices)
             palette = np.resize(palette, (_GIF_COLOURS, 3))
         if not is_exact:
-            lost.append(f"colours beyond the {_GIF_COLOURS} of a GIF's frame")
+            lost.append(f"colours beyond the {_GIF_COLOURS} of a GIF frame")
         frame = image.fromarray(indices.astype(np.uint8), "P")
         frame.putpalette(palette.tobytes())
         frames.append(frame)
@@ -349,7 +366,7 @@ def _channels(
         picture: the picture to write.
         with_grey_alpha: whether the format supports grey with alpha.
     """
-    lost = () if picture.deep is None else ("16 bits a channel, now 8",)
+    lost = () if picture.deep is None else (reduced_depth(16),)
     grey = picture.grey and is_grey(picture.rgb) and (with_grey_alpha or picture.alpha is None)
     colours = picture.rgb[..., :1] if grey else picture.rgb
     if picture.alpha is None:
@@ -368,7 +385,7 @@ def _lost(picture: Picture, file_format: str, channels: NDArray) -> tuple[str, .
     if picture.metadata.profile and not _fitting_profile(picture.metadata, channels):
         space = picture.metadata.profile_space or "unknown"
         lost = tuple(one for one in lost if one != "colour profile")
-        lost += (f"colour profile, which is of another colour model ({space})",)
+        lost += (f"colour profile (of another colour model: {space})",)
     return lost
 
 

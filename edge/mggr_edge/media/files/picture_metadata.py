@@ -36,7 +36,7 @@ _PHOTOSHOP = b"Photoshop 3.0\0"
 _PHOTOSHOP_THUMBNAILS = (0x0409, 0x040C)
 _PADDING = b"\0\xff\r\n\t "
 _FURTHER = "further pictures of the file (such as a gain map or a depth map)"
-_CREDENTIALS = "content credentials (C2PA), which hold for the unedited picture only"
+_CREDENTIALS = "content credentials (C2PA), which are valid only for the unedited picture"
 
 _STRUCTURAL_TAGS = (
     *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281),
@@ -161,7 +161,7 @@ def metadata_of(
         if image.format == "MPO":
             lost.append(_FURTHER)
         elif end is not None and content[end:].strip(_PADDING):
-            lost.append("data behind the picture (such as the video of a motion photo)")
+            lost.append("data after the picture (such as the video of a motion photo)")
     if file_format == "PNG":
         chunks = list(_kept_chunks(content, exif.block, lost))
     xmp = info.get("xmp") or b""

@@ -74,16 +74,19 @@ def pixels_of(path: Path, image: Any, content: bytes) -> Pixels:
     mode, lost = image.mode, _lost_depth(image, content)
     if mode in _GREY_16:
         grey = np.rint(np.asarray(image).astype(np.float64) / 257).astype(np.uint8)
-        return Pixels(np.dstack([grey] * 3), grey=True, lost=("16 bits a channel, now 8",))
+        return Pixels(np.dstack([grey] * 3), grey=True, lost=(reduced_depth(16),))
     if mode in ("I", "F") or (mode == "LAB" and "icc_profile" not in image.info):
         raise StreamError(
-            f"{path} has samples of the mode {mode}; expected grey, RGB or CMYK of 8 or 16 bits: "
-            "convert it first"
+            f"{path} has the unsupported sample mode {mode}; expected grey, RGB or CMYK with 8 or "
+            "16 bits: convert it first",
+            code="sample-mode-unsupported",
+            path=path,
+            mode=mode,
         )
     if mode in ("CMYK", "LAB"):
         return _print_pixels(image, lost)
     if mode == "1":
-        lost.append("1 bit a pixel, now 8")
+        lost.append("1 bit per pixel (now 8)")
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"))
         rgb, alpha = np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
@@ -148,7 +151,12 @@ def _lost_depth(image: Any, content: bytes) -> list[str]:
         bits = avif_bits(content)
     elif image.format == "HEIF":
         bits = int(image.info.get("bit_depth") or 8)
-    return [f"{bits} bits a channel, now 8"] if bits > 8 else []
+    return [reduced_depth(bits)] if bits > 8 else []
+
+
+def reduced_depth(bits: int) -> str:
+    """Return the name of the loss when channels with `bits` bits are reduced to 8 bits."""
+    return f"{bits} bits per channel (now 8)"
 
 
 def avif_bits(content: bytes) -> int:
@@ -184,11 +192,11 @@ def _print_pixels(image: Any, lost: list[str]) -> Pixels:
                 ImageCms.createProfile("sRGB"),
                 outputMode="RGB",
             )
-            lost.append(f"{image.mode} colours, now sRGB by their profile")
+            lost.append(f"{image.mode} colours (converted to sRGB by their profile)")
             return Pixels(np.array(made), is_converted=True, lost=tuple(lost))
         except (ImageCms.PyCMSError, OSError, ValueError):
-            lost.append(f"the {image.mode} profile, which is damaged")
-    lost.append(f"{image.mode} colours, now RGB without a profile")
+            lost.append(f"{image.mode} profile (damaged)")
+    lost.append(f"{image.mode} colours (converted to RGB without a profile)")
     return Pixels(np.array(image.convert("RGB")), is_converted=True, lost=tuple(lost))
 
 
@@ -269,7 +277,9 @@ def open_image(path: Path, content: bytes) -> Any:
         except image.UnidentifiedImageError as error:
             raise StreamError(
                 f"{path} cannot be decoded; expected a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or "
-                "HEIC file: it is damaged, or of another format than its name says"
+                "HEIC file: it is damaged, or its format differs from its suffix",
+                code="picture-format-unknown",
+                path=path,
             ) from error
 
 
@@ -281,7 +291,10 @@ def decoder_errors(path: Path) -> Iterator[None]:
             yield
         except (*DECODER_ERRORS, import_pillow().DecompressionBombError) as error:
             raise StreamError(
-                f"{path} is damaged or cut short ({error}); copy it again from its source"
+                f"{path} is damaged or truncated ({error}); copy it again from its source",
+                code="picture-damaged",
+                path=path,
+                reason=str(error),
             ) from error
 
 

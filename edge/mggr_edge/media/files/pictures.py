@@ -58,8 +58,11 @@ def read_picture(path: Path) -> Picture:
     pictures = read_pictures(path)
     if len(pictures) > 1:
         raise StreamError(
-            f"{path} holds {len(pictures)} pictures, expected one; `mggr-edge run` takes "
-            "animations, or save one of its pictures as a file"
+            f"{path} contains {len(pictures)} pictures, expected one; process it with "
+            "`mggr-edge run`, or save one of its pictures as a file",
+            code="several-pictures",
+            path=path,
+            found=len(pictures),
         )
     return pictures[0]
 
@@ -74,7 +77,10 @@ def read_whole_picture(path: Path) -> Picture:
     picture = read_picture(path)
     if picture.damage:
         raise StreamError(
-            f"{path} is damaged or cut short: {picture.damage}; copy it again from its source"
+            f"{path} is damaged or truncated: {picture.damage}; copy it again from its source",
+            code="picture-incomplete",
+            path=path,
+            damage=picture.damage,
         )
     return picture
 
@@ -95,17 +101,31 @@ def read_pictures(path: Path) -> tuple[Picture, ...]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise StreamError(f"{path} cannot be read: {error.strerror}") from error
+        raise StreamError(
+            f"{path} cannot be read: {error.strerror}",
+            code="picture-unreadable",
+            path=path,
+            reason=error.strerror,
+        ) from error
     if not content:
-        raise StreamError(f"{path} is empty; expected a picture")
+        raise StreamError(f"{path} is empty; expected a picture", code="picture-empty", path=path)
     facts = picture_facts(content)
     if facts.scans > _MOST_SCANS:
         raise StreamError(
-            f"{path} is a JPEG of {facts.scans} scans, at most {_MOST_SCANS} are read; save it anew"
+            f"{path} is a JPEG with {facts.scans} scans, expected at most {_MOST_SCANS}; encode it "
+            "again",
+            code="too-many-scans",
+            path=path,
+            found=facts.scans,
+            most=_MOST_SCANS,
         )
     is_cut_jpeg = not facts.complete and facts.scans > 0
     if not facts.complete and not is_cut_jpeg:
-        raise StreamError(f"{path} is damaged or cut short; copy it again from its source")
+        raise StreamError(
+            f"{path} is damaged or truncated; copy it again from its source",
+            code="picture-truncated",
+            path=path,
+        )
     if is_cut_jpeg:
         content = content.rstrip(b"\0") + _END_OF_JPEG
     image = open_image(path, content)
@@ -136,12 +156,24 @@ def _check_size(path: Path, size: tuple[int, int], frames: int, length: int) -> 
     pixels = height * width * frames
     allowed = min(_MOST_PIXELS, max(_EMPTY_PIXELS, _PIXELS_PER_BYTE * length))
     if pixels == 0:
-        raise StreamError(f"{path} is damaged: it says that it is {width} x {height}")
-    if pixels > allowed:
-        shown = f"{width} x {height}" + (f" x {frames} frames" if frames > 1 else "")
         raise StreamError(
-            f"{path} says that it is {shown}, in {length} bytes; at most "
-            f"{allowed // 1_000_000} megapixels are read of that: make it smaller first"
+            f"{path} is damaged: its stated size is {width} x {height} pixels",
+            code="picture-size-zero",
+            path=path,
+            width=width,
+            height=height,
+        )
+    if pixels > allowed:
+        shown = f"{frames} frames of " if frames > 1 else ""
+        raise StreamError(
+            f"{path} has {shown}{width} x {height} pixels in {length} bytes; the limit for a file "
+            f"of this length is {allowed // 1_000_000} megapixels: reduce its size first",
+            code="picture-too-large",
+            path=path,
+            width=width,
+            height=height,
+            frames=frames,
+            most_pixels=allowed,
         )
 
 
@@ -208,10 +240,13 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
     """
     if facts.is_progressive:
         if facts.is_sharp:
-            return "its end is missing, and with it fine differences of brightness"
+            return "its end with the fine brightness details is missing"
         raise StreamError(
-            f"{path} is damaged or cut short: a progressive JPEG whose scan {facts.scans} is "
-            "incomplete and whose details are missing; copy it again from its source"
+            f"{path} is damaged or truncated: scan {facts.scans} of this progressive JPEG is "
+            "incomplete, so the details of the picture are missing; copy it again from its source",
+            code="picture-details-missing",
+            path=path,
+            scan=facts.scans,
         )
     stored = _stored(rgb, orientation)
     is_there = (stored != _FILLING).any(axis=(1, 2))
@@ -219,11 +254,15 @@ def _damage_of(path: Path, rgb: NDArray[np.uint8], facts: PictureFacts, orientat
     missing = int(is_there[::-1].argmax()) if is_there.any() else height
     if 2 * missing > height:
         raise StreamError(
-            f"{path} is damaged or cut short: {missing} of {height} rows are missing, at most half "
-            "may be; copy it again from its source"
+            f"{path} is damaged or truncated: {missing} of {height} rows are missing, and at most "
+            "half may be missing; copy it again from its source",
+            code="picture-rows-missing",
+            path=path,
+            missing=missing,
+            rows=height,
         )
     if missing:
-        return f"its end is missing, and with it {missing} of {height} rows, which are grey"
+        return f"its end is missing, and {missing} of {height} rows are grey"
     return "its end marker is missing"
 
 

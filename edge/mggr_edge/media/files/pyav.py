@@ -68,7 +68,13 @@ def stream_errors(path: Path, action: str) -> Iterator[None]:
     try:
         yield
     except import_pyav().FFmpegError as error:
-        raise StreamError(f"{path} cannot be {action}: {_reason(error)}") from error
+        reason = _reason(error)
+        raise StreamError(
+            f"{path} cannot be {action}: {reason}",
+            code="video-unreadable" if action == "read" else "video-unwritable",
+            path=path,
+            reason=reason,
+        ) from error
 
 
 def _reason(error: Any) -> str:

@@ -323,7 +323,9 @@ def _table_file(tone_map: ToneMap) -> Iterator[Path]:
     except OSError as error:
         raise StreamError(
             f"the tone map of an HDR video cannot be written to a temporary file: {error}; "
-            "set TMPDIR to a folder with a megabyte of space"
+            "set TMPDIR to a folder with at least 1 MB of free space",
+            code="tone-map-unwritable",
+            reason=str(error),
         ) from error
 
 

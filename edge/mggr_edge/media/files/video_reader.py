@@ -159,7 +159,11 @@ def open_video(path: Path) -> Iterator[Video]:
     with closed_for_good(container):
         stream = container.streams.best("video")
         if stream is None or stream.codec_context is None or is_cover(stream):
-            raise StreamError(f"{path} holds no video that can be decoded")
+            raise StreamError(
+                f"{path} contains no video stream that can be decoded",
+                code="no-video-stream",
+                path=path,
+            )
         _check_size(path, stream.codec_context.height, stream.codec_context.width)
         stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
         stream.thread_type = "AUTO"
@@ -171,15 +175,21 @@ def open_video(path: Path) -> Iterator[Video]:
             if isinstance(item, TimedFrame):
                 break
         else:
-            raise StreamError(f"{path} holds no frame that can be decoded")
+            raise StreamError(
+                f"{path} contains no frame that can be decoded", code="no-video-frame", path=path
+            )
         yield Video(decoder.layout(item), chain(waiting, items), decoder.notes, decoder.losses)
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
     if height * width > _MOST_PIXELS:
         raise StreamError(
-            f"{path} says that it is {width} x {height}, expected at most "
-            f"{_MOST_PIXELS // 1_000_000} megapixels a frame"
+            f"{path} has frames of {width} x {height} pixels, expected at most "
+            f"{_MOST_PIXELS // 1_000_000} megapixels per frame",
+            code="video-frame-too-large",
+            path=path,
+            width=width,
+            height=height,
         )
 
 
@@ -209,7 +219,7 @@ class _Decoder:
         with stream_errors(self._path, "read"):
             for packet in self._timeline.packets(self._note_end):
                 if packet.is_corrupt:
-                    raise StreamError(f"{self._path} is cut short or damaged {self._where()}")
+                    raise self._damaged("truncated or damaged", code="video-packet-damaged")
                 if packet.stream.type == "audio" and packet.size:
                     yield AudioPacket(packet)
                 elif packet.stream.index == self._stream.index:
@@ -248,13 +258,13 @@ class _Decoder:
             self._slots.note(packet)
         for frame in self._decoded(packet):
             if frame.is_corrupt:
-                raise StreamError(f"{self._path} is damaged {self._where()}; encode it anew first")
+                raise self._damaged("damaged", code="video-frame-damaged")
             self.losses.update(side_data_losses(frame))
             if self._slots is not None:
                 frame.pts = self._slots.pts(frame)
             yield from self._timed(self._deinterlacer.frames(frame))
         if self._deinterlacer.has_worked and not self.notes:
-            self.notes.append("interlaced frames were deinterlaced, each into one frame")
+            self.notes.append("interlaced frames were deinterlaced to one frame each")
 
     def _decoded(self, packet: Any) -> Iterator[Any]:
         """Decode the frames of a packet; in AVI files, only `SlotTimes` determines their times."""
@@ -329,8 +339,12 @@ class _Decoder:
         promised_s = (start + duration) / 1e6
         if self._end_s < promised_s - _DURATION_TOLERANCE_S:
             raise StreamError(
-                f"{self._path} is cut short: it ends at {self._end_s:.1f} s "
-                f"of {promised_s:.1f} s; copy it again from its source"
+                f"{self._path} is truncated: it ends at {self._end_s:.1f} s "
+                f"of {promised_s:.1f} s; copy it again from its source",
+                code="video-truncated",
+                path=self._path,
+                end_s=round(self._end_s, 1),
+                expected_s=round(promised_s, 1),
             )
 
     def _expected_frames(self) -> int | None:
@@ -339,9 +353,16 @@ class _Decoder:
         duration = self._container.duration
         return max(1, round(duration / 1e6 * float(self._rate))) if duration else None
 
-    def _where(self) -> str:
-        seconds = 0.0 if self._last_pts is None else float(self._last_pts * self._time_base)
-        return f"after {seconds:.1f} s (frame {self._count})"
+    def _damaged(self, state: str, *, code: str) -> StreamError:
+        time_s = 0.0 if self._last_pts is None else float(self._last_pts * self._time_base)
+        return StreamError(
+            f"{self._path} is {state} after {time_s:.1f} s (frame {self._count}); copy it again "
+            "from its source, or encode it again",
+            code=code,
+            path=self._path,
+            time_s=round(time_s, 1),
+            frame=self._count,
+        )
 
 
 def _orientation(path: Path, frame: Any) -> int:
@@ -351,4 +372,9 @@ def _orientation(path: Path, frame: Any) -> int:
     try:
         return orientation_of_display_matrix(np.frombuffer(bytes(matrix), np.int32))
     except ValueError as error:
-        raise StreamError(f"{path} is to be shown at an angle that is no quarter turn") from error
+        raise StreamError(
+            f"{path} has a display rotation that is not a multiple of 90 degrees; encode it again "
+            "without this rotation",
+            code="rotation-unsupported",
+            path=path,
+        ) from error

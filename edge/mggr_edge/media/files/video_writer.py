@@ -108,8 +108,11 @@ def add_video_stream(container: Any, encoding: Encoding, *, rate: Fraction, path
         stream = container.add_stream(encoding.encoder, rate=rate, options=dict(encoding.options))
     except import_pyav().codec.codec.UnknownCodecError as error:
         raise StreamError(
-            f"{path} needs FFmpeg's encoder {encoding.encoder}, which this PyAV lacks; "
-            "install PyAV's own wheel: pip install --force-reinstall av"
+            f"{path} cannot be written: the installed PyAV does not contain FFmpeg's encoder "
+            f"{encoding.encoder}; install the PyAV wheel: pip install --force-reinstall av",
+            code="encoder-missing",
+            path=path,
+            encoder=encoding.encoder,
         ) from error
     if encoding.mp4_tag is not None and path.suffix.lower() != ".mkv":
         stream.codec_context.codec_tag = encoding.mp4_tag
@@ -325,10 +328,13 @@ def _picture_notes(layout: VideoLayout) -> tuple[str, ...]:
     if is_padded(layout):
         height, width = layout.size
         wide, high = width + width % 2, height + height % 2
-        notes.append(f"{width} x {height} became {wide} x {high}, because 4:2:0 needs even sizes")
+        notes.append(
+            f"frames of {width} x {height} were extended to {wide} x {high}, because 4:2:0 needs "
+            "even sizes"
+        )
     if layout.colour.read_format is not None:
         bits = 10 if layout.colour.is_ten_bit else 8
-        notes.append(f"{layout.colour.read_format} became 4:2:0 of {bits} bits")
+        notes.append(f"{layout.colour.read_format} was converted to 4:2:0 with {bits} bits")
     return tuple(notes)
 
 

@@ -150,7 +150,7 @@ def read_back(temporary: Path, expected: Expected, *, path: Path) -> Iterator[An
         container = import_pyav().open(file_url(temporary), metadata_errors="replace")
     with closed_for_good(container):
         if temporary.suffix.lower() != ".mkv" and not is_whole(temporary):
-            raise _incomplete(path, "its last fragment is cut off")
+            raise _incomplete(path, "its last fragment is incomplete", code="fragment-incomplete")
         with stream_errors(path, "written"):
             _check_end(container, expected, path=path)
         yield container
@@ -167,7 +167,7 @@ def _check_end(container: Any, expected: Expected, *, path: Path) -> None:
         if packet.pts is None or packet.size == 0:
             continue
         if packet.is_corrupt:
-            raise _incomplete(path, "its last packet is cut off")
+            raise _incomplete(path, "its last packet is incomplete", code="packet-incomplete")
         time_s = packet.pts * packet.time_base
         if packet.stream.type == "audio":
             end_s = time_s + (packet.duration or 0) * packet.time_base
@@ -182,19 +182,31 @@ def _check_end(container: Any, expected: Expected, *, path: Path) -> None:
     if frames < expected.frames or last_s < expected.last_s - tick_s:
         raise _incomplete(
             path,
-            f"{expected.frames} frames up to {float(expected.last_s):.2f} s were written at last, "
-            f"{frames} up to {max(0.0, float(last_s)):.2f} s are there",
+            f"after the last keyframe, {expected.frames} frames up to "
+            f"{float(expected.last_s):.2f} s were written, but it contains {frames} frames up to "
+            f"{max(0.0, float(last_s)):.2f} s",
+            code="frames-missing",
+            expected=expected.frames,
+            found=frames,
         )
     for index, (wanted_s, length_s) in expected.audio_s.items():
         if wanted_s > expected.keyed_s + tick_s:
             got_s = audio_s.get(index, _NEVER)
             if got_s < wanted_s - length_s - tick_s:
-                raise _incomplete(path, f"its audio track {index} is cut off")
+                raise _incomplete(
+                    path,
+                    f"its audio track {index} is incomplete",
+                    code="audio-incomplete",
+                    track=index,
+                )
 
 
-def _incomplete(path: Path, what: str) -> StreamError:
+def _incomplete(path: Path, problem: str, *, code: str, **fields: object) -> StreamError:
     return StreamError(
-        f"{path} cannot be written: {what} when the file is read back; free space on its disk"
+        f"{path} cannot be written completely: {problem}; free space on its disk",
+        code=code,
+        path=path,
+        **fields,
     )
 
 
@@ -215,7 +227,12 @@ def write_whole(path: Path, content: bytes) -> None:
         is_whole = path.read_bytes() == content
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise StreamError(f"{path} cannot be written: {error.strerror}") from error
+        raise StreamError(
+            f"{path} cannot be written: {error.strerror}",
+            code="file-unwritable",
+            path=path,
+            reason=error.strerror,
+        ) from error
     _refuse_unless(path, is_whole=is_whole)
 
 
@@ -231,11 +248,21 @@ def copy_whole(source: Path, path: Path) -> None:
         is_whole = filecmp.cmp(source, path, shallow=False)
     except OSError as error:
         path.unlink(missing_ok=True)
-        raise StreamError(f"{source} cannot be copied to {path}: {error.strerror}") from error
+        raise StreamError(
+            f"{source} cannot be copied to {path}: {error.strerror}",
+            code="file-copy-failed",
+            path=path,
+            source=source,
+            reason=error.strerror,
+        ) from error
     _refuse_unless(path, is_whole=is_whole)
 
 
 def _refuse_unless(path: Path, *, is_whole: bool) -> None:
     if not is_whole:
         path.unlink(missing_ok=True)
-        raise StreamError(f"{path} does not hold what was written to it; check the disk")
+        raise StreamError(
+            f"the content of {path} differs from the written data; check the disk",
+            code="file-content-wrong",
+            path=path,
+        )

@@ -57,8 +57,12 @@ def import_gstreamer(*, serving: bool = False) -> GStreamer:
         what = "GStreamer's RTSP server" if serving else "GStreamer"
         packages = _SERVER_PACKAGES if serving else _PACKAGES
         raise StreamError(
-            f"{what} cannot be used ({error}); on Debian, Ubuntu or a Jetson: apt install "
-            f"{packages}, in an environment that was made with --system-site-packages"
+            f"{what} cannot be imported ({error}); on Debian, Ubuntu or a Jetson, run: sudo apt "
+            f"install {packages}; a virtual environment needs --system-site-packages",
+            code="gstreamer-unavailable",
+            reason=error,
+            serving=serving,
+            packages=packages,
         ) from error
     Gst.init(None)
     return GStreamer(Gst, GLib, rtsp)
@@ -98,13 +102,23 @@ class CsiCapture:
         try:
             self._pipeline = self._gst.parse_launch(f"{source} {_TO_RGB}")
         except gstreamer.glib.Error as error:
-            raise StreamError(f"{address} cannot be opened: {error.message}") from error
+            raise StreamError(
+                f"{address} cannot be opened: {error.message}; run `mggr-edge doctor`",
+                code="csi-pipeline-invalid",
+                address=str(address),
+                reason=error.message,
+            ) from error
         self._sink = self._pipeline.get_by_name("frames")
         state = self._pipeline.set_state(self._gst.State.PLAYING)
         if state == self._gst.StateChangeReturn.FAILURE:
             reason = self._reason()
             self.close()
-            raise StreamError(f"{address} cannot be opened: {reason}")
+            raise StreamError(
+                f"{address} cannot be opened: {reason}",
+                code="csi-open-failed",
+                address=str(address),
+                reason=reason,
+            )
         self.stream_time_s: float | None = None
         """Time of the last frame in seconds of the pipeline's clock; None if unknown."""
 
@@ -117,7 +131,13 @@ class CsiCapture:
         """
         sample = self._sink.emit("try-pull-sample", _SILENT_NS)
         if sample is None:
-            raise StreamError(f"{self._address} is lost: {self._reason()}")
+            reason = self._reason()
+            raise StreamError(
+                f"connection to {self._address} lost: {reason}",
+                code="csi-connection-lost",
+                address=str(self._address),
+                reason=reason,
+            )
         caps = sample.get_caps().get_structure(0)
         width, height = caps.get_value("width"), caps.get_value("height")
         buffer = sample.get_buffer()
@@ -136,8 +156,8 @@ class CsiCapture:
         kind = self._gst.MessageType.ERROR
         message = self._pipeline.get_bus().pop_filtered(kind)
         if message is None and self._sink.get_property("eos"):
-            return "it has ended"
+            return "the stream has ended"
         if message is None:
-            return f"no picture for {_SILENT_NS / 1e9:g} seconds"
+            return f"no frame for {_SILENT_NS / 1e9:g} seconds"
         error, _ = message.parse_error()
         return str(error.message)

@@ -90,7 +90,11 @@ def shown_file(named: str | Path, *, loops: int = 0) -> LiveAddress:
     """
     source = find_source(named)
     if source.kind == "folder":
-        raise UsageError(f"{named} is a folder; show one of its pictures, or a video")
+        raise UsageError(
+            f"{named} is a folder; pass a picture or a video file instead",
+            code="folder-as-live-source",
+            path=named,
+        )
     return LiveAddress("film" if source.kind == "video" else "still", str(source.path), loops)
 
 

@@ -84,7 +84,13 @@ class Recording:
         ) as writer:
             yield writer
         if moved:
-            raise StreamError(f"{self.path} came into being meanwhile; the recording is {moved[0]}")
+            raise StreamError(
+                f"another program created {self.path} during the recording; the recording was "
+                f"saved as {moved[0]}",
+                code="recording-path-taken",
+                path=self.path,
+                saved_as=moved[0],
+            )
 
 
 @contextmanager
@@ -114,7 +120,13 @@ def recorded(
                 raise
             failure = error
     if failure is not None:
-        raise StreamError(f"{failure}; what was recorded until then is kept in it") from failure
+        raise StreamError(
+            f"{failure}; the file contains the frames that were recorded before the error",
+            code="recording-incomplete",
+            path=path,
+            reason=failure,
+            cause=failure.code,
+        ) from failure
 
 
 def _is_worth_keeping(temporary: Path) -> bool:

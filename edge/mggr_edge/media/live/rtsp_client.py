@@ -48,13 +48,17 @@ class RtspCapture:
     def __init__(self, address: LiveAddress) -> None:
         self._address = address
         self._av = import_pyav()
-        with self._told("cannot be opened"):
+        with self._told(opening=True):
             self._container = self._av.open(
                 address.place, options=_OPTIONS, timeout=(_OPEN_S, _SILENT_S)
             )
         if not self._container.streams.video:
             self.close()
-            raise StreamError(f"{address} has no video")
+            raise StreamError(
+                f"{address} has no video stream",
+                code="rtsp-without-video",
+                address=str(address),
+            )
         self._frames = self._whole_frames()
         self._converter: ColourConverter | None = None
         self.stream_time_s: float | None = None
@@ -62,7 +66,7 @@ class RtspCapture:
 
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next undamaged frame; see `Capture`."""
-        with self._told("is lost"):
+        with self._told(opening=False):
             frame = next(self._frames, None)
         if frame is None:
             return None
@@ -84,7 +88,11 @@ class RtspCapture:
                     last_s = time.monotonic()
             if time.monotonic() - last_s > _SILENT_S:
                 raise StreamError(
-                    f"{self._address} is lost: no whole picture for {_SILENT_S:g} seconds"
+                    f"connection to {self._address} lost: no undamaged frame for {_SILENT_S:g} "
+                    "seconds",
+                    code="rtsp-no-undamaged-frame",
+                    address=str(self._address),
+                    timeout_s=_SILENT_S,
                 )
 
     def _decoded(self, packet: Any) -> list[Any]:
@@ -109,8 +117,9 @@ class RtspCapture:
         return self._converter.rgb_from_frame(frame)
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        limit_s = _OPEN_S if what == "cannot be opened" else _SILENT_S
+    def _told(self, *, opening: bool) -> Iterator[None]:
+        limit_s = _OPEN_S if opening else _SILENT_S
+        code = "rtsp-open-failed" if opening else "rtsp-connection-lost"
         began_s = time.monotonic()
         try:
             yield
@@ -120,6 +129,20 @@ class RtspCapture:
             # interrupted, so the elapsed time is also checked.
             if isinstance(error, self._av.ExitError) or time.monotonic() - began_s >= limit_s:
                 reason = f"no answer for {limit_s:g} seconds"
-            elif error.errno == errno.EIO:  # FFmpeg's error for a failed host name lookup
-                reason = f"{reason}, as when the host name cannot be resolved"
-            raise StreamError(f"{self._address} {what}: {reason}") from error
+                code = "rtsp-open-timeout" if opening else "rtsp-read-timeout"
+            elif opening and error.errno == errno.EIO:
+                # FFmpeg reports this error if the lookup of the host name fails.
+                reason = f"{reason}; check that the host name can be resolved"
+                code = "rtsp-host-unresolved"
+            failed = (
+                f"{self._address} cannot be opened"
+                if opening
+                else f"connection to {self._address} lost"
+            )
+            raise StreamError(
+                f"{failed}: {reason}",
+                code=code,
+                address=str(self._address),
+                reason=reason,
+                timeout_s=limit_s,
+            ) from error

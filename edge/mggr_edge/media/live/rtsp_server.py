@@ -98,10 +98,21 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
     gstreamer = import_gstreamer(serving=True)
     encoder = next((name for name in _ENCODERS if _gets_ready(gstreamer, name)), None)
     if encoder is None:
-        raise StreamError(f"GStreamer has no H.264 encoder of {', '.join(_ENCODERS)}")
+        raise StreamError(
+            f"GStreamer has no usable H.264 encoder; install one of {', '.join(_ENCODERS)} "
+            "(`mggr-edge doctor` prints the command)",
+            code="h264-encoder-missing",
+            encoders=", ".join(_ENCODERS),
+        )
     height, width = layout.size
     if height % 2 or width % 2:
-        raise StreamError(f"RTSP sends H.264, which needs even sizes, not {width} x {height}")
+        raise StreamError(
+            f"frames of {width} x {height} pixels cannot be served over RTSP: H.264 needs an even "
+            "width and height",
+            code="rtsp-size-odd",
+            width=width,
+            height=height,
+        )
     served = _Served(gstreamer)
     factory = gstreamer.rtsp.RTSPMediaFactory()
     factory.set_launch(
@@ -124,7 +135,11 @@ def open_rtsp_server(host: str, port: int, name: str, layout: VideoLayout) -> It
     if not attached:
         raise StreamError(
             f"rtsp://{host}:{port}/{name} cannot be served: {host}:{port} is in use, not "
-            "permitted, or no address of this machine"
+            "permitted, or not an address of this machine",
+            code="rtsp-listen-failed",
+            host=host,
+            port=port,
+            name=name,
         )
     # A client that loses its network connection does not close its session. Frames are encoded and
     # sent to it until the session is removed, which the server does only on request.

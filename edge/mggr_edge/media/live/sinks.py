@@ -178,9 +178,17 @@ def live_output(
     wanted = f"a video file ({suffixes}), {OUTPUT_FORMS}"
     if segment_s is not None and (text is None or output_address(text).scheme != "file"):
         got = "none" if text is None else redact_credentials(text)
-        raise UsageError(f"--segment needs a video file as OUTPUT ({suffixes}), got {got}")
+        raise UsageError(
+            f"--segment needs a video file as OUTPUT ({suffixes}), got {got}",
+            code="segment-without-video-file",
+            address=got,
+        )
     if text is None:
-        raise UsageError(f"a live source needs an OUTPUT: {wanted}")
+        raise UsageError(
+            f"a live source needs an OUTPUT: {wanted}",
+            code="live-output-missing",
+            expected=wanted,
+        )
     address = output_address(text)
     match address.scheme:
         case "null":
@@ -194,9 +202,14 @@ def live_output(
             return RtspStream(served.host, served.port, served.path)
     path = Path(address.place)
     if names_a_folder(address.place) or path.suffix.lower() not in VIDEO_OUTPUT_SUFFIXES:
+        shown, closest = redact_credentials(text), closest_output(text)
         raise UsageError(
-            f"{redact_credentials(text)} is no OUTPUT of a live source"
-            f"{closest_form(closest_output(text))}; expected {wanted}"
+            f"{shown} is not a valid OUTPUT for a live source{closest_form(closest)}; "
+            f"expected {wanted}",
+            code="live-output-not-valid",
+            address=shown,
+            closest=None if closest is None else redact_credentials(closest),
+            expected=wanted,
         )
     check_place(path)  # checked early, because the source may become available only hours later
     if segment_s is not None:
@@ -242,12 +255,14 @@ def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
         StreamError: no screen is available, or the window cannot be opened.
     """
     if not has_windows():
-        raise MissingPackageError("an OpenCV with windows (opencv-python)", "display")
+        raise MissingPackageError("OpenCV with window support (opencv-python)", "display")
     # This is checked before OpenCV is called, because without a screen the GUI toolkit of OpenCV
     # terminates the process.
     if sys.platform == "linux" and not any(os.environ.get(name) for name in _SCREENS):
         raise StreamError(
-            "there is no screen here (DISPLAY is not set); leave the window out with --headless"
+            f"no screen is available: {' and '.join(_SCREENS)} are not set; pass --headless to run "
+            "without a window",
+            code="no-screen",
         )
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
@@ -255,7 +270,10 @@ def open_window(layout: VideoLayout, controls: Controls) -> Iterator[_Window]:
         scale = min(1.0, _WIDEST_PX / width)
         cv2.resizeWindow(TITLE, round(scale * width), round(scale * height))
     except cv2.error as error:
-        raise StreamError(f"a window cannot be opened: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise StreamError(
+            f"the window cannot be opened: {reason}", code="window-open-failed", reason=reason
+        ) from error
     try:
         yield _Window(controls)
     finally:
@@ -301,10 +319,15 @@ def open_virtual_camera(device: str, layout: VideoLayout) -> Iterator[_Writer]:
             width=width, height=height, fps=float(layout.rate), device=device
         )
     except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        number = device.removeprefix("/dev/video")
+        command = f"modprobe v4l2loopback video_nr={number} exclusive_caps=1"
         raise StreamError(
-            f"{device} cannot be opened as a virtual camera ({' '.join(str(error).split())}); "
-            f"make one with: modprobe v4l2loopback video_nr={device.removeprefix('/dev/video')} "
-            "exclusive_caps=1"
+            f"{device} cannot be opened as a virtual camera ({reason}); create it with: {command}",
+            code="virtual-camera-open-failed",
+            device=device,
+            reason=reason,
+            command=command,
         ) from error
     with camera:
         yield _Writer(camera)

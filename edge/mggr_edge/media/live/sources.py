@@ -124,7 +124,12 @@ def _opened(address: LiveAddress, wanted: CameraFormat) -> Capture:
             from mggr_edge.media.live.rtsp_client import RtspCapture
 
             if wanted.is_asked_for:
-                raise UsageError(f"{address} sends what it sends; size and rate are for cameras")
+                raise UsageError(
+                    f"{address} is a stream, whose size and rate cannot be set; leave out "
+                    "--input-width, --input-height and --input-rate",
+                    code="camera-options-for-stream",
+                    address=str(address),
+                )
 
             return RtspCapture(address)
         case "v4l2":
@@ -218,7 +223,7 @@ class Reconnecting:
         self._beat()
         self._lost_s = time.monotonic() if self._lost_s is None else self._lost_s
         if reason != self._told:
-            self._notify(f"{reason}; trying again until it is there")
+            self._notify(f"{reason}; retrying until it is available")
             self._told = reason
         self._wait_s = min(max(_FIRST_WAIT_S, 2 * self._wait_s), _LONGEST_WAIT_S)
 
@@ -228,6 +233,6 @@ class Reconnecting:
             away_s = time.monotonic() - self._lost_s
             self._lost_s = self._told = None
             self.reconnected += self._was_there
-            again = " again" if self._was_there else ""
-            self._notify(f"{self._name} is there{again}, after {away_s:.1f} s")
+            connected = "reconnected" if self._was_there else "connected"
+            self._notify(f"{connected} to {self._name} after {away_s:.1f} s")
         self._was_there = True

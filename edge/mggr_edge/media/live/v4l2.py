@@ -48,8 +48,8 @@ class CameraMode:
         )
 
     def __str__(self) -> str:
-        rate = f"{self.rate:g}" if self.rate else "an unknown number of"
-        return f"{self.width} x {self.height} at {rate} frames per second, {self.fourcc}"
+        rate = f"{self.rate:g} frames per second" if self.rate else "an unknown frame rate"
+        return f"{self.width} x {self.height} at {rate}, {self.fourcc}"
 
 
 class V4L2Capture:
@@ -72,10 +72,19 @@ class V4L2Capture:
     def __init__(self, address: LiveAddress, wanted: CameraFormat) -> None:
         self._address, self._wanted = address, wanted
         if not Path(address.place).exists():
-            raise StreamError(f"{address} does not exist; `mggr-edge doctor` lists cameras")
+            raise StreamError(
+                f"{address} does not exist; `mggr-edge doctor` lists the cameras of this machine",
+                code="camera-not-found",
+                address=str(address),
+            )
         self._device = cv2.VideoCapture(address.place, _API)
         if not self._device.isOpened():
-            raise StreamError(f"{address} cannot be opened: it is busy, or not yours to read")
+            raise StreamError(
+                f"{address} cannot be opened: it is in use, this user has no permission, or it is "
+                "not a camera; run `mggr-edge doctor`",
+                code="camera-open-failed",
+                address=str(address),
+            )
         # The queue of the driver is limited to one frame, because only the newest frame is used.
         self._device.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.mode = _settled(self._device, wanted)
@@ -87,7 +96,7 @@ class V4L2Capture:
         found = f"{self._address} sends {self.mode}"
         if self.mode.gives(self._wanted):
             return found
-        return f"{found}; asked for {_asked(self._wanted)}, which it does not offer"
+        return f"{found}; the requested {_asked(self._wanted)} is not supported"
 
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next frame; see `Capture`.
@@ -98,7 +107,11 @@ class V4L2Capture:
         """
         is_there, bgr = self._device.read()
         if not is_there:
-            raise StreamError(f"{self._address} is lost: it gives no more pictures")
+            raise StreamError(
+                f"connection to {self._address} lost: the camera delivers no more frames",
+                code="camera-connection-lost",
+                address=str(self._address),
+            )
         taken_ms = self._device.get(cv2.CAP_PROP_POS_MSEC)
         # Drivers and backends that do not provide a timestamp return 0.
         self.stream_time_s = taken_ms / 1000 if taken_ms > 0 else None
@@ -166,10 +179,13 @@ def _fourcc(code: int) -> str:
 
 def _asked(wanted: CameraFormat) -> str:
     size = f"{wanted.width or 'any width'} x {wanted.height or 'any height'}"
-    return size if wanted.rate is None else f"{size} at {wanted.rate}"
+    return size if wanted.rate is None else f"{size} at {wanted.rate} frames per second"
 
 
-KEYS = "space: on or off, + and -: strength, o: overlay, q: quit"
+KEYS = (
+    "keys: space switches redirection on or off, + and - change the strength, o switches the "
+    "overlay, q quits"
+)
 
 _STEPS = 10
 """Number of steps between strength 0 and strength 1."""

@@ -82,7 +82,12 @@ class OnnxRunner:
         # The errors of ONNX Runtime have a common base class only in C++. In Python they are
         # unrelated classes.
         except Exception as error:
-            raise BundleError(f"not an ONNX model that can be loaded: {_line(error)}") from error
+            reason = _line(error)
+            raise BundleError(
+                f"ONNX Runtime cannot load the model: {reason}",
+                code="onnx-model-not-loadable",
+                reason=reason,
+            ) from error
         self._inputs = _specs(self._session.get_inputs())
         self._outputs = _specs(self._session.get_outputs())
 

@@ -32,7 +32,11 @@ def open_file(
         case "onnx":
             return onnx.OnnxRunner(content, num_threads=num_threads)
         case _:
-            raise BundleError(f"{file_format} is no format that can be run")
+            raise BundleError(
+                f"models in the format {file_format} cannot be run, expected tflite or onnx",
+                code="format-not-runnable",
+                format=file_format,
+            )
 
 
 def runtimes(file_format: Format) -> dict[str, str]:

@@ -77,7 +77,13 @@ def check_fits(runner: FileRunner, artifact: Artifact) -> None:
         promised = {s.name: (s.shape, s.dtype) for s in specs}
         if found != promised:
             raise BundleError(
-                f"{artifact.file}: the contract promises {kind} {promised}, the file has {found}"
+                f"{artifact.file}: contract.json declares the {kind} {promised}, the file has "
+                f"{found}; export the bundle again",
+                code="tensors-differ-from-contract",
+                file=artifact.file,
+                tensors=kind,
+                expected=promised,
+                found=found,
             )
 
 

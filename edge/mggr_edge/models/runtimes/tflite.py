@@ -138,7 +138,11 @@ class TFLiteRunner:
                 self._interpreter = of_runtime(model_content=content, num_threads=num_threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise BundleError(f"not a TFLite model that can be loaded: {error}") from error
+            raise BundleError(
+                f"the TFLite interpreter cannot load the model: {error}",
+                code="tflite-model-not-loadable",
+                reason=str(error),
+            ) from error
         self._inputs = self._details("input")
         self._outputs = self._details("output")
         self._input_specs = self.tensor_specs("inputs")

@@ -57,16 +57,24 @@ def recipe_for(
     """
     if version < OLDEST:
         raise UsageError(
-            f"TensorRT {dotted(version)} has no GridSample, which the warp needs; it takes "
-            f"{dotted(OLDEST)} or newer"
+            f"TensorRT {dotted(version)} does not support GridSample, which the redirector needs; "
+            f"install {dotted(OLDEST)} or newer",
+            code="tensorrt-too-old",
+            found=dotted(version),
+            expected=dotted(OLDEST),
         )
     if dla is not None and version >= _FLAGS_GONE:
         raise UsageError(
-            f"TensorRT {dotted(version)} has no precision flags, which --dla needs; it takes a "
-            f"version before {dotted(_FLAGS_GONE)}"
+            f"TensorRT {dotted(version)} has no precision flags, which --dla needs; install a "
+            f"version before {dotted(_FLAGS_GONE)}",
+            code="tensorrt-too-new",
+            found=dotted(version),
+            expected=dotted(_FLAGS_GONE),
         )
     if dla is not None and precision == "float32":
-        raise UsageError("--dla computes in float16 or int8: add --fp16 or --int8")
+        raise UsageError(
+            "--dla needs float16 or int8: add --fp16 or --int8", code="dla-without-precision"
+        )
     if version >= TYPED_BY_GRAPH and dla is None:
         return Recipe(strongly_typed=True, flags=())
     flags = {"float32": (), "float16": ("FP16",), "int8": ("FP16", "INT8")}[precision]

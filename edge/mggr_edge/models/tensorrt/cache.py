@@ -106,13 +106,18 @@ def load(folder: Path, key: EngineKey) -> bytes | None:
         if (other := built_elsewhere(folder, key)) is None:
             return None
         raise EngineError(
-            f"built for TensorRT {other.tensorrt} on {other.gpu}, this is TensorRT "
-            f"{key.tensorrt} on {key.gpu}: run build-engine again"
+            f"the engine was built for TensorRT {other.tensorrt} on {other.gpu}, this machine has "
+            f"TensorRT {key.tensorrt} on {key.gpu}: run build-engine again",
+            code="engine-for-another-machine",
+            found=(other.tensorrt, other.gpu),
+            expected=(key.tensorrt, key.gpu),
         )
     engine = path.read_bytes()
     note = _note(path.with_suffix(_APART[1]))
     if note.get("engine_sha256") != hashlib.sha256(engine).hexdigest():
-        raise EngineError(f"{path} is damaged: run build-engine again")
+        raise EngineError(
+            f"{path} is damaged: run build-engine again", code="engine-damaged", path=path
+        )
     return engine
 
 

@@ -55,8 +55,9 @@ def find_builder() -> Builder:
         version = trtexec.version_of(program)
         return Builder(version, gpu_name(), lambda *what: trtexec.build(program, *what))
     raise UsageError(
-        "neither TensorRT's Python package nor trtexec is here; JetPack brings both (in a venv: "
-        "--system-site-packages)"
+        "neither TensorRT's Python package nor trtexec is installed; JetPack installs both (a venv "
+        "needs --system-site-packages)",
+        code="tensorrt-not-installed",
     )
 
 
@@ -92,18 +93,23 @@ def build_engines(
     chosen = onnx_files(contract, precision)
     if not chosen:
         raise BundleError(
-            f"the bundle has no {precision} ONNX file; make one with: mggr-tf export "
-            f"{_OPTION[precision]}--formats tflite,onnx"
+            f"the bundle has no {precision} ONNX file; create one with: mggr-tf export "
+            f"{_OPTION[precision]}--formats tflite,onnx",
+            code="bundle-without-onnx",
+            precision=precision,
         )
     recipe = recipe_for(precision, version=builder.version, dla=dla)
     home = cache_folder() if folder is None else folder
     if home is None:
-        raise UsageError(f"engines cannot be stored, {NO_HOME}; set HOME or XDG_CACHE_HOME")
+        raise UsageError(
+            f"engines cannot be stored, {NO_HOME}; set HOME or XDG_CACHE_HOME",
+            code="no-home-folder",
+        )
     home.mkdir(parents=True, exist_ok=True)
     timing_file = home / _TIMING.format(dotted(builder.version))
     made = []
     for name, artifact in chosen.items():
-        notify(f"building the {name}, {precision}, for TensorRT {dotted(builder.version)}")
+        notify(f"building {name} ({precision}) for TensorRT {dotted(builder.version)}")
         timing = timing_file.read_bytes() if timing_file.is_file() else b""
         engine, timing = builder.build(files[artifact.file], recipe, timing)
         if timing:

@@ -65,7 +65,8 @@ class BuiltEngine:
         try:
             content = load(self.folder, self.key)
             if content is None:
-                raise EngineError(f"{engine_path(self.folder, self.key)} was removed")
+                path = engine_path(self.folder, self.key)
+                raise EngineError(f"{path} was removed", code="engine-removed", path=path)
             runner = TensorRTRunner(content, self.module, Cuda())
             try:
                 check_fits(runner, self.artifact)
@@ -75,8 +76,16 @@ class BuiltEngine:
                 runner.close()
                 raise
         except _UNUSABLE as error:
-            raise EngineError(f"{error}" or type(error).__name__) from error
+            raise _engine_error(error) from error
         return runner
+
+
+def _engine_error(error: Exception) -> EngineError:
+    """Return an `EngineError` with the message of another error, and its code and fields."""
+    reason = f"{error}" or type(error).__name__
+    if isinstance(error, MggrError):
+        return EngineError(reason, code=error.code, **error.fields)
+    return EngineError(reason, code="engine-not-runnable", reason=reason)
 
 
 def find_engine(formats: Sequence[Artifact]) -> BuiltEngine | None:
@@ -150,11 +159,14 @@ def _tensorrt(folder: Path, files: Sequence[Artifact]) -> ModuleType | None:
     """
     try:
         module = tensorrt_api.find()
-        reason = "TensorRT's Python package is not installed for this Python"
+        missing = EngineError(
+            "TensorRT's Python package is not installed for this Python",
+            code="tensorrt-not-installed",
+        )
     except UsageError as error:
-        module, reason = None, f"{error}"
+        module, missing = None, _engine_error(error)
     if module is None and _keys_of(folder, files):
-        raise EngineError(reason)
+        raise missing
     return module
 
 
@@ -167,7 +179,7 @@ def _log_unusable(
     key = found.key if found is not None else next(iter(built), None)
     _warn_once(
         f"the TensorRT engine of {' or '.join(one.file for one in files)} is not used: {reason}. "
-        "Another runtime takes its place. To use TensorRT, run: "
+        "Another runtime is used instead. To use TensorRT, run: "
         f"{key.build_command(bundle) if key is not None else f'mggr-edge build-engine {bundle}'}"
     )
 

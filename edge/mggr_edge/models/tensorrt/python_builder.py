@@ -30,8 +30,10 @@ def find() -> ModuleType | None:
         return import_module(NAME)
     except (ImportError, OSError) as error:
         raise UsageError(
-            f"TensorRT's Python package cannot be imported: {error}; install the TensorRT that "
-            "JetPack or CUDA brings"
+            f"TensorRT's Python package cannot be imported: {error}; install the TensorRT of "
+            "JetPack or CUDA",
+            code="tensorrt-not-importable",
+            reason=str(error),
         ) from error
 
 
@@ -63,7 +65,11 @@ def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tup
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(onnx):
         reasons = "; ".join(str(parser.get_error(i).desc()) for i in range(parser.num_errors))
-        raise BundleError(f"TensorRT cannot read the model: {reasons}")
+        raise BundleError(
+            f"TensorRT cannot read the model: {reasons}",
+            code="tensorrt-cannot-read-model",
+            reason=reasons,
+        )
     config = builder.create_builder_config()
     for flag in recipe.flags:
         config.set_flag(getattr(trt.BuilderFlag, flag))
@@ -73,7 +79,10 @@ def build(module: ModuleType, onnx: bytes, recipe: Recipe, timing: bytes) -> tup
     config.set_timing_cache(config.create_timing_cache(timing), ignore_mismatch=False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise BundleError("TensorRT built no engine; what it printed above says why")
+        raise BundleError(
+            "TensorRT did not build an engine; it printed the reason above",
+            code="engine-not-built",
+        )
     return bytes(engine), bytes(config.get_timing_cache().serialize())
 
 

@@ -111,12 +111,19 @@ def _load() -> Any:
     name = find_library("cudart")
     if name is None:
         raise UsageError(
-            "CUDA's runtime library, libcudart, is not found; JetPack and CUDA bring it"
+            "CUDA's runtime library, libcudart, is not found; install CUDA or JetPack",
+            code="cuda-not-found",
+            library="libcudart",
         )
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        raise UsageError(f"CUDA's runtime library {name} cannot be loaded: {error}") from error
+        raise UsageError(
+            f"CUDA's runtime library {name} cannot be loaded: {error}",
+            code="cuda-not-loadable",
+            library=name,
+            reason=str(error),
+        ) from error
 
 
 class TensorRTRunner:
@@ -156,12 +163,16 @@ class TensorRTRunner:
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
             raise EngineError(
-                "this TensorRT cannot load it (it is of another version, or memory is short): run "
-                "build-engine again"
+                "TensorRT cannot load the engine (another TensorRT version built it, or there is "
+                "not enough memory): run build-engine again",
+                code="engine-not-loadable",
             )
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise EngineError("TensorRT cannot prepare it for execution: GPU memory is short")
+            raise EngineError(
+                "TensorRT cannot prepare the engine for execution: not enough GPU memory",
+                code="gpu-memory-too-small",
+            )
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         specs = {name: self._spec(trt, name) for name in sorted(names)}
         inputs = {n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT}
@@ -181,7 +192,7 @@ class TensorRTRunner:
             for name, array in sent.items():
                 self._cuda.upload(self._buffers[name], array)
             if not self._context.execute_async_v3(self._cuda.stream.value or 0):
-                raise RuntimeError("TensorRT did not run the engine; what it printed says why")
+                raise RuntimeError("TensorRT did not run the engine; it printed the reason above")
             made = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self._outputs}
             for name, array in made.items():
                 self._cuda.download(array, self._buffers[name])

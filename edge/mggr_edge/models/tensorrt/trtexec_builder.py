@@ -46,14 +46,27 @@ def version_of(program: Path) -> tuple[int, ...]:
         )
     except subprocess.TimeoutExpired as error:
         raise BundleError(
-            f"{program} --help did not end within {_PATIENCE_S:g} seconds; run it by hand to see "
-            "why"
+            f"{program} --help did not end within {_PATIENCE_S:g} seconds; run it by hand to find "
+            "the reason",
+            code="trtexec-timeout",
+            program=program,
+            timeout_s=_PATIENCE_S,
         ) from error
     except OSError as error:
-        raise BundleError(f"{program} cannot be started: {error.strerror or error}") from error
+        reason = error.strerror or str(error)
+        raise BundleError(
+            f"{program} cannot be started: {reason}",
+            code="trtexec-not-startable",
+            program=program,
+            reason=reason,
+        ) from error
     match = re.search(r"\[TensorRT v(\d+)\]", done.stdout)
     if match is None:
-        raise BundleError(f"{program} does not say which TensorRT it is of")
+        raise BundleError(
+            f"{program} --help does not print the version of TensorRT",
+            code="trtexec-version-unknown",
+            program=program,
+        )
     return _version_of_number(int(match[1]))
 
 
@@ -85,8 +98,13 @@ def build(program: Path, onnx: bytes, recipe: Recipe, timing: bytes) -> tuple[by
         )
         engine = folder / "model.engine"
         if done.returncode != 0 or not engine.is_file():
-            said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            raise BundleError(f"trtexec built no engine: {''.join(said) or done.returncode}")
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            reason = "".join(last) or f"exit code {done.returncode}"
+            raise BundleError(
+                f"trtexec did not build an engine: {reason}",
+                code="engine-not-built",
+                reason=reason,
+            )
         cache = folder / "timing"
         return engine.read_bytes(), cache.read_bytes() if cache.is_file() else b""
 

@@ -129,10 +129,13 @@ class BundleReloader:
             old = self._redirector.bundle
             self._redirector.take(*opened)
             old.close()  # This thread processes the frames, so none uses the old bundle.
-            self._notify(f"{self._path} was replaced: the new one is in use")
+            self._notify(f"{self._path} was replaced: the new bundle is in use")
         else:
-            reason = opened or "it cannot be run"
-            self._notify(f"{self._path} was replaced, and the old one goes on: {reason}")
+            reason = opened or "it cannot be loaded"
+            self._notify(
+                f"{self._path} was replaced, but the new bundle is invalid; the old bundle stays "
+                f"in use: {reason}"
+            )
 
 
 def _print_of(path: Path) -> Print:

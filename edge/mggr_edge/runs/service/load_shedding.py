@@ -91,7 +91,11 @@ class Level(IntEnum):
 
     def in_words(self) -> str:
         """Return a description of the level."""
-        return ("all of the work", "without the fine branch", "at most every second frame")[self]
+        return (
+            "full processing",
+            "processing without the fine branch",
+            "processing of at most every second frame",
+        )[self]
 
 
 @dataclass(frozen=True)
@@ -166,12 +170,12 @@ class LoadController:
         self._note_cooling(celsius)
         is_cooling = is_hot and self._uncooled < _WINDOWS_COOLING
         if self._too_much >= _WINDOWS_DOWN and not is_cooling:
-            reason = f"{celsius:.0f} °C hot" if is_hot else f"{share:.0%} of the time there is"
+            reason = f"temperature {celsius:.0f} °C" if is_hot else f"load {share:.0%}"
             self._step(+1, reason)
             self._coolest_c = -float("inf") if celsius is None else celsius
             self._uncooled = 0
         elif self._room >= self._patience:
-            self._step(-1, "there is room again")
+            self._step(-1, "free capacity")
 
     def _note_cooling(self, celsius: float | None) -> None:
         """Count the windows since the last step down, or since the lowest temperature after it."""

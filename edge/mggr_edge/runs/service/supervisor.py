@@ -176,24 +176,24 @@ class _Figures:
 
         watched, counts = self._watched, self._counts
         for name, text, value in (
-            ("frames", "Frames that were worked on.", watched.frames),
-            ("frames_failed", "Frames that passed through after an error.", watched.failed),
-            ("frames_dropped", "Frames that came while another was in work.", counts.dropped),
-            ("frames_left_out", "Frames left out, as there was too much to do.", counts.left_out),
-            ("eyes_redirected", "Eyes that were redirected.", watched.eyes_redirected),
-            ("reconnects", "How often the source came back.", counts.reconnected),
+            ("frames", "Processed frames.", watched.frames),
+            ("frames_failed", "Frames left unmodified after an error.", watched.failed),
+            ("frames_dropped", "Frames dropped for a newer one.", counts.dropped),
+            ("frames_left_out", "Frames skipped by load shedding.", counts.left_out),
+            ("eyes_redirected", "Redirected eyes.", watched.eyes_redirected),
+            ("reconnects", "Reconnections to the source.", counts.reconnected),
         ):
             yield CounterMetricFamily(f"mggr_{name}", text, value=value)
         reasons = CounterMetricFamily(
             "mggr_eyes_left_alone",
-            "Eyes that were left alone or weakened, by reason.",
+            "Eyes not or only partly redirected, by reason.",
             labels=["reason"],
         )
         for reason, count in list(watched.left_alone.items()):
             reasons.add_metric([reason], count)
         yield reasons
         stages = CounterMetricFamily(
-            "mggr_stage_seconds", "Seconds in every stage.", labels=["stage"]
+            "mggr_stage_seconds", "Processing time per stage in seconds.", labels=["stage"]
         )
         for stage, spent_s in self._clock.totals_s().items():
             stages.add_metric([stage], spent_s)
@@ -201,13 +201,13 @@ class _Figures:
         yield GaugeMetricFamily("mggr_faces", "Faces in the last frame.", value=watched.faces)
         yield GaugeMetricFamily(
             "mggr_step_down",
-            "0: all of the work, 1: without the fine branch, 2: half the processing rate.",
+            "Load shedding: 0 none, 1 without the fine branch, 2 at most every second frame.",
             value=self._level(),
         )
         if self._auto_calibration is not None:
             change = GaugeMetricFamily(
                 "mggr_auto_calibration_change_degrees",
-                "Change of the profile's offset by auto-calibration.",
+                "Change of the profile's offset by auto-calibration, in degrees.",
                 labels=["axis"],
             )
             for axis, degrees in zip(
@@ -217,7 +217,7 @@ class _Figures:
             yield change
             yield CounterMetricFamily(
                 "mggr_auto_calibration_near_lens_seconds",
-                "Seconds of steady looks near the lens.",
+                "Duration of steady gazes near the lens, in seconds.",
                 value=self._auto_calibration.near_lens_s,
             )
 
@@ -258,7 +258,13 @@ def open_endpoint(
         server, thread = start_http_server(port, addr=HOST, registry=registry)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise StreamError(f"http://{HOST}:{port} cannot be served: {reason}") from error
+        raise StreamError(
+            f"http://{HOST}:{port} cannot be served: {reason}; choose another port with "
+            "--prometheus PORT",
+            code="port-not-available",
+            port=port,
+            reason=reason,
+        ) from error
     try:
         yield watched
     finally:

@@ -91,7 +91,12 @@ def bench(
         UsageError: a model is unknown, a bundle is named twice, or no candidate can run here.
     """
     if len(set(bundles)) < len(bundles):
-        raise UsageError("a bundle is named twice")
+        repeated = next(name for name in bundles if bundles.count(name) > 1)
+        raise UsageError(
+            f"the bundle {repeated} is passed more than once; pass each bundle once",
+            code="bundle-repeated",
+            bundle=repeated,
+        )
     last = [Path(name).name for name in bundles]
     labels = last if len(set(last)) == len(last) else bundles
     everybody: list[Candidate] = []
@@ -99,7 +104,10 @@ def bench(
         contract, files = Bundle.open(name).contract, read_bundle_files(bundle_path(name))
         everybody += candidates_of(label, contract, files, models=models, threads=threads)
     if not everybody:
-        raise UsageError("no runtime for these bundles is installed; see `mggr-edge doctor`")
+        raise UsageError(
+            "no runtime for the models of these bundles is installed; run `mggr-edge doctor`",
+            code="bench-without-runtime",
+        )
     rows: list[Row] = []
     for model in dict.fromkeys(one.model for one in everybody):
         field = [one for one in everybody if one.model == model]

@@ -70,12 +70,13 @@ class PipelineFigures:
         return (
             f"{self.bundle}, {width} x {height}, {self.frames} frames with a face:\n"
             f"  decoding {self.decode_ms:.1f} ms, interpreters {self.interpreters_ms:.1f} ms, "
-            f"our own stages {self.own_ms:.1f} ms\n"
-            f"  a frame {self.whole_ms:.1f} ms, p99 {self.whole_p99_ms:.1f} ms "
+            f"other stages {self.own_ms:.1f} ms (medians)\n"
+            f"  per frame {self.whole_ms:.1f} ms, p99 {self.whole_p99_ms:.1f} ms "
             f"({self.whole_p99_ms / self.whole_ms:.2f} times the median)\n"
-            f"  {self.per_second:.1f} frames a second, {self.reachable:.0%} of what decoding and "
-            "interpreters alone would reach\n"
-            f"  first frame {self.start_s:.1f} s after the start, {self.peak_mb:.0f} MB at most"
+            f"  {self.per_second:.1f} frames per second, {self.reachable:.0%} of the rate with "
+            "decoding and interpreters only\n"
+            f"  first frame {self.start_s:.1f} s after the start, peak memory "
+            f"{self.peak_mb:.0f} MB"
         )
 
 
@@ -130,7 +131,13 @@ def time_pipeline(
         size = video.layout.size
     figures = 1000 * np.array(took[_WARM_UP_FRAMES:])
     if not len(figures):
-        raise StreamError(f"{clip} shows a face in fewer than {_WARM_UP_FRAMES + 1} frames")
+        raise StreamError(
+            f"{clip} shows a face in {len(took)} frames; at least {_WARM_UP_FRAMES + 1} are needed",
+            code="clip-with-few-faces",
+            path=clip,
+            frames=len(took),
+            least=_WARM_UP_FRAMES + 1,
+        )
     decode, interpreters, own = figures.T
     whole = figures.sum(axis=1)
     start_s, peak_mb = _as_a_command(clip, bundle)
@@ -173,5 +180,10 @@ def _as_a_command(clip: Path, bundle: str) -> tuple[float, float]:
         process.returncode = os.waitstatus_to_exitcode(status[1])  # os.wait4 has reaped it
         if process.returncode != 0 or first_s is None:
             last = errors.read_text(errors="replace").strip().splitlines()[-1:]
-            raise StreamError(f"mggr-edge run {shlex.quote(str(clip))} failed: {''.join(last)}")
+            raise StreamError(
+                f"mggr-edge run {shlex.quote(str(clip))} failed: {''.join(last)}",
+                code="bench-run-failed",
+                path=clip,
+                reason="".join(last),
+            )
     return first_s, status[2].ru_maxrss / 1024

@@ -50,7 +50,12 @@ class Candidate:
         if self.runtime == tensorrt_api.NAME:
             engine = find_engine((self.artifact,))
             if engine is None:
-                raise EngineError(f"the engine of {self.artifact.file} was removed meanwhile")
+                raise EngineError(
+                    f"the engine of {self.artifact.file} was removed during the benchmark; build "
+                    "it again with `mggr-edge build-engine`",
+                    code="engine-removed",
+                    file=self.artifact.file,
+                )
             return engine.open()
         return open_file(
             self.content, self.artifact.format, num_threads=self.threads, runtime=self.runtime
@@ -80,7 +85,13 @@ def candidates_of(
     chosen = tuple(contract.models) if models is None else tuple(models)
     if unknown := [name for name in chosen if name not in contract.models]:
         held = ", ".join(sorted(contract.models))
-        raise UsageError(f"{bundle} has no model {', '.join(unknown)}; it holds: {held}")
+        raise UsageError(
+            f"{bundle} has no model {', '.join(unknown)}; its models are: {held}",
+            code="bench-model-unknown",
+            bundle=bundle,
+            models=", ".join(unknown),
+            known=held,
+        )
     return [
         Candidate(bundle, model, artifact, files[artifact.file], runtime, version, count)
         for model in chosen
@@ -186,8 +197,10 @@ def parse_floor(text: str) -> Floor:
         least = float("nan")
     if not equals or not words or metric not in get_args(Metric) or not least > 0:
         raise UsageError(
-            f"a floor is WORDS.{'|'.join(get_args(Metric))}=NUMBER, as "
-            f"redirector.int8.per_second=200; got {text!r}"
+            f"floor {text!r} is not valid; expected WORD[.WORD...].{'|'.join(get_args(Metric))}="
+            "NUMBER, for example redirector.int8.per_second=200",
+            code="floor-not-valid",
+            floor=text,
         )
     return Floor(key, tuple(words), cast("Metric", metric), least)
 
@@ -203,7 +216,12 @@ def missed(floors: Sequence[Floor], rows: Sequence[Row]) -> list[str]:
         matching = [row for row in rows if set(floor.words) <= row.words]
         if not matching:
             known = sorted(set().union(*(row.words for row in rows)))
-            raise UsageError(f"no row is {'.'.join(floor.words)}; words are: {', '.join(known)}")
+            raise UsageError(
+                f"floor {floor.key} matches no row; known words are: {', '.join(known)}",
+                code="floor-without-row",
+                floor=floor.key,
+                known=", ".join(known),
+            )
         best = max(float(getattr(row, floor.metric)) for row in matching)
         if not best >= floor.least:
             faults.append(f"{floor.key} is {best:.3g}, below {floor.least:g}")
@@ -272,4 +290,5 @@ def table(rows: Sequence[Row]) -> str:
         ).rstrip()
         for line in cells
     ]
-    return "\n".join((*lines, f"{rows[0].rounds} rounds; speedup: over a model's first row"))
+    note = f"{rows[0].rounds} rounds; speedup is relative to the first row of each model"
+    return "\n".join((*lines, note))

@@ -71,7 +71,7 @@ def _looked(name: str, check: Callable[[Machine], Check | None], machine: Machin
     try:
         return check(machine)
     except Exception as error:  # noqa: BLE001 - one failed check must not stop the others
-        found = f"could not be looked at: {type(error).__name__}: {error}"
+        found = f"check failed: {type(error).__name__}: {error}"
         return Check(name, "warn", found)
 
 

@@ -29,7 +29,9 @@ def check_cameras(machine: Machine) -> Check:
     cameras = [device for device in devices if device.name not in virtual]
     closed = [device.name for device in devices if not machine.may_use(device)]
     if not cameras and not closed:
-        return Check("cameras", "missing", "no /dev/video*; files and streams do without")
+        return Check(
+            "cameras", "missing", "no /dev/video* device; not needed for files and streams"
+        )
     found = ", ".join(f"/dev/{d.name}" for d in cameras or devices)
     if closed:
         fix = 'sudo usermod -aG video "$USER", then log in again'
@@ -38,7 +40,7 @@ def check_cameras(machine: Machine) -> Check:
     busy = {d.name: held.of[f"/dev/{d.name}"] for d in cameras if f"/dev/{d.name}" in held.of}
     if busy:
         who = "; ".join(
-            f"/dev/{name} is held by {', '.join(map(str, by))}" for name, by in busy.items()
+            f"/dev/{name} is in use by {', '.join(map(str, by))}" for name, by in busy.items()
         )
         pids = dict.fromkeys(process.pid for by in busy.values() for process in by)
         return Check("cameras", "warn", f"{found}; {who}", f"kill {' '.join(map(str, pids))}")
@@ -47,15 +49,19 @@ def check_cameras(machine: Machine) -> Check:
 
 def _what_is_unknown(held: Holders) -> str:
     if not held.unseen:
-        return ", free"
-    return f"; whether one of {held.unseen} processes of others holds one, only root can tell"
+        return ", not in use"
+    return f"; {held.unseen} processes of other users were not checked, which requires root"
 
 
 _DAEMON = "nvargus-daemon"
 _RESTART = f"sudo systemctl restart {_DAEMON}"
 _START = f"sudo systemctl enable --now {_DAEMON}"
 _SENSOR = "vi-output"
-_STUCK = {"D": "waits for the kernel", "T": "is stopped", "Z": "has died and is not yet gone"}
+_STUCK = {
+    "D": "waits in the kernel (state D)",
+    "T": "is stopped (state T)",
+    "Z": "is a zombie (state Z)",
+}
 
 
 def check_argus(machine: Machine) -> Check | None:
@@ -68,11 +74,11 @@ def check_argus(machine: Machine) -> Check | None:
         if why := _STUCK.get(_state(machine, process.pid)):
             return Check(_DAEMON, "warn", f"stuck: {process} {why}", _RESTART)
     if said in ("failed", "activating", "deactivating", "reloading"):
-        return Check(_DAEMON, "warn", f"not running, systemd says: {said}", _RESTART)
+        return Check(_DAEMON, "warn", f"not running; state in systemd: {said}", _RESTART)
     if said == "active" or (not said and running):
-        found = f"running; where it gives no picture all the same: {_RESTART}"
+        found = f"running; if cameras deliver no frames, run: {_RESTART}"
         return Check(_DAEMON, "ok", found)
-    found = "not running" + (f", systemd says: {said}" if said else "")
+    found = "not running" + (f"; state in systemd: {said}" if said else "")
     return Check(_DAEMON, "missing", found, _START)
 
 
@@ -88,12 +94,12 @@ def check_csi(machine: Machine) -> Check | None:
             sensors.append(f"{name.removeprefix(_SENSOR).strip(' ,')} at /dev/{device.name}")
     if not sensors:
         fix = (
-            "sudo /opt/nvidia/jetson-io/jetson-io.py (name the camera, then reboot; "
-            "with the power off, look at the ribbon cable)"
+            "sudo /opt/nvidia/jetson-io/jetson-io.py (select the camera, then reboot; if it is "
+            "still missing, switch the power off and check the ribbon cable)"
         )
         return Check("CSI cameras", "missing", "no sensor on a CSI connector", fix)
     addresses = " and ".join(f"csi://{number}" for number in range(len(sensors)))
-    found = f"{', '.join(sensors)}; to be named {addresses}: /dev/video* gives raw Bayer pictures"
+    found = f"{', '.join(sensors)}; use {addresses}: /dev/video* delivers raw Bayer frames"
     return Check("CSI cameras", "ok", found)
 
 
@@ -123,7 +129,7 @@ def check_virtual_camera(machine: Machine) -> Check:
     keeping = [] if _is_kept(machine) else [KEEP]
     if not machine.at("/sys/module/v4l2loopback").is_dir():
         mends = [*_install(machine), LOAD, *keeping, *writer]
-        found = "v4l2loopback is not loaded; only v4l2loopback:// needs it"
+        found = "v4l2loopback is not loaded; needed only for v4l2loopback:// outputs"
         return Check(_NAME, "missing", found, "\n".join(mends))
     devices = virtual_devices(machine)
     if not devices:
@@ -131,13 +137,13 @@ def check_virtual_camera(machine: Machine) -> Check:
         return Check(_NAME, "missing", "v4l2loopback has no device", "\n".join(mends))
     found = ", ".join(_shown(machine, device) for device in devices)
     if open_ := [d for d in devices if not _is_exclusive(machine, d, devices)]:
-        found += f"; without exclusive_caps=1, so that browsers do not list it: {', '.join(open_)}"
+        found += f"; without exclusive_caps=1, browsers do not list {', '.join(open_)}"
         return Check(_NAME, "warn", found, "\n".join([UNLOAD, LOAD, *keeping, *writer]))
     if writer:
         return Check(_NAME, "missing", f"{found}; pyvirtualcam is not installed", PYVIRTUALCAM)
     if keeping:
-        return Check(_NAME, "warn", f"{found}; gone after a reboot", KEEP)
-    return Check(_NAME, "ok", f"{found}, exclusive_caps=1, kept over a reboot")
+        return Check(_NAME, "warn", f"{found}; not loaded after a reboot", KEEP)
+    return Check(_NAME, "ok", f"{found}, exclusive_caps=1, loaded after a reboot")
 
 
 def _shown(machine: Machine, device: str) -> str:
@@ -222,12 +228,12 @@ def check_gstreamer(machine: Machine) -> Check:
     wanted = _CSI if machine.jetson else ("videoconvert", "appsink")
     missing = [name for name in wanted if gst.ElementFactory.find(name) is None]
     if not missing:
-        return Check("GStreamer", "ok", version + (", reads csi://" if machine.jetson else ""))
+        return Check("GStreamer", "ok", version + (", supports csi://" if machine.jetson else ""))
     fix = _packages(missing)
     if _NVIDIA in fix:
         # GStreamer does not retry plugins that failed to load until its registry is deleted.
         fix += "\nrm -f ~/.cache/gstreamer-1.0/registry.*.bin"
-    return Check("GStreamer", "warn", f"{version}, without {', '.join(missing)}", fix)
+    return Check("GStreamer", "warn", f"{version}; missing elements: {', '.join(missing)}", fix)
 
 
 def check_rtsp_output(machine: Machine) -> Check:
@@ -235,7 +241,7 @@ def check_rtsp_output(machine: Machine) -> Check:
     try:
         machine.import_("gi")
     except ImportError:
-        return Check("RTSP output", "missing", "needs GStreamer", "fix GStreamer first")
+        return Check("RTSP output", "missing", "requires GStreamer", "fix GStreamer first")
     try:
         gst = machine.gstreamer(serving=True).gst
     except Exception as error:  # noqa: BLE001 - as above
@@ -246,12 +252,12 @@ def check_rtsp_output(machine: Machine) -> Check:
     if not encoders:
         missing.append("x264enc")
     if missing:
-        found = f"GStreamer lacks {', '.join(missing)}"
+        found = f"missing elements of GStreamer: {', '.join(missing)}"
         return Check("RTSP output", "missing", found, _packages(missing))
     if encoders[0] == ENCODERS[0] and "Orin Nano" in machine.model:
-        found = f"{encoders[0]} is taken, and an Orin Nano has no hardware that encodes"
+        found = f"{encoders[0]} would be used, but an Orin Nano has no hardware encoder"
         return Check("RTSP output", "warn", found, "write a file or v4l2loopback:// instead")
-    return Check("RTSP output", "ok", f"H.264 by {encoders[0]}")
+    return Check("RTSP output", "ok", f"H.264 encoder: {encoders[0]}")
 
 
 def _without_bindings(machine: Machine, error: ImportError) -> Check:
@@ -266,22 +272,28 @@ def _without_bindings(machine: Machine, error: ImportError) -> Check:
         fix = f"sudo apt install python3-gi gir1.2-gstreamer-1.0 {_BASE}"
         if _is_closed(machine):
             fix += f"\n{_opened(machine)}"
-        found = f"no PyGObject ({error}); only csi:// and rtsp:// outputs need it"
+        found = (
+            f"PyGObject is not installed ({error}); needed only for csi:// inputs and rtsp:// "
+            "outputs"
+        )
         return Check("GStreamer", "missing", found, fix)
     if not any(wanted in name for name in compiled):
         theirs = ", ".join(sorted(_python_of(name) for name in compiled))
         ours = f"{machine.python[0]}.{machine.python[1]}"
-        found = f"PyGObject is there for the system's Python {theirs}, and this is {ours}"
+        found = f"PyGObject is installed for the system's Python {theirs}; this is Python {ours}"
         fix = (
             "sudo apt install gcc pkg-config libcairo2-dev libgirepository1.0-dev\n"
             "pip install 'PyGObject<3.47'"
         )
         return Check("GStreamer", "missing", found, fix)
     if machine.is_venv:
-        found = "PyGObject belongs to the system's Python, which this environment does not see"
+        found = (
+            "PyGObject is installed for the system's Python; this virtual environment has no "
+            "access to it"
+        )
         return Check("GStreamer", "missing", found, _opened(machine))
     fix = "sudo apt install --reinstall python3-gi"
-    return Check("GStreamer", "missing", f"PyGObject is there and fails: {error}", fix)
+    return Check("GStreamer", "missing", f"PyGObject cannot be imported: {error}", fix)
 
 
 def _is_closed(machine: Machine) -> bool:
@@ -292,7 +304,7 @@ def _is_closed(machine: Machine) -> bool:
 def _opened(machine: Machine) -> str:
     """Return the command that gives a virtual environment access to the system's packages."""
     if machine.base_prefix != "/usr":
-        return "/usr/bin/python3 -m venv --system-site-packages VENV, and install mggr-tf there"
+        return "/usr/bin/python3 -m venv --system-site-packages VENV, then install mggr-tf in it"
     return (
         "sed -i 's/^include-system-site-packages = false/include-system-site-packages = true/' "
         f"{machine.prefix}/pyvenv.cfg"

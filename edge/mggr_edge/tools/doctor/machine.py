@@ -179,4 +179,6 @@ def report(checks: Sequence[Check]) -> str:
         lines.append(f"{check.state:<7}  {check.name:<{width}}  {check.found}")
         lines += [f"{'':<7}  {'':<{width}}  -> {line}" for line in (check.fix or "").splitlines()]
     verdict = "can" if all_passed(checks) else "cannot"
-    return "\n".join((*lines, f"mggr-edge run {verdict} work on pictures and videos here"))
+    return "\n".join(
+        (*lines, f"mggr-edge run {verdict} process pictures and videos on this machine")
+    )

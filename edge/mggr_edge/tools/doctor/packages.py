@@ -33,7 +33,7 @@ def check_numpy(machine: Machine) -> Check:
     if version is None:
         return Check("numpy", "missing", "not installed", "pip install numpy", needed=True)
     if is_two(version) and _only_tflite_runtime(machine.interpreters()):
-        found = f"{version}, with which tflite-runtime fails"
+        found = f"{version}, which tflite-runtime does not support"
         return Check("numpy", "missing", found, "pip install 'numpy<2'", needed=True)
     return Check("numpy", "ok", version, needed=True)
 
@@ -42,11 +42,12 @@ def check_interpreter(machine: Machine) -> Check:
     """Check the interpreter that runs the models."""
     installed = machine.interpreters()
     if installed is None:
-        found = "unknown until numpy and OpenCV are installed"
-        return Check("interpreter", "missing", found, "install them first", needed=True)
+        found = "not checked, because numpy or OpenCV is not installed"
+        fix = "install numpy and OpenCV first"
+        return Check("interpreter", "missing", found, fix, needed=True)
     if not installed:
         fix = "pip install 'ai-edge-litert>=2.0'"
-        return Check("interpreter", "missing", "none", fix, needed=True)
+        return Check("interpreter", "missing", "not installed", fix, needed=True)
     name, version = next(iter(installed.items()))
     try:
         machine.import_(f"{name.replace('-', '_')}.interpreter")
@@ -112,7 +113,7 @@ _DISTRIBUTIONS = (
 )
 _FROM_PIP = "pip install 'opencv-python-headless>=4.8,<4.12'"
 _FROM_JETPACK = (
-    "sudo apt install nvidia-opencv (JetPack's own; in a venv: --system-site-packages), "
+    "sudo apt install nvidia-opencv (JetPack's package; a venv needs --system-site-packages), "
     f"or {_FROM_PIP}"
 )
 
@@ -132,11 +133,11 @@ def check_opencv(machine: Machine) -> Check:
         )
     found = f"{cv2.__version__}, {_build(cv2)}, {_origin(cv2, builds)}"
     if machine.jetson and builds:
-        found += ", which hides JetPack's own and its GStreamer"
+        found += "; it hides JetPack's OpenCV, which supports GStreamer"
         fix = f"pip uninstall -y {' '.join(builds)}"
         return Check("OpenCV", "warn", found, fix, needed=True)
     if len(builds) > 1:
-        found += ", several over each other"
+        found += "; these packages overwrite each other"
         return Check("OpenCV", "warn", found, _leave_one(builds), needed=True)
     return Check("OpenCV", "ok", found, needed=True)
 
@@ -162,7 +163,7 @@ def _build(cv2: ModuleType) -> str:
 
 
 def _origin(cv2: ModuleType, builds: Sequence[str]) -> str:
-    return f"from {', '.join(builds)}" if builds else f"the system's, in {cv2.__file__}"
+    return f"from {', '.join(builds)}" if builds else f"from the system ({cv2.__file__})"
 
 
 def _leave_one(builds: Sequence[str]) -> str:
@@ -173,7 +174,7 @@ def _leave_one(builds: Sequence[str]) -> str:
 
 _NAME = "TensorRT"
 _INSTALL = "sudo apt install python3-libnvinfer"
-_VISIBLE = f"{_INSTALL}, in an environment that was made with --system-site-packages"
+_VISIBLE = f"{_INSTALL}, in an environment created with --system-site-packages"
 
 
 def check_tensorrt(machine: Machine) -> Check | None:
@@ -189,11 +190,12 @@ def check_tensorrt(machine: Machine) -> Check | None:
     version = parse_version(module.__version__)
     here = dotted(version)
     if version < OLDEST:
-        found = f"{here} has no GridSample, which the warp needs; {dotted(OLDEST)} is the oldest"
-        return Check(_NAME, "warn", found, "install JetPack 5.1 or newer; TFLite does without")
+        found = f"{here} has no GridSample, which the models need; {dotted(OLDEST)} or newer has it"
+        fix = "install JetPack 5.1 or newer, or use TFLite, which does not need TensorRT"
+        return Check(_NAME, "warn", found, fix)
     if not keys:
-        found = f"{here}; no engines, the CPU computes"
-        fix = "mggr-edge build-engine BUNDLE --int8 (of a bundle with ONNX files)"
+        found = f"{here}; no engines are built, models run on the CPU"
+        fix = "mggr-edge build-engine BUNDLE --int8 (requires a bundle with ONNX files)"
         return Check(_NAME, "missing", found, fix)
     gpu = machine.gpu_name()
     stale = [key for key in keys if not _has_fitting(keys, key, here, gpu)]
@@ -208,16 +210,17 @@ def check_tensorrt(machine: Machine) -> Check | None:
 
 
 def _without_bindings(machine: Machine, error: ImportError, *, engines: int) -> Check:
-    built = f"{engines} engines are built and not used" if engines else "the CPU computes"
+    built = f"{engines} engines are built but not used" if engines else "models run on the CPU"
     folders = machine.at("/usr/lib").glob("python3*/dist-packages/tensorrt")
     if theirs := sorted(folder.parts[-3].removeprefix("python") for folder in folders):
         ours = f"{machine.python[0]}.{machine.python[1]}"
         if ours not in theirs and "3" not in theirs:
             found = (
-                f"there for the system's Python {', '.join(theirs)}, and this is {ours}; {built}"
+                f"installed for the system's Python {', '.join(theirs)}; this is Python {ours}; "
+                f"{built}"
             )
-            return Check(_NAME, "warn", found, "use that Python where it is 3.10 or newer")
-    return Check(_NAME, "warn", f"not seen by this Python ({error}); {built}", _VISIBLE)
+            return Check(_NAME, "warn", found, "use that Python if it is 3.10 or newer")
+    return Check(_NAME, "warn", f"cannot be imported ({error}); {built}", _VISIBLE)
 
 
 def _has_fitting(keys: list[EngineKey], key: EngineKey, version: str, gpu: str) -> bool:
@@ -248,8 +251,8 @@ def check_own_weights(machine: Machine) -> Check:
         find_landmark_models()
     except MissingPackageError as error:
         _, _, fix = str(error).partition("; ")
-        return Check("own weights", "missing", "they need the landmark models", fix)
+        return Check("own weights", "missing", "requires the landmark models", fix)
     except BundleError:
-        fix = "name a bundle: mggr-edge run INPUT --model BUNDLE"
-        return Check("own weights", "missing", "none in this installation", fix)
-    return Check("own weights", "ok", f"{' and '.join(NAMES)}: --model is not needed")
+        fix = "pass a bundle: mggr-edge run INPUT --model BUNDLE"
+        return Check("own weights", "missing", "this installation contains no weights", fix)
+    return Check("own weights", "ok", f"{' and '.join(NAMES)}; --model is optional")

@@ -90,10 +90,10 @@ def check_own_kind(machine: Machine) -> Check:
     others = [p for p in processes(machine) if (_command(p) or ("",))[0] in _COMMANDS]
     live = [p for p in others if _is_live(p)]
     if not live:
-        busy = f"{', '.join(map(_shown, others))}; on files" if others else "no other one runs"
+        busy = f"{', '.join(map(_shown, others))}; files only" if others else "no other process"
         return Check("mggr-edge", "ok", busy)
     mends = dict.fromkeys(_fix(machine, process) for process in live)
-    found = f"{', '.join(map(_shown, live))}: a second one gets no camera and no port"
+    found = f"{', '.join(map(_shown, live))}: a second process cannot use the same camera or port"
     return Check("mggr-edge", "warn", found, "\n".join(mends))
 
 
@@ -138,10 +138,10 @@ def check_temperature(machine: Machine) -> Check:
     if not zones:
         return Check("temperature", "missing", "no thermal zone can be read")
     hottest = max(zones, key=lambda name: zones[name])
-    found = f"{zones[hottest]:.0f} °C in {hottest}, the hottest of {len(zones)}"
+    found = f"{zones[hottest]:.0f} °C in {hottest}, the hottest of {len(zones)} zones"
     if zones[hottest] >= HOT_C:
-        fix = "a fan, or less to do: --input-width 640, --max-faces 1, a bundle in int8"
-        return Check("temperature", "warn", f"{found}: the clock is lowered soon", fix)
+        fix = "add a fan or reduce the load: --input-width 640, --max-faces 1, an int8 bundle"
+        return Check("temperature", "warn", f"{found}; the clock rate will soon be reduced", fix)
     return Check("temperature", "ok", found)
 
 
@@ -149,10 +149,10 @@ def check_memory(machine: Machine) -> Check:
     """Check the memory that is available to programs."""
     match = re.search(r"^MemAvailable:\s+(\d+) kB", machine.text("/proc/meminfo") or "", re.M)
     if match is None:
-        return Check("memory", "warn", "/proc/meminfo does not tell what is free")
+        return Check("memory", "warn", "the free memory cannot be read from /proc/meminfo")
     free_mb = int(match[1]) * 1024 / 1e6
     if free_mb < _LEAST_MEMORY_MB:
-        fix = "ps -eo pid,rss,comm --sort=-rss | head (says who has it)"
+        fix = "ps -eo pid,rss,comm --sort=-rss | head (lists the largest processes)"
         return Check("memory", "warn", f"only {free_mb:.0f} MB free", fix)
     return Check("memory", "ok", f"{free_mb:.0f} MB free")
 
@@ -161,6 +161,6 @@ def check_disk(machine: Machine) -> Check:
     """Check the free space of the current folder, where a run writes its output."""
     free_mb = shutil.disk_usage(machine.folder).free / 1e6
     if free_mb < _LEAST_DISK_MB:
-        fix = f"du -xh -d 1 {machine.folder} | sort -h | tail (says what takes it)"
+        fix = f"du -xh -d 1 {machine.folder} | sort -h | tail (lists the largest folders)"
         return Check("disk", "warn", f"only {free_mb:.0f} MB free in {machine.folder}", fix)
     return Check("disk", "ok", f"{free_mb / 1000:.1f} GB free in {machine.folder}")

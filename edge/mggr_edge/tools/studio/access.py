@@ -67,7 +67,10 @@ class OwnPageOnly:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Handle one request."""
         if not self._is_own(environ):
-            text = f"This page is at http://{NAMES[0]}:{self._port}/ and answers itself only.\n"
+            text = (
+                "Access denied. The studio responds only to requests of its own page at "
+                f"http://{NAMES[0]}:{self._port}/.\n"
+            )
             start_response("403 Forbidden", [("Content-Type", "text/plain"), *HEADERS])
             return [text.encode()]
 
@@ -91,8 +94,8 @@ PUBLIC = frozenset({"/studio.css", "/studio.js", "/favicon.ico"})
 """Files of the package, which contain no user data. All other paths require the token."""
 
 _REFUSED = (
-    "This request lacks the studio's token. Open the address that `mggr-edge studio` printed; it "
-    f"ends with ?{PARAMETER}=... and is valid until the studio is started again.\n"
+    "The token is missing or not valid. Open the address that `mggr-edge studio` printed; it ends "
+    f"with ?{PARAMETER}=... and is valid until the studio is restarted.\n"
 )
 
 

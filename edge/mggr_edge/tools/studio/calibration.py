@@ -87,7 +87,10 @@ class PageCalibration:
             UsageError: the source is not a camera.
         """
         if self._path is None:
-            raise UsageError("calibration needs a camera with a person in front of it, not a file")
+            raise UsageError(
+                "calibration needs a camera with a person in front of it, not a file",
+                code="calibration-without-camera",
+            )
         look = LensLook(duration_s=calibrating.DURATION_S, settle_s=SETTLE_S)
         seeing = Redirector(self._bundle, strength=0.0, max_faces=1)
         with self._lock:

@@ -112,7 +112,12 @@ def studio_app(session: Session) -> Application:
     def calibrate() -> Any:
         def begin(asked: dict[str, Any]) -> dict[str, Any]:
             if asked:
-                raise UsageError(f"send an empty object, got {', '.join(map(repr, asked))[:60]}")
+                keys = ", ".join(map(repr, asked))[:60]
+                raise UsageError(
+                    f"expected an empty JSON object, got the keys {keys}",
+                    code="calibration-with-arguments",
+                    keys=keys,
+                )
             session.calibration.begin()
             return {}
 
@@ -125,23 +130,25 @@ def _done(bottle: ModuleType, do: Callable[[dict[str, Any]], dict[str, Any]]) ->
     """Execute a POST request and return the response with its result."""
     request = bottle.request
     if request.content_type.split(";")[0].strip().lower() != "application/json":
-        return _answer(bottle, 415, {"error": "send application/json"})
+        return _answer(bottle, 415, {"error": "the Content-Type must be application/json"})
     length = request.environ.get("CONTENT_LENGTH", "")
     if not length:
-        return _answer(bottle, 411, {"error": "send the header Content-Length"})
+        return _answer(bottle, 411, {"error": "the header Content-Length is missing"})
     size = _whole_number(length)
     if size is None:
-        return _answer(bottle, 400, {"error": f"Content-Length is {length[:60]!r}, no size"})
+        reason = f"Content-Length is {length[:60]!r}, expected a number of bytes"
+        return _answer(bottle, 400, {"error": reason})
     if size > _MOST_BYTES:
-        return _answer(bottle, 413, {"error": f"send 1 to {_MOST_BYTES} bytes"})
+        return _answer(bottle, 413, {"error": f"the body exceeds {_MOST_BYTES} bytes"})
     try:
         asked = read_json(request.environ["wsgi.input"].read(size).decode("utf-8"))
     except TimeoutError:
-        return _answer(bottle, 408, {"error": f"{size} bytes were announced and did not come"})
+        reason = f"timeout: Content-Length is {size}, but fewer bytes arrived"
+        return _answer(bottle, 408, {"error": reason})
     except ValueError as error:
-        return _answer(bottle, 400, {"error": f"no JSON: {error}"})
+        return _answer(bottle, 400, {"error": f"not valid JSON: {error}"})
     if not isinstance(asked, dict):
-        return _answer(bottle, 400, {"error": "send a JSON object"})
+        return _answer(bottle, 400, {"error": "expected a JSON object"})
     try:
         return _answer(bottle, 200, do(asked))
     except UsageError as error:
@@ -221,8 +228,17 @@ class PageServer(ThreadingMixIn, WSGIServer):
         try:
             super().__init__((NAMES[0], port), _Quiet)
         except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"fails: {error.strerror}"
-            raise StreamError(f"port {port} {reason}; name another one: --port PORT") from error
+            advice = "choose another port with --port PORT"
+            if error.errno == errno.EADDRINUSE:
+                raise StreamError(
+                    f"port {port} is in use; {advice}", code="port-in-use", port=port
+                ) from error
+            raise StreamError(
+                f"port {port} cannot be opened: {error.strerror}; {advice}",
+                code="port-not-available",
+                port=port,
+                reason=error.strerror,
+            ) from error
 
     def server_bind(self) -> None:
         """Bind without a network request for the name of this machine."""
@@ -283,7 +299,8 @@ def run_studio(
         known = _profile(address, profile, bundle)
         if known is not None:
             notify(
-                f"with the profile {profile_path(profile)}; --profile {NO_PROFILE} leaves it out"
+                f"using the profile {profile_path(profile)}; pass --profile {NO_PROFILE} to "
+                "ignore it"
             )
         session = Session(
             address,
@@ -295,7 +312,7 @@ def run_studio(
             notify=notify,
         )
         with open_session(session), server.serving(studio_app(session)):
-            notify(f"open {server.url} in a browser on this machine; Ctrl-C ends it")
+            notify(f"open {server.url} in a browser on this machine; press Ctrl-C to stop")
             # Poll, because a signal that another thread receives does not wake this thread.
             while not session.stop.wait(_LOOK_S):
                 pass
@@ -322,7 +339,7 @@ def _written_profile(
         return file_to_write("--profile", str(named))
     path = profile_path(named)
     if path is None:
-        notify(f"calibrating is not possible, {NO_HOME}; set HOME, or name --profile FILE")
+        notify(f"calibration is not possible, {NO_HOME}; set HOME, or pass --profile FILE")
     return path
 
 

@@ -80,26 +80,50 @@ def changed(settings: Settings, asked: Mapping[str, Any]) -> Settings:
     after = replace(settings, **values)
     check_target(after.pitch_deg, after.yaw_deg)
     if not 0.0 <= after.strength <= 1.0:
-        raise UsageError(f"strength is {after.strength:g}, expected 0 to 1")
+        raise UsageError(
+            f"strength is {after.strength:g}, expected 0 to 1",
+            code="strength-out-of-range",
+            strength=after.strength,
+        )
     return after
 
 
 def _value(name: str, value: object) -> bool | float:
     if name not in _KINDS:
-        raise UsageError(f"{name} is no setting; settings are {', '.join(_KINDS)}")
+        raise UsageError(
+            f"unknown setting {name}; settings are {', '.join(_KINDS)}",
+            code="setting-unknown",
+            setting=name,
+            known=", ".join(_KINDS),
+        )
     if _KINDS[name] == "bool":
         if not isinstance(value, bool):
-            raise UsageError(f"{name} is {_shown(value)}, expected true or false")
+            raise UsageError(
+                f"{name} is {_shown(value)}, expected true or false",
+                code="setting-not-boolean",
+                setting=name,
+                found=_shown(value),
+            )
         return value
     # In Python, bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UsageError(f"{name} is {_shown(value)}, expected a number")
+        raise UsageError(
+            f"{name} is {_shown(value)}, expected a number",
+            code="setting-not-number",
+            setting=name,
+            found=_shown(value),
+        )
     try:
         number = float(value)
     except OverflowError:  # for integers with more than 308 digits
         number = inf
     if not isfinite(number):
-        raise UsageError(f"{name} is {_shown(value)}, expected a number that a float holds")
+        raise UsageError(
+            f"{name} is {_shown(value)}, expected a finite number",
+            code="setting-not-finite",
+            setting=name,
+            found=_shown(value),
+        )
     return number
 
 

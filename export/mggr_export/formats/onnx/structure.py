@@ -76,27 +76,51 @@ def _checked(content: bytes) -> onnx.ModelProto:
         onnx.checker.check_model(model, full_check=True)
     except _INVALID as error:
         reason = str(error).strip().splitlines()[0]
-        raise ArtifactError(f"no valid ONNX model: {reason}") from error
+        raise ArtifactError(
+            f"invalid ONNX model: {reason}", code="onnx-model-invalid", reason=reason
+        ) from error
     opsets = {(opset.domain or "ai.onnx"): opset.version for opset in model.opset_import}
     if opsets.get("ai.onnx") != OPSET:
-        raise ArtifactError(f"opset {opsets.get('ai.onnx')}, expected {OPSET}")
+        raise ArtifactError(
+            f"the model uses opset {opsets.get('ai.onnx')}, expected {OPSET}",
+            code="opset-differs",
+            found=opsets.get("ai.onnx"),
+            expected=OPSET,
+        )
     return model
 
 
 def _ops_are_known(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
-            raise ArtifactError(f"op {node.domain}.{node.op_type} {node.name} is none of ONNX")
+            raise ArtifactError(
+                f"op {node.domain}.{node.op_type} {node.name} is not a standard ONNX op",
+                code="op-not-standard",
+                domain=node.domain,
+                op=node.op_type,
+                node=node.name,
+            )
         if node.op_type not in TENSORRT_OPS:
-            why = _WHY_NOT.get(node.op_type, "TensorRT is not known to have it")
-            raise ArtifactError(f"op {node.op_type} {node.name} must not be there: {why}")
+            why = _WHY_NOT.get(node.op_type, "TensorRT's parser does not list it")
+            raise ArtifactError(
+                f"op {node.op_type} {node.name} is not allowed: {why}",
+                code="op-not-allowed",
+                op=node.op_type,
+                node=node.name,
+                reason=why,
+            )
 
 
 def _sizes_are_fixed(model: onnx.ModelProto) -> None:
     for tensor in (*model.graph.input, *model.graph.output):
         sizes = [one.dim_value for one in tensor.type.tensor_type.shape.dim]
         if any(size < 1 for size in sizes):
-            raise ArtifactError(f"tensor {tensor.name} has an open size: {sizes}")
+            raise ArtifactError(
+                f"tensor {tensor.name} has a size that is not fixed: {sizes}",
+                code="size-not-fixed",
+                tensor=tensor.name,
+                sizes=sizes,
+            )
 
 
 def _resizes_are_plain(graph: onnx.GraphProto) -> None:
@@ -108,7 +132,12 @@ def _resizes_are_plain(graph: onnx.GraphProto) -> None:
                 said.get("coordinate_transformation_mode", "half_pixel"),
             )
             if mode not in _RESIZES:
-                raise ArtifactError(f"Resize {node.name} is {mode}, expected one of {_RESIZES}")
+                raise ArtifactError(
+                    f"Resize {node.name} uses {mode}, expected one of {_RESIZES}",
+                    code="resize-mode",
+                    node=node.name,
+                    found=mode,
+                )
 
 
 def _weights_are(dtype: np.dtype, graph: Graph) -> None:
@@ -120,7 +149,14 @@ def _weights_are(dtype: np.dtype, graph: Graph) -> None:
         weights = graph.constants.get(node.input[1]) if node.op_type in CONVOLUTIONS else None
         if weights is not None and numpy_helper.to_array(weights).dtype != dtype:
             found = numpy_helper.to_array(weights).dtype
-            raise ArtifactError(f"{node.op_type} {node.name} has {found} weights, expected {dtype}")
+            raise ArtifactError(
+                f"{node.op_type} {node.name} has {found} weights, expected {dtype}",
+                code="weights-dtype",
+                op=node.op_type,
+                node=node.name,
+                found=found,
+                expected=dtype,
+            )
 
 
 def _tail_is_float(model: onnx.ModelProto) -> None:
@@ -133,8 +169,12 @@ def _tail_is_float(model: onnx.ModelProto) -> None:
             if dtypes[name] != onnx.TensorProto.FLOAT:
                 kind = onnx.TensorProto.DataType.Name(dtypes[name])
                 raise ArtifactError(
-                    f"{node.op_type} {node.name} is {kind}; the warp and all that follows the "
-                    "last convolutions must be float"
+                    f"{node.op_type} {node.name} computes in {kind}; the warp and all other ops "
+                    "after the last convolutions must compute in float32",
+                    code="tail-not-float",
+                    op=node.op_type,
+                    node=node.name,
+                    found=kind,
                 )
 
 
@@ -142,24 +182,46 @@ def _quantisation_is(precision: Precision, graph: Graph) -> None:
     for node in graph.nodes:
         if node.op_type in (_QUANTISE, _DEQUANTISE):
             if precision != "int8":
-                raise ArtifactError(f"{node.op_type} {node.name} in a {precision} file")
+                raise ArtifactError(
+                    f"{node.op_type} {node.name} is not allowed in a {precision} file",
+                    code="quantized-op-in-float-file",
+                    op=node.op_type,
+                    node=node.name,
+                    precision=precision,
+                )
             _is_symmetric(node, graph)
             _is_before_convolutions(node, graph)
         elif node.op_type in QUANTISED and precision == "int8":
             for kind, tensor in zip(("picture", "weights"), node.input[:2], strict=True):
                 maker = graph.maker(tensor)
                 if maker is None or maker.op_type != _DEQUANTISE:
-                    raise ArtifactError(f"{node.op_type} {node.name} reads its {kind} in float32")
+                    raise ArtifactError(
+                        f"{node.op_type} {node.name} reads its {kind} in float32, expected int8",
+                        code="convolution-reads-float",
+                        op=node.op_type,
+                        node=node.name,
+                        input=kind,
+                    )
 
 
 def _is_symmetric(node: onnx.NodeProto, graph: Graph) -> None:
     if len(node.input) < 3 or node.input[2] not in graph.constants:
-        raise ArtifactError(f"{node.op_type} {node.name} has no constant zero-point")
+        raise ArtifactError(
+            f"{node.op_type} {node.name} has no constant zero-point",
+            code="zero-point-not-constant",
+            op=node.op_type,
+            node=node.name,
+        )
     zeros = numpy_helper.to_array(graph.constants[node.input[2]])
     if zeros.dtype != np.int8 or np.any(zeros):
         raise ArtifactError(
-            f"{node.op_type} {node.name} has zero-point {zeros.ravel()[0]} of {zeros.dtype}; "
-            "TensorRT takes int8 around 0 alone"
+            f"{node.op_type} {node.name} has a {zeros.dtype} zero-point of {zeros.ravel()[0]}; "
+            "TensorRT accepts only int8 with zero-point 0",
+            code="zero-point-not-zero",
+            op=node.op_type,
+            node=node.name,
+            found=zeros.ravel()[0],
+            dtype=zeros.dtype,
         )
 
 
@@ -168,6 +230,10 @@ def _is_before_convolutions(node: onnx.NodeProto, graph: Graph) -> None:
     for reader in graph.readers(node):
         if reader.op_type not in wanted:
             raise ArtifactError(
-                f"{reader.op_type} {reader.name} reads what {node.name} quantised; only "
-                "convolutions may"
+                f"{reader.op_type} {reader.name} reads the quantized output of {node.name}; only "
+                "convolutions may read quantized tensors",
+                code="reader-of-quantized-tensor",
+                op=reader.op_type,
+                node=reader.name,
+                source=node.name,
             )

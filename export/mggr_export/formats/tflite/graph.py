@@ -93,10 +93,14 @@ def read_graph(content: bytes) -> Graph:
     from tensorflow.lite.python import schema_py_generated as schema
 
     if content[4:8] != _MARK:
-        raise BundleError("not a TFLite file: it has no TFL3 mark")
+        raise BundleError("not a TFLite file: it has no TFL3 identifier", code="not-a-tflite-file")
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     if len(model.subgraphs) != 1:
-        raise BundleError(f"a TFLite file with {len(model.subgraphs)} subgraphs, expected one")
+        raise BundleError(
+            f"the TFLite file has {len(model.subgraphs)} subgraphs, expected 1",
+            code="subgraph-count",
+            found=len(model.subgraphs),
+        )
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     dtypes = {v: k.lower() for k, v in vars(schema.TensorType).items() if isinstance(v, int)}
     kinds = [_kind(code, names) for code in model.operatorCodes]
@@ -174,7 +178,7 @@ def _schema() -> Any:
 
 
 _FORBIDDEN = {
-    "GATHER_ND": "slow and large; a flattened GATHER is meant",
+    "GATHER_ND": "it is slow and large; use a flattened GATHER",
 }
 _FLOATS_AND_INDICES = frozenset({"float32", "int32", "int64", "bool"})
 
@@ -200,16 +204,30 @@ def op_counts(graph: Graph) -> dict[str, int]:
 def _only_builtins(graph: Graph) -> None:
     for op in graph.ops:
         if op.kind.startswith("custom:"):
-            raise ArtifactError(f"op {op.kind} is no TFLite builtin; a device cannot run it")
+            raise ArtifactError(
+                f"op {op.kind} is not a TFLite builtin; devices cannot run it",
+                code="op-not-builtin",
+                op=op.kind,
+            )
         if op.kind in _FORBIDDEN:
-            raise ArtifactError(f"op {op.kind} must not be there: {_FORBIDDEN[op.kind]}")
+            raise ArtifactError(
+                f"op {op.kind} is not allowed: {_FORBIDDEN[op.kind]}",
+                code="op-not-allowed",
+                op=op.kind,
+                reason=_FORBIDDEN[op.kind],
+            )
 
 
 def _fixed_sizes(graph: Graph) -> None:
     for index in (*graph.inputs, *graph.outputs):
         tensor = graph.tensors[index]
         if any(size < 1 for size in tensor.shape):
-            raise ArtifactError(f"tensor {tensor.name} has an open size: {list(tensor.shape)}")
+            raise ArtifactError(
+                f"tensor {tensor.name} has a size that is not fixed: {list(tensor.shape)}",
+                code="size-not-fixed",
+                tensor=tensor.name,
+                sizes=list(tensor.shape),
+            )
 
 
 def _float_tail(graph: Graph) -> None:
@@ -217,8 +235,12 @@ def _float_tail(graph: Graph) -> None:
         for tensor in graph.made_by((op,)):
             if tensor.dtype not in _FLOATS_AND_INDICES:
                 raise ArtifactError(
-                    f"{op.kind} {tensor.name.split(';')[0]} is {tensor.dtype}; the warp and "
-                    "all that follows the last convolutions must be float"
+                    f"{op.kind} {tensor.name.split(';')[0]} computes in {tensor.dtype}; the warp "
+                    "and all other ops after the last convolutions must compute in float",
+                    code="tail-not-float",
+                    op=op.kind,
+                    tensor=tensor.name.split(";")[0],
+                    found=tensor.dtype,
                 )
 
 
@@ -232,7 +254,12 @@ def _convolutions_are(precision: Precision, graph: Graph) -> None:
                 if graph.tensors[index].dtype != precision:
                     raise ArtifactError(
                         f"{op.kind} {_name(op, graph)} reads "
-                        f"{graph.tensors[index].dtype}, expected {precision}"
+                        f"{graph.tensors[index].dtype}, expected {precision}",
+                        code="convolution-input-dtype",
+                        op=op.kind,
+                        tensor=_name(op, graph),
+                        found=graph.tensors[index].dtype,
+                        expected=precision,
                     )
 
 
@@ -245,12 +272,23 @@ def _weights_are_halved(graph: Graph) -> None:
         picture, weights = (graph.tensors[index].dtype for index in op.inputs[:2])
         if (picture, weights) != ("float32", "float32"):
             raise ArtifactError(
-                f"{op.kind} {_name(op, graph)} computes in {picture} and {weights}, not float32"
+                f"{op.kind} {_name(op, graph)} computes in {picture} and {weights}, expected "
+                "float32",
+                code="convolution-not-float32",
+                op=op.kind,
+                tensor=_name(op, graph),
+                picture=picture,
+                weights=weights,
             )
         widened = maker.get(op.inputs[1])
         stored = None if widened is None else graph.tensors[widened.inputs[0]]
         if stored is None or (stored.dtype, stored.constant) != ("float16", True):
-            raise ArtifactError(f"{op.kind} {_name(op, graph)} has weights that are not float16")
+            raise ArtifactError(
+                f"{op.kind} {_name(op, graph)} has weights that are not float16",
+                code="weights-not-float16",
+                op=op.kind,
+                tensor=_name(op, graph),
+            )
 
 
 def _name(op: Op, graph: Graph) -> str:

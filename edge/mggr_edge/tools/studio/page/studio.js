@@ -1,15 +1,15 @@
-/* The page: asks for frames one by one, draws them, and tells the server what is set.
+/* The page requests frames, draws them, and sends changed settings to the server.
  *
- * One request for a frame is under way at a time, and none while the page is hidden, so that
- * nothing queues up. Before and after arrive in one picture and are drawn in one go.
+ * At most one request for a frame is pending, and none while the page is hidden, so that no queue
+ * builds up. The frames before and after redirection arrive in one image and are drawn together.
  */
 
 const DEG_PER_FACE_WIDTH = 25;
 const MOST = { pitch_deg: 20, yaw_deg: 30 };
 const STEP_DEG = 1, WIDE_STEP_DEG = 5;
 const SILENT_S = 3;
-const STEADY = 0.4; /* of the way to where a face is now, with every frame */
-const FORGET = 10; /* frames without a face until its ring goes */
+const STEADY = 0.4; /* fraction of the way to the new position of a face, per frame */
+const FORGET = 10; /* frames without a face after which its ring is removed */
 
 const by = (id) => document.getElementById(id);
 const canvas = by("canvas"), picture = by("picture"), pen = canvas.getContext("2d");
@@ -17,22 +17,22 @@ const canvas = by("canvas"), picture = by("picture"), pen = canvas.getContext("2
 const REASONS = {
   "closed": "closed",
   "not clear": "blurred",
-  "covered": "something is before it",
+  "covered": "covered",
   "too small": "too far from the camera",
-  "head turned": "the head is turned",
-  "gaze too far": "looks too far elsewhere",
-  "easing in": "coming",
+  "head turned": "head turned too far",
+  "gaze too far": "gaze too far from the target",
+  "easing in": "fading in",
   "turned off": "turned off",
 };
 
 let settings = { pitch_deg: 0, yaw_deg: 0, strength: 1, is_on: true, overlay: false };
 let bitmap = null, layout = null;
-let wiped = 0.12; /* what was done is to be seen first */
+let wiped = 0.12; /* most of the frame shows the result at first */
 
-/* Settings: shown at once, sent to the server one request after the other, the newest wins. */
+/* Settings are shown at once and sent in one request at a time; the newest values are sent. */
 
 let untold = null, isTelling = false;
-let revision = 0; /* of what was sent last: facts from before it are the past */
+let revision = 0; /* of the last request; facts with a smaller revision are out of date */
 
 async function post(address, asked) {
   const answer = await fetch(address, {
@@ -109,7 +109,7 @@ by("is-on").onchange = (event) => set({ is_on: event.target.checked });
 by("overlay").onchange = (event) => set({ overlay: event.target.checked });
 by("camera").onclick = () => aimAt(0, 0);
 
-/* Before and after, with a border that is dragged. */
+/* Frames before and after redirection, with a slider between them. */
 
 function draw() {
   if (!bitmap) return;
@@ -164,9 +164,9 @@ by("grip").addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-/* A ring for each face: where it is dragged to, the eyes look. */
+/* A ring for each face; dragging it sets the target of the eyes. */
 
-const aims = new Map(); /* a face's number -> its place, smoothed, and its elements */
+const aims = new Map(); /* ID of a face -> its smoothed position and its elements */
 
 function newAim(id) {
   const area = document.createElement("div"), ring = document.createElement("button");
@@ -202,7 +202,7 @@ function newAim(id) {
   return aim;
 }
 
-/* Where the ring was taken hold of, seen from its middle: it does not jump under the pointer. */
+/* Keep the offset of the pointer from the centre of the ring, so that the ring does not jump. */
 function hold(aim, event, isRing) {
   const isHeld = event !== null;
   aim.area.classList.toggle("held", isHeld);
@@ -211,7 +211,7 @@ function hold(aim, event, isRing) {
   if (!isHeld) return;
   aim.ring.focus({ preventScroll: true, focusVisible: false });
   const at = across(event), ring = ringOf(aim);
-  if (aim.place.x < wiped) wipe(aim.place.x - aim.place.width); /* what is set is to be seen */
+  if (aim.place.x < wiped) wipe(aim.place.x - aim.place.width); /* show the result of the drag */
   aim.held = isRing ? { x: at.x - ring.x, y: at.y - ring.y } : { x: 0, y: 0 };
 }
 
@@ -224,14 +224,14 @@ function pull(aim, event) {
 
 const shape = () => (layout ? layout.size[0] / layout.size[1] : 16 / 9);
 
-/* Shares of the picture; kept inside it, however far the eyes look. */
+/* Position of a ring as fractions of the frame, limited to its inside. */
 function ringOf({ place: { x, y, width } }) {
   const { pitch_deg, yaw_deg } = settings, width_per = width / DEG_PER_FACE_WIDTH;
   const inside = (value) => Math.max(0.02, Math.min(0.98, value));
   return { x: inside(x + yaw_deg * width_per), y: inside(y - pitch_deg * width_per * shape()) };
 }
 
-/* A face that was lost for a moment comes back under another number: its ring stays what it is. */
+/* A face that was lost for a moment gets another ID; it keeps its ring. */
 function adopt(face, orphans) {
   const aim = orphans.find(({ place: { x, y } }) => Math.hypot(x - face.x, y - face.y) < face.width);
   if (!aim) return newAim(face.id);
@@ -277,7 +277,7 @@ function placeAims() {
     const width_px = width * picture.clientWidth;
     aim.ring.style.setProperty("--ring", `${Math.max(14, Math.min(26, 0.22 * width_px))}px`);
     say(aim.label, text);
-    aim.ring.setAttribute("aria-label", `Face ${aim.id}: the eyes look ${text}. Arrow keys turn them.`);
+    aim.ring.setAttribute("aria-label", `Face ${aim.id}: target ${text}. Change it with the arrow keys.`);
     const ends = { x1: x, y1: y, x2: ring.x, y2: ring.y };
     for (const [name, share] of Object.entries(ends)) aim.line.setAttribute(name, `${100 * share}%`);
     aim.dot.setAttribute("cx", `${100 * x}%`);
@@ -287,36 +287,36 @@ function placeAims() {
   }
 }
 
-/* What is known of the frame and of the session. */
+/* Values of the frame and of the session. */
 
 function stateOf({ strength, reason }) {
   const why = REASONS[reason] ?? reason;
   if (reason === "turned off") return ["calm", "turned off"];
-  if (strength === 0) return ["none", `left alone: ${why ?? "not seen well"}`];
+  if (strength === 0) return ["none", `unchanged: ${why ?? "unknown reason"}`];
   if (reason === null) return ["full", "redirected"];
-  return ["part", reason === "easing in" ? "coming" : `in part: ${why}`];
+  return ["part", reason === "easing in" ? why : `partly: ${why}`];
 }
 
 function gazeInWords(gaze_deg) {
-  if (gaze_deg === null) return "not seen well";
+  if (gaze_deg === null) return "no estimate";
   const [pitch_deg, yaw_deg] = gaze_deg.map(Math.round);
   return inWords({ pitch_deg, yaw_deg });
 }
 
 function showEyes(faces, isCalibrating) {
-  const state = (eye) => (isCalibrating ? ["calm", "is measured"] : stateOf(eye));
+  const state = (eye) => (isCalibrating ? ["calm", "calibrating"] : stateOf(eye));
   const rows = faces.flatMap((face) => {
     const [left, right] = [...face.eyes].sort((a, b) => a.x - b.x).map(state);
     const looked = gazeInWords(face.gaze_deg);
     if (faces.length === 1) {
-      return [["Looked", "calm", looked], ["Left in the picture", ...left], ["Right in the picture", ...right]];
+      return [["Estimated gaze", "calm", looked], ["Eye on the left", ...left], ["Eye on the right", ...right]];
     }
     const eyes = left.join() === right.join() ? [["both eyes", ...left]]
-      : [["left in the picture", ...left], ["right in the picture", ...right]];
-    return [[`Face ${face.id} looked`, "calm", looked], ...eyes];
+      : [["eye on the left", ...left], ["eye on the right", ...right]];
+    return [[`Face ${face.id}, estimated gaze`, "calm", looked], ...eyes];
   });
   const list = by("eyes");
-  const lines = rows.length ? rows : [["No face is seen.", "calm", ""]];
+  const lines = rows.length ? rows : [["No face detected.", "calm", ""]];
   while (list.children.length > lines.length) list.lastChild.remove();
   lines.forEach(([name, kind, text], n) => {
     if (!list.children[n]) {
@@ -332,7 +332,7 @@ function showEyes(faces, isCalibrating) {
 }
 
 function showSpeed({ per_s, stages_ms }) {
-  say(by("per-s"), per_s ? `${per_s.toFixed(0)} frames a second` : "");
+  say(by("per-s"), per_s ? `${per_s.toFixed(0)} frames per second` : "");
   const list = by("stages"), stages = Object.entries(stages_ms);
   while (list.children.length > stages.length) list.lastChild.remove();
   stages.forEach(([name, ms], n) => {
@@ -349,7 +349,7 @@ function showSpeed({ per_s, stages_ms }) {
 
 const percent = (share) => `${Math.round(100 * share)} %`;
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
-let requestFailure = null; /* of the button's own request */
+let requestFailure = null; /* error of the last request to calibrate */
 
 function calibrationInWords({ running, error_deg, path, offset_deg }, problem) {
   if (running) return "Look into the lens and turn your head slowly, to both sides and a little up and down.";
@@ -364,15 +364,15 @@ function calibrationInWords({ running, error_deg, path, offset_deg }, problem) {
     const offset = pitch_deg || yaw_deg ? inWords({ pitch_deg, yaw_deg }) : "0°";
     return `A profile is in use: ${offset} is subtracted from estimates.`;
   }
-  return "Measures the gaze estimator's error for you. Press the button, then look into the lens and "
-    + "turn your head slowly for five seconds.";
+  return "Calibration measures your personal gaze offset. Press the button, then look into the lens "
+    + "and turn your head slowly for five seconds.";
 }
 
 function showCalibration(calibration) {
   const { running, seconds_left, share, covered, failure, notes, path } = calibration;
   const problem = running ? null : failure ?? requestFailure, said = by("calibration-said");
   say(said, calibrationInWords(calibration, problem));
-  said.title = path === null ? "" : `The profile is ${path}`;
+  said.title = path === null ? "" : `Profile: ${path}`;
   said.classList.toggle("failed", problem !== null);
   by("calibrate").disabled = path === null || running;
   by("calibration-progress").hidden = !running;
@@ -404,9 +404,9 @@ function notice(text) {
 function showSource({ source, failure }) {
   say(by("source"), source.name);
   if (source.lost) notice(source.lost);
-  else if (!bitmap) notice("Waiting for the first picture");
-  else if (source.silent_s > SILENT_S) notice(`No picture for ${source.silent_s.toFixed(0)} seconds`);
-  else notice(failure ? `This frame is shown as it came: ${failure}` : null);
+  else if (!bitmap) notice("Waiting for the first frame");
+  else if (source.silent_s > SILENT_S) notice(`No frame for ${source.silent_s.toFixed(0)} seconds`);
+  else notice(failure ? `Frame not redirected because of an error: ${failure}` : null);
 }
 
 function show(facts) {
@@ -425,17 +425,17 @@ function show(facts) {
   }
 }
 
-/* One frame after the other, for as long as the page is there. */
+/* Request one frame after the other while the page is open. */
 
 const painted = () => new Promise((done) => requestAnimationFrame(done));
-const SILENT = "The studio does not answer. Once it runs again, open the address that it prints.";
-const STARTED_AGAIN = "The studio was started again. Open the address that it prints.";
+const SILENT = "The studio does not respond. Start it again, then open the address that it prints.";
+const STARTED_AGAIN = "The studio was restarted. Open the address that it prints.";
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 async function next(number) {
   const answer = await fetch(`/frame?after=${number}`);
   if (answer.status === 403) throw new Error(STARTED_AGAIN);
-  if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+  if (!answer.ok) throw new Error(`the server responded with status ${answer.status}`);
   const facts = JSON.parse(answer.headers.get("Frame-Facts"));
   if (answer.status === 200) {
     const fresh = await createImageBitmap(await answer.blob());
@@ -452,11 +452,11 @@ async function follow() {
     try {
       number = await next(number);
     } catch (error) {
-      number = revision = 0; /* another server counts anew */
+      number = revision = 0; /* another server counts from the beginning */
       notice(error.message === STARTED_AGAIN ? STARTED_AGAIN : SILENT);
       await pause(1000);
     }
-    await painted(); /* none while the page is hidden */
+    await painted(); /* browsers paint no frames while the page is hidden */
   }
 }
 
