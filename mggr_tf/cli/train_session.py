@@ -101,9 +101,14 @@ def plan_run(
 def _for_donor(config: Config, donor: RunFolder) -> Config:
     fitting = config.for_donor(donor.config)
     if fitting != config:
+        missing = {
+            "landmarks": config.models.estimator_landmarks != fitting.models.estimator_landmarks,
+            "the eye state": config.models.estimator_state != fitting.models.estimator_state,
+        }
+        names = " and ".join(name for name, is_missing in missing.items() if is_missing)
         notify(
-            f"the estimator of {donor.path} does not predict the eye state; the new run is "
-            "trained without it"
+            f"the estimator of {donor.path} does not predict {names}; the new run is trained "
+            "without them"
         )
     return fitting
 

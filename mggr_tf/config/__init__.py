@@ -71,6 +71,8 @@ class ModelConfig:
         estimator_squeeze: number of channels to which a 1 x 1 convolution reduces the estimator's
             last feature maps before the dense layer. Without it, the dense layer holds most of
             the weights; 0 omits it.
+        estimator_landmarks: whether the estimator predicts the gaze from landmarks and head pose
+            alone; the stage `estimator` then needs a loss `landmarks`.
         estimator_state: whether the estimator also predicts the state of an eye, as its output
             `state`; the stages of the estimator then need a loss `state`.
         judge: channels of the judge's first level.
@@ -87,6 +89,7 @@ class ModelConfig:
     random_views: bool = False
     estimator: tuple[int, ...] = (16, 32, 64, 96)
     estimator_squeeze: int = 0
+    estimator_landmarks: bool = False
     estimator_state: bool = False
     judge: int = 16
 
@@ -177,7 +180,7 @@ class Config:
         """
         of_gaze = network in ("estimator", "adapted")
         settings = (
-            ["estimator", "estimator_squeeze", "estimator_state"]
+            ["estimator", "estimator_squeeze", "estimator_landmarks", "estimator_state"]
             if of_gaze
             else [network, "generator", "guidance", "interpolation"]
         )
@@ -215,13 +218,17 @@ class Config:
     def for_donor(self, donor: Config) -> Config:
         """Return the config of a run that starts from the weights of another run, the donor.
 
-        If the donor's estimator predicts no state and has the same structure otherwise, the
-        result also predicts no state, because the donor has no weights for it. In all other cases
-        the config is not changed.
+        If the donor's estimator predicts no state or no landmarks and has the same structure
+        otherwise, the result does not predict them either, because the donor has no weights for
+        them. In all other cases the config is not changed.
         """
-        without = _without_state(self)
-        alike = without.builds_alike("estimator", donor)
-        return without if alike and not self.builds_alike("estimator", donor) else self
+        candidates = (
+            self,
+            _without_landmarks(self),
+            _without_state(self),
+            _without_landmarks(_without_state(self)),
+        )
+        return next((one for one in candidates if one.builds_alike("estimator", donor)), self)
 
     def losses_that_ask_the_estimator(self, stage: Stage) -> tuple[str, ...]:
         """Return the losses of a stage that use the run's estimator or its feature maps."""
@@ -361,6 +368,15 @@ def _check_losses(config: Config) -> None:
         if stage == "joint" or stage in config.models.parts:
             _check_is_trained(config, stage)
     _check_state_is_learned(config)
+    if config.models.estimator_landmarks and not config.asks_for_landmarks("estimator"):
+        raise ValueError(
+            "models.estimator_landmarks: true requires a loss `landmarks` in "
+            "stages.estimator.losses"
+        )
+
+
+def _without_landmarks(config: Config) -> Config:
+    return replace(config, models=replace(config.models, estimator_landmarks=False))
 
 
 def _without_state(config: Config) -> Config:

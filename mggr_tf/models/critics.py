@@ -10,6 +10,8 @@ The gaze regression provides the generator with an adversarial loss on the angle
 References:
     [1] Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017
         (patch discriminator).
+    [2] Park et al., Learning to Find Eye Region Landmarks for Remote Gaze Estimation in
+        Unconstrained Settings, ETRA 2018.
 """
 
 from __future__ import annotations
@@ -20,19 +22,35 @@ from tensorflow import keras
 from mggr_tf.data.schema import STATES
 from mggr_tf.models.blocks import EXACT, ResumableDropout, batch_norm, convolution
 
+_LANDMARKS = "landmarks"
+"""Name of the layer that predicts landmarks."""
+
+AFTER_LANDMARKS = ("head_pose_dense", "mixed", "gaze")
+"""Names of the layers behind the landmarks, or behind the features without landmarks."""
+
 FEATURES = ("features0", "features1", "features2")
 """Names of the estimator's layers that perceptual losses compare."""
 
 
 def build_estimator(
-    widths: tuple[int, ...], *, size_px: int, squeeze: int = 0, state: bool = False
+    widths: tuple[int, ...],
+    *,
+    size_px: int,
+    squeeze: int = 0,
+    landmarks: int = 0,
+    state: bool = False,
 ) -> keras.Model:
     """Build the gaze estimator: strided convolutions with batch normalisation, and a regression.
+
+    With `landmarks`, the gaze is predicted from the positions of landmarks and the head pose alone,
+    as in [2]. An estimator without this bottleneck also uses the brow, the nose and the skin, which
+    differ between synthetic and photographed people.
 
     Args:
         widths: number of channels of each level; every level after the first halves the size.
         size_px: height and width of the image.
         squeeze: number of channels to which a 1 x 1 convolution reduces the last level; 0 omits it.
+        landmarks: number of landmarks that the gaze is predicted from; 0 predicts it from features.
         state: whether the model also predicts the eye state.
 
     Returns:
@@ -55,7 +73,11 @@ def build_estimator(
     flat = ResumableDropout(0.3, seed=11, name="dropout")(flat)
     hidden = keras.layers.Dense(64, activation="relu", name="hidden")(flat)
     inputs = {"eye": eye, "head_pose": head_pose}
-    outputs = {"gaze": _gaze(hidden, head_pose)}
+    geometry = hidden
+    if landmarks:
+        points = keras.layers.Dense(2 * landmarks, dtype=EXACT, name=_LANDMARKS)(hidden)
+        geometry = keras.layers.Dense(64, activation="relu", dtype=EXACT, name="geometry")(points)
+    outputs = {"gaze": _gaze(geometry, head_pose)}
     if state:
         outputs["state"] = _state(hidden)
     return keras.Model(inputs, outputs, name="estimator")
@@ -64,7 +86,8 @@ def build_estimator(
 def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
     """Return the estimator with an additional output of landmarks, for training only.
 
-    The landmark output is an auxiliary task; it is not exported.
+    The landmark output is not exported. It is an auxiliary task, unless the estimator predicts the
+    gaze from landmarks.
 
     Args:
         estimator: model of `build_estimator`.
@@ -74,8 +97,11 @@ def with_landmarks(estimator: keras.Model, count: int) -> keras.Model:
         model with the estimator's inputs, layers and outputs, and an output landmarks [B, count,
         2]: (x, y) relative to the patch centre, in eighths of the patch side.
     """
-    hidden = estimator.get_layer("hidden").output
-    points = keras.layers.Dense(2 * count, name="landmarks")(hidden)
+    if any(layer.name == _LANDMARKS for layer in estimator.layers):
+        points = estimator.get_layer(_LANDMARKS).output
+    else:
+        hidden = estimator.get_layer("hidden").output
+        points = keras.layers.Dense(2 * count, name=_LANDMARKS)(hidden)
     points = keras.layers.Reshape((count, 2), name="landmark_points")(points)
     outputs = {**estimator.output, "landmarks": points}
     return keras.Model(estimator.inputs, outputs, name="taught_estimator")

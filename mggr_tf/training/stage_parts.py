@@ -18,6 +18,7 @@ from mggr_tf.data.pairs import Closing, pair_dataset
 from mggr_tf.data.rows import Batch, Metrics, Shares
 from mggr_tf.data.schema import EyeSamples
 from mggr_tf.models.blocks import EXACT, missing_for
+from mggr_tf.models.critics import AFTER_LANDMARKS
 from mggr_tf.models.networks import Networks, load_weights, save_weights
 from mggr_tf.runs.folder import RunFolder
 from mggr_tf.training.estimator_step import EstimatorStep
@@ -215,8 +216,8 @@ def warm_start(run: RunFolder, donor: RunFolder) -> None:
     """Initialize the estimator and the redirector of a run from another run's weights.
 
     No stage counts as trained. The donor's data is recorded, as by `RunFolder.adopt`. If the
-    donor's estimator does not predict the eye state, the layers for the state keep their random
-    initialization.
+    donor's estimator does not predict the eye state or landmarks, the layers for them keep their
+    random initialization, and so do the layers that then have other inputs.
 
     Args:
         run: run without weights.
@@ -244,8 +245,12 @@ def warm_start(run: RunFolder, donor: RunFolder) -> None:
     run.adopt_redirector(donor)
     theirs, ours = Networks(donor.config).estimator, Networks(run.config).estimator
     load_weights(theirs, donor.weights_file(estimator))
+    has_other_inputs = (
+        run.config.models.estimator_landmarks and not donor.config.models.estimator_landmarks
+    )
     for layer in theirs.layers:
-        ours.get_layer(layer.name).set_weights(layer.get_weights())
+        if not (has_other_inputs and layer.name in AFTER_LANDMARKS):
+            ours.get_layer(layer.name).set_weights(layer.get_weights())
     with atomic_file(run.weights_file("estimator"), force=True) as temporary:
         save_weights(ours, temporary)
 

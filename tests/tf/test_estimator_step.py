@@ -192,6 +192,35 @@ def test_landmarks_may_be_unknown_of_some_rows(tiny_changes, samples):
     assert float(metrics["landmark_error_px"]) > 0
 
 
+LANDMARKS_ON = (
+    "models.estimator_landmarks=true",
+    "stages.estimator.losses=[{name: landmarks, weight: 0.5}]",
+)
+
+
+def test_gaze_from_landmarks_depends_on_nothing_else_in_the_picture(tiny_changes):
+    plain = [one for one in tiny_changes if not one.startswith("stages.estimator.losses")]
+    config = load_config("mggr-edge", changes=[*plain, *LANDMARKS_ON])
+    estimator = Networks(config).estimator
+    pictures = np.random.default_rng(1).uniform(-1, 1, (5, 64, 64, 3)).astype(np.float32)
+    inputs = {"eye": pictures, "head_pose": np.zeros((5, 2), np.float32)}
+    assert np.ptp(estimator(inputs, training=False)["gaze"].numpy(), axis=0).min() > 0
+    points = estimator.get_layer("landmarks")
+    kernel, bias = points.get_weights()
+    points.set_weights([np.zeros_like(kernel), bias])  # the same landmarks in every picture
+    assert np.ptp(estimator(inputs, training=False)["gaze"].numpy(), axis=0).max() == 0
+
+
+def test_landmarks_between_picture_and_gaze_are_trained(tiny_changes):
+    plain = [one for one in tiny_changes if not one.startswith("stages.estimator.losses")]
+    step = step_of(load_config("mggr-edge", changes=[*plain, *LANDMARKS_ON]), landmarks=6)
+    batch = {k: v for k, v in rows(landmarks=np.full((4, 6, 2), 30.0)).items() if k != "state"}
+    before = float(step(batch)["landmark_error_px"])
+    for _ in range(30):
+        after = float(step(batch)["landmark_error_px"])
+    assert after < 0.7 * before
+
+
 def test_the_judge_takes_single_eyes_and_knows_no_state(config):
     step = step_of(config, stage="judge")
     metrics = step({k: v for k, v in rows().items() if k != "state"})

@@ -150,3 +150,18 @@ def test_a_donor_without_state_takes_it_off_the_config(config, tiny_config, tmp_
     donor.weights_file("estimator").parent.mkdir(exist_ok=True)
     donor.weights_file("estimator").write_bytes(b"")
     assert weights_to_adopt(without, donor) == ("estimator",)
+
+
+def test_a_donor_without_landmarks_takes_them_off_the_config():
+    landmarks = load_config("mggr-synthetic")
+    config = load_config("mggr-synthetic", changes=["models.estimator_landmarks=false"])
+    assert landmarks.for_donor(landmarks) is landmarks
+    assert not landmarks.builds_alike("estimator", config)
+    assert landmarks.for_donor(config) == config
+    neither = dataclasses.replace(
+        config, models=dataclasses.replace(config.models, estimator_state=False)
+    )
+    fitting = landmarks.for_donor(neither)
+    assert not fitting.models.estimator_landmarks
+    assert not fitting.models.estimator_state
+    assert fitting.builds_alike("estimator", neither)

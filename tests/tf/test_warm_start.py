@@ -61,6 +61,22 @@ def test_layers_that_the_donor_lacks_start_from_nothing(tmp_path, stateful, tiny
     assert not np.allclose(new.get_layer("state_logits").get_weights()[0], 0.01)
 
 
+def test_layers_behind_new_landmarks_start_from_nothing(tmp_path, tiny_changes, tiny_config, data):
+    plain = [one for one in tiny_changes if not one.startswith("stages.estimator.losses")]
+    losses = "stages.estimator.losses=[{name: landmarks, weight: 0.5}]"
+    changes = [*plain, losses, "models.estimator_landmarks=true"]
+    config = load_config("mggr-edge", changes=changes)
+    donor = run_with(tmp_path / "donor", tiny_config, data, ALL)
+    run = RunFolder.create(tmp_path / "run", config, data)
+    warm_start(run, donor)
+    new = Networks(config).estimator
+    load_weights(new, run.weights_file("estimator"))
+    taken = new.get_layer("hidden").get_weights()[0]
+    assert np.ptp(taken) == 0, "every value of one tensor of the donor is the same"
+    for name in ("landmarks", "geometry", "mixed", "gaze"):
+        assert np.ptp(new.get_layer(name).get_weights()[0]) > 0
+
+
 def test_every_stage_is_still_to_be_trained_and_the_donor_is_recorded(tmp_path, stateful, data):
     donor = run_with(tmp_path / "donor", stateful, data, ALL)
     run = RunFolder.create(tmp_path / "run", stateful, replace(data, subjects=("s2-0",)))
