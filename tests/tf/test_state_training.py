@@ -158,9 +158,12 @@ def test_a_donor_without_landmarks_takes_them_off_the_config():
     assert landmarks.for_donor(landmarks) is landmarks
     assert not landmarks.builds_alike("estimator", config)
     assert landmarks.for_donor(config) == config
-    neither = dataclasses.replace(
-        config, models=dataclasses.replace(config.models, estimator_state=False)
-    )
+    no_state = [
+        f"stages.{stage}.losses=[{{name: landmarks, weight: 0.5}}]"
+        for stage in ("estimator", "adapted")
+    ]
+    off = ["models.estimator_landmarks=false", "models.estimator_state=false"]
+    neither = load_config("mggr-synthetic", changes=[*off, *no_state])
     fitting = landmarks.for_donor(neither)
     assert not fitting.models.estimator_landmarks
     assert not fitting.models.estimator_state
